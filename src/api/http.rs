@@ -1,0 +1,242 @@
+//! The API over the wire: reqwest with rustls, HTTP/1.1, one attempt a call.
+//!
+//! Never follows a redirect, never repeats a call by itself, never sends the token to another host
+//! than the one it was built for, and never holds more of a body than [`LARGEST_BODY`]. HTTP/2 is off because one
+//! lost connection would make thirty paid calls uncertain at once.
+
+use std::{sync::Once, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{
+    Client, Url,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+    redirect, retry,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Api, ApiError, ErrorKind, Reply, Request};
+use crate::{clock::Clock, money::Usd};
+
+/// Path of the endpoint below the base URL.
+pub const ENDPOINT: &str = "dataforseo/backlinks/history/live";
+
+/// The largest body that is read, after decompression: some 200 times a full history.
+pub const LARGEST_BODY: usize = 32 * 1024 * 1024;
+
+/// Connections unused for longer are closed: gateways drop theirs after about a minute, and a call
+/// on a dropped connection may be billed without an answer.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+
+/// Reaching the server at all; a call that fails here was never sent.
+const CONNECT: Duration = Duration::from_secs(15);
+
+const MAX_PRICE: HeaderName = HeaderName::from_static("x-aisa-max-price-usd");
+const DEBIT: HeaderName = HeaderName::from_static("x-aisa-customer-cost-micros-usd");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Why the API cannot be called at all; found before the first call.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The base URL is not one.
+    #[error("--api {url:?} is no URL: {reason}")]
+    Url {
+        /// As given.
+        url: String,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A token would travel in the clear.
+    #[error("--api {url} would send the token unencrypted; use https (plain http is for loopback addresses alone)")]
+    Unencrypted {
+        /// As given.
+        url: String,
+    },
+    /// The token cannot stand in a header.
+    #[error("the token has characters that no API key has (line breaks or control characters)")]
+    Token,
+    /// The TLS set-up failed.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+}
+
+/// The API at one URL with one token.
+#[derive(Debug)]
+pub struct HttpApi {
+    client: Client,
+    endpoint: Url,
+    authorization: HeaderValue,
+    timeout: Duration,
+    clock: Clock,
+}
+
+impl HttpApi {
+    /// Checks the URL and the token and sets up the connections; sends nothing.
+    pub fn new(base: &str, token: &SecretString, timeout: Duration, clock: Clock) -> Result<Self, SetupError> {
+        static PROVIDER: Once = Once::new();
+        let endpoint = endpoint(base)?;
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret().trim()))
+            .map_err(|_| SetupError::Token)?;
+        authorization.set_sensitive(true);
+        PROVIDER.call_once(|| {
+            // An error means that a provider is installed already, which serves as well.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        let client = Client::builder()
+            .user_agent(concat!("backlinks-export/", env!("CARGO_PKG_VERSION")))
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| SetupError::Tls(chain(&error)))?;
+        Ok(Self { client, endpoint, authorization, timeout, clock })
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Reply, ApiError> {
+        let mut call = self
+            .client
+            .post(self.endpoint.clone())
+            .header(header::AUTHORIZATION, self.authorization.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(request.body.clone());
+        if let Some(price) = request.max_price {
+            call = call.header(MAX_PRICE, format!("{:.6}", price.dollars()));
+        }
+        let mut response = call.send().await.map_err(|error| lost(&error))?;
+        let mut reply = Reply {
+            status: response.status().as_u16(),
+            body: Bytes::new(),
+            retry_after: retry_after(response.headers(), self.clock),
+            debit: text(response.headers(), &DEBIT).and_then(|micros| micros.parse().ok()).map(Usd::from_micros),
+            request_id: text(response.headers(), &REQUEST_ID).map(str::to_owned),
+        };
+        // One allocation of about the right size: a full history is some 137 KB.
+        let expected = response.content_length().unwrap_or(160 * 1024).min(LARGEST_BODY as u64);
+        let mut body = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
+        while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
+            if body.len() + chunk.len() > LARGEST_BODY {
+                let message = format!("the body is larger than {} MiB", LARGEST_BODY >> 20);
+                return Err(ApiError { kind: ErrorKind::TooLarge, message });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        reply.body = body.freeze();
+        Ok(reply)
+    }
+}
+
+impl Api for HttpApi {
+    async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
+        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
+            Ok(result) => result,
+            Err(_) => {
+                Err(ApiError { kind: ErrorKind::Lost, message: format!("no whole answer within {:?}", self.timeout) })
+            }
+        }
+    }
+}
+
+/// The endpoint's URL under a base URL to which a token may be sent.
+fn endpoint(base: &str) -> Result<Url, SetupError> {
+    let refused = |reason: &str| SetupError::Url { url: base.to_owned(), reason: reason.to_owned() };
+    let url = Url::parse(&format!("{}/{ENDPOINT}", base.trim_end_matches('/')))
+        .map_err(|error| refused(&error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("credentials do not belong in it; the token comes from AISA_API_KEY or --token-file"));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        "http" => Err(SetupError::Unencrypted { url: base.to_owned() }),
+        _ => Err(refused("it begins with neither https:// nor http://")),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn lost(error: &reqwest::Error) -> ApiError {
+    let kind = if error.is_connect() { ErrorKind::NotSent } else { ErrorKind::Lost };
+    ApiError { kind, message: chain(error) }
+}
+
+/// The innermost reasons of an error, without the URL that the outer text repeats.
+fn chain(error: &reqwest::Error) -> String {
+    let mut words = Vec::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        let text = inner.to_string();
+        if words.last() != Some(&text) {
+            words.push(text);
+        }
+        source = inner.source();
+    }
+    if words.is_empty() { "the connection failed".to_owned() } else { words.join(": ") }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// `Retry-After`, in seconds or as a date; a date is measured against the server's own clock where it tells it.
+fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
+    let written = text(headers, &header::RETRY_AFTER)?;
+    if let Ok(seconds) = written.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(written).ok()?;
+    let told = text(headers, &header::DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    let now = told.or_else(|| clock.now().try_into().ok())?;
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_travels_encrypted_or_to_loopback() {
+        let check = |base: &str, allowed: bool| assert_eq!(endpoint(base).is_ok(), allowed, "{base}");
+        check("https://api.example.com/apis/v1", true);
+        check("https://api.example.com/apis/v1/", true);
+        check("http://127.0.0.1:8080/apis/v1", true);
+        check("http://localhost:8080", true);
+        check("http://[::1]:8080", true);
+        check("http://api.example.com", false);
+        check("http://127.0.0.1.example.com", false);
+        check("http://10.0.0.1", false);
+        check("https://user:pass@api.example.com", false);
+        check("ftp://127.0.0.1", false);
+        check("api.example.com", false);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_nothing_else() {
+        let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+        let check = |value: &str, date: Option<&str>, expected: Option<u64>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value.parse().expect("a header"));
+            if let Some(date) = date {
+                headers.insert(header::DATE, date.parse().expect("a header"));
+            }
+            let seconds = retry_after(&headers, clock).map(|wait| wait.as_secs_f64().round());
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let expected = expected.map(|seconds| seconds as f64);
+            assert_eq!(seconds, expected, "{value}");
+        };
+        check("7", None, Some(7));
+        check(" 0 ", None, Some(0));
+        check("Tue, 24 Nov 2026 12:00:30 GMT", None, Some(30));
+        check("Tue, 24 Nov 2026 11:00:00 GMT", None, Some(0));
+        check("Tue, 24 Nov 2026 15:00:30 GMT", Some("Tue, 24 Nov 2026 15:00:00 GMT"), Some(30));
+        check("-1", None, None);
+        check("soon", None, None);
+        check("99999999999999999999999", None, None);
+    }
+}

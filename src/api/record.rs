@@ -1,0 +1,90 @@
+//! What is kept of a call: that it was sent, and what came of it.
+//!
+//! `fetch` makes these, the ledger keeps them; neither knows the other.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{
+    BodyForm,
+    status::{Assessment, Class},
+};
+use crate::{money::Usd, targets::Target};
+
+/// A call about to go out.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Whose history is asked for.
+    pub target: Target,
+    /// How many calls this target has had in this run, this one included.
+    pub attempt: u32,
+    /// When it goes out.
+    pub at: Timestamp,
+    /// In which form.
+    pub form: BodyForm,
+    /// What is set aside for it under a spending cap; the API is told to refuse above it.
+    pub reserved: Option<Usd>,
+}
+
+/// What came of a call.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// Whose history was asked for.
+    pub target: Target,
+    /// The attempt as in [`Sent`].
+    pub attempt: u32,
+    /// When the last byte was here, or the hope for it was given up.
+    pub at: Timestamp,
+    /// From the first byte sent to the last received.
+    pub latency: Duration,
+    /// What it means.
+    pub assessment: Assessment,
+    /// The gateway's name for the call.
+    pub request_id: Option<String>,
+    /// The body, verbatim; `None` where there was no reply.
+    pub body: Option<Bytes>,
+}
+
+/// A target that was given up in this run.
+#[derive(Clone, Debug)]
+pub struct GaveUp {
+    /// Whose history could not be had.
+    pub target: Target,
+    /// When.
+    pub at: Timestamp,
+    /// What the last call meant.
+    pub class: Class,
+}
+
+/// Where a target stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Its history is held.
+    Ok,
+    /// The API knows nothing of it.
+    NoData,
+    /// It was given up; the next run tries again.
+    Failed,
+    /// Not asked yet, or stopped before an answer.
+    Pending,
+}
+
+impl Standing {
+    /// Whether an answer is held that is never bought again.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Ok | Self::NoData)
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::NoData => "no_data",
+            Self::Failed => "failed",
+            Self::Pending => "pending",
+        })
+    }
+}

@@ -1,0 +1,402 @@
+//! The status table: what a reply, or the lack of one, means.
+//!
+//! One pure function, [`assess`], looks at the HTTP status and at the status inside the body alike.
+//! What is done about it (wait, give up, stop) is decided in `fetch::judge`, which sees no bytes.
+//! Messages vary, so codes decide. A message counts in two places only, where the API documents no
+//! code of its own: `No Search Results`, and a gateway's word for a used-up quota.
+
+use std::str::FromStr;
+
+use super::{ApiError, ErrorKind, Reply, wire::Envelope};
+use crate::{money::Usd, targets::Target};
+
+/// The meaning of one call's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Items of this target.
+    Data,
+    /// The API knows nothing of this target; a final answer.
+    NoData,
+    /// A passing fault; not billed as far as is known.
+    Transient,
+    /// Too many calls; everybody has to slow down.
+    SlowDown,
+    /// Answered too late, cut off, or unreadable: perhaps billed.
+    MaybeBilled,
+    /// An answer about somebody else.
+    WrongTarget,
+    /// The price would exceed the one that the call allowed; not billed.
+    PriceRefused,
+    /// The body's form or fields are not what the endpoint takes.
+    Contract,
+    /// This target's call cannot succeed.
+    Rejected,
+    /// No call can succeed until a person has acted.
+    Fatal(Fatal),
+}
+
+impl Class {
+    /// Every class with the word that the ledger keeps for it.
+    const WORDS: [(Self, &str); 13] = [
+        (Self::Data, "data"),
+        (Self::NoData, "no_data"),
+        (Self::Transient, "transient"),
+        (Self::SlowDown, "slow_down"),
+        (Self::MaybeBilled, "maybe_billed"),
+        (Self::WrongTarget, "wrong_target"),
+        (Self::PriceRefused, "price_refused"),
+        (Self::Contract, "contract"),
+        (Self::Rejected, "rejected"),
+        (Self::Fatal(Fatal::TokenRefused), "token_refused"),
+        (Self::Fatal(Fatal::NoCredit), "no_credit"),
+        (Self::Fatal(Fatal::AccountBlocked), "account_blocked"),
+        (Self::Fatal(Fatal::WrongUrl), "wrong_url"),
+    ];
+
+    /// The word for it in files.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(class, _)| *class == self).map_or("rejected", |(_, word)| word)
+    }
+}
+
+impl FromStr for Class {
+    type Err = UnknownClass;
+
+    fn from_str(word: &str) -> Result<Self, UnknownClass> {
+        let found = Self::WORDS.iter().find(|(_, known)| *known == word);
+        found.map(|(class, _)| *class).ok_or_else(|| UnknownClass(word.to_owned()))
+    }
+}
+
+/// A word that stands for no class.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no class of answers that this version knows")]
+pub struct UnknownClass(String);
+
+/// Why no further call can succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fatal {
+    /// The token is missing, wrong, or not allowed here.
+    TokenRefused,
+    /// The account has no credit or its quota is used up.
+    NoCredit,
+    /// The account is blocked or paused.
+    AccountBlocked,
+    /// Nothing answers under this URL.
+    WrongUrl,
+}
+
+impl Fatal {
+    /// What is wrong, as the end of the sentence `export stopped: …`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::TokenRefused => "the API refused the token",
+            Self::NoCredit => "the account has no credit",
+            Self::AccountBlocked => "the account is blocked or paused",
+            Self::WrongUrl => "the URL is not that of the API",
+        }
+    }
+
+    /// How to go on.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::TokenRefused => {
+                "everything fetched is kept; set a valid AISA_API_KEY (or --token-file) and run the same command again"
+            }
+            Self::NoCredit => "everything fetched is kept; top up and run the same command again",
+            Self::AccountBlocked => {
+                "everything fetched is kept; ask the API's support, then run the same command again"
+            }
+            Self::WrongUrl => "everything fetched is kept; check --api and run the same command again",
+        }
+    }
+}
+
+/// A reply, or the lack of one, understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    /// What it means.
+    pub class: Class,
+    /// HTTP status, where there was one.
+    pub http_status: Option<u16>,
+    /// The code inside the body, where there was one.
+    pub api_code: Option<i64>,
+    /// What the API or the network said.
+    pub message: Option<String>,
+    /// The API's id of the task.
+    pub task_id: Option<String>,
+    /// Items in the answer.
+    pub items: u64,
+    /// Whether the body is one whole JSON object.
+    pub json: bool,
+    /// What was paid, as far as is known.
+    pub cost: Cost,
+}
+
+/// What one call cost, by where that is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// The gateway's debit header.
+    Debit(Usd),
+    /// The body's `cost`: the upstream price, of which the gateway debits a multiple.
+    Upstream(Usd),
+    /// Billed, for all that is known, at a price nobody told.
+    Unknown,
+    /// Nothing is billed for such a result.
+    Nothing,
+}
+
+/// Understands what came back for a call about `target`.
+pub fn assess(result: &Result<Reply, ApiError>, target: &Target) -> Assessment {
+    match result {
+        Ok(reply) => assess_reply(reply, target),
+        Err(error) => Assessment {
+            class: match error.kind {
+                ErrorKind::NotSent => Class::Transient,
+                ErrorKind::Lost => Class::MaybeBilled,
+                ErrorKind::TooLarge => Class::Rejected,
+            },
+            http_status: None,
+            api_code: None,
+            message: Some(error.message.clone()),
+            task_id: None,
+            items: 0,
+            json: false,
+            cost: match error.kind {
+                ErrorKind::NotSent => Cost::Nothing,
+                ErrorKind::Lost | ErrorKind::TooLarge => Cost::Unknown,
+            },
+        },
+    }
+}
+
+fn assess_reply(reply: &Reply, target: &Target) -> Assessment {
+    let success = (200..300).contains(&reply.status);
+    let envelope = Envelope::read(&reply.body);
+    let class = match &envelope {
+        Some(envelope) => class_of_envelope(reply.status, success, envelope, target),
+        None if success => Class::MaybeBilled,
+        None => of_http(reply.status, None),
+    };
+    let json = envelope.is_some();
+    let envelope = envelope.unwrap_or_default();
+    let cost = match (reply.debit, envelope.cost, class) {
+        (Some(debit), ..) => Cost::Debit(debit),
+        (None, Some(upstream), _) => Cost::Upstream(upstream),
+        (None, None, Class::Data | Class::NoData | Class::WrongTarget | Class::MaybeBilled) => Cost::Unknown,
+        (None, None, _) => Cost::Nothing,
+    };
+    Assessment {
+        class,
+        http_status: Some(reply.status),
+        api_code: envelope.code,
+        message: envelope.message.or_else(|| readable(reply)),
+        task_id: envelope.task_id,
+        items: envelope.items,
+        json,
+        cost,
+    }
+}
+
+fn class_of_envelope(status: u16, success: bool, envelope: &Envelope, target: &Target) -> Class {
+    let message = envelope.message.as_deref().unwrap_or_default();
+    match envelope.code {
+        Some(20000) if success => {
+            if envelope.about.iter().any(|host| host != target.as_str()) {
+                Class::WrongTarget
+            } else if envelope.items > 0 {
+                // Rows are only taken when the answer names its target.
+                if envelope.about.is_empty() { Class::WrongTarget } else { Class::Data }
+            } else if envelope.has_task {
+                Class::NoData
+            } else {
+                Class::MaybeBilled
+            }
+        }
+        Some(code) if code >= 40000 => of_code(code, message),
+        _ if success => Class::MaybeBilled,
+        _ => of_http(status, envelope.gateway_code.as_deref()),
+    }
+}
+
+/// The meaning of a status code inside the body.
+pub fn of_code(code: i64, message: &str) -> Class {
+    match code {
+        40102 => Class::NoData,
+        40501 if message.contains("No Search Results") => Class::NoData,
+        40103 | 40601 | 40602 => Class::Transient,
+        40202 | 40209 => Class::SlowDown,
+        40101 | 50401 | 50402 => Class::MaybeBilled,
+        40001..=40006 | 40502..=40506 => Class::Contract,
+        40100 | 40104 => Class::Fatal(Fatal::TokenRefused),
+        40200 | 40203 | 40210 => Class::Fatal(Fatal::NoCredit),
+        40201 | 40204 | 40207 => Class::Fatal(Fatal::AccountBlocked),
+        40400 | 40402 => Class::Fatal(Fatal::WrongUrl),
+        50100 => Class::Rejected,
+        50000..=59999 => Class::Transient,
+        _ => Class::Rejected,
+    }
+}
+
+/// The meaning of an HTTP status whose body has no code of the API's own.
+pub fn of_http(status: u16, gateway_code: Option<&str>) -> Class {
+    let says = |word: &str| gateway_code.is_some_and(|code| code.contains(word));
+    match status {
+        400 => Class::Contract,
+        401 | 403 => Class::Fatal(Fatal::TokenRefused),
+        402 if says("exceeds_max_price") => Class::PriceRefused,
+        402 => Class::Fatal(Fatal::NoCredit),
+        429 if says("quota_exceeded") => Class::Fatal(Fatal::NoCredit),
+        429 => Class::SlowDown,
+        // Redirects are not followed: a body and a token are meant for one host.
+        300..=399 | 404 | 405 => Class::Fatal(Fatal::WrongUrl),
+        408 | 425 | 500..=599 => Class::Transient,
+        200..=299 => Class::MaybeBilled,
+        _ => Class::Rejected,
+    }
+}
+
+/// The beginning of a body that is no JSON, for a message.
+fn readable(reply: &Reply) -> Option<String> {
+    /// Enough to recognise a gateway's page by.
+    const SHOWN: usize = 120;
+    let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(4 * SHOWN)]);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let shown: String = words.join(" ").chars().take(SHOWN).collect();
+    (!shown.is_empty()).then_some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        crate::targets::clean("a.com", false).expect("a domain").target
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "what assess takes")]
+    fn reply(status: u16, body: &str) -> Result<Reply, ApiError> {
+        Ok(Reply { status, body: body.to_owned().into(), ..Reply::default() })
+    }
+
+    fn answer(code: i64, message: &str) -> String {
+        format!(
+            r#"{{"status_code":20000,"status_message":"Ok.","tasks":[{{"status_code":{code},"status_message":"{message}","result":null}}]}}"#
+        )
+    }
+
+    #[test]
+    fn every_class_has_a_word_of_its_own() {
+        for (class, word) in Class::WORDS {
+            assert_eq!((class.as_str(), word.parse::<Class>().ok()), (word, Some(class)));
+        }
+        assert!("other".parse::<Class>().is_err());
+    }
+
+    #[test]
+    fn every_code_inside_the_body_has_its_class() {
+        use Class::{Contract, MaybeBilled, NoData, Rejected, SlowDown, Transient};
+        use Fatal::{AccountBlocked, NoCredit, TokenRefused, WrongUrl};
+        let check = |codes: &[i64], expected: Class| {
+            for &code in codes {
+                assert_eq!(assess(&reply(200, &answer(code, "Any.")), &target()).class, expected, "{code} in a task");
+                let top = format!(r#"{{"status_code":{code},"status_message":"Any.","tasks":null}}"#);
+                assert_eq!(assess(&reply(200, &top), &target()).class, expected, "{code} at the top");
+                assert_eq!(assess(&reply(500, &top), &target()).class, expected, "{code} under HTTP 500");
+            }
+        };
+        check(&[40103, 40601, 40602, 50000, 50301, 50302, 50303, 50304, 50999, 59999], Transient);
+        check(&[40202, 40209], SlowDown);
+        check(&[40101, 50401, 50402], MaybeBilled);
+        check(&[40000, 40205, 40206, 40401, 40403, 40404, 40408, 40501, 50100, 40777, 49999], Rejected);
+        check(&[40001, 40002, 40003, 40004, 40005, 40006, 40502, 40503, 40504, 40505, 40506], Contract);
+        check(&[40102], NoData);
+        check(&[40100, 40104], Class::Fatal(TokenRefused));
+        check(&[40200, 40203, 40210], Class::Fatal(NoCredit));
+        check(&[40201, 40204, 40207], Class::Fatal(AccountBlocked));
+        check(&[40400, 40402], Class::Fatal(WrongUrl));
+        assert_eq!(assess(&reply(200, &answer(40501, "No Search Results.")), &target()).class, NoData);
+    }
+
+    #[test]
+    fn every_http_status_has_its_class() {
+        use Class::{Contract, Rejected, SlowDown, Transient};
+        use Fatal::{NoCredit, TokenRefused, WrongUrl};
+        let check = |statuses: &[u16], expected: Class| {
+            for &status in statuses {
+                for body in
+                    ["", "<html>busy</html>", r#"{"error":"text"}"#, r#"{"error":{"code":"x","retryable":true}}"#]
+                {
+                    assert_eq!(assess(&reply(status, body), &target()).class, expected, "{status} {body}");
+                }
+            }
+        };
+        check(&[408, 425, 500, 501, 502, 503, 504, 520, 599], Transient);
+        check(&[429], SlowDown);
+        check(&[400], Contract);
+        check(&[409, 410, 413, 422, 451], Rejected);
+        check(&[401, 403], Class::Fatal(TokenRefused));
+        check(&[402], Class::Fatal(NoCredit));
+        check(&[301, 302, 307, 308, 404, 405], Class::Fatal(WrongUrl));
+        let quota = reply(429, r#"{"error":{"code":"quota_exceeded","message":"used up"}}"#);
+        assert_eq!(assess(&quota, &target()).class, Class::Fatal(NoCredit));
+        let price = reply(402, r#"{"error":{"code":"estimated_price_exceeds_max_price","message":"dear"}}"#);
+        assert_eq!(assess(&price, &target()).class, Class::PriceRefused);
+    }
+
+    #[test]
+    fn success_is_what_names_its_target() {
+        let check = |result: &str, expected: Class| {
+            let body =
+                format!(r#"{{"status_code":20000,"tasks":[{{"status_code":20000,"cost":0.024,"result":{result}}}]}}"#);
+            assert_eq!(assess(&reply(200, &body), &target()).class, expected, "{body}");
+        };
+        check(r#"[{"target":"a.com","items":[{}]}]"#, Class::Data);
+        check(r#"[{"target":"WWW.A.COM","items":[{}]}]"#, Class::Data);
+        check(r#"[{"target":"b.com","items":[{}]}]"#, Class::WrongTarget);
+        check(r#"[{"target":"b.com","items":[]}]"#, Class::WrongTarget);
+        check(r#"[{"target":"a.com","items":[{}]},{"target":"b.com","items":[{}]}]"#, Class::WrongTarget);
+        check(r#"[{"items":[{}]}]"#, Class::WrongTarget);
+        for empty in ["null", "[]", "[null]", r#"[{"items":null}]"#, r#"[{"target":"a.com","items":[]}]"#] {
+            check(empty, Class::NoData);
+        }
+    }
+
+    #[test]
+    fn a_2xx_that_cannot_be_read_may_have_been_billed() {
+        for body in [
+            "",
+            "<html>",
+            "{\"tasks\":[",
+            "{}",
+            r#"{"status_code":20000,"tasks":null}"#,
+            r#"{"status_code":20000,"tasks":[]}"#,
+        ] {
+            let assessment = assess(&reply(200, body), &target());
+            assert_eq!((assessment.class, assessment.cost), (Class::MaybeBilled, Cost::Unknown), "{body}");
+        }
+    }
+
+    #[test]
+    fn no_reply_is_free_only_when_nothing_was_sent() {
+        let check = |kind, class, cost| {
+            let error = Err(ApiError { kind, message: "m".into() });
+            let assessment = assess(&error, &target());
+            assert_eq!((assessment.class, assessment.cost), (class, cost));
+        };
+        check(ErrorKind::NotSent, Class::Transient, Cost::Nothing);
+        check(ErrorKind::Lost, Class::MaybeBilled, Cost::Unknown);
+        check(ErrorKind::TooLarge, Class::Rejected, Cost::Unknown);
+    }
+
+    #[test]
+    fn cost_is_the_debit_else_the_body_else_unknown() {
+        let body = r#"{"tasks":[{"status_code":20000,"cost":0.024,"result":null}]}"#;
+        assert_eq!(assess(&reply(200, body), &target()).cost, Cost::Upstream(Usd::from_micros(24_000)));
+        let debited =
+            Ok(Reply { status: 200, body: body.into(), debit: Some(Usd::from_micros(36_000)), ..Reply::default() });
+        assert_eq!(assess(&debited, &target()).cost, Cost::Debit(Usd::from_micros(36_000)));
+        assert_eq!(assess(&reply(200, &answer(20000, "Ok.")), &target()).cost, Cost::Unknown);
+        assert_eq!(assess(&reply(503, r#"{"error":"busy"}"#), &target()).cost, Cost::Nothing);
+    }
+}

@@ -1,0 +1,108 @@
+//! One attempt: record that it goes out, post, understand, record what came. Nothing is decided here.
+//!
+//! Each attempt is a task of its own, so that a slow scheduler never makes a server's answer late, and
+//! its place among the calls in flight is free as soon as the last byte is here, before the disk has it.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Duration, Instant},
+};
+
+use super::{Journal, budget::Reservation, pace::Slot, queue::Job};
+use crate::{
+    api::{
+        Api, BodyForm, Request,
+        record::{Answered, Sent},
+        status::{Assessment, assess},
+        wire,
+    },
+    clock::Clock,
+};
+
+/// What all attempts of a run share.
+pub(super) struct Line<A, J> {
+    pub(super) api: Arc<A>,
+    pub(super) journal: Arc<J>,
+    pub(super) parameters: Arc<crate::api::Parameters>,
+    pub(super) clock: Clock,
+    /// Turns true when no further call may go out.
+    pub(super) closed: watch::Receiver<bool>,
+}
+
+impl<A, J> Clone for Line<A, J> {
+    fn clone(&self) -> Self {
+        Self {
+            api: Arc::clone(&self.api),
+            journal: Arc::clone(&self.journal),
+            parameters: Arc::clone(&self.parameters),
+            clock: self.clock,
+            closed: self.closed.clone(),
+        }
+    }
+}
+
+/// What a call was granted before it may go out.
+pub(super) struct Grant {
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) slot: Slot,
+    pub(super) reservation: Reservation,
+    pub(super) form: BodyForm,
+    /// Whether it goes out to see if the API is back.
+    pub(super) probe: bool,
+}
+
+/// What became of an attempt.
+pub(super) struct Attempted {
+    pub(super) job: Job,
+    pub(super) reservation: Reservation,
+    pub(super) form: BodyForm,
+    pub(super) probe: bool,
+    /// `None`: the run was stopped before the call went out.
+    pub(super) result: Option<CallResult>,
+}
+
+/// A call's result, understood and recorded.
+pub(super) struct CallResult {
+    pub(super) assessment: Assessment,
+    pub(super) retry_after: Option<Duration>,
+    /// Whether anything answered at all.
+    pub(super) replied: bool,
+}
+
+impl<A: Api, J: Journal> Line<A, J> {
+    /// Makes one call.
+    pub(super) async fn attempt(self, job: Job, grant: Grant) -> Result<Attempted, J::Error> {
+        let Grant { permit, mut slot, reservation, form, probe } = grant;
+        let target = job.target.clone();
+        let request = Request {
+            body: wire::body(target.as_str(), &self.parameters, form),
+            max_price: reservation.amount(),
+            target: target.clone(),
+        };
+        let attempt = job.calls;
+        let sent = Sent { target, attempt, at: self.clock.now(), form, reserved: reservation.amount() };
+        self.journal.sent(&sent).await?;
+        if *self.closed.borrow() {
+            self.journal.called_off(&sent).await?;
+            return Ok(Attempted { job, reservation, form, probe, result: None });
+        }
+        slot.leaves_now();
+        let left = Instant::now();
+        let result = self.api.post(&request).await;
+        drop(permit);
+        let latency = left.elapsed();
+        let assessment = assess(&result, &sent.target);
+        let replied = result.is_ok();
+        let (retry_after, request_id, body) = match result {
+            Ok(reply) => (reply.retry_after, reply.request_id, Some(reply.body)),
+            Err(_) => (None, None, None),
+        };
+        let answered =
+            Answered { target: sent.target, attempt, at: self.clock.now(), latency, assessment, request_id, body };
+        self.journal.answered(&answered).await?;
+        let result = CallResult { assessment: answered.assessment, retry_after, replied };
+        Ok(Attempted { job, reservation, form, probe, result: Some(result) })
+    }
+}

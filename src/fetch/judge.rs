@@ -1,0 +1,107 @@
+//! What is done about a call's result: a pure function of what it means and what was tried already.
+
+use crate::api::status::{Class, Fatal};
+
+/// Tries of one target that may have been billed without an answer: each may cost its price again.
+pub(super) const MOST_MAYBE_BILLED: u32 = 2;
+/// Retries after an answer about somebody else.
+pub(super) const MOST_WRONG_TARGET: u32 = 1;
+
+/// What one target has been through in this run, the last call included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tried {
+    /// Calls that count against `--max-attempts`.
+    pub attempts: u32,
+    /// Calls that may have been billed without an answer.
+    pub maybe_billed: u32,
+    /// Answers about somebody else.
+    pub wrong_target: u32,
+}
+
+/// What the whole run knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances {
+    /// `--max-attempts`.
+    pub max_attempts: u32,
+    /// Whether any call of this run has been understood by the API yet.
+    pub proven: bool,
+    /// Whether the other form of the body can still be tried.
+    pub other_form: bool,
+}
+
+/// What to do next about a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// It has its answer.
+    Done,
+    /// Try again after a wait.
+    Retry,
+    /// Try again at once, in the other form of the body.
+    OtherForm,
+    /// Try again with more money set aside.
+    DearerCall,
+    /// Leave it as failed; the next run tries again.
+    GiveUp,
+    /// No other target would fare better.
+    Stop(Stop),
+}
+
+/// Why the whole run stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The API cannot be used until a person has acted.
+    Fatal(Fatal),
+    /// The first answers say that the calls are malformed.
+    Contract,
+}
+
+/// Judges a call's meaning in the light of what was tried.
+pub(super) fn judge(class: Class, tried: Tried, run: Circumstances) -> Decision {
+    let again = if tried.attempts < run.max_attempts { Decision::Retry } else { Decision::GiveUp };
+    match class {
+        Class::Data | Class::NoData => Decision::Done,
+        Class::Transient | Class::SlowDown => again,
+        Class::MaybeBilled if tried.maybe_billed > MOST_MAYBE_BILLED => Decision::GiveUp,
+        Class::MaybeBilled => again,
+        Class::WrongTarget if tried.wrong_target > MOST_WRONG_TARGET => Decision::GiveUp,
+        Class::WrongTarget => again,
+        Class::PriceRefused => Decision::DearerCall,
+        Class::Contract if run.proven => Decision::GiveUp,
+        Class::Contract if run.other_form => Decision::OtherForm,
+        Class::Contract => Decision::Stop(Stop::Contract),
+        Class::Rejected => Decision::GiveUp,
+        Class::Fatal(fatal) => Decision::Stop(Stop::Fatal(fatal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_leads_to_its_decision() {
+        let run = Circumstances { max_attempts: 6, proven: true, other_form: true };
+        let fresh = Circumstances { proven: false, ..run };
+        let settled = Circumstances { proven: false, other_form: false, ..run };
+        let tried = |attempts, maybe_billed, wrong_target| Tried { attempts, maybe_billed, wrong_target };
+        let check = |class, tried, run, expected| assert_eq!(judge(class, tried, run), expected, "{class:?} {tried:?}");
+        check(Class::Data, tried(1, 0, 0), run, Decision::Done);
+        check(Class::NoData, tried(6, 0, 0), run, Decision::Done);
+        check(Class::Transient, tried(5, 0, 0), run, Decision::Retry);
+        check(Class::Transient, tried(6, 0, 0), run, Decision::GiveUp);
+        check(Class::SlowDown, tried(1, 0, 0), run, Decision::Retry);
+        check(Class::SlowDown, tried(6, 0, 0), run, Decision::GiveUp);
+        check(Class::MaybeBilled, tried(1, 1, 0), run, Decision::Retry);
+        check(Class::MaybeBilled, tried(2, 2, 0), run, Decision::Retry);
+        check(Class::MaybeBilled, tried(3, 3, 0), run, Decision::GiveUp);
+        check(Class::MaybeBilled, tried(6, 1, 0), run, Decision::GiveUp);
+        check(Class::WrongTarget, tried(1, 0, 1), run, Decision::Retry);
+        check(Class::WrongTarget, tried(2, 0, 2), run, Decision::GiveUp);
+        check(Class::PriceRefused, tried(1, 0, 0), run, Decision::DearerCall);
+        check(Class::Rejected, tried(1, 0, 0), run, Decision::GiveUp);
+        check(Class::Contract, tried(1, 0, 0), run, Decision::GiveUp);
+        check(Class::Contract, tried(1, 0, 0), fresh, Decision::OtherForm);
+        check(Class::Contract, tried(1, 0, 0), settled, Decision::Stop(Stop::Contract));
+        check(Class::Fatal(Fatal::NoCredit), tried(1, 0, 0), run, Decision::Stop(Stop::Fatal(Fatal::NoCredit)));
+    }
+}

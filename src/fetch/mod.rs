@@ -1,0 +1,431 @@
+//! Fetching: every target that is left, called until it has its answer or is given up.
+//!
+//! ```text
+//! queue -> [breaker -> place in flight -> budget -> pace] -> spawn: record, post, assess, record -> judge -> done | queue, later
+//! ```
+//!
+//! One loop owns all decisions and shares no lock with the calls, which run as tasks. A call goes out
+//! only when all four guards grant it, and every wait is on `tokio`'s clock. The first call of a run
+//! goes alone: whatever is wrong with the token, the URL or the form of the body shows on one call.
+//!
+//! Nothing here knows where records are kept ([`Journal`]) or how calls travel ([`Api`]).
+
+use std::{future::Future, num::NonZeroU32, pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::{
+    api::{
+        Api, BodyForm, Parameters,
+        record::{Answered, GaveUp, Sent},
+        status::{Class, Fatal},
+    },
+    clock::Clock,
+    money::Usd,
+    targets::Target,
+};
+
+mod attempt;
+mod budget;
+mod judge;
+mod outage;
+pub mod pace;
+mod queue;
+mod retry;
+
+use self::{
+    attempt::{Attempted, CallResult, Grant, Line},
+    budget::{Budget, Refused},
+    judge::{Circumstances, Decision, Stop},
+    outage::{Admission, Breaker},
+    pace::{Pacer, Rate},
+    queue::{Allowed, Job, Queue},
+};
+
+/// A longer `Retry-After` is not waited out: the target is left for the next run.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
+
+/// Where a fetch records what it does. A record is durable when its future is ready.
+pub trait Journal: Send + Sync + 'static {
+    /// Why a record could not be made durable. It ends the fetch at once.
+    type Error: Send + 'static;
+
+    /// A call is about to go out.
+    fn sent(&self, sent: &Sent) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// A call did not go out after all.
+    fn called_off(&self, sent: &Sent) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// A call has its result.
+    fn answered(&self, answered: &Answered) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// A target is given up.
+    fn gave_up(&self, gave_up: &GaveUp) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// What the fetch is waiting for, whenever that changes.
+    fn state(&self, _state: State) {}
+}
+
+/// What a fetch is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Calling as many as may be in flight.
+    Calling,
+    /// Waiting for the rate limit.
+    RateLimit,
+    /// Waiting because the server asked everybody to.
+    AskedToWait(Duration),
+    /// The API is down; a probe goes out now and then.
+    Outage,
+    /// No call goes out any more; those in flight are finished.
+    Finishing,
+}
+
+/// How to fetch.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Calls in any sliding period, retries included.
+    pub rate: Rate,
+    /// Calls in flight at most.
+    pub concurrency: NonZeroU32,
+    /// Tries of one target at most.
+    pub max_attempts: NonZeroU32,
+    /// What may be spent in all, earlier runs of the directory included.
+    pub max_cost: Option<Usd>,
+    /// How long the API may be down before the run is left for later.
+    pub max_outage: Duration,
+    /// The form of the body; `None`: whichever the API understands.
+    pub body: Option<BodyForm>,
+    /// What is asked of every target.
+    pub parameters: Parameters,
+}
+
+/// What earlier runs have left behind.
+#[derive(Clone, Debug, Default)]
+pub struct Earlier {
+    /// When calls went out that may still count for the rate.
+    pub calls: Vec<Instant>,
+    /// Money that is gone.
+    pub spent: Usd,
+    /// The dearest call; zero: no price is known.
+    pub dearest: Usd,
+    /// The form of body that the API has understood.
+    pub form: Option<BodyForm>,
+}
+
+/// How a fetch ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every target has its answer or was given up.
+    Done,
+    /// The API cannot be used until a person has acted.
+    Fatal {
+        /// Why.
+        fatal: Fatal,
+        /// What the API said.
+        message: Option<String>,
+    },
+    /// The first answers say that the calls are malformed.
+    Contract {
+        /// What the API said.
+        message: Option<String>,
+    },
+    /// The API was down for too long.
+    Outage {
+        /// What the last call met with.
+        message: Option<String>,
+    },
+    /// What is left of the cap does not pay one more call.
+    Budget,
+    /// Somebody asked to stop.
+    Shutdown,
+}
+
+/// Fetches `targets` (there are `count`), heeding what `earlier` runs did, until all is done or `shutdown` is ready.
+///
+/// When this returns, no call is in flight and every call has its record.
+pub async fn fetch<A: Api, J: Journal>(
+    targets: impl Iterator<Item = Target>,
+    count: usize,
+    settings: Settings,
+    earlier: Earlier,
+    (api, journal, clock): (Arc<A>, Arc<J>, Clock),
+    shutdown: impl Future<Output = ()>,
+) -> Result<Ended, J::Error> {
+    let mut shutdown = pin!(shutdown);
+    let mut fetch = Fetch::new(targets, count, settings, earlier, (api, journal, clock));
+    loop {
+        let wait = match fetch.step(Instant::now()) {
+            Step::Started => continue,
+            Step::Finished => return Ok(fetch.ended.unwrap_or(Ended::Done)),
+            Step::Wait(wait) => wait,
+        };
+        let until = wait.until.unwrap_or_else(Instant::now);
+        tokio::select! {
+            biased;
+            () = &mut shutdown, if fetch.ended.is_none() => fetch.end(Ended::Shutdown),
+            Some(attempted) = fetch.running.join_next() => {
+                let attempted = attempted.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                fetch.take(attempted?).await?;
+            }
+            permit = Arc::clone(&fetch.places).acquire_owned(), if wait.for_place => fetch.place = permit.ok(),
+            () = tokio::time::sleep_until(until), if wait.until.is_some() => {}
+        }
+    }
+}
+
+struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
+    queue: Queue<I>,
+    settings: Settings,
+    budget: Budget,
+    breaker: Breaker,
+    pacer: Pacer,
+    running: JoinSet<Result<Attempted, J::Error>>,
+    places: Arc<Semaphore>,
+    /// A place in flight that is held for the next call.
+    place: Option<OwnedSemaphorePermit>,
+    form: BodyForm,
+    /// Whether the other form can still be tried.
+    other_form: bool,
+    /// Whether the API has understood a call.
+    proven: bool,
+    /// Whether the first call is back.
+    first_is_back: bool,
+    ended: Option<Ended>,
+    last_failure: Option<String>,
+    close: watch::Sender<bool>,
+    line: Line<A, J>,
+    state: State,
+}
+
+enum Step {
+    /// A call went out, or something else changed; look again.
+    Started,
+    /// Nothing is left and nothing in flight.
+    Finished,
+    /// Nothing can go out before one of these happens, or a call is back.
+    Wait(Wait),
+}
+
+#[derive(Default)]
+struct Wait {
+    until: Option<Instant>,
+    for_place: bool,
+}
+
+impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
+    fn new(
+        targets: I,
+        count: usize,
+        settings: Settings,
+        earlier: Earlier,
+        (api, journal, clock): (Arc<A>, Arc<J>, Clock),
+    ) -> Self {
+        let concurrency = settings.concurrency.get();
+        let (close, closed) = watch::channel(false);
+        let parameters = Arc::new(settings.parameters.clone());
+        Self {
+            queue: Queue::new(targets),
+            budget: Budget::new(settings.max_cost, earlier.spent, earlier.dearest),
+            breaker: Breaker::new(concurrency, count),
+            pacer: Pacer::new(settings.rate, earlier.calls),
+            running: JoinSet::new(),
+            places: Arc::new(Semaphore::new(concurrency as usize)),
+            place: None,
+            form: settings.body.or(earlier.form).unwrap_or(BodyForm::Array),
+            other_form: settings.body.is_none(),
+            proven: earlier.form.is_some(),
+            first_is_back: false,
+            ended: None,
+            last_failure: None,
+            close,
+            line: Line { api, journal, parameters, clock, closed },
+            state: State::Calling,
+            settings,
+        }
+    }
+
+    /// Starts one call if all guards grant it; else says what to wait for.
+    fn step(&mut self, now: Instant) -> Step {
+        if self.ended.is_some() || self.queue.is_empty() {
+            if self.running.is_empty() {
+                return Step::Finished;
+            }
+            return self.wait(if self.ended.is_some() { State::Finishing } else { State::Calling }, None);
+        }
+        // Answers that wait for the disk hold no place in flight, but must not pile up.
+        let most_running = 2 * self.settings.concurrency.get() as usize;
+        if self.running.len() >= most_running || (!self.first_is_back && !self.running.is_empty()) {
+            return self.wait(State::Calling, None);
+        }
+        let (allowed, probe) = match self.admitted(now) {
+            Ok(admitted) => admitted,
+            Err(step) => return step,
+        };
+        if self.place.is_none() {
+            self.place = Arc::clone(&self.places).try_acquire_owned().ok();
+        }
+        if self.place.is_none() {
+            self.tell(State::Calling);
+            return Step::Wait(Wait { until: None, for_place: true });
+        }
+        let Some(job) = self.next_job(now, allowed, probe) else {
+            if self.queue.has_ready() && self.running.is_empty() && self.queue.next_due().is_none() {
+                self.breaker.starve(now);
+                return Step::Started;
+            }
+            return self.wait(State::Calling, self.queue.next_due());
+        };
+        self.launch(job, probe, now)
+    }
+
+    /// Whether the breaker lets anything out, and what.
+    fn admitted(&mut self, now: Instant) -> Result<(Allowed, bool), Step> {
+        let give_up_at = self.breaker.down_since().map(|since| since + self.settings.max_outage);
+        if give_up_at.is_some_and(|moment| moment <= now) {
+            self.end(Ended::Outage { message: self.last_failure.clone() });
+            return Err(Step::Started);
+        }
+        match self.breaker.admission(now) {
+            Admission::Open => Ok((Allowed::Everything, false)),
+            Admission::FirstTries => Ok((Allowed::FirstTries, false)),
+            Admission::Probe { retry: true } => Ok((Allowed::Everything, true)),
+            Admission::Probe { retry: false } => Ok((Allowed::FirstTries, true)),
+            Admission::NotBefore(moment) => Err(self.wait(State::Outage, give_up_at.min(Some(moment)))),
+            Admission::AfterProbe => Err(self.wait(State::Outage, give_up_at)),
+        }
+    }
+
+    /// The next target; a probe goes out whatever is left.
+    fn next_job(&mut self, now: Instant, allowed: Allowed, probe: bool) -> Option<Job> {
+        let job = self.queue.next(now, allowed);
+        if job.is_none() && probe { self.queue.next(now, Allowed::Everything) } else { job }
+    }
+
+    /// Asks the budget and the pacer, and sends the call.
+    fn launch(&mut self, mut job: Job, probe: bool, now: Instant) -> Step {
+        let reservation = match self.budget.reserve(job.least) {
+            Ok(reservation) => reservation,
+            Err(refused) => {
+                self.queue.put_back(job);
+                if refused == Refused::Exhausted && self.running.is_empty() {
+                    self.end(Ended::Budget);
+                    return Step::Started;
+                }
+                return self.wait(State::Calling, None);
+            }
+        };
+        let slot = match self.pacer.check(now) {
+            Ok(slot) => slot,
+            Err(until) => {
+                self.budget.release(reservation);
+                self.queue.put_back(job);
+                let asked = self.pacer.held_until(now).map(|until| State::AskedToWait(until - now));
+                return self.wait(asked.unwrap_or(State::RateLimit), Some(until));
+            }
+        };
+        let Some(permit) = self.place.take() else { unreachable!("step has made sure of a place") };
+        self.breaker.goes_out(job.calls == 0);
+        job.calls += 1;
+        self.tell(State::Calling);
+        let grant = Grant { permit, slot, reservation, form: self.form, probe };
+        self.running.spawn(self.line.clone().attempt(job, grant));
+        Step::Started
+    }
+
+    /// Takes a call's result in and decides what becomes of its target.
+    async fn take(&mut self, attempted: Attempted) -> Result<(), J::Error> {
+        let Attempted { mut job, reservation, form, probe, result } = attempted;
+        let Some(CallResult { assessment, retry_after, replied }) = result else {
+            self.budget.release(reservation);
+            if probe {
+                self.breaker.called_off();
+            }
+            self.queue.put_back(job);
+            return Ok(());
+        };
+        let now = Instant::now();
+        self.budget.settle(reservation, assessment.cost);
+        let counts = !probe && self.breaker.down_since().is_none();
+        job.tried.attempts += u32::from(counts);
+        match assessment.class {
+            Class::Transient | Class::SlowDown | Class::MaybeBilled => {
+                self.breaker.failed(now, probe);
+                self.last_failure.clone_from(&assessment.message);
+            }
+            _ => self.breaker.succeeded(),
+        }
+        match assessment.class {
+            Class::Data | Class::NoData => self.proven = true,
+            Class::MaybeBilled => job.tried.maybe_billed += 1,
+            Class::WrongTarget => job.tried.wrong_target += 1,
+            Class::SlowDown => {
+                self.pacer.slow_down(now, retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
+            }
+            _ => {}
+        }
+        let circumstances = Circumstances {
+            max_attempts: self.settings.max_attempts.get(),
+            proven: self.proven,
+            other_form: form != self.form || self.other_form,
+        };
+        let decision = judge::judge(assessment.class, job.tried, circumstances);
+        // Without any reply the next first call goes with company, so that an outage is found soon.
+        self.first_is_back |= decision != Decision::OtherForm || !replied;
+        match decision {
+            Decision::Done => {}
+            Decision::Retry if retry_after.is_some_and(|wait| wait > LONGEST_RETRY_AFTER) => {
+                self.give_up(job, assessment.class).await?;
+            }
+            Decision::Retry => {
+                let wait = job.waits.next(retry_after);
+                self.queue.again(job, now + wait);
+            }
+            Decision::OtherForm => {
+                if form == self.form {
+                    self.other_form = false;
+                    self.form = match form {
+                        BodyForm::Array => BodyForm::Object,
+                        BodyForm::Object => BodyForm::Array,
+                    };
+                }
+                self.queue.put_back(job);
+            }
+            Decision::DearerCall => match reservation.amount() {
+                Some(refused) => {
+                    job.least = Some(refused.plus(Usd::from_micros(1)));
+                    self.queue.put_back(job);
+                }
+                // A price was refused although none was set.
+                None => self.give_up(job, assessment.class).await?,
+            },
+            Decision::GiveUp => self.give_up(job, assessment.class).await?,
+            Decision::Stop(Stop::Fatal(fatal)) => self.end(Ended::Fatal { fatal, message: assessment.message }),
+            Decision::Stop(Stop::Contract) => self.end(Ended::Contract { message: assessment.message }),
+        }
+        Ok(())
+    }
+
+    async fn give_up(&self, job: Job, class: Class) -> Result<(), J::Error> {
+        let gave_up = GaveUp { target: job.target, at: self.line.clock.now(), class };
+        self.line.journal.gave_up(&gave_up).await
+    }
+
+    /// Lets no further call out; the first reason stays.
+    fn end(&mut self, ended: Ended) {
+        self.close.send_replace(true);
+        self.ended.get_or_insert(ended);
+    }
+
+    fn wait(&mut self, state: State, until: Option<Instant>) -> Step {
+        self.tell(state);
+        Step::Wait(Wait { until, for_place: false })
+    }
+
+    fn tell(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.line.journal.state(state);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! When the API is down: stop asking, probe now and then, and say when to give up.
+//!
+//! Two rules. After two rounds of failures without a success in between, only single probes go out,
+//! at growing distances. And retries are paid in tokens, which first tries earn slowly and successes
+//! quickly: under a total outage calls beyond the first tries stay under a tenth of these, while a
+//! server that merely stumbles is retried freely.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The first probe goes out so long after the breaker opened; each further wait is twice as long.
+const FIRST_PROBE: Duration = Duration::from_secs(1);
+/// The longest wait between two probes.
+const LONGEST_PROBE: Duration = Duration::from_secs(30);
+/// What a first try earns, in retries.
+const EARNED_BY_TRY: f64 = 0.1;
+/// What a success earns, in retries: enough for the flow to grow again.
+const EARNED_BY_SUCCESS: f64 = 2.0;
+
+/// What may be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Any call.
+    Open,
+    /// First tries only: no retry is earned.
+    FirstTries,
+    /// One probe.
+    Probe {
+        /// Whether a retry is earned, which tells more than a first try.
+        retry: bool,
+    },
+    /// Nothing before this moment.
+    NotBefore(Instant),
+    /// Nothing until the probe in flight is back.
+    AfterProbe,
+}
+
+/// Watches failures and successes of all targets.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    threshold: u32,
+    most_tokens: f64,
+    tokens: f64,
+    failures_in_a_row: u32,
+    down: Option<Down>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Down {
+    since: Instant,
+    wait: Duration,
+    next_probe: Instant,
+    probing: bool,
+}
+
+impl Breaker {
+    /// For `targets` targets and `concurrency` calls in flight. A run too small to tell an outage from
+    /// a few bad targets retries freely.
+    pub(super) fn new(concurrency: u32, targets: usize) -> Self {
+        let threshold = concurrency.saturating_mul(2).max(2);
+        let small = targets <= threshold as usize;
+        let most_tokens = if small { f64::INFINITY } else { f64::from(threshold) };
+        Self {
+            threshold,
+            most_tokens,
+            tokens: if small { f64::INFINITY } else { 0.0 },
+            failures_in_a_row: 0,
+            down: None,
+        }
+    }
+
+    /// What may be sent now.
+    pub(super) fn admission(&self, now: Instant) -> Admission {
+        match self.down {
+            None if self.tokens >= 1.0 => Admission::Open,
+            None => Admission::FirstTries,
+            Some(down) if down.probing => Admission::AfterProbe,
+            Some(down) if down.next_probe > now => Admission::NotBefore(down.next_probe),
+            Some(_) => Admission::Probe { retry: self.tokens >= 1.0 },
+        }
+    }
+
+    /// A call goes out; says whether it is a probe.
+    pub(super) fn goes_out(&mut self, first_try: bool) -> bool {
+        let change = if first_try { EARNED_BY_TRY } else { -1.0 };
+        self.tokens = (self.tokens + change).clamp(0.0, self.most_tokens);
+        match &mut self.down {
+            Some(down) => {
+                down.probing = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Only retries are left and none is earned: they go on as probes.
+    pub(super) fn starve(&mut self, now: Instant) {
+        if self.down.is_none() {
+            self.open(now);
+        }
+    }
+
+    /// The API has answered, well or not: it is there.
+    pub(super) fn succeeded(&mut self) {
+        self.failures_in_a_row = 0;
+        self.tokens = (self.tokens + EARNED_BY_SUCCESS).min(self.most_tokens);
+        if self.down.take().is_some() {
+            self.tokens = self.tokens.max(f64::from(self.threshold) / 2.0);
+        }
+    }
+
+    /// A call failed in a way that may be an outage's.
+    pub(super) fn failed(&mut self, now: Instant, probe: bool) {
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        match &mut self.down {
+            Some(down) if probe => {
+                down.wait = (down.wait * 2).min(LONGEST_PROBE);
+                down.next_probe = now + down.wait;
+                down.probing = false;
+            }
+            Some(_) => {}
+            None if self.failures_in_a_row >= self.threshold => self.open(now),
+            None => {}
+        }
+    }
+
+    /// A probe was called off before it was sent.
+    pub(super) fn called_off(&mut self) {
+        if let Some(down) = &mut self.down {
+            down.probing = false;
+        }
+    }
+
+    /// Since when the API has been down.
+    pub(super) fn down_since(&self) -> Option<Instant> {
+        self.down.map(|down| down.since)
+    }
+
+    fn open(&mut self, now: Instant) {
+        let next_probe = now + FIRST_PROBE;
+        self.down = Some(Down { since: now, wait: FIRST_PROBE, next_probe, probing: false });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn two_rounds_of_failures_leave_only_probes() {
+        let mut breaker = Breaker::new(20, 1_000);
+        for call in 0..40 {
+            assert!(!matches!(breaker.admission(Instant::now()), Admission::NotBefore(_)), "call {call}");
+            let probe = breaker.goes_out(true);
+            breaker.failed(Instant::now(), probe);
+        }
+        let first = Instant::now() + FIRST_PROBE;
+        assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(first));
+        tokio::time::advance(FIRST_PROBE).await;
+        assert_eq!(breaker.admission(Instant::now()), Admission::Probe { retry: true });
+        assert!(breaker.goes_out(false));
+        assert_eq!(breaker.admission(Instant::now()), Admission::AfterProbe);
+        breaker.failed(Instant::now(), true);
+        assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(Instant::now() + 2 * FIRST_PROBE));
+        breaker.succeeded();
+        assert_eq!(breaker.admission(Instant::now()), Admission::Open);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn under_a_total_outage_retries_stay_under_a_tenth() {
+        let mut breaker = Breaker::new(20, 100_000);
+        let (mut first_tries, mut retries) = (0_u32, 0_u32);
+        let end = Instant::now() + Duration::from_mins(10);
+        while Instant::now() < end {
+            let retry = match breaker.admission(Instant::now()) {
+                Admission::Open => true,
+                Admission::FirstTries => false,
+                Admission::Probe { retry } => retry,
+                Admission::NotBefore(moment) => {
+                    tokio::time::sleep_until(moment).await;
+                    continue;
+                }
+                Admission::AfterProbe => unreachable!("no call is left open here"),
+            };
+            let probe = breaker.goes_out(!retry);
+            *(if retry { &mut retries } else { &mut first_tries }) += 1;
+            breaker.failed(Instant::now(), probe);
+        }
+        assert!(retries * 10 <= first_tries, "{retries} retries, {first_tries} first tries");
+        assert!(first_tries + retries < 100, "the breaker was open");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stumbling_server_is_retried_freely() {
+        let mut breaker = Breaker::new(20, 100_000);
+        for _ in 0..100 {
+            breaker.goes_out(true);
+            breaker.succeeded();
+        }
+        for _ in 0..30 {
+            assert_eq!(breaker.admission(Instant::now()), Admission::Open);
+            let probe = breaker.goes_out(false);
+            breaker.failed(Instant::now(), probe);
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! When the next call may go out: never more than N in any sliding period, retries and earlier runs included.
+//!
+//! Two guards stand one behind the other. `governor` spreads the calls evenly, so that the server sees
+//! a steady stream. Alone it would let a burst and a full period's worth through in one window, so a
+//! window of the last N calls has the last word: call k+N never leaves before a whole period, plus a
+//! margin for jitter on the way, has passed since call k really left.
+//!
+//! Nothing here sleeps: [`Pacer::check`] says until when to wait, and the caller waits on `tokio`'s
+//! clock (governor's own `until_ready` would sleep on the real one).
+
+use std::{
+    collections::VecDeque,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock as GovernorClock,
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::{InMemoryState, NotKeyed},
+};
+use tokio::time::Instant;
+
+/// At most `calls` in any sliding `period`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub calls: NonZeroU32,
+    /// In which time.
+    pub period: Duration,
+}
+
+impl Rate {
+    /// The even distance between two calls.
+    pub fn interval(self) -> Duration {
+        self.period / self.calls.get()
+    }
+
+    /// The time that must lie between call k and call k+N: the period and a margin for what jitters
+    /// between this program and the server's clock. A hundredth keeps 99 % of the rate; the bounds
+    /// keep it useful for periods of a second and cheap for those of an hour.
+    fn window(self) -> Duration {
+        const LEAST: Duration = Duration::from_millis(20);
+        const MOST: Duration = Duration::from_secs(1);
+        self.period + (self.period / 100).clamp(LEAST, MOST)
+    }
+
+    /// How many calls may follow each other at once after a pause: those of 50 ms, so that timers
+    /// which wake a little late cost no throughput.
+    fn burst(self) -> NonZeroU32 {
+        const CATCH_UP: f64 = 0.050;
+        let calls = f64::from(self.calls.get()) * CATCH_UP / self.period.as_secs_f64();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and clamped")]
+        let burst = (calls.ceil() as u32).saturating_add(1).min(self.calls.get());
+        NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN)
+    }
+}
+
+/// What a server that is asked too fast gets: every 429 doubles the distance between calls, up to this factor.
+const SLOWEST: f64 = 32.0;
+/// Several 429 within this time count as one: they are the echo of calls sent together.
+const ECHO: Duration = Duration::from_secs(1);
+/// After so long without a 429 the distance shrinks again, by [`RECOVERY`].
+const CALM: Duration = Duration::from_secs(5);
+/// How much of the slowness is left after each [`CALM`].
+const RECOVERY: f64 = 0.75;
+
+/// Decides when the next call may go out.
+#[derive(Debug)]
+pub struct Pacer {
+    rate: Rate,
+    spread: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<SinceStart>>,
+    window: Window,
+    hold_until: Option<Instant>,
+    slowness: f64,
+    slowed_at: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Pacer {
+    /// A pacer that counts `earlier` calls (moments of calls of a previous process on the same account) against the window.
+    pub fn new(rate: Rate, earlier: impl IntoIterator<Item = Instant>) -> Self {
+        let quota = Quota::with_period(rate.interval().max(Duration::from_nanos(1)))
+            .expect("an interval above zero")
+            .allow_burst(rate.burst());
+        Self {
+            rate,
+            spread: RateLimiter::direct_with_clock(quota, TokioClock),
+            window: Window::new(rate, earlier),
+            hold_until: None,
+            slowness: 1.0,
+            slowed_at: None,
+            last: None,
+        }
+    }
+
+    /// `Ok` grants one call now; `Err` says when to ask again.
+    pub fn check(&mut self, now: Instant) -> Result<Slot, Instant> {
+        if let Some(until) = self.hold_until.filter(|until| *until > now) {
+            return Err(until);
+        }
+        self.recover(now);
+        if let Some(last) = self.last.filter(|_| self.slowness > 1.0) {
+            let next = last + self.rate.interval().mul_f64(self.slowness);
+            if next > now {
+                return Err(next);
+            }
+        }
+        self.window.has_room(now)?;
+        self.spread
+            .check()
+            .map_err(|denied| now + denied.wait_time_from(SinceStart(now)).max(Duration::from_micros(100)))?;
+        self.last = Some(now);
+        Ok(self.window.grant())
+    }
+
+    /// The server said that it is asked too fast, and perhaps how long to wait; all calls heed it.
+    pub fn slow_down(&mut self, now: Instant, retry_after: Option<Duration>) {
+        if let Some(wait) = retry_after {
+            self.hold_until = self.hold_until.max(Some(now + wait));
+        }
+        if self.slowed_at.is_none_or(|at| now.duration_since(at) >= ECHO) {
+            self.slowness = (self.slowness * 2.0).min(SLOWEST);
+            self.slowed_at = Some(now);
+        }
+    }
+
+    /// Until when the server asked everybody to wait, if that is still ahead.
+    pub fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.hold_until.filter(|until| *until > now)
+    }
+
+    fn recover(&mut self, now: Instant) {
+        while let Some(at) = self.slowed_at.filter(|at| now.duration_since(*at) >= CALM) {
+            self.slowness = 1.0 + (self.slowness - 1.0) * RECOVERY;
+            self.slowed_at = Some(at + CALM);
+            if self.slowness < 1.05 {
+                self.slowness = 1.0;
+                self.slowed_at = None;
+            }
+        }
+    }
+}
+
+/// The last N calls, oldest first: when each left, or `None` while it is on its way out.
+#[derive(Debug)]
+struct Window {
+    calls: Arc<Mutex<Calls>>,
+    most: usize,
+    length: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    left_at: VecDeque<Option<Instant>>,
+    /// How many have fallen out at the front, so that a slot keeps finding its place.
+    gone: u64,
+}
+
+impl Window {
+    fn new(rate: Rate, earlier: impl IntoIterator<Item = Instant>) -> Self {
+        let most = usize::try_from(rate.calls.get()).unwrap_or(usize::MAX);
+        let mut left_at: Vec<_> = earlier.into_iter().map(Some).collect();
+        left_at.sort();
+        let calls = Calls { left_at: left_at.into(), gone: 0 };
+        Self { calls: Arc::new(Mutex::new(calls)), most, length: rate.window() }
+    }
+
+    fn has_room(&self, now: Instant) -> Result<(), Instant> {
+        /// How soon to look again while the oldest call is still on its way out.
+        const SOON: Duration = Duration::from_millis(1);
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(Some(left)) = calls.left_at.front() {
+            if *left + self.length > now {
+                break;
+            }
+            calls.left_at.pop_front();
+            calls.gone += 1;
+        }
+        if calls.left_at.len() < self.most {
+            return Ok(());
+        }
+        Err(calls.left_at.front().copied().flatten().map_or(now + SOON, |left| left + self.length))
+    }
+
+    fn grant(&self) -> Slot {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.left_at.push_back(None);
+        let number = calls.gone + calls.left_at.len() as u64 - 1;
+        Slot { calls: Arc::clone(&self.calls), number, left: false }
+    }
+}
+
+/// A granted call. It blocks its place in the window until it says that it has left, or is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    calls: Arc<Mutex<Calls>>,
+    number: u64,
+    left: bool,
+}
+
+impl Slot {
+    /// The call goes out at this very moment.
+    pub fn leaves_now(&mut self) {
+        self.left = true;
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.number.checked_sub(calls.gone).and_then(|place| usize::try_from(place).ok());
+        if let Some(moment) = place.and_then(|place| calls.left_at.get_mut(place)) {
+            *moment = Some(Instant::now());
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.left {
+            self.leaves_now();
+        }
+    }
+}
+
+/// governor's view of `tokio`'s clock, which tests can pause.
+#[derive(Clone, Copy, Debug)]
+struct TokioClock;
+
+impl GovernorClock for TokioClock {
+    type Instant = SinceStart;
+
+    fn now(&self) -> SinceStart {
+        SinceStart(Instant::now())
+    }
+}
+
+/// A moment of `tokio`'s clock in the form that governor reckons with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct SinceStart(Instant);
+
+impl std::ops::Add<Nanos> for SinceStart {
+    type Output = Self;
+
+    fn add(self, later: Nanos) -> Self {
+        Self(self.0 + Duration::from(later))
+    }
+}
+
+impl governor::clock::Reference for SinceStart {
+    fn duration_since(&self, earlier: Self) -> Nanos {
+        self.0.saturating_duration_since(earlier.0).into()
+    }
+
+    fn saturating_sub(&self, duration: Nanos) -> Self {
+        Self(self.0.checked_sub(duration.into()).unwrap_or(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(calls: u32, period: Duration) -> Rate {
+        Rate { calls: NonZeroU32::new(calls).expect("not zero"), period }
+    }
+
+    /// Lets calls through as fast as they are granted for `span`, each leaving `delay(k)` after its grant.
+    async fn granted(pacer: &mut Pacer, span: Duration, delay: impl Fn(usize) -> Duration) -> Vec<Instant> {
+        let end = Instant::now() + span;
+        let mut left = Vec::new();
+        while Instant::now() < end {
+            match pacer.check(Instant::now()) {
+                Ok(mut slot) => {
+                    tokio::time::advance(delay(left.len())).await;
+                    slot.leaves_now();
+                    left.push(Instant::now());
+                }
+                Err(until) => tokio::time::sleep_until(until).await,
+            }
+        }
+        left
+    }
+
+    fn most_in(moments: &[Instant], period: Duration) -> usize {
+        (0..moments.len())
+            .map(|first| moments[first..].iter().take_while(|later| **later - moments[first] <= period).count())
+            .max()
+            .unwrap_or(0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_window_holds_more_calls_than_the_rate_and_nearly_all_are_used() {
+        for (calls, period) in
+            [(60, 60), (600, 60), (3000, 60), (5, 1), (33, 1), (100, 1), (1000, 1), (50, 3600), (1, 1)]
+        {
+            let rate = rate(calls, Duration::from_secs(period));
+            let mut pacer = Pacer::new(rate, []);
+            let left = granted(&mut pacer, rate.period * 4, |_| Duration::ZERO).await;
+            assert!(
+                most_in(&left, rate.period) <= calls as usize,
+                "{calls}/{period}s: {}",
+                most_in(&left, rate.period)
+            );
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let used = left.len() as f64 / (4.0 * f64::from(calls));
+            assert!(used >= 0.97, "{calls}/{period}s: only {used} of the rate");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_counts_from_when_it_really_left() {
+        let rate = rate(10, Duration::from_secs(1));
+        let mut pacer = Pacer::new(rate, []);
+        let hiccups = |k: usize| if k.is_multiple_of(7) { Duration::from_millis(300) } else { Duration::ZERO };
+        let left = granted(&mut pacer, Duration::from_secs(20), hiccups).await;
+        assert!(most_in(&left, rate.period) <= 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_of_an_earlier_process_fill_the_window() {
+        let rate = rate(600, Duration::from_mins(1));
+        let start = Instant::now();
+        tokio::time::advance(Duration::from_secs(30)).await;
+        let earlier: Vec<_> = (0..600).map(|k| start + Duration::from_millis(50 * k)).collect();
+        let mut pacer = Pacer::new(rate, earlier.clone());
+        let mut all = earlier;
+        all.extend(granted(&mut pacer, Duration::from_mins(2), |_| Duration::ZERO).await);
+        assert!(most_in(&all, rate.period) <= 600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_down_slows_every_call_and_speed_comes_back() {
+        let rate = rate(600, Duration::from_mins(1));
+        let mut pacer = Pacer::new(rate, []);
+        let before = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await.len();
+        pacer.slow_down(Instant::now(), Some(Duration::from_secs(3)));
+        pacer.slow_down(Instant::now(), None);
+        let told = Instant::now();
+        let after = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await;
+        assert!(after[0] - told >= Duration::from_secs(3), "Retry-After is a floor for everybody");
+        assert!(after.len() * 2 < before, "{} then {}", before, after.len());
+        granted(&mut pacer, Duration::from_mins(1), |_| Duration::ZERO).await;
+        let later = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await.len();
+        assert!(later * 100 >= before * 95, "{before} before, {later} a minute later");
+    }
+}

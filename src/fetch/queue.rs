@@ -1,0 +1,119 @@
+//! What is left to call: targets not tried yet, in the order of the inputs, and those that wait for another try.
+//!
+//! A waiting target holds no place among the calls in flight. Those whose wait is over go before new ones.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    iter::Peekable,
+};
+
+use tokio::time::Instant;
+
+use super::{judge::Tried, retry::Waits};
+use crate::{money::Usd, targets::Target};
+
+/// One target on its way.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) target: Target,
+    /// Calls made so far in this run.
+    pub(super) calls: u32,
+    pub(super) tried: Tried,
+    pub(super) waits: Waits,
+    /// What the next call costs at least, once a price was refused.
+    pub(super) least: Option<Usd>,
+}
+
+impl Job {
+    fn new(target: Target) -> Self {
+        Self { target, calls: 0, tried: Tried::default(), waits: Waits::default(), least: None }
+    }
+}
+
+/// Targets in the order in which they are called.
+pub(super) struct Queue<I: Iterator<Item = Target>> {
+    fresh: Peekable<I>,
+    /// By due time and order of arrival.
+    waiting: BTreeMap<(Instant, u64), Job>,
+    ready: VecDeque<Job>,
+    arrivals: u64,
+}
+
+impl<I: Iterator<Item = Target>> Queue<I> {
+    pub(super) fn new(targets: I) -> Self {
+        Self { fresh: targets.peekable(), waiting: BTreeMap::new(), ready: VecDeque::new(), arrivals: 0 }
+    }
+
+    /// Brings a target back at `due`.
+    pub(super) fn again(&mut self, job: Job, due: Instant) {
+        self.arrivals += 1;
+        self.waiting.insert((due, self.arrivals), job);
+    }
+
+    /// Puts a target back in front.
+    pub(super) fn put_back(&mut self, job: Job) {
+        self.ready.push_front(job);
+    }
+
+    /// Takes the next target whose turn it is; retries only where they are `allowed`.
+    pub(super) fn next(&mut self, now: Instant, allowed: Allowed) -> Option<Job> {
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 <= now) {
+            self.ready.push_back(entry.remove());
+        }
+        if allowed == Allowed::Everything
+            && let Some(job) = self.ready.pop_front()
+        {
+            return Some(job);
+        }
+        let place = self.ready.iter().position(|job| job.calls == 0);
+        place.and_then(|place| self.ready.remove(place)).or_else(|| self.fresh.next().map(Job::new))
+    }
+
+    /// When the next waiting target is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.waiting.keys().next().map(|(due, _)| *due)
+    }
+
+    /// Whether a retry could go out now.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_empty(&mut self) -> bool {
+        self.ready.is_empty() && self.waiting.is_empty() && self.fresh.peek().is_none()
+    }
+}
+
+/// Which targets may be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// All whose turn it is.
+    Everything,
+    /// Those that were not called yet.
+    FirstTries,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_go_first_when_they_are_due_and_allowed() {
+        let target = |name: &str| crate::targets::clean(name, false).expect("a domain").target;
+        let mut queue = Queue::new(["a.com", "b.com", "c.com"].map(target).into_iter());
+        let mut first = queue.next(Instant::now(), Allowed::Everything).expect("a target");
+        first.calls = 1;
+        queue.again(first, Instant::now() + Duration::from_secs(1));
+        let name = |job: Option<Job>| job.map(|job| job.target.to_string());
+        assert_eq!(name(queue.next(Instant::now(), Allowed::Everything)).as_deref(), Some("b.com"));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(name(queue.next(Instant::now(), Allowed::FirstTries)).as_deref(), Some("c.com"));
+        assert_eq!(name(queue.next(Instant::now(), Allowed::FirstTries)), None);
+        assert!(queue.has_ready() && !queue.is_empty());
+        assert_eq!(name(queue.next(Instant::now(), Allowed::Everything)).as_deref(), Some("a.com"));
+        assert!(queue.is_empty());
+    }
+}

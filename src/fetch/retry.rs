@@ -1,0 +1,69 @@
+//! How long a target waits before its next try: exponential, with full jitter.
+//!
+//! The crate `backoff` serves as the schedule alone. Its own retry loop runs on the real clock and
+//! knows no `Retry-After`; the loop here is the fetcher's, where every wait is visible.
+
+use std::time::Duration;
+
+use backoff::{ExponentialBackoffBuilder, backoff::Backoff};
+
+/// The middle of the first wait.
+const FIRST: Duration = Duration::from_millis(500);
+/// The middle of the longest wait; six tries span about half a minute.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Each wait's middle is twice the one before.
+const GROWTH: f64 = 2.0;
+/// Full jitter: anywhere between nothing and twice the middle, so that targets which failed together do not return together.
+const JITTER: f64 = 1.0;
+
+/// The waits of one target.
+#[derive(Debug)]
+pub(super) struct Waits(backoff::ExponentialBackoff);
+
+impl Default for Waits {
+    fn default() -> Self {
+        let schedule = ExponentialBackoffBuilder::new()
+            .with_initial_interval(FIRST)
+            .with_max_interval(LONGEST)
+            .with_multiplier(GROWTH)
+            .with_randomization_factor(JITTER)
+            .with_max_elapsed_time(None)
+            .build();
+        Self(schedule)
+    }
+}
+
+impl Waits {
+    /// The next wait; what the server asked for is a floor.
+    pub(super) fn next(&mut self, retry_after: Option<Duration>) -> Duration {
+        let wait = self.0.next_backoff().unwrap_or(LONGEST);
+        wait.max(retry_after.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_are_jittered_and_bounded() {
+        let mean = |nth: usize| {
+            let total: Duration = (0..400)
+                .map(|_| {
+                    let mut waits = Waits::default();
+                    (0..=nth).map(|_| waits.next(None)).last().unwrap_or_default()
+                })
+                .sum();
+            total / 400
+        };
+        assert!((300..700).contains(&mean(0).as_millis()), "{:?}", mean(0));
+        assert!(mean(2) > mean(1) && mean(1) > mean(0));
+        let mut waits = Waits::default();
+        assert!((0..50).map(|_| waits.next(None)).all(|wait| wait <= 2 * LONGEST));
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_a_floor() {
+        assert!(Waits::default().next(Some(Duration::from_secs(90))) >= Duration::from_secs(90));
+    }
+}

@@ -1,0 +1,202 @@
+//! What the ledger says of each target, kept in memory: where it stands, what it cost, where its answer lies.
+//!
+//! Built by walking through the records on opening, and kept up to date by the same rules as records
+//! are appended: there is one way to understand a record.
+
+use std::collections::{HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Location,
+    record::{Answer, CostSource, Record},
+};
+use crate::{
+    api::{
+        BodyForm,
+        record::Standing,
+        status::{Class, UnknownClass},
+    },
+    money::Usd,
+    targets::Target,
+};
+
+/// How long calls are remembered for the rate window: the longest period that a rate can have.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
+
+/// What is known of one target.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Where it stands.
+    pub standing: Standing,
+    /// Calls that went out, of all runs of this directory.
+    pub attempts: u32,
+    lost: u32,
+    /// What its calls cost, as far as anybody told.
+    pub cost: Usd,
+    cost_source: Option<CostSource>,
+    /// Its answer, or the latest call's result where there is none.
+    pub(super) last: Option<Location>,
+    /// A call that went out and has no result yet.
+    unanswered: Option<Unanswered>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    at: Timestamp,
+    reserved: Option<Usd>,
+}
+
+/// What is known of all targets, and of the account's calls.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    targets: HashMap<Target, Known>,
+    recent: VecDeque<Timestamp>,
+    /// The form of body that the API has understood.
+    form: Option<BodyForm>,
+    asked_in: Option<BodyForm>,
+    dearest: Usd,
+    /// Reservations of calls whose price nobody told.
+    unknown: Usd,
+    answers: u64,
+}
+
+/// What a process that starts now has to know of the calls before it.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// When calls went out that may still count for the rate, oldest first; those without a result count as of now.
+    pub calls: Vec<Timestamp>,
+    /// Money that is gone: known costs, and what was set aside for calls at an unknown price.
+    pub spent: Usd,
+    /// The dearest call so far; zero: no price is known.
+    pub dearest: Usd,
+    /// The form of body that the API has understood, if any.
+    pub form: Option<BodyForm>,
+}
+
+impl Index {
+    /// What is known of a target; `None`: never asked.
+    pub(super) fn get(&self, target: &Target) -> Option<&Known> {
+        self.targets.get(target)
+    }
+
+    /// All targets that were ever asked about.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Target, &Known)> {
+        self.targets.iter()
+    }
+
+    /// What the next calls have to heed.
+    pub(super) fn past(&self, now: Timestamp) -> Past {
+        let unanswered: Vec<Unanswered> = self.targets.values().filter_map(|known| known.unanswered).collect();
+        let lost = unanswered.iter().map(|call| call.reserved.unwrap_or(self.dearest)).fold(Usd::ZERO, Usd::plus);
+        let mut calls: Vec<Timestamp> = self.recent.iter().map(|at| (*at).min(now)).collect();
+        calls.extend(unanswered.iter().map(|_| now));
+        let known = self.targets.values().map(|known| known.cost).fold(Usd::ZERO, Usd::plus);
+        Past { calls, spent: known.plus(self.unknown).plus(lost), dearest: self.dearest, form: self.form }
+    }
+
+    /// Takes a record in; `location` is where it lies.
+    pub(super) fn take(&mut self, record: &Record, location: Location) -> Result<(), UnknownClass> {
+        match record {
+            Record::Run(_) | Record::Inputs(_) => {}
+            Record::Sent { target, at, form, reserved_micros_usd, .. } => {
+                self.asked_in = Some(*form);
+                let known = self.known(target);
+                known.attempts += 1;
+                let unanswered = Unanswered { at: *at, reserved: *reserved_micros_usd };
+                if let Some(earlier) = known.unanswered.replace(unanswered) {
+                    // A process was killed with this call in flight.
+                    known.lost += 1;
+                    known.cost_source = known.cost_source.max(Some(CostSource::Unknown));
+                    self.unknown = self.unknown.plus(earlier.reserved.unwrap_or_default());
+                    self.remember(earlier.at);
+                }
+                let known = self.known(target);
+                if !known.standing.is_final() {
+                    known.standing = Standing::Pending;
+                }
+            }
+            Record::CalledOff { target, .. } => {
+                let known = self.known(target);
+                known.unanswered = None;
+                known.attempts = known.attempts.saturating_sub(1);
+            }
+            Record::Answer(answer) => self.take_answer(answer, location)?,
+            Record::GaveUp { target, .. } => {
+                let known = self.known(target);
+                if !known.standing.is_final() {
+                    known.standing = Standing::Failed;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_answer(&mut self, answer: &Answer, location: Location) -> Result<(), UnknownClass> {
+        let class = answer.class()?;
+        let reserved = self.known(&answer.target).unanswered.take().and_then(|call| call.reserved);
+        let price = answer.cost_micros_usd.unwrap_or_default();
+        self.dearest = self.dearest.max(price);
+        if answer.cost_source == Some(CostSource::Unknown) {
+            self.unknown = self.unknown.plus(reserved.unwrap_or_default());
+        }
+        self.remember(answer.left_at());
+        self.answers += 1;
+        if matches!(class, Class::Data | Class::NoData) {
+            self.form = self.asked_in;
+        }
+        let known = self.known(&answer.target);
+        known.cost = known.cost.plus(price);
+        known.cost_source = known.cost_source.max(answer.cost_source);
+        known.lost += u32::from(answer.possibly_billed());
+        if !known.standing.is_final() {
+            known.last = Some(location);
+            known.standing = match class {
+                Class::Data => Standing::Ok,
+                Class::NoData => Standing::NoData,
+                _ => Standing::Pending,
+            };
+        }
+        Ok(())
+    }
+
+    fn known(&mut self, target: &Target) -> &mut Known {
+        if !self.targets.contains_key(target) {
+            self.targets.insert(target.clone(), Known::default());
+        }
+        self.targets.get_mut(target).expect("just put in")
+    }
+
+    fn remember(&mut self, at: Timestamp) {
+        while self.recent.front().is_some_and(|first| at.duration_since(*first) > REMEMBERED) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(at);
+    }
+}
+
+impl Known {
+    /// Calls that may have been billed, one without a result included.
+    pub fn possibly_billed(&self) -> u32 {
+        self.lost + u32::from(self.unanswered.is_some())
+    }
+
+    /// The weakest source of its costs, a call without a result included.
+    pub fn cost_source(&self) -> Option<CostSource> {
+        if self.unanswered.is_some() { Some(CostSource::Unknown) } else { self.cost_source }
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            standing: Standing::Pending,
+            attempts: 0,
+            lost: 0,
+            cost: Usd::ZERO,
+            cost_source: None,
+            last: None,
+            unanswered: None,
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! The archive and write-ahead log of paid answers, in one: says what is held and what is left to buy.
+//!
+//! ```text
+//! DIR/_raw/ledger-<n>.jsonl.zst   run | input… inputs | sent answer | sent answer | … | gave_up
+//! ```
+//!
+//! Every record is one line of JSON in zstd frames of its own, so that the files are valid `.jsonl.zst`
+//! for any reader and each answer can be read alone. A call is recorded before it goes out, its answer
+//! as soon as it is there; both are durable before anything else happens. Nothing is ever rewritten.
+//!
+//! - [`Archive`] reads: what each target's standing is, and its answer. It changes nothing on the disk.
+//! - [`Ledger`] appends, for the one process that holds the [`Lock`].
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    api::record::{Answered, GaveUp, Sent, Standing},
+    targets::{Inputs, Target},
+};
+
+mod append;
+mod frame;
+mod index;
+mod inputs;
+mod record;
+mod segment;
+
+use self::{
+    append::{Appender, Tail},
+    frame::Press,
+    index::Index,
+    record::{Answer, InputsEnd, Record},
+    segment::{End, Segment},
+};
+pub use self::{
+    index::{Known, Past},
+    inputs::digest,
+    record::{CostSource, Run},
+};
+
+/// The folder of a run's directory in which the ledger lies.
+pub const FOLDER: &str = "_raw";
+
+/// Why the ledger cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The file system refuses.
+    #[error("cannot {verb} {}: {source}{}", path.display(), advice(source))]
+    Io {
+        /// What was attempted.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The file system's answer.
+        source: Arc<io::Error>,
+    },
+    /// Another process exports into this directory.
+    #[error("{} is in use by another run; wait for it to end, or give another --out", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file is not what was written.
+    #[error(
+        "{} is damaged at byte {offset}: {reason}; put back a sound copy, or keep a copy of the file and cut it there (truncate --size={offset}), \
+         which gives up what follows",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the first record that does not fit begins.
+        offset: u64,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The input lines that are kept are not what was written.
+    #[error("the input lines in the ledger cannot be used: {reason}")]
+    Inputs {
+        /// What does not fit.
+        reason: String,
+    },
+    /// The writing has ended.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+impl LedgerError {
+    fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { verb, path: path.to_owned(), source: Arc::new(source) }
+    }
+}
+
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run the same command again",
+        _ => "",
+    }
+}
+
+/// Where a record lies: the frame of its line, and right behind it that of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Location {
+    segment: u32,
+    offset: u64,
+    head: u64,
+    body: u64,
+}
+
+impl Location {
+    fn end(&self) -> u64 {
+        self.offset + self.head + self.body
+    }
+}
+
+/// Keeps other processes from exporting into the same directory, as long as it lives.
+#[derive(Debug)]
+pub struct Lock {
+    folder: PathBuf,
+    _open: File,
+}
+
+impl Lock {
+    /// Takes the lock of a run's directory, making the directory where there is none.
+    pub fn take(dir: &Path) -> Result<Self, LedgerError> {
+        let folder = dir.join(FOLDER);
+        fs::create_dir_all(&folder).map_err(|source| LedgerError::io("make", &folder, source))?;
+        let open = File::open(&folder).map_err(|source| LedgerError::io("open", &folder, source))?;
+        match open.try_lock() {
+            Ok(()) => Ok(Self { folder, _open: open }),
+            Err(TryLockError::WouldBlock) => Err(LedgerError::InUse { path: dir.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(LedgerError::io("lock", &folder, source)),
+        }
+    }
+}
+
+/// What a directory's ledger holds.
+#[derive(Debug, Default)]
+pub struct Archive {
+    segments: Vec<Segment>,
+    index: Index,
+    run: Option<Run>,
+    inputs: Option<inputs::Stored>,
+    /// Where the last file's whole records end.
+    end: u64,
+}
+
+/// An answer, or the latest result of a target that has none.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// HTTP status.
+    pub http_status: Option<u16>,
+    /// The status code inside the body.
+    pub api_status_code: Option<i64>,
+    /// What the API or the network said.
+    pub message: Option<String>,
+    /// The API's id of the task.
+    pub task_id: Option<String>,
+    /// From the first byte sent to the last received, in milliseconds.
+    pub latency_ms: u64,
+    /// When it was complete.
+    pub at: Timestamp,
+    /// What it means: a word of `api::status::Class`.
+    pub class: String,
+    /// The body, verbatim.
+    pub body: Option<Vec<u8>>,
+}
+
+impl Archive {
+    /// Reads the ledger of a run's directory; an empty one where there is none yet.
+    pub fn read(dir: &Path) -> Result<Self, LedgerError> {
+        let folder = dir.join(FOLDER);
+        let mut archive = Self::default();
+        let numbers = segment_numbers(&folder)?;
+        for (place, number) in numbers.iter().copied().enumerate() {
+            let segment = Segment::open(&folder.join(Segment::name(number)), number)?;
+            if u32::try_from(place).is_ok_and(|expected| expected != number) {
+                return Err(
+                    segment.damaged(0, &format!("the file before it, {}, is missing", Segment::name(number - 1)))
+                );
+            }
+            let end = segment.scan(|found| archive.take(&segment, &found.content, found.location))?;
+            archive.end = match end {
+                End::Clean(end) => end,
+                End::Torn(end) if place + 1 == numbers.len() => end,
+                End::Torn(end) => {
+                    return Err(segment.damaged(end, &"the file ends within a record, yet another follows"));
+                }
+            };
+            archive.segments.push(segment);
+        }
+        Ok(archive)
+    }
+
+    fn take(&mut self, segment: &Segment, content: &[u8], location: Location) -> Result<(), LedgerError> {
+        if inputs::is_chunk(content) {
+            inputs::Stored::note_chunk(&mut self.inputs, location);
+            return Ok(());
+        }
+        let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
+        let record = record::parse(content).map_err(|error| damaged(&error))?;
+        self.index.take(&record, location).map_err(|error| damaged(&error))?;
+        match record {
+            Record::Run(run) if self.run.is_none() => self.run = Some(run),
+            Record::Inputs(end) => inputs::Stored::close(&mut self.inputs, end).map_err(|error| damaged(&error))?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the run of this directory is; `None`: it was never started.
+    pub fn run(&self) -> Option<&Run> {
+        self.run.as_ref()
+    }
+
+    /// What is known of a target; `None`: never asked.
+    pub fn known(&self, target: &Target) -> Option<&Known> {
+        self.index.get(target)
+    }
+
+    /// All targets that were ever asked about, in no order.
+    pub fn asked(&self) -> impl Iterator<Item = (&Target, &Known)> {
+        self.index.iter()
+    }
+
+    /// Where a target stands.
+    pub fn standing(&self, target: &Target) -> Standing {
+        self.known(target).map_or(Standing::Pending, |known| known.standing)
+    }
+
+    /// What the next calls have to heed.
+    pub fn past(&self, now: Timestamp) -> Past {
+        self.index.past(now)
+    }
+
+    /// The digest of the input lines that are kept; `None`: there are none.
+    pub fn inputs_digest(&self) -> Option<&str> {
+        self.inputs.as_ref()?.digest()
+    }
+
+    /// The input lines that are kept, as they were read.
+    pub fn inputs(&self) -> Result<Option<Inputs>, LedgerError> {
+        self.inputs
+            .as_ref()
+            .map_or(Ok(None), |stored| stored.read(|location| self.segment(location.segment).head(location)))
+    }
+
+    /// A target's answer, or its latest result; `None`: nothing came of any call.
+    pub fn kept(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
+        let Some(location) = &known.last else { return Ok(None) };
+        let segment = self.segment(location.segment);
+        let head = segment.head(location)?;
+        let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
+        let Record::Answer(answer) = record::parse(&head).map_err(|error| damaged(&error))? else {
+            return Err(damaged(&"it is no answer"));
+        };
+        let body = (location.body > 0).then(|| segment.body(location, &head)).transpose()?;
+        let Answer { http_status, api_status_code, message, task_id, latency_micros, at, class, .. } = *answer;
+        let latency_ms = latency_micros / 1000;
+        Ok(Some(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, body }))
+    }
+
+    /// The ledger's files with their sizes in bytes.
+    pub fn files(&self) -> Result<Vec<(PathBuf, u64)>, LedgerError> {
+        self.segments.iter().map(|segment| Ok((segment.path.clone(), segment.length()?))).collect()
+    }
+
+    fn segment(&self, number: u32) -> &Segment {
+        // Files are numbered from 0 without gaps, which `read` has made sure of.
+        &self.segments[number as usize]
+    }
+}
+
+fn segment_numbers(folder: &Path) -> Result<Vec<u32>, LedgerError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(LedgerError::io("read", folder, source)),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| LedgerError::io("read", folder, source))?;
+        numbers.extend(entry.file_name().to_str().and_then(Segment::number));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The one writer of a directory's ledger.
+pub struct Ledger {
+    folder: PathBuf,
+    press: Press,
+    appender: Appender,
+    archive: Mutex<Archive>,
+}
+
+impl Ledger {
+    /// Goes on at the end of what `archive` holds, cutting off what a crash has torn.
+    pub fn open(archive: Archive, lock: &Lock) -> Result<Self, LedgerError> {
+        let (number, end) = archive.segments.last().map_or((0, 0), |segment| (segment.number, archive.end));
+        let tail = Tail::open(&lock.folder, number, end)?;
+        let folder = lock.folder.clone();
+        Ok(Self { folder, press: Press::default(), appender: Appender::start(tail), archive: Mutex::new(archive) })
+    }
+
+    /// Records the run's beginning.
+    pub async fn start(&self, run: &Run) -> Result<(), LedgerError> {
+        self.append(Record::Run(run.clone())).await?;
+        self.archive().run = Some(run.clone());
+        Ok(())
+    }
+
+    /// Records the input lines; they count once all are there.
+    pub async fn set_inputs(&self, inputs: &Inputs) -> Result<(), LedgerError> {
+        let (mut digest, mut stored, mut chunks) = (inputs::Digest::default(), None, 0);
+        for chunk in inputs::chunks(inputs) {
+            digest.add(&chunk);
+            chunks += 1;
+            let frame = self.frame(&chunk)?;
+            let head = frame.len() as u64;
+            let location = self.appender.append(frame, head).await?;
+            inputs::Stored::note_chunk(&mut stored, location);
+        }
+        let lines = inputs.lines().len() as u64;
+        let end = InputsEnd { chunks, lines, columns: inputs.columns().to_vec(), sha256: digest.finish(inputs) };
+        self.append(Record::Inputs(end.clone())).await?;
+        inputs::Stored::close(&mut stored, end).expect("every chunk was noted");
+        self.archive().inputs = stored;
+        Ok(())
+    }
+
+    /// Records that a call is about to go out.
+    pub async fn sent(&self, sent: &Sent) -> Result<(), LedgerError> {
+        self.append(Record::from(sent)).await
+    }
+
+    /// Records that a call did not go out after all.
+    pub async fn called_off(&self, sent: &Sent) -> Result<(), LedgerError> {
+        let Sent { target, attempt, at, .. } = sent.clone();
+        self.append(Record::CalledOff { target, attempt, at }).await
+    }
+
+    /// Records what came of a call, with its body.
+    pub async fn answered(&self, answered: &Answered) -> Result<(), LedgerError> {
+        let Some(body) = &answered.body else {
+            return self.append(Record::Answer(Box::new(Answer::of(answered, 0)))).await;
+        };
+        let (key, tail) = record::body_tail(body, answered.assessment.json);
+        let tail = self.frame(&tail)?;
+        let answer = Record::Answer(Box::new(Answer::of(answered, tail.len() as u64)));
+        let mut bytes = self.frame(&record::answer_head(&answer, key))?;
+        let head = bytes.len() as u64;
+        bytes.extend_from_slice(&tail);
+        let location = self.appender.append(bytes, head).await?;
+        self.note(&answer, location);
+        Ok(())
+    }
+
+    /// Records that a target was given up for this run.
+    pub async fn gave_up(&self, gave_up: &GaveUp) -> Result<(), LedgerError> {
+        self.append(Record::from(gave_up)).await
+    }
+
+    /// Ends the writing; what was recorded can be read from now on.
+    pub async fn close(self) -> Result<Archive, LedgerError> {
+        self.appender.close().await?;
+        let mut archive = self.archive.into_inner().unwrap_or_else(PoisonError::into_inner);
+        archive.segments.clear();
+        for number in segment_numbers(&self.folder)? {
+            let segment = Segment::open(&self.folder.join(Segment::name(number)), number)?;
+            archive.end = segment.length()?;
+            archive.segments.push(segment);
+        }
+        Ok(archive)
+    }
+
+    async fn append(&self, record: Record) -> Result<(), LedgerError> {
+        let frame = self.frame(&record::line(&record))?;
+        let head = frame.len() as u64;
+        let location = self.appender.append(frame, head).await?;
+        self.note(&record, location);
+        Ok(())
+    }
+
+    fn note(&self, record: &Record, location: Location) {
+        self.archive().index.take(record, location).expect("this version knows its own words");
+    }
+
+    fn frame(&self, content: &[u8]) -> Result<Vec<u8>, LedgerError> {
+        self.press.frame(content).map_err(|source| LedgerError::io("compress for", &self.folder, source))
+    }
+
+    fn archive(&self) -> MutexGuard<'_, Archive> {
+        self.archive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,266 @@
+//! The ledger's records as lines of JSON.
+//!
+//! A reader with `DuckDB` or Spark sees one table: the column `record` tells what a line is. An
+//! answer's line ends in its body, verbatim where that is JSON on one line, else as a text.
+
+use std::{io, time::Duration};
+
+use jiff::{Timestamp, Unit};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    api::{
+        BodyForm, Parameters,
+        record::{Answered, GaveUp, Sent},
+        status::{Assessment, Class, Cost},
+    },
+    money::Usd,
+    targets::Target,
+};
+
+/// What a directory's run is, fixed when it is first started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Names the run in file names and columns.
+    pub run_id: String,
+    /// When it was first started.
+    pub started_at: Timestamp,
+    /// What is asked of every target.
+    #[serde(flatten)]
+    pub parameters: Parameters,
+    /// The version of the program that started it.
+    pub version: String,
+}
+
+/// One line of the ledger, without an answer's body.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub(super) enum Record {
+    /// The run's beginning; the first record of a ledger.
+    Run(Run),
+    /// The end of a set of input lines, which lie in the last `chunks` frames before it.
+    Inputs(InputsEnd),
+    /// A call about to go out.
+    Sent {
+        target: Target,
+        attempt: u32,
+        at: Timestamp,
+        form: BodyForm,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reserved_micros_usd: Option<Usd>,
+    },
+    /// A call that did not go out after all.
+    CalledOff { target: Target, attempt: u32, at: Timestamp },
+    /// What came of a call.
+    Answer(Box<Answer>),
+    /// A target given up for this run.
+    GaveUp { target: Target, at: Timestamp, class: String },
+}
+
+/// What closes a set of input lines.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct InputsEnd {
+    pub(super) chunks: u64,
+    pub(super) lines: u64,
+    /// The columns besides the domain's own.
+    pub(super) columns: Vec<String>,
+    pub(super) sha256: String,
+}
+
+/// An answer's line without its body.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Answer {
+    pub(super) target: Target,
+    pub(super) attempt: u32,
+    pub(super) at: Timestamp,
+    pub(super) latency_micros: u64,
+    pub(super) class: String,
+    pub(super) http_status: Option<u16>,
+    pub(super) api_status_code: Option<i64>,
+    pub(super) message: Option<String>,
+    pub(super) task_id: Option<String>,
+    pub(super) request_id: Option<String>,
+    pub(super) items: u64,
+    pub(super) cost_micros_usd: Option<Usd>,
+    pub(super) cost_source: Option<CostSource>,
+    /// Bytes of the body as it came.
+    pub(super) body_bytes: u64,
+    /// Bytes of the frame that follows and holds the body; 0: there is no body.
+    pub(super) frame_bytes: u64,
+}
+
+/// Where a cost is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostSource {
+    /// The gateway's debit header.
+    Debit,
+    /// The body's `cost`.
+    Upstream,
+    /// Nobody told.
+    Unknown,
+}
+
+impl CostSource {
+    /// The word in files and columns.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debit => "debit",
+            Self::Upstream => "upstream",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<&Sent> for Record {
+    fn from(sent: &Sent) -> Self {
+        let Sent { target, attempt, at, form, reserved } = sent.clone();
+        Self::Sent { target, attempt, at, form, reserved_micros_usd: reserved }
+    }
+}
+
+impl From<&GaveUp> for Record {
+    fn from(gave_up: &GaveUp) -> Self {
+        let class = gave_up.class.as_str().to_owned();
+        Self::GaveUp { target: gave_up.target.clone(), at: gave_up.at, class }
+    }
+}
+
+impl Answer {
+    /// The line of a call's result whose body takes `frame_bytes` in the ledger.
+    pub(super) fn of(answered: &Answered, frame_bytes: u64) -> Self {
+        let Assessment { class, http_status, api_code, message, task_id, items, cost, json: _ } = &answered.assessment;
+        let (cost_micros_usd, cost_source) = match *cost {
+            Cost::Debit(price) => (Some(price), Some(CostSource::Debit)),
+            Cost::Upstream(price) => (Some(price), Some(CostSource::Upstream)),
+            Cost::Unknown => (None, Some(CostSource::Unknown)),
+            Cost::Nothing => (None, None),
+        };
+        Self {
+            target: answered.target.clone(),
+            attempt: answered.attempt,
+            at: answered.at,
+            latency_micros: u64::try_from(answered.latency.as_micros()).unwrap_or(u64::MAX),
+            class: class.as_str().to_owned(),
+            http_status: *http_status,
+            api_status_code: *api_code,
+            message: message.clone(),
+            task_id: task_id.clone(),
+            request_id: answered.request_id.clone(),
+            items: *items,
+            cost_micros_usd,
+            cost_source,
+            body_bytes: answered.body.as_ref().map_or(0, |body| body.len() as u64),
+            frame_bytes,
+        }
+    }
+
+    /// When the call went out.
+    pub(super) fn left_at(&self) -> Timestamp {
+        let left = self.at.checked_sub(Duration::from_micros(self.latency_micros));
+        left.and_then(|moment| moment.round(Unit::Microsecond)).unwrap_or(self.at)
+    }
+
+    /// What it means; an unknown word of a later version is an error.
+    pub(super) fn class(&self) -> Result<Class, crate::api::status::UnknownClass> {
+        self.class.parse()
+    }
+
+    /// Whether it may have been billed without anybody knowing.
+    pub(super) fn possibly_billed(&self) -> bool {
+        self.cost_source == Some(CostSource::Unknown)
+            && (self.class == Class::MaybeBilled.as_str() || self.frame_bytes == 0)
+    }
+}
+
+/// The key under which a body stands, by its form.
+const JSON: &str = "body";
+const TEXT: &str = "body_text";
+const LATIN_1: &str = "body_latin1";
+
+/// A record's line.
+pub(super) fn line(record: &Record) -> Vec<u8> {
+    let mut line = serde_json::to_vec(record).expect("records always serialise");
+    line.push(b'\n');
+    line
+}
+
+/// The end of an answer's line: its body and what closes the line, and the key that goes before.
+pub(super) fn body_tail(body: &[u8], json: bool) -> (&'static str, Vec<u8>) {
+    let one_line = json && !body.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
+    let (key, mut tail) = if one_line {
+        let mut tail = Vec::with_capacity(body.len() + 2);
+        tail.extend_from_slice(body);
+        (JSON, tail)
+    } else if let Ok(text) = std::str::from_utf8(body) {
+        (TEXT, serde_json::to_vec(text).expect("strings always serialise"))
+    } else {
+        // A byte for a character, so that nothing is lost and a person can still read most of it.
+        let text: String = body.iter().map(|byte| char::from(*byte)).collect();
+        (LATIN_1, serde_json::to_vec(&text).expect("strings always serialise"))
+    };
+    tail.extend_from_slice(b"}\n");
+    (key, tail)
+}
+
+/// The beginning of an answer's line, up to where its body follows in a frame of its own.
+pub(super) fn answer_head(answer: &Record, key: &str) -> Vec<u8> {
+    let mut head = serde_json::to_vec(answer).expect("records always serialise");
+    head.pop();
+    head.extend_from_slice(format!(",\"{key}\":").as_bytes());
+    head
+}
+
+/// Reads a frame's record: a whole line, or an answer's beginning.
+pub(super) fn parse(content: &[u8]) -> Result<Record, serde_json::Error> {
+    match content.last() {
+        Some(b':') => {
+            let mut whole = content.to_vec();
+            whole.extend_from_slice(b"null}");
+            serde_json::from_slice(&whole)
+        }
+        _ => serde_json::from_slice(content),
+    }
+}
+
+/// Gives back a body as it came from the end of its line and the beginning that names its key.
+pub(super) fn body(head: &[u8], tail: &[u8]) -> io::Result<Vec<u8>> {
+    let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let written = tail.strip_suffix(b"}\n").ok_or_else(|| broken("an answer without an end"))?;
+    let stands_under = |key: &str| head.ends_with(format!(",\"{key}\":").as_bytes());
+    if stands_under(JSON) {
+        return Ok(written.to_vec());
+    }
+    let text: String = serde_json::from_slice(written)?;
+    if stands_under(TEXT) {
+        Ok(text.into_bytes())
+    } else if stands_under(LATIN_1) {
+        let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+        bytes.map_err(|_| broken("a body with a character that is no byte"))
+    } else {
+        Err(broken("an answer of an unknown form"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_body_comes_back_as_it_came_and_makes_a_line_of_json() {
+        let check = |body_: &[u8], json: bool, key: &str| {
+            let (found, tail) = body_tail(body_, json);
+            assert_eq!(found, key);
+            let head = format!("{{\"record\":\"answer\",\"{key}\":");
+            let line = [head.as_bytes(), &tail].concat();
+            assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
+            assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_ok());
+            assert_eq!(body(head.as_bytes(), &tail).expect("the body"), body_);
+        };
+        check(br#"{"a":1}"#, true, JSON);
+        check(b"{\"a\":\n1}", true, TEXT);
+        check(b"<html>\r\n\"busy\"</html>", false, TEXT);
+        check(b"", false, TEXT);
+        check(&(0..=255).collect::<Vec<u8>>(), false, LATIN_1);
+    }
+}

@@ -1,0 +1,180 @@
+//! One file of the ledger, read from its beginning: which records it holds, and where it ends.
+//!
+//! Only the heads of answers are decompressed; bodies are stepped over. A record torn by a crash at
+//! the very end is no error: it was never acknowledged. Anything else that does not fit is damage,
+//! and damage is never passed over in silence.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    LedgerError, Location,
+    frame::{self, Measured},
+    record::{self, Record},
+};
+
+/// What is read at once where a head is expected: most fit.
+const WINDOW: usize = 4 * 1024;
+/// The longest frame that is no body: a chunk of input lines.
+const LONGEST_FRAME: usize = 16 * 1024 * 1024;
+
+/// A file of the ledger, open for reading at any offset.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) number: u32,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+}
+
+/// Where a file's whole records end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// At the end of the file.
+    Clean(u64),
+    /// Here; what follows was torn by a crash.
+    Torn(u64),
+}
+
+/// A record and what of it lies where.
+pub(super) struct Found {
+    pub(super) location: Location,
+    pub(super) content: Vec<u8>,
+}
+
+impl Segment {
+    /// `ledger-<number>.jsonl.zst`
+    pub(super) fn name(number: u32) -> String {
+        format!("ledger-{number}.jsonl.zst")
+    }
+
+    /// The number in a file's name, if it is a ledger's.
+    pub(super) fn number(name: &str) -> Option<u32> {
+        name.strip_prefix("ledger-")?.strip_suffix(".jsonl.zst")?.parse().ok()
+    }
+
+    pub(super) fn open(path: &Path, number: u32) -> Result<Self, LedgerError> {
+        let file = File::open(path).map_err(|source| LedgerError::io("open", path, source))?;
+        Ok(Self { number, path: path.to_owned(), file })
+    }
+
+    /// Walks through all records and hands each to `visit`.
+    pub(super) fn scan(&self, mut visit: impl FnMut(Found) -> Result<(), LedgerError>) -> Result<End, LedgerError> {
+        let length = self.length()?;
+        let mut offset = 0;
+        while offset < length {
+            let Some(found) = self.record_at(offset, length)? else {
+                self.must_be_torn(offset, length)?;
+                return Ok(End::Torn(offset));
+            };
+            let next = found.location.end();
+            if next == length && found.location.body > 0 {
+                self.body(&found.location, &found.content)?;
+            }
+            visit(found)?;
+            offset = next;
+        }
+        Ok(End::Clean(length))
+    }
+
+    /// The whole frame at an offset; `None` when the file ends within it, or nothing begins there.
+    fn frame_at(&self, offset: u64, length: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        let rest = usize::try_from(length - offset).unwrap_or(usize::MAX);
+        let mut window = WINDOW;
+        loop {
+            let mut bytes = self.read(offset, window.min(rest))?;
+            match frame::measure(&bytes) {
+                Measured::Whole(size) => {
+                    bytes.truncate(size);
+                    return Ok(Some(bytes));
+                }
+                Measured::Begun if window < rest.min(LONGEST_FRAME) => window *= 4,
+                Measured::Begun | Measured::Foreign => return Ok(None),
+            }
+        }
+    }
+
+    /// The record at an offset; `None` when the file ends within it, or nothing begins there.
+    fn record_at(&self, offset: u64, length: u64) -> Result<Option<Found>, LedgerError> {
+        let Some(head) = self.frame_at(offset, length)? else { return Ok(None) };
+        let content = frame::content(&head).map_err(|source| self.damaged(offset, &source))?;
+        let body = match record::parse(&content) {
+            Ok(Record::Answer(answer)) => answer.frame_bytes,
+            Ok(_) => 0,
+            Err(_) if content.starts_with(b"{\"record\":\"input\",") => 0,
+            Err(error) => return Err(self.damaged(offset, &error)),
+        };
+        let location = Location { segment: self.number, offset, head: head.len() as u64, body };
+        Ok((location.end() <= length).then_some(Found { location, content }))
+    }
+
+    /// A tail without a whole record is a crash's only if nothing whole follows.
+    fn must_be_torn(&self, offset: u64, length: u64) -> Result<(), LedgerError> {
+        const STEP: usize = 1024 * 1024;
+        let mut at = offset + 1;
+        while at < length {
+            let rest = usize::try_from(length - at).unwrap_or(usize::MAX);
+            // Steps overlap by a little, so that no frame's beginning falls between two.
+            let bytes = self.read(at, rest.min(STEP + 4))?;
+            for start in memchr_all(&bytes, 0x28) {
+                let place = at + start as u64;
+                let begins = frame::measure(&bytes[start..bytes.len().min(start + 4)]) == Measured::Begun;
+                let follows = begins.then(|| self.frame_at(place, length)).transpose()?.flatten();
+                if follows.is_some_and(|frame| frame::content(&frame).is_ok()) {
+                    let reason = format!("it cannot be read, yet something whole follows at byte {place}");
+                    return Err(self.damaged(offset, &reason));
+                }
+            }
+            at += STEP as u64;
+        }
+        Ok(())
+    }
+
+    /// An answer's body as it came.
+    pub(super) fn body(&self, location: &Location, head: &[u8]) -> Result<Vec<u8>, LedgerError> {
+        let offset = location.offset + location.head;
+        let size = usize::try_from(location.body).map_err(|error| self.damaged(offset, &error))?;
+        let bytes = self.read(offset, size)?;
+        if frame::measure(&bytes) != Measured::Whole(size) {
+            return Err(self.damaged(offset, &"the answer's body is not where its record says"));
+        }
+        let tail = frame::content(&bytes).map_err(|source| self.damaged(offset, &source))?;
+        record::body(head, &tail).map_err(|source| self.damaged(offset, &source))
+    }
+
+    /// The content of a record's first frame.
+    pub(super) fn head(&self, location: &Location) -> Result<Vec<u8>, LedgerError> {
+        let size = usize::try_from(location.head).map_err(|error| self.damaged(location.offset, &error))?;
+        let bytes = self.read(location.offset, size)?;
+        frame::content(&bytes).map_err(|source| self.damaged(location.offset, &source))
+    }
+
+    pub(super) fn length(&self) -> Result<u64, LedgerError> {
+        let metadata = self.file.metadata().map_err(|source| LedgerError::io("read", &self.path, source))?;
+        Ok(metadata.len())
+    }
+
+    fn read(&self, offset: u64, size: usize) -> Result<Vec<u8>, LedgerError> {
+        let mut bytes = vec![0; size];
+        match self.file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => Ok(bytes),
+            Err(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(self.damaged(offset, &"the file ends here"))
+            }
+            Err(source) => Err(LedgerError::io("read", &self.path, source)),
+        }
+    }
+
+    /// The error that names this file and a place in it.
+    pub(super) fn damaged(&self, offset: u64, reason: &dyn std::fmt::Display) -> LedgerError {
+        LedgerError::Damaged { path: self.path.clone(), offset, reason: reason.to_string() }
+    }
+}
+
+/// Every place of a byte.
+fn memchr_all(bytes: &[u8], wanted: u8) -> impl Iterator<Item = usize> + '_ {
+    bytes.iter().enumerate().filter(move |(_, byte)| **byte == wanted).map(|(place, _)| place)
+}

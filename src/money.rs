@@ -1,0 +1,75 @@
+//! Money, exact: millionths of a US dollar, the unit of the API's debit header.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Money in millionths of a US dollar, the unit of the API's debit header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Usd(i64);
+
+impl Usd {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// From millionths of a dollar.
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// From dollars as the API writes them; `None` for what is no amount of money (NaN, negative, beyond 2^53 millionths).
+    pub fn from_dollars(dollars: f64) -> Option<Self> {
+        const LARGEST: f64 = 9_007_199_254.0;
+        #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+        let micros = (0.0..=LARGEST).contains(&dollars).then(|| (dollars * 1e6).round() as i64);
+        micros.map(Self)
+    }
+
+    /// Millionths of a dollar.
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Dollars, for display and for columns.
+    #[expect(clippy::cast_precision_loss, reason = "exact below nine billion dollars")]
+    pub fn dollars(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// `self + other`, never wrapping.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// `self - other`, never wrapping; may be negative.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Display for Usd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "${:.6}", self.dollars())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dollars_become_micros_and_nonsense_becomes_none() {
+        let check =
+            |dollars: f64, expected: Option<i64>| assert_eq!(Usd::from_dollars(dollars).map(Usd::micros), expected);
+        check(0.0, Some(0));
+        check(0.02003, Some(20_030));
+        check(0.027_384, Some(27_384));
+        check(-0.01, None);
+        check(f64::NAN, None);
+        check(f64::INFINITY, None);
+        check(1e300, None);
+    }
+}

@@ -1,0 +1,396 @@
+//! Every input line and its fate, held compactly: a million lines take some hundred bytes each, text included.
+//!
+//! All text lies in one string and lines, cells and targets are named by index, so that a line costs one entry of 32
+//! bytes instead of a handful of small strings. Which target was seen first is decided here, by the order of
+//! [`push`](InputsBuilder::push), for files read anew and for lines that the ledger kept alike. Never reads a file and
+//! never judges a name.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use super::Target;
+
+/// All input lines of a run, in order.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// Per line its input and then its cells, without separators.
+    text: String,
+    entries: Vec<Entry>,
+    /// Cells of all lines that are not empty, in order of line and then as pushed.
+    cells: Vec<Cell>,
+    targets: Vec<Target>,
+    files: Vec<Box<str>>,
+    reasons: Vec<Box<str>>,
+    columns: Vec<String>,
+    counts: Counts,
+    first_subdomain: Option<u32>,
+}
+
+/// How many lines met which fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All lines: `targets + duplicates + rejected`.
+    pub lines: usize,
+    /// Lines that named a target first, which is the number of targets.
+    pub targets: usize,
+    /// Lines whose target an earlier line named.
+    pub duplicates: usize,
+    /// Lines that are no domain.
+    pub rejected: usize,
+    /// Targets that lie below their registrable domain.
+    pub subdomains: usize,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate<'a> {
+    /// The first line to name this target.
+    Target(&'a Target),
+    /// An earlier line named this target.
+    Duplicate(&'a Target),
+    /// No domain, and why.
+    Rejected(&'a str),
+}
+
+/// One input line.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// The domain as written, trimmed.
+    pub input: &'a str,
+    /// The file as given on the command line; `-` for standard input.
+    pub file: &'a str,
+    /// The line's number in its file, from 1.
+    pub number: u64,
+    /// What became of it.
+    pub fate: Fate<'a>,
+    /// The text of the cells that follow `input`, and where they end in it.
+    cell_text: &'a str,
+    cells: &'a [Cell],
+}
+
+impl<'a> Line<'a> {
+    /// The cell in column `index` of [`Inputs::columns`]; `None` where the line has none there or an empty one.
+    pub fn column(&self, index: usize) -> Option<&'a str> {
+        let place = self.cells.iter().position(|cell| cell.column as usize == index)?;
+        let start = if place == 0 { 0 } else { self.cells[place - 1].end as usize };
+        Some(&self.cell_text[start..self.cells[place].end as usize])
+    }
+}
+
+impl Inputs {
+    /// Every line, in order of the files given and of the lines in them.
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
+        (0..self.entries.len()).map(|index| self.line(index))
+    }
+
+    /// The names of the CSV columns besides the domain's own, over all files, in order of first appearance. No two are
+    /// equal, letter case aside.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// Each target once, in order of first appearance.
+    pub fn targets(&self) -> impl ExactSizeIterator<Item = &Target> {
+        self.targets.iter()
+    }
+
+    /// How many lines met which fate.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The first target below its registrable domain, as an example for a warning.
+    pub fn first_subdomain(&self) -> Option<&str> {
+        self.first_subdomain.map(|id| self.targets[id as usize].as_str())
+    }
+
+    fn line(&self, index: usize) -> Line<'_> {
+        let entry = &self.entries[index];
+        let next = self.entries.get(index + 1);
+        let text_end = next.map_or(self.text.len(), |next| next.text as usize);
+        let cells_end = next.map_or(self.cells.len(), |next| next.cells as usize);
+        let (input, cell_text) = self.text[entry.text as usize..text_end].split_at(entry.input_length as usize);
+        Line {
+            input,
+            file: &self.files[entry.file as usize],
+            number: entry.number,
+            fate: match entry.fate {
+                StoredFate::Target(id) => Fate::Target(&self.targets[id as usize]),
+                StoredFate::Duplicate(id) => Fate::Duplicate(&self.targets[id as usize]),
+                StoredFate::Rejected(id) => Fate::Rejected(&self.reasons[id as usize]),
+            },
+            cell_text,
+            cells: &self.cells[entry.cells as usize..cells_end],
+        }
+    }
+}
+
+/// A line on its way into [`InputsBuilder::push`].
+#[derive(Clone, Debug)]
+pub struct RawLine<'a> {
+    /// The domain as written, trimmed.
+    pub input: &'a str,
+    /// The file as given on the command line.
+    pub file: &'a str,
+    /// The line's number in its file, from 1.
+    pub number: u64,
+    /// What it was judged to be.
+    pub fate: RawFate<'a>,
+    /// Cells by index of their column, as set by [`InputsBuilder::set_columns`].
+    pub columns: &'a [(usize, &'a str)],
+}
+
+/// What a line was judged to be, before anybody asked whether its target was seen before.
+#[derive(Clone, Debug)]
+pub enum RawFate<'a> {
+    /// It names this target.
+    Target(Target),
+    /// It is no domain, and why.
+    Rejected(&'a str),
+}
+
+/// Gathers lines into [`Inputs`].
+#[derive(Debug, Default)]
+pub struct InputsBuilder {
+    inputs: Inputs,
+    seen: SeenTargets,
+    reason_ids: HashMap<Box<str>, u32>,
+}
+
+impl InputsBuilder {
+    /// Bytes of text, cells included, that one builder takes at most: its offsets are of 32 bits.
+    pub const MOST_TEXT: usize = u32::MAX as usize;
+
+    /// A builder without lines.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the names of the columns. May be called at any time: cells know them by index alone.
+    pub fn set_columns(&mut self, columns: Vec<String>) {
+        self.inputs.columns = columns;
+    }
+
+    /// Adds a line. One whose target was pushed before becomes a duplicate.
+    ///
+    /// # Panics
+    ///
+    /// Once all lines hold more than [`MOST_TEXT`](Self::MOST_TEXT) bytes of text.
+    pub fn push(&mut self, line: RawLine<'_>) {
+        let inputs = &mut self.inputs;
+        let entry_text = narrow(inputs.text.len());
+        let entry_cells = narrow(inputs.cells.len());
+        inputs.text.push_str(line.input);
+        let cells_start = inputs.text.len();
+        for &(column, cell) in line.columns.iter().filter(|(_, cell)| !cell.is_empty()) {
+            inputs.text.push_str(cell);
+            inputs.cells.push(Cell { column: narrow(column), end: narrow(inputs.text.len() - cells_start) });
+        }
+        if inputs.files.last().is_none_or(|last| **last != *line.file) {
+            inputs.files.push(line.file.into());
+        }
+        let file = narrow(inputs.files.len() - 1);
+        let fate = match line.fate {
+            RawFate::Target(target) => self.place(target),
+            RawFate::Rejected(reason) => self.reject(reason),
+        };
+        self.inputs.counts.lines += 1;
+        self.inputs.entries.push(Entry {
+            text: entry_text,
+            input_length: narrow(line.input.len()),
+            cells: entry_cells,
+            file,
+            number: line.number,
+            fate,
+        });
+    }
+
+    /// Bytes of text held so far.
+    pub(super) fn text_length(&self) -> usize {
+        self.inputs.text.len()
+    }
+
+    /// The lines gathered.
+    pub fn finish(self) -> Inputs {
+        self.inputs
+    }
+
+    fn place(&mut self, target: Target) -> StoredFate {
+        let inputs = &mut self.inputs;
+        if let Some(id) = self.seen.find(&target, &inputs.targets) {
+            inputs.counts.duplicates += 1;
+            return StoredFate::Duplicate(id);
+        }
+        let id = narrow(inputs.targets.len());
+        if target.is_subdomain() {
+            inputs.counts.subdomains += 1;
+            inputs.first_subdomain.get_or_insert(id);
+        }
+        inputs.counts.targets += 1;
+        inputs.targets.push(target);
+        self.seen.insert_last(&inputs.targets);
+        StoredFate::Target(id)
+    }
+
+    fn reject(&mut self, reason: &str) -> StoredFate {
+        self.inputs.counts.rejected += 1;
+        if let Some(&id) = self.reason_ids.get(reason) {
+            return StoredFate::Rejected(id);
+        }
+        let id = narrow(self.inputs.reasons.len());
+        self.inputs.reasons.push(reason.into());
+        self.reason_ids.insert(reason.into(), id);
+        StoredFate::Rejected(id)
+    }
+}
+
+/// A line, by offsets; text and cells end where those of the next line begin.
+#[derive(Debug)]
+struct Entry {
+    text: u32,
+    input_length: u32,
+    cells: u32,
+    file: u32,
+    number: u64,
+    fate: StoredFate,
+}
+
+/// Where a cell ends in the text that follows its line's input.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    column: u32,
+    end: u32,
+}
+
+/// A [`Fate`] by index of target or reason.
+#[derive(Clone, Copy, Debug)]
+enum StoredFate {
+    Target(u32),
+    Duplicate(u32),
+    Rejected(u32),
+}
+
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).expect("text is limited to MOST_TEXT, and every index counts something of at least a byte")
+}
+
+/// A hash set of the targets pushed, which holds their indices instead of copies: linear probing, at most half full.
+#[derive(Debug, Default)]
+struct SeenTargets {
+    slots: Vec<u32>,
+    hasher: RandomState,
+}
+
+impl SeenTargets {
+    const FREE: u32 = u32::MAX;
+    /// Slots at first; a power of two, as all later sizes are.
+    const SMALLEST: usize = 64;
+
+    fn find(&self, target: &Target, targets: &[Target]) -> Option<u32> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        match self.slots[self.slot_of(target, targets)] {
+            Self::FREE => None,
+            id => Some(id),
+        }
+    }
+
+    /// Adds the last of `targets`, which must be new.
+    fn insert_last(&mut self, targets: &[Target]) {
+        let unplaced = if targets.len() * 2 > self.slots.len() {
+            self.slots = vec![Self::FREE; (self.slots.len() * 2).max(Self::SMALLEST)];
+            0
+        } else {
+            targets.len() - 1
+        };
+        for (id, target) in targets.iter().enumerate().skip(unplaced) {
+            let slot = self.slot_of(target, targets);
+            self.slots[slot] = narrow(id);
+        }
+    }
+
+    /// The slot that holds `target`, or the free one where it belongs. Ends, since half of the slots are free.
+    fn slot_of(&self, target: &Target, targets: &[Target]) -> usize {
+        let mask = self.slots.len() - 1;
+        #[expect(clippy::cast_possible_truncation, reason = "the mask keeps the low bits alone")]
+        let mut slot = self.hasher.hash_one(target) as usize & mask;
+        while self.slots[slot] != Self::FREE && targets[self.slots[slot] as usize] != *target {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::clean;
+
+    fn target(host: &str) -> RawFate<'static> {
+        RawFate::Target(clean(host, false).expect("a domain").target)
+    }
+
+    fn push(builder: &mut InputsBuilder, number: u64, input: &str, fate: RawFate<'_>, columns: &[(usize, &str)]) {
+        builder.push(RawLine { input, file: "a.csv", number, fate, columns });
+    }
+
+    #[test]
+    fn lines_come_back_as_pushed_and_repeated_targets_as_duplicates() {
+        let mut builder = InputsBuilder::new();
+        push(&mut builder, 2, "https://B.com", target("b.com"), &[(0, "Ünal"), (1, ""), (2, "x")]);
+        push(&mut builder, 3, "nonsense", RawFate::Rejected("no"), &[(1, "y")]);
+        push(&mut builder, 5, "blog.a.com", target("blog.a.com"), &[]);
+        builder.push(RawLine { input: "b.com", file: "b.txt", number: 1, fate: target("b.com"), columns: &[] });
+        builder.set_columns(vec!["client".into(), "owner".into(), "since".into()]);
+        let inputs = builder.finish();
+
+        let shown: Vec<_> = inputs.lines().map(|line| (line.input, line.file, line.number)).collect();
+        assert_eq!(
+            shown,
+            [
+                ("https://B.com", "a.csv", 2),
+                ("nonsense", "a.csv", 3),
+                ("blog.a.com", "a.csv", 5),
+                ("b.com", "b.txt", 1)
+            ]
+        );
+        let cells: Vec<_> = inputs.lines().map(|line| [0, 1, 2, 3].map(|index| line.column(index))).collect();
+        assert_eq!(cells[0], [Some("Ünal"), None, Some("x"), None]);
+        assert_eq!(cells[1], [None, Some("y"), None, None]);
+        assert_eq!(cells[2..], [[None; 4]; 2]);
+        let targets: Vec<_> = inputs.targets().collect();
+        let fates: Vec<_> = inputs.lines().map(|line| line.fate).collect();
+        let expected =
+            [Fate::Target(targets[0]), Fate::Rejected("no"), Fate::Target(targets[1]), Fate::Duplicate(targets[0])];
+        assert_eq!(fates, expected);
+        assert_eq!(inputs.counts(), Counts { lines: 4, targets: 2, duplicates: 1, rejected: 1, subdomains: 1 });
+        assert_eq!(inputs.first_subdomain(), Some("blog.a.com"));
+        assert_eq!(inputs.columns(), ["client", "owner", "since"]);
+    }
+
+    #[test]
+    fn no_lines_are_fine() {
+        let inputs = InputsBuilder::new().finish();
+        assert_eq!((inputs.lines().len(), inputs.targets().len(), inputs.counts()), (0, 0, Counts::default()));
+        assert_eq!(inputs.first_subdomain(), None);
+    }
+
+    #[test]
+    fn the_set_of_seen_targets_grows_without_losing_any() {
+        let mut builder = InputsBuilder::new();
+        for round in 0..2 {
+            for number in 0..5_000 {
+                let host = format!("site{number}.com");
+                push(&mut builder, number + round, &host, target(&host), &[]);
+            }
+        }
+        let counts = builder.finish().counts();
+        assert_eq!((counts.targets, counts.duplicates), (5_000, 5_000));
+    }
+
+    #[test]
+    fn a_line_takes_no_more_than_its_entry_and_its_text() {
+        assert_eq!(size_of::<Entry>(), 32);
+    }
+}

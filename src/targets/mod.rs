@@ -1,0 +1,52 @@
+//! From input files to targets: what the user pasted, cleaned, checked and counted once.
+//!
+//! ```text
+//! files -> decompressed lines -> cells (txt, csv, tsv) -> clean -> Inputs: every line and its fate
+//! ```
+//!
+//! [`clean`] is pure: one written form to one checked host or the reason why it is none. [`read`] goes through files
+//! in bounded memory and keeps every line, rejected ones too, since each becomes a row of the `targets` table.
+//! [`Inputs`] holds a million lines in some hundred bytes each; [`InputsBuilder`] makes it, for [`read`] and for the
+//! ledger, which keeps the lines of a run and must not judge them anew. Nothing here touches the network.
+
+mod clean;
+mod inputs;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use clean::{Cleaned, Reject, clean};
+pub use inputs::{Counts, Fate, Inputs, InputsBuilder, Line, RawFate, RawLine};
+
+/// A checked host as it is sent to the API: lower-case ASCII with A-labels (`xn--…`), no `www.`, no trailing dot.
+///
+/// Made by [`clean`] alone; deserialising trusts the text, which comes from the program's own records.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Target(Box<str>);
+
+impl Target {
+    /// The host.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the host has more labels than its registrable domain, as `blog.example.co.uk` has.
+    pub fn is_subdomain(&self) -> bool {
+        psl::domain(self.0.as_bytes())
+            .is_some_and(|domain| domain.suffix().is_known() && domain.as_bytes().len() < self.0.len())
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.0)
+    }
+}

@@ -1,0 +1,1 @@
+//! One integration binary for all tests that see the program from outside.

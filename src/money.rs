@@ -43,6 +43,18 @@ impl Usd {
         Self(self.0.saturating_add(other.0))
     }
 
+    /// `self` so many times, never wrapping.
+    #[must_use]
+    pub const fn times(self, count: i64) -> Self {
+        Self(self.0.saturating_mul(count))
+    }
+
+    /// The `of`-th part, rounded down.
+    #[must_use]
+    pub const fn part(self, of: i64) -> Self {
+        Self(self.0 / of)
+    }
+
     /// `self - other`, never wrapping; may be negative.
     #[must_use]
     pub const fn minus(self, other: Self) -> Self {

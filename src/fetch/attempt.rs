@@ -78,11 +78,11 @@ impl<A: Api, J: Journal> Line<A, J> {
         let target = job.target.clone();
         let request = Request {
             body: wire::body(target.as_str(), &self.parameters, form),
-            max_price: reservation.amount(),
+            max_price: reservation.limit(),
             target: target.clone(),
         };
         let attempt = job.calls;
-        let sent = Sent { target, attempt, at: self.clock.now(), form, reserved: reservation.amount() };
+        let sent = Sent { target, attempt, at: self.clock.now(), form, reserved: reservation.limit() };
         self.journal.sent(&sent).await?;
         if *self.closed.borrow() {
             self.journal.called_off(&sent).await?;

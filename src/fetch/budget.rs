@@ -1,13 +1,19 @@
 //! The spending cap: what is spent and what is set aside for calls in flight never pass it.
 //!
-//! Before a call goes out, a price is set aside for it and told to the API, which refuses (unbilled)
-//! above it. Until the first price is known one call at a time goes out with the whole rest set aside.
-//! A call that may have been billed keeps its reservation for good. Without a cap only the sum is kept.
+//! Before a call goes out, a limit is told to the API, which refuses (unbilled) above it, and several times
+//! that is set aside, for a gateway that does not heed it. Until the first price is known one call at a time
+//! goes out with the whole rest set aside. A call that may have been billed is booked at its limit, for good.
+//! Without a cap only the sum is kept.
 
 use crate::{api::status::Cost, money::Usd};
 
-/// Set aside above the dearest price seen, so that an ordinary rise is not refused: a quarter.
+/// A call's limit lies above the dearest price seen by a quarter, so that an ordinary rise is not refused.
 const HEADROOM: i64 = 4;
+/// Dearest prices set aside for one call: a price that triples while calls are in flight breaks no cap. Only the last
+/// few calls before the cap feel it, since they go one after the other.
+const RISE: i64 = 3;
+/// The first call's limit: about twice the list price of a full history. Where it is refused the next one is higher.
+const FIRST_LIMIT: Usd = Usd::from_micros(100_000);
 
 /// Money spent, set aside and left.
 #[derive(Clone, Debug)]
@@ -21,12 +27,20 @@ pub(super) struct Budget {
 
 /// What is set aside for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reservation(Option<Usd>);
+pub(super) struct Reservation(Option<Amounts>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Amounts {
+    /// The price above which the API shall refuse.
+    limit: Usd,
+    /// What no other call may use meanwhile.
+    held: Usd,
+}
 
 impl Reservation {
-    /// The amount, where there is a cap.
-    pub(super) fn amount(self) -> Option<Usd> {
-        self.0
+    /// The price above which the API shall refuse, where there is a cap.
+    pub(super) fn limit(self) -> Option<Usd> {
+        self.0.map(|amounts| amounts.limit)
     }
 }
 
@@ -51,17 +65,14 @@ impl Budget {
         let rest = cap.minus(self.spent).minus(self.reserved);
         let refused = if self.in_flight > 0 { Refused::Wait } else { Refused::Exhausted };
         let expected = self.dearest.max(least.unwrap_or_default());
-        if rest <= Usd::ZERO || rest < expected {
+        if rest <= Usd::ZERO || rest < expected || (self.dearest == Usd::ZERO && self.in_flight > 0) {
             return Err(refused);
         }
-        let amount = if expected == Usd::ZERO {
-            rest
-        } else {
-            rest.min(Usd::from_micros(expected.micros().saturating_add(expected.micros() / HEADROOM)))
-        };
-        self.reserved = self.reserved.plus(amount);
+        let limit = if expected == Usd::ZERO { FIRST_LIMIT } else { expected.plus(expected.part(HEADROOM)) };
+        let held = if self.dearest == Usd::ZERO { rest } else { limit.max(self.dearest.times(RISE)).min(rest) };
+        self.reserved = self.reserved.plus(held);
         self.in_flight += 1;
-        Ok(Reservation(Some(amount)))
+        Ok(Reservation(Some(Amounts { limit: limit.min(rest), held })))
     }
 
     /// Gives a reservation back unused.
@@ -69,7 +80,7 @@ impl Budget {
         self.take_back(reservation);
     }
 
-    /// Books what the call cost; at an unknown price the reservation is taken for spent.
+    /// Books what the call cost; at an unknown price its limit is taken for spent.
     pub(super) fn settle(&mut self, reservation: Reservation, cost: Cost) {
         self.take_back(reservation);
         let paid = match cost {
@@ -77,15 +88,15 @@ impl Budget {
                 self.dearest = self.dearest.max(price);
                 price
             }
-            Cost::Unknown => reservation.0.unwrap_or_default(),
+            Cost::Unknown => reservation.limit().unwrap_or_default(),
             Cost::Nothing => Usd::ZERO,
         };
         self.spent = self.spent.plus(paid);
     }
 
     fn take_back(&mut self, reservation: Reservation) {
-        if let Some(amount) = reservation.0 {
-            self.reserved = self.reserved.minus(amount);
+        if let Some(amounts) = reservation.0 {
+            self.reserved = self.reserved.minus(amounts.held);
             self.in_flight -= 1;
         }
     }
@@ -126,7 +137,7 @@ mod tests {
                         }
                     }
                 } else if let Some(reservation) = in_flight.pop() {
-                    let allowed = reservation.amount().expect("a cap");
+                    let allowed = reservation.limit().expect("a cap");
                     if usd(price) > allowed {
                         budget.settle(reservation, Cost::Nothing);
                         least = Some(usd(allowed.micros() + 1));
@@ -158,10 +169,33 @@ mod tests {
     fn one_call_alone_learns_the_first_price() {
         let mut budget = Budget::new(Some(usd(1_000_000)), Usd::ZERO, Usd::ZERO);
         let first = budget.reserve(None).expect("the whole cap");
-        assert_eq!(first.amount(), Some(usd(1_000_000)));
+        assert_eq!(first.limit(), Some(FIRST_LIMIT));
         assert_eq!(budget.reserve(None), Err(Refused::Wait));
         budget.settle(first, Cost::Debit(usd(40_000)));
-        assert_eq!(budget.reserve(None).expect("room").amount(), Some(usd(50_000)));
+        assert_eq!(budget.reserve(None).expect("room").limit(), Some(usd(50_000)));
+    }
+
+    #[test]
+    fn a_price_that_triples_unrefused_breaks_no_cap() {
+        let mut budget = Budget::new(Some(usd(3_000_000)), usd(0), usd(30_000));
+        let mut in_flight = Vec::new();
+        while let Ok(reservation) = budget.reserve(None) {
+            in_flight.push(reservation);
+        }
+        assert!(in_flight.len() > 30);
+        let price = usd(90_000);
+        in_flight.into_iter().for_each(|reservation| budget.settle(reservation, Cost::Debit(price)));
+        assert!(budget.spent <= usd(3_000_000));
+    }
+
+    #[test]
+    fn a_lost_first_call_is_booked_at_its_limit_and_the_rest_stays_usable() {
+        let mut budget = Budget::new(Some(usd(1_000_000)), Usd::ZERO, Usd::ZERO);
+        let first = budget.reserve(None).expect("room");
+        budget.settle(first, Cost::Unknown);
+        assert_eq!(budget.spent, FIRST_LIMIT);
+        let second = budget.reserve(Some(usd(100_001))).expect("room");
+        assert!(second.limit() > Some(usd(100_001)), "a refused limit is raised");
     }
 
     #[test]

@@ -391,7 +391,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
                 }
                 self.queue.put_back(job);
             }
-            Decision::DearerCall => match reservation.amount() {
+            Decision::DearerCall => match reservation.limit() {
                 Some(refused) => {
                     job.least = Some(refused.plus(Usd::from_micros(1)));
                     self.queue.put_back(job);

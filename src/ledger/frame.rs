@@ -41,6 +41,9 @@ impl Press {
     }
 }
 
+/// The bit of a frame header's descriptor that says that a checksum follows (RFC 8878, 3.1.1.1.1).
+const CHECKSUM_FLAG: u8 = 0x04;
+
 /// What stands at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Measured {
@@ -56,6 +59,10 @@ pub(super) enum Measured {
 pub(super) fn measure(bytes: &[u8]) -> Measured {
     const MAGIC: [u8; 4] = zstd_safe::MAGICNUMBER.to_le_bytes();
     if !MAGIC.starts_with(&bytes[..bytes.len().min(4)]) {
+        return Measured::Foreign;
+    }
+    // A frame that says it has no checksum is none of ours: a flipped bit would take its protection away.
+    if bytes.get(4).is_some_and(|descriptor| descriptor & CHECKSUM_FLAG == 0) {
         return Measured::Foreign;
     }
     match zstd_safe::find_frame_compressed_size(bytes) {

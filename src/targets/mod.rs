@@ -11,6 +11,7 @@
 
 mod clean;
 mod inputs;
+mod merge;
 
 use std::fmt;
 

@@ -69,7 +69,11 @@ impl Budget {
             return Err(refused);
         }
         let limit = if expected == Usd::ZERO { FIRST_LIMIT } else { expected.plus(expected.part(HEADROOM)) };
-        let held = if self.dearest == Usd::ZERO { rest } else { limit.max(self.dearest.times(RISE)).min(rest) };
+        let held = if self.dearest == Usd::ZERO { rest } else { limit.max(self.dearest.times(RISE)) };
+        if held > rest && self.in_flight > 0 {
+            return Err(Refused::Wait);
+        }
+        let held = held.min(rest);
         self.reserved = self.reserved.plus(held);
         self.in_flight += 1;
         Ok(Reservation(Some(Amounts { limit: limit.min(rest), held })))

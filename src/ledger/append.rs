@@ -45,15 +45,16 @@ impl Appender {
         Self { queue, task: tokio::spawn(write_groups(appends, tail)) }
     }
 
-    /// Appends some whole frames; returns where they lie once they are durable.
-    pub(super) async fn append(&self, bytes: Vec<u8>, head: u64) -> Result<Location, LedgerError> {
-        let body = bytes.len() as u64 - head;
+    /// Appends a record, whose last `body` bytes are the frame of a body; returns where it lies once it is durable.
+    pub(super) async fn append(&self, bytes: Vec<u8>, body: usize) -> Result<Location, LedgerError> {
+        let size = |bytes| u32::try_from(bytes).expect("bodies are limited to 32 MiB");
+        let (head, body) = (size(bytes.len() - body), size(body));
         let (placed, place) = oneshot::channel();
         if self.queue.send(Append { bytes, placed }).await.is_err() {
             return Err(LedgerError::Closed);
         }
         let (segment, offset) = place.await.map_err(|_| LedgerError::Closed)??;
-        Ok(Location { segment, offset, head, body })
+        Ok(Location { segment, head, body, offset })
     }
 
     /// Ends the writing and gives unused room back.

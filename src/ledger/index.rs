@@ -31,14 +31,17 @@ pub struct Known {
     pub standing: Standing,
     /// Calls that went out, of all runs of this directory.
     pub attempts: u32,
+    /// Calls that may have been billed without an answer, the one under way aside.
     lost: u32,
+    /// Calls among them that a killed process left without any record of their result.
+    interrupted: u32,
     /// What its calls cost, as far as anybody told.
     pub cost: Usd,
     cost_source: Option<CostSource>,
     /// Its answer, or the latest call's result where there is none.
     pub(super) last: Option<Location>,
     /// A call that went out and has no result yet.
-    unanswered: Option<Unanswered>,
+    unanswered: Option<Box<Unanswered>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +61,10 @@ pub(super) struct Index {
     dearest: Usd,
     /// Reservations of calls whose price nobody told.
     unknown: Usd,
-    answers: u64,
+    debited: Usd,
+    upstream: Usd,
+    unpriced_calls: u64,
+    priced_calls: u64,
 }
 
 /// What a process that starts now has to know of the calls before it.
@@ -70,8 +76,37 @@ pub struct Past {
     pub spent: Usd,
     /// The dearest call so far; zero: no price is known.
     pub dearest: Usd,
+    /// What calls cost of which the price is known.
+    pub known_cost: Usd,
+    /// How many calls that are.
+    pub priced_calls: u64,
     /// The form of body that the API has understood, if any.
     pub form: Option<BodyForm>,
+}
+
+/// What all calls of a directory came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spending {
+    /// Calls that went out.
+    pub calls: u64,
+    /// Calls that repeated one of the same target.
+    pub retries: u64,
+    /// What the gateway's header said was debited.
+    pub debited: Usd,
+    /// What bodies without that header said it cost upstream.
+    pub upstream: Usd,
+    /// Calls whose price nobody told.
+    pub unknown: u64,
+    /// Calls that may have been billed without an answer.
+    pub possibly_billed: u64,
+}
+
+impl Past {
+    /// What a call has cost on average; `None`: no price is known.
+    pub fn mean_price(&self) -> Option<Usd> {
+        let calls = i64::try_from(self.priced_calls).ok().filter(|calls| *calls > 0)?;
+        Some(self.known_cost.part(calls))
+    }
 }
 
 impl Index {
@@ -87,12 +122,35 @@ impl Index {
 
     /// What the next calls have to heed.
     pub(super) fn past(&self, now: Timestamp) -> Past {
-        let unanswered: Vec<Unanswered> = self.targets.values().filter_map(|known| known.unanswered).collect();
+        let unanswered: Vec<Unanswered> =
+            self.targets.values().filter_map(|known| known.unanswered.as_deref().copied()).collect();
         let lost = unanswered.iter().map(|call| call.reserved.unwrap_or(self.dearest)).fold(Usd::ZERO, Usd::plus);
         let mut calls: Vec<Timestamp> = self.recent.iter().map(|at| (*at).min(now)).collect();
         calls.extend(unanswered.iter().map(|_| now));
         let known = self.targets.values().map(|known| known.cost).fold(Usd::ZERO, Usd::plus);
-        Past { calls, spent: known.plus(self.unknown).plus(lost), dearest: self.dearest, form: self.form }
+        Past {
+            calls,
+            spent: known.plus(self.unknown).plus(lost),
+            dearest: self.dearest,
+            known_cost: known,
+            priced_calls: self.priced_calls,
+            form: self.form,
+        }
+    }
+
+    /// What all calls came to.
+    pub(super) fn spending(&self) -> Spending {
+        let all = self.targets.values().filter(|known| known.attempts > 0);
+        let calls = all.clone().map(|known| u64::from(known.attempts)).sum();
+        let lost = self.targets.values().map(|known| u64::from(known.lost_without_record())).sum::<u64>();
+        Spending {
+            calls,
+            retries: calls - all.count() as u64,
+            debited: self.debited,
+            upstream: self.upstream,
+            unknown: self.unpriced_calls + lost,
+            possibly_billed: self.targets.values().map(|known| u64::from(known.possibly_billed())).sum(),
+        }
     }
 
     /// Takes a record in; `location` is where it lies.
@@ -104,11 +162,12 @@ impl Index {
                 let known = self.known(target);
                 known.attempts += 1;
                 let unanswered = Unanswered { at: *at, reserved: *reserved_micros_usd };
-                if let Some(earlier) = known.unanswered.replace(unanswered) {
+                if let Some(earlier) = known.unanswered.replace(Box::new(unanswered)) {
                     // A process was killed with this call in flight.
                     known.lost += 1;
+                    known.interrupted += 1;
                     known.cost_source = known.cost_source.max(Some(CostSource::Unknown));
-                    self.unknown = self.unknown.plus(earlier.reserved.unwrap_or_default());
+                    self.unknown = self.unknown.plus(earlier.reserved.unwrap_or(self.dearest));
                     self.remember(earlier.at);
                 }
                 let known = self.known(target);
@@ -137,11 +196,17 @@ impl Index {
         let reserved = self.known(&answer.target).unanswered.take().and_then(|call| call.reserved);
         let price = answer.cost_micros_usd.unwrap_or_default();
         self.dearest = self.dearest.max(price);
+        match answer.cost_source {
+            Some(CostSource::Debit) => self.debited = self.debited.plus(price),
+            Some(CostSource::Upstream) => self.upstream = self.upstream.plus(price),
+            Some(CostSource::Unknown) => self.unpriced_calls += 1,
+            None => {}
+        }
         if answer.cost_source == Some(CostSource::Unknown) {
-            self.unknown = self.unknown.plus(reserved.unwrap_or_default());
+            self.unknown = self.unknown.plus(reserved.unwrap_or(self.dearest));
         }
         self.remember(answer.left_at());
-        self.answers += 1;
+        self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
         if matches!(class, Class::Data | Class::NoData) {
             self.form = self.asked_in;
         }
@@ -181,6 +246,11 @@ impl Known {
         self.lost + u32::from(self.unanswered.is_some())
     }
 
+    /// Calls without any record of their result.
+    fn lost_without_record(&self) -> u32 {
+        self.interrupted + u32::from(self.unanswered.is_some())
+    }
+
     /// The weakest source of its costs, a call without a result included.
     pub fn cost_source(&self) -> Option<CostSource> {
         if self.unanswered.is_some() { Some(CostSource::Unknown) } else { self.cost_source }
@@ -193,6 +263,7 @@ impl Default for Known {
             standing: Standing::Pending,
             attempts: 0,
             lost: 0,
+            interrupted: 0,
             cost: Usd::ZERO,
             cost_source: None,
             last: None,

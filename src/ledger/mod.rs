@@ -40,7 +40,7 @@ use self::{
     segment::{End, Segment},
 };
 pub use self::{
-    index::{Known, Past},
+    index::{Known, Past, Spending},
     inputs::digest,
     record::{CostSource, Run},
 };
@@ -109,14 +109,16 @@ fn advice(source: &io::Error) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Location {
     segment: u32,
+    /// Bytes of the frame of the line, or of its beginning.
+    head: u32,
+    /// Bytes of the frame of the body; 0: there is none.
+    body: u32,
     offset: u64,
-    head: u64,
-    body: u64,
 }
 
 impl Location {
     fn end(&self) -> u64 {
-        self.offset + self.head + self.body
+        self.offset + u64::from(self.head) + u64::from(self.body)
     }
 }
 
@@ -240,6 +242,11 @@ impl Archive {
         self.index.past(now)
     }
 
+    /// What all calls came to.
+    pub fn spending(&self) -> Spending {
+        self.index.spending()
+    }
+
     /// The digest of the input lines that are kept; `None`: there are none.
     pub fn inputs_digest(&self) -> Option<&str> {
         self.inputs.as_ref()?.digest()
@@ -254,17 +261,25 @@ impl Archive {
 
     /// A target's answer, or its latest result; `None`: nothing came of any call.
     pub fn kept(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
-        let Some(location) = &known.last else { return Ok(None) };
+        known.last.as_ref().map(|location| self.kept_at(location, true)).transpose()
+    }
+
+    /// The same without the body, which is not read.
+    pub fn head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
+        known.last.as_ref().map(|location| self.kept_at(location, false)).transpose()
+    }
+
+    fn kept_at(&self, location: &Location, with_body: bool) -> Result<Kept, LedgerError> {
         let segment = self.segment(location.segment);
         let head = segment.head(location)?;
         let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
         let Record::Answer(answer) = record::parse(&head).map_err(|error| damaged(&error))? else {
             return Err(damaged(&"it is no answer"));
         };
-        let body = (location.body > 0).then(|| segment.body(location, &head)).transpose()?;
+        let body = (with_body && location.body > 0).then(|| segment.body(location, &head)).transpose()?;
         let Answer { http_status, api_status_code, message, task_id, latency_micros, at, class, .. } = *answer;
         let latency_ms = latency_micros / 1000;
-        Ok(Some(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, body }))
+        Ok(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, body })
     }
 
     /// The ledger's files with their sizes in bytes.
@@ -324,8 +339,7 @@ impl Ledger {
             digest.add(&chunk);
             chunks += 1;
             let frame = self.frame(&chunk)?;
-            let head = frame.len() as u64;
-            let location = self.appender.append(frame, head).await?;
+            let location = self.appender.append(frame, 0).await?;
             inputs::Stored::note_chunk(&mut stored, location);
         }
         let lines = inputs.lines().len() as u64;
@@ -356,9 +370,8 @@ impl Ledger {
         let tail = self.frame(&tail)?;
         let answer = Record::Answer(Box::new(Answer::of(answered, tail.len() as u64)));
         let mut bytes = self.frame(&record::answer_head(&answer, key))?;
-        let head = bytes.len() as u64;
         bytes.extend_from_slice(&tail);
-        let location = self.appender.append(bytes, head).await?;
+        let location = self.appender.append(bytes, tail.len()).await?;
         self.note(&answer, location);
         Ok(())
     }
@@ -383,8 +396,7 @@ impl Ledger {
 
     async fn append(&self, record: Record) -> Result<(), LedgerError> {
         let frame = self.frame(&record::line(&record))?;
-        let head = frame.len() as u64;
-        let location = self.appender.append(frame, head).await?;
+        let location = self.appender.append(frame, 0).await?;
         self.note(&record, location);
         Ok(())
     }

@@ -107,7 +107,8 @@ impl Segment {
             Err(_) if content.starts_with(b"{\"record\":\"input\",") => 0,
             Err(error) => return Err(self.damaged(offset, &error)),
         };
-        let location = Location { segment: self.number, offset, head: head.len() as u64, body };
+        let size = |bytes: u64| u32::try_from(bytes).map_err(|error| self.damaged(offset, &error));
+        let location = Location { segment: self.number, offset, head: size(head.len() as u64)?, body: size(body)? };
         Ok((location.end() <= length).then_some(Found { location, content }))
     }
 
@@ -135,7 +136,7 @@ impl Segment {
 
     /// An answer's body as it came.
     pub(super) fn body(&self, location: &Location, head: &[u8]) -> Result<Vec<u8>, LedgerError> {
-        let offset = location.offset + location.head;
+        let offset = location.offset + u64::from(location.head);
         let size = usize::try_from(location.body).map_err(|error| self.damaged(offset, &error))?;
         let bytes = self.read(offset, size)?;
         if frame::measure(&bytes) != Measured::Whole(size) {

@@ -58,7 +58,9 @@ impl Inputs {
         }
         lines.sort_by_key(|(file, number, shard, _)| (*file, *number, *shard));
         let mut gathering = Gathering::new(shards.iter());
-        lines.iter().for_each(|(_, _, shard, line)| gathering.push(*shard, line));
+        for (_, _, shard, line) in &lines {
+            gathering.push(*shard, line);
+        }
         gathering.finish()
     }
 

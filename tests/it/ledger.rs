@@ -64,14 +64,14 @@ fn answered(name: &str, attempt: u32, second: i64, body: &str) -> Answered {
     }
 }
 
-async fn open(dir: &Path) -> Result<(Ledger, Lock), LedgerError> {
+fn open(dir: &Path) -> Result<(Ledger, Lock), LedgerError> {
     let lock = Lock::take(dir)?;
     Ok((Ledger::open(Archive::read(dir)?, &lock)?, lock))
 }
 
 /// A ledger with three answers, one failed target and one call without an answer.
 async fn small_ledger(dir: &Path) {
-    let (ledger, _lock) = open(dir).await.expect("a new ledger");
+    let (ledger, _lock) = open(dir).expect("a new ledger");
     ledger.start(&run()).await.expect("durable");
     for (number, name) in ["a.com", "b.com", "c.com"].into_iter().enumerate() {
         let second = i64::try_from(number).expect("small");
@@ -181,7 +181,7 @@ async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_g
     // What was torn is cut off when the ledger goes on, and what comes then can be read.
     for cut in (0..whole.len()).step_by(7) {
         fs::write(file(dir.path()), &whole[..cut]).expect("written");
-        let (ledger, lock) = open(dir.path()).await.expect("recovered");
+        let (ledger, lock) = open(dir.path()).expect("recovered");
         ledger.answered(&answered("z.com", 1, 99, &body_of("z.com", 10))).await.expect("durable");
         ledger.close().await.expect("closed");
         drop(lock);

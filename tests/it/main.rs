@@ -1,3 +1,4 @@
 //! One integration binary for all tests that see the program from outside.
 
+mod fetch;
 mod ledger;

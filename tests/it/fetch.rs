@@ -1,0 +1,443 @@
+//! Fetching on paused time: thousands of targets against a scripted API, with a bill that the API keeps.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use backlinks_export::{
+    api::{
+        Api, ApiError, BodyForm, ErrorKind, Parameters, RankScale, Reply, Request,
+        record::{Answered, GaveUp, Sent},
+        status::{Class, Fatal},
+    },
+    clock::Clock,
+    fetch::{Earlier, Ended, Journal, Settings, fetch, pace::Rate},
+    money::Usd,
+    targets::{Target, clean},
+};
+use tokio::time::Instant;
+
+/// What the scripted API does with one call.
+#[derive(Clone, Copy, Debug)]
+enum Word {
+    /// Answers with one item, billed.
+    Answer,
+    /// Answers that there is nothing, billed.
+    Nothing,
+    /// Answers about somebody else, billed.
+    WrongTarget,
+    /// Refuses with a status, unbilled.
+    Reject(u16),
+    /// Refuses with a code inside the body, unbilled.
+    Code(i64),
+    /// Refuses since the call would cost more than it allows, unbilled.
+    TooDear,
+    /// 429 with `Retry-After`, unbilled.
+    Hold(Duration),
+    /// Answers, and the answer is lost on the way: billed.
+    AnswerLost,
+    /// Cannot be reached.
+    Unreachable,
+    /// Something that is no JSON, billed.
+    Garbage,
+}
+
+/// An API with a script for each call, which keeps the bill.
+struct Scripted<S> {
+    script: S,
+    latency: Duration,
+    price: i64,
+    books: Mutex<Books>,
+}
+
+#[derive(Default)]
+struct Books {
+    calls: HashMap<String, u32>,
+    billed: HashMap<String, u32>,
+    arrivals: Vec<Instant>,
+    in_flight: usize,
+    most_in_flight: usize,
+    spent: i64,
+    bodies: Vec<String>,
+}
+
+impl<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static> Scripted<S> {
+    fn new(script: S) -> Arc<Self> {
+        Arc::new(Self { script, latency: Duration::from_millis(400), price: 36_000, books: Mutex::default() })
+    }
+
+    fn most_in(&self, period: Duration) -> usize {
+        let books = self.books.lock().expect("sound");
+        let mut arrivals = books.arrivals.clone();
+        arrivals.sort();
+        let mut first = 0;
+        let window = |(last, at): (usize, &Instant)| {
+            while *at - arrivals[first] >= period {
+                first += 1;
+            }
+            last - first + 1
+        };
+        arrivals.iter().enumerate().map(window).max().unwrap_or(0)
+    }
+}
+
+impl<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static> Api for Scripted<S> {
+    async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
+        let name = request.target.as_str();
+        let word = {
+            let mut books = self.books.lock().expect("sound");
+            let calls = books.calls.entry(name.to_owned()).or_default();
+            *calls += 1;
+            let number = *calls;
+            books.arrivals.push(Instant::now());
+            books.in_flight += 1;
+            books.most_in_flight = books.most_in_flight.max(books.in_flight);
+            books.bodies.push(String::from_utf8_lossy(&request.body).into_owned());
+            let dear = request.max_price.is_some_and(|limit| limit.micros() < self.price);
+            if dear { Word::TooDear } else { (self.script)(name, number, request) }
+        };
+        // Between a half and one and a half of the usual, by target.
+        let share = name.bytes().map(u32::from).sum::<u32>() % 100;
+        tokio::time::sleep(self.latency * (50 + share) / 100).await;
+        let mut books = self.books.lock().expect("sound");
+        books.in_flight -= 1;
+        if matches!(word, Word::Answer | Word::Nothing | Word::WrongTarget | Word::AnswerLost | Word::Garbage) {
+            *books.billed.entry(name.to_owned()).or_default() += 1;
+            books.spent += self.price;
+        }
+        reply(word, name, self.price)
+    }
+}
+
+fn reply(word: Word, name: &str, price: i64) -> Result<Reply, ApiError> {
+    let task =
+        |rest: &str| format!(r#"{{"status_code":20000,"tasks":[{{"id":"1","data":{{"target":"{name}"}},{rest}}}]}}"#);
+    let about = |name: &str| task(&format!(r#""status_code":20000,"result":[{{"target":"{name}","items":[{{}}]}}]"#));
+    let debit = Some(Usd::from_micros(price));
+    let billed = |body: String| Ok(Reply { status: 200, body: body.into(), debit, ..Reply::default() });
+    let plain =
+        |status, body: String, retry_after| Ok(Reply { status, body: body.into(), retry_after, ..Reply::default() });
+    match word {
+        Word::Answer => billed(about(name)),
+        Word::Nothing => billed(task(r#""status_code":20000,"result":null"#)),
+        Word::WrongTarget => billed(about("somebody-else.com")),
+        Word::Garbage => plain(200, "<html>".to_owned(), None),
+        Word::Reject(status) => plain(status, r#"{"error":"busy"}"#.to_owned(), None),
+        Word::Code(code) => plain(200, task(&format!(r#""status_code":{code},"status_message":"Any.""#)), None),
+        Word::TooDear => plain(402, r#"{"code":"estimated_price_exceeds_max_price","error":"x"}"#.to_owned(), None),
+        Word::Hold(wait) => plain(429, String::new(), Some(wait)),
+        Word::AnswerLost => Err(ApiError { kind: ErrorKind::Lost, message: "connection reset".to_owned() }),
+        Word::Unreachable => Err(ApiError { kind: ErrorKind::NotSent, message: "connection refused".to_owned() }),
+    }
+}
+
+/// A journal in memory.
+#[derive(Default)]
+struct Notes {
+    sent: Mutex<Vec<Sent>>,
+    answered: Mutex<Vec<Answered>>,
+    gave_up: Mutex<Vec<GaveUp>>,
+    /// From now on nothing can be recorded.
+    broken: AtomicBool,
+}
+
+impl Notes {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.broken.load(Ordering::SeqCst) { Err("disk full") } else { Ok(()) }
+    }
+
+    fn with(&self, class: Class) -> usize {
+        self.answered.lock().expect("sound").iter().filter(|answered| answered.assessment.class == class).count()
+    }
+}
+
+impl Journal for Notes {
+    type Error = &'static str;
+
+    async fn sent(&self, sent: &Sent) -> Result<(), Self::Error> {
+        self.check()?;
+        self.sent.lock().expect("sound").push(sent.clone());
+        Ok(())
+    }
+
+    async fn called_off(&self, _: &Sent) -> Result<(), Self::Error> {
+        self.check()
+    }
+
+    async fn answered(&self, answered: &Answered) -> Result<(), Self::Error> {
+        self.check()?;
+        self.answered.lock().expect("sound").push(answered.clone());
+        Ok(())
+    }
+
+    async fn gave_up(&self, gave_up: &GaveUp) -> Result<(), Self::Error> {
+        self.gave_up.lock().expect("sound").push(gave_up.clone());
+        Ok(())
+    }
+}
+
+fn settings(per_minute: u32, concurrency: u32) -> Settings {
+    let number = |number| NonZeroU32::new(number).expect("positive");
+    Settings {
+        rate: Rate { calls: number(per_minute), period: Duration::from_mins(1) },
+        concurrency: number(concurrency),
+        max_attempts: number(6),
+        max_cost: None,
+        max_outage: Duration::from_mins(10),
+        body: None,
+        parameters: Parameters {
+            date_from: jiff::civil::date(2019, 1, 1),
+            date_to: jiff::civil::date(2026, 11, 24),
+            rank_scale: RankScale::OneThousand,
+            tag: "t".to_owned(),
+        },
+    }
+}
+
+fn names(count: usize) -> Vec<Target> {
+    (0..count).map(|number| clean(&format!("site{number}.com"), false).expect("a domain").target).collect()
+}
+
+async fn fetched<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static>(
+    api: &Arc<Scripted<S>>,
+    notes: &Arc<Notes>,
+    targets: usize,
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Ended, &'static str> {
+    let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+    let parts = (Arc::clone(api), Arc::clone(notes), clock);
+    fetch(names(targets).into_iter(), targets, settings, Earlier::default(), parts, shutdown).await
+}
+
+/// A fault for some targets on their first calls, by their number.
+fn faulty(name: &str, call: u32, _: &Request) -> Word {
+    let number: u32 = name.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number");
+    match (number % 100, call) {
+        (0..=3, 1) => Word::Reject(503),
+        (4, 1..=2) => Word::Code(50_000),
+        (5, 1) => Word::AnswerLost,
+        (6, 1) => Word::Garbage,
+        (7, 1) => Word::WrongTarget,
+        (8, 1) => Word::Unreachable,
+        (9, _) => Word::Nothing,
+        (10, _) => Word::Code(40_501),
+        (11, _) => Word::AnswerLost,
+        (12, 1) => Word::Code(40_202),
+        _ => Word::Answer,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_thousand_targets_with_faults_each_end_as_they_should() {
+    let (api, notes) = (Scripted::new(faulty), Arc::new(Notes::default()));
+    let ended = fetched(&api, &notes, 5_000, settings(6_000, 30), std::future::pending()).await;
+    assert_eq!(ended, Ok(Ended::Done));
+    assert_eq!(notes.with(Class::Data), 97 * 50, "all but three in a hundred have rows");
+    assert_eq!(notes.with(Class::NoData), 50);
+    let gave_up: Vec<Class> = notes.gave_up.lock().expect("sound").iter().map(|gave_up| gave_up.class).collect();
+    assert_eq!(gave_up.iter().filter(|class| **class == Class::Rejected).count(), 50);
+    assert_eq!(gave_up.iter().filter(|class| **class == Class::MaybeBilled).count(), 50);
+    let (sent, answered) = (notes.sent.lock().expect("sound").len(), notes.answered.lock().expect("sound").len());
+    let books = api.books.lock().expect("sound");
+    assert_eq!((sent, answered), (books.arrivals.len(), books.arrivals.len()), "every call has its two records");
+    let twice = books.billed.iter().filter(|(name, bills)| {
+        let number: u32 = name.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number");
+        **bills > 1 && ![5, 6, 7, 11].contains(&(number % 100))
+    });
+    assert_eq!(twice.count(), 0, "nobody is billed twice whose answer arrived");
+    assert!(books.billed.values().all(|bills| *bills <= 3), "what may have been billed is tried at most twice more");
+    assert!(books.most_in_flight <= 30);
+    drop(books);
+    assert!(api.most_in(Duration::from_mins(1)) <= 6_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_window_sees_more_than_the_rate_whatever_the_latency() {
+    for latency in [0, 50, 1_000, 5_000] {
+        let api = Arc::new(Scripted {
+            script: faulty,
+            latency: Duration::from_millis(latency),
+            price: 1,
+            books: Mutex::default(),
+        });
+        let ended = fetched(&api, &Arc::default(), 1_500, settings(600, 100), std::future::pending()).await;
+        assert_eq!(ended, Ok(Ended::Done));
+        assert!(api.most_in(Duration::from_mins(1)) <= 600, "{latency} ms: {}", api.most_in(Duration::from_mins(1)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nearly_all_of_the_rate_is_used_where_nothing_else_limits() {
+    let api = Scripted::new(|_, _, _| Word::Answer);
+    let start = Instant::now();
+    fetched(&api, &Arc::default(), 6_000, settings(3_000, 60), std::future::pending()).await.expect("sound");
+    let minutes = start.elapsed().as_secs_f64() / 60.0;
+    assert!(6_000.0 / minutes >= 0.97 * 3_000.0, "{minutes} min");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_conditions_end_the_run_at_once() {
+    let check = async |word: Word, expected: Fatal| {
+        let script = move |_: &str, _: u32, _: &Request| word;
+        let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+        let ended = fetched(&api, &notes, 1_000, settings(6_000, 30), std::future::pending()).await;
+        assert!(matches!(ended, Ok(Ended::Fatal { fatal, .. }) if fatal == expected), "{word:?}: {ended:?}");
+        assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1, "{word:?}: one call shows it");
+    };
+    check(Word::Reject(401), Fatal::TokenRefused).await;
+    check(Word::Reject(402), Fatal::NoCredit).await;
+    check(Word::Reject(404), Fatal::WrongUrl).await;
+    check(Word::Code(40_200), Fatal::NoCredit).await;
+    check(Word::Code(40_201), Fatal::AccountBlocked).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_that_runs_out_midway_costs_no_more_than_the_calls_in_flight() {
+    let spent = Arc::new(Mutex::new(0));
+    let script = move |_: &str, _: u32, _: &Request| {
+        let mut calls = spent.lock().expect("sound");
+        *calls += 1;
+        if *calls > 200 { Word::Reject(402) } else { Word::Answer }
+    };
+    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+    let ended = fetched(&api, &notes, 1_000, settings(60_000, 30), std::future::pending()).await;
+    assert!(matches!(ended, Ok(Ended::Fatal { fatal: Fatal::NoCredit, .. })), "{ended:?}");
+    assert_eq!(notes.with(Class::Data), 200);
+    assert!(api.books.lock().expect("sound").arrivals.len() <= 230);
+    assert_eq!(notes.gave_up.lock().expect("sound").len(), 0, "they are left for the next run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_form_of_the_body_is_found_out_on_the_first_call() {
+    let takes = |form: &'static str| {
+        move |_: &str, _: u32, request: &Request| {
+            if request.body.starts_with(form.as_bytes()) { Word::Answer } else { Word::Reject(400) }
+        }
+    };
+    let check = async |form: &'static str, calls: usize| {
+        let (api, notes) = (Scripted::new(takes(form)), Arc::new(Notes::default()));
+        let ended = fetched(&api, &notes, 100, settings(6_000, 10), std::future::pending()).await;
+        assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 100), "{form}");
+        assert_eq!(api.books.lock().expect("sound").arrivals.len(), calls, "{form}");
+    };
+    check("[", 100).await;
+    check("{", 101).await;
+
+    let (api, notes) = (Scripted::new(|_, _, _| Word::Reject(400)), Arc::new(Notes::default()));
+    let ended = fetched(&api, &notes, 100, settings(6_000, 10), std::future::pending()).await;
+    assert!(matches!(ended, Ok(Ended::Contract { .. })), "{ended:?}");
+    assert_eq!(api.books.lock().expect("sound").arrivals.len(), 2, "each form once");
+
+    let fixed = Settings { body: Some(BodyForm::Array), ..settings(6_000, 10) };
+    let (api, notes) = (Scripted::new(takes("{")), Arc::new(Notes::default()));
+    assert!(matches!(fetched(&api, &notes, 9, fixed, std::future::pending()).await, Ok(Ended::Contract { .. })));
+    assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cap_is_never_passed_and_is_used_up_to_one_price() {
+    for cap in [1, 35_999, 36_000, 100_000, 1_000_000, 5_000_000] {
+        let (api, notes) = (Scripted::new(faulty), Arc::new(Notes::default()));
+        let capped = Settings { max_cost: Some(Usd::from_micros(cap)), ..settings(6_000, 30) };
+        let ended = fetched(&api, &notes, 500, capped, std::future::pending()).await;
+        assert_eq!(ended, Ok(Ended::Budget), "{cap}");
+        let spent = api.books.lock().expect("sound").spent;
+        assert!(spent <= cap, "{spent} of {cap}");
+        // Lost calls are booked at their limit, a quarter above the price and for the first call at its own.
+        let lost = i64::try_from(notes.with(Class::MaybeBilled)).expect("small");
+        assert!(cap - spent < 36_000 * (1 + lost) || cap < 36_000, "{spent} of {cap} with {lost} lost");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_total_outage_is_probed_now_and_then_and_ends_the_run_resumable() {
+    for word in [Word::Reject(503), Word::AnswerLost, Word::Unreachable] {
+        let script = move |_: &str, _: u32, _: &Request| word;
+        let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+        let start = Instant::now();
+        let ended = fetched(&api, &notes, 10_000, settings(6_000, 30), std::future::pending()).await;
+        assert!(matches!(ended, Ok(Ended::Outage { .. })), "{word:?}: {ended:?}");
+        assert!((600.0..700.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
+        let books = api.books.lock().expect("sound");
+        let (tried, calls) = (books.calls.len(), books.arrivals.len());
+        assert!((calls - tried) * 10 <= tried, "{word:?}: {calls} calls for {tried} targets");
+        assert!(calls < 130, "{word:?}: {calls} calls");
+        assert_eq!(notes.gave_up.lock().expect("sound").len(), 0, "{word:?}: an outage fails no target");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_a_minute_costs_no_failed_target() {
+    let start = Instant::now();
+    let script = move |_: &str, _: u32, _: &Request| {
+        let down = (10..70).contains(&start.elapsed().as_secs());
+        if down { Word::Reject(503) } else { Word::Answer }
+    };
+    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+    let ended = fetched(&api, &notes, 5_000, settings(6_000, 30), std::future::pending()).await;
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 5_000));
+    assert_eq!(notes.gave_up.lock().expect("sound").len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_holds_everybody_back() {
+    let held = Arc::new(Mutex::new(None));
+    let script = {
+        let held = Arc::clone(&held);
+        move |name: &str, call: u32, _: &Request| {
+            if name == "site50.com" && call == 1 {
+                *held.lock().expect("sound") = Some(Instant::now());
+                Word::Hold(Duration::from_secs(20))
+            } else {
+                Word::Answer
+            }
+        }
+    };
+    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+    let ended = fetched(&api, &notes, 200, settings(6_000, 5), std::future::pending()).await;
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 200));
+    // The answer took some time to arrive; from then on nobody called for as long as was asked.
+    let told = held.lock().expect("sound").expect("held") + Duration::from_millis(700);
+    let books = api.books.lock().expect("sound");
+    let called = |at: &&Instant| **at > told && **at < told + Duration::from_secs(19);
+    assert_eq!(books.arrivals.iter().filter(called).count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn asked_to_stop_no_call_goes_out_and_those_in_flight_are_kept() {
+    let (api, notes) = (Scripted::new(|_, _, _| Word::Answer), Arc::new(Notes::default()));
+    let start = Instant::now();
+    let ended = fetched(&api, &notes, 5_000, settings(60_000, 30), tokio::time::sleep(Duration::from_secs(3))).await;
+    assert_eq!(ended, Ok(Ended::Shutdown));
+    assert!(start.elapsed() < Duration::from_secs(4));
+    let books = api.books.lock().expect("sound");
+    let late = books.arrivals.iter().filter(|at| **at - start > Duration::from_secs(3)).count();
+    assert_eq!((late, books.in_flight), (0, 0));
+    assert_eq!(notes.with(Class::Data), books.arrivals.len(), "every answer in flight is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_kept_ends_the_buying() {
+    let notes = Arc::new(Notes::default());
+    let script = {
+        let notes = Arc::clone(&notes);
+        move |name: &str, _: u32, _: &Request| {
+            if name == "site100.com" {
+                notes.broken.store(true, Ordering::SeqCst);
+            }
+            Word::Answer
+        }
+    };
+    let api = Scripted::new(script);
+    let ended = fetched(&api, &notes, 1_000, settings(60_000, 30), std::future::pending()).await;
+    assert_eq!(ended, Err("disk full"));
+    assert!(api.books.lock().expect("sound").arrivals.len() <= 131);
+}

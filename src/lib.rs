@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod clock;
+pub mod dataset;
 pub mod fetch;
 pub mod ledger;
 pub mod money;

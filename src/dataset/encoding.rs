@@ -1,0 +1,164 @@
+//! How columns become bytes, chosen by what the data is like and read off the schema, never off column names.
+//!
+//! Strings repeat: dictionaries. Dates and counts grow slowly along a target's history: differences, packed in bits;
+//! a dictionary of them only costs time and memory. What lies in maps and lists gets no statistics: no reader skips
+//! by it, and it would make up half of the footer.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use parquet::{
+    arrow::ArrowSchemaConverter,
+    basic::{self, Encoding, Type, ZstdLevel},
+    errors::ParquetError,
+    file::{
+        metadata::{KeyValue, SortingColumn},
+        properties::{EnabledStatistics, WriterProperties},
+    },
+};
+
+use super::Options;
+
+/// Rows in a page at most, so that one target's rows are found by reading a few kilobytes of each column. Also keeps
+/// what encoders hold back small: a dictionary column keeps eight bytes a value until its page is full.
+const PAGE_ROWS: usize = 2048;
+/// Who wrote a file, in the form that readers parse before they trust statistics.
+const CREATED_BY: &str = concat!("backlinks-export version ", env!("CARGO_PKG_VERSION"));
+
+/// How pages are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Zstandard at a level of 1 to 22.
+    Zstd(ZstdLevel),
+    /// Snappy.
+    Snappy,
+    /// LZ4 in Parquet's own framing (`LZ4_RAW`), which every engine reads.
+    Lz4,
+    /// Not at all.
+    None,
+}
+
+/// A `--compression` that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompressionError {
+    /// No such method.
+    #[error("no compression is called {0:?}; use zstd:LEVEL, snappy, lz4 or none")]
+    Unknown(String),
+    /// No such level.
+    #[error("zstd has no level {0:?}; use 1 to 22, such as zstd:1")]
+    Level(String),
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self::Zstd(ZstdLevel::default())
+    }
+}
+
+impl FromStr for Compression {
+    type Err = CompressionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "snappy" => Ok(Self::Snappy),
+            "lz4" => Ok(Self::Lz4),
+            "none" => Ok(Self::None),
+            "zstd" => Ok(Self::default()),
+            _ => {
+                let unknown = || CompressionError::Unknown(text.to_owned());
+                let level = text.strip_prefix("zstd:").ok_or_else(unknown)?;
+                // The library takes 0 for its own default, which is no level.
+                let parsed = level.parse().ok().filter(|level| *level > 0);
+                let parsed = parsed.and_then(|level| ZstdLevel::try_new(level).ok());
+                parsed.map(Self::Zstd).ok_or_else(|| CompressionError::Level(level.to_owned()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zstd(level) => write!(f, "zstd:{}", level.compression_level()),
+            Self::Snappy => f.pad("snappy"),
+            Self::Lz4 => f.pad("lz4"),
+            Self::None => f.pad("none"),
+        }
+    }
+}
+
+impl From<Compression> for basic::Compression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::Zstd(level) => Self::ZSTD(level),
+            Compression::Snappy => Self::SNAPPY,
+            Compression::Lz4 => Self::LZ4_RAW,
+            Compression::None => Self::UNCOMPRESSED,
+        }
+    }
+}
+
+/// How the files of one table are written.
+#[derive(Clone, Debug)]
+pub(super) struct Recipe {
+    pub(super) schema: SchemaRef,
+    pub(super) properties: Arc<WriterProperties>,
+}
+
+impl Recipe {
+    /// Properties for rows of `schema`, sorted by the columns `sorted_by`.
+    pub(super) fn new(schema: SchemaRef, options: &Options, sorted_by: &[&str]) -> Result<Self, ParquetError> {
+        let columns = ArrowSchemaConverter::new().with_coerce_types(true).convert(&schema)?;
+        let metadata = options.metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+        let mut properties = WriterProperties::builder()
+            .set_created_by(CREATED_BY.to_owned())
+            .set_key_value_metadata(Some(metadata))
+            .set_compression(options.compression.into())
+            .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
+            .set_data_page_row_count_limit(PAGE_ROWS)
+            // Standard names inside maps and lists, which all engines know
+            .set_coerce_types(true)
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::Page);
+        let mut sorting = Vec::new();
+        for (index, column) in columns.columns().iter().enumerate() {
+            let path = column.path().clone();
+            if column.max_rep_level() > 0 {
+                properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+            } else if sorted_by.contains(&column.name()) {
+                let column_idx = i32::try_from(index).unwrap_or(i32::MAX);
+                sorting.push(SortingColumn { column_idx, descending: false, nulls_first: false });
+            }
+            properties = match column.physical_type() {
+                Type::BYTE_ARRAY => properties.set_column_dictionary_enabled(path, true),
+                Type::INT32 | Type::INT64 => properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+                _ => properties,
+            };
+        }
+        let properties = properties.set_sorting_columns((!sorting.is_empty()).then_some(sorting)).build();
+        Ok(Self { schema, properties: Arc::new(properties) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_compressions_are_read_and_shown() {
+        let check = |text: &str, expected: &str| {
+            let shown = text.parse::<Compression>().map_or_else(|error| error.to_string(), |it| it.to_string());
+            assert_eq!(shown, expected, "{text}");
+        };
+        check("zstd:1", "zstd:1");
+        check("zstd:22", "zstd:22");
+        check("zstd", "zstd:1");
+        check("snappy", "snappy");
+        check("lz4", "lz4");
+        check("none", "none");
+        check("zstd:0", "zstd has no level \"0\"; use 1 to 22, such as zstd:1");
+        check("zstd:23", "zstd has no level \"23\"; use 1 to 22, such as zstd:1");
+        check("zstd:fast", "zstd has no level \"fast\"; use 1 to 22, such as zstd:1");
+        check("gzip", "no compression is called \"gzip\"; use zstd:LEVEL, snappy, lz4 or none");
+    }
+}

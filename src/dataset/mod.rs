@@ -1,0 +1,179 @@
+//! Record batches to Parquet tables that appear whole: staged, synced, then renamed into place.
+//!
+//! ```text
+//! batches -> HistoryWriter -> DIR/_staging/backlinks_history/year=2024/part-<run>-0.unfinished ─┐
+//! rows    -> TargetsWriter -> DIR/_staging/targets/part-<run>.unfinished ───────────────────────┤
+//!            Stage::publish: names ending in .parquet, each table's directory exchanged  <──────┘
+//!            then the side files, and _SUCCESS last
+//! ```
+//!
+//! - What is written is a pure function of the rows in their order and of [`Options`]: how the rows were cut into
+//!   batches shows nowhere, and there is no clock and no randomness.
+//! - Memory is bounded by named limits, whatever the number of rows and partitions.
+//! - Nothing here knows where rows come from: the schema comes with the batches.
+//! - All of it blocks on the disk; callers run it on a thread where that is allowed. One thread does: encoding a
+//!   target's rows takes less than decoding its answer, which happens on the caller's other thread.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use arrow::error::ArrowError;
+use parquet::errors::ParquetError;
+
+mod encoding;
+mod history;
+mod part;
+mod partition;
+mod publish;
+mod side;
+mod target_rows;
+
+pub use self::{
+    encoding::{Compression, CompressionError},
+    history::HistoryWriter,
+    part::Part,
+    partition::{PartitionBy, PartitionError, PartitionKey},
+    publish::{Stage, inspect},
+    side::{Failure, Rejected, is_marked, mark_success, unmark_success, write_failures, write_rejected, write_run},
+    target_rows::{TargetRow, TargetsWriter, input_column_names},
+};
+
+/// The directory of the table with one row per target and month.
+pub const HISTORY: &str = "backlinks_history";
+/// The directory of the table with one row per input line.
+pub const TARGETS: &str = "targets";
+/// Where tables are made; on the same file system as their place, or they could not be renamed into it.
+pub const STAGING: &str = "_staging";
+/// Targets that need a person.
+pub const FAILURES: &str = "_failures.csv";
+/// Input lines that were no domain.
+pub const REJECTED: &str = "_rejected.csv";
+/// The run's parameters, counts, cost and digests.
+pub const RUN: &str = "_run.json";
+/// There when every target has data or is known to have none, and everything else lies in place.
+pub const SUCCESS: &str = "_SUCCESS";
+
+/// Every table, in order of publication.
+const TABLES: [&str; 2] = [HISTORY, TARGETS];
+/// What file names end in until their table is published: no `*.parquet` matches it.
+const UNFINISHED: &str = "unfinished";
+
+/// How the tables are written.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the directories of `backlinks_history` are named by.
+    pub partition_by: PartitionBy,
+    /// How pages are compressed.
+    pub compression: Compression,
+    /// Rows in a row group at most; fewer where many partitions are open at once.
+    pub row_group_rows: usize,
+    /// Goes into file names and nowhere else: ASCII letters, digits, `-`, `_` and `.`.
+    pub run_id: String,
+    /// Parquet key-value metadata of every file.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl Options {
+    /// Rows in a row group unless said otherwise: 3 MB of typical rows, so that nine years fit into memory side by side.
+    pub const ROW_GROUP_ROWS: usize = 16_384;
+}
+
+/// Why a dataset cannot be written or published.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// The file system refuses.
+    #[error("cannot {verb} {}: {source}{}", path.display(), advice(source))]
+    Io {
+        /// What was attempted.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The file system's answer.
+        source: io::Error,
+    },
+    /// Rows that Parquet cannot take.
+    #[error("cannot encode rows for {}: {source}", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: ParquetError,
+    },
+    /// Rows that cannot be divided or put together.
+    #[error("cannot arrange rows: {source}")]
+    Arrange {
+        /// Why not.
+        #[from]
+        source: ArrowError,
+    },
+    /// Partitioning by date needs one.
+    #[error("cannot partition by {by}: the rows have no column `date` of type timestamp in microseconds")]
+    NoDate {
+        /// The partitioning asked for.
+        by: PartitionBy,
+    },
+    /// The run id would not make a file name.
+    #[error("run id {run_id:?} cannot be part of a file name; use up to 100 letters, digits, `-`, `_` and `.`")]
+    RunId {
+        /// The id.
+        run_id: String,
+    },
+    /// A table's place leads elsewhere.
+    #[error("{} is a symbolic link; tables are replaced whole, and this could reach outside of --out", path.display())]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A table's place holds something that publishing would delete.
+    #[error("{} is no part of an export; publishing would delete it: move it away, or give another --out", path.display())]
+    Foreign {
+        /// What was found.
+        path: PathBuf,
+    },
+    /// A file in the staged table belongs to no finished part.
+    #[error("{} was never finished; nothing was published", path.display())]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl DatasetError {
+    fn io(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { verb, path: path.to_owned(), source }
+    }
+
+    /// A failure to encode, or the file system's own word where that is what stopped it.
+    fn encode(path: &Path) -> impl FnOnce(ParquetError) -> Self {
+        move |source| match source {
+            ParquetError::External(cause) => match cause.downcast::<io::Error>() {
+                Ok(source) => Self::Io { verb: "write", path: path.to_owned(), source: *source },
+                Err(cause) => Self::Encode { path: path.to_owned(), source: ParquetError::External(cause) },
+            },
+            source => Self::Encode { path: path.to_owned(), source },
+        }
+    }
+}
+
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run the same command again",
+        _ => "",
+    }
+}
+
+/// A new file, never one that is there, nor one behind a link.
+fn create_new(path: &Path) -> Result<File, DatasetError> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(DatasetError::io("make", path))
+}
+
+/// Makes the names in a folder durable.
+fn sync_folder(path: &Path) -> Result<(), DatasetError> {
+    File::open(path).and_then(|open| open.sync_all()).map_err(DatasetError::io("sync", path))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! One Parquet file on its way: encoded, hashed as it is written, synced when it is whole.
+//!
+//! Its name ends in `.unfinished` until the table is published, so that no glob for `*.parquet` finds it. Never
+//! decides what goes into which file.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{DatasetError, UNFINISHED, create_new, encoding::Recipe};
+
+/// A file of a table: whole, synced, and as it is or will be published.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Part {
+    /// Where in the run's directory, such as `backlinks_history/year=2024/part-<run>-0.parquet`.
+    pub path: PathBuf,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A file's name until its table is published.
+pub(super) fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension(UNFINISHED)
+}
+
+/// A file that takes rows.
+pub(super) struct OpenPart {
+    /// Where it will lie in the run's directory.
+    path: PathBuf,
+    /// Where it lies now.
+    staged: PathBuf,
+    writer: ArrowWriter<HashedFile>,
+    rows: u64,
+    memory: usize,
+}
+
+impl OpenPart {
+    /// Makes the file for `path`, relative to the run's directory, in the staging folder.
+    pub(super) fn create(staging: &Path, path: PathBuf, recipe: &Recipe) -> Result<Self, DatasetError> {
+        let staged = unfinished(&staging.join(&path));
+        if let Some(folder) = staged.parent() {
+            fs::create_dir_all(folder).map_err(DatasetError::io("make", folder))?;
+        }
+        let file = HashedFile { file: create_new(&staged)?, hash: Sha256::new(), bytes: 0 };
+        // Without Arrow's own copy of the schema: other engines do not read it, and its order of metadata is random.
+        let options = ArrowWriterOptions::new()
+            .with_properties(recipe.properties.as_ref().clone())
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(file, recipe.schema.clone(), options)
+            .map_err(DatasetError::encode(&staged))?;
+        Ok(Self { path, staged, writer, rows: 0, memory: 0 })
+    }
+
+    /// Encodes rows. Where calls end decides where pages end, so callers cut by row counts alone.
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), DatasetError> {
+        self.writer.write(rows).map_err(DatasetError::encode(&self.staged))?;
+        self.rows += rows.num_rows() as u64;
+        self.memory = self.writer.memory_size();
+        Ok(())
+    }
+
+    /// Ends the row group.
+    pub(super) fn flush(&mut self) -> Result<(), DatasetError> {
+        self.memory = 0;
+        self.writer.flush().map_err(DatasetError::encode(&self.staged))
+    }
+
+    /// What the open row group takes in memory.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Row groups that are written, whose metadata stays in memory until the file is whole.
+    pub(super) fn row_groups(&self) -> usize {
+        self.writer.flushed_row_groups().len()
+    }
+
+    /// What is written so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.writer.bytes_written()
+    }
+
+    /// Writes the footer and makes the file durable.
+    pub(super) fn close(mut self) -> Result<Part, DatasetError> {
+        self.writer.finish().map_err(DatasetError::encode(&self.staged))?;
+        let HashedFile { file, hash, bytes } = self.writer.inner();
+        file.sync_all().map_err(DatasetError::io("sync", &self.staged))?;
+        let sha256 = hex(&hash.clone().finalize());
+        Ok(Part { path: self.path, rows: self.rows, bytes: *bytes, sha256 })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A file whose digest is known without reading it again.
+struct HashedFile {
+    file: File,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Write for HashedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,181 @@
+//! Which directory a row belongs to, by `--partition-by`.
+//!
+//! Names follow Hive: `key=value`, months unpadded (`month=01` is text to one engine and a number to the next), and one
+//! fixed name for rows without a usable date. All files lie at the same depth, or readers lose partition columns.
+
+use std::{fmt, str::FromStr};
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+/// The value that engines read as null.
+const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// One level of partition directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PartitionKey {
+    /// The year of a row's date, in UTC.
+    Year,
+    /// The month of a row's date, in UTC, unpadded.
+    Month,
+    /// The day on which the row's run began.
+    RunDate,
+}
+
+impl PartitionKey {
+    /// The name on the command line and in directory names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Year => "year",
+            Self::Month => "month",
+            Self::RunDate => "run_date",
+        }
+    }
+}
+
+/// A `--partition-by` that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartitionError {
+    /// No such key.
+    #[error("cannot partition by {0:?}; use year, month and run_date, separated by commas, or none")]
+    Unknown(String),
+    /// A key given twice.
+    #[error("cannot partition by {0} twice")]
+    Repeated(&'static str),
+    /// `none` beside a key.
+    #[error("`none` stands alone: it means no partitions")]
+    NoneAndMore,
+}
+
+/// The levels of partition directories, outermost first; may be none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionBy(Vec<PartitionKey>);
+
+impl Default for PartitionBy {
+    fn default() -> Self {
+        Self(vec![PartitionKey::Year])
+    }
+}
+
+impl FromStr for PartitionBy {
+    type Err = PartitionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut keys = Vec::new();
+        if text.trim() == "none" {
+            return Ok(Self(keys));
+        }
+        for word in text.split(',').map(str::trim) {
+            let key = match word {
+                "year" => PartitionKey::Year,
+                "month" => PartitionKey::Month,
+                "run_date" => PartitionKey::RunDate,
+                "none" => return Err(PartitionError::NoneAndMore),
+                _ => return Err(PartitionError::Unknown(word.to_owned())),
+            };
+            if keys.contains(&key) {
+                return Err(PartitionError::Repeated(key.name()));
+            }
+            keys.push(key);
+        }
+        Ok(Self(keys))
+    }
+}
+
+impl fmt::Display for PartitionBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.pad("none");
+        }
+        f.pad(&self.0.iter().map(|key| key.name()).collect::<Vec<_>>().join(","))
+    }
+}
+
+/// What tells one partition from another; what the partitioning ignores is the same in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Place {
+    year: Option<i16>,
+    month: Option<i8>,
+    run_date: Option<Date>,
+}
+
+impl PartitionBy {
+    /// The levels, outermost first.
+    pub fn keys(&self) -> &[PartitionKey] {
+        &self.0
+    }
+
+    /// Whether a row's date decides where it goes.
+    pub(super) fn by_date(&self) -> bool {
+        self.0.iter().any(|key| matches!(key, PartitionKey::Year | PartitionKey::Month))
+    }
+
+    /// Where a row goes, by its date in microseconds since 1970; one without a usable date goes to the nulls.
+    pub(super) fn place(&self, micros: Option<i64>, run_date: Option<Date>) -> Place {
+        let has = |key| self.0.contains(&key);
+        let moment = micros.filter(|_| self.by_date()).and_then(|micros| Timestamp::from_microsecond(micros).ok());
+        let date = moment.map(|moment| TimeZone::UTC.to_datetime(moment).date()).filter(|date| date.year() >= 0);
+        Place {
+            year: date.filter(|_| has(PartitionKey::Year)).map(Date::year),
+            month: date.filter(|_| has(PartitionKey::Month)).map(Date::month),
+            run_date: run_date.filter(|_| has(PartitionKey::RunDate)),
+        }
+    }
+
+    /// The directory of a partition below its table; empty without partitions.
+    pub(super) fn folder(&self, place: &Place) -> String {
+        let level = |key: &PartitionKey| {
+            let value = match key {
+                PartitionKey::Year => place.year.map(|year| year.to_string()),
+                PartitionKey::Month => place.month.map(|month| month.to_string()),
+                PartitionKey::RunDate => place.run_date.map(|date| date.to_string()),
+            };
+            format!("{}={}", key.name(), value.as_deref().unwrap_or(NULL))
+        };
+        self.0.iter().map(level).collect::<Vec<_>>().join("/")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_keys_are_read_in_the_order_given_and_shown_as_written() {
+        let check = |text: &str, expected: &str| {
+            let shown = text.parse::<PartitionBy>().map_or_else(|error| error.to_string(), |by| by.to_string());
+            assert_eq!(shown, expected, "{text}");
+        };
+        check("year", "year");
+        check("none", "none");
+        check("year,month,run_date", "year,month,run_date");
+        check("run_date, year", "run_date,year");
+        check("month", "month");
+        check("year,year", "cannot partition by year twice");
+        check("year,none", "`none` stands alone: it means no partitions");
+        check("", "cannot partition by \"\"; use year, month and run_date, separated by commas, or none");
+        check("Day", "cannot partition by \"Day\"; use year, month and run_date, separated by commas, or none");
+    }
+
+    #[test]
+    fn partitions_are_named_by_the_date_in_utc() {
+        let check = |by: &str, date: Option<&str>, expected: &str| {
+            let by: PartitionBy = by.parse().unwrap();
+            let micros = date.map(|date| date.parse::<Timestamp>().unwrap().as_microsecond());
+            assert_eq!(by.folder(&by.place(micros, Some(jiff::civil::date(2026, 11, 4)))), expected);
+        };
+        check("year", Some("2023-12-31T23:59:59.999999Z"), "year=2023");
+        check("year", Some("2024-01-01T00:00:00Z"), "year=2024");
+        check("year,month", Some("1969-09-30T23:00:00Z"), "year=1969/month=9");
+        check("month", Some("2024-12-01T00:00:00Z"), "month=12");
+        check("run_date,month", Some("2024-01-01T00:00:00Z"), "run_date=2026-11-04/month=1");
+        check("year,month", None, "year=__HIVE_DEFAULT_PARTITION__/month=__HIVE_DEFAULT_PARTITION__");
+        check("year", Some("-000005-01-01T00:00:00Z"), "year=__HIVE_DEFAULT_PARTITION__");
+        check("none", Some("2024-12-01T00:00:00Z"), "");
+    }
+
+    #[test]
+    fn dates_beyond_any_calendar_have_no_partition_of_their_own() {
+        let by = PartitionBy::default();
+        assert_eq!(by.folder(&by.place(Some(i64::MAX), None)), "year=__HIVE_DEFAULT_PARTITION__");
+    }
+}

@@ -1,0 +1,312 @@
+//! Tables appear or are replaced whole, by one rename of their directory; the only place that renames.
+//!
+//! A crash at any instant leaves the old table or the new one. Everything is on the disk before a rename and the
+//! rename is before anything that relies on it: files are synced when they are closed, directories here.
+//!
+//! Files get their final names in the staging folder right before their table moves, and the old table lies there
+//! right after, until it is deleted. They are whole at all times, but for this moment a glob over all of `DIR/**`
+//! sees both; one over `DIR/backlinks_history/**` never does.
+//!
+//! Never follows a symbolic link and never deletes what no export wrote.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use arrow::datatypes::SchemaRef;
+use rustix::{
+    fs::{CWD, RenameFlags},
+    io::Errno,
+};
+
+use super::{
+    DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TargetsWriter, UNFINISHED, part, side, sync_folder,
+};
+
+/// Partition levels below a table at most: year, month, run date.
+const DEEPEST: usize = 3;
+/// The longest run id: a file name has 255 bytes.
+const LONGEST_RUN_ID: usize = 100;
+
+/// Makes sure that nothing but an export's tables lies where tables will be published. To be called before the first
+/// paid call as well: a run should not find out at its end.
+pub fn inspect(dir: &Path) -> Result<(), DatasetError> {
+    for table in TABLES {
+        inspect_tree(&dir.join(table), DEEPEST)?;
+    }
+    let staging = dir.join(STAGING);
+    for entry in entries(&staging)? {
+        let name = entry.file_name();
+        if !TABLES.into_iter().any(|table| name == *table || name == *set_aside(table)) {
+            return Err(DatasetError::Foreign { path: entry.path() });
+        }
+        inspect_tree(&entry.path(), DEEPEST)?;
+    }
+    Ok(())
+}
+
+/// Names of what an export makes, and hidden ones, such as desktops leave behind.
+fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
+    for entry in entries(folder)? {
+        let path = entry.path();
+        let kind = entry.file_type().map_err(DatasetError::io("read", &path))?;
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        let is_part = name.starts_with("part-") && (name.ends_with(".parquet") || name.ends_with(UNFINISHED));
+        let is_known = if kind.is_dir() { levels > 0 && name.contains('=') } else { is_part || name.starts_with('.') };
+        match kind {
+            kind if kind.is_symlink() => return Err(DatasetError::Symlink { path }),
+            kind if is_known && kind.is_dir() => inspect_tree(&path, levels - 1)?,
+            kind if is_known && kind.is_file() => {}
+            _ => return Err(DatasetError::Foreign { path }),
+        }
+    }
+    Ok(())
+}
+
+/// What a directory holds; nothing where there is none.
+fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, DatasetError> {
+    match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(DatasetError::io("read", folder)(source)),
+        Ok(metadata) if metadata.is_symlink() => return Err(DatasetError::Symlink { path: folder.to_owned() }),
+        Ok(metadata) if !metadata.is_dir() => return Err(DatasetError::Foreign { path: folder.to_owned() }),
+        Ok(_) => {}
+    }
+    fs::read_dir(folder).and_then(Iterator::collect).map_err(DatasetError::io("read", folder))
+}
+
+/// Where tables are made until they are published. One at a time for a directory, which the ledger's lock sees to.
+#[derive(Debug)]
+pub struct Stage {
+    dir: PathBuf,
+    staging: PathBuf,
+}
+
+impl Stage {
+    /// Makes `DIR/_staging` afresh; what an interrupted publication left there is put back or removed.
+    pub fn begin(dir: &Path) -> Result<Self, DatasetError> {
+        inspect(dir)?;
+        let staging = dir.join(STAGING);
+        for table in TABLES {
+            let (aside, place) = (staging.join(set_aside(table)), dir.join(table));
+            if exists(&aside)? && !exists(&place)? {
+                rename(&aside, &place)?;
+                sync_folder(dir)?;
+            }
+        }
+        remove_tree(&staging)?;
+        fs::create_dir_all(&staging).map_err(DatasetError::io("make", &staging))?;
+        Ok(Self { dir: dir.to_owned(), staging })
+    }
+
+    /// A writer for rows of `backlinks_history` with this schema.
+    pub fn history(&self, schema: SchemaRef, options: &Options) -> Result<HistoryWriter, DatasetError> {
+        check_run_id(&options.run_id)?;
+        HistoryWriter::new(self.staging.clone(), schema, options)
+    }
+
+    /// A writer for rows of `targets`; `columns` names the input's other columns.
+    pub fn targets(&self, options: &Options, columns: &[String]) -> Result<TargetsWriter, DatasetError> {
+        check_run_id(&options.run_id)?;
+        TargetsWriter::new(&self.staging, options, columns)
+    }
+
+    /// Puts all tables that have parts into place. `_SUCCESS` is gone from here on; side files and a new `_SUCCESS`
+    /// are the caller's next steps.
+    pub fn publish(self, parts: &[Part]) -> Result<(), DatasetError> {
+        inspect(&self.dir)?;
+        side::unmark_success(&self.dir)?;
+        for table in TABLES {
+            let of_table: Vec<_> = parts.iter().filter(|part| part.path.starts_with(table)).collect();
+            if !of_table.is_empty() {
+                self.publish_table(table, &of_table)?;
+            }
+        }
+        remove_tree(&self.staging)?;
+        sync_folder(&self.dir)
+    }
+
+    fn publish_table(&self, table: &str, parts: &[&Part]) -> Result<(), DatasetError> {
+        for part in parts {
+            let path = self.staging.join(&part.path);
+            rename(&part::unfinished(&path), &path)?;
+        }
+        let staged = self.staging.join(table);
+        sync_tree(&staged)?;
+        sync_folder(&self.staging)?;
+        swap(&staged, &self.dir.join(table), &self.staging.join(set_aside(table)))?;
+        sync_folder(&self.dir)?;
+        sync_folder(&self.staging)?;
+        // What stood there before, by whichever way it was swapped.
+        remove_tree(&staged)?;
+        remove_tree(&self.staging.join(set_aside(table)))
+    }
+}
+
+fn check_run_id(run_id: &str) -> Result<(), DatasetError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if run_id.is_empty() || run_id.len() > LONGEST_RUN_ID || !run_id.bytes().all(fits) {
+        return Err(DatasetError::RunId { run_id: run_id.to_owned() });
+    }
+    Ok(())
+}
+
+/// The name of an old table where two directories cannot be exchanged.
+fn set_aside(table: &str) -> String {
+    format!("{table}.old")
+}
+
+/// Puts a directory into its place. What stood there is then at `from` or at `aside`.
+fn swap(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
+    if !exists(place)? {
+        return rename(from, place);
+    }
+    match rustix::fs::renameat_with(CWD, from, CWD, place, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => swap_in_two(from, place, aside),
+        Err(errno) => Err(DatasetError::io("replace", place)(errno.into())),
+    }
+}
+
+/// For file systems that cannot exchange: between the two renames the old table lies in the staging folder, from
+/// where [`Stage::begin`] puts it back after a crash.
+fn swap_in_two(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
+    rename(place, aside)?;
+    rename(from, place)
+}
+
+/// Renames, which is durable once the folder is synced.
+#[expect(clippy::disallowed_methods, reason = "this is the place the fence leaves open")]
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DatasetError> {
+    fs::rename(from, to).map_err(DatasetError::io("rename to", to))
+}
+
+fn exists(path: &Path) -> Result<bool, DatasetError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(DatasetError::io("read", path)(source)),
+    }
+}
+
+/// Removes a directory with all it holds, if there is one. Links in it are removed, not followed.
+fn remove_tree(path: &Path) -> Result<(), DatasetError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(DatasetError::io("remove", path)),
+    }
+}
+
+/// Makes all names in a staged table durable, and makes sure that each belongs to a finished part.
+fn sync_tree(folder: &Path) -> Result<(), DatasetError> {
+    for entry in entries(folder)? {
+        let path = entry.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else if path.extension() != Some(OsStr::new("parquet")) {
+            return Err(DatasetError::Unfinished { path });
+        }
+    }
+    sync_folder(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::HISTORY;
+
+    fn folder_with(path: &Path, word: &str) {
+        fs::create_dir_all(path).unwrap();
+        fs::write(path.join("part-a-0.parquet"), word).unwrap();
+    }
+
+    fn word_in(path: &Path) -> Option<String> {
+        fs::read_to_string(path.join("part-a-0.parquet")).ok()
+    }
+
+    #[test]
+    fn a_table_is_replaced_whole_with_and_without_exchange() {
+        type Way = fn(&Path, &Path, &Path) -> Result<(), DatasetError>;
+        let check = |way: Way, stands: bool| {
+            let dir = tempfile::tempdir().unwrap();
+            let [from, place, aside] = ["staged", "place", "aside"].map(|name| dir.path().join(name));
+            folder_with(&from, "new");
+            if stands {
+                folder_with(&place, "old");
+            }
+            way(&from, &place, &aside).unwrap();
+            assert_eq!(word_in(&place).as_deref(), Some("new"));
+            let left = word_in(&from).or(word_in(&aside));
+            assert_eq!(left.as_deref(), stands.then_some("old"));
+        };
+        check(swap, false);
+        check(swap, true);
+        check(swap_in_two, true);
+    }
+
+    #[test]
+    fn a_table_that_a_crash_left_aside_is_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let aside = dir.path().join(STAGING).join(set_aside(HISTORY));
+        folder_with(&aside, "old");
+        Stage::begin(dir.path()).unwrap();
+        assert_eq!(word_in(&dir.path().join(HISTORY)).as_deref(), Some("old"));
+        assert!(!aside.exists());
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_are_removed_and_tables_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        folder_with(&dir.path().join(HISTORY), "published");
+        folder_with(&dir.path().join(STAGING).join(HISTORY).join("year=2024"), "finished");
+        fs::write(dir.path().join(STAGING).join(HISTORY).join("part-a-1.unfinished"), "").unwrap();
+        Stage::begin(dir.path()).unwrap();
+        assert_eq!(word_in(&dir.path().join(HISTORY)).as_deref(), Some("published"));
+        assert_eq!(fs::read_dir(dir.path().join(STAGING)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn places_that_hold_anything_else_are_refused_and_left_alone() {
+        let check = |make: &dyn Fn(&Path), expected: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            make(dir.path());
+            let error = Stage::begin(dir.path()).map(|_| ()).unwrap_err().to_string();
+            let error = error.replace(&format!("{}/", dir.path().display()), "");
+            assert!(error.starts_with(expected), "{error}");
+        };
+        let link = |from: &'static str| {
+            move |dir: &Path| {
+                fs::create_dir_all(dir.join("elsewhere")).unwrap();
+                fs::create_dir_all(dir.join(from).parent().unwrap()).unwrap();
+                std::os::unix::fs::symlink(dir.join("elsewhere"), dir.join(from)).unwrap();
+            }
+        };
+        let file = |name: &'static str| {
+            move |dir: &Path| {
+                fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
+                fs::write(dir.join(name), "mine").unwrap();
+            }
+        };
+        check(&link("backlinks_history"), "backlinks_history is a symbolic link");
+        check(&link("_staging"), "_staging is a symbolic link");
+        check(&link("_staging/targets"), "_staging/targets is a symbolic link");
+        check(&link("targets/year=2024"), "targets/year=2024 is a symbolic link");
+        check(&file("targets/domains.txt"), "targets/domains.txt is no part of an export");
+        check(&file("targets/old/part-0.parquet"), "targets/old is no part of an export");
+        check(&file("_staging/notes"), "_staging/notes is no part of an export");
+        check(&file("backlinks_history"), "backlinks_history is no part of an export");
+    }
+
+    #[test]
+    fn run_ids_that_make_no_file_name_are_refused() {
+        let check = |run_id: &str, fits: bool| assert_eq!(check_run_id(run_id).is_ok(), fits, "{run_id:?}");
+        check("20261124T214700Z-3f", true);
+        check("", false);
+        check("a/b", false);
+        check("a b", false);
+        check(&"a".repeat(101), false);
+    }
+}

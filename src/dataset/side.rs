@@ -1,0 +1,225 @@
+//! The small files beside the tables: each appears or is replaced whole.
+//!
+//! Text in them was written by strangers: cells that a spreadsheet would take for a formula get an apostrophe in
+//! front, and control characters, line ends among them, become spaces. Both CSV files are always there, with a
+//! header alone where there is nothing to tell, so that a script need not ask.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use super::{DatasetError, FAILURES, REJECTED, RUN, SUCCESS, create_new, publish::rename, sync_folder};
+
+/// A target that needs a person.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// The domain, as the next run can read it.
+    pub domain: &'a str,
+    /// Why there is no data.
+    pub reason: &'a str,
+    /// HTTP status of the last attempt.
+    pub http_status: Option<u16>,
+    /// The status code inside the last body.
+    pub api_status_code: Option<i64>,
+    /// Calls made.
+    pub attempts: u64,
+    /// Calls among them that may have been billed without an answer.
+    pub possibly_billed: u64,
+    /// What the API or the network said.
+    pub message: Option<&'a str>,
+}
+
+/// An input line that was no domain.
+#[derive(Clone, Copy, Debug)]
+pub struct Rejected<'a> {
+    /// The line as written.
+    pub input: &'a str,
+    /// Its file.
+    pub file: &'a str,
+    /// Its number in the file, from 1.
+    pub line: u64,
+    /// Why it is no domain.
+    pub reason: &'a str,
+}
+
+/// Writes `_failures.csv`, which is valid input for the next run.
+pub fn write_failures<'a>(dir: &Path, failures: impl IntoIterator<Item = Failure<'a>>) -> Result<(), DatasetError> {
+    let header = ["domain", "reason", "http_status", "api_status_code", "attempts", "possibly_billed", "message"];
+    let rows = failures.into_iter().map(|failure| {
+        [
+            cell(failure.domain),
+            cell(failure.reason),
+            failure.http_status.map(|status| status.to_string()).unwrap_or_default(),
+            failure.api_status_code.map(|code| code.to_string()).unwrap_or_default(),
+            failure.attempts.to_string(),
+            failure.possibly_billed.to_string(),
+            cell(failure.message.unwrap_or_default()),
+        ]
+    });
+    write_csv(dir, FAILURES, header, rows)
+}
+
+/// Writes `_rejected.csv`.
+pub fn write_rejected<'a>(dir: &Path, rejected: impl IntoIterator<Item = Rejected<'a>>) -> Result<(), DatasetError> {
+    let header = ["input", "file", "line", "reason"];
+    let rows = rejected.into_iter().map(|it| [cell(it.input), cell(it.file), it.line.to_string(), cell(it.reason)]);
+    write_csv(dir, REJECTED, header, rows)
+}
+
+/// Writes `_run.json`.
+pub fn write_run(dir: &Path, run: &serde_json::Value) -> Result<(), DatasetError> {
+    replace(dir, RUN, |out| {
+        serde_json::to_writer_pretty(&mut *out, run)?;
+        out.write_all(b"\n")
+    })
+}
+
+/// Writes `_SUCCESS`; the last step.
+pub fn mark_success(dir: &Path) -> Result<(), DatasetError> {
+    replace(dir, SUCCESS, |_| Ok(()))
+}
+
+/// Removes `_SUCCESS`, durably, before anything changes that it speaks for.
+pub fn unmark_success(dir: &Path) -> Result<(), DatasetError> {
+    let path = dir.join(SUCCESS);
+    match fs::remove_file(&path) {
+        Ok(()) => sync_folder(dir),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(DatasetError::io("remove", &path)(source)),
+    }
+}
+
+/// Whether `_SUCCESS` is there.
+pub fn is_marked(dir: &Path) -> bool {
+    fs::symlink_metadata(dir.join(SUCCESS)).is_ok()
+}
+
+fn write_csv<const N: usize>(
+    dir: &Path,
+    name: &str,
+    header: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> Result<(), DatasetError> {
+    replace(dir, name, |out| {
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record(header)?;
+        for row in rows {
+            csv.write_record(row)?;
+        }
+        csv.flush()
+    })
+}
+
+/// Text that neither a spreadsheet nor a terminal takes for more than that.
+fn cell(text: &str) -> String {
+    const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
+    let mut safe = String::with_capacity(text.len());
+    if text.starts_with(FORMULA) {
+        safe.push('\'');
+    }
+    for character in text.chars() {
+        // Marks that turn the direction of text hide what it says.
+        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let breaks = character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
+        let _ = safe.write_char(if turns || breaks { ' ' } else { character });
+    }
+    safe
+}
+
+/// Writes a file under another name, syncs it and puts it into place.
+fn replace(
+    dir: &Path,
+    name: &str,
+    write: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>,
+) -> Result<(), DatasetError> {
+    let temporary = dir.join(format!("{name}.{}", super::UNFINISHED));
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(DatasetError::io("remove", &temporary)(error));
+        }
+        _ => {}
+    }
+    let mut out = BufWriter::new(create_new(&temporary)?);
+    write(&mut out).and_then(|()| out.flush()).map_err(DatasetError::io("write", &temporary))?;
+    out.get_ref().sync_all().map_err(DatasetError::io("sync", &temporary))?;
+    rename(&temporary, &dir.join(name))?;
+    sync_folder(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_harmless_to_spreadsheets_and_terminals() {
+        let check = |text: &str, expected: &str| assert_eq!(cell(text), expected, "{text:?}");
+        check("example.com", "example.com");
+        check("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0");
+        check("+1", "'+1");
+        check("-1", "'-1");
+        check("@SUM(A1)", "'@SUM(A1)");
+        check("\t=1", "' =1");
+        check("\r=1", "' =1");
+        check("＝1", "'＝1");
+        check("a\nb\u{1b}[2Jc\u{9b}d", "a b [2Jc d");
+        check("moc.\u{202e}elpmaxe", "moc. elpmaxe");
+        check("Ünal, \"x\"", "Ünal, \"x\"");
+        check("", "");
+    }
+
+    #[test]
+    fn csv_files_have_a_header_even_without_lines_and_are_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        write_failures(dir.path(), []).unwrap();
+        assert_eq!(read(FAILURES), "domain,reason,http_status,api_status_code,attempts,possibly_billed,message\n");
+        fs::write(dir.path().join("_failures.csv.unfinished"), "left by a crash").unwrap();
+        let failure = Failure {
+            domain: "a.com",
+            reason: "gave up",
+            http_status: Some(200),
+            api_status_code: Some(50000),
+            attempts: 6,
+            possibly_billed: 1,
+            message: Some("=1+1, \"x\"\nnext"),
+        };
+        let silent = Failure { domain: "b.com", http_status: None, api_status_code: None, message: None, ..failure };
+        write_failures(dir.path(), [failure, silent]).unwrap();
+        assert_eq!(
+            read(FAILURES).lines().skip(1).collect::<Vec<_>>(),
+            ["a.com,gave up,200,50000,6,1,\"'=1+1, \"\"x\"\" next\"", "b.com,gave up,,,6,1,"]
+        );
+        write_rejected(dir.path(), [Rejected { input: "-x", file: "a.txt", line: 7, reason: "no domain" }]).unwrap();
+        assert_eq!(read(REJECTED), "input,file,line,reason\n'-x,a.txt,7,no domain\n");
+        let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+    }
+
+    #[test]
+    fn the_mark_of_success_comes_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        unmark_success(dir.path()).unwrap();
+        assert!(!is_marked(dir.path()));
+        mark_success(dir.path()).unwrap();
+        assert!(is_marked(dir.path()));
+        unmark_success(dir.path()).unwrap();
+        assert!(!is_marked(dir.path()));
+        write_run(dir.path(), &serde_json::json!({"rows": 1})).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join(RUN)).unwrap(), "{\n  \"rows\": 1\n}\n");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_replaced_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("elsewhere"), "untouched").unwrap();
+        for name in [SUCCESS, "_SUCCESS.unfinished"] {
+            std::os::unix::fs::symlink(dir.path().join("elsewhere"), dir.path().join(name)).unwrap();
+        }
+        mark_success(dir.path()).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("elsewhere")).unwrap(), "untouched");
+        assert!(!fs::symlink_metadata(dir.path().join(SUCCESS)).unwrap().is_symlink());
+    }
+}

@@ -1,0 +1,274 @@
+//! The rows of `targets`: one for each input line, in one file, written a few thousand at a time.
+//!
+//! Never decides what became of a line; it is told.
+
+use std::{collections::HashSet, mem, path::Path, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, Date32Builder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    record_batch::RecordBatch,
+};
+use jiff::{
+    Timestamp,
+    civil::{Date, date},
+};
+
+use super::{DatasetError, Options, Part, TARGETS, encoding::Recipe, part::OpenPart};
+use crate::money::Usd;
+
+/// Rows gathered before they are encoded.
+const BATCH_ROWS: usize = 4096;
+/// Text gathered before it is encoded: input lines can be long.
+const BATCH_BYTES: usize = 4 << 20;
+/// Memory for the open row group, which is ended early when it is exceeded.
+const OPEN_BYTES: usize = 32 << 20;
+
+/// What became of an input line. What is not known is `None`, never 0.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetRow<'a> {
+    /// The run that its data comes from.
+    pub run_id: &'a str,
+    /// The domain as written.
+    pub input: &'a str,
+    /// The domain as sent.
+    pub target: Option<&'a str>,
+    /// `ok`, `no_data`, `failed`, `pending`, `rejected` or `duplicate`.
+    pub outcome: &'a str,
+    /// Rows in `backlinks_history`.
+    pub rows: Option<u64>,
+    /// What its calls cost.
+    pub cost: Option<Usd>,
+    /// Where that is known from.
+    pub cost_source: Option<&'a str>,
+    /// Calls made.
+    pub attempts: Option<u64>,
+    /// Calls among them that may have been billed without an answer.
+    pub possibly_billed: Option<u64>,
+    /// HTTP status of the last attempt.
+    pub http_status: Option<u16>,
+    /// The status code inside the body.
+    pub api_status_code: Option<i64>,
+    /// What the API or the network said, or why the line was rejected.
+    pub message: Option<&'a str>,
+    /// The API's id of the task.
+    pub task_id: Option<&'a str>,
+    /// From the first byte sent to the last received.
+    pub latency_ms: Option<u64>,
+    /// When the answer was complete.
+    pub fetched_at: Option<Timestamp>,
+    /// The first day asked for.
+    pub date_from: Option<Date>,
+    /// The last day asked for.
+    pub date_to: Option<Date>,
+    /// The scale of ranks asked for.
+    pub rank_scale: Option<&'a str>,
+    /// File and line, as `file:line`.
+    pub source: &'a str,
+}
+
+/// Names of the table's columns for those of a CSV input: prefixed, without control characters, and unique, letter
+/// case aside, in which engines see no difference.
+pub fn input_column_names(columns: &[String]) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let mut unique = |column: &String| {
+        let plain: String = column.chars().filter(|character| !character.is_control()).collect();
+        let name = format!("input_{}", plain.trim());
+        // Ends: each number is tried once, and there are fewer names than numbers.
+        let numbered = (2_u64..).map(|number| format!("{name}_{number}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| taken.insert(name.to_lowercase()));
+        free.unwrap_or(name)
+    };
+    columns.iter().map(&mut unique).collect()
+}
+
+fn schema(columns: &[String]) -> SchemaRef {
+    let text = DataType::Utf8;
+    let number = DataType::Int64;
+    let fixed = [
+        ("run_id", text.clone(), false),
+        ("input", text.clone(), false),
+        ("target", text.clone(), true),
+        ("outcome", text.clone(), false),
+        ("rows", number.clone(), true),
+        ("cost_usd", DataType::Float64, true),
+        ("cost_source", text.clone(), true),
+        ("attempts", number.clone(), true),
+        ("possibly_billed", number.clone(), true),
+        ("http_status", number.clone(), true),
+        ("api_status_code", number.clone(), true),
+        ("message", text.clone(), true),
+        ("task_id", text.clone(), true),
+        ("latency_ms", number, true),
+        ("fetched_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+        ("date_from", DataType::Date32, true),
+        ("date_to", DataType::Date32, true),
+        ("rank_scale", text.clone(), true),
+        ("source", text, false),
+    ];
+    let fixed = fixed.into_iter().map(|(name, kind, nullable)| Field::new(name, kind, nullable));
+    let more = input_column_names(columns).into_iter().map(|name| Field::new(name, DataType::Utf8, true));
+    Arc::new(Schema::new(fixed.chain(more).collect::<Vec<_>>()))
+}
+
+/// Writes `targets`. Dropped before [`finish`](Self::finish), it leaves a file that is never published.
+pub struct TargetsWriter {
+    schema: SchemaRef,
+    part: OpenPart,
+    columns: Columns,
+    rows: usize,
+    text: usize,
+}
+
+/// A builder for each column, in order.
+struct Columns {
+    run_id: StringBuilder,
+    input: StringBuilder,
+    target: StringBuilder,
+    outcome: StringBuilder,
+    rows: Int64Builder,
+    cost_usd: Float64Builder,
+    cost_source: StringBuilder,
+    attempts: Int64Builder,
+    possibly_billed: Int64Builder,
+    http_status: Int64Builder,
+    api_status_code: Int64Builder,
+    message: StringBuilder,
+    task_id: StringBuilder,
+    latency_ms: Int64Builder,
+    fetched_at: TimestampMicrosecondBuilder,
+    date_from: Date32Builder,
+    date_to: Date32Builder,
+    rank_scale: StringBuilder,
+    source: StringBuilder,
+    more: Vec<StringBuilder>,
+}
+
+impl TargetsWriter {
+    pub(super) fn new(staging: &Path, options: &Options, columns: &[String]) -> Result<Self, DatasetError> {
+        let schema = schema(columns);
+        let path = Path::new(TARGETS).join(format!("part-{}.parquet", options.run_id));
+        let recipe = Recipe::new(schema.clone(), options, &[]).map_err(DatasetError::encode(&path))?;
+        let part = OpenPart::create(staging, path, &recipe)?;
+        Ok(Self { schema, part, columns: Columns::new(columns.len()), rows: 0, text: 0 })
+    }
+
+    /// Takes a line with its cells in the input's other columns; cells that are missing at the end are null.
+    pub fn push(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) -> Result<(), DatasetError> {
+        self.columns.push(row, cells);
+        self.rows += 1;
+        let texts = [Some(row.input), row.message].into_iter().chain(cells.iter().copied());
+        self.text += texts.flatten().map(str::len).sum::<usize>();
+        if self.rows == BATCH_ROWS || self.text > BATCH_BYTES {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rest and the footer.
+    pub fn finish(mut self) -> Result<Part, DatasetError> {
+        self.write()?;
+        self.part.close()
+    }
+
+    fn write(&mut self) -> Result<(), DatasetError> {
+        (self.rows, self.text) = (0, 0);
+        let batch = RecordBatch::try_new(self.schema.clone(), self.columns.finish())?;
+        self.part.write(&batch)?;
+        if self.part.memory() > OPEN_BYTES {
+            self.part.flush()?;
+        }
+        Ok(())
+    }
+}
+
+impl Columns {
+    fn new(more: usize) -> Self {
+        Self {
+            run_id: StringBuilder::new(),
+            input: StringBuilder::new(),
+            target: StringBuilder::new(),
+            outcome: StringBuilder::new(),
+            rows: Int64Builder::new(),
+            cost_usd: Float64Builder::new(),
+            cost_source: StringBuilder::new(),
+            attempts: Int64Builder::new(),
+            possibly_billed: Int64Builder::new(),
+            http_status: Int64Builder::new(),
+            api_status_code: Int64Builder::new(),
+            message: StringBuilder::new(),
+            task_id: StringBuilder::new(),
+            latency_ms: Int64Builder::new(),
+            fetched_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
+            date_from: Date32Builder::new(),
+            date_to: Date32Builder::new(),
+            rank_scale: StringBuilder::new(),
+            source: StringBuilder::new(),
+            more: (0..more).map(|_| StringBuilder::new()).collect(),
+        }
+    }
+
+    fn push(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) {
+        self.run_id.append_value(row.run_id);
+        self.input.append_value(row.input);
+        self.target.append_option(row.target);
+        self.outcome.append_value(row.outcome);
+        self.rows.append_option(row.rows.map(count));
+        self.cost_usd.append_option(row.cost.map(Usd::dollars));
+        self.cost_source.append_option(row.cost_source);
+        self.attempts.append_option(row.attempts.map(count));
+        self.possibly_billed.append_option(row.possibly_billed.map(count));
+        self.http_status.append_option(row.http_status.map(i64::from));
+        self.api_status_code.append_option(row.api_status_code);
+        self.message.append_option(row.message);
+        self.task_id.append_option(row.task_id);
+        self.latency_ms.append_option(row.latency_ms.map(count));
+        self.fetched_at.append_option(row.fetched_at.map(Timestamp::as_microsecond));
+        self.date_from.append_option(row.date_from.map(days));
+        self.date_to.append_option(row.date_to.map(days));
+        self.rank_scale.append_option(row.rank_scale);
+        self.source.append_value(row.source);
+        for (index, column) in self.more.iter_mut().enumerate() {
+            column.append_option(cells.get(index).copied().flatten());
+        }
+    }
+
+    fn finish(&mut self) -> Vec<ArrayRef> {
+        // New builders rather than emptied ones: a long line must not leave its buffer behind.
+        let mut done = mem::replace(self, Self::new(self.more.len()));
+        let fixed: [ArrayRef; 19] = [
+            Arc::new(done.run_id.finish()),
+            Arc::new(done.input.finish()),
+            Arc::new(done.target.finish()),
+            Arc::new(done.outcome.finish()),
+            Arc::new(done.rows.finish()),
+            Arc::new(done.cost_usd.finish()),
+            Arc::new(done.cost_source.finish()),
+            Arc::new(done.attempts.finish()),
+            Arc::new(done.possibly_billed.finish()),
+            Arc::new(done.http_status.finish()),
+            Arc::new(done.api_status_code.finish()),
+            Arc::new(done.message.finish()),
+            Arc::new(done.task_id.finish()),
+            Arc::new(done.latency_ms.finish()),
+            Arc::new(done.fetched_at.finish()),
+            Arc::new(done.date_from.finish()),
+            Arc::new(done.date_to.finish()),
+            Arc::new(done.rank_scale.finish()),
+            Arc::new(done.source.finish()),
+        ];
+        let more = done.more.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef);
+        fixed.into_iter().chain(more).collect()
+    }
+}
+
+/// A count as a signed column keeps it.
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Days since 1970, as Arrow counts them.
+fn days(day: Date) -> i32 {
+    const EPOCH: Date = date(1970, 1, 1);
+    (day - EPOCH).get_days()
+}

@@ -1,0 +1,414 @@
+//! What readers and the contract rely on, by writing to a folder and reading it back with Parquet's own reader.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::Path,
+    sync::Arc,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray},
+    compute::concat_batches,
+    datatypes::{DataType, Int64Type, TimestampMicrosecondType},
+    record_batch::RecordBatch,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use jiff::civil::{Date, date};
+use parquet::{
+    arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
+    basic::{Compression as PageCompression, Encoding},
+    file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
+};
+
+use super::*;
+use crate::money::Usd;
+
+#[path = "../../benches/sample/mod.rs"]
+mod sample;
+
+const RUN_DATE: Date = date(2026, 11, 24);
+
+fn options(partition_by: &str) -> Options {
+    Options {
+        partition_by: partition_by.parse().unwrap(),
+        compression: Compression::default(),
+        row_group_rows: Options::ROW_GROUP_ROWS,
+        run_id: "r1".to_owned(),
+        metadata: vec![("date_from".to_owned(), "2019-01-01".to_owned())],
+    }
+}
+
+/// Publishes batches, each with its run date.
+fn publish(dir: &Path, options: &Options, batches: &[(RecordBatch, Date)]) -> Vec<Part> {
+    let stage = Stage::begin(dir).unwrap();
+    let mut writer = stage.history(sample::schema(), options).unwrap();
+    for (batch, run_date) in batches {
+        writer.write(batch, *run_date).unwrap();
+    }
+    let parts = writer.finish().unwrap();
+    stage.publish(&parts).unwrap();
+    parts
+}
+
+fn publish_rows(dir: &Path, options: &Options, rows: &RecordBatch) -> Vec<Part> {
+    publish(dir, options, &[(rows.clone(), RUN_DATE)])
+}
+
+fn read(path: &Path) -> (RecordBatch, ParquetMetaData) {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+    let (metadata, schema) = (reader.metadata().as_ref().clone(), reader.schema().clone());
+    let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+    (concat_batches(&schema, &batches).unwrap(), metadata)
+}
+
+/// Every file below a folder with its bytes.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            found.extend(files(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+        } else {
+            found.insert(name, fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+/// A row as text, for comparing whatever the reader calls the inner fields.
+fn shown(rows: &RecordBatch) -> Vec<String> {
+    let options = FormatOptions::default().with_null("null");
+    // The names of zones need a database that Arrow does not bring along; UTC as an offset does not.
+    let columns: Vec<ArrayRef> = rows
+        .columns()
+        .iter()
+        .map(|column| match column.as_primitive_opt::<TimestampMicrosecondType>() {
+            Some(moments) => Arc::new(moments.clone().with_timezone("+00:00")),
+            None => Arc::clone(column),
+        })
+        .collect();
+    let columns: Vec<_> = columns.iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+    let line = |row: usize| columns.iter().map(|it| it.value(row).to_string() + "|").collect::<String>();
+    (0..rows.num_rows()).map(line).collect()
+}
+
+fn pieces(rows: &RecordBatch, size: usize) -> Vec<(RecordBatch, Date)> {
+    let starts = (0..rows.num_rows()).step_by(size);
+    starts.map(|start| (rows.slice(start, size.min(rows.num_rows() - start)), RUN_DATE)).collect()
+}
+
+fn column<'a>(metadata: &'a ParquetMetaData, path: &str) -> &'a ColumnChunkMetaData {
+    let all = metadata.row_group(0).columns();
+    let found = all.iter().find(|column| column.column_path().string() == path);
+    found.unwrap_or_else(|| {
+        panic!("no column {path} among {:?}", all.iter().map(|it| it.column_path().string()).collect::<Vec<_>>())
+    })
+}
+
+#[test]
+fn every_row_lies_in_its_partition_in_the_order_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = sample::rows(40..90);
+    let parts = publish_rows(dir.path(), &options("year"), &rows);
+
+    let paths: Vec<_> = parts.iter().map(|part| part.path.to_str().unwrap()).collect();
+    let mut expected: Vec<_> =
+        (2019..=2026).map(|year| format!("backlinks_history/year={year}/part-r1-0.parquet")).collect();
+    expected.push("backlinks_history/year=__HIVE_DEFAULT_PARTITION__/part-r1-0.parquet".to_owned());
+    assert_eq!(paths, expected);
+
+    let dates = rows.column(2).as_primitive::<TimestampMicrosecondType>();
+    let years = options("year").partition_by;
+    let mut by_folder: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (row, line) in shown(&rows).into_iter().enumerate() {
+        let micros = dates.is_valid(row).then(|| dates.value(row));
+        by_folder.entry(years.folder(&years.place(micros, None))).or_default().push(line);
+    }
+    for (part, (folder, lines)) in parts.iter().zip(by_folder) {
+        let path = dir.path().join(&part.path);
+        assert!(path.parent().unwrap().ends_with(folder));
+        let (held, _) = read(&path);
+        assert_eq!(shown(&held), lines);
+        assert_eq!(part.rows, held.num_rows() as u64);
+    }
+}
+
+#[test]
+fn parts_tell_size_and_digest_of_what_was_published() {
+    use sha2::{Digest, Sha256};
+    let dir = tempfile::tempdir().unwrap();
+    let parts = publish_rows(dir.path(), &options("year"), &sample::rows(0..5));
+    for part in parts {
+        let bytes = fs::read(dir.path().join(&part.path)).unwrap();
+        let digest = Sha256::digest(&bytes);
+        assert_eq!(part.bytes, bytes.len() as u64);
+        let hexadecimal = (0..digest.len()).map(|at| u8::from_str_radix(&part.sha256[2 * at..2 * at + 2], 16).unwrap());
+        assert_eq!(hexadecimal.collect::<Vec<_>>(), digest.as_slice());
+    }
+}
+
+#[test]
+fn types_and_nulls_come_back_as_written_without_the_help_of_arrow_metadata() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = publish_rows(dir.path(), &options("none"), &sample::rows(49..50));
+    assert_eq!(parts[0].path, Path::new("backlinks_history/part-r1-0.parquet"));
+    let (held, metadata) = read(&dir.path().join(&parts[0].path));
+    let field = |name: &str| held.schema_ref().field_with_name(name).unwrap().clone();
+    let written = sample::schema();
+    for name in ["target", "date", "rank", "info_is_ip"] {
+        assert_eq!(field(name), *written.field_with_name(name).unwrap());
+    }
+    assert!(matches!(field("referring_links_tld").data_type(), DataType::Map(..)));
+    assert!(matches!(field("info_platform_type").data_type(), DataType::List(_)));
+    let attributes = held.column_by_name("referring_links_attributes").unwrap();
+    assert!(attributes.null_count() > 0 && attributes.null_count() < held.num_rows());
+    let pairs: Vec<_> = metadata
+        .file_metadata()
+        .key_value_metadata()
+        .unwrap()
+        .iter()
+        .map(|pair| (pair.key.as_str(), pair.value.as_deref().unwrap()))
+        .collect();
+    assert_eq!(pairs, [("date_from", "2019-01-01")]);
+    let expected = format!("backlinks-export version {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(metadata.file_metadata().created_by(), Some(expected.as_str()));
+}
+
+#[test]
+fn columns_are_encoded_by_what_they_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut snappy = options("none");
+    snappy.compression = Compression::Snappy;
+    let parts = publish_rows(dir.path(), &snappy, &sample::rows(0..3));
+    let (_, metadata) = read(&dir.path().join(&parts[0].path));
+    let check = |path: &str, dictionary: bool, delta: bool, statistics: bool| {
+        let chunk = column(&metadata, path);
+        assert_eq!(chunk.dictionary_page_offset().is_some(), dictionary, "{path}");
+        assert_eq!(chunk.encodings().any(|it| it == Encoding::DELTA_BINARY_PACKED), delta, "{path}");
+        assert_eq!(chunk.statistics().is_some(), statistics, "{path}");
+        assert_eq!(chunk.compression(), PageCompression::SNAPPY, "{path}");
+    };
+    check("target", true, false, true);
+    check("date", false, true, true);
+    check("rank", false, true, true);
+    check("info_is_ip", false, false, true);
+    check("info_platform_type.list.element", true, false, false);
+    check("referring_links_tld.key_value.key", true, false, false);
+    check("referring_links_tld.key_value.value", false, true, false);
+    let sorted: Vec<_> = metadata.row_group(0).sorting_columns().unwrap().iter().map(|it| it.column_idx).collect();
+    assert_eq!(sorted, [0, 2]);
+}
+
+#[test]
+fn how_rows_were_cut_into_batches_shows_nowhere() {
+    let rows = sample::rows(0..120);
+    let mut small = options("year");
+    small.row_group_rows = 1000;
+    let written = |options: &Options, batches: &[(RecordBatch, Date)]| {
+        let dir = tempfile::tempdir().unwrap();
+        publish(dir.path(), options, batches);
+        files(dir.path())
+    };
+    for options in [options("year"), small, options("year,month"), options("none")] {
+        let whole = written(&options, &[(rows.clone(), RUN_DATE)]);
+        assert!(whole == written(&options, &[(rows.clone(), RUN_DATE)]), "the same batch twice");
+        for size in [95, 4096, 5000, 333] {
+            let cut = written(&options, &pieces(&rows, size));
+            assert!(whole == cut, "{} in batches of {size}", options.partition_by);
+        }
+    }
+}
+
+#[test]
+fn row_groups_have_the_rows_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut small = options("none");
+    small.row_group_rows = 1000;
+    let parts = publish_rows(dir.path(), &small, &sample::rows(0..30));
+    let (_, metadata) = read(&dir.path().join(&parts[0].path));
+    let rows: Vec<_> = metadata.row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+    assert_eq!(rows, [1000, 1000, 850]);
+}
+
+#[test]
+fn a_dataset_without_rows_has_one_part_with_the_full_schema() {
+    let check = |by: &str, path: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = publish(dir.path(), &options(by), &[]);
+        assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), [path]);
+        let (held, _) = read(&dir.path().join(&parts[0].path));
+        assert_eq!((held.num_rows(), held.num_columns()), (0, sample::schema().fields().len()));
+    };
+    check("none", "backlinks_history/part-r1-0.parquet");
+    check("year", "backlinks_history/year=__HIVE_DEFAULT_PARTITION__/part-r1-0.parquet");
+    check(
+        "month,run_date",
+        "backlinks_history/month=__HIVE_DEFAULT_PARTITION__/run_date=__HIVE_DEFAULT_PARTITION__/part-r1-0.parquet",
+    );
+}
+
+#[test]
+fn rows_of_several_runs_are_divided_by_run_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let batches = [
+        (sample::rows(0..1), date(2026, 11, 1)),
+        (sample::rows(1..2), date(2026, 11, 2)),
+        (sample::rows(2..3), date(2026, 11, 1)),
+    ];
+    let parts = publish(dir.path(), &options("run_date"), &batches);
+    let shown: Vec<_> = parts.iter().map(|part| (part.path.to_str().unwrap(), part.rows)).collect();
+    assert_eq!(
+        shown,
+        [
+            ("backlinks_history/run_date=2026-11-01/part-r1-0.parquet", 190),
+            ("backlinks_history/run_date=2026-11-02/part-r1-0.parquet", 95),
+        ]
+    );
+}
+
+#[test]
+fn any_number_of_partitions_is_written_with_few_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = sample::rows(0..1);
+    let days = |index: u64| RUN_DATE.checked_add(jiff::Span::new().days(i64::try_from(index % 250).unwrap())).unwrap();
+    let batches: Vec<_> = (0..500).map(|index| (one.clone(), days(index))).collect();
+    let parts = publish(dir.path(), &options("run_date"), &batches);
+    assert_eq!(parts.iter().map(|part| part.rows).sum::<u64>(), 500 * 95);
+    // Closed for others in between, so its rows are in two files.
+    assert!(parts.iter().any(|part| part.path.ends_with("run_date=2026-11-24/part-r1-1.parquet")));
+    assert_eq!(files(dir.path()).len(), parts.len());
+}
+
+#[test]
+fn rows_without_a_date_column_can_only_go_unpartitioned() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = Stage::begin(dir.path()).unwrap();
+    let rows = sample::rows(0..1).project(&[0, 3]).unwrap();
+    let error = stage.history(rows.schema(), &options("year")).err().unwrap().to_string();
+    assert_eq!(error, "cannot partition by year: the rows have no column `date` of type timestamp in microseconds");
+    let mut writer = stage.history(rows.schema(), &options("none")).unwrap();
+    writer.write(&rows, RUN_DATE).unwrap();
+    assert_eq!(writer.finish().unwrap()[0].rows, 95);
+}
+
+#[test]
+fn publishing_replaces_the_whole_table_and_takes_the_mark_away() {
+    let dir = tempfile::tempdir().unwrap();
+    publish_rows(dir.path(), &options("year"), &sample::rows(0..2));
+    mark_success(dir.path()).unwrap();
+    let mut second = options("none");
+    second.run_id = "r2".to_owned();
+    publish_rows(dir.path(), &second, &sample::rows(0..2));
+    assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), ["backlinks_history/part-r2-0.parquet"]);
+    assert!(!dir.path().join(STAGING).exists());
+}
+
+#[test]
+fn nothing_is_called_parquet_before_it_is_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = Stage::begin(dir.path()).unwrap();
+    let mut writer = stage.history(sample::schema(), &options("year")).unwrap();
+    writer.write(&sample::rows(0..50), RUN_DATE).unwrap();
+    let parts = writer.finish().unwrap();
+    let staged = files(dir.path());
+    assert!(staged.keys().all(|name| name.starts_with("_staging/") && name.ends_with(".unfinished")), "{staged:?}");
+    stage.publish(&parts).unwrap();
+    assert!(files(dir.path()).keys().all(|name| name.starts_with("backlinks_history/") && name.ends_with(".parquet")));
+}
+
+#[test]
+fn a_table_with_a_file_that_was_never_finished_is_not_published() {
+    let dir = tempfile::tempdir().unwrap();
+    publish_rows(dir.path(), &options("year"), &sample::rows(0..1));
+    let before = files(dir.path());
+    let stage = Stage::begin(dir.path()).unwrap();
+    let mut writer = stage.history(sample::schema(), &options("none")).unwrap();
+    writer.write(&sample::rows(0..50), RUN_DATE).unwrap();
+    let dropped = stage.history(sample::schema(), &options("month")).unwrap();
+    dropped.finish().unwrap();
+    let parts = writer.finish().unwrap();
+    let error = stage.publish(&parts).unwrap_err().to_string();
+    assert!(error.ends_with("part-r1-0.unfinished was never finished; nothing was published"), "{error}");
+    let after: BTreeMap<_, _> = files(dir.path()).into_iter().filter(|(name, _)| !name.starts_with(STAGING)).collect();
+    assert!(before == after);
+}
+
+const ROW: TargetRow<'static> = TargetRow {
+    run_id: "r1",
+    input: "https://A.com",
+    target: Some("a.com"),
+    outcome: "ok",
+    rows: Some(95),
+    cost: Some(Usd::from_micros(27_384)),
+    cost_source: Some("debit"),
+    attempts: Some(2),
+    possibly_billed: Some(0),
+    http_status: Some(200),
+    api_status_code: Some(20_000),
+    message: None,
+    task_id: Some("09291844-1535"),
+    latency_ms: Some(157),
+    fetched_at: Some(jiff::Timestamp::UNIX_EPOCH),
+    date_from: Some(date(2019, 1, 1)),
+    date_to: Some(date(1969, 12, 31)),
+    rank_scale: Some("one_thousand"),
+    source: "a.csv:2",
+};
+
+#[test]
+fn the_targets_table_has_a_row_for_each_line_and_the_inputs_own_columns() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = Stage::begin(dir.path()).unwrap();
+    let mut writer = stage.targets(&options("year"), &["Client".to_owned(), "cli\u{0}ent".to_owned()]).unwrap();
+    writer.push(&ROW, &[Some("Ünal"), None]).unwrap();
+    writer.push(&TargetRow { target: None, outcome: "rejected", rows: None, cost: None, ..ROW }, &[]).unwrap();
+    for _ in 0..10_000 {
+        writer.push(&ROW, &[None, Some("x")]).unwrap();
+    }
+    let part = writer.finish().unwrap();
+    assert_eq!((part.path.to_str(), part.rows), (Some("targets/part-r1.parquet"), 10_002));
+    stage.publish(std::slice::from_ref(&part)).unwrap();
+
+    let (held, _) = read(&dir.path().join(&part.path));
+    let names: Vec<_> = held.schema_ref().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(
+        names.join(" "),
+        "run_id input target outcome rows cost_usd cost_source attempts possibly_billed http_status api_status_code \
+         message task_id latency_ms fetched_at date_from date_to rank_scale source input_Client input_client_2"
+    );
+    let lines = shown(&held);
+    assert_eq!(
+        lines[0],
+        "r1|https://A.com|a.com|ok|95|0.027384|debit|2|0|200|20000|null|09291844-1535|157|1970-01-01T00:00:00Z|\
+         2019-01-01|1969-12-31|one_thousand|a.csv:2|Ünal|null|"
+    );
+    assert!(lines[1].starts_with("r1|https://A.com|null|rejected|null|null|debit|"));
+    let total: i64 = held.column_by_name("rows").unwrap().as_primitive::<Int64Type>().iter().flatten().sum();
+    assert_eq!((held.num_rows(), total), (10_002, 95 * 10_001));
+}
+
+#[test]
+fn a_targets_table_without_lines_is_still_a_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = Stage::begin(dir.path()).unwrap();
+    let part = stage.targets(&options("year"), &[]).unwrap().finish().unwrap();
+    stage.publish(std::slice::from_ref(&part)).unwrap();
+    let (held, _) = read(&dir.path().join(&part.path));
+    assert_eq!((held.num_rows(), held.num_columns()), (0, 19));
+}
+
+#[test]
+fn names_of_input_columns_are_unique_whatever_the_case() {
+    let check = |columns: &[&str], expected: &[&str]| {
+        let columns: Vec<_> = columns.iter().map(|column| (*column).to_owned()).collect();
+        assert_eq!(input_column_names(&columns), expected);
+    };
+    check(&["client", "since"], &["input_client", "input_since"]);
+    check(
+        &["client", "CLIENT", "client_2", "client"],
+        &["input_client", "input_CLIENT_2", "input_client_2_2", "input_client_3"],
+    );
+    check(&["", "a\nb\u{1b}", " x "], &["input_", "input_ab", "input_x"]);
+}

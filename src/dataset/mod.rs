@@ -38,7 +38,7 @@ pub use self::{
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::{Stage, inspect},
     side::{Failure, Rejected, is_marked, mark_success, unmark_success, write_failures, write_rejected, write_run},
-    target_rows::{TargetRow, TargetsWriter, input_column_names},
+    target_rows::{TargetRow, TargetsWriter, input_column_names, targets_schema},
 };
 
 /// The directory of the table with one row per target and month.

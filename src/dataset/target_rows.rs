@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 4 << 20;
 const OPEN_BYTES: usize = 32 << 20;
 
 /// What became of an input line. What is not known is `None`, never 0.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct TargetRow<'a> {
     /// The run that its data comes from.
     pub run_id: &'a str,
@@ -82,7 +82,8 @@ pub fn input_column_names(columns: &[String]) -> Vec<String> {
     columns.iter().map(&mut unique).collect()
 }
 
-fn schema(columns: &[String]) -> SchemaRef {
+/// The table's schema, where `columns` names those of a CSV input.
+pub fn targets_schema(columns: &[String]) -> SchemaRef {
     let text = DataType::Utf8;
     let number = DataType::Int64;
     let fixed = [
@@ -146,7 +147,7 @@ struct Columns {
 
 impl TargetsWriter {
     pub(super) fn new(staging: &Path, options: &Options, columns: &[String]) -> Result<Self, DatasetError> {
-        let schema = schema(columns);
+        let schema = targets_schema(columns);
         let path = Path::new(TARGETS).join(format!("part-{}.parquet", options.run_id));
         let recipe = Recipe::new(schema.clone(), options, &[]).map_err(DatasetError::encode(&path))?;
         let part = OpenPart::create(staging, path, &recipe)?;

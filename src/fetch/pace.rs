@@ -10,6 +10,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -31,6 +32,17 @@ pub struct Rate {
     pub calls: NonZeroU32,
     /// In which time.
     pub period: Duration,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.period.as_secs() {
+            1 => write!(f, "{}/s", self.calls),
+            60 => write!(f, "{}/min", self.calls),
+            3600 => write!(f, "{}/h", self.calls),
+            seconds => write!(f, "{} in {seconds} s", self.calls),
+        }
+    }
 }
 
 impl Rate {

@@ -179,6 +179,6 @@ impl Tail {
 }
 
 /// Makes the names in a folder durable.
-fn sync_folder(folder: &Path) -> Result<(), LedgerError> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), LedgerError> {
     File::open(folder).and_then(|open| open.sync_all()).map_err(|source| LedgerError::io("sync", folder, source))
 }

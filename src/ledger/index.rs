@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Location,
@@ -85,7 +86,7 @@ pub struct Past {
 }
 
 /// What all calls of a directory came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spending {
     /// Calls that went out.
     pub calls: u64,
@@ -95,10 +96,28 @@ pub struct Spending {
     pub debited: Usd,
     /// What bodies without that header said it cost upstream.
     pub upstream: Usd,
+    /// What is reckoned under a spending cap for calls whose price nobody told.
+    pub set_aside: Usd,
     /// Calls whose price nobody told.
     pub unknown: u64,
     /// Calls that may have been billed without an answer.
     pub possibly_billed: u64,
+}
+
+impl Spending {
+    /// What several directories' calls came to together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            calls: self.calls + other.calls,
+            retries: self.retries + other.retries,
+            debited: self.debited.plus(other.debited),
+            upstream: self.upstream.plus(other.upstream),
+            set_aside: self.set_aside.plus(other.set_aside),
+            unknown: self.unknown + other.unknown,
+            possibly_billed: self.possibly_billed + other.possibly_billed,
+        }
+    }
 }
 
 impl Past {
@@ -122,20 +141,27 @@ impl Index {
 
     /// What the next calls have to heed.
     pub(super) fn past(&self, now: Timestamp) -> Past {
-        let unanswered: Vec<Unanswered> =
-            self.targets.values().filter_map(|known| known.unanswered.as_deref().copied()).collect();
-        let lost = unanswered.iter().map(|call| call.reserved.unwrap_or(self.dearest)).fold(Usd::ZERO, Usd::plus);
         let mut calls: Vec<Timestamp> = self.recent.iter().map(|at| (*at).min(now)).collect();
-        calls.extend(unanswered.iter().map(|_| now));
+        calls.extend(self.unanswered().map(|_| now));
         let known = self.targets.values().map(|known| known.cost).fold(Usd::ZERO, Usd::plus);
         Past {
             calls,
-            spent: known.plus(self.unknown).plus(lost),
+            spent: known.plus(self.unknown).plus(self.lost()),
             dearest: self.dearest,
             known_cost: known,
             priced_calls: self.priced_calls,
             form: self.form,
         }
+    }
+
+    /// Calls without any record of their result yet.
+    fn unanswered(&self) -> impl Iterator<Item = &Unanswered> {
+        self.targets.values().filter_map(|known| known.unanswered.as_deref())
+    }
+
+    /// What these are reckoned to have cost.
+    fn lost(&self) -> Usd {
+        self.unanswered().map(|call| call.reserved.unwrap_or(self.dearest)).fold(Usd::ZERO, Usd::plus)
     }
 
     /// What all calls came to.
@@ -148,6 +174,7 @@ impl Index {
             retries: calls - all.count() as u64,
             debited: self.debited,
             upstream: self.upstream,
+            set_aside: self.unknown.plus(self.lost()),
             unknown: self.unpriced_calls + lost,
             possibly_billed: self.targets.values().map(|known| u64::from(known.possibly_billed())).sum(),
         }

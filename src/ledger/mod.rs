@@ -125,20 +125,19 @@ impl Location {
 /// Keeps other processes from exporting into the same directory, as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
-    folder: PathBuf,
+    dir: PathBuf,
     _open: File,
 }
 
 impl Lock {
     /// Takes the lock of a run's directory, making the directory where there is none.
     pub fn take(dir: &Path) -> Result<Self, LedgerError> {
-        let folder = dir.join(FOLDER);
-        fs::create_dir_all(&folder).map_err(|source| LedgerError::io("make", &folder, source))?;
-        let open = File::open(&folder).map_err(|source| LedgerError::io("open", &folder, source))?;
+        fs::create_dir_all(dir).map_err(|source| LedgerError::io("make", dir, source))?;
+        let open = File::open(dir).map_err(|source| LedgerError::io("open", dir, source))?;
         match open.try_lock() {
-            Ok(()) => Ok(Self { folder, _open: open }),
+            Ok(()) => Ok(Self { dir: dir.to_owned(), _open: open }),
             Err(TryLockError::WouldBlock) => Err(LedgerError::InUse { path: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(LedgerError::io("lock", &folder, source)),
+            Err(TryLockError::Error(source)) => Err(LedgerError::io("lock", dir, source)),
         }
     }
 }
@@ -308,6 +307,16 @@ fn segment_numbers(folder: &Path) -> Result<Vec<u32>, LedgerError> {
     Ok(numbers)
 }
 
+/// Removes the ledger of a locked directory, for good.
+pub fn discard(lock: &Lock) -> Result<(), LedgerError> {
+    let folder = lock.dir.join(FOLDER);
+    for number in segment_numbers(&folder)?.into_iter().rev() {
+        let path = folder.join(Segment::name(number));
+        fs::remove_file(&path).map_err(|source| LedgerError::io("remove", &path, source))?;
+    }
+    append::sync_folder(&folder)
+}
+
 /// The one writer of a directory's ledger.
 pub struct Ledger {
     folder: PathBuf,
@@ -320,8 +329,10 @@ impl Ledger {
     /// Goes on at the end of what `archive` holds, cutting off what a crash has torn.
     pub fn open(archive: Archive, lock: &Lock) -> Result<Self, LedgerError> {
         let (number, end) = archive.segments.last().map_or((0, 0), |segment| (segment.number, archive.end));
-        let tail = Tail::open(&lock.folder, number, end)?;
-        let folder = lock.folder.clone();
+        let folder = lock.dir.join(FOLDER);
+        fs::create_dir_all(&folder).map_err(|source| LedgerError::io("make", &folder, source))?;
+        append::sync_folder(&lock.dir)?;
+        let tail = Tail::open(&folder, number, end)?;
         Ok(Self { folder, press: Press::default(), appender: Appender::start(tail), archive: Mutex::new(archive) })
     }
 

@@ -11,4 +11,7 @@ pub mod clock;
 pub mod fetch;
 pub mod ledger;
 pub mod money;
+pub mod outcome;
+pub mod progress;
 pub mod targets;
+pub mod words;

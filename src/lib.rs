@@ -12,4 +12,7 @@ pub mod dataset;
 pub mod fetch;
 pub mod ledger;
 pub mod money;
+pub mod outcome;
+pub mod progress;
 pub mod targets;
+pub mod words;

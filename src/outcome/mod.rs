@@ -1,0 +1,253 @@
+//! What a run has come to: totals, spend, failures, the words for them, and the exit code.
+//!
+//! A plain record that the pipeline fills in, and pure functions that put it before a person ([`Outcome::text`]),
+//! a program ([`Outcome::json`]) and a page ([`Outcome::markdown`]). Nothing here counts, reads files or writes.
+//! Every way to end has its sentence and says how to go on ([`Outcome::error`]); foreign text is made harmless.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{money::Usd, words};
+
+mod ended;
+mod max_failures;
+mod text;
+
+pub use self::{
+    ended::{Ended, Signal},
+    max_failures::{MaxFailures, NotALimit},
+};
+
+/// Money, by where it is known from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spend {
+    /// Told by the gateway's debit header.
+    pub debited: Usd,
+    /// Told by the answers as the upstream price, of which the gateway may debit a multiple.
+    pub upstream: Usd,
+    /// Set aside under a spending cap for calls at an unknown price.
+    pub set_aside: Usd,
+    /// Billed calls whose price nobody told.
+    pub unknown_calls: u64,
+    /// Calls that were sent and have no answer: they may have been billed.
+    pub possibly_billed: u64,
+}
+
+impl Spend {
+    /// What is known to be spent.
+    pub fn known(&self) -> Usd {
+        self.debited.plus(self.upstream)
+    }
+}
+
+/// What a run has come to. Numbers are about the whole directory, earlier runs included, unless they say otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// How the run ended.
+    pub ended: Ended,
+    /// Whether the dataset stands as the ledger has it.
+    pub published: bool,
+    /// Distinct targets.
+    pub targets: u64,
+    /// Targets with data.
+    pub ok: u64,
+    /// Targets of which the API knows nothing.
+    pub no_data: u64,
+    /// Targets given up.
+    pub failed: u64,
+    /// Targets not asked yet, or stopped before an answer.
+    pub pending: u64,
+    /// Input lines that were no domain.
+    pub rejected: u64,
+    /// Input lines that repeat a target.
+    pub duplicates: u64,
+    /// Targets that are subdomains, which the API may not know.
+    pub subdomains: u64,
+    /// Rows of the dataset.
+    pub rows: u64,
+    /// Calls sent.
+    pub calls: u64,
+    /// Those of them that asked for a target again.
+    pub retries: u64,
+    /// Calls that this run sent.
+    pub calls_this_run: u64,
+    /// What is known to be spent by this run.
+    pub cost_this_run: Usd,
+    /// Money.
+    pub spend: Spend,
+    /// The spending cap.
+    pub max_cost: Option<Usd>,
+    /// Failures that are tolerated.
+    pub max_failures: MaxFailures,
+    /// The most frequent reasons of failures with their counts, most frequent first.
+    pub failure_reasons: Vec<(String, u64)>,
+    /// How long this run took.
+    pub elapsed: Duration,
+    /// The run's directory.
+    pub out: PathBuf,
+    /// Parquet files of the dataset.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The HTML report, where it was written.
+    pub report: Option<PathBuf>,
+    /// What the API sent that this version does not know, a line each.
+    pub drift: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether nothing is left to do: then, and only then, `_SUCCESS` is written.
+    pub fn success(&self) -> bool {
+        self.ended == Ended::Finished && self.published && self.tolerated()
+    }
+
+    /// The exit code, as the manual lists them; usage errors (2) never get as far as an outcome.
+    pub fn exit_code(&self) -> u8 {
+        match &self.ended {
+            Ended::Finished if !self.published => 1,
+            Ended::Finished if self.tolerated() => 0,
+            Ended::Finished => 3,
+            Ended::Fatal { .. } | Ended::Contract { .. } | Ended::Outage { .. } => 4,
+            Ended::Budget => 5,
+            Ended::Signal(signal) => signal.exit_code(),
+            Ended::Unexpected { .. } => 1,
+        }
+    }
+
+    /// What went wrong and how to go on, without `error:` and `hint:` in front; `None`: nothing did.
+    pub fn error(&self) -> Option<(String, Option<String>)> {
+        const KEPT: &str = "everything fetched is kept";
+        let (reason, hint) = match &self.ended {
+            Ended::Finished if !self.published => {
+                ("the dataset was not published".to_owned(), format!("{KEPT}; run the same command again"))
+            }
+            Ended::Finished if self.tolerated() => return None,
+            Ended::Finished => return Some(self.too_many_failures()),
+            Ended::Fatal { fatal, message } => (said(fatal.reason(), message.as_deref()), fatal.hint().to_owned()),
+            Ended::Contract { message } => (
+                said("the API does not take the calls as they are made", message.as_deref()),
+                again("everything fetched is kept; check --body, --api, --date-from and --date-to"),
+            ),
+            Ended::Outage { message } => (
+                said("the API has been down for too long", message.as_deref()),
+                format!("{KEPT}; run the same command again when the API is back"),
+            ),
+            Ended::Budget => {
+                (self.cap_reached(), format!("{KEPT}; run the same command again with a higher --max-cost"))
+            }
+            Ended::Signal(signal) => (
+                format!("interrupted by {}", signal.name()),
+                format!("{KEPT}, the calls in flight included; run the same command again to go on"),
+            ),
+            Ended::Unexpected { message } => {
+                (words::plain(message).into_owned(), again("everything paid for is kept; see to that"))
+            }
+        };
+        let error = format!("export stopped after {}: {reason}", self.answered());
+        Some((error, Some(hint)))
+    }
+
+    /// The outcome as one JSON object. Keys are public and stay.
+    pub fn json(&self) -> Value {
+        let dollars = |amount: Usd| amount.dollars();
+        let (error, hint) = self.error().map_or((None, None), |(error, hint)| (Some(error), hint));
+        let reasons = self.failure_reasons.iter().map(|(reason, count)| json!({"reason": reason, "count": count}));
+        json!({
+            "targets": self.targets,
+            "ok": self.ok,
+            "no_data": self.no_data,
+            "failed": self.failed,
+            "pending": self.pending,
+            "rejected": self.rejected,
+            "duplicates": self.duplicates,
+            "subdomains": self.subdomains,
+            "rows": self.rows,
+            "calls": self.calls,
+            "retries": self.retries,
+            "calls_this_run": self.calls_this_run,
+            "cost_usd": dollars(self.spend.known()),
+            "cost_usd_this_run": dollars(self.cost_this_run),
+            "cost_source": {
+                "debit_usd": dollars(self.spend.debited),
+                "upstream_usd": dollars(self.spend.upstream),
+                "unknown_calls": self.spend.unknown_calls,
+                "set_aside_usd": dollars(self.spend.set_aside),
+            },
+            "possibly_billed": self.spend.possibly_billed,
+            "max_cost_usd": self.max_cost.map(dollars),
+            "max_failures": self.max_failures.to_string(),
+            "failure_reasons": reasons.collect::<Vec<_>>(),
+            "elapsed_s": Duration::from_millis(u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX)).as_secs_f64(),
+            "out": self.out.display().to_string(),
+            "published": self.published,
+            "files": self.files,
+            "bytes": self.bytes,
+            "report": self.report.as_ref().map(|path| path.display().to_string()),
+            "drift": self.drift,
+            "success": self.success(),
+            "exit_code": self.exit_code(),
+            "stopped": self.ended.word(),
+            "error": error,
+            "hint": hint,
+        })
+    }
+
+    /// Targets without an answer in a run that has finished.
+    fn unanswered(&self) -> u64 {
+        self.failed.saturating_add(self.pending)
+    }
+
+    fn tolerated(&self) -> bool {
+        self.max_failures.allows(self.unanswered(), self.targets)
+    }
+
+    /// `1,204 of 5,000 targets`
+    fn answered(&self) -> String {
+        let answered = words::count(self.ok.saturating_add(self.no_data));
+        format!("{answered} of {}", words::counted(self.targets, "target", "targets"))
+    }
+
+    fn too_many_failures(&self) -> (String, Option<String>) {
+        let error = format!(
+            "finished, but {} of {} failed (more than --max-failures {})",
+            words::count(self.unanswered()),
+            words::counted(self.targets, "target", "targets"),
+            self.max_failures
+        );
+        let file = self.out.join("_failures.csv");
+        let hint = format!("see {}; run the same command again to try them once more", shown(&file));
+        (error, Some(hint))
+    }
+
+    fn cap_reached(&self) -> String {
+        let cap = self.max_cost.map_or_else(String::new, |cap| format!(" {}", words::money(cap)));
+        let set_aside = match self.spend.set_aside {
+            Usd::ZERO => String::new(),
+            amount => format!(", {} set aside for calls at an unknown price", words::money(amount)),
+        };
+        format!(
+            "--max-cost{cap} does not pay one more call ({} spent{set_aside}; {} left)",
+            words::money(self.spend.known()),
+            words::counted(self.unanswered(), "target", "targets")
+        )
+    }
+}
+
+fn again(first: &str) -> String {
+    format!("{first}, then run the same command again")
+}
+
+/// A reason with what the API said, if it said anything.
+fn said(reason: &str, message: Option<&str>) -> String {
+    let message = message.map(|message| words::plain(message.trim())).filter(|message| !message.is_empty());
+    message.map_or_else(|| reason.to_owned(), |message| format!("{reason} (last message: {message})"))
+}
+
+/// A path before a person. Names of files may be anything, too.
+fn shown(path: &std::path::Path) -> String {
+    words::plain(&path.display().to_string()).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

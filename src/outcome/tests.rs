@@ -1,0 +1,289 @@
+use std::fmt::Write;
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::{api::status::Fatal, fetch};
+
+fn outcome() -> Outcome {
+    Outcome {
+        published: true,
+        targets: 5_000,
+        ok: 4_900,
+        no_data: 100,
+        rejected: 3,
+        duplicates: 17,
+        subdomains: 1,
+        rows: 465_500,
+        calls: 5_120,
+        retries: 120,
+        calls_this_run: 5_120,
+        cost_this_run: Usd::from_micros(137_204_000),
+        spend: Spend { debited: Usd::from_micros(137_204_000), ..Spend::default() },
+        elapsed: Duration::from_millis(512_345),
+        out: "out".into(),
+        files: 12,
+        bytes: 12_345_678,
+        ..Outcome::default()
+    }
+}
+
+fn stopped(ended: Ended) -> Outcome {
+    Outcome { ended, ok: 1_200, no_data: 4, pending: 3_796, ..outcome() }
+}
+
+fn fatal(fatal: Fatal) -> Ended {
+    Ended::Fatal { fatal, message: None }
+}
+
+#[test]
+fn every_end_has_its_exit_code() {
+    let check = |outcome: Outcome, code: u8| {
+        assert_eq!(outcome.exit_code(), code, "{:?}", outcome.ended);
+        assert_eq!(outcome.success(), code == 0);
+        assert_eq!(outcome.error().is_none(), code == 0);
+        assert_eq!(outcome.json()["exit_code"], code);
+        assert_eq!(outcome.json()["success"], code == 0);
+    };
+    check(outcome(), 0);
+    check(Outcome { failed: 1, ok: 4_899, ..outcome() }, 3);
+    check(Outcome { pending: 1, ok: 4_899, ..outcome() }, 3);
+    check(Outcome { failed: 1, ok: 4_899, max_failures: MaxFailures::Count(1), ..outcome() }, 0);
+    check(Outcome { failed: 101, ok: 4_799, max_failures: MaxFailures::Share(200), ..outcome() }, 3);
+    check(Outcome { published: false, ..outcome() }, 1);
+    check(stopped(Ended::Unexpected { message: "disk full".to_owned() }), 1);
+    for reason in [Fatal::TokenRefused, Fatal::NoCredit, Fatal::AccountBlocked, Fatal::WrongUrl] {
+        check(stopped(fatal(reason)), 4);
+    }
+    check(stopped(Ended::Contract { message: None }), 4);
+    check(stopped(Ended::Outage { message: None }), 4);
+    check(stopped(Ended::Budget), 5);
+    check(stopped(Ended::Signal(Signal::Interrupt)), 130);
+    check(stopped(Ended::Signal(Signal::Terminate)), 143);
+    // However few are left, a run that was stopped is no success.
+    check(Outcome { ended: Ended::Budget, max_failures: MaxFailures::Count(5_000), ..outcome() }, 5);
+}
+
+#[test]
+fn a_fetch_ends_as_the_run_does() {
+    let check = |ended: fetch::Ended, expected: Ended| assert_eq!(Ended::of(ended, Signal::Terminate), expected);
+    let message = || Some("why".to_owned());
+    check(fetch::Ended::Done, Ended::Finished);
+    check(fetch::Ended::Budget, Ended::Budget);
+    check(fetch::Ended::Shutdown, Ended::Signal(Signal::Terminate));
+    check(fetch::Ended::Outage { message: message() }, Ended::Outage { message: message() });
+    check(fetch::Ended::Contract { message: message() }, Ended::Contract { message: message() });
+    check(fetch::Ended::Fatal { fatal: Fatal::NoCredit, message: None }, fatal(Fatal::NoCredit));
+}
+
+#[test]
+fn every_end_says_what_happened_and_how_to_go_on() {
+    let mut told = String::new();
+    let mut tell = |outcome: Outcome| {
+        let (error, hint) = outcome.error().expect("an error");
+        let _ = write!(told, "error: {error}\nhint: {}\n\n", hint.expect("a hint"));
+    };
+    tell(Outcome { failed: 12, ok: 4_888, ..outcome() });
+    tell(Outcome { published: false, ..outcome() });
+    tell(stopped(fatal(Fatal::NoCredit)));
+    tell(stopped(Ended::Fatal {
+        fatal: Fatal::TokenRefused,
+        message: Some("invalid_api_key:\u{1b}[31m unknown\nkey ".to_owned()),
+    }));
+    tell(stopped(Ended::Contract { message: Some("Invalid Field: 'tag'.".to_owned()) }));
+    tell(stopped(Ended::Outage { message: Some("connection refused".to_owned()) }));
+    let spend = Spend { upstream: Usd::from_micros(49_980_000), ..Spend::default() };
+    tell(Outcome { max_cost: Some(Usd::from_micros(50_000_000)), spend, ..stopped(Ended::Budget) });
+    let spend = Spend { set_aside: Usd::from_micros(40_000), ..spend };
+    tell(Outcome { max_cost: Some(Usd::from_micros(50_000_000)), spend, ..stopped(Ended::Budget) });
+    tell(stopped(Ended::Signal(Signal::Interrupt)));
+    tell(stopped(Ended::Signal(Signal::Terminate)));
+    tell(stopped(Ended::Unexpected { message: "cannot write out/_raw: no space left on device".to_owned() }));
+    assert_snapshot!(told, @r#"
+    error: finished, but 12 of 5,000 targets failed (more than --max-failures 0)
+    hint: see out/_failures.csv; run the same command again to try them once more
+
+    error: export stopped after 5,000 of 5,000 targets: the dataset was not published
+    hint: everything fetched is kept; run the same command again
+
+    error: export stopped after 1,204 of 5,000 targets: the account has no credit
+    hint: everything fetched is kept; top up and run the same command again
+
+    error: export stopped after 1,204 of 5,000 targets: the API refused the token (last message: invalid_api_key: unknown key)
+    hint: everything fetched is kept; set a valid AISA_API_KEY (or --token-file) and run the same command again
+
+    error: export stopped after 1,204 of 5,000 targets: the API does not take the calls as they are made (last message: Invalid Field: 'tag'.)
+    hint: everything fetched is kept; check --body, --api, --date-from and --date-to, then run the same command again
+
+    error: export stopped after 1,204 of 5,000 targets: the API has been down for too long (last message: connection refused)
+    hint: everything fetched is kept; run the same command again when the API is back
+
+    error: export stopped after 1,204 of 5,000 targets: --max-cost $50.00 does not pay one more call ($49.98 spent; 3,796 targets left)
+    hint: everything fetched is kept; run the same command again with a higher --max-cost
+
+    error: export stopped after 1,204 of 5,000 targets: --max-cost $50.00 does not pay one more call ($49.98 spent, $0.0400 set aside for calls at an unknown price; 3,796 targets left)
+    hint: everything fetched is kept; run the same command again with a higher --max-cost
+
+    error: export stopped after 1,204 of 5,000 targets: interrupted by SIGINT
+    hint: everything fetched is kept, the calls in flight included; run the same command again to go on
+
+    error: export stopped after 1,204 of 5,000 targets: interrupted by SIGTERM
+    hint: everything fetched is kept, the calls in flight included; run the same command again to go on
+
+    error: export stopped after 1,204 of 5,000 targets: cannot write out/_raw: no space left on device
+    hint: everything paid for is kept; see to that, then run the same command again
+    "#);
+}
+
+#[test]
+fn a_success_reads_well_on_a_terminal() {
+    assert_snapshot!(outcome().text(80, false), @r#"
+    Done: 5,000 of 5,000 targets answered
+
+      targets   4,900 ok, 100 without data
+      input     3 lines rejected (out/_rejected.csv), 17 duplicates, 1 subdomain
+      rows      465,500
+      calls     5,120, 120 retries among them
+      cost      $137.20, as debited
+      time      8 min 32 s
+      dataset   out/backlinks_history (12 files, 12.3 MB)
+      read it   duckdb -c "SELECT * FROM 'out/backlinks_history/**/*.parquet' LIMIT 5"
+    "#);
+}
+
+#[test]
+fn a_stopped_run_tells_where_its_costs_come_from() {
+    let spend = Spend {
+        debited: Usd::from_micros(20_000_000),
+        upstream: Usd::from_micros(12_880_000),
+        unknown_calls: 3,
+        possibly_billed: 2,
+        ..Spend::default()
+    };
+    let outcome = Outcome {
+        spend,
+        max_cost: Some(Usd::from_micros(50_000_000)),
+        failed: 12,
+        failure_reasons: vec![("40501 Invalid\u{1b}[2J Field".to_owned(), 11), ("50401 timeout".to_owned(), 1)],
+        calls_this_run: 1_000,
+        cost_this_run: Usd::from_micros(2_740_000),
+        drift: vec!["the API sends a field that this version does not know: 'trust_score'".to_owned()],
+        report: Some("out/report.html".into()),
+        out: "it's $out".into(),
+        ..stopped(fatal(Fatal::NoCredit))
+    };
+    assert_snapshot!(outcome.text(60, false), @r#"
+    Stopped early: 1,204 of 5,000 targets answered
+
+      targets   1,200 ok, 4 without data, 12 failed, 3,796
+                pending
+      input     3 lines rejected (it's $out/_rejected.csv), 17
+                duplicates, 1 subdomain
+      rows      465,500
+      calls     5,120, 120 retries among them; 1,000 by this run
+      cost      $32.88 of $50.00: $20.00 as debited, $12.88 at
+                the upstream price, whose real debit may be
+                higher; not counted: 3 calls at an unknown
+                price; $2.74 by this run
+      billed?   2 calls got no answer and may have been billed
+      time      8 min 32 s
+      failure   11 targets: 40501 Invalid Field
+      failure   1 target: 50401 timeout
+      failures  it's $out/_failures.csv
+      note      the API sends a field that this version does not
+                know: 'trust_score'
+      dataset   it's $out/backlinks_history (12 files, 12.3 MB,
+                without _SUCCESS)
+      report    out/report.html
+      read it   duckdb -c "SELECT * FROM 'it''s \$out/backlinks_history/**/*.parquet' LIMIT 5"
+    "#);
+    assert_snapshot!(outcome.markdown(), @r#"
+    **Stopped early: 1,204 of 5,000 targets answered**
+
+    | | |
+    | --- | --- |
+    | targets | 1,200 ok, 4 without data, 12 failed, 3,796 pending |
+    | input | 3 lines rejected (it's $out/\_rejected.csv), 17 duplicates, 1 subdomain |
+    | rows | 465,500 |
+    | calls | 5,120, 120 retries among them; 1,000 by this run |
+    | cost | $32.88 of $50.00: $20.00 as debited, $12.88 at the upstream price, whose real debit may be higher; not counted: 3 calls at an unknown price; $2.74 by this run |
+    | billed? | 2 calls got no answer and may have been billed |
+    | time | 8 min 32 s |
+    | failure | 11 targets: 40501 Invalid Field |
+    | failure | 1 target: 50401 timeout |
+    | failures | it's $out/\_failures.csv |
+    | note | the API sends a field that this version does not know: 'trust\_score' |
+    | dataset | it's $out/backlinks\_history (12 files, 12.3 MB, without \_SUCCESS) |
+    | report | out/report.html |
+    | read it | `duckdb -c "SELECT * FROM 'it''s \$out/backlinks_history/**/*.parquet' LIMIT 5"` |
+
+    Error: export stopped after 1,204 of 5,000 targets: the account has no credit
+
+    Hint: everything fetched is kept; top up and run the same command again
+    "#);
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    let outcome = stopped(Ended::Signal(Signal::Interrupt));
+    let coloured = outcome.text(80, true);
+    let without: String = coloured.replace("\x1b[1;33m", "").replace("\x1b[2m", "").replace("\x1b[0m", "");
+    assert_ne!(coloured, without);
+    assert_eq!(without, outcome.text(80, false));
+}
+
+#[test]
+fn json_has_the_promised_keys() {
+    let json = Outcome { failed: 12, ok: 4_888, failure_reasons: vec![("x".to_owned(), 12)], ..outcome() }.json();
+    for key in "targets ok no_data failed pending rejected duplicates rows calls retries cost_usd possibly_billed \
+                elapsed_s out success"
+        .split_whitespace()
+    {
+        assert!(!json[key].is_null(), "{key}");
+    }
+    assert_snapshot!(serde_json::to_string_pretty(&json).expect("JSON"), @r#"
+    {
+      "bytes": 12345678,
+      "calls": 5120,
+      "calls_this_run": 5120,
+      "cost_source": {
+        "debit_usd": 137.204,
+        "set_aside_usd": 0.0,
+        "unknown_calls": 0,
+        "upstream_usd": 0.0
+      },
+      "cost_usd": 137.204,
+      "cost_usd_this_run": 137.204,
+      "drift": [],
+      "duplicates": 17,
+      "elapsed_s": 512.345,
+      "error": "finished, but 12 of 5,000 targets failed (more than --max-failures 0)",
+      "exit_code": 3,
+      "failed": 12,
+      "failure_reasons": [
+        {
+          "count": 12,
+          "reason": "x"
+        }
+      ],
+      "files": 12,
+      "hint": "see out/_failures.csv; run the same command again to try them once more",
+      "max_cost_usd": null,
+      "max_failures": "0",
+      "no_data": 100,
+      "ok": 4888,
+      "out": "out",
+      "pending": 0,
+      "possibly_billed": 0,
+      "published": true,
+      "rejected": 3,
+      "report": null,
+      "retries": 120,
+      "rows": 465500,
+      "stopped": null,
+      "subdomains": 1,
+      "success": false,
+      "targets": 5000
+    }
+    "#);
+}

@@ -1,0 +1,234 @@
+//! The outcome for people: aligned lines for a terminal, a table for the pages that CI services show.
+
+use std::fmt::Write;
+
+use super::{Ended, Outcome, shown};
+use crate::{money::Usd, words};
+
+/// Where the values begin: behind two spaces and the longest label.
+const INDENT: usize = 12;
+/// Values are not squeezed below this many characters; a terminal narrower than that wraps them itself.
+const NARROWEST_VALUE: usize = 20;
+
+/// A line of the summary: a label, and what is said under it.
+struct Entry {
+    label: &'static str,
+    value: String,
+    /// Kept on one line whatever the width, for what is copied.
+    whole: bool,
+}
+
+impl Outcome {
+    /// The summary for a terminal of `width` columns.
+    pub fn text(&self, width: usize, colour: bool) -> String {
+        let (strong, dim, reset) = match (colour, self.success()) {
+            (true, true) => ("\x1b[1;32m", "\x1b[2m", "\x1b[0m"),
+            (true, false) => ("\x1b[1;33m", "\x1b[2m", "\x1b[0m"),
+            (false, _) => ("", "", ""),
+        };
+        let mut text = format!("{strong}{}{reset}\n\n", self.headline());
+        for Entry { label, value, whole } in self.entries() {
+            let room = if whole { usize::MAX } else { width.saturating_sub(INDENT).max(NARROWEST_VALUE) };
+            let mut label = label;
+            for line in wrapped(&value, room) {
+                let _ = writeln!(text, "  {dim}{label:<0$}{reset}{line}", INDENT - 2);
+                label = "";
+            }
+        }
+        text
+    }
+
+    /// The summary as a Markdown table.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("**{}**\n\n| | |\n| --- | --- |\n", escaped(&self.headline()));
+        for Entry { label, value, whole } in self.entries() {
+            let value = if whole { format!("`{}`", value.replace('|', "\\|")) } else { escaped(&value) };
+            let _ = writeln!(text, "| {label} | {value} |");
+        }
+        if let Some((error, hint)) = self.error() {
+            let _ = write!(text, "\nError: {}\n", escaped(&error));
+            if let Some(hint) = hint {
+                let _ = write!(text, "\nHint: {}\n", escaped(&hint));
+            }
+        }
+        text
+    }
+
+    fn headline(&self) -> String {
+        let answered = self.answered();
+        match &self.ended {
+            Ended::Finished if self.success() && self.unanswered() == 0 => format!("Done: {answered} answered"),
+            Ended::Finished if self.success() => format!("Done, with failures within the limit: {answered} answered"),
+            Ended::Finished => format!("Finished, but not all is well: {answered} answered"),
+            _ => format!("Stopped early: {answered} answered"),
+        }
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut add = |label, value: String| {
+            if !value.is_empty() {
+                entries.push(Entry { label, value, whole: false });
+            }
+        };
+        add("targets", self.told_targets());
+        add("input", self.told_input());
+        add("rows", words::count(self.rows));
+        add("calls", self.told_calls());
+        add("cost", self.told_cost());
+        add("billed?", self.told_possibly_billed());
+        add("time", words::duration(self.elapsed));
+        for (reason, count) in &self.failure_reasons {
+            add("failure", format!("{}: {}", words::counted(*count, "target", "targets"), words::plain(reason)));
+        }
+        if self.failed > 0 && self.published {
+            add("failures", shown(&self.out.join("_failures.csv")));
+        }
+        for line in &self.drift {
+            add("note", words::plain(line).into_owned());
+        }
+        add("dataset", self.told_dataset());
+        if let Some(report) = &self.report {
+            add("report", shown(report));
+        }
+        if self.published {
+            let value = duckdb(&shown(&self.out));
+            entries.push(Entry { label: "read it", value, whole: true });
+        }
+        entries
+    }
+
+    fn told_targets(&self) -> String {
+        let mut told = format!("{} ok, {} without data", words::count(self.ok), words::count(self.no_data));
+        for (number, word) in [(self.failed, "failed"), (self.pending, "pending")] {
+            if number > 0 {
+                let _ = write!(told, ", {} {word}", words::count(number));
+            }
+        }
+        told
+    }
+
+    fn told_input(&self) -> String {
+        let mut told = Vec::new();
+        if self.rejected > 0 {
+            let file = shown(&self.out.join("_rejected.csv"));
+            told.push(format!("{} rejected ({file})", words::counted(self.rejected, "line", "lines")));
+        }
+        if self.duplicates > 0 {
+            told.push(words::counted(self.duplicates, "duplicate", "duplicates"));
+        }
+        if self.subdomains > 0 {
+            told.push(words::counted(self.subdomains, "subdomain", "subdomains"));
+        }
+        told.join(", ")
+    }
+
+    fn told_calls(&self) -> String {
+        let retries = words::counted(self.retries, "retry", "retries");
+        let all = format!("{}, {retries} among them", words::count(self.calls));
+        if self.calls_this_run == self.calls {
+            return all;
+        }
+        format!("{all}; {} by this run", words::count(self.calls_this_run))
+    }
+
+    fn told_cost(&self) -> String {
+        let spend = &self.spend;
+        let mut told = words::money(spend.known());
+        if let Some(cap) = self.max_cost {
+            let _ = write!(told, " of {}", words::money(cap));
+        }
+        match (spend.debited, spend.upstream) {
+            (Usd::ZERO, Usd::ZERO) => {}
+            (_, Usd::ZERO) => told.push_str(", as debited"),
+            (Usd::ZERO, _) => told.push_str(", the upstream price: the real debit may be higher"),
+            (debited, upstream) => {
+                let (debited, upstream) = (words::money(debited), words::money(upstream));
+                let _ = write!(
+                    told,
+                    ": {debited} as debited, {upstream} at the upstream price, whose real debit may be higher"
+                );
+            }
+        }
+        if spend.unknown_calls > 0 {
+            let calls = words::counted(spend.unknown_calls, "call", "calls");
+            let _ = write!(told, "; not counted: {calls} at an unknown price");
+        }
+        if self.calls_this_run != self.calls {
+            let _ = write!(told, "; {} by this run", words::money(self.cost_this_run));
+        }
+        told
+    }
+
+    fn told_possibly_billed(&self) -> String {
+        match self.spend.possibly_billed {
+            0 => String::new(),
+            1 => "1 call got no answer and may have been billed".to_owned(),
+            number => format!("{} calls got no answer and may have been billed", words::count(number)),
+        }
+    }
+
+    fn told_dataset(&self) -> String {
+        if !self.published {
+            return "not written by this run; one that gets further writes it".to_owned();
+        }
+        let (files, bytes) = (words::counted(self.files, "file", "files"), words::bytes(self.bytes));
+        let folder = shown(&self.out.join("backlinks_history"));
+        let unfinished = if self.success() { "" } else { ", without _SUCCESS" };
+        format!("{folder} ({files}, {bytes}{unfinished})")
+    }
+}
+
+/// A command that shows the first rows, as a shell takes it.
+fn duckdb(out: &str) -> String {
+    let mut path = String::new();
+    for character in out.trim_end_matches('/').chars() {
+        match character {
+            // Twice for SQL, inside its quotes.
+            '\'' => path.push_str("''"),
+            // These mean something to the shell between double quotes.
+            '"' | '$' | '`' | '\\' => path.extend(['\\', character]),
+            _ => path.push(character),
+        }
+    }
+    format!("duckdb -c \"SELECT * FROM '{path}/backlinks_history/**/*.parquet' LIMIT 5\"")
+}
+
+/// A line broken between words where it passes `room`.
+fn wrapped(line: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut length = 0;
+    for word in line.split(' ') {
+        let letters = word.chars().count();
+        if length > 0 && length + 1 + letters > room {
+            lines.push(String::new());
+            length = 0;
+        }
+        let last = lines.last_mut().expect("there is one");
+        if length > 0 {
+            last.push(' ');
+            length += 1;
+        }
+        last.push_str(word);
+        length += letters;
+    }
+    lines
+}
+
+/// Text in which Markdown and HTML see no markup.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '~' | '!' => {
+                escaped.push('\\');
+                escaped.push(character);
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,135 @@
+//! The one who shows: decides what is told on which occasion, and keeps quiet after the end.
+
+use std::{io::Write, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{
+    Mode, Plan,
+    estimate::Pulse,
+    lines,
+    render::render,
+    screen::Screen,
+    snapshot::{Activity, Counted, Snapshot},
+};
+use crate::words;
+
+/// Two changes of what the fetch does within this time make one line: a struggling API changes them many times a second.
+const QUIET: Duration = Duration::from_secs(1);
+/// Drawings a second at most.
+const DRAWINGS: u8 = 10;
+
+/// Why something may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    Start,
+    Tick,
+    Change,
+    End,
+}
+
+/// Where it is told.
+enum Place {
+    Bar { bar: ProgressBar, screen: Screen, colour: bool },
+    Plain(Box<dyn Write + Send>),
+    Json(Box<dyn Write + Send>),
+    Nowhere,
+}
+
+pub(super) struct Display {
+    place: Place,
+    plan: Plan,
+    pulse: Pulse,
+    /// What was told last, and when.
+    told: (&'static str, Duration),
+    ended: bool,
+}
+
+impl Display {
+    pub(super) fn new(mode: Mode, colour: bool, plan: Plan, out: Box<dyn Write + Send>) -> Self {
+        let place = match mode {
+            Mode::Bar => {
+                let screen = Screen::stderr();
+                let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), DRAWINGS);
+                let bar = ProgressBar::with_draw_target(None, target);
+                bar.set_style(ProgressStyle::with_template("{msg}").expect("a template of one field"));
+                Place::Bar { bar, screen, colour }
+            }
+            Mode::Plain => Place::Plain(out),
+            Mode::Json => Place::Json(out),
+            Mode::None => Place::Nowhere,
+        };
+        Self { place, plan, pulse: Pulse::new(), told: (Activity::Calling.word(), Duration::ZERO), ended: false }
+    }
+
+    /// The bar, for what has to draw around it.
+    pub(super) fn bar(&self) -> Option<ProgressBar> {
+        if let Place::Bar { bar, .. } = &self.place { Some(bar.clone()) } else { None }
+    }
+
+    pub(super) fn tell(&mut self, occasion: Occasion, counted: Counted) {
+        if self.ended || matches!(self.place, Place::Nowhere) {
+            return;
+        }
+        self.ended = occasion == Occasion::End;
+        let snapshot = self.snapshot(counted);
+        if occasion == Occasion::Change && self.too_soon(&snapshot) {
+            return;
+        }
+        self.told = (snapshot.counted.activity.word(), counted.elapsed);
+        match &mut self.place {
+            Place::Bar { bar, .. } if self.ended => bar.finish_and_clear(),
+            Place::Bar { bar, screen, colour } => {
+                bar.set_message(render(&snapshot, screen.columns(), *colour).join("\n"));
+            }
+            Place::Plain(out) if occasion == Occasion::Start => write(out, &lines::plain_start(&self.plan)),
+            Place::Plain(out) => write(out, &lines::plain(&snapshot)),
+            Place::Json(out) => write(out, &lines::json(&snapshot)),
+            Place::Nowhere => {}
+        }
+    }
+
+    pub(super) fn note(&mut self, elapsed: Duration, line: &str) {
+        let line = words::plain(line);
+        match &mut self.place {
+            // After the end the bar would draw itself again below the line.
+            Place::Bar { screen, .. } if self.ended => screen.line(&line),
+            Place::Bar { bar, .. } => bar.println(line),
+            Place::Plain(out) => write(out, &lines::plain_note(elapsed, &line)),
+            Place::Json(out) => write(out, &lines::json_note(elapsed, &line)),
+            Place::Nowhere => {}
+        }
+    }
+
+    fn snapshot(&mut self, mut counted: Counted) -> Snapshot {
+        self.pulse.look(&counted);
+        if self.ended {
+            counted.activity = Activity::Ended;
+        }
+        Snapshot {
+            counted,
+            total: self.plan.total,
+            per_minute: self.pulse.per_minute(&counted),
+            left: self.pulse.left(&counted, &self.plan),
+            spent: self.plan.spent.plus(counted.spent),
+            cap: self.plan.cap,
+        }
+    }
+
+    /// Whether a change is no news, or follows another too closely. Phases are told always.
+    fn too_soon(&self, snapshot: &Snapshot) -> bool {
+        let (word, at) = self.told;
+        let activity = snapshot.counted.activity;
+        match activity {
+            _ if activity.word() == word => true,
+            Activity::Finishing | Activity::Publishing(_) => false,
+            _ => at > Duration::ZERO && snapshot.counted.elapsed < at + QUIET,
+        }
+    }
+}
+
+/// One line at once, so that lines of several writers do not mix. A display that nobody reads any more harms nothing.
+fn write(out: &mut (dyn Write + Send), line: &str) {
+    let _ = out.write_all(format!("{line}\n").as_bytes());
+    let _ = out.flush();
+}

@@ -1,0 +1,191 @@
+//! How fast it goes and how long it will take.
+//!
+//! The time left is reckoned from what the limits allow, not from the past alone: a run that has just started,
+//! or has just waited out an outage, has no past that tells anything. What is seen weighs more as it lasts longer.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{
+    Plan,
+    snapshot::{Activity, Counted},
+};
+
+/// The present speed is that of so long.
+const WINDOW: Duration = Duration::from_secs(15);
+/// After so long the past has its full weight.
+const SETTLED: Duration = Duration::from_mins(1);
+/// The full weight of the past: what is seen counts as much as what the limits allow.
+const WEIGHT: f64 = 0.5;
+/// More calls a target than this are not expected, however the first targets fared.
+const MOST_CALLS: f64 = 6.0;
+
+/// Remembers a little of the past.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    /// Moments with the calls and answers until then, oldest first; those of [`WINDOW`] and one before it.
+    seen: VecDeque<(Duration, u64, u64)>,
+    /// Calls in flight times seconds, over the whole run: by Little's law, latency times answers.
+    busy: f64,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self { seen: VecDeque::from([(Duration::ZERO, 0, 0)]), busy: 0.0 }
+    }
+
+    /// Takes a look in. Called a few times a second at most.
+    pub(super) fn look(&mut self, counted: &Counted) {
+        let last = self.seen.back().map_or(Duration::ZERO, |(at, ..)| *at);
+        let passed = counted.elapsed.saturating_sub(last);
+        if passed.is_zero() {
+            return;
+        }
+        self.busy += float(counted.calls.saturating_sub(counted.answers)) * passed.as_secs_f64();
+        self.seen.push_back((counted.elapsed, counted.calls, counted.answers));
+        while self.seen.get(1).is_some_and(|(at, ..)| *at + WINDOW <= counted.elapsed) {
+            self.seen.pop_front();
+        }
+    }
+
+    /// Calls a minute, now.
+    pub(super) fn per_minute(&self, counted: &Counted) -> u64 {
+        let (at, calls, _) = self.seen.front().copied().unwrap_or_default();
+        let per_second = per_second(counted.calls.saturating_sub(calls), counted.elapsed.saturating_sub(at));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; saturates")]
+        let per_minute = (per_second * 60.0).round() as u64;
+        per_minute
+    }
+
+    /// How long the rest of the fetch will take; `None`: nobody can tell.
+    pub(super) fn left(&self, counted: &Counted, plan: &Plan) -> Option<Duration> {
+        match counted.activity {
+            Activity::Calling | Activity::RateLimit | Activity::AskedToWait(_) => {}
+            Activity::Outage | Activity::Finishing | Activity::Publishing(_) | Activity::Ended => return None,
+        }
+        let targets = plan.total.saturating_sub(counted.done).saturating_sub(counted.failed);
+        if targets == 0 {
+            return None;
+        }
+        let settled = counted.done.saturating_sub(plan.held) + counted.failed;
+        let calls_each =
+            if settled == 0 { 1.0 } else { (float(counted.answers) / float(settled)).clamp(1.0, MOST_CALLS) };
+        let allowed = f64::from(plan.rate.calls.get()) / plan.rate.period.as_secs_f64().max(1e-9);
+        let latency = self.busy / float(counted.answers);
+        let possible = match f64::from(plan.concurrency.get()) / latency {
+            bound if bound.is_finite() => bound.min(allowed),
+            _ => allowed,
+        };
+        let (at, _, answers) = self.seen.front().copied().unwrap_or_default();
+        let seen = per_second(counted.answers.saturating_sub(answers), counted.elapsed.saturating_sub(at));
+        let weight = WEIGHT * (counted.elapsed.as_secs_f64() / SETTLED.as_secs_f64()).min(1.0);
+        let expected = possible * (1.0 - weight) + seen * weight;
+        let wait = if let Activity::AskedToWait(wait) = counted.activity { wait } else { Duration::ZERO };
+        Duration::try_from_secs_f64(float(targets) * calls_each / expected).ok()?.checked_add(wait)
+    }
+}
+
+fn per_second(number: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { float(number) / time.as_secs_f64() }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate, and exact below 2^53")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::{fetch::pace::Rate, money::Usd};
+
+    fn plan(total: u64, per_minute: u32, concurrency: u32) -> Plan {
+        let number = |number| NonZeroU32::new(number).expect("above zero");
+        Plan {
+            total,
+            held: 0,
+            rate: Rate { calls: number(per_minute), period: Duration::from_mins(1) },
+            concurrency: number(concurrency),
+            spent: Usd::ZERO,
+            cap: None,
+        }
+    }
+
+    fn counted(seconds: u64, calls: u64, answers: u64, done: u64) -> Counted {
+        Counted {
+            elapsed: Duration::from_secs(seconds),
+            calls,
+            retries: 0,
+            answers,
+            done,
+            failed: 0,
+            rows: 0,
+            written: 0,
+            spent: Usd::ZERO,
+            activity: Activity::Calling,
+        }
+    }
+
+    /// Seconds that are left after a steady second-by-second past.
+    fn left(plan: &Plan, seconds: u64, per_second: u64, in_flight: u64, activity: Activity) -> Option<u64> {
+        let mut pulse = Pulse::new();
+        let mut last = counted(0, 0, 0, 0);
+        for second in 1..=seconds {
+            let answers = second * per_second;
+            last = counted(second, answers + in_flight, answers, answers);
+            pulse.look(&last);
+        }
+        pulse.left(&Counted { activity, ..last }, plan).map(|left| left.as_secs())
+    }
+
+    #[test]
+    fn the_time_left_heeds_the_limits_and_the_past() {
+        let check = |plan: Plan, (seconds, per_second, in_flight), expected: Option<u64>| {
+            assert_eq!(left(&plan, seconds, per_second, in_flight, Activity::Calling), expected);
+        };
+        // Before the first answer: what the rate allows.
+        check(plan(5_000, 600, 20), (0, 0, 0), Some(500));
+        // At the rate limit.
+        check(plan(5_000, 600, 20), (60, 10, 5), Some(440));
+        // 20 in flight, each taking 4 s, allow 5 a second, whatever the rate.
+        check(plan(5_000, 600, 20), (60, 5, 20), Some(940));
+        // After a minute at half the speed that is possible: in between.
+        check(plan(5_000, 600, 20), (60, 5, 5), Some(626));
+        // Done.
+        check(plan(600, 600, 20), (60, 10, 5), None);
+    }
+
+    #[test]
+    fn nobody_can_tell_the_time_left_in_an_outage_or_after_the_fetch() {
+        let check = |activity, expected| assert_eq!(left(&plan(5_000, 600, 20), 60, 10, 5, activity), expected);
+        check(Activity::RateLimit, Some(440));
+        check(Activity::AskedToWait(Duration::from_secs(30)), Some(470));
+        check(Activity::Outage, None);
+        check(Activity::Finishing, None);
+        check(Activity::Publishing(5_000), None);
+        check(Activity::Ended, None);
+    }
+
+    #[test]
+    fn retries_lengthen_what_is_left() {
+        let mut pulse = Pulse::new();
+        let now = counted(10, 100, 100, 50);
+        pulse.look(&now);
+        let left = pulse.left(&now, &plan(650, 600, 20)).expect("an estimate");
+        assert_eq!(left.as_secs(), 120);
+    }
+
+    #[test]
+    fn the_speed_is_that_of_the_last_seconds() {
+        let mut pulse = Pulse::new();
+        assert_eq!(pulse.per_minute(&counted(0, 0, 0, 0)), 0);
+        for second in 0..100 {
+            pulse.look(&counted(second, if second < 50 { second * 10 } else { 500 }, 0, 0));
+        }
+        assert_eq!(pulse.per_minute(&counted(99, 500, 0, 0)), 0);
+        pulse.look(&counted(105, 560, 0, 0));
+        assert_eq!(pulse.per_minute(&counted(105, 560, 0, 0)), 240);
+        assert!(pulse.seen.len() < 20);
+    }
+}

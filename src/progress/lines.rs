@@ -1,0 +1,124 @@
+//! Progress as lines: of text for the logs of CI services, of JSON for programs. No line ever moves the cursor.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    Plan,
+    snapshot::{Activity, Snapshot},
+};
+use crate::words;
+
+/// `[00:10]`, `[1:02:03]`
+fn stamp(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("[{hours}:{minutes:02}:{seconds:02}]") } else { format!("[{minutes:02}:{seconds:02}]") }
+}
+
+/// The first line.
+pub(super) fn plain_start(plan: &Plan) -> String {
+    let left = plan.total.saturating_sub(plan.held);
+    let per = match plan.rate.period {
+        period if period == Duration::from_secs(1) => "1 s".to_owned(),
+        period => words::duration(period),
+    };
+    format!(
+        "{} {} of {} to fetch, at most {} calls in {per} and {} in flight",
+        stamp(Duration::ZERO),
+        words::count(left),
+        words::counted(plan.total, "target", "targets"),
+        words::count(plan.rate.calls.get().into()),
+        plan.concurrency
+    )
+}
+
+/// A line of progress.
+pub(super) fn plain(snapshot: &Snapshot) -> String {
+    let counted = &snapshot.counted;
+    let (done, total) = snapshot.way();
+    let way = format!("{}/{} targets ({})", words::count(done), words::count(total), words::percent(done, total));
+    let mut parts = vec![match counted.activity {
+        Activity::Publishing(_) => format!("writing Parquet: {way}"),
+        Activity::Ended => format!("ended: {way}"),
+        _ => way,
+    }];
+    parts.push(format!("{} rows", words::count(counted.rows)));
+    if !matches!(counted.activity, Activity::Publishing(_) | Activity::Ended) {
+        parts.push(format!("{}/min", words::count(snapshot.per_minute)));
+    }
+    parts.push(snapshot.money());
+    parts.push(words::counted(counted.retries, "retry", "retries"));
+    parts.push(format!("{} failed", words::count(counted.failed)));
+    parts.extend(snapshot.left.map(|left| format!("about {} left", words::about(left))));
+    if matches!(counted.activity, Activity::AskedToWait(_) | Activity::Outage | Activity::Finishing) {
+        parts.push(counted.activity.words());
+    }
+    format!("{} {}", stamp(counted.elapsed), parts.join(", "))
+}
+
+/// A warning among the lines.
+pub(super) fn plain_note(elapsed: Duration, note: &str) -> String {
+    format!("{} {note}", stamp(elapsed))
+}
+
+/// One object of `--progress json`. Names are public and stay.
+#[derive(Serialize)]
+struct Told<'a> {
+    event: &'a str,
+    elapsed_s: f64,
+    state: &'a str,
+    targets: u64,
+    done: u64,
+    failed: u64,
+    rows: u64,
+    calls: u64,
+    retries: u64,
+    calls_per_minute: u64,
+    time_left_s: Option<u64>,
+    cost_usd: f64,
+    max_cost_usd: Option<f64>,
+    targets_written: u64,
+}
+
+#[derive(Serialize)]
+struct Note<'a> {
+    event: &'a str,
+    elapsed_s: f64,
+    message: &'a str,
+}
+
+/// Seconds to the millisecond.
+fn seconds(elapsed: Duration) -> f64 {
+    Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
+}
+
+/// Progress as JSON.
+pub(super) fn json(snapshot: &Snapshot) -> String {
+    let counted = &snapshot.counted;
+    let event = if counted.activity == Activity::Ended { "end" } else { "progress" };
+    let told = Told {
+        event,
+        elapsed_s: seconds(counted.elapsed),
+        state: counted.activity.word(),
+        targets: snapshot.total,
+        done: counted.done,
+        failed: counted.failed,
+        rows: counted.rows,
+        calls: counted.calls,
+        retries: counted.retries,
+        calls_per_minute: snapshot.per_minute,
+        time_left_s: snapshot.left.map(|left| left.as_secs()),
+        cost_usd: snapshot.spent.dollars(),
+        max_cost_usd: snapshot.cap.map(crate::money::Usd::dollars),
+        targets_written: counted.written,
+    };
+    serde_json::to_string(&told).expect("numbers and words always serialise")
+}
+
+/// A warning as JSON.
+pub(super) fn json_note(elapsed: Duration, message: &str) -> String {
+    let note = Note { event: "note", elapsed_s: seconds(elapsed), message };
+    serde_json::to_string(&note).expect("text always serialises")
+}

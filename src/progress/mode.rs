@@ -1,0 +1,81 @@
+//! Which display is used where: one pure function.
+
+/// What the user asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Requested {
+    /// A bar on a terminal, else lines.
+    #[default]
+    Auto,
+    /// A bar; lines where no terminal can show one.
+    Bar,
+    /// A line every ten seconds.
+    Plain,
+    /// A JSON object every ten seconds, one a line.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A bar that is redrawn in place.
+    Bar,
+    /// Lines of text.
+    Plain,
+    /// Lines of JSON.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// Where the program runs, as far as the display is concerned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Standard error is a terminal.
+    pub terminal: bool,
+    /// `CI` is set: some services give a terminal that nobody watches and that keeps every redrawn bar.
+    pub ci: bool,
+    /// `TERM` is `dumb`: the cursor cannot be moved.
+    pub dumb: bool,
+}
+
+/// The display for what is asked and where.
+pub fn mode(requested: Requested, surroundings: Surroundings) -> Mode {
+    let Surroundings { terminal, ci, dumb } = surroundings;
+    match requested {
+        Requested::Auto if terminal && !dumb && !ci => Mode::Bar,
+        Requested::Bar if terminal && !dumb => Mode::Bar,
+        Requested::Auto | Requested::Bar | Requested::Plain => Mode::Plain,
+        Requested::Json => Mode::Json,
+        Requested::None => Mode::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_shown_where_somebody_can_watch_it() {
+        let check = |requested, (terminal, ci, dumb): (u8, u8, u8), expected| {
+            let surroundings = Surroundings { terminal: terminal > 0, ci: ci > 0, dumb: dumb > 0 };
+            assert_eq!(mode(requested, surroundings), expected, "{requested:?} in {surroundings:?}");
+        };
+        check(Requested::Auto, (1, 0, 0), Mode::Bar);
+        check(Requested::Auto, (1, 1, 0), Mode::Plain);
+        check(Requested::Auto, (1, 0, 1), Mode::Plain);
+        check(Requested::Auto, (1, 1, 1), Mode::Plain);
+        check(Requested::Auto, (0, 0, 0), Mode::Plain);
+        check(Requested::Auto, (0, 1, 0), Mode::Plain);
+        check(Requested::Bar, (1, 0, 0), Mode::Bar);
+        check(Requested::Bar, (1, 1, 0), Mode::Bar);
+        check(Requested::Bar, (1, 0, 1), Mode::Plain);
+        check(Requested::Bar, (0, 0, 0), Mode::Plain);
+        for place in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 1), (1, 1, 1)] {
+            check(Requested::Plain, place, Mode::Plain);
+            check(Requested::Json, place, Mode::Json);
+            check(Requested::None, place, Mode::None);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The bar's two lines for a width: what does not fit is left out, the least telling first, and nothing ever wraps.
+
+use super::snapshot::{Activity, Snapshot};
+use crate::words;
+
+/// A bar shorter than this tells nothing.
+const SHORTEST_BAR: usize = 8;
+/// A bar longer than this tells no more.
+const LONGEST_BAR: usize = 40;
+/// Lines are no longer than this on the widest terminal: the eye would have to travel.
+const LONGEST_LINE: usize = 110;
+
+/// Between the parts of the first line.
+const GAP: &str = "  ";
+
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[31m";
+const YELLOW: &str = "\x1b[33m";
+const DIM: &str = "\x1b[2m";
+const RESET: &str = "\x1b[0m";
+const AS_IS: &str = "";
+
+/// One thing to show.
+struct Field {
+    text: String,
+    /// The higher, the sooner it is left out; 0 stays.
+    expendable: u8,
+    style: &'static str,
+}
+
+fn field(expendable: u8, style: &'static str, text: String) -> Field {
+    Field { text, expendable, style }
+}
+
+/// Two lines, each shorter than `width`: a terminal moves the cursor on after its last column.
+pub(super) fn render(snapshot: &Snapshot, width: usize, colour: bool) -> [String; 2] {
+    let room = width.saturating_sub(1).min(LONGEST_LINE);
+    [way(snapshot, room, colour), facts(snapshot, room, colour)]
+}
+
+fn way(snapshot: &Snapshot, room: usize, colour: bool) -> String {
+    let (done, total) = snapshot.way();
+    let over = if let Activity::Publishing(_) = snapshot.counted.activity { 0 } else { snapshot.counted.failed };
+    let mut fields = vec![field(0, AS_IS, format!("{}/{}", words::count(done), words::count(total)))];
+    fields.push(field(2, AS_IS, words::percent(done, total)));
+    if let Some(left) = snapshot.left {
+        fields.push(field(1, AS_IS, format!("about {} left", words::about(left))));
+    }
+    let for_bar = |fields: &[Field]| room.saturating_sub(length(fields, GAP) + GAP.len());
+    if for_bar(&fields) < SHORTEST_BAR {
+        // The bar says it, too.
+        fields.retain(|field| field.expendable != 2);
+    }
+    let cells = for_bar(&fields).min(LONGEST_BAR);
+    if cells < SHORTEST_BAR {
+        return joined(fields, GAP, room, colour);
+    }
+    let bar = bar(done.saturating_add(over), total, cells, colour);
+    format!("{bar}{GAP}{}", joined(fields, GAP, room - cells - GAP.len(), colour))
+}
+
+fn facts(snapshot: &Snapshot, room: usize, colour: bool) -> String {
+    let counted = &snapshot.counted;
+    let publishing = matches!(counted.activity, Activity::Publishing(_));
+    let mut fields = vec![field(4, AS_IS, format!("{} rows", words::count(counted.rows)))];
+    if !publishing {
+        fields.push(field(3, AS_IS, format!("{}/min", words::count(snapshot.per_minute))));
+    }
+    fields.push(field(1, AS_IS, snapshot.money()));
+    fields.push(field(6, AS_IS, words::counted(counted.retries, "retry", "retries")));
+    let (expendable, style) = if counted.failed > 0 { (2, RED) } else { (5, AS_IS) };
+    fields.push(field(expendable, style, format!("{} failed", words::count(counted.failed))));
+    let doing = counted.activity.words();
+    if !doing.is_empty() {
+        let style =
+            if matches!(counted.activity, Activity::RateLimit | Activity::Publishing(_)) { DIM } else { YELLOW };
+        fields.push(field(0, style, doing));
+    }
+    joined(fields, ", ", room, colour)
+}
+
+fn bar(done: u64, total: u64, cells: usize, colour: bool) -> String {
+    let share = u128::from(done) * cells as u128 / u128::from(total.max(1));
+    let filled = if total == 0 { cells } else { usize::try_from(share).unwrap_or(cells).min(cells) };
+    let (filled, rest) = ("━".repeat(filled), "─".repeat(cells - filled));
+    if colour { format!("{GREEN}{filled}{RESET}{DIM}{rest}{RESET}") } else { filled + &rest }
+}
+
+/// Columns that the fields take; all their characters are one column wide.
+fn length(fields: &[Field], gap: &str) -> usize {
+    let gaps = gap.len() * fields.len().saturating_sub(1);
+    gaps + fields.iter().map(|field| field.text.chars().count()).sum::<usize>()
+}
+
+/// The fields in one line of at most `room` columns, without those that there is no room for.
+fn joined(mut fields: Vec<Field>, gap: &str, room: usize, colour: bool) -> String {
+    while length(&fields, gap) > room && fields.len() > 1 {
+        let place = (0..fields.len()).max_by_key(|place| fields[*place].expendable).unwrap_or(0);
+        fields.remove(place);
+    }
+    if let [field] = &mut fields[..] {
+        field.text = field.text.chars().take(room).collect();
+    }
+    let styled = fields.into_iter().map(|Field { text, style, .. }| match style {
+        style if colour && style != AS_IS => format!("{style}{text}{RESET}"),
+        _ => text,
+    });
+    styled.collect::<Vec<_>>().join(gap)
+}

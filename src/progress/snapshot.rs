@@ -1,0 +1,91 @@
+//! One look at the counters, and what is shown of it.
+
+use std::time::Duration;
+
+use crate::{money::Usd, words};
+
+/// What the export is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    Calling,
+    RateLimit,
+    /// So long is still to wait.
+    AskedToWait(Duration),
+    Outage,
+    Finishing,
+    /// Of so many targets.
+    Publishing(u64),
+    Ended,
+}
+
+impl Activity {
+    /// For people; empty in the ordinary course.
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Calling | Self::Ended => String::new(),
+            Self::RateLimit => "waiting for the rate limit".to_owned(),
+            Self::AskedToWait(left) => format!("the API asks to wait {}", words::whole_seconds(left)),
+            Self::Outage => "API down, probing".to_owned(),
+            Self::Finishing => "finishing calls in flight".to_owned(),
+            Self::Publishing(_) => "writing Parquet".to_owned(),
+        }
+    }
+
+    /// For programs.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Calling => "calling",
+            Self::RateLimit => "rate_limit",
+            Self::AskedToWait(_) => "asked_to_wait",
+            Self::Outage => "outage",
+            Self::Finishing => "finishing",
+            Self::Publishing(_) => "publishing",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// The counters at one moment. Money is this run's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    pub(super) elapsed: Duration,
+    pub(super) calls: u64,
+    pub(super) retries: u64,
+    pub(super) answers: u64,
+    pub(super) done: u64,
+    pub(super) failed: u64,
+    pub(super) rows: u64,
+    /// Targets whose rows are in the dataset.
+    pub(super) written: u64,
+    pub(super) spent: Usd,
+    pub(super) activity: Activity,
+}
+
+/// All that a display may show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Snapshot {
+    pub(super) counted: Counted,
+    pub(super) total: u64,
+    /// Calls a minute, now.
+    pub(super) per_minute: u64,
+    pub(super) left: Option<Duration>,
+    /// By all runs of the directory.
+    pub(super) spent: Usd,
+    pub(super) cap: Option<Usd>,
+}
+
+impl Snapshot {
+    /// How far the present phase is: so many of so many targets are done.
+    pub(super) fn way(&self) -> (u64, u64) {
+        match self.counted.activity {
+            Activity::Publishing(total) => (self.counted.written, total),
+            _ => (self.counted.done, self.total),
+        }
+    }
+
+    /// `$3.29 of $50.00`
+    pub(super) fn money(&self) -> String {
+        let spent = words::money(self.spent);
+        self.cap.map_or_else(|| spent.clone(), |cap| format!("{spent} of {}", words::money(cap)))
+    }
+}

@@ -1,0 +1,221 @@
+//! How numbers and foreign text are put before a person: thousands, dollars, durations, bytes, and text made harmless.
+//!
+//! Pure functions without a locale: the same run reads the same on every machine. Nothing here decides what is said.
+//! Domain names and messages of the API are other people's text: [`plain`] takes out whatever could steer a terminal.
+
+use std::{borrow::Cow, time::Duration};
+
+use crate::money::Usd;
+
+/// The longest piece of foreign text that is shown, in characters.
+pub const LONGEST_FOREIGN: usize = 300;
+
+/// `5000` as `5,000`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut written = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            written.push(',');
+        }
+        written.push(digit);
+    }
+    written
+}
+
+/// `1 call`, `5,000 calls`.
+pub fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// Dollars and cents; below ten cents, where single calls cost that little, hundredths of a cent.
+pub fn money(amount: Usd) -> String {
+    /// Ten cents, in millionths of a dollar.
+    const SMALL: u64 = 100_000;
+    let micros = amount.micros().unsigned_abs();
+    let sign = if amount < Usd::ZERO { "-" } else { "" };
+    if micros != 0 && micros < SMALL {
+        let hundredths = micros.div_ceil(100);
+        return format!("{sign}$0.{hundredths:04}");
+    }
+    let cents = micros.saturating_add(5_000) / 10_000;
+    format!("{sign}${}.{:02}", count(cents / 100), cents % 100)
+}
+
+/// `0.4 s`, `42 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
+pub fn duration(duration: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let seconds = duration.as_secs();
+    let two = |first: u64, unit: &str, second: u64, smaller: &str| match second {
+        0 => format!("{first} {unit}"),
+        _ => format!("{first} {unit} {second} {smaller}"),
+    };
+    match seconds {
+        0..10 => format!("{}.{} s", seconds, duration.subsec_millis() / 100),
+        10..MINUTE => format!("{seconds} s"),
+        MINUTE..HOUR => two(seconds / MINUTE, "min", seconds % MINUTE, "s"),
+        HOUR..DAY => two(seconds / HOUR, "h", seconds % HOUR / MINUTE, "min"),
+        DAY.. => two(seconds / DAY, "d", seconds % DAY / HOUR, "h"),
+    }
+}
+
+/// `1 s`, `42 s`, `3 min 20 s`: as counted down, rounded up.
+pub fn whole_seconds(left: Duration) -> String {
+    let seconds = u64::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
+    if seconds < 10 { format!("{seconds} s") } else { duration(Duration::from_secs(seconds)) }
+}
+
+/// A duration as rough as an estimate is: rounded up to ten seconds, minutes, or tens of minutes.
+pub fn about(left: Duration) -> String {
+    let step = match left.as_secs() {
+        0..90 => 10,
+        90..7_200 => 60,
+        _ => 600,
+    };
+    let seconds = left.as_millis().div_ceil(1_000).max(1);
+    let rounded = u64::try_from(seconds).unwrap_or(u64::MAX).div_ceil(step).saturating_mul(step);
+    match rounded {
+        0..60 => format!("{rounded} s"),
+        _ => duration(Duration::from_secs(rounded)),
+    }
+}
+
+/// `512 B`, `12.3 MB`: decimal units, as disks are sold.
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if number < 1_000 {
+        return format!("{number} B");
+    }
+    let (mut tenths, mut unit) = (number / 100, 0);
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        tenths /= 1_000;
+        unit += 1;
+    }
+    format!("{}.{} {}", count(tenths / 10), tenths % 10, UNITS[unit])
+}
+
+/// `24.0 %`; below 100 as long as anything is missing.
+pub fn percent(part: u64, whole: u64) -> String {
+    let tenths = if whole == 0 { 1_000 } else { u128::from(part) * 1_000 / u128::from(whole) };
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+/// Foreign text on one line without anything that steers a terminal or reorders what is read: escape sequences,
+/// control characters, bidirectional marks and other invisible ones; cut at [`LONGEST_FOREIGN`].
+pub fn plain(foreign: &str) -> Cow<'_, str> {
+    let harmless = |character: char| !character.is_control() && !is_invisible(character);
+    if foreign.len() <= LONGEST_FOREIGN && foreign.chars().all(harmless) {
+        return Cow::Borrowed(foreign);
+    }
+    let mut shown = String::new();
+    let mut characters = foreign.chars().peekable();
+    let mut length = 0;
+    while let Some(character) = characters.next() {
+        if length == LONGEST_FOREIGN {
+            shown.push('…');
+            break;
+        }
+        match character {
+            '\u{1b}' if characters.next_if_eq(&'[').is_some() => {
+                // The parameters up to the letter that ends the sequence would be left as litter.
+                while characters.next_if(|next| matches!(next, '\u{20}'..='\u{3f}')).is_some() {}
+                characters.next_if(|next| matches!(next, '\u{40}'..='\u{7e}'));
+                continue;
+            }
+            '\n' | '\r' | '\t' if !shown.ends_with(' ') => shown.push(' '),
+            _ if harmless(character) => shown.push(character),
+            _ => continue,
+        }
+        length += 1;
+    }
+    Cow::Owned(shown)
+}
+
+/// Characters that show nothing and change how their neighbours are read.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_thousands_separators() {
+        let check = |number: u64, expected: &str| assert_eq!(count(number), expected);
+        check(0, "0");
+        check(999, "999");
+        check(1_000, "1,000");
+        check(1_234_567, "1,234,567");
+        check(u64::MAX, "18,446,744,073,709,551,615");
+        assert_eq!(counted(1, "retry", "retries"), "1 retry");
+        assert_eq!(counted(1_200, "retry", "retries"), "1,200 retries");
+    }
+
+    #[test]
+    fn money_is_dollars_and_cents_and_small_sums_are_not_nothing() {
+        let check = |micros: i64, expected: &str| assert_eq!(money(Usd::from_micros(micros)), expected);
+        check(0, "$0.00");
+        check(1, "$0.0001");
+        check(27_384, "$0.0274");
+        check(99_999, "$0.1000");
+        check(100_000, "$0.10");
+        check(12_344_999, "$12.34");
+        check(12_345_000, "$12.35");
+        check(1_234_567_890_000, "$1,234,567.89");
+        check(-1_500_000, "-$1.50");
+        check(i64::MIN, "-$9,223,372,036,854.78");
+    }
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        let check = |millis: u64, expected: &str| assert_eq!(duration(Duration::from_millis(millis)), expected);
+        check(0, "0.0 s");
+        check(440, "0.4 s");
+        check(42_900, "42 s");
+        check(200_000, "3 min 20 s");
+        check(180_000, "3 min");
+        check(7_500_000, "2 h 5 min");
+        check(273_600_000, "3 d 4 h");
+        let check = |seconds: u64, expected: &str| assert_eq!(about(Duration::from_secs(seconds)), expected);
+        check(0, "10 s");
+        check(41, "50 s");
+        check(55, "1 min");
+        check(100, "2 min");
+        check(3_700, "1 h 2 min");
+        check(7_300, "2 h 10 min");
+    }
+
+    #[test]
+    fn bytes_and_percents() {
+        let check = |number: u64, expected: &str| assert_eq!(bytes(number), expected);
+        check(999, "999 B");
+        check(1_000, "1.0 kB");
+        check(999_999, "999.9 kB");
+        check(12_345_678, "12.3 MB");
+        check(u64::MAX, "18,446.7 PB");
+        assert_eq!(percent(120, 5_000), "2.4 %");
+        assert_eq!(percent(9_999, 10_000), "99.9 %");
+        assert_eq!(percent(3, 3), "100.0 %");
+        assert_eq!(percent(0, 0), "100.0 %");
+    }
+
+    #[test]
+    fn foreign_text_can_steer_no_terminal() {
+        let check = |foreign: &str, expected: &str| assert_eq!(plain(foreign), expected);
+        check("Not Found.", "Not Found.");
+        check("müller.example 网站", "müller.example 网站");
+        check("\u{1b}[31;1mred\u{1b}[0m\u{7}", "red");
+        check("\u{1b}]0;title\u{7}x", "]0;titlex");
+        check("\u{9b}31mred", "31mred");
+        check("two\r\nlines\tand", "two lines and");
+        check("a\u{202e}moc\u{2066}b\u{200b}c\u{feff}", "amocbc");
+        check(&"x".repeat(301), &format!("{}…", "x".repeat(300)));
+    }
+}

@@ -4,14 +4,15 @@
 //! files -> decompressed lines -> cells (txt, csv, tsv) -> clean -> Inputs: every line and its fate
 //! ```
 //!
-//! [`clean`] is pure: one written form to one checked host or the reason why it is none. [`read`] goes through files
+//! [`clean()`] is pure: one written form to one checked host or the reason why it is none. [`read()`] goes through files
 //! in bounded memory and keeps every line, rejected ones too, since each becomes a row of the `targets` table.
-//! [`Inputs`] holds a million lines in some hundred bytes each; [`InputsBuilder`] makes it, for [`read`] and for the
+//! [`Inputs`] holds a million lines in some hundred bytes each; [`InputsBuilder`] makes it, for [`read()`] and for the
 //! ledger, which keeps the lines of a run and must not judge them anew. Nothing here touches the network.
 
 mod clean;
 mod inputs;
 mod merge;
+mod read;
 
 use std::{fmt, sync::Arc};
 
@@ -19,10 +20,12 @@ use serde::{Deserialize, Serialize};
 
 pub use clean::{Cleaned, Reject, clean};
 pub use inputs::{Counts, Fate, Inputs, InputsBuilder, Line, RawFate, RawLine};
+pub use read::{InputError, ReadOptions, read};
 
 /// A checked host as it is sent to the API: lower-case ASCII with A-labels (`xn--…`), no `www.`, no trailing dot.
 ///
-/// Made by [`clean`] alone, and cheap to clone: lines, queue and ledger share one text; deserialising trusts the text, which comes from the program's own records.
+/// Made by [`clean()`] alone, and cheap to clone: lines, queue and ledger share one text. Deserialising trusts the text,
+/// which comes from the program's own records.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Target(Arc<str>);

@@ -1,0 +1,159 @@
+//! Which column of a table holds the domains, and where its other columns go among those of all files.
+//!
+//! Names are compared without letter case wherever two must be one, since sheets of one house differ in it; only where
+//! a file itself tells two names apart by it, the exact one is taken. No column is guessed from its content.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{safe, table::MOST_COLUMNS};
+
+/// Names of the domain column where none is given, in order of preference.
+pub(super) const DOMAIN_NAMES: [&str; 5] = ["domain", "target", "url", "website", "host"];
+/// Characters of a column's name at most.
+const LONGEST_NAME: usize = 100;
+
+/// The names in a header: cut to a bearable length, those that are missing numbered, no two equal without letter case.
+pub(super) fn names<'a>(header: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let mut take = |name: String| taken.insert(name.to_lowercase()).then_some(name);
+    let mut names = Vec::new();
+    for (index, cell) in header.enumerate() {
+        let name = match safe(&cell, LONGEST_NAME) {
+            empty if empty.is_empty() => format!("column_{}", index + 1),
+            name => name.into_owned(),
+        };
+        let unique = take(name.clone()).or_else(|| (2..).find_map(|copy| take(format!("{name}_{copy}"))));
+        names.extend(unique);
+    }
+    names
+}
+
+/// The index of the column called `wanted`, or of the domain column if nothing is wanted.
+pub(super) fn find(names: &[String], wanted: Option<&str>) -> Option<usize> {
+    let any_case = |wanted: &str| names.iter().position(|name| name.to_lowercase() == wanted.to_lowercase());
+    match wanted.map(str::trim) {
+        Some(wanted) => names.iter().position(|name| name == wanted).or_else(|| any_case(wanted)),
+        None => DOMAIN_NAMES.iter().find_map(|name| any_case(name)),
+    }
+}
+
+/// The name that may have been meant by `wanted`, or that sounds as if domains were in its column.
+pub(super) fn nearest<'a>(names: &'a [String], wanted: Option<&str>) -> Option<&'a str> {
+    let Some(wanted) = wanted else {
+        let sounds_right = |name: &&String| DOMAIN_NAMES.iter().any(|word| name.to_lowercase().contains(word));
+        return names.iter().find(sounds_right).map(String::as_str);
+    };
+    let wanted: Vec<char> = wanted.to_lowercase().chars().take(LONGEST_NAME).collect();
+    let near = |name: &&'a String| {
+        let distance = distance(&wanted, &name.to_lowercase().chars().collect::<Vec<_>>());
+        (distance <= wanted.len().div_ceil(3)).then_some(distance)
+    };
+    names
+        .iter()
+        .filter_map(|name| Some((near(&name)?, name)))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| &**name)
+}
+
+/// How many characters have to be put in, taken out or replaced to make one text of the other (Levenshtein).
+fn distance(one: &[char], other: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, character) in one.iter().enumerate() {
+        let mut diagonal = above;
+        row[0] = above + 1;
+        for (index, candidate) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(character != candidate);
+            diagonal = row[index + 1];
+            row[index + 1] = replaced.min(diagonal + 1).min(row[index] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+/// The columns of all files but those that hold domains.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    names: Vec<String>,
+    /// By name in lower case.
+    indices: HashMap<String, usize>,
+}
+
+impl Columns {
+    /// The place of the column called `name`, made if there is none; `None` if that were too many.
+    pub(super) fn place(&mut self, name: &str) -> Option<usize> {
+        let lower = name.to_lowercase();
+        if let Some(index) = self.indices.get(&lower) {
+            return Some(*index);
+        }
+        let index = self.names.len();
+        if index == MOST_COLUMNS {
+            return None;
+        }
+        self.names.push(name.into());
+        self.indices.insert(lower, index);
+        Some(index)
+    }
+
+    /// The names by index.
+    pub(super) fn into_names(self) -> Vec<String> {
+        self.names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_column_gets_a_name_of_its_own() {
+        let check = |header: &[&str], expected: &[&str]| {
+            assert_eq!(names(header.iter().map(|cell| (*cell).into())), expected, "{header:?}");
+        };
+        check(&["a", "b"], &["a", "b"]);
+        check(&["a", "", "A", "a", ""], &["a", "column_2", "A_2", "a_3", "column_5"]);
+        check(&["a_2", "a", "a"], &["a_2", "a", "a_3"]);
+        check(&["column_2", ""], &["column_2", "column_2_2"]);
+        check(&["a\nb\u{1b}"], &["a\u{fffd}b\u{fffd}"]);
+    }
+
+    #[test]
+    fn the_domain_column_is_found_by_name() {
+        let check = |columns: &[&str], wanted: Option<&str>, expected: Option<usize>| {
+            assert_eq!(find(&owned(columns), wanted), expected, "{columns:?} {wanted:?}");
+        };
+        check(&["client", "Website", "URL"], None, Some(2));
+        check(&["host", "DOMAIN"], None, Some(1));
+        check(&["client", "domains"], None, None);
+        check(&["site", "Site"], Some("Site"), Some(1));
+        check(&["site", "domain"], Some("SITE"), Some(0));
+        check(&["Größe", "domain"], Some("GRÖSSE"), None);
+        check(&["ÜBER", "domain"], Some(" über "), Some(0));
+        check(&["domain"], Some("sites"), None);
+    }
+
+    #[test]
+    fn a_near_name_is_proposed_and_a_far_one_is_not() {
+        let check = |columns: &[&str], wanted: Option<&str>, expected: Option<&str>| {
+            assert_eq!(nearest(&owned(columns), wanted), expected, "{columns:?} {wanted:?}");
+        };
+        check(&["client", "website"], Some("webiste"), Some("website"));
+        check(&["domains", "domain"], Some("domian"), Some("domain"));
+        check(&["client", "market"], Some("website"), None);
+        check(&["client", "Website URL"], None, Some("Website URL"));
+        check(&["client", "market"], None, None);
+    }
+
+    #[test]
+    fn columns_of_the_same_name_are_one_over_all_files() {
+        let mut columns = Columns::default();
+        let places: Vec<_> = ["Client", "since", "CLIENT", "market"].map(|name| columns.place(name)).into();
+        assert_eq!(places, [Some(0), Some(1), Some(0), Some(2)]);
+        assert!((3..MOST_COLUMNS).all(|index| columns.place(&index.to_string()) == Some(index)));
+        assert_eq!((columns.place("one more"), columns.place("since")), (None, Some(1)));
+        assert_eq!(columns.into_names()[..3], ["Client", "since", "market"]);
+    }
+}

@@ -1,0 +1,153 @@
+//! Why the input cannot be used, and what to do about it, in words for the person who gave it.
+
+use std::{io, path::PathBuf};
+
+use super::{columns, table::MOST_COLUMNS};
+
+/// Names listed in a message at most.
+const MOST_LISTED: usize = 12;
+
+/// Why input files cannot be read into [`Inputs`](crate::targets::Inputs).
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// No file of that name.
+    #[error("{} does not exist", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A directory where a file was expected.
+    #[error("{} is a directory, not a file of domains", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file system refuses.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The file system's answer.
+        source: io::Error,
+    },
+    /// A compressed file is cut off or damaged.
+    #[error("cannot decompress {} ({compression}): {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// `gzip` or `zstd`.
+        compression: &'static str,
+        /// What the decompressor says.
+        source: io::Error,
+    },
+    /// A workbook or archive, by its first bytes.
+    #[error("{} is a workbook or an archive, not text", path.display())]
+    Workbook {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Standard input was asked for more than once.
+    #[error("standard input (-) is given more than once")]
+    StandardInputAgain,
+    /// A column was named, and there is no table.
+    #[error("there is no column `{wanted}`: no .csv or .tsv file is among the inputs")]
+    NoTable {
+        /// The column asked for.
+        wanted: String,
+    },
+    /// A table has no column with domains.
+    #[error("{} has no column {}; its columns are {}", path.display(), wanted_list(wanted.as_deref()), list(columns))]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column asked for, if one was.
+        wanted: Option<String>,
+        /// The columns that are there.
+        columns: Vec<String>,
+        /// Whether the first row names a domain, as if the header were missing.
+        is_data: bool,
+    },
+    /// The first row is too long to be a header.
+    #[error("the first row of {} is too long for a header", path.display())]
+    NoHeader {
+        /// The file.
+        path: PathBuf,
+    },
+    /// More columns than are kept.
+    #[error("more than {MOST_COLUMNS} columns, counted up to {}", path.display())]
+    TooManyColumns {
+        /// The file with the column that is one too many.
+        path: PathBuf,
+    },
+    /// A quotation mark without its other.
+    #[error("{}: the row that begins on line {line} opens a quotation mark that is never closed", path.display())]
+    Unclosed {
+        /// The file.
+        path: PathBuf,
+        /// Where the row begins.
+        line: u64,
+    },
+    /// More than one run can hold.
+    #[error("too much input: more than {limit}, counted up to {}", path.display())]
+    TooMuch {
+        /// The file in which the limit was passed.
+        path: PathBuf,
+        /// The limit, as in `10000000 lines`.
+        limit: String,
+    },
+    /// All has been read, and there is nothing to do.
+    #[error("no domains in {}: {why}", list(files))]
+    NoDomains {
+        /// All files.
+        files: Vec<String>,
+        /// What is there instead.
+        why: String,
+    },
+}
+
+impl InputError {
+    /// What to do about it, where the message does not say so already.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Missing { .. } => "check the path; it is taken from the directory in which the command runs".into(),
+            Self::Directory { path } => format!("name the files in it, as in {}", path.join("*.txt").display()),
+            Self::Unreadable { .. } => "check that you may read the file, and that its disk is there".into(),
+            Self::Damaged { .. } => "the file is cut off or damaged; fetch or make it again".into(),
+            Self::Workbook { .. } => "save the sheet as CSV, or unpack the archive, and give that file".into(),
+            Self::StandardInputAgain => "give - once".into(),
+            Self::NoTable { .. } => "leave out --column, or save the table as a .csv or .tsv file".into(),
+            Self::NoColumn { is_data: true, .. } => {
+                "its first row holds data: put a row with names above it, or, with one domain a line, call the file .txt"
+                    .into()
+            }
+            Self::NoColumn { wanted, columns, .. } => match columns::nearest(columns, wanted.as_deref()) {
+                Some(near) => format!("did you mean --column {near:?}?"),
+                None => "say with --column which of them holds the domains".into(),
+            },
+            Self::NoHeader { .. } => "check that it is a table of text with the names of its columns on top".into(),
+            Self::TooManyColumns { .. } => "leave out columns that the export does not need".into(),
+            Self::Unclosed { .. } => "close the quotation mark, or double it where it belongs to the text".into(),
+            Self::TooMuch { .. } => "split the input, and run each part with an --out of its own".into(),
+            Self::NoDomains { .. } => {
+                "give one domain a line in a .txt file, or a .csv or .tsv file with a column of domains".into()
+            }
+        };
+        Some(hint)
+    }
+}
+
+/// The column asked for, or those that would have done.
+fn wanted_list(wanted: Option<&str>) -> String {
+    match wanted {
+        Some(wanted) => format!("`{wanted}`"),
+        None => format!("called {}", columns::DOMAIN_NAMES.join(", ")),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let shown = names[..names.len().min(MOST_LISTED)].join(", ");
+    match names.len().saturating_sub(MOST_LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

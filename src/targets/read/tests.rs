@@ -1,0 +1,436 @@
+//! Whole files, as people have them, to the lines that are made of them.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use tempfile::TempDir;
+
+use super::{
+    gather::LONGEST_REJECTED,
+    table::{MOST_COLUMNS, MOST_ROW},
+    text::MOST_LINE,
+    *,
+};
+use crate::targets::{Fate, Line};
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).expect("memory")
+}
+
+/// A directory with files in it.
+struct Files(TempDir);
+
+impl Files {
+    fn new(files: &[(&str, &[u8])]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content).expect("a file");
+        }
+        Self(folder)
+    }
+
+    fn read_within(&self, limits: Limits, names: &[&str], column: Option<&str>) -> Result<Inputs, InputError> {
+        let paths: Vec<_> = names.iter().map(|name| self.0.path().join(name)).collect();
+        let options = ReadOptions { column: column.map(Into::into), allow_ip: false };
+        super::read_within(limits, &paths, io::empty(), &options)
+    }
+
+    fn read(&self, names: &[&str]) -> Result<Inputs, InputError> {
+        self.read_within(Limits::USUAL, names, None)
+    }
+
+    /// An error and its hint, without the directory's own name.
+    fn error(&self, names: &[&str], column: Option<&str>) -> String {
+        let error = self.read_within(Limits::USUAL, names, column).expect_err("an error");
+        let shown = format!("{error}\n{}", error.hint().expect("a hint"));
+        shown.replace(&format!("{}/", self.0.path().display()), "")
+    }
+}
+
+fn one_file(name: &str, content: &[u8]) -> Inputs {
+    Files::new(&[(name, content)]).read(&[name]).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// A line as `number input -> target` or `number input: reason`.
+fn shown(line: Line<'_>) -> String {
+    match line.fate {
+        Fate::Target(target) => format!("{} {} -> {target}", line.number, line.input),
+        Fate::Duplicate(target) => format!("{} {} -> {target} again", line.number, line.input),
+        Fate::Rejected(reason) => format!("{} {}: {reason}", line.number, line.input),
+    }
+}
+
+fn lines(inputs: &Inputs) -> Vec<String> {
+    inputs.lines().map(shown).collect()
+}
+
+#[test]
+fn a_text_file_gives_a_line_for_each_that_is_no_comment() {
+    let text = "# sites\n\nhttps://A.com/x#y\r\n  b.com # the second\n\u{feff}\n\t#c.com\nb.com\t#again\nb.com#frag\n a b \n#\nd.com";
+    assert_eq!(
+        lines(&one_file("a.txt", text.as_bytes())),
+        [
+            "3 https://A.com/x#y -> a.com",
+            "4 b.com -> b.com",
+            "5 \u{feff}: no host name in it",
+            "7 b.com -> b.com again",
+            "8 b.com#frag -> b.com again",
+            "9 a b: the character ' ', which no host name has",
+            "11 d.com -> d.com",
+        ]
+    );
+}
+
+#[test]
+fn one_list_is_read_alike_in_every_encoding_and_compression() {
+    let text = "bücher.de\nb.com\n";
+    let utf_16 = |to_bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        "\u{feff}bücher.de\r\nb.com".encode_utf16().flat_map(to_bytes).collect()
+    };
+    let halves = |press: fn(&[u8]) -> Vec<u8>| [press("bücher.de\nb".as_bytes()), press(b".com")].concat();
+    let mut skippable = b"\x50\x2a\x4d\x18\x03\0\0\0abc".to_vec();
+    skippable.extend(zstd(text.as_bytes()));
+    let check = |name: &str, content: &[u8]| {
+        let expected = ["1 bücher.de -> xn--bcher-kva.de", "2 b.com -> b.com"];
+        assert_eq!(lines(&one_file(name, content)), expected, "{name}");
+    };
+    check("a.txt", text.as_bytes());
+    check("a", format!("\u{feff}{text}").as_bytes());
+    check("a.list", text.replace('\n', "\r").as_bytes());
+    check("latin-1.txt", b"b\xfccher.de\r\nb.com\r\n");
+    check("utf-16-le.txt", &utf_16(u16::to_le_bytes));
+    check("utf-16-be.txt", &utf_16(u16::to_be_bytes));
+    check("a.txt.gz", &gzip(text.as_bytes()));
+    check("A.TXT.GZ", &gzip(text.as_bytes()));
+    check("a.gz", &halves(gzip));
+    check("a.txt.zst", &halves(zstd));
+    check("skippable.zst", &skippable);
+    check("no-ending-gzip", &gzip(text.as_bytes()));
+    check("no-ending-zstd.txt", &zstd(text.as_bytes()));
+    check("no-longer.gz", text.as_bytes());
+    check("utf-16.txt.gz", &gzip(&utf_16(u16::to_le_bytes)));
+}
+
+#[test]
+fn standard_input_is_a_list_which_may_be_compressed() {
+    let check = |bytes: &[u8]| {
+        let inputs = read(&["-".into()], bytes, &ReadOptions::default()).expect("inputs");
+        let line = inputs.lines().next().expect("a line");
+        assert_eq!((line.file, shown(line).as_str()), ("-", "1 a.com -> a.com"));
+    };
+    check(b"a.com\n");
+    check(&gzip(b"a.com"));
+    check(&zstd(b"a.com"));
+    let twice = read(&["-".into(), "-".into()], &b"a.com"[..], &ReadOptions::default());
+    assert!(matches!(twice, Err(InputError::StandardInputAgain)));
+}
+
+#[test]
+fn addresses_are_read_where_they_are_allowed() {
+    let options = ReadOptions { allow_ip: true, ..ReadOptions::default() };
+    let inputs = read(&["-".into()], &b"http://192.0.2.7/"[..], &options).expect("inputs");
+    assert_eq!(lines(&inputs), ["1 http://192.0.2.7/ -> 192.0.2.7"]);
+}
+
+#[test]
+fn a_table_keeps_its_other_columns_and_the_line_on_which_each_row_begins() {
+    let text = "\n client ,Website,,notes\r\n\"Müller, Köln\",https://a.de/,x,\"two\r\nlines\"\n,,,\n\nB,b.com\n\
+                C,,,no site\nD,d.com,1,2,3,4\n E , e.com ";
+    let inputs = one_file("a.csv", text.as_bytes());
+    assert_eq!(
+        lines(&inputs),
+        [
+            "3 https://a.de/ -> a.de",
+            "7 b.com -> b.com",
+            "8 : no host name in it",
+            "9 d.com -> d.com",
+            "10 e.com -> e.com"
+        ]
+    );
+    assert_eq!(inputs.columns(), ["client", "column_3", "notes"]);
+    let cells: Vec<_> = inputs.lines().map(|line| [0, 1, 2, 3].map(|index| line.column(index))).collect();
+    assert_eq!(
+        cells,
+        [
+            [Some("Müller, Köln"), Some("x"), Some("two\nlines"), None],
+            [Some("B"), None, None, None],
+            [Some("C"), None, Some("no site"), None],
+            [Some("D"), Some("1"), Some("2"), None],
+            [Some("E"), None, None, None],
+        ]
+    );
+}
+
+#[test]
+fn a_table_is_read_alike_in_every_form_that_sheets_save() {
+    let text = "client;domain\nMüller, Söhne;a.com\n";
+    let utf_16: Vec<u8> =
+        "\u{feff}client\tdomain\r\n\"Müller, Söhne\"\ta.com\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let check = |name: &str, content: &[u8]| {
+        let inputs = one_file(name, content);
+        assert_eq!(lines(&inputs), [format!("{} a.com -> a.com", if name == "sep.csv" { 3 } else { 2 })], "{name}");
+        assert_eq!(inputs.columns(), ["client"], "{name}");
+        let cell = inputs.lines().next().and_then(|line| line.column(0));
+        assert_eq!(cell, Some("Müller, Söhne"), "{name}");
+    };
+    check("a.csv", text.as_bytes());
+    check("sep.csv", format!("sep=;\r\n{text}").as_bytes());
+    check("a.csv.gz", &gzip(text.as_bytes()));
+    check("a.csv.zst", &zstd(text.as_bytes()));
+    check("latin-1.csv", b"client;domain\r\nM\xfcller, S\xf6hne;a.com\r\n");
+    check("comma.CSV", "\u{feff}domain,client\na.com,\"Müller, Söhne\"".as_bytes());
+    check("utf-16.csv", &utf_16);
+    check("utf-16.tsv", &utf_16);
+    check("a.tsv", "client\tdomain\nMüller, Söhne\ta.com".as_bytes());
+}
+
+#[test]
+fn columns_of_several_files_are_brought_together_by_name() {
+    let files = Files::new(&[
+        ("1.csv", b"url,Client,since,client\na.com,A,2020,twice\n"),
+        ("2.txt", b"b.com\n"),
+        ("3.tsv", b"market\tclient\tdomain\turl\nDE\tC\ta.com\tx\n"),
+    ]);
+    let inputs = files.read(&["1.csv", "2.txt", "3.tsv"]).expect("inputs");
+    assert_eq!(lines(&inputs), ["2 a.com -> a.com", "1 b.com -> b.com", "2 a.com -> a.com again"]);
+    assert_eq!(inputs.columns(), ["Client", "since", "client_2", "market", "url"]);
+    let last = inputs.lines().last().expect("a line");
+    assert!(last.file.ends_with("3.tsv"));
+    assert_eq!([0, 1, 2, 3, 4].map(|index| last.column(index)), [Some("C"), None, None, Some("DE"), Some("x")]);
+}
+
+#[test]
+fn the_column_that_is_asked_for_is_taken() {
+    let files = Files::new(&[("a.csv", b"domain,Site\na.com,b.com\n"), ("b.txt", b"c.com")]);
+    let targets = |column| {
+        let inputs = files.read_within(Limits::USUAL, &["a.csv", "b.txt"], column).expect("inputs");
+        inputs.targets().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(targets(None), ["a.com", "c.com"]);
+    assert_eq!(targets(Some("site")), ["b.com", "c.com"]);
+}
+
+#[test]
+fn what_nobody_can_have_meant_is_cut_rejected_and_harmless() {
+    let mut text = "a.com\n".to_owned();
+    text.push_str(&"ü".repeat(MOST_LINE));
+    text.push_str("\nb.com #");
+    text.push_str(&"x".repeat(3 * MOST_LINE));
+    text.push_str("\nc.com\0\n\u{1b}[2Jd.com\ne.com/\u{1b}[2J\n");
+    text.push_str(&"y".repeat(1_000));
+    let inputs = one_file("a.txt", text.as_bytes());
+    assert_eq!(
+        lines(&inputs),
+        [
+            "1 a.com -> a.com".into(),
+            format!("2 {}…: the line is longer than 64 KiB", "ü".repeat(LONGEST_REJECTED)),
+            "3 b.com -> b.com".into(),
+            "4 c.com\u{fffd}: the character '\\0', which no host name has".into(),
+            "5 \u{fffd}[2Jd.com: the character '\\u{1b}', which no host name has".into(),
+            "6 e.com/\u{fffd}[2J -> e.com".into(),
+            format!("7 {}…: a single word: a domain has a dot in it", "y".repeat(LONGEST_REJECTED)),
+        ]
+    );
+
+    let table =
+        format!("notes,domain\n{},a.com\nx,b.com\nx,c.com,{}\n", "n".repeat(MOST_ROW + 1), "n".repeat(MOST_ROW));
+    let inputs = one_file("a.csv", table.as_bytes());
+    assert_eq!(
+        lines(&inputs),
+        ["2 : the row is longer than 256 KiB", "3 b.com -> b.com", "4 c.com: the row is longer than 256 KiB"]
+    );
+}
+
+/// Gives a text over and over, without holding it.
+struct Endless {
+    part: &'static [u8],
+    left: usize,
+}
+
+impl Read for Endless {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let length = into.len().min(self.left).min(self.part.len());
+        into[..length].copy_from_slice(&self.part[..length]);
+        self.left -= length;
+        Ok(length)
+    }
+}
+
+#[test]
+fn a_line_of_200_megabytes_is_one_rejected_line() {
+    let giant = Endless { part: &[b'x'; 8_192], left: 200_000_000 };
+    let inputs = read(&["-".into()], giant.chain(&b"\nb.com"[..]), &ReadOptions::default()).expect("inputs");
+    let lines: Vec<_> = inputs.lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0].input.chars().count(), LONGEST_REJECTED + 1);
+    assert_eq!(lines[0].fate, Fate::Rejected("the line is longer than 64 KiB"));
+    assert_eq!(shown(lines[1]), "2 b.com -> b.com");
+}
+
+#[test]
+fn too_much_of_anything_is_an_error_that_names_the_limit() {
+    let blanks = gzip("\n".repeat(100_000).as_bytes());
+    let files = Files::new(&[
+        ("a.txt", b"a.com\nb.com\nc.com"),
+        ("bomb.txt.gz", &blanks),
+        ("a.csv", b"domain,notes\nd.com,0123456789\n"),
+    ]);
+    let check = |limits: Limits, names: &[&str], expected: Option<(&str, &str)>| {
+        let result = files.read_within(limits, names, None);
+        let told = match &result {
+            Ok(_) => None,
+            Err(InputError::TooMuch { path, limit }) => Some((path.file_name().and_then(|name| name.to_str()), limit)),
+            Err(other) => panic!("{other}"),
+        };
+        let expected = expected.map(|(name, limit)| (Some(name), limit.to_owned()));
+        assert_eq!(told.map(|(name, limit)| (name, limit.clone())), expected, "{limits:?}");
+    };
+    let usual = Limits::USUAL;
+    check(usual, &["a.txt", "bomb.txt.gz"], None);
+    check(Limits { lines: 3, ..usual }, &["a.txt"], None);
+    check(Limits { lines: 2, ..usual }, &["a.txt"], Some(("a.txt", "2 lines")));
+    check(Limits { lines: 3, ..usual }, &["a.txt", "a.csv"], Some(("a.csv", "3 lines")));
+    check(Limits { read: 100_017, ..usual }, &["a.txt", "bomb.txt.gz"], None);
+    check(Limits { read: 100_016, ..usual }, &["a.txt", "bomb.txt.gz"], Some(("bomb.txt.gz", "100016 bytes of text")));
+    check(Limits { text: 30, ..usual }, &["a.txt", "a.csv"], None);
+    check(Limits { text: 29, ..usual }, &["a.txt", "a.csv"], Some(("a.csv", "29 bytes of text")));
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_with_what_to_do() {
+    let half = |bytes: Vec<u8>| bytes[..bytes.len() - 6].to_vec();
+    let long_text = "some.com\nother.org\nthird.net\n".repeat(20);
+    let files = Files::new(&[
+        ("cut.txt.gz", &half(gzip(long_text.as_bytes()))),
+        ("cut.csv.zst", &half(zstd(long_text.as_bytes()))),
+        ("no-bytes.gz", b""),
+        ("no-bytes.zst", b""),
+        ("sheet.xlsx", b"PK\x03\x04\x14\0"),
+        ("a.txt", b"a.com"),
+        ("no-columns.csv", b"client,Web site,market\nA,a.com,DE\n"),
+        ("no-header.csv", b"a.com,A\nb.com,B\n"),
+        ("open.csv", b"domain,notes\na.com,x\nb.com,\"y\nc.com,z\n"),
+    ]);
+    let first_line =
+        |names: &[&str], column| files.error(names, column).lines().next().map(ToOwned::to_owned).expect("a line");
+    let check = |names: &[&str], column, expected: &str| assert_eq!(files.error(names, column), expected);
+    check(
+        &["a.txt", "none.txt"],
+        None,
+        "none.txt does not exist\ncheck the path; it is taken from the directory in which the command runs",
+    );
+    check(
+        &["sheet.xlsx"],
+        None,
+        "sheet.xlsx is a workbook or an archive, not text\nsave the sheet as CSV, or unpack the archive, and give that file",
+    );
+    check(
+        &["no-columns.csv"],
+        None,
+        "no-columns.csv has no column called domain, target, url, website, host; its columns are client, Web site, market\n\
+         say with --column which of them holds the domains",
+    );
+    check(
+        &["no-columns.csv"],
+        Some("website"),
+        "no-columns.csv has no column `website`; its columns are client, Web site, market\n\
+         did you mean --column \"Web site\"?",
+    );
+    check(
+        &["no-header.csv"],
+        None,
+        "no-header.csv has no column called domain, target, url, website, host; its columns are a.com, A\n\
+         its first row holds data: put a row with names above it, or, with one domain a line, call the file .txt",
+    );
+    check(
+        &["a.txt"],
+        Some("site"),
+        "there is no column `site`: no .csv or .tsv file is among the inputs\n\
+         leave out --column, or save the table as a .csv or .tsv file",
+    );
+    check(
+        &["open.csv"],
+        None,
+        "open.csv: the row that begins on line 3 opens a quotation mark that is never closed\n\
+         close the quotation mark, or double it where it belongs to the text",
+    );
+    assert!(files.error(&[""], None).contains("is a directory"));
+    for (name, compression) in
+        [("cut.txt.gz", "gzip"), ("cut.csv.zst", "zstd"), ("no-bytes.gz", "gzip"), ("no-bytes.zst", "zstd")]
+    {
+        let told = first_line(&[name], None);
+        assert!(told.starts_with(&format!("cannot decompress {name} ({compression}): ")), "{told}");
+    }
+}
+
+#[test]
+fn tables_out_of_all_bounds_are_errors() {
+    let many_columns = format!("domain{}\n", ",x".repeat(MOST_COLUMNS));
+    let long_header = format!("domain,{}\n", "x".repeat(MOST_LINE));
+    let long_quoted_header = format!("domain,\"{}\"\n", "x\n".repeat(MOST_ROW));
+    let most = |first: usize| {
+        let names: Vec<String> = (first..first + MOST_COLUMNS - 1).map(|number| format!("c{number}")).collect();
+        format!("domain,{}\na.com\n", names.join(","))
+    };
+    let files = Files::new(&[
+        ("many.csv", many_columns.as_bytes()),
+        ("long.csv", long_header.as_bytes()),
+        ("quoted.csv", long_quoted_header.as_bytes()),
+        ("1.csv", most(0).as_bytes()),
+        ("2.csv", most(5).as_bytes()),
+    ]);
+    assert!(matches!(files.read(&["many.csv"]), Err(InputError::TooManyColumns { .. })));
+    assert!(matches!(files.read(&["long.csv"]), Err(InputError::NoHeader { .. })));
+    assert!(matches!(files.read(&["quoted.csv"]), Err(InputError::NoHeader { .. })));
+    assert!(files.read(&["1.csv", "1.csv"]).is_ok());
+    assert!(matches!(files.read(&["1.csv", "2.csv"]), Err(InputError::TooManyColumns { .. })));
+}
+
+#[test]
+fn an_input_without_a_domain_is_an_error_that_says_what_is_there() {
+    let files = Files::new(&[
+        ("empty.txt", b""),
+        ("comments.txt", b"# a\n\n  # b\n"),
+        ("header.csv", b"domain,client\n"),
+        ("blank.csv", b"\n\n"),
+        ("words.txt", b"\nword\n1.2.3.4\n"),
+        ("one.txt", b"word"),
+        ("a.txt", b"a.com"),
+    ]);
+    let check = |names: &[&str], expected: &str| {
+        let told = files.error(names, None);
+        assert_eq!(told.lines().next(), Some(expected));
+    };
+    let nothing = "nothing is in there but blank lines, comments or a header";
+    check(&["empty.txt"], &format!("no domains in empty.txt: {nothing}"));
+    check(&["comments.txt"], &format!("no domains in comments.txt: {nothing}"));
+    check(&["header.csv", "blank.csv"], &format!("no domains in header.csv, blank.csv: {nothing}"));
+    check(
+        &["empty.txt", "words.txt"],
+        "no domains in empty.txt, words.txt: all 2 lines are rejected, the first, \"word\" (words.txt:2): \
+         a single word: a domain has a dot in it",
+    );
+    check(
+        &["one.txt"],
+        "no domains in one.txt: its one line is rejected, \"word\" (one.txt:1): \
+         a single word: a domain has a dot in it",
+    );
+    assert!(files.read(&["empty.txt", "a.txt"]).is_ok());
+}
+
+#[test]
+fn the_portfolio_that_comes_with_the_program_shows_every_fate() {
+    let inputs = one_file("portfolio.csv", include_bytes!("../../../inputs/portfolio.csv"));
+    let counts = inputs.counts();
+    assert_eq!((counts.lines, counts.duplicates, counts.rejected, counts.subdomains), (64, 2, 3, 1));
+    assert_eq!(inputs.columns(), ["client", "market", "priority", "since"]);
+}

@@ -9,6 +9,7 @@
 pub mod api;
 pub mod clock;
 pub mod fetch;
+pub mod flatten;
 pub mod ledger;
 pub mod money;
 pub mod targets;

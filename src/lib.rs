@@ -7,12 +7,18 @@
 //! ```
 
 pub mod api;
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod dataset;
+pub mod export;
 pub mod fetch;
+pub mod flatten;
 pub mod ledger;
+pub mod logging;
 pub mod money;
 pub mod outcome;
 pub mod progress;
+pub mod sandbox;
 pub mod targets;
 pub mod words;

@@ -205,6 +205,12 @@ impl Progress {
     }
 }
 
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Progress")
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         if let Some(reporter) = &self.reporter {

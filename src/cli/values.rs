@@ -1,0 +1,176 @@
+//! Values of flags: how a rate, a duration, a date, a share or an amount of money is written.
+
+use std::{num::NonZeroU32, str::FromStr, time::Duration};
+
+use jiff::{SignedDuration, civil::Date};
+
+use crate::{
+    api::{EARLIEST_DATE, LONGEST_TAG},
+    fetch::pace::Rate,
+    money::Usd,
+};
+
+/// A rate as `600/min`.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    let form = "write it as 600/min, 10/s or 5000/h";
+    let (calls, period) = text.split_once('/').ok_or_else(|| form.to_owned())?;
+    let calls = calls.trim().replace([',', '_'], "").parse().map_err(|_| form.to_owned())?;
+    let period = match period.trim() {
+        "s" | "sec" | "second" => Duration::from_secs(1),
+        "m" | "min" | "minute" => Duration::from_mins(1),
+        "h" | "hour" => Duration::from_hours(1),
+        _ => return Err(form.to_owned()),
+    };
+    Ok(Rate { calls, period })
+}
+
+/// A duration as `130s`, `10min` or `1h 30min`; more than nothing.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let form = "write it as 130s, 10min or 1h";
+    let parsed: SignedDuration = text.parse().map_err(|_| form.to_owned())?;
+    let duration = Duration::try_from(parsed).map_err(|_| form.to_owned())?;
+    if duration.is_zero() { Err("it has to be more than nothing".to_owned()) } else { Ok(duration) }
+}
+
+/// A date as `2024-01-31`, within what the API knows.
+pub(super) fn date(text: &str) -> Result<Date, String> {
+    let date: Date = text.parse().map_err(|_| "write it as 2024-01-31".to_owned())?;
+    // `parse` takes other ISO forms too.
+    if date.to_string() != text {
+        return Err("write it as 2024-01-31".to_owned());
+    }
+    if date < EARLIEST_DATE { Err(format!("the API's history begins at {EARLIEST_DATE}")) } else { Ok(date) }
+}
+
+/// A tag that the API takes.
+pub(super) fn tag(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if length > LONGEST_TAG {
+        return Err(format!("it has {length} characters; the API takes {LONGEST_TAG} at most"));
+    }
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err("it has to be some text without control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Rows of a row group.
+pub(super) fn rows(text: &str) -> Result<usize, String> {
+    /// As many as other writers put into one.
+    const MOST: usize = 1 << 20;
+    let rows = text.replace([',', '_'], "").parse().ok().filter(|rows| (1..=MOST).contains(rows));
+    rows.ok_or_else(|| format!("write a number from 1 to {MOST}"))
+}
+
+/// An amount of money as `50` or `12.50`.
+pub(super) fn usd(text: &str) -> Result<Usd, String> {
+    let dollars = text.strip_prefix('$').unwrap_or(text).parse().ok().and_then(Usd::from_dollars);
+    dollars.ok_or_else(|| "write it in dollars, as 50 or 12.50".to_owned())
+}
+
+/// One of several disjoint shares of the targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which, from 1.
+    pub number: NonZeroU32,
+    /// Of how many.
+    pub of: NonZeroU32,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match parsed {
+            Some((number, of)) if number <= of => Ok(Self { number, of }),
+            _ => Err("write it as I/N, with I from 1 to N: 2/4 is the second of four shares".to_owned()),
+        }
+    }
+}
+
+impl Shard {
+    /// Whether it is the whole.
+    pub fn is_whole(self) -> bool {
+        self.of.get() == 1
+    }
+
+    /// One share of a rate: all shares together never exceed it.
+    pub fn rate(self, rate: Rate) -> Rate {
+        match NonZeroU32::new(rate.calls.get() / self.of.get()) {
+            Some(calls) => Rate { calls, ..rate },
+            None => Rate { calls: NonZeroU32::MIN, period: rate.period * self.of.get().div_ceil(rate.calls.get()) },
+        }
+    }
+
+    /// Whether a name belongs to this share. The hash is FNV-1a with a final mix, fixed for good: shares of one
+    /// run on several machines, and of versions years apart, have to be disjoint.
+    pub fn holds(self, name: &str) -> bool {
+        let hash = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        mixed % u64::from(self.of.get()) == u64::from(self.number.get() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_calls_in_a_period() {
+        let check = |text: &str, expected: Option<(u32, u64)>| {
+            let parsed = rate(text).ok().map(|rate| (rate.calls.get(), rate.period.as_secs()));
+            assert_eq!(parsed, expected, "{text}");
+        };
+        check("600/min", Some((600, 60)));
+        check("10/s", Some((10, 1)));
+        check("5,000/h", Some((5000, 3600)));
+        for wrong in ["0/min", "600", "600/day", "-1/s", "/s", "600/"] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn durations_dates_and_money_are_checked() {
+        assert_eq!(duration("130s"), Ok(Duration::from_secs(130)));
+        assert_eq!(duration("10min"), Ok(Duration::from_mins(10)));
+        assert_eq!(duration("1h 30min"), Ok(Duration::from_mins(90)));
+        assert!(duration("0s").is_err() && duration("-5s").is_err() && duration("130").is_err());
+        assert!(date("2019-01-01").is_ok() && date("2018-12-31").is_err());
+        assert!(date("2024-02-30").is_err() && date("20240101").is_err() && date("01.02.2024").is_err());
+        assert_eq!(usd("12.5"), Ok(Usd::from_micros(12_500_000)));
+        assert_eq!(usd("$50"), Ok(Usd::from_micros(50_000_000)));
+        assert!(usd("-1").is_err() && usd("x").is_err() && usd("NaN").is_err());
+        assert!(tag(&"ü".repeat(255)).is_ok() && tag(&"a".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn shares_are_disjoint_complete_and_about_equal() {
+        let shares: Vec<Shard> = (1..=4).map(|number| format!("{number}/4").parse().expect("a share")).collect();
+        let mut sizes = [0; 4];
+        for number in 0..10_000 {
+            let name = format!("site{number}.com");
+            let holders: Vec<usize> = (0..4).filter(|share| shares[*share].holds(&name)).collect();
+            assert_eq!(holders.len(), 1, "{name}");
+            sizes[holders[0]] += 1;
+        }
+        assert!(sizes.iter().all(|size| (2_300..2_700).contains(size)), "{sizes:?}");
+        for wrong in ["0/4", "5/4", "1", "1/0", "a/b", "1/4/2"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares_of_a_rate_never_exceed_it_together() {
+        for calls in [1, 3, 60, 599, 600] {
+            for of in [1, 3, 4, 7, 100] {
+                let whole = Rate { calls: NonZeroU32::new(calls).expect("positive"), period: Duration::from_mins(1) };
+                let share = Shard { number: NonZeroU32::MIN, of: NonZeroU32::new(of).expect("positive") }.rate(whole);
+                let sum = f64::from(share.calls.get()) * f64::from(of) / share.period.as_secs_f64();
+                assert!(sum <= f64::from(calls) / 60.0 + 1e-9, "{calls} in {of} shares");
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! `run`: the main job.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    net::SocketAddr,
+};
+
+use tokio::{task::spawn_blocking, time::Instant};
+
+use super::{
+    Context, Failure,
+    inputs::{read_inputs, warn_of},
+    result::{display, finish},
+    signals::Signals,
+};
+use crate::{
+    api::http::HttpApi,
+    cli::{CallArgs, QuestionArgs, RunArgs},
+    clock::Clock,
+    export::{Calls, Export, Fetched, Form, Question, Terms, conclude, discarded, of_record},
+    ledger::Spending,
+    outcome::{Ended, Outcome, Signal},
+    progress::{Plan, Progress},
+    sandbox::{Sandbox, Settings},
+    words,
+};
+
+pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure> {
+    let runtime = super::runtime()?;
+    let ended = runtime.block_on(async {
+        let signals = Signals::listen()?;
+        tokio::select! {
+            ended = export(arguments, context, &signals) => ended,
+            // Calls in flight are in the ledger as sent.
+            signal = signals.clone().second() => Ok(signal.exit_code()),
+        }
+    });
+    // What still waits for the disk may not hold the end up.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
+    let started = Instant::now();
+    let inputs = read_inputs(&arguments.input)?;
+    let question = Question::from(&arguments.question);
+    let terms = |before| terms(arguments, before);
+    if let Some(record) = discarded(&arguments.out, &inputs, &question, context.clock)? {
+        let outcome = of_record(&record, inputs.counts(), &terms(record.spending), &arguments.out);
+        return finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display);
+    }
+    let (url, sandbox) = url(&arguments.call).await?;
+    let api = connect(&arguments.call, &url, context.clock)?;
+    let export = Export::open(&arguments.out, inputs, &question, context.clock)?;
+    let (calls, terms) = (calls(arguments), terms(export.spending()));
+    announce(arguments, &export, &calls)?;
+    let progress = display(&arguments.display, plan(&export, &calls));
+    context.console.attach(&progress);
+    warn_of(export.inputs());
+    let asked_to_stop = async {
+        signals.clone().first().await;
+    };
+    let (ended, fetched) = export.fetch(api, calls, &progress, asked_to_stop).await?;
+    let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
+    let interruptible = !matches!(ended, Ended::Signal(_));
+    let outcome = tokio::select! {
+        outcome = published(arguments, fetched, ended, terms, &progress) => outcome?,
+        // Nothing is published before it is whole; the next run makes anew what was staged.
+        signal = signals.clone().first(), if interruptible => return Ok(signal.exit_code()),
+    };
+    progress.finish();
+    if let Some(sandbox) = sandbox {
+        sandbox.stop().await;
+    }
+    finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display)
+}
+
+/// Publishes on a thread where blocking on the disk is allowed.
+async fn published(
+    arguments: &RunArgs,
+    fetched: Fetched,
+    ended: Ended,
+    terms: Terms,
+    progress: &Progress,
+) -> Result<Outcome, Failure> {
+    let (out, progress) = (arguments.out.clone(), progress.clone());
+    let Fetched { holdings, lock } = fetched;
+    let concluding = spawn_blocking(move || conclude(&holdings, (&out, &lock), ended, &terms, &progress));
+    Ok(concluding.await.map_err(Failure::unexpected)??)
+}
+
+impl From<&QuestionArgs> for Question {
+    fn from(arguments: &QuestionArgs) -> Self {
+        Self {
+            date_from: arguments.date_from,
+            date_to: arguments.date_to,
+            rank_scale: arguments.rank_scale,
+            tag: arguments.tag.clone(),
+        }
+    }
+}
+
+fn terms(arguments: &RunArgs, before: Spending) -> Terms {
+    Terms {
+        form: Form::from(&arguments.dataset),
+        max_failures: arguments.max_failures,
+        max_cost: arguments.call.max_cost,
+        discard_raw: arguments.discard_raw,
+        before,
+    }
+}
+
+/// Where the API is: the real one, or the simulated one in this process.
+async fn url(arguments: &CallArgs) -> Result<(String, Option<Sandbox>), Failure> {
+    if !arguments.sandbox {
+        return Ok((arguments.api.clone(), None));
+    }
+    let sandbox = Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), Settings::default()).await;
+    let sandbox = sandbox.map_err(|error| Failure::unexpected(format!("cannot start the simulated API: {error}")))?;
+    Ok((sandbox.url(), Some(sandbox)))
+}
+
+fn connect(arguments: &CallArgs, url: &str, clock: Clock) -> Result<HttpApi, Failure> {
+    let token = arguments.token().map_err(Failure::usage)?;
+    HttpApi::new(url, &token.0, arguments.timeout, clock).map_err(Failure::usage)
+}
+
+fn calls(arguments: &RunArgs) -> Calls {
+    let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
+    Calls {
+        rate,
+        concurrency,
+        max_attempts: arguments.call.max_attempts,
+        max_cost: arguments.call.max_cost,
+        max_outage: arguments.call.max_outage,
+        body: arguments.call.body_form(),
+    }
+}
+
+fn plan(export: &Export, calls: &Calls) -> Plan {
+    let total = export.inputs().counts().targets as u64;
+    Plan {
+        total,
+        held: total.saturating_sub(export.remaining() as u64),
+        rate: calls.rate,
+        concurrency: calls.concurrency,
+        spent: export.past().spent,
+        cap: calls.max_cost,
+    }
+}
+
+/// Says on a terminal what is about to be bought, and asks where it is much.
+fn announce(arguments: &RunArgs, export: &Export, calls: &Calls) -> Result<(), Failure> {
+    if export.remaining() == 0 || !io::stderr().is_terminal() {
+        return Ok(());
+    }
+    let estimate = export.estimate(calls);
+    let high = calls.max_cost.map_or(estimate.cost_high, |cap| estimate.cost_high.min(cap));
+    let cost = if arguments.call.sandbox {
+        "nothing: the API is simulated".to_owned()
+    } else {
+        format!("{} to {}", words::money(estimate.cost_low.min(high)), words::money(high))
+    };
+    let text = format!(
+        "calls    {} for {}, {} at {}\ncost     {cost}\ndataset  {}\n",
+        words::count(estimate.calls),
+        words::counted(export.inputs().counts().targets as u64, "target", "targets"),
+        words::about(estimate.elapsed),
+        calls.rate,
+        words::plain(&arguments.out.display().to_string()),
+    );
+    let mut stderr = io::stderr();
+    let _ = stderr.write_all(text.as_bytes());
+    if high <= arguments.confirm_above || arguments.yes || arguments.call.sandbox || !io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let _ = stderr.write_all(b"Go on? [y/N] ");
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::usage("not confirmed; nothing was called").hint("--yes goes on without asking"))
+}

@@ -1,0 +1,25 @@
+//! `sandbox`: the simulated API as a server of its own.
+
+use super::{Failure, exit, print};
+use crate::{cli::SandboxArgs, sandbox::Sandbox};
+
+pub(super) fn serve(arguments: SandboxArgs) -> Result<u8, Failure> {
+    let listen = arguments.listen;
+    if !listen.ip().is_loopback() {
+        return Err(Failure::usage(format!(
+            "--listen {listen} is no loopback address; the simulated API checks no caller"
+        ))
+        .hint("use --listen 127.0.0.1:8080"));
+    }
+    super::runtime()?.block_on(async {
+        let signals = super::signals::Signals::listen()?;
+        let sandbox = Sandbox::start(listen, arguments.behaviour)
+            .await
+            .map_err(|error| Failure::unexpected(format!("cannot listen on {listen}: {error}")))?;
+        let url = sandbox.url();
+        print(&format!("simulated API at {url}, bill at http://{}/bill\n", sandbox.address()))?;
+        signals.first().await;
+        sandbox.stop().await;
+        Ok(exit::SUCCESS)
+    })
+}

@@ -1,0 +1,140 @@
+//! The end of a run: what is held becomes the dataset, unless it is that already, and the result is reckoned.
+
+use std::{path::Path, time::Duration};
+
+use super::{ExportError, Form, Holdings, MadeOf, RunRecord, Totals, publish::publish};
+use crate::{
+    api::record::Standing,
+    dataset,
+    ledger::{self, Lock, Spending},
+    money::Usd,
+    outcome::{Ended, MaxFailures, Outcome, Spend},
+    progress::Progress,
+    targets::Counts,
+};
+
+/// Reasons of failures that the result tells.
+const REASONS_TOLD: usize = 5;
+
+/// What the result depends on besides what is held.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The form of the dataset.
+    pub form: Form,
+    /// Failures that are tolerated.
+    pub max_failures: MaxFailures,
+    /// The spending cap, to be told.
+    pub max_cost: Option<Usd>,
+    /// Whether the ledger is dropped after a success.
+    pub discard_raw: bool,
+    /// What calls had come to before this run.
+    pub before: Spending,
+}
+
+/// Publishes what is held, unless a signal has ended the run, and says what the run has come to. Blocks on the disk.
+pub fn conclude(
+    holdings: &Holdings,
+    (dir, lock): (&Path, &Lock),
+    ended: Ended,
+    terms: &Terms,
+    progress: &Progress,
+) -> Result<Outcome, ExportError> {
+    let counts = holdings.inputs().counts();
+    let spending = holdings.spending();
+    if let Ended::Signal(_) = ended {
+        return Ok(outcome(counts, &totals(holdings), spending, terms, dir, ended));
+    }
+    let made_of = MadeOf::new(holdings, dir, &terms.form)?;
+    let standing = RunRecord::read(dir).filter(|record| record.made_of == made_of && record.files_are_there(dir));
+    let is_new = standing.is_none();
+    let mut record = match standing {
+        Some(record) => record,
+        None => RunRecord::new(made_of, &publish(holdings, dir, &terms.form, progress)?, spending),
+    };
+    let outcome = Outcome {
+        published: true,
+        rows: record.totals.rows,
+        files: record.files.len() as u64,
+        bytes: record.files.iter().map(|file| file.bytes).sum(),
+        drift: record.drift.clone(),
+        ..outcome(counts, &record.totals, spending, terms, dir, ended)
+    };
+    let success = outcome.success();
+    if is_new || success != dataset::is_marked(dir) {
+        record.summary = outcome.json();
+        if !success {
+            dataset::unmark_success(dir)?;
+        }
+        record.write(dir, success)?;
+    }
+    if terms.discard_raw && success && !record.raw_discarded {
+        record.raw_discarded = true;
+        record.write(dir, success)?;
+        ledger::discard(lock)?;
+    }
+    Ok(outcome)
+}
+
+/// What a directory has come to whose ledger was dropped: all that is known is its record.
+pub fn of_record(record: &RunRecord, counts: Counts, terms: &Terms, dir: &Path) -> Outcome {
+    let terms = Terms { before: record.spending, ..terms.clone() };
+    Outcome {
+        published: true,
+        rows: record.totals.rows,
+        files: record.files.len() as u64,
+        bytes: record.files.iter().map(|file| file.bytes).sum(),
+        drift: record.drift.clone(),
+        ..outcome(counts, &record.totals, record.spending, &terms, dir, Ended::Finished)
+    }
+}
+
+fn outcome(counts: Counts, totals: &Totals, spending: Spending, terms: &Terms, dir: &Path, ended: Ended) -> Outcome {
+    let mut reasons: Vec<(String, u64)> = totals.failures.clone().into_iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    reasons.truncate(REASONS_TOLD);
+    let known = |spending: &Spending| spending.debited.plus(spending.upstream);
+    Outcome {
+        ended,
+        published: false,
+        targets: counts.targets as u64,
+        ok: totals.ok,
+        no_data: totals.no_data,
+        failed: totals.failed,
+        pending: totals.pending,
+        rejected: counts.rejected as u64,
+        duplicates: counts.duplicates as u64,
+        subdomains: counts.subdomains as u64,
+        rows: 0,
+        calls: spending.calls,
+        retries: spending.retries,
+        calls_this_run: spending.calls - terms.before.calls,
+        cost_this_run: known(&spending).minus(known(&terms.before)),
+        spend: Spend {
+            debited: spending.debited,
+            upstream: spending.upstream,
+            set_aside: spending.set_aside,
+            unknown_calls: spending.unknown,
+            possibly_billed: spending.possibly_billed,
+        },
+        max_cost: terms.max_cost,
+        max_failures: terms.max_failures,
+        failure_reasons: reasons,
+        elapsed: Duration::ZERO,
+        out: dir.to_owned(),
+        ..Outcome::default()
+    }
+}
+
+/// How many targets stand where, without looking at any answer.
+fn totals(holdings: &Holdings) -> Totals {
+    let mut totals = Totals::default();
+    for target in holdings.inputs().targets() {
+        match holdings.account(target).map_or(Standing::Pending, |account| account.standing) {
+            Standing::Ok => totals.ok += 1,
+            Standing::NoData => totals.no_data += 1,
+            Standing::Failed => totals.failed += 1,
+            Standing::Pending => totals.pending += 1,
+        }
+    }
+    totals
+}

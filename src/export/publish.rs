@@ -1,0 +1,339 @@
+//! Ledger to dataset: every held answer in order of target, flattened by several threads, written by one.
+//!
+//! The order of rows is that of the targets, whichever thread flattens them: blocks of targets go to the
+//! threads in turn, and the writer takes the blocks back in the same turn. Memory is bounded by the
+//! blocks under way, whatever the number of targets.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    path::Path,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+};
+
+use arrow::array::RecordBatch;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::{Account, ExportError, Held, Holdings};
+use crate::{
+    api::record::Standing,
+    dataset::{
+        Compression, Failure, Options, Part, PartitionBy, Rejected, Stage, TargetRow, write_failures, write_rejected,
+    },
+    flatten::{self, Drift, Flattener},
+    ledger::Kept,
+    progress::Progress,
+    targets::{Fate, Line},
+};
+
+/// Targets in a block: some 1,500 rows of full histories, or 2 MB.
+const BLOCK: usize = 16;
+/// Blocks that wait for the writer, per thread.
+const BLOCKS_AHEAD: usize = 2;
+/// Threads that flatten; the writer keeps up with no more of them.
+const MOST_THREADS: usize = 4;
+
+/// The form of the dataset.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// Partitions.
+    pub partition_by: PartitionBy,
+    /// Compression of Parquet pages.
+    pub compression: Compression,
+    /// Rows in a row group at most.
+    pub row_group_rows: usize,
+}
+
+/// What was published.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Every file of the tables.
+    pub parts: Vec<Part>,
+    /// How many lines met which fate, and what they cost.
+    pub totals: Totals,
+    /// What the answers had that the schema does not know.
+    pub drift: Drift,
+}
+
+/// Sums over the rows of `targets`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Targets whose history is held.
+    pub ok: u64,
+    /// Targets of which the API knows nothing.
+    pub no_data: u64,
+    /// Targets that were given up.
+    pub failed: u64,
+    /// Targets without an answer yet.
+    pub pending: u64,
+    /// Rows of `backlinks_history`.
+    pub rows: u64,
+    /// Why targets failed, with how many did.
+    pub failures: BTreeMap<String, u64>,
+}
+
+/// Builds the tables from what is held and puts them into place. `_SUCCESS` is gone afterwards; its new one is the caller's.
+pub(super) fn publish(
+    holdings: &Holdings,
+    dir: &Path,
+    form: &Form,
+    progress: &Progress,
+) -> Result<Published, ExportError> {
+    let options = options(holdings, form);
+    let stage = Stage::begin(dir)?;
+    let held = holdings.held();
+    progress.publishing(held.len() as u64);
+    let mut history = stage.history(flatten::schema::history(), &options)?;
+    let mut rows = Vec::with_capacity(held.len());
+    let drift = flatten_in_order(holdings, &held, |block| {
+        history.write(&block.batch, block.run_date)?;
+        progress.published(block.rows.len() as u64);
+        rows.extend(block.rows);
+        Ok(())
+    })?;
+    let mut parts = history.finish()?;
+    let mut lines = Lines { holdings, held: &held, rows: &rows, totals: Totals::default() };
+    parts.push(lines.write(&stage, &options)?);
+    let totals = lines.totals;
+    stage.publish(&parts)?;
+    write_side_files(holdings, dir)?;
+    Ok(Published { parts, totals, drift })
+}
+
+fn options(holdings: &Holdings, form: &Form) -> Options {
+    let asked = holdings.parameters();
+    let of = |name: &str, value: Option<String>| value.map(|value| (format!("backlinks_export.{name}"), value));
+    let metadata = [
+        of("schema_version", Some(flatten::schema::VERSION.to_string())),
+        of("program_version", Some(env!("CARGO_PKG_VERSION").to_owned())),
+        of("date_from", asked.as_ref().map(|asked| asked.date_from.to_string())),
+        of("date_to", asked.as_ref().map(|asked| asked.date_to.to_string())),
+        of("rank_scale", asked.as_ref().map(|asked| asked.rank_scale.as_str().to_owned())),
+    ];
+    Options {
+        partition_by: form.partition_by.clone(),
+        compression: form.compression,
+        row_group_rows: form.row_group_rows,
+        run_id: holdings.run_id(),
+        metadata: metadata.into_iter().flatten().collect(),
+    }
+}
+
+/// Rows of some targets that follow each other.
+struct Block {
+    batch: RecordBatch,
+    run_date: Date,
+    /// Rows of each target; `None`: its answer could not be read.
+    rows: Vec<Option<u32>>,
+}
+
+/// Flattens all that is held and hands it to `write` in order.
+fn flatten_in_order(
+    holdings: &Holdings,
+    held: &[Held<'_>],
+    mut write: impl FnMut(Block) -> Result<(), ExportError>,
+) -> Result<Drift, ExportError> {
+    // A block has one day of purchase, since that can be a partition.
+    let blocks: Vec<&[Held<'_>]> =
+        held.chunk_by(|one, next| one.run_date == next.run_date).flat_map(|same| same.chunks(BLOCK)).collect();
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).clamp(1, MOST_THREADS);
+    thread::scope(|scope| {
+        let mut workers = Vec::with_capacity(threads);
+        for first in 0..threads {
+            let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
+            let own = blocks.iter().copied().skip(first).step_by(threads);
+            workers.push((scope.spawn(move || flatten_blocks(holdings, own, &sender)), receiver));
+        }
+        let receivers: Vec<&Receiver<_>> = workers.iter().map(|(_, receiver)| receiver).collect();
+        for number in 0..blocks.len() {
+            // A thread that ended early has sent its error, or panicked, which joining tells.
+            let Ok(block) = receivers[number % threads].recv() else { break };
+            write(block?)?;
+        }
+        let mut drift = Drift::default();
+        for (worker, receiver) in workers {
+            drop(receiver);
+            drift.absorb(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        Ok(drift)
+    })
+}
+
+/// What one thread does: its share of the blocks, until nobody wants them any more.
+fn flatten_blocks<'a>(
+    holdings: &Holdings,
+    blocks: impl Iterator<Item = &'a [Held<'a>]>,
+    sender: &SyncSender<Result<Block, ExportError>>,
+) -> Drift {
+    let mut flattener = Flattener::new();
+    for targets in blocks {
+        let block = flatten_block(holdings, targets, &mut flattener);
+        let failed = block.is_err();
+        if sender.send(block).is_err() || failed {
+            break;
+        }
+    }
+    flattener.take_drift()
+}
+
+fn flatten_block(holdings: &Holdings, targets: &[Held<'_>], flattener: &mut Flattener) -> Result<Block, ExportError> {
+    let mut rows = Vec::with_capacity(targets.len());
+    for held in targets {
+        let body = holdings.body(held)?;
+        // An answer that cannot be read stays in the ledger, and its target needs a person.
+        let appended = flattener.push(held.target.as_str(), &body).ok();
+        rows.push(appended.and_then(|appended| u32::try_from(appended.rows).ok()));
+    }
+    Ok(Block { batch: flattener.finish(), run_date: targets[0].run_date, rows })
+}
+
+/// The rows of `targets`.
+struct Lines<'a> {
+    holdings: &'a Holdings,
+    held: &'a [Held<'a>],
+    /// Rows of each of `held`.
+    rows: &'a [Option<u32>],
+    totals: Totals,
+}
+
+impl Lines<'_> {
+    fn write(&mut self, stage: &Stage, options: &Options) -> Result<Part, ExportError> {
+        let inputs = self.holdings.inputs();
+        let mut writer = stage.targets(options, inputs.columns())?;
+        let mut cells = Vec::with_capacity(inputs.columns().len());
+        for line in inputs.lines() {
+            cells.clear();
+            cells.extend((0..inputs.columns().len()).map(|column| line.column(column)));
+            let source = format!("{}:{}", line.file, line.number);
+            self.line(&line, options, &source, |row| Ok(writer.push(row, &cells)?))?;
+        }
+        self.totals.rows = self.rows.iter().flatten().map(|rows| u64::from(*rows)).sum();
+        Ok(writer.finish()?)
+    }
+
+    fn line(
+        &mut self,
+        line: &Line<'_>,
+        options: &Options,
+        source: &str,
+        push: impl FnOnce(&TargetRow<'_>) -> Result<(), ExportError>,
+    ) -> Result<(), ExportError> {
+        let asked = self.holdings.parameters();
+        let bare = TargetRow { input: line.input, source, run_id: &options.run_id, ..TargetRow::default() };
+        let target = match line.fate {
+            Fate::Rejected(reason) => {
+                return push(&TargetRow { outcome: "rejected", message: Some(reason), ..bare });
+            }
+            Fate::Duplicate(target) => {
+                return push(&TargetRow { outcome: "duplicate", target: Some(target.as_str()), ..bare });
+            }
+            Fate::Target(target) => target,
+        };
+        let bare = TargetRow {
+            target: Some(target.as_str()),
+            date_from: asked.as_ref().map(|asked| asked.date_from),
+            date_to: asked.as_ref().map(|asked| asked.date_to),
+            rank_scale: asked.as_ref().map(|asked| asked.rank_scale.as_str()),
+            ..bare
+        };
+        let Some(account) = self.holdings.account(target) else {
+            self.totals.pending += 1;
+            return push(&TargetRow {
+                outcome: "pending",
+                rows: Some(0),
+                attempts: Some(0),
+                possibly_billed: Some(0),
+                ..bare
+            });
+        };
+        let (run, latest) = self.holdings.latest(&account)?;
+        let rows = self.rows_of(target.as_str());
+        let outcome = self.count(&account, rows, latest.as_ref());
+        let unreadable = rows.is_none() && account.standing == Standing::Ok;
+        let message =
+            if unreadable { Some(UNREADABLE) } else { latest.as_ref().and_then(|kept| kept.message.as_deref()) };
+        push(&TargetRow {
+            run_id: &run.run_id,
+            outcome,
+            rows: Some(u64::from(rows.unwrap_or(0))),
+            cost: account.known_cost(),
+            cost_source: account.cost_source.map(crate::ledger::CostSource::as_str),
+            attempts: Some(u64::from(account.attempts)),
+            possibly_billed: Some(u64::from(account.possibly_billed)),
+            http_status: latest.as_ref().and_then(|kept| kept.http_status),
+            api_status_code: latest.as_ref().and_then(|kept| kept.api_status_code),
+            message,
+            task_id: latest.as_ref().and_then(|kept| kept.task_id.as_deref()),
+            latency_ms: latest.as_ref().map(|kept| kept.latency_ms),
+            fetched_at: latest.as_ref().map(|kept| kept.at),
+            date_to: Some(run.parameters.date_to),
+            ..bare
+        })
+    }
+
+    /// Rows of a target; `None`: none are held, or its answer could not be read.
+    fn rows_of(&self, target: &str) -> Option<u32> {
+        let place = self.held.binary_search_by(|held| held.target.as_str().cmp(target)).ok()?;
+        self.rows[place]
+    }
+
+    fn count(&mut self, account: &Account<'_>, rows: Option<u32>, latest: Option<&Kept>) -> &'static str {
+        let standing = match account.standing {
+            Standing::Ok if rows.is_none() => Standing::Failed,
+            standing => standing,
+        };
+        let (outcome, count) = match standing {
+            Standing::Ok => ("ok", &mut self.totals.ok),
+            Standing::NoData => ("no_data", &mut self.totals.no_data),
+            Standing::Failed => ("failed", &mut self.totals.failed),
+            Standing::Pending => ("pending", &mut self.totals.pending),
+        };
+        *count += 1;
+        if standing == Standing::Failed {
+            *self.totals.failures.entry(reason(account.standing, latest)).or_default() += 1;
+        }
+        outcome
+    }
+}
+
+/// What stands beside a target whose answer is held but cannot be flattened.
+const UNREADABLE: &str = "the answer is kept but cannot be read as rows";
+
+/// Why a target failed, in a few words that many targets share.
+fn reason(standing: Standing, latest: Option<&Kept>) -> String {
+    match latest {
+        _ if standing == Standing::Ok => "unreadable_answer".to_owned(),
+        None => "no_answer".to_owned(),
+        Some(kept) => kept.class.clone(),
+    }
+}
+
+fn write_side_files(holdings: &Holdings, dir: &Path) -> Result<(), ExportError> {
+    let mut failures = Vec::new();
+    for target in holdings.inputs().targets() {
+        let Some(account) = holdings.account(target).filter(|account| account.standing == Standing::Failed) else {
+            continue;
+        };
+        let (_, latest) = holdings.latest(&account)?;
+        failures.push((target, account, latest));
+    }
+    write_failures(
+        dir,
+        failures.iter().map(|(target, account, latest)| Failure {
+            domain: target.as_str(),
+            reason: latest.as_ref().map_or("no_answer", |kept| kept.class.as_str()),
+            http_status: latest.as_ref().and_then(|kept| kept.http_status),
+            api_status_code: latest.as_ref().and_then(|kept| kept.api_status_code),
+            attempts: u64::from(account.attempts),
+            possibly_billed: u64::from(account.possibly_billed),
+            message: latest.as_ref().and_then(|kept| kept.message.as_deref()),
+        }),
+    )?;
+    let rejected = holdings.inputs().lines().filter_map(|line| match line.fate {
+        Fate::Rejected(reason) => Some(Rejected { input: line.input, file: line.file, line: line.number, reason }),
+        Fate::Target(_) | Fate::Duplicate(_) => None,
+    });
+    Ok(write_rejected(dir, rejected)?)
+}

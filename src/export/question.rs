@@ -1,0 +1,148 @@
+//! What a run asks of every target: fixed when a directory is first used, and held to ever after.
+//!
+//! A dataset whose rows answer different questions would be of no use, so other dates or another scale
+//! on the same directory are refused before anything is paid.
+
+use jiff::civil::Date;
+
+use crate::{
+    api::{EARLIEST_DATE, Parameters, RankScale},
+    ledger::Run,
+};
+
+/// What the command line says; `None` is its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// First day of the history.
+    pub date_from: Option<Date>,
+    /// Last day of the history; by default the one on which the directory was first used.
+    pub date_to: Option<Date>,
+    /// Scale of the column `rank`.
+    pub rank_scale: Option<RankScale>,
+    /// Text that the API echoes; by default the run's id.
+    pub tag: Option<String>,
+}
+
+/// Why a question cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuestionError {
+    /// The days are in the wrong order.
+    #[error("--date-from {from} is after --date-to {to}")]
+    Order {
+        /// First day.
+        from: Date,
+        /// Last day.
+        to: Date,
+    },
+    /// The last day has not come yet.
+    #[error("--date-to {to} is after today, {today} in UTC")]
+    Future {
+        /// Last day.
+        to: Date,
+        /// Today.
+        today: Date,
+    },
+    /// The directory answers another question.
+    #[error("this directory was started with --{flag} {held}, now it is {asked}; give {held} again, or another --out")]
+    Differs {
+        /// The flag's name.
+        flag: &'static str,
+        /// What the directory holds.
+        held: String,
+        /// What is asked now.
+        asked: String,
+    },
+}
+
+impl Question {
+    /// What is asked of every target: what `held` says, where the command line does not contradict it.
+    pub fn parameters(&self, held: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QuestionError> {
+        let held = held.map(|run| &run.parameters);
+        let asked = Parameters {
+            date_from: self.date_from.unwrap_or(EARLIEST_DATE),
+            date_to: self.date_to.or(held.map(|held| held.date_to)).unwrap_or(today),
+            rank_scale: self.rank_scale.unwrap_or(RankScale::OneThousand),
+            tag: self.tag.clone().or(held.map(|held| held.tag.clone())).unwrap_or_else(|| run_id.to_owned()),
+        };
+        if asked.date_from > asked.date_to {
+            return Err(QuestionError::Order { from: asked.date_from, to: asked.date_to });
+        }
+        let Some(held) = held else {
+            return if asked.date_to > today {
+                Err(QuestionError::Future { to: asked.date_to, today })
+            } else {
+                Ok(asked)
+            };
+        };
+        let differs = |flag, held: &dyn ToString, asked: &dyn ToString| {
+            let (held, asked) = (held.to_string(), asked.to_string());
+            if held == asked { Ok(()) } else { Err(QuestionError::Differs { flag, held, asked }) }
+        };
+        differs("date-from", &held.date_from, &asked.date_from)?;
+        differs("date-to", &held.date_to, &asked.date_to)?;
+        differs("rank-scale", &held.rank_scale.as_str(), &asked.rank_scale.as_str())?;
+        Ok(asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn held() -> Run {
+        let parameters = Parameters {
+            date_from: date(2020, 1, 1),
+            date_to: date(2026, 1, 31),
+            rank_scale: RankScale::OneHundred,
+            tag: "first".to_owned(),
+        };
+        let started_at = "2026-01-31T00:00:00Z".parse().expect("a time");
+        Run { run_id: "r".to_owned(), started_at, parameters, version: "0".to_owned() }
+    }
+
+    const TODAY: Date = date(2026, 2, 10);
+
+    #[test]
+    fn the_last_day_is_fixed_at_the_first_run() {
+        let first = Question::default().parameters(None, "id", TODAY).expect("allowed");
+        assert_eq!((first.date_from, first.date_to, first.tag.as_str()), (EARLIEST_DATE, TODAY, "id"));
+        let same = Question {
+            date_from: Some(date(2020, 1, 1)),
+            rank_scale: Some(RankScale::OneHundred),
+            ..Question::default()
+        };
+        assert_eq!(same.parameters(Some(&held()), "id", TODAY), Ok(held().parameters));
+    }
+
+    #[test]
+    fn another_question_to_the_same_directory_is_refused() {
+        let same = Question {
+            date_from: Some(date(2020, 1, 1)),
+            rank_scale: Some(RankScale::OneHundred),
+            ..Question::default()
+        };
+        let check = |question: Question, wanted: &str| {
+            let error = question.parameters(Some(&held()), "id", TODAY).expect_err("refused").to_string();
+            assert!(error.contains(wanted), "{error}");
+        };
+        check(Question { date_from: Some(date(2021, 1, 1)), ..same.clone() }, "--date-from 2020-01-01");
+        check(Question { date_from: None, ..same.clone() }, "now it is 2019-01-01");
+        check(Question { date_to: Some(TODAY), ..same.clone() }, "--date-to 2026-01-31");
+        check(Question { rank_scale: None, ..same }, "--rank-scale one_hundred");
+    }
+
+    #[test]
+    fn days_in_the_wrong_order_or_to_come_are_refused() {
+        let question = |from, to| Question { date_from: from, date_to: to, ..Question::default() };
+        let check = |from, to, wanted: &str| {
+            let error = question(from, to).parameters(None, "id", TODAY).expect_err("refused").to_string();
+            assert!(error.contains(wanted), "{error}");
+        };
+        check(Some(date(2026, 1, 2)), Some(date(2026, 1, 1)), "is after --date-to");
+        check(Some(date(2026, 2, 11)), None, "is after --date-to");
+        check(None, Some(date(2026, 2, 11)), "is after today");
+        assert!(question(Some(date(2026, 1, 1)), Some(date(2026, 1, 1))).parameters(None, "id", TODAY).is_ok());
+    }
+}

@@ -1,0 +1,150 @@
+//! `_run.json`: what a directory's dataset is, and whether it still speaks for the ledger.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ExportError, Form, Holdings, Published, Totals};
+use crate::{api::Parameters, dataset, flatten, ledger::Spending, words};
+
+/// The content of `_run.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// What the dataset was made of, and in which form.
+    #[serde(flatten)]
+    pub made_of: MadeOf,
+    /// How many lines met which fate.
+    pub totals: Totals,
+    /// What all calls came to.
+    pub spending: Spending,
+    /// The result as `--summary json` tells it.
+    pub summary: serde_json::Value,
+    /// What the answers had that the schema does not know, a line each.
+    pub drift: Vec<String>,
+    /// Every file of the tables.
+    pub files: Vec<FileRecord>,
+    /// Whether the ledger's answers were dropped afterwards.
+    pub raw_discarded: bool,
+}
+
+/// What a dataset is made of: two datasets made of the same are equal byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeOf {
+    /// Always `backlinks-export`.
+    pub program: String,
+    /// The program's version.
+    pub version: String,
+    /// The tables' version.
+    pub schema_version: u32,
+    /// Names the run in file names.
+    pub run_id: String,
+    /// What was asked of every target.
+    pub parameters: Option<Parameters>,
+    /// `--partition-by`.
+    pub partition_by: String,
+    /// `--compression`.
+    pub compression: String,
+    /// `--row-group-rows`.
+    pub row_group_rows: usize,
+    /// The digest of all input lines.
+    pub inputs_sha256: String,
+    /// The ledgers as far as they were read.
+    pub ledgers: Vec<LedgerRecord>,
+}
+
+/// A ledger as far as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRecord {
+    /// The run.
+    pub run_id: String,
+    /// Its directory; `.` where it is that of the dataset.
+    pub dir: PathBuf,
+    /// Its files, each by name and bytes.
+    pub files: Vec<(String, u64)>,
+}
+
+/// A published file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Below the run's directory.
+    pub path: PathBuf,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+}
+
+impl MadeOf {
+    /// What a dataset of `holdings` at `dir` would be made of.
+    pub fn new(holdings: &Holdings, dir: &Path, form: &Form) -> Result<Self, ExportError> {
+        let ledgers = holdings.sources().iter().map(|source| {
+            let folder = |path: &Path| path.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
+            let files = source.archive.files()?;
+            let origin = files.first().map(|(path, _)| folder(path)).unwrap_or_default();
+            let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok(LedgerRecord {
+                run_id: source.run.run_id.clone(),
+                dir: if origin == dir { PathBuf::from(".") } else { std::path::absolute(&origin).unwrap_or(origin) },
+                files: files.iter().map(|(path, bytes)| (name(path), *bytes)).collect(),
+            })
+        });
+        Ok(Self {
+            program: "backlinks-export".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema_version: flatten::schema::VERSION,
+            run_id: holdings.run_id(),
+            parameters: holdings.parameters(),
+            partition_by: form.partition_by.to_string(),
+            compression: form.compression.to_string(),
+            row_group_rows: form.row_group_rows,
+            inputs_sha256: holdings.inputs_sha256().to_owned(),
+            ledgers: ledgers.collect::<Result<_, ExportError>>()?,
+        })
+    }
+}
+
+impl RunRecord {
+    /// The record of what was just published.
+    pub fn new(made_of: MadeOf, published: &Published, spending: Spending) -> Self {
+        let files = published.parts.iter().map(|part| FileRecord {
+            path: part.path.clone(),
+            rows: part.rows,
+            bytes: part.bytes,
+            sha256: part.sha256.clone(),
+        });
+        let (totals, summary) = (published.totals.clone(), serde_json::Value::Null);
+        let drift = published.drift.iter().map(|(surprise, seen)| {
+            let times = words::counted(seen.count, "time", "times");
+            format!("{surprise}: {times}, such as in the answer for {}", seen.example)
+        });
+        let drift = drift.collect();
+        Self { made_of, totals, spending, drift, summary, files: files.collect(), raw_discarded: false }
+    }
+
+    /// Reads a directory's record; `None` where there is none, or none that this version can read.
+    pub fn read(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(dir.join(dataset::RUN)).ok()?).ok()
+    }
+
+    /// Writes it, and then `_SUCCESS` where the run deserves it.
+    pub fn write(&self, dir: &Path, success: bool) -> Result<(), ExportError> {
+        dataset::write_run(dir, &serde_json::to_value(self).expect("strings and numbers always serialise"))?;
+        if success {
+            dataset::mark_success(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Whether every file that it names is there with its size.
+    pub fn files_are_there(&self, dir: &Path) -> bool {
+        self.files.iter().all(|file| {
+            let metadata = fs::symlink_metadata(dir.join(&file.path));
+            metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.bytes)
+        })
+    }
+}

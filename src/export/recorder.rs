@@ -1,0 +1,70 @@
+//! Where a fetch records what it does: in the ledger first, and then on the display.
+
+use crate::{
+    api::{
+        record::{Answered, GaveUp, Sent, Standing},
+        status::{Class, Cost},
+    },
+    fetch::{Journal, State},
+    ledger::{Ledger, LedgerError},
+    money::Usd,
+    progress::Progress,
+};
+
+/// The ledger with a display beside it. What is shown is durable already.
+pub(super) struct Recorder {
+    pub(super) ledger: Ledger,
+    pub(super) progress: Progress,
+}
+
+impl Journal for Recorder {
+    type Error = LedgerError;
+
+    async fn sent(&self, sent: &Sent) -> Result<(), LedgerError> {
+        self.ledger.sent(sent).await?;
+        self.progress.called(sent.attempt > 1);
+        Ok(())
+    }
+
+    async fn called_off(&self, sent: &Sent) -> Result<(), LedgerError> {
+        self.ledger.called_off(sent).await
+    }
+
+    async fn answered(&self, answered: &Answered) -> Result<(), LedgerError> {
+        self.ledger.answered(answered).await?;
+        let assessment = &answered.assessment;
+        tracing::debug!(
+            target: "backlinks_export::call",
+            domain = %answered.target,
+            attempt = answered.attempt,
+            class = assessment.class.as_str(),
+            http_status = assessment.http_status,
+            api_status_code = assessment.api_code,
+            message = assessment.message.as_deref(),
+            latency_ms = u64::try_from(answered.latency.as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+        let (standing, rows) = match assessment.class {
+            Class::Data => (Some(Standing::Ok), assessment.items),
+            Class::NoData => (Some(Standing::NoData), 0),
+            _ => (None, 0),
+        };
+        let cost = match assessment.cost {
+            Cost::Debit(cost) | Cost::Upstream(cost) => cost,
+            Cost::Unknown | Cost::Nothing => Usd::ZERO,
+        };
+        self.progress.answered(standing, rows, cost);
+        Ok(())
+    }
+
+    async fn gave_up(&self, gave_up: &GaveUp) -> Result<(), LedgerError> {
+        self.ledger.gave_up(gave_up).await?;
+        tracing::info!(target: "backlinks_export::call", domain = %gave_up.target, class = gave_up.class.as_str(), "gave up");
+        self.progress.failed();
+        Ok(())
+    }
+
+    fn state(&self, state: State) {
+        self.progress.state(state);
+    }
+}

@@ -1,0 +1,326 @@
+//! The cells of many rows, column by column, as the buffers that Arrow will take over.
+//!
+//! A row is appended cell by cell in any order and then ended, which fills what it left out. Rows of one answer can be
+//! taken back, or sorted, until the next answer comes. Nothing here knows JSON, and nothing is checked twice: Arrow's
+//! own constructors check the buffers when they are handed over.
+
+use std::{ops::Range, sync::Arc};
+
+use arrow::{
+    array::{
+        ArrayRef, BooleanArray, Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray,
+        TimestampMicrosecondArray,
+    },
+    buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
+};
+
+use super::schema;
+
+/// How many columns hold integers: those of an item and the spam score.
+pub(super) const INTEGERS: usize = schema::INTEGERS.len() + 1;
+/// The spam score's place among the integers.
+pub(super) const SPAM_SCORE: usize = schema::INTEGERS.len();
+/// How many columns hold texts: the type and those of `info`.
+pub(super) const TEXTS: usize = schema::INFO_TEXTS.len() + 1;
+/// How many columns hold maps.
+pub(super) const MAPS: usize = schema::MAPS.len();
+
+/// The cells of a row that have a value, one bit each.
+pub(super) mod bit {
+    /// The date.
+    pub(in crate::flatten) const DATE: u64 = 1;
+    /// Whether `is_ip` is known.
+    pub(in crate::flatten) const IS_IP: u64 = 1 << 1;
+    /// And if it is, whether it is true.
+    pub(in crate::flatten) const IS_IP_TRUE: u64 = 1 << 2;
+    /// The platform types.
+    pub(in crate::flatten) const PLATFORM_TYPE: u64 = 1 << 3;
+    /// The first of the texts.
+    const TEXT: u64 = 1 << 4;
+    /// The first of the maps.
+    const MAP: u64 = TEXT << super::TEXTS;
+    /// The first of the integers.
+    const INTEGER: u64 = MAP << super::MAPS;
+
+    pub(in crate::flatten) const fn text(index: usize) -> u64 {
+        TEXT << index
+    }
+    pub(in crate::flatten) const fn map(index: usize) -> u64 {
+        MAP << index
+    }
+    pub(in crate::flatten) const fn integer(index: usize) -> u64 {
+        INTEGER << index
+    }
+}
+
+/// The cells of fixed size of a row under way.
+#[derive(Default)]
+pub(super) struct Row {
+    pub(super) present: u64,
+    pub(super) date: i64,
+    pub(super) integers: [i64; INTEGERS],
+}
+
+/// Texts one after another; where one ends, the next begins.
+#[derive(Default)]
+pub(super) struct Texts {
+    pub(super) bytes: Vec<u8>,
+    ends: Vec<i32>,
+}
+
+/// The entries of many maps, or of many lists: keys with values, or keys alone.
+#[derive(Default)]
+pub(super) struct Entries {
+    pub(super) keys: Texts,
+    pub(super) values: Vec<i64>,
+    /// Which keys (of a list) or values (of a map) are null, ascending: hardly ever any.
+    nulls: Vec<u32>,
+    /// Where each row's entries end.
+    ends: Vec<i32>,
+}
+
+/// All columns.
+#[derive(Default)]
+pub(super) struct Columns {
+    present: Vec<u64>,
+    targets: Texts,
+    dates: Vec<i64>,
+    integers: [Vec<i64>; INTEGERS],
+    pub(super) texts: [Texts; TEXTS],
+    pub(super) platform_types: Entries,
+    pub(super) maps: [Entries; MAPS],
+}
+
+/// A length as an Arrow offset. [`super::LARGEST_BATCH`] keeps it in range; beyond it Arrow refuses the offsets.
+fn offset(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}
+
+fn start(ends: &[i32], index: usize) -> usize {
+    index.checked_sub(1).map_or(0, |before| usize::try_from(ends[before]).unwrap_or(0))
+}
+
+fn range(ends: &[i32], index: usize) -> Range<usize> {
+    start(ends, index)..start(ends, index + 1)
+}
+
+impl Texts {
+    #[inline]
+    pub(super) fn end(&mut self) {
+        self.ends.push(offset(self.bytes.len()));
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.ends.truncate(length);
+        self.bytes.truncate(start(&self.ends, self.ends.len()));
+    }
+
+    fn append(&mut self, other: &Self, which: Range<usize>) {
+        let (from, to) = (start(&other.ends, which.start), start(&other.ends, which.end));
+        let base = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes[from..to]);
+        self.ends.extend(other.ends[which].iter().map(|end| offset(base + usize::try_from(*end).unwrap_or(0) - from)));
+    }
+
+    fn sort(&mut self, from: usize, order: &[usize]) {
+        let mut sorted = Self::default();
+        for row in order {
+            sorted.append(self, *row..row + 1);
+        }
+        self.truncate(from);
+        self.append(&sorted, 0..order.len());
+    }
+
+    fn finish(&mut self, nulls: Option<NullBuffer>) -> StringArray {
+        StringArray::new(offsets(&mut self.ends), Buffer::from_vec(taken(&mut self.bytes)), nulls)
+    }
+}
+
+impl Entries {
+    /// Marks the entry that comes next as null.
+    pub(super) fn null(&mut self) {
+        self.nulls.push(u32::try_from(self.keys.ends.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Appends an element of a list.
+    pub(super) fn push_key(&mut self, key: Option<&str>) {
+        match key {
+            Some(key) => self.keys.bytes.extend_from_slice(key.as_bytes()),
+            None => self.null(),
+        }
+        self.keys.end();
+    }
+
+    /// Appends an entry of a map.
+    pub(super) fn push(&mut self, key: &str, value: Option<i64>) {
+        if value.is_none() {
+            self.null();
+        }
+        self.values.push(value.unwrap_or_default());
+        self.push_key(Some(key));
+    }
+
+    /// Forgets the entries after the last ended row.
+    fn discard(&mut self) {
+        let entries = start(&self.ends, self.ends.len());
+        self.keys.truncate(entries);
+        self.values.truncate(entries);
+        self.nulls.truncate(self.nulls.partition_point(|null| (*null as usize) < entries));
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.ends.truncate(rows);
+        self.discard();
+    }
+
+    fn end(&mut self) {
+        self.ends.push(offset(self.keys.ends.len()));
+    }
+
+    fn append(&mut self, other: &Self, row: usize) {
+        let which = range(&other.ends, row);
+        let base = self.keys.ends.len();
+        self.keys.append(&other.keys, which.clone());
+        // A list has no values
+        self.values.extend_from_slice(other.values.get(which.clone()).unwrap_or_default());
+        if !other.nulls.is_empty() {
+            let first = other.nulls.partition_point(|null| (*null as usize) < which.start);
+            let within = other.nulls[first..].iter().map(|null| *null as usize).take_while(|null| *null < which.end);
+            self.nulls.extend(within.map(|null| u32::try_from(base + null - which.start).unwrap_or(u32::MAX)));
+        }
+        self.end();
+    }
+
+    fn sort(&mut self, from: usize, order: &[usize]) {
+        let mut sorted = Self::default();
+        for row in order {
+            sorted.append(self, *row);
+        }
+        self.truncate(from);
+        for row in 0..order.len() {
+            self.append(&sorted, row);
+        }
+    }
+
+    fn nulls(&mut self) -> Option<NullBuffer> {
+        let mut valid = vec![true; if self.nulls.is_empty() { return None } else { self.keys.ends.len() }];
+        self.nulls.drain(..).for_each(|null| valid[null as usize] = false);
+        Some(NullBuffer::from(valid))
+    }
+
+    fn finish_list(&mut self, nulls: Option<NullBuffer>) -> ListArray {
+        let inner = self.nulls();
+        let elements = self.keys.finish(inner);
+        ListArray::new(schema::list_element(), offsets(&mut self.ends), Arc::new(elements), nulls)
+    }
+
+    fn finish_map(&mut self, nulls: Option<NullBuffer>) -> MapArray {
+        let inner = self.nulls();
+        let keys = self.keys.finish(None);
+        let values = Int64Array::new(ScalarBuffer::from(taken(&mut self.values)), inner);
+        let entries = StructArray::new(schema::map_entry(), vec![Arc::new(keys), Arc::new(values)], None);
+        MapArray::new(schema::map_entries(), offsets(&mut self.ends), entries, nulls, false)
+    }
+}
+
+impl Columns {
+    pub(super) fn rows(&self) -> usize {
+        self.present.len()
+    }
+
+    /// Bytes of all targets so far.
+    pub(super) fn target_bytes(&self) -> usize {
+        self.targets.bytes.len()
+    }
+
+    /// Ends the row under way.
+    pub(super) fn end_row(&mut self, row: &Row) {
+        self.present.push(row.present);
+        self.dates.push(row.date);
+        self.integers.iter_mut().zip(row.integers).for_each(|(column, value)| column.push(value));
+        self.texts.iter_mut().for_each(Texts::end);
+        self.platform_types.end();
+        self.maps.iter_mut().for_each(Entries::end);
+    }
+
+    /// Takes back everything after the first `rows` rows.
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.present.truncate(rows);
+        self.targets.truncate(rows);
+        self.dates.truncate(rows);
+        self.integers.iter_mut().for_each(|column| column.truncate(rows));
+        self.texts.iter_mut().for_each(|column| column.truncate(rows));
+        self.platform_types.truncate(rows);
+        self.maps.iter_mut().for_each(|column| column.truncate(rows));
+    }
+
+    /// Says whose rows those after the first `from` rows are, and sorts them by date, the undated last.
+    pub(super) fn end_answer(&mut self, from: usize, target: &str) {
+        for _ in from..self.rows() {
+            self.targets.bytes.extend_from_slice(target.as_bytes());
+            self.targets.end();
+        }
+        let key = |row: &usize| (self.present[*row] & bit::DATE == 0, self.dates[*row]);
+        if (from..self.rows()).is_sorted_by_key(|row| key(&row)) {
+            return;
+        }
+        let mut order: Vec<usize> = (from..self.rows()).collect();
+        order.sort_by_key(key);
+        sort_fixed(&mut self.present, from, &order);
+        sort_fixed(&mut self.dates, from, &order);
+        self.integers.iter_mut().for_each(|column| sort_fixed(column, from, &order));
+        self.texts.iter_mut().for_each(|column| column.sort(from, &order));
+        self.platform_types.sort(from, &order);
+        self.maps.iter_mut().for_each(|column| column.sort(from, &order));
+    }
+
+    /// The rows so far as one record batch. What comes next finds as much room as these took.
+    pub(super) fn finish(&mut self) -> RecordBatch {
+        let present = taken(&mut self.present);
+        let nulls = |bit: u64| {
+            let everywhere = present.iter().all(|row| row & bit != 0);
+            (!everywhere).then(|| NullBuffer::new(bits(&present, bit)))
+        };
+        let mut arrays: Vec<ArrayRef> = vec![Arc::new(self.targets.finish(None))];
+        let mut texts = self.texts.iter_mut().enumerate().map(|(index, column)| column.finish(nulls(bit::text(index))));
+        arrays.extend(texts.next().map(|kinds| Arc::new(kinds) as ArrayRef));
+        let dates = ScalarBuffer::from(taken(&mut self.dates));
+        let dates = TimestampMicrosecondArray::new(dates, nulls(bit::DATE)).with_timezone(schema::TIME_ZONE);
+        arrays.push(Arc::new(dates));
+        let mut integers: Vec<ArrayRef> = (self.integers.iter_mut().enumerate())
+            .map(|(index, column)| Int64Array::new(ScalarBuffer::from(taken(column)), nulls(bit::integer(index))))
+            .map(|column| Arc::new(column) as ArrayRef)
+            .collect();
+        let spam_score = integers.split_off(SPAM_SCORE);
+        arrays.extend(integers);
+        arrays.extend(texts.map(|column| Arc::new(column) as ArrayRef));
+        arrays.push(Arc::new(BooleanArray::new(bits(&present, bit::IS_IP_TRUE), nulls(bit::IS_IP))));
+        arrays.push(Arc::new(self.platform_types.finish_list(nulls(bit::PLATFORM_TYPE))));
+        arrays.extend(spam_score);
+        let maps = self.maps.iter_mut().enumerate();
+        arrays.extend(maps.map(|(index, map)| Arc::new(map.finish_map(nulls(bit::map(index)))) as ArrayRef));
+        RecordBatch::try_new(schema::history(), arrays).expect("columns are made in the schema's order and types")
+    }
+}
+
+/// Hands a vector over and leaves one of the same room in its place.
+fn taken<T>(vector: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(vector.len());
+    std::mem::replace(vector, room)
+}
+
+fn offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
+    let mut offsets = Vec::with_capacity(ends.len() + 1);
+    offsets.push(0);
+    offsets.append(ends);
+    OffsetBuffer::new(ScalarBuffer::from(offsets))
+}
+
+fn bits(rows: &[u64], bit: u64) -> BooleanBuffer {
+    BooleanBuffer::collect_bool(rows.len(), |row| rows[row] & bit != 0)
+}
+
+fn sort_fixed<T: Copy>(column: &mut [T], from: usize, order: &[usize]) {
+    let sorted: Vec<T> = order.iter().map(|row| column[*row]).collect();
+    column[from..].copy_from_slice(&sorted);
+}

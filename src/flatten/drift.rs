@@ -1,0 +1,167 @@
+//! What answers hold that the schema does not expect, counted: the user is told once, with a target to look at.
+//!
+//! Nothing here ever makes an answer unusable. The counts and the examples do not depend on the order of the answers
+//! (the smallest target is the example), so that reports of the same ledger agree; only which unknown keys are named,
+//! when there are more than [`MOST_UNKNOWN_KEYS`], does.
+
+use std::{collections::BTreeMap, fmt};
+
+/// Unknown keys that are told apart; those beyond are counted together. The API has some thirty keys in all.
+pub const MOST_UNKNOWN_KEYS: usize = 100;
+
+/// Characters of an unknown key that are kept.
+const LONGEST_KEY: usize = 80;
+
+/// A way in which an answer differs from the schema.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Surprise {
+    /// A key that no column takes, as `key` or `info.key`.
+    UnknownKey(String),
+    /// An unknown key after [`MOST_UNKNOWN_KEYS`] others.
+    FurtherUnknownKeys,
+    /// A value of another type: the cell is null, the row kept; an item that is no object has no row.
+    WrongType {
+        /// The column, or the place in the answer.
+        place: &'static str,
+        /// What belongs there.
+        expected: &'static str,
+        /// What stood there.
+        found: &'static str,
+    },
+    /// A date that is none, or outside the years 1900 to 9999: null.
+    UnusableDate,
+    /// Half a surrogate pair in a text (or key) of this column, replaced by U+FFFD.
+    BrokenText(&'static str),
+    /// Bytes in the answer that are no UTF-8, replaced by U+FFFD.
+    NotUtf8,
+}
+
+impl fmt::Display for Surprise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // As Debug, so that no terminal obeys what a stranger wrote
+            Self::UnknownKey(key) => write!(f, "unknown key {key:?}"),
+            Self::FurtherUnknownKeys => write!(f, "further unknown keys"),
+            Self::WrongType { place, expected, found } => write!(f, "{place}: expected {expected}, found {found}"),
+            Self::UnusableDate => write!(f, "date: not a usable date"),
+            Self::BrokenText(column) => write!(f, "{column}: half a surrogate pair, replaced"),
+            Self::NotUtf8 => write!(f, "bytes that are not UTF-8, replaced"),
+        }
+    }
+}
+
+/// How often a surprise was seen, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Occurrences: one for each cell, key or item.
+    pub count: u64,
+    /// The first, in alphabetical order, of the targets whose answers have it.
+    pub example: String,
+}
+
+/// All surprises of some answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    seen: BTreeMap<Surprise, Seen>,
+    unknown_keys: usize,
+}
+
+impl Drift {
+    /// Whether everything was as expected.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// The surprises, unknown keys first.
+    pub fn iter(&self) -> impl Iterator<Item = (&Surprise, &Seen)> {
+        self.seen.iter()
+    }
+
+    /// How often this was seen.
+    pub fn count(&self, surprise: &Surprise) -> u64 {
+        self.seen.get(surprise).map_or(0, |seen| seen.count)
+    }
+
+    /// Adds what another thread has counted.
+    pub fn absorb(&mut self, other: Self) {
+        for (surprise, seen) in other.seen {
+            self.add(surprise, seen.count, &seen.example);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.seen.clear();
+        self.unknown_keys = 0;
+    }
+
+    pub(super) fn note(&mut self, surprise: Surprise, target: &str) {
+        self.add(surprise, 1, target);
+    }
+
+    pub(super) fn unknown_key(&mut self, prefix: &str, key: &str, target: &str) {
+        let kept: String = prefix.chars().chain(key.chars().take(LONGEST_KEY)).collect();
+        self.note(Surprise::UnknownKey(kept), target);
+    }
+
+    pub(super) fn wrong_type(
+        &mut self,
+        place: &'static str,
+        expected: &'static str,
+        found: &'static str,
+        target: &str,
+    ) {
+        self.note(Surprise::WrongType { place, expected, found }, target);
+    }
+
+    fn add(&mut self, mut surprise: Surprise, count: u64, target: &str) {
+        if let Some(seen) = self.seen.get_mut(&surprise) {
+            seen.count += count;
+            if *target < *seen.example {
+                target.clone_into(&mut seen.example);
+            }
+            return;
+        }
+        if matches!(surprise, Surprise::UnknownKey(_)) {
+            if self.unknown_keys == MOST_UNKNOWN_KEYS {
+                surprise = Surprise::FurtherUnknownKeys;
+                if self.seen.contains_key(&surprise) {
+                    return self.add(surprise, count, target);
+                }
+            } else {
+                self.unknown_keys += 1;
+            }
+        }
+        self.seen.insert(surprise, Seen { count, example: target.to_owned() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_are_told_apart_up_to_a_limit_and_counted_beyond() {
+        let mut drift = Drift::default();
+        for round in 0..3 {
+            for key in 0..MOST_UNKNOWN_KEYS + 5 {
+                drift.unknown_key("", &format!("k{key}"), if round == 1 { "a.com" } else { "b.com" });
+            }
+        }
+        assert_eq!(drift.iter().count(), MOST_UNKNOWN_KEYS + 1);
+        assert_eq!(drift.count(&Surprise::UnknownKey("k7".into())), 3);
+        assert_eq!(drift.count(&Surprise::FurtherUnknownKeys), 15);
+        assert!(drift.iter().all(|(_, seen)| seen.example == "a.com"));
+        let mut twice = drift.clone();
+        twice.absorb(drift);
+        assert_eq!(twice.iter().count(), MOST_UNKNOWN_KEYS + 1);
+        assert_eq!(twice.count(&Surprise::FurtherUnknownKeys), 30);
+    }
+
+    #[test]
+    fn a_long_key_is_kept_in_part_and_shown_so_that_no_terminal_obeys_it() {
+        let mut drift = Drift::default();
+        drift.unknown_key("info.", &"\u{1b}[31m".repeat(1_000), "a.com");
+        let shown = drift.iter().next().expect("one").0.to_string();
+        assert!(shown.len() < 300 && !shown.contains('\u{1b}'), "{shown}");
+    }
+}

@@ -1,0 +1,409 @@
+//! A cursor over JSON text that copies strings and numbers out and skips the rest, validating all it passes.
+//!
+//! It accepts no text that is not JSON, but gives up ([`Unfamiliar`]) on some that is: the caller has a slower way for
+//! those. Nothing recurses, so that no depth of nesting can exhaust the stack. Eight bytes at a time are looked at as
+//! one word, since that is where the time goes.
+
+use super::value;
+
+/// Not what answers usually look like, or no JSON at all.
+#[derive(Debug)]
+pub(super) struct Unfamiliar;
+
+pub(super) type Scan<T> = Result<T, Unfamiliar>;
+
+/// Bytes of a word.
+const WORD: usize = 8;
+/// Digits that always fit 63 bits.
+const SAFE_DIGITS: usize = 18;
+
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    /// Where the next byte is; may be set back to a place where it was before.
+    pub(super) at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
+    /// The next byte; at the end 0, which is no JSON outside of strings.
+    #[inline]
+    pub(super) fn peek(&self) -> u8 {
+        self.bytes().get(self.at).copied().unwrap_or(0)
+    }
+
+    /// The next `N` bytes.
+    #[inline]
+    pub(super) fn ahead<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.bytes().get(self.at..)?.first_chunk()
+    }
+
+    #[inline]
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.text.len()
+    }
+
+    /// Skips blanks and gives the byte after them.
+    #[inline]
+    pub(super) fn blanks(&mut self) -> u8 {
+        loop {
+            let byte = self.peek();
+            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
+                return byte;
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Takes the next byte if it is this one.
+    #[inline]
+    pub(super) fn take(&mut self, byte: u8) -> bool {
+        let is_next = self.peek() == byte;
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    #[inline]
+    pub(super) fn expect(&mut self, byte: u8) -> Scan<()> {
+        if self.take(byte) { Ok(()) } else { Err(Unfamiliar) }
+    }
+
+    /// Takes the colon after a key, with the blanks around it.
+    #[inline]
+    pub(super) fn colon(&mut self) -> Scan<()> {
+        self.blanks();
+        self.expect(b':')?;
+        self.blanks();
+        Ok(())
+    }
+
+    /// Enters an object or a list; `false` if it is empty, and then it has been left as well.
+    #[inline]
+    pub(super) fn open(&mut self, close: u8) -> bool {
+        self.at += 1;
+        self.blanks();
+        !self.take(close)
+    }
+
+    /// After an element: `true` if another follows, `false` if the object or list has been left.
+    #[inline]
+    pub(super) fn more(&mut self, close: u8) -> Scan<bool> {
+        let byte = self.blanks();
+        self.at += 1;
+        if byte == b',' {
+            self.blanks();
+            Ok(true)
+        } else if byte == close {
+            Ok(false)
+        } else {
+            Err(Unfamiliar)
+        }
+    }
+
+    /// Takes a quoted string if it is this one, letter for letter.
+    #[inline]
+    pub(super) fn take_quoted(&mut self, name: &str) -> bool {
+        let end = self.at + 1 + name.len();
+        let is_next = self.peek() == b'"'
+            && self.bytes().get(self.at + 1..end) == Some(name.as_bytes())
+            && self.bytes().get(end) == Some(&b'"');
+        if is_next {
+            self.at = end + 1;
+        }
+        is_next
+    }
+
+    /// Takes a string and appends what it means to `out`.
+    #[inline]
+    pub(super) fn string(&mut self, out: &mut Vec<u8>) -> Scan<()> {
+        self.expect(b'"')?;
+        loop {
+            if let Some(chunk) = self.ahead::<WORD>() {
+                let length = out.len();
+                // A copy of fixed length, cut afterwards, is cheaper than one of the right length
+                out.extend_from_slice(chunk);
+                let plain = plain_bytes(u64::from_le_bytes(*chunk));
+                self.at += plain;
+                if plain == WORD {
+                    continue;
+                }
+                out.truncate(length + plain);
+            }
+            match self.peek() {
+                b'"' => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                b'\\' => self.escape(out)?,
+                // Also at the end
+                0..0x20 => return Err(Unfamiliar),
+                byte => {
+                    out.push(byte);
+                    self.at += 1;
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn escape(&mut self, out: &mut Vec<u8>) -> Scan<()> {
+        self.at += 1;
+        let letter = self.peek();
+        self.at += 1;
+        let meant = match letter {
+            b'"' | b'\\' | b'/' => char::from(letter),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let first = self.four_hex()?;
+                let unit = if (0xd800..0xdc00).contains(&first) {
+                    self.expect(b'\\')?;
+                    self.expect(b'u')?;
+                    let second = self.four_hex()?.checked_sub(0xdc00).filter(|low| *low < 0x400).ok_or(Unfamiliar)?;
+                    0x10000 + ((first - 0xd800) << 10) + second
+                } else {
+                    first
+                };
+                char::from_u32(unit).ok_or(Unfamiliar)?
+            }
+            _ => return Err(Unfamiliar),
+        };
+        out.extend_from_slice(meant.encode_utf8(&mut [0; 4]).as_bytes());
+        Ok(())
+    }
+
+    fn four_hex(&mut self) -> Scan<u32> {
+        let digits = self.ahead::<4>().ok_or(Unfamiliar)?;
+        self.at += 4;
+        digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?)).ok_or(Unfamiliar)
+    }
+
+    /// Takes a number; the inner error says what it is, if it is no integer.
+    #[inline]
+    pub(super) fn integer(&mut self) -> Scan<Result<i64, &'static str>> {
+        let start = self.at;
+        let negative = self.take(b'-');
+        let first = self.at;
+        let mut value: i64 = 0;
+        loop {
+            let digit = self.peek().wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
+            self.at += 1;
+        }
+        let digits = self.at - first;
+        let is_usual = matches!(digits, 1..=SAFE_DIGITS)
+            && (digits == 1 || self.bytes()[first] != b'0')
+            && !matches!(self.peek(), b'.' | b'e' | b'E');
+        if is_usual {
+            return Ok(Ok(if negative { -value } else { value }));
+        }
+        self.at = start;
+        self.skip_number()?;
+        Ok(value::integer(&self.text[start..self.at]))
+    }
+
+    /// Skips a value of any kind and depth.
+    pub(super) fn skip(&mut self) -> Scan<()> {
+        // The brackets that close what is open
+        let mut open: Vec<u8> = Vec::new();
+        loop {
+            match self.blanks() {
+                b'"' => self.skip_string()?,
+                b'-' | b'0'..=b'9' => self.skip_number()?,
+                b't' => self.literal(b"true")?,
+                b'f' => self.literal(b"false")?,
+                b'n' => self.literal(b"null")?,
+                b'{' => {
+                    if self.open(b'}') {
+                        open.push(b'}');
+                        self.skip_key()?;
+                        continue;
+                    }
+                }
+                b'[' => {
+                    if self.open(b']') {
+                        open.push(b']');
+                        continue;
+                    }
+                }
+                _ => return Err(Unfamiliar),
+            }
+            loop {
+                let Some(close) = open.last().copied() else { return Ok(()) };
+                if !self.more(close)? {
+                    open.pop();
+                    continue;
+                }
+                if close == b'}' {
+                    self.skip_key()?;
+                }
+                break;
+            }
+        }
+    }
+
+    fn skip_key(&mut self) -> Scan<()> {
+        self.skip_string()?;
+        self.colon()
+    }
+
+    fn skip_string(&mut self) -> Scan<()> {
+        self.expect(b'"')?;
+        loop {
+            if let Some(chunk) = self.ahead::<WORD>() {
+                let plain = plain_bytes(u64::from_le_bytes(*chunk));
+                self.at += plain;
+                if plain == WORD {
+                    continue;
+                }
+            }
+            let byte = self.peek();
+            self.at += 1;
+            match byte {
+                b'"' => return Ok(()),
+                b'\\' => {
+                    let letter = self.peek();
+                    self.at += 1;
+                    match letter {
+                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                        // Half a surrogate pair is no matter where nobody reads it
+                        b'u' => drop(self.four_hex()?),
+                        _ => return Err(Unfamiliar),
+                    }
+                }
+                0..0x20 => return Err(Unfamiliar),
+                _ => {}
+            }
+        }
+    }
+
+    fn skip_number(&mut self) -> Scan<()> {
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _ = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Scan<()> {
+        let start = self.at;
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(Unfamiliar) }
+    }
+
+    /// Takes `true`, `false` or `null`.
+    #[inline]
+    pub(super) fn literal<const N: usize>(&mut self, word: &[u8; N]) -> Scan<()> {
+        if self.ahead::<N>() != Some(word) {
+            return Err(Unfamiliar);
+        }
+        self.at += N;
+        Ok(())
+    }
+}
+
+/// How many of a word's bytes, in the order of the text, come before the first quote, backslash or control character.
+#[inline]
+fn plain_bytes(word: u64) -> usize {
+    const ONES: u64 = u64::from_le_bytes([0x01; WORD]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; WORD]);
+    // The high bit of each byte that is zero; a borrow may mark later bytes wrongly, never earlier ones
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quotes = zeros(word ^ (ONES * u64::from(b'"')));
+    let backslashes = zeros(word ^ (ONES * u64::from(b'\\')));
+    let controls = word.wrapping_sub(ONES * 0x20) & !word;
+    ((quotes | backslashes | controls) & HIGH).trailing_zeros() as usize / WORD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_plain_text_is_found_in_a_word() {
+        for stop in [b'"', b'\\', 0, 0x1f] {
+            for at in 0..WORD {
+                for filler in [b'a', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
+                    let mut bytes = [filler; WORD];
+                    assert_eq!(plain_bytes(u64::from_le_bytes(bytes)), WORD, "{filler}");
+                    bytes[at] = stop;
+                    assert_eq!(plain_bytes(u64::from_le_bytes(bytes)), at, "{stop} among {filler}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_skipped_is_valid_json_and_nothing_else() {
+        let check = |text: &str| {
+            for padded in [text.to_owned(), format!(" {text}\n"), format!("[[{text}],{{\"k\":{text}}}]")] {
+                let mut scanner = Scanner::new(&padded);
+                let skipped = scanner.skip().is_ok() && scanner.blanks() == 0 && scanner.is_at_end();
+                let valid = serde_json::from_str::<serde::de::IgnoredAny>(&padded).is_ok();
+                assert_eq!(skipped, valid, "{padded}");
+            }
+        };
+        for text in ["0", "-0", "01", "-", "1.", ".5", "1.5e", "1e+", "1E-7", "+1", "NaN", "Infinity", "1e400", "--1"] {
+            check(text);
+        }
+        for text in ["true", "tru", "nul", "null", "falsey", "{}", "[]", "[,]", "[1,]", "{\"a\":}", "{\"a\"}", "{a:1}"]
+        {
+            check(text);
+        }
+        for text in
+            [r#""""#, r#""\u12""#, r#""\ud800""#, r#""\x""#, "\"\n\"", "\"\u{0}\"", "\"", r#""\"#, r#"{"\ud800":1}"#]
+        {
+            check(text);
+        }
+        for text in
+            ["", "]", "{\"a\":1,}", "[1 2]", "[1}", "{\"a\":1]", "[{]}", "\u{feff}1", "1\u{a0}", "\"é\u{7f}\u{2028}\""]
+        {
+            check(text);
+        }
+    }
+
+    #[test]
+    fn strings_mean_what_serde_json_says() {
+        let check = |text: &str| {
+            for padding in ["", "padding"] {
+                let quoted = format!("\"{text}\"{padding}");
+                let mut out = Vec::new();
+                let taken =
+                    Scanner::new(&quoted).string(&mut out).ok().map(|()| String::from_utf8(out).expect("UTF-8"));
+                assert_eq!(taken, serde_json::from_str::<String>(&format!("\"{text}\"")).ok(), "{text}");
+            }
+        };
+        for text in ["", "a", "abcdefg", "abcdefgh", "abcdefghi", "é", "日本語日本語", "😀", r"\n\t\r\b\f\/\\", r#"\""#]
+        {
+            check(text);
+        }
+        for text in [r"\u00e9", r"\ud83d\ude00", r"\ud83d", r"\ude00", r"\ud83dx", r"\ud83d\n", r"\ud83d\u0041", r"\u"]
+        {
+            check(text);
+        }
+        for text in [r"abcdefg\n", r"abcdef\n", r"abcdefgh\u0000", "\t", "\u{7f}", r"\q", r"\u00g0", r"\u+123"] {
+            check(text);
+        }
+    }
+}

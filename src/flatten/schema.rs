@@ -1,0 +1,109 @@
+//! The table `backlinks_history`: its columns, in their order, with types that engines read without a cast.
+//!
+//! No unsigned and no 32-bit integers, no nanoseconds; the timestamp has a time zone, so that no engine takes it for
+//! local time. Nested fields bear the names that Parquet prescribes (`key_value`, `key`, `value`, `element`), which is
+//! what engines look for; Arrow itself does not care.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+
+/// The table's name.
+pub const TABLE: &str = "backlinks_history";
+
+/// The version of this schema, for the metadata of files. Raise it with every change that a reader can see.
+pub const VERSION: u32 = 1;
+
+/// The time zone of [`DATE`].
+pub const TIME_ZONE: &str = "UTC";
+
+/// Whose history it is, as it was asked for.
+pub const TARGET: &str = "target";
+/// The API's word for the kind of item: `backlinks_history`.
+pub const TYPE: &str = "type";
+/// The moment a row stands for.
+pub const DATE: &str = "date";
+
+/// The integers of an item, in the order of the API's documentation.
+pub const INTEGERS: [&str; 19] = [
+    "rank",
+    "backlinks",
+    "new_backlinks",
+    "lost_backlinks",
+    "new_referring_domains",
+    "lost_referring_domains",
+    "crawled_pages",
+    "internal_links_count",
+    "external_links_count",
+    "broken_backlinks",
+    "broken_pages",
+    "referring_domains",
+    "referring_domains_nofollow",
+    "referring_main_domains",
+    "referring_main_domains_nofollow",
+    "referring_ips",
+    "referring_subnets",
+    "referring_pages",
+    "referring_pages_nofollow",
+];
+
+/// The texts in an item's `info`; their columns are prefixed `info_`.
+pub const INFO_TEXTS: [&str; 4] = ["server", "cms", "country", "ip_address"];
+/// The columns of [`INFO_TEXTS`].
+pub const INFO_TEXT_COLUMNS: [&str; 4] = ["info_server", "info_cms", "info_country", "info_ip_address"];
+/// Whether the target is an IP address.
+pub const INFO_IS_IP: &str = "info_is_ip";
+/// What kinds of site the target is.
+pub const INFO_PLATFORM_TYPE: &str = "info_platform_type";
+/// The target's spam score.
+pub const INFO_TARGET_SPAM_SCORE: &str = "info_target_spam_score";
+
+/// The maps of an item, in the order of the API's documentation.
+pub const MAPS: [&str; 6] = [
+    "referring_links_tld",
+    "referring_links_types",
+    "referring_links_attributes",
+    "referring_links_platform_types",
+    "referring_links_semantic_locations",
+    "referring_links_countries",
+];
+
+/// Other names under which the API has served a key: the alias, and the right name, which goes first.
+pub const ALIASES: [(&str, &str); 3] = [
+    ("new_reffering_domains", "new_referring_domains"),
+    ("lost_reffering_domains", "lost_referring_domains"),
+    ("referring_links_flags", "referring_links_attributes"),
+];
+
+/// The schema of `backlinks_history`. All columns but the target are nullable.
+pub fn history() -> SchemaRef {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let integer = |name: &str| Field::new(name, DataType::Int64, true);
+    let mut fields = vec![
+        Field::new(TARGET, DataType::Utf8, false),
+        text(TYPE),
+        Field::new(DATE, DataType::Timestamp(TimeUnit::Microsecond, Some(TIME_ZONE.into())), true),
+    ];
+    fields.extend(INTEGERS.map(integer));
+    fields.extend(INFO_TEXT_COLUMNS.map(text));
+    fields.push(Field::new(INFO_IS_IP, DataType::Boolean, true));
+    fields.push(Field::new(INFO_PLATFORM_TYPE, DataType::List(list_element()), true));
+    fields.push(integer(INFO_TARGET_SPAM_SCORE));
+    fields.extend(MAPS.map(|name| Field::new(name, DataType::Map(map_entries(), false), true)));
+    Arc::new(Schema::new(fields))
+}
+
+/// An element of a list of texts.
+pub(super) fn list_element() -> Arc<Field> {
+    Arc::new(Field::new("element", DataType::Utf8, true))
+}
+
+/// The entries of a map.
+pub(super) fn map_entries() -> Arc<Field> {
+    Arc::new(Field::new("key_value", DataType::Struct(map_entry()), false))
+}
+
+/// The two fields of a map's entry.
+pub(super) fn map_entry() -> Fields {
+    Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int64, true)])
+}

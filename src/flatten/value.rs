@@ -1,0 +1,162 @@
+//! Single values: what a number, a date and a type's name are. Shared by both ways of reading an answer.
+
+use jiff::{Timestamp, civil, tz::Offset};
+
+/// The first and the last year of a usable date. What lies outside is a placeholder (`0001-01-01`), not a month of
+/// backlinks, and older dates mean different days to different engines.
+const USABLE_YEARS: std::ops::RangeInclusive<i16> = 1900..=9999;
+
+/// What a value is called, from its first byte.
+pub(super) fn type_name(first: u8) -> &'static str {
+    match first {
+        b'"' => "string",
+        b'{' => "object",
+        b'[' => "list",
+        b't' | b'f' => "boolean",
+        b'n' => "null",
+        _ => "number",
+    }
+}
+
+/// The exact value of a JSON number, if it is an integer of 64 bits however written (`12`, `12.0`, `1.2e1`); else what
+/// it is. `token` has to be a valid JSON number.
+///
+/// Never goes through a float: those are exact up to 2^53 only.
+pub(super) fn integer(token: &str) -> Result<i64, &'static str> {
+    if let Ok(value) = token.parse() {
+        return Ok(value);
+    }
+    let (sign, unsigned) = token.strip_prefix('-').map_or(("", token), |rest| ("-", rest));
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole, fraction].concat();
+    let significant = digits.trim_end_matches('0');
+    let leading = significant.trim_start_matches('0');
+    if leading.is_empty() {
+        return Ok(0);
+    }
+    // Where the last significant digit stands, counted from the ones
+    let dropped = digits.len() - significant.len();
+    let shift = i64::try_from(dropped).unwrap_or(i64::MAX) - i64::try_from(fraction.len()).unwrap_or(i64::MAX);
+    let exponent = exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN } else { i64::MAX });
+    let power = exponent.saturating_add(shift);
+    match usize::try_from(power) {
+        Err(_) => Err("fraction"),
+        // 20 digits are more than 64 bits hold
+        Ok(zeros) if zeros > 20 || leading.len() > 20 => Err("number beyond 64 bits"),
+        Ok(zeros) => format!("{sign}{leading}{}", "0".repeat(zeros)).parse().map_err(|_| "number beyond 64 bits"),
+    }
+}
+
+/// The microseconds since 1970 of `2019-11-15 12:57:46 +00:00`, the form that the API writes; `None` for any other.
+pub(super) fn date_as_served(bytes: &[u8; 26]) -> Option<i64> {
+    let digits = |from: usize, to: usize| {
+        bytes[from..to].iter().try_fold(0i16, |value, byte| {
+            byte.is_ascii_digit().then(|| value.wrapping_mul(10).wrapping_add(i16::from(byte - b'0')))
+        })
+    };
+    let byte = |at: usize| i8::try_from(digits(at, at + 2)?).ok();
+    let punctuation = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':')];
+    if &bytes[19..] != b" +00:00" || punctuation.iter().any(|(at, expected)| bytes[*at] != *expected) {
+        return None;
+    }
+    let (year, month, day) = (digits(0, 4)?, byte(5)?, byte(8)?);
+    let moment = civil::DateTime::new(year, month, day, byte(11)?, byte(14)?, byte(17)?, 0).ok()?;
+    usable(Offset::UTC.to_timestamp(moment).ok()?)
+}
+
+/// The microseconds since 1970 of a date in any form that is tolerated: with or without time, fraction and offset
+/// (UTC where there is none), `T` or a blank between, a blank before the offset.
+pub(super) fn date(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let moment = text
+        .parse::<Timestamp>()
+        .or_else(|_| Timestamp::strptime("%Y-%m-%d %H:%M:%S%.f %:z", text))
+        .or_else(|_| text.parse::<civil::DateTime>().and_then(|moment| Offset::UTC.to_timestamp(moment)));
+    usable(moment.ok()?)
+}
+
+fn usable(moment: Timestamp) -> Option<i64> {
+    USABLE_YEARS.contains(&Offset::UTC.to_datetime(moment).year()).then(|| moment.as_microsecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_integers_however_written_and_never_rounded() {
+        let check = |token: &str, expected: Result<i64, &'static str>| assert_eq!(integer(token), expected, "{token}");
+        check("0", Ok(0));
+        check("-0", Ok(0));
+        check("-0.0", Ok(0));
+        check("0e999999999999999999999", Ok(0));
+        check("0.000e-5", Ok(0));
+        check("12.0", Ok(12));
+        check("1e3", Ok(1_000));
+        check("1E+3", Ok(1_000));
+        check("1.25e2", Ok(125));
+        check("1200e-2", Ok(12));
+        check("-12.50e1", Ok(-125));
+        check("9007199254740993.0", Ok(9_007_199_254_740_993));
+        check("9223372036854775807", Ok(i64::MAX));
+        check("9223372036854775807.0", Ok(i64::MAX));
+        check("-9223372036854775808", Ok(i64::MIN));
+        check("-9.223372036854775808e18", Ok(i64::MIN));
+        check("9223372036854775808", Err("number beyond 64 bits"));
+        check("9.3e18", Err("number beyond 64 bits"));
+        check("-9223372036854775809.0", Err("number beyond 64 bits"));
+        check("1e400", Err("number beyond 64 bits"));
+        check("1e99999999999999999999999", Err("number beyond 64 bits"));
+        check("123456789012345678901234567890", Err("number beyond 64 bits"));
+        check("0.5", Err("fraction"));
+        check("1e-1", Err("fraction"));
+        check("125e-2", Err("fraction"));
+        check("1e-99999999999999999999999", Err("fraction"));
+    }
+
+    #[test]
+    fn dates_are_read_in_every_tolerated_form() {
+        let check = |text: &str, expected: Option<&str>| {
+            let expected = expected.map(|moment| moment.parse::<Timestamp>().expect(moment).as_microsecond());
+            assert_eq!(date(text), expected, "{text}");
+        };
+        check("2019-11-15 12:57:46 +00:00", Some("2019-11-15T12:57:46Z"));
+        check(" 2019-11-15 12:57:46 +00:00 ", Some("2019-11-15T12:57:46Z"));
+        check("2019-11-15 12:57:46.25 +00:00", Some("2019-11-15T12:57:46.25Z"));
+        check("2019-11-15 12:57:46 +02:00", Some("2019-11-15T10:57:46Z"));
+        check("2019-11-15 12:57:46+02:00", Some("2019-11-15T10:57:46Z"));
+        check("2019-11-15T12:57:46Z", Some("2019-11-15T12:57:46Z"));
+        check("2019-11-15T12:57:46.123456-05:30", Some("2019-11-15T18:27:46.123456Z"));
+        check("2019-11-15 12:57:46", Some("2019-11-15T12:57:46Z"));
+        check("2019-11-15", Some("2019-11-15T00:00:00Z"));
+        check("2020-02-29", Some("2020-02-29T00:00:00Z"));
+        check("2019-02-29", None);
+        check("2019-13-01 00:00:00 +00:00", None);
+        check("0000-00-00 00:00:00 +00:00", None);
+        check("0001-01-01 00:00:00 +00:00", None);
+        check("1899-12-31 23:59:59 +00:00", None);
+        check("", None);
+        check("yesterday", None);
+        check("20191115125746000", None);
+    }
+
+    #[test]
+    fn the_fast_reading_of_a_date_is_the_tolerant_one() {
+        let check = |text: &str| {
+            let bytes: &[u8; 26] = text.as_bytes().try_into().expect(text);
+            assert_eq!(date_as_served(bytes), date(text), "{text}");
+        };
+        for day in 0..20_000 {
+            let start = civil::date(1969, 12, 20).checked_add(jiff::Span::new().days(day)).expect("a day");
+            let (hour, minute, second) = (day % 24, day % 60, (day * 7) % 60);
+            check(&format!("{start} {hour:02}:{minute:02}:{second:02} +00:00"));
+        }
+        for text in ["2019-02-29 00:00:00 +00:00", "2019-01-01 24:00:00 +00:00", "1899-12-31 23:59:59 +00:00"] {
+            check(text);
+        }
+        for text in ["2019-11-15T12:57:46 +00:00", "2019-11-15 12:57:46 +01:00", "2019-11-15 12:5x:46 +00:00"] {
+            assert_eq!(date_as_served(text.as_bytes().try_into().expect(text)), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Log lines on standard error, in text or JSON, above the progress display where there is one.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    filter::{Targets, filter_fn},
+    fmt::{MakeWriter, time::SystemTime},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::{
+    cli::{LogFormat, Logging},
+    progress::Progress,
+};
+
+/// Where log lines go. Given a display, they are written so that they do not tear it.
+#[derive(Clone, Debug, Default)]
+pub struct Console {
+    display: Arc<Mutex<Option<Progress>>>,
+}
+
+impl Console {
+    /// Starts logging. `filter` is `RUST_LOG`, which wins over the flags.
+    pub fn start(logging: &Logging, filter: Option<&str>) -> Self {
+        let console = Self::default();
+        let level = match (logging.quiet, logging.verbose) {
+            (true, _) => LevelFilter::ERROR,
+            (false, 0) => LevelFilter::WARN,
+            (false, 1) => LevelFilter::DEBUG,
+            (false, _) => LevelFilter::TRACE,
+        };
+        // Only this program's own words: what libraries log may hold requests.
+        let own = Targets::new().with_target("backlinks_export", level);
+        let targets = filter.and_then(|filter| filter.parse().ok()).unwrap_or(own);
+        let layer =
+            tracing_subscriber::fmt::layer().with_writer(console.clone()).with_timer(SystemTime).with_ansi(false);
+        let registry = tracing_subscriber::registry().with(targets).with(filter_fn(is_ours));
+        // A second call in one process, as in tests, changes nothing.
+        let _ = match logging.log_format {
+            LogFormat::Text => registry.with(layer.with_target(false)).try_init(),
+            LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+        };
+        console
+    }
+
+    /// From now on lines go above this display.
+    pub fn attach(&self, progress: &Progress) {
+        *self.display.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
+    }
+}
+
+fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
+    metadata.target().starts_with("backlinks_export")
+}
+
+impl<'a> MakeWriter<'a> for Console {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        let display = self.display.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Line { display }
+    }
+}
+
+/// One log line on its way.
+#[derive(Debug)]
+pub struct Line {
+    display: Option<Progress>,
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.display {
+            Some(display) => display.note(String::from_utf8_lossy(bytes).trim_end()),
+            None => {
+                // A closed standard error is no reason to stop.
+                let _ = io::stderr().write_all(bytes);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

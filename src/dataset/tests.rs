@@ -271,11 +271,11 @@ fn rows_of_several_runs_are_divided_by_run_date() {
 #[test]
 fn any_number_of_partitions_is_written_with_few_open() {
     let dir = tempfile::tempdir().unwrap();
-    let one = sample::rows(0..1);
+    let one = sample::rows(0..1).slice(0, 2);
     let days = |index: u64| RUN_DATE.checked_add(jiff::Span::new().days(i64::try_from(index % 250).unwrap())).unwrap();
     let batches: Vec<_> = (0..500).map(|index| (one.clone(), days(index))).collect();
     let parts = publish(dir.path(), &options("run_date"), &batches);
-    assert_eq!(parts.iter().map(|part| part.rows).sum::<u64>(), 500 * 95);
+    assert_eq!(parts.iter().map(|part| part.rows).sum::<u64>(), 500 * 2);
     // Closed for others in between, so its rows are in two files.
     assert!(parts.iter().any(|part| part.path.ends_with("run_date=2026-11-24/part-r1-1.parquet")));
     assert_eq!(files(dir.path()).len(), parts.len());

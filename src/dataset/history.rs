@@ -6,29 +6,22 @@
 //! fifty columns, 9 MB together: with one in each of a hundred partitions, they would take more memory than the rows.
 //! Never sorts: rows keep their order.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    mem,
-    path::PathBuf,
-};
+use std::{collections::HashMap, mem, path::PathBuf};
 
 use arrow::{
     array::{Array, AsArray, UInt32Array},
     compute::{concat_batches, take_record_batch},
     datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType},
-    error::ArrowError,
     record_batch::RecordBatch,
 };
 use jiff::civil::Date;
 
-use super::{DatasetError, HISTORY, Options, Part, PartitionBy, encoding::Recipe, part::OpenPart, partition::Place};
+use super::{
+    DatasetError, HISTORY, Options, Part, PartitionBy, encoding::Recipe, held::Held, part::OpenPart, partition::Place,
+};
 
 /// Rows that are divided among the partitions at once: some 5 MB in memory, about 43 full histories.
 const FRAME_ROWS: usize = 4096;
-/// Rows in a piece at least: smaller ones are put together, for a piece of a single row takes 20 KB.
-const PIECE_ROWS: usize = 256;
-/// Smaller pieces that wait for it at most.
-const LOOSE_PIECES: usize = 8;
 /// Memory for rows that are held, all partitions together, some 1.4 KB each. Past it the largest partition's make up
 /// a row group of fewer rows than asked for: some 5,000 with nine years, at no cost in size.
 const HELD_BYTES: usize = 32 << 20;
@@ -72,63 +65,6 @@ struct Partition {
 impl Partition {
     fn is_active(&self) -> bool {
         self.held.rows > 0 || self.part.is_some()
-    }
-}
-
-/// Rows in their order, in pieces.
-#[derive(Default)]
-struct Held {
-    pieces: VecDeque<RecordBatch>,
-    /// The last rows, in pieces too small to keep.
-    loose: Vec<RecordBatch>,
-    rows: usize,
-    bytes: usize,
-}
-
-impl Held {
-    fn push(&mut self, piece: RecordBatch) -> Result<(), ArrowError> {
-        self.rows += piece.num_rows();
-        self.bytes += piece.get_array_memory_size();
-        self.loose.push(piece);
-        let rows: usize = self.loose.iter().map(RecordBatch::num_rows).sum();
-        if rows >= PIECE_ROWS {
-            let piece = self.tighten()?;
-            self.pieces.extend(piece);
-        } else if self.loose.len() >= LOOSE_PIECES {
-            let piece = self.tighten()?;
-            self.loose.extend(piece);
-        }
-        Ok(())
-    }
-
-    /// Takes the loose pieces as one.
-    fn tighten(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        let loose = mem::take(&mut self.loose);
-        let piece = match loose.as_slice() {
-            [] => return Ok(None),
-            [whole] => whole.clone(),
-            [first, ..] => concat_batches(first.schema_ref(), &loose)?,
-        };
-        let before: usize = loose.iter().map(RecordBatch::get_array_memory_size).sum();
-        self.bytes = (self.bytes + piece.get_array_memory_size()).saturating_sub(before);
-        Ok(Some(piece))
-    }
-
-    /// Takes a piece with `most` rows at most; `None`: there are no rows.
-    fn pop(&mut self, most: usize) -> Result<Option<RecordBatch>, ArrowError> {
-        let next = match self.pieces.pop_front() {
-            None => self.tighten()?,
-            piece => piece,
-        };
-        let Some(piece) = next else { return Ok(None) };
-        let taken = piece.slice(0, most.min(piece.num_rows()));
-        if taken.num_rows() < piece.num_rows() {
-            self.pieces.push_front(piece.slice(most, piece.num_rows() - most));
-        } else {
-            self.bytes = self.bytes.saturating_sub(piece.get_array_memory_size());
-        }
-        self.rows -= taken.num_rows();
-        Ok(Some(taken))
     }
 }
 

@@ -24,6 +24,7 @@ use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
 mod encoding;
+mod held;
 mod history;
 mod part;
 mod partition;
@@ -134,7 +135,7 @@ pub enum DatasetError {
         path: PathBuf,
     },
     /// A file in the staged table belongs to no finished part.
-    #[error("{} was never finished; nothing was published", path.display())]
+    #[error("{} was never finished; its table was not published", path.display())]
     Unfinished {
         /// The file.
         path: PathBuf,

@@ -11,4 +11,5 @@ pub mod clock;
 pub mod fetch;
 pub mod ledger;
 pub mod money;
+pub mod sandbox;
 pub mod targets;

@@ -1,1 +1,3 @@
 //! One integration binary for all tests that see the program from outside.
+
+mod wire;

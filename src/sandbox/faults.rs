@@ -1,0 +1,395 @@
+//! What goes wrong, how often, and which call it hits.
+//!
+//! Faults are drawn from seed, target and attempt alone: a run that is repeated meets the same ones, in whatever
+//! order its calls go out. Each call meets one fault at most, besides those that change an answer's price.
+
+use std::{str::FromStr, time::Duration};
+
+use super::{
+    random::Random,
+    settings::{NotASetting, duration, percent},
+};
+
+/// The faults of the simulated API, all off by default. `P` is a share of the calls, from 0 to 1.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+#[command(next_help_heading = "Faults")]
+pub struct Faults {
+    /// 429, too many requests; unbilled
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_429: Share,
+    /// 500, internal error; unbilled
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_500: Share,
+    /// 502, provider request failed; unbilled
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_502: Share,
+    /// 503, a billing dependency timed out; unbilled
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_503: Share,
+    /// 504, provider timed out; unbilled
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_504: Share,
+    /// Any other HTTP status (400 to 599), with an error body; unbilled
+    #[arg(long, value_name = "STATUS:P", value_delimiter = ',')]
+    pub fail_status: Vec<Coded<u16>>,
+    /// A status code inside the body, under HTTP 200; billed only for 40102, and for 40101, 50401, 50402 without saying so
+    #[arg(long, value_name = "CODE:P", value_delimiter = ',')]
+    pub fail_code: Vec<Coded<i64>>,
+    /// 502 with an HTML page as a proxy in between writes it; unbilled
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_html: Share,
+    /// 429 `quota_exceeded`, which no waiting cures; unbilled
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_quota: Share,
+    /// 307 to another path of this server; unbilled
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_redirect: Share,
+    /// The connection is reset before the answer; unbilled
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_reset: Share,
+    /// The connection is reset before the answer; billed
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_reset_billed: Share,
+    /// The connection is closed in the middle of the body; billed
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_cut_off: Share,
+    /// No answer until the client gives up; billed
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_stall: Share,
+    /// 200 with a body that is no JSON; billed
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_garbage: Share,
+    /// An answer about somebody else; billed
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_wrong_target: Share,
+    /// An answer of 40 MiB, tiny on the wire where gzip is on; billed
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_oversized: Share,
+    /// A good answer whose body takes `--drip-time`; billed
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub fail_drip: Share,
+    /// How long a dripping body takes [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = a_duration)]
+    pub drip_time: Option<Duration>,
+    /// A good answer without the debit header; billed
+    #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
+    pub no_cost_header: Share,
+    /// What 429 and 503 say in Retry-After: seconds, or `date:` and seconds for an HTTP date [default: nothing]
+    #[arg(long, value_name = "[date:]SECONDS")]
+    pub retry_after: Option<RetryAfter>,
+    /// Only the first N calls for each target meet the faults above [default: all]
+    #[arg(long, value_name = "N")]
+    pub fail_attempts: Option<u32>,
+    /// 503 for every call in this time, in seconds since the start; can be repeated
+    #[arg(long, value_name = "FROM..TO", value_delimiter = ',')]
+    pub outage: Vec<Outage>,
+    /// Prices are FACTOR times as high once so many calls were billed
+    #[arg(long, value_name = "AFTER:FACTOR")]
+    pub price_rise: Option<PriceRise>,
+    /// 401 for every call after the first N
+    #[arg(long, value_name = "N")]
+    pub unauthorized_after: Option<u64>,
+    /// 402 for every call once N were billed
+    #[arg(long, value_name = "N")]
+    pub no_credit_after: Option<u64>,
+    /// 429 `quota_exceeded` for every call once N were billed
+    #[arg(long, value_name = "N")]
+    pub quota_after: Option<u64>,
+}
+
+/// What one call meets instead of a good answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Status(u16),
+    Code(i64),
+    Html,
+    Quota,
+    Redirect,
+    Reset { billed: bool },
+    CutOff,
+    Stall,
+    Garbage,
+    WrongTarget,
+    Oversized,
+    Drip,
+}
+
+impl Faults {
+    /// What this attempt (the first is 0) at this target meets.
+    pub(super) fn draw(&self, seed: u64, target: &str, attempt: u32) -> Option<Fault> {
+        if self.fail_attempts.is_some_and(|first| attempt >= first) {
+            return None;
+        }
+        let mut draw = Random::of(target, &[seed, u64::from(attempt), FAULT]).unit();
+        for (fault, share) in self.table() {
+            if draw < share.0 {
+                return Some(fault);
+            }
+            draw -= share.0;
+        }
+        None
+    }
+
+    /// Whether the answer to this attempt keeps its debit to itself.
+    pub(super) fn hides_cost(&self, seed: u64, target: &str, attempt: u32) -> bool {
+        self.fail_attempts.is_none_or(|first| attempt < first)
+            && Random::of(target, &[seed, u64::from(attempt), COST_HEADER]).chance(self.no_cost_header.0)
+    }
+
+    /// Whether every call fails so long after the start.
+    pub(super) fn is_outage(&self, since_start: Duration) -> bool {
+        self.outage.iter().any(|outage| (outage.from..outage.to).contains(&since_start))
+    }
+
+    /// Prices in hundredths of the usual ones, once so many calls were billed.
+    pub(super) fn price_percent(&self, billed: u64) -> u32 {
+        self.price_rise.filter(|rise| billed >= rise.after).map_or(100, |rise| rise.percent)
+    }
+
+    /// The share of calls that meet a fault; above 1 the last of them never happen.
+    pub(super) fn total(&self) -> f64 {
+        self.table().map(|(_, share)| share.0).sum()
+    }
+
+    fn table(&self) -> impl Iterator<Item = (Fault, Share)> + '_ {
+        let fixed = [
+            (Fault::Status(429), self.fail_429),
+            (Fault::Status(500), self.fail_500),
+            (Fault::Status(502), self.fail_502),
+            (Fault::Status(503), self.fail_503),
+            (Fault::Status(504), self.fail_504),
+            (Fault::Html, self.fail_html),
+            (Fault::Quota, self.fail_quota),
+            (Fault::Redirect, self.fail_redirect),
+            (Fault::Reset { billed: false }, self.fail_reset),
+            (Fault::Reset { billed: true }, self.fail_reset_billed),
+            (Fault::CutOff, self.fail_cut_off),
+            (Fault::Stall, self.fail_stall),
+            (Fault::Garbage, self.fail_garbage),
+            (Fault::WrongTarget, self.fail_wrong_target),
+            (Fault::Oversized, self.fail_oversized),
+            (Fault::Drip, self.fail_drip),
+        ];
+        let statuses = self.fail_status.iter().map(|coded| (Fault::Status(coded.code), coded.share));
+        let codes = self.fail_code.iter().map(|coded| (Fault::Code(coded.code), coded.share));
+        fixed.into_iter().chain(statuses).chain(codes)
+    }
+}
+
+/// How long a dripping body takes: longer than any good answer, shorter than any sensible time-out.
+pub(super) const DRIP_TIME: Duration = Duration::from_secs(5);
+
+/// What the draws of one attempt are for.
+const FAULT: u64 = 0xfa;
+const COST_HEADER: u64 = 0xc0;
+
+/// A share of all calls, from 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Share(f64);
+
+impl Share {
+    /// All of them.
+    pub const ALL: Self = Self(1.0);
+}
+
+impl FromStr for Share {
+    type Err = NotASetting;
+
+    fn from_str(text: &str) -> Result<Self, NotASetting> {
+        let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        share.map(Self).ok_or_else(|| NotASetting(text.to_owned(), "0.05 (from 0 to 1)"))
+    }
+}
+
+/// A status or code and how often it comes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Coded<C> {
+    /// The status or code.
+    pub code: C,
+    /// How often.
+    pub share: Share,
+}
+
+impl FromStr for Coded<u16> {
+    type Err = NotASetting;
+
+    fn from_str(text: &str) -> Result<Self, NotASetting> {
+        coded(text, "409:0.05", |code: &u16| (400..=599).contains(code))
+    }
+}
+
+impl FromStr for Coded<i64> {
+    type Err = NotASetting;
+
+    fn from_str(text: &str) -> Result<Self, NotASetting> {
+        coded(text, "40202:0.05", |code: &i64| (20_000..=99_999).contains(code))
+    }
+}
+
+fn coded<C: FromStr>(text: &str, form: &'static str, allowed: fn(&C) -> bool) -> Result<Coded<C>, NotASetting> {
+    let refused = || NotASetting(text.to_owned(), form);
+    let (code, share) = text.split_once(':').ok_or_else(refused)?;
+    let code = code.parse().ok().filter(allowed).ok_or_else(refused)?;
+    Ok(Coded { code, share: share.parse()? })
+}
+
+/// What a `Retry-After` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// So many seconds.
+    Seconds(u32),
+    /// The HTTP date that lies so many seconds ahead.
+    Date(u32),
+}
+
+impl FromStr for RetryAfter {
+    type Err = NotASetting;
+
+    fn from_str(text: &str) -> Result<Self, NotASetting> {
+        let parsed = match text.strip_prefix("date:") {
+            Some(seconds) => seconds.parse().map(Self::Date),
+            None => text.parse().map(Self::Seconds),
+        };
+        parsed.map_err(|_| NotASetting(text.to_owned(), "30 or date:30"))
+    }
+}
+
+/// A time in which nothing works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// From so long after the start.
+    pub from: Duration,
+    /// Until so long after the start.
+    pub to: Duration,
+}
+
+impl FromStr for Outage {
+    type Err = NotASetting;
+
+    fn from_str(text: &str) -> Result<Self, NotASetting> {
+        let ends = text.split_once("..").and_then(|(from, to)| Some((duration(from)?, duration(to)?)));
+        let (from, to) =
+            ends.filter(|(from, to)| from < to).ok_or_else(|| NotASetting(text.to_owned(), "10..40 or 1min..2min"))?;
+        Ok(Self { from, to })
+    }
+}
+
+/// Prices that rise in the middle of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceRise {
+    /// After so many billed calls.
+    pub after: u64,
+    /// To so many hundredths of the price.
+    pub percent: u32,
+}
+
+impl FromStr for PriceRise {
+    type Err = NotASetting;
+
+    fn from_str(text: &str) -> Result<Self, NotASetting> {
+        let parts = text.split_once(':').and_then(|(after, factor)| Some((after.parse().ok()?, percent(factor)?)));
+        let (after, percent) = parts.ok_or_else(|| NotASetting(text.to_owned(), "100:2.5"))?;
+        Ok(Self { after, percent })
+    }
+}
+
+fn a_duration(text: &str) -> Result<Duration, NotASetting> {
+    duration(text).ok_or_else(|| NotASetting(text.to_owned(), "500ms, 5s or 2min"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        faults: Faults,
+    }
+
+    fn parsed(flags: &str) -> Result<Faults, clap::Error> {
+        let words = std::iter::once("sandbox").chain(flags.split_whitespace());
+        Line::try_parse_from(words).map(|line| line.faults)
+    }
+
+    fn faults(flags: &str) -> Faults {
+        parsed(flags).unwrap_or_else(|error| panic!("{flags}: {error}"))
+    }
+
+    #[test]
+    fn each_flag_brings_its_own_fault() {
+        let check = |flags: &str, expected: Fault| {
+            assert_eq!(faults(flags).draw(1, "a.com", 0), Some(expected), "{flags}");
+        };
+        check("--fail-429 1", Fault::Status(429));
+        check("--fail-500 1", Fault::Status(500));
+        check("--fail-502 1", Fault::Status(502));
+        check("--fail-503 1", Fault::Status(503));
+        check("--fail-504 1", Fault::Status(504));
+        check("--fail-status 409:1", Fault::Status(409));
+        check("--fail-code 40202:1", Fault::Code(40202));
+        check("--fail-code 40202:0,50000:1", Fault::Code(50000));
+        check("--fail-html 1", Fault::Html);
+        check("--fail-quota 1", Fault::Quota);
+        check("--fail-redirect 1", Fault::Redirect);
+        check("--fail-reset 1", Fault::Reset { billed: false });
+        check("--fail-reset-billed 1", Fault::Reset { billed: true });
+        check("--fail-cut-off 1", Fault::CutOff);
+        check("--fail-stall 1", Fault::Stall);
+        check("--fail-garbage 1", Fault::Garbage);
+        check("--fail-wrong-target 1", Fault::WrongTarget);
+        check("--fail-oversized 1", Fault::Oversized);
+        check("--fail-drip 1", Fault::Drip);
+        assert!(faults("--no-cost-header 1").hides_cost(1, "a.com", 0));
+        assert_eq!(faults("").draw(1, "a.com", 0), None);
+    }
+
+    #[test]
+    fn what_is_no_fault_is_refused() {
+        for wrong in [
+            "--fail-503 1.5",
+            "--fail-503 -1",
+            "--fail-503 NaN",
+            "--fail-code 40202",
+            "--fail-status 200:1",
+            "--outage 5..5",
+            "--price-rise 3",
+            "--retry-after soon",
+        ] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn faults_come_as_often_as_asked_and_hit_the_same_calls_again() {
+        let faults = faults("--fail-503 0.2 --fail-cut-off 0.1 --fail-code 40202:0.1");
+        let met = |seed| -> Vec<Option<Fault>> {
+            (0..10_000).map(|n| faults.draw(seed, &format!("site{n}.com"), 0)).collect()
+        };
+        let first = met(1);
+        let count = |fault| first.iter().filter(|met| **met == Some(fault)).count();
+        assert!((1850..2150).contains(&count(Fault::Status(503))));
+        assert!((850..1150).contains(&count(Fault::CutOff)));
+        assert!((850..1150).contains(&count(Fault::Code(40202))));
+        assert_eq!(first, met(1));
+        assert_ne!(first, met(2));
+    }
+
+    #[test]
+    fn later_attempts_are_spared_when_only_the_first_are_to_fail() {
+        let faults = faults("--fail-503 1 --no-cost-header 1 --fail-attempts 2");
+        let met: Vec<bool> = (0..4).map(|attempt| faults.draw(1, "a.com", attempt).is_some()).collect();
+        assert_eq!(met, [true, true, false, false]);
+        assert!(faults.hides_cost(1, "a.com", 1) && !faults.hides_cost(1, "a.com", 2));
+    }
+
+    #[test]
+    fn outages_and_price_rises_begin_and_end_where_they_should() {
+        let faults = faults("--outage 10..20,1min..2min --price-rise 100:2.5");
+        let down = |seconds| faults.is_outage(Duration::from_secs(seconds));
+        assert_eq!([9, 10, 19, 20, 60, 119, 120].map(down), [false, true, true, false, true, true, false]);
+        assert_eq!([0, 99, 100, 1000].map(|billed| faults.price_percent(billed)), [100, 100, 250, 250]);
+    }
+}

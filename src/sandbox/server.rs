@@ -1,0 +1,202 @@
+//! Connections and routes: HTTP/1.1 as any server speaks it, with real sockets, real waits and real resets.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http_body_util::{BodyExt, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{Duration, Instant, sleep},
+};
+
+use super::{
+    answer,
+    bill::Receipt,
+    body::{Abort, Outgoing},
+    decide::{Call, Delivery, Reply, Service},
+    faults::DRIP_TIME,
+    gateway::MAX_PRICE,
+    request::LARGEST_BODY,
+};
+use crate::money::Usd;
+
+/// The paid endpoint.
+const ENDPOINT: &str = "/apis/v1/dataforseo/backlinks/history/live";
+/// What is left on the account.
+const BALANCE: &str = "/apis/v1/credits/balance";
+/// What the server has seen.
+const BILL: &str = "/bill";
+/// Connections at the same time; more of them wait to be accepted.
+const MOST_CONNECTIONS: usize = 1024;
+/// A connection that is silent for so long is closed, as gateways do.
+const IDLE: Duration = Duration::from_mins(1);
+/// A stalled call ends after this time at the latest.
+const LONGEST_STALL: Duration = Duration::from_mins(10);
+/// A pause after a failure to accept, so that running out of files does not become a busy loop.
+const AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// Smaller bodies are not worth compressing.
+const LEAST_COMPRESSED: usize = 1024;
+/// The part of a latency that passes before the answer's first byte; the rest before its last.
+const FIRST_BYTE_PERCENT: u32 = 85;
+/// The balance of an account without a limit.
+const ENDLESS: Usd = Usd::from_micros(1_000_000_000);
+
+/// Accepts connections until it is dropped; they end with it.
+pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.len() >= MOST_CONNECTIONS {
+            connections.join_next().await;
+        }
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                connections.spawn(connection(stream, Arc::clone(&service)));
+            }
+            Err(_) => sleep(AFTER_FAILURE).await,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, service: Arc<Service>) {
+    // Without it, small answers wait for the client's acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    let handler = service_fn(move |request| route(Arc::clone(&service), request));
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(TokioIo::new(stream), handler);
+    let Err(error) = (&mut connection).await else { return };
+    if std::error::Error::source(&error).and_then(|source| source.downcast_ref()) == Some(&Abort::Reset) {
+        // With a linger of zero the socket closes with a reset instead of an orderly end.
+        let _ = connection.into_parts().io.into_inner().set_zero_linger();
+    }
+}
+
+async fn route(service: Arc<Service>, request: Request<Incoming>) -> Result<Response<Outgoing>, Abort> {
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, ENDPOINT) => call(service, request).await,
+        (&Method::GET, BILL) => {
+            let bill = serde_json::to_vec_pretty(&service.books.bill()).expect("numbers and strings always serialise");
+            Ok(plain(StatusCode::OK, bill))
+        }
+        (&Method::GET, BALANCE) => Ok(balance(&service, request.headers())),
+        (_, ENDPOINT | BILL | BALANCE) => {
+            service.books.open().bill.strayed += 1;
+            let allowed = if request.uri().path() == ENDPOINT { "POST" } else { "GET" };
+            let mut response =
+                plain(StatusCode::METHOD_NOT_ALLOWED, answer::plain_error("this method is not allowed here"));
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+            Ok(response)
+        }
+        _ => {
+            service.books.open().bill.strayed += 1;
+            Ok(plain(StatusCode::NOT_FOUND, answer::plain_error("there is nothing under this path")))
+        }
+    }
+}
+
+/// The account's balance. The shape of this answer is assumed: no page documents it.
+fn balance(service: &Service, headers: &HeaderMap) -> Response<Outgoing> {
+    if !service.knows(text(headers, header::AUTHORIZATION.as_str())) {
+        return plain(StatusCode::UNAUTHORIZED, Service::unauthorized(&service.request_id(0)).body);
+    }
+    let left = service.settings.credit.unwrap_or(ENDLESS).minus(service.books.bill().debited_micros);
+    plain(StatusCode::OK, format!("{{\"balance_usd\":{}}}", answer::dollars(left.max(Usd::ZERO))).into_bytes())
+}
+
+async fn call(service: Arc<Service>, request: Request<Incoming>) -> Result<Response<Outgoing>, Abort> {
+    let mut receipt = service.books.arrival(Instant::now());
+    let (head, body) = request.into_parts();
+    let body = match Limited::new(body, LARGEST_BODY).collect().await {
+        Ok(body) => Some(body.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => None,
+        // The client is gone in the middle of its request.
+        Err(_) => return Err(Abort::CutOff),
+    };
+    let call = Call {
+        authorization: text(&head.headers, header::AUTHORIZATION.as_str()),
+        max_price: text(&head.headers, MAX_PRICE),
+        body: body.as_deref(),
+    };
+    let reply = service.decide(&call, &mut receipt);
+    if reply.delivery == Delivery::Stall {
+        // The connection's task, and this wait with it, ends as soon as the client hangs up.
+        sleep(LONGEST_STALL).await;
+        return Err(Abort::Reset);
+    }
+    let gzip = service.settings.gzip && accepts_gzip(&head.headers);
+    let drip_time = service.settings.faults.drip_time.unwrap_or(DRIP_TIME);
+    let first_byte = reply.after * FIRST_BYTE_PERCENT / 100;
+    if !first_byte.is_zero() {
+        sleep(first_byte).await;
+    }
+    if reply.delivery == Delivery::Reset {
+        return Err(Abort::Reset);
+    }
+    Ok(response(reply, gzip, drip_time, receipt))
+}
+
+fn response(reply: Reply, gzip: bool, drip_time: Duration, receipt: Receipt) -> Response<Outgoing> {
+    let compressed =
+        (gzip && reply.body.len() >= LEAST_COMPRESSED).then(|| compressed(&reply.body)).and_then(Result::ok);
+    let is_compressed = compressed.is_some();
+    let body = Bytes::from(compressed.unwrap_or(reply.body));
+    let pause = reply.after * (100 - FIRST_BYTE_PERCENT) / 100;
+    let outgoing = match reply.delivery {
+        Delivery::Drip => Outgoing::dripping(&body, drip_time, receipt),
+        Delivery::CutOff => Outgoing::cut_off(&body, receipt),
+        _ if reply.readable => Outgoing::whole(&body, pause, Some(receipt)),
+        _ => {
+            // Handed over, and yet of no use: it stays a lost one.
+            drop(receipt);
+            Outgoing::whole(&body, pause, None)
+        }
+    };
+    let mut response = Response::new(outgoing);
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    if is_compressed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    for (name, value) in reply.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+fn plain(status: StatusCode, body: Vec<u8>) -> Response<Outgoing> {
+    let mut response = Response::new(Outgoing::whole(&body.into(), Duration::ZERO, None));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The fastest level: the answers come out at a sixth of their size all the same.
+fn compressed(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    io::Write::write_all(&mut encoder, body)?;
+    encoder.finish()
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    text(headers, header::ACCEPT_ENCODING.as_str())
+        .is_some_and(|accepted| accepted.split(',').any(|one| one.split(';').next().map(str::trim) == Some("gzip")))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

@@ -1,0 +1,298 @@
+//! How the simulated API behaves when nothing is wrong: its speed, prices and limits. Faults are in [`super::faults`].
+//!
+//! The settings are command line flags at the same time, so that `sandbox --help` documents them and tests can write
+//! them down as a user would. The defaults are the honest API.
+
+use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
+
+use super::{faults::Faults, random::Random};
+use crate::money::Usd;
+
+/// The simulated API's settings; [`Settings::default`] is the honest API.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct Settings {
+    /// How long an answer takes: FROM..TO, one duration, or `none`
+    #[arg(long, value_name = "FROM..TO", default_value_t = Latency::default())]
+    pub latency: Latency,
+    /// What an answer costs: upstream dollars a call, plus dollars a row, times what the gateway debits
+    #[arg(long, value_name = "CALL[+ROW][xFACTOR]", default_value_t = Price::default())]
+    pub price: Price,
+    /// The only token that is accepted [default: any]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Another seed draws other faults and latencies; the histories stay the same
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// Whether answers are compressed for clients that accept it
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub gzip: bool,
+    /// Calls in any sliding period that are served; the others get 429, unbilled [default: no limit]
+    #[arg(long, value_name = "N/PERIOD")]
+    pub rate_limit: Option<RateLimit>,
+    /// Calls in flight that are served; the others get 40209, unbilled [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub max_in_flight: Option<NonZeroU32>,
+    /// The account's credit; what it no longer pays for gets 402, unbilled [default: endless]
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    pub credit: Option<Usd>,
+    /// The form of the request body that is understood; the other gets 400
+    #[arg(long, value_enum, default_value_t = BodyForm::Any)]
+    pub body_form: BodyForm,
+    /// What goes wrong, and how often
+    #[command(flatten)]
+    pub faults: Faults,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            latency: Latency::default(),
+            price: Price::default(),
+            token: None,
+            seed: 1,
+            gzip: true,
+            rate_limit: None,
+            max_in_flight: None,
+            credit: None,
+            body_form: BodyForm::Any,
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// Text that stands for no setting, with an example of one that does.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not of the form {1}")]
+pub struct NotASetting(pub(super) String, pub(super) &'static str);
+
+/// The forms of a request body; the API's pages document both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BodyForm {
+    /// `[{"target": …}]` and `{"target": …}` alike
+    Any,
+    /// `[{"target": …}]` alone
+    Array,
+    /// `{"target": …}` alone
+    Object,
+}
+
+/// How long answers take: most near the geometric mean of the two ends, none beyond them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// The fastest answer.
+    pub min: Duration,
+    /// The slowest answer.
+    pub max: Duration,
+}
+
+impl Latency {
+    /// Answers at once.
+    pub const NONE: Self = Self { min: Duration::ZERO, max: Duration::ZERO };
+
+    /// One answer's share.
+    pub(super) fn draw(self, random: &mut Random) -> Duration {
+        // Four even draws make something close enough to a bell, within -1 and 1.
+        let bell = (0..4).map(|_| random.unit()).sum::<f64>() / 2.0 - 1.0;
+        let (min, max) = (self.min.as_secs_f64(), self.max.as_secs_f64());
+        let seconds =
+            if min > 0.0 { (min * max).sqrt() * (max / min).sqrt().powf(bell) } else { max * f64::midpoint(bell, 1.0) };
+        Duration::from_secs_f64(seconds).clamp(self.min, self.max.max(self.min))
+    }
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self { min: Duration::from_millis(300), max: Duration::from_millis(700) }
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.max.is_zero() { f.write_str("none") } else { write!(f, "{:?}..{:?}", self.min, self.max) }
+    }
+}
+
+impl FromStr for Latency {
+    type Err = NotASetting;
+
+    fn from_str(text: &str) -> Result<Self, NotASetting> {
+        let refused = || NotASetting(text.to_owned(), "300ms..700ms, 1s or none");
+        if text == "none" {
+            return Ok(Self::NONE);
+        }
+        let (min, max) = text.split_once("..").unwrap_or((text, text));
+        let latency = Self { min: duration(min).ok_or_else(refused)?, max: duration(max).ok_or_else(refused)? };
+        if latency.min <= latency.max { Ok(latency) } else { Err(refused()) }
+    }
+}
+
+/// What a call costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// Upstream, for a call.
+    pub call: Usd,
+    /// Upstream, for each row of the answer.
+    pub row: Usd,
+    /// What the gateway debits, in hundredths of the upstream price.
+    pub percent: u32,
+}
+
+impl Price {
+    /// A debit that is the same for every answer.
+    pub const fn flat(debit: Usd) -> Self {
+        Self { call: debit, row: Usd::ZERO, percent: 100 }
+    }
+
+    /// The body's `cost`: what the gateway pays for an answer of so many rows.
+    pub fn upstream(self, rows: usize) -> Usd {
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        self.call.plus(Usd::from_micros(self.row.micros().saturating_mul(rows)))
+    }
+
+    /// What the gateway debits for an answer of so many rows, rounded up.
+    pub fn debit(self, rows: usize) -> Usd {
+        let hundredths = self.upstream(rows).micros().saturating_mul(i64::from(self.percent));
+        Usd::from_micros(hundredths.saturating_add(99) / 100)
+    }
+}
+
+impl Default for Price {
+    /// The API's prices of November 2026, and a multiple in the middle of what users saw.
+    fn default() -> Self {
+        Self { call: Usd::from_micros(24_000), row: Usd::from_micros(36), percent: 150 }
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{:.6}x{}", self.call.dollars(), self.row.dollars(), f64::from(self.percent) / 100.0)
+    }
+}
+
+impl FromStr for Price {
+    type Err = NotASetting;
+
+    fn from_str(text: &str) -> Result<Self, NotASetting> {
+        let refused = || NotASetting(text.to_owned(), "0.03 or 0.024+0.000036x1.5");
+        let (upstream, factor) = text.split_once('x').unwrap_or((text, "1"));
+        let (call, row) = upstream.split_once('+').unwrap_or((upstream, "0"));
+        Ok(Self {
+            call: dollars(call).map_err(|_| refused())?,
+            row: dollars(row).map_err(|_| refused())?,
+            percent: percent(factor).ok_or_else(refused)?,
+        })
+    }
+}
+
+/// Calls in any sliding period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// How many.
+    pub calls: NonZeroU32,
+    /// In which time.
+    pub period: Duration,
+}
+
+impl FromStr for RateLimit {
+    type Err = NotASetting;
+
+    fn from_str(text: &str) -> Result<Self, NotASetting> {
+        let refused = || NotASetting(text.to_owned(), "600/min, 10/s or 5/100ms");
+        let (calls, period) = text.split_once('/').ok_or_else(refused)?;
+        let period = if period.starts_with(|first: char| first.is_ascii_digit()) {
+            duration(period)
+        } else {
+            duration(&format!("1{period}"))
+        };
+        Ok(Self {
+            calls: calls.parse().map_err(|_| refused())?,
+            period: period.filter(|period| !period.is_zero()).ok_or_else(refused)?,
+        })
+    }
+}
+
+/// A factor in hundredths.
+pub(super) fn percent(factor: &str) -> Option<u32> {
+    const MOST: f64 = 1000.0;
+    let factor: f64 = factor.parse().ok()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+    (0.0..=MOST).contains(&factor).then(|| (factor * 100.0).round() as u32)
+}
+
+/// A duration as people write it: `250ms`, `2s`, `1.5min`, `1h`; a bare number is in seconds.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    const MOST: f64 = 1e6;
+    let text = text.trim();
+    let units = [("ms", 0.001), ("min", 60.0), ("s", 1.0), ("h", 3600.0), ("", 1.0)];
+    let (number, unit) =
+        units.iter().find_map(|(suffix, unit)| text.strip_suffix(suffix).map(|number| (number, unit)))?;
+    let seconds = number.trim().parse::<f64>().ok()? * unit;
+    (0.0..=MOST).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}
+
+fn dollars(text: &str) -> Result<Usd, NotASetting> {
+    let written = text.trim().trim_start_matches('$').parse().ok().and_then(Usd::from_dollars);
+    written.ok_or_else(|| NotASetting(text.to_owned(), "1.50"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn parsed(flags: &str) -> Settings {
+        let words = std::iter::once("sandbox").chain(flags.split_whitespace());
+        Line::try_parse_from(words).unwrap_or_else(|error| panic!("{flags}: {error}")).settings
+    }
+
+    #[test]
+    fn no_flags_are_the_honest_api() {
+        assert_eq!(parsed(""), Settings::default());
+    }
+
+    #[test]
+    fn latencies_prices_and_limits_are_written_as_people_do() {
+        let ms = Duration::from_millis;
+        assert_eq!(parsed("--latency none").latency, Latency::NONE);
+        assert_eq!(parsed("--latency 1s").latency, Latency { min: ms(1000), max: ms(1000) });
+        assert_eq!(parsed("--latency 5ms..0.1s").latency, Latency { min: ms(5), max: ms(100) });
+        assert_eq!(parsed("--price 0.05").price, Price::flat(Usd::from_micros(50_000)));
+        assert_eq!(parsed("--price 0.024+0.000036x1.5").price, Price::default());
+        assert_eq!(parsed("--rate-limit 600/min").rate_limit.map(|limit| limit.period), Some(ms(60_000)));
+        assert_eq!(parsed("--rate-limit 5/100ms").rate_limit.map(|limit| limit.period), Some(ms(100)));
+        assert_eq!(parsed("--credit 1.5").credit, Some(Usd::from_micros(1_500_000)));
+        for wrong in ["--latency 7..3s", "--latency -1s", "--price 1+", "--rate-limit 0/s", "--rate-limit 5/week"] {
+            assert!(Line::try_parse_from(std::iter::once("sandbox").chain(wrong.split(' '))).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_answer_costs_what_its_rows_cost() {
+        let price = Price::default();
+        assert_eq!(price.upstream(95), Usd::from_micros(27_420));
+        assert_eq!(price.debit(95), Usd::from_micros(41_130));
+        assert_eq!(price.debit(0), Usd::from_micros(36_000));
+        assert_eq!(Price::flat(Usd::from_micros(50_000)).debit(95), Usd::from_micros(50_000));
+        assert_eq!(Price { percent: 101, ..Price::flat(Usd::from_micros(1)) }.debit(0), Usd::from_micros(2));
+    }
+
+    #[test]
+    fn latencies_stay_within_their_ends_and_gather_between_them() {
+        let latency = Latency::default();
+        let mut random = Random::of("a.com", &[]);
+        let mut draws: Vec<Duration> = (0..1001).map(|_| latency.draw(&mut random)).collect();
+        draws.sort();
+        assert!(draws[0] >= latency.min && draws[1000] <= latency.max);
+        assert!((430..490).contains(&draws[500].as_millis()), "{:?}", draws[500]);
+        assert_eq!(Latency::NONE.draw(&mut random), Duration::ZERO);
+        let from_zero = Latency { min: Duration::ZERO, max: Duration::from_millis(10) };
+        assert!(from_zero.draw(&mut random) <= from_zero.max);
+    }
+}

@@ -390,7 +390,6 @@ mod tests {
         assert!((130_000..145_000).contains(&mean), "{mean} bytes");
         let within = sizes.iter().filter(|size| (115_000..155_000).contains(*size)).count();
         assert!(within * 100 >= sizes.len() * 95, "{within} of {}", sizes.len());
-        println!("mean {mean} min {:?} max {:?} w {within} of {}", sizes.iter().min(), sizes.iter().max(), sizes.len());
     }
 
     #[test]

@@ -218,6 +218,30 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
+async fn a_reset_is_a_reset_and_a_cut_off_answer_ends_too_soon() {
+    let body = r#"[{"target":"site3.com"}]"#;
+    let call = format!(
+        "POST /apis/v1/dataforseo/backlinks/history/live HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let what_came = async |flags: &str| {
+        let sandbox = sandbox(flags).await;
+        let mut stream = TcpStream::connect(sandbox.address()).await.expect("a listener");
+        stream.write_all(call.as_bytes()).await.expect("a reader");
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer).await.map_err(|error| error.kind());
+        (end, String::from_utf8(answer).expect("text"))
+    };
+    let (end, answer) = what_came("--fail-reset 1").await;
+    assert_eq!((end, answer.as_str()), (Err(std::io::ErrorKind::ConnectionReset), ""));
+    let (_, answer) = what_came("--fail-cut-off 1").await;
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let declared = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    assert_eq!(declared.parse::<usize>().map(|length| length / 2), Ok(body.len()));
+}
+
+#[tokio::test]
 async fn nobody_listening_is_free() {
     let sandbox = sandbox("").await;
     let url = sandbox.url();

@@ -181,6 +181,9 @@ pub struct DisplayArgs {
         hide_possible_values = true
     )]
     pub summary: Format,
+    /// Write the result as metrics in Prometheus' text format
+    #[arg(long, value_name = "FILE", help_heading = "Output", hide_short_help = true)]
+    pub metrics: Option<PathBuf>,
 }
 
 /// Form of a result.
@@ -289,6 +292,8 @@ pub struct RunOnlyArgs {
     progress: Option<Requested>,
     #[arg(long, hide = true)]
     summary: Option<Format>,
+    #[arg(long, hide = true)]
+    metrics: Option<PathBuf>,
 }
 
 /// Flags of `replay`.
@@ -341,4 +346,32 @@ pub struct SandboxArgs {
     /// How it behaves.
     #[command(flatten)]
     pub behaviour: sandbox::Settings,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_plan_takes_every_flag_of_a_run() {
+        let definition = Cli::command();
+        let flags = |name: &str| -> Vec<_> {
+            let command = definition.find_subcommand(name).expect("a command");
+            command
+                .get_arguments()
+                .map(|flag| (flag.get_long(), flag.get_short(), flag.get_action().takes_values()))
+                .collect()
+        };
+        let plan = flags("plan");
+        for flag in flags("run") {
+            assert!(plan.contains(&flag), "{flag:?}");
+        }
+    }
 }

@@ -55,7 +55,9 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     announce(arguments, context, &export, &calls)?;
     let progress = display(&arguments.display, context, plan(&export, &calls));
     context.console.attach(&progress);
-    warn_of(export.inputs());
+    if export.remaining() > 0 {
+        warn_of(export.inputs());
+    }
     let asked_to_stop = async {
         signals.clone().first().await;
     };

@@ -182,7 +182,9 @@ fn with_max_price(request: RequestBuilder, price: Usd) -> RequestBuilder {
 
 /// A path under a base URL to which a token may be sent.
 fn url(base: &str, path: &str) -> Result<Url, SetupError> {
-    let refused = |reason: &str| SetupError::Url { url: base.to_owned(), reason: reason.to_owned() };
+    // Credentials are not repeated, least of all where they do not belong.
+    let shown = base.rsplit_once('@').map_or_else(|| base.to_owned(), |(_, behind)| format!("…@{behind}"));
+    let refused = |reason: &str| SetupError::Url { url: shown.clone(), reason: reason.to_owned() };
     let base_url = base.trim();
     if base_url.is_empty() {
         return Err(refused("it is empty"));
@@ -198,7 +200,7 @@ fn url(base: &str, path: &str) -> Result<Url, SetupError> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
-        "http" => Err(SetupError::Unencrypted { url: base.to_owned() }),
+        "http" => Err(SetupError::Unencrypted { url: shown }),
         _ => Err(refused("it begins with neither https:// nor http://")),
     }
 }

@@ -162,6 +162,9 @@ pub struct DatasetArgs {
 #[derive(Debug, Args)]
 pub struct DisplayArgs {
     /// Progress on standard error: auto, bar, plain, json or none
+    ///
+    /// `auto` is a bar on a terminal and a line every ten seconds elsewhere, as `plain` always is; `json` is an object
+    /// every ten seconds.
     #[arg(
         long,
         value_enum,

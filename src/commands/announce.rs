@@ -2,7 +2,12 @@
 //!
 //! Without a terminal nothing is told or asked: a job that runs unattended must not wait for an answer.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, BufRead, IsTerminal, Write},
+};
+
+use tokio::task::spawn_blocking;
 
 use super::{Context, Failure, result::width};
 use crate::{
@@ -16,7 +21,12 @@ use crate::{
 const INDENT: usize = 9;
 
 /// Says on a terminal what is about to be bought, and asks where it is much.
-pub(super) fn announce(arguments: &RunArgs, context: &Context, export: &Export, calls: &Calls) -> Result<(), Failure> {
+pub(super) async fn announce(
+    arguments: &RunArgs,
+    context: &Context,
+    export: &Export,
+    calls: &Calls,
+) -> Result<(), Failure> {
     if export.remaining() == 0 || !io::stderr().is_terminal() {
         return Ok(());
     }
@@ -56,20 +66,33 @@ pub(super) fn announce(arguments: &RunArgs, context: &Context, export: &Export, 
     for (label, value) in lines {
         let mut label = label;
         for line in wrapped(&value, room) {
-            text.push_str(&format!("{label:<INDENT$}{line}\n"));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{label:<INDENT$}{line}");
             label = "";
         }
     }
     let mut stderr = io::stderr();
     let _ = stderr.write_all(text.as_bytes());
-    if asks { confirm(&mut stderr) } else { Ok(()) }
+    if asks { confirm().await } else { Ok(()) }
 }
 
-fn confirm(stderr: &mut impl Write) -> Result<(), Failure> {
-    let _ = stderr.write_all(b"Go on? [y/N] ");
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+/// After a question that was not answered by a line.
+pub(super) fn end_of_line() {
+    let _ = io::stderr().write_all(b"\n");
+}
+
+/// Asks on a thread of its own, so that a signal can end the program meanwhile.
+async fn confirm() -> Result<(), Failure> {
+    let asking = spawn_blocking(|| {
+        let _ = io::stderr().write_all(b"Go on? [y/N] ");
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = asking.await.ok().and_then(Result::ok).unwrap_or_default();
+    if !answer.ends_with('\n') {
+        end_of_line();
+    }
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
     Err(Failure::usage("not confirmed; nothing was called")

@@ -63,8 +63,8 @@ impl Context {
                 format!("{}\n", json!({"timestamp": timestamp, "level": "ERROR", "message": error, "hint": hint}))
             }
             LogFormat::Text => {
-                let hint = hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-                format!("error: {error}\n{hint}")
+                let hint = hint.map(|hint| result::labelled("hint", &hint)).unwrap_or_default();
+                format!("{}{hint}", result::labelled("error", &error))
             }
         };
         let _ = io::stderr().write_all(text.as_bytes());

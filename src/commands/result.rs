@@ -10,7 +10,7 @@ use crate::{
     cli::{DatasetArgs, DisplayArgs, Format, LogFormat},
     dataset::replace_file,
     export::Form,
-    outcome::Outcome,
+    outcome::{Outcome, wrapped},
     progress::{Plan, Progress, Requested, Surroundings, mode},
     words,
 };
@@ -19,6 +19,8 @@ use crate::{
 const USUAL_WIDTH: usize = 100;
 /// On a wider terminal lines are no longer: the eye would have to travel.
 const WIDEST: usize = 120;
+/// Lines are not squeezed below this.
+const NARROWEST: usize = 30;
 
 impl From<&DatasetArgs> for Form {
     fn from(arguments: &DatasetArgs) -> Self {
@@ -78,6 +80,18 @@ fn tell_machines(outcome: &Outcome, arguments: &DisplayArgs) {
             tracing::warn!("the step summary was not written: {error}");
         }
     }
+}
+
+/// `error: …` or `hint: …`; on a terminal in its colours and broken between words.
+pub(super) fn labelled(label: &str, words: &str) -> String {
+    let line = format!("{label}: {words}");
+    let stderr = io::stderr();
+    if !stderr.is_terminal() {
+        return line + "\n";
+    }
+    let lines = wrapped(&line, width(&console::Term::stderr()).max(NARROWEST)).join("\n");
+    let style = if label == "error" { "\x1b[1;31m" } else { "\x1b[36m" };
+    if has_colour() { lines.replacen(label, &format!("{style}{label}\x1b[0m"), 1) + "\n" } else { lines + "\n" }
 }
 
 /// Whether colours are welcome, by the convention of `NO_COLOR`.

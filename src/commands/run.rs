@@ -6,7 +6,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
     Context, Failure,
-    announce::announce,
+    announce::{announce, end_of_line},
     inputs::{read_inputs, warn_of},
     result::{display, finish},
     signals::Signals,
@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure>
 async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
     let inputs = read_inputs(&arguments.input)?;
-    let question = Question::from(&arguments.question);
+    let question = Question { simulated: Some(arguments.call.sandbox), ..Question::from(&arguments.question) };
     let terms = |before| terms(arguments, before);
     if let Some(record) =
         discarded(&arguments.out, &inputs, &question, Some(&Form::from(&arguments.dataset)), context.clock)?
@@ -52,7 +52,14 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     let api = connect(&arguments.call, &url, context.clock)?;
     let export = Export::open(&arguments.out, inputs, &question, context.clock)?;
     let (calls, terms) = (calls(arguments), terms(export.spending()));
-    announce(arguments, context, &export, &calls)?;
+    tokio::select! {
+        announced = announce(arguments, context, &export, &calls) => announced?,
+        // Nothing is bought yet: one signal is enough.
+        signal = signals.clone().first() => {
+            end_of_line();
+            return Ok(signal.exit_code());
+        }
+    }
     let progress = display(&arguments.display, context, plan(&export, &calls));
     context.console.attach(&progress);
     if export.remaining() > 0 {
@@ -97,6 +104,7 @@ impl From<&QuestionArgs> for Question {
             date_to: arguments.date_to,
             rank_scale: arguments.rank_scale,
             tag: arguments.tag.clone(),
+            simulated: None,
         }
     }
 }

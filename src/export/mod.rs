@@ -86,7 +86,7 @@ impl Export {
         let lock = Lock::take(dir)?;
         let archive = Archive::read(dir)?;
         let run = archive.run().cloned();
-        let run_id = run.as_ref().map_or_else(|| new_run_id(clock), |run| run.run_id.clone());
+        let run_id = run.as_ref().map_or_else(|| new_run_id(question, clock), |run| run.run_id.clone());
         let parameters = question.parameters(run.as_ref(), &run_id, clock.today())?;
         let run = run.unwrap_or_else(|| Run {
             run_id,
@@ -289,11 +289,12 @@ fn earlier(past: &Past, clock: Clock) -> fetch::Earlier {
 }
 
 /// A name that sorts by time and that no other run has.
-fn new_run_id(clock: Clock) -> String {
+fn new_run_id(question: &Question, clock: Clock) -> String {
     use std::hash::{BuildHasher, RandomState};
     let at = TimeZone::UTC.to_datetime(clock.now()).strftime("%Y%m%dT%H%M%SZ").to_string();
     let random = RandomState::new().hash_one(&at) & 0xff_ffff;
-    format!("{at}-{random:06x}")
+    let prefix = if question.simulated == Some(true) { question::SIMULATED } else { "" };
+    format!("{prefix}{at}-{random:06x}")
 }
 
 /// A directory of somebody else's is refused, not filled.

@@ -73,7 +73,7 @@ impl Outcome {
         };
         add("targets", self.told_targets());
         add("input", self.told_input());
-        add("rows", words::count(self.rows));
+        add("rows", if self.published { words::count(self.rows) } else { String::new() });
         add("calls", self.told_calls());
         add("cost", self.told_cost());
         add("billed?", self.told_possibly_billed());

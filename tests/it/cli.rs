@@ -407,3 +407,15 @@ fn the_token_is_nowhere_but_in_the_header() {
     let shell = shell.unset("AISA_API_KEY");
     shell.run(&format!("run domains.txt --out new --token-file token {} --max-failures 90%", api.flags())).expect(0);
 }
+
+#[test]
+fn simulated_answers_never_pass_for_real_ones() {
+    let (shell, api) = (Shell::with_domains(2), Api::new(""));
+    shell.run(&format!("run domains.txt --out out --sandbox --progress none {DATES}")).expect(0);
+    assert!(shell.files("out/targets").keys().all(|path| path.display().to_string().starts_with("part-sandbox-")));
+    let ran = shell.run(&format!("run domains.txt --out out {} {DATES}", api.flags())).expect(2);
+    assert!(ran.stderr.contains("hint: give --sandbox to go on"), "{}", ran.stderr);
+    shell.run(&format!("run domains.txt --out real {} {DATES}", api.flags())).expect(0);
+    shell.run("replay out real --out both").expect(2);
+    assert_eq!(api.bill().calls, 2);
+}

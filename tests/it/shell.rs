@@ -52,8 +52,8 @@ impl Shell {
 
     /// Writes `domains.txt` anew.
     pub(crate) fn list(&self, numbers: std::ops::Range<usize>) {
-        let names: String = numbers.map(|number| format!("site{number}.com\n")).collect();
-        self.write("domains.txt", &names);
+        let names: Vec<String> = numbers.map(|number| format!("site{number}.com")).collect();
+        self.write("domains.txt", names.join("\n") + "\n");
     }
 
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {

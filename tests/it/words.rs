@@ -170,6 +170,7 @@ fn a_directory_holds_to_its_question() {
     tell(&run("--rank-scale one_hundred"));
     tell("plan domains.txt --out out --sandbox --date-from 2020-01-01");
     tell("replay out --out out");
+    tell(&run("--sandbox"));
     shell.run(&run("").replace("--out out", "--out hundred --rank-scale one_hundred")).expect(0);
     tell("replay out hundred --out both");
     shell.run(&run("--discard-raw")).expect(0);
@@ -190,6 +191,9 @@ fn a_directory_holds_to_its_question() {
 
     error: out is the directory of a run and has its own dataset
     hint: name a new or empty directory with --out
+
+    error: this directory was started without --sandbox (real answers), now it is to go on with --sandbox (simulated answers)
+    hint: leave out --sandbox to go on with it, or start anew with another --out
 
     error: these runs asked different questions: one with --date-from 2019-01-01 --rank-scale one_thousand, one with --date-from 2019-01-01 --rank-scale one_hundred
     hint: replay them apart, each to an --out of its own

@@ -86,6 +86,9 @@ pub(super) fn publish(
     let held = holdings.held();
     progress.publishing(held.len() as u64);
     let mut history = stage.history(flatten::schema::history(), &options)?;
+    if let Some(asked) = holdings.parameters() {
+        history.without_rows(asked.date_to);
+    }
     let mut rows = Vec::with_capacity(held.len());
     let drift = flatten_in_order(holdings, &held, |block| {
         history.write(&block.batch, block.run_date)?;

@@ -128,7 +128,7 @@ impl HistoryWriter {
         self.divide_frame()?;
         if self.places.is_empty() {
             let midnight = self.empty.and_then(|day| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok());
-            let micros = midnight.map(|moment| moment.as_microsecond());
+            let micros = midnight.map(jiff::Timestamp::as_microsecond);
             let index = self.partition(self.partition_by.place(micros, self.run_date.or(self.empty)));
             self.open(index)?;
         }

@@ -21,4 +21,5 @@ pub mod outcome;
 pub mod progress;
 pub mod sandbox;
 pub mod targets;
+pub mod verify;
 pub mod words;

@@ -33,6 +33,7 @@ Examples:
   backlinks-export run inputs/domains.txt --sandbox --out out/demo    try it: simulated API, no token, no cost
   backlinks-export plan portfolio.csv                                 what it would cost, without a paid call
   backlinks-export run portfolio.csv --max-cost 50 --out out/audit    buy at most 50 dollars' worth; run it again to go on
+  backlinks-export verify out/audit                                   reconcile input, ledger, Parquet and cost
 ";
 
 /// Export backlinks history of many domains to partitioned Parquet. A paid answer is never lost and never bought twice.
@@ -56,6 +57,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Build a dataset anew from the ledgers of one or several runs; makes no call
     Replay(ReplayArgs),
+    /// Reconcile input, ledger, Parquet and cost of DIR; exit 0 only if they all agree
+    Verify(VerifyArgs),
     /// Print the tables' schema
     Schema(SchemaArgs),
     /// Serve the simulated API, with faults and a bill
@@ -360,6 +363,17 @@ pub struct ReplayArgs {
     /// What is shown.
     #[command(flatten)]
     pub display: DisplayArgs,
+}
+
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The run's directory, or that of a dataset that was built by `replay`
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Form of the result on standard output
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub format: Format,
 }
 
 /// Flags of `schema`.

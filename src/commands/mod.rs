@@ -12,6 +12,7 @@ mod run;
 mod sandbox;
 mod schema;
 mod signals;
+mod verify;
 
 use std::{
     fmt::Display,
@@ -102,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments, &context),
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Replay(arguments) => replay::replay(&arguments, &context),
+        Command::Verify(arguments) => verify::verify(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Sandbox(arguments) => sandbox::serve(arguments),
         Command::Completions { shell } => paper::completions(shell),

@@ -15,7 +15,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Reads the wall clock. Called once, by the program's entry.
+    /// Reads the wall clock. Called once by the program's entry, and by the simulated API, which is a program of its own.
     #[expect(clippy::disallowed_methods, reason = "this is the place the fence leaves open")]
     pub fn system() -> Self {
         Self::at(Timestamp::now())

@@ -1,4 +1,9 @@
 //! One integration binary for all tests that see the program from outside.
 
+mod crash;
+mod disk;
 mod fetch;
 mod ledger;
+mod program;
+mod rate;
+mod signals;

@@ -229,7 +229,7 @@ impl Export {
             body: calls.body,
             parameters,
         };
-        
+
         let count = remaining.len();
         let parts = (Arc::new(api), Arc::clone(&recorder), clock);
         let ended = fetch::fetch(remaining.into_iter(), count, settings, earlier, parts, shutdown).await;

@@ -63,12 +63,7 @@ impl Appender {
     }
 
     /// Appends a record, whose last `body` bytes are the frame of a body; returns where it lies once it is durable.
-    pub(super) async fn append(
-        &self,
-        purpose: Purpose,
-        bytes: Vec<u8>,
-        body: usize,
-    ) -> Result<Location, LedgerError> {
+    pub(super) async fn append(&self, purpose: Purpose, bytes: Vec<u8>, body: usize) -> Result<Location, LedgerError> {
         let size = |bytes| u32::try_from(bytes).expect("bodies are limited to 32 MiB");
         let (head, body) = (size(bytes.len() - body), size(body));
         let (placed, place) = oneshot::channel();
@@ -235,8 +230,7 @@ impl Tail {
 
     fn allocate(&self, until: u64) -> Result<(), Errno> {
         let length = until - self.end;
-        let fallocate =
-            || rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, self.end, length);
+        let fallocate = || rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, self.end, length);
         match rustix::io::retry_on_intr(fallocate) {
             // It cannot be set aside, but it can be looked whether it is there.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {

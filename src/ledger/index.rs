@@ -66,7 +66,7 @@ pub(super) struct Index {
     form: Option<BodyForm>,
     asked_in: Option<BodyForm>,
     dearest: Usd,
-    /// Reservations of calls whose price nobody told.
+    /// What was set aside for calls whose debit nobody told, less what is known of it.
     unknown: Usd,
     debited: Usd,
     upstream: Usd,
@@ -102,7 +102,7 @@ pub struct Spending {
     pub debited: Usd,
     /// What bodies without that header said it cost upstream.
     pub upstream: Usd,
-    /// What is reckoned under a spending cap for calls whose price nobody told.
+    /// What is reckoned under a spending cap for calls whose debit nobody told, beyond what is known of it.
     pub set_aside: Usd,
     /// Calls whose price nobody told.
     pub unknown: u64,
@@ -242,9 +242,12 @@ impl Index {
             Some(CostSource::Unknown) => self.unpriced_calls += 1,
             None => {}
         }
-        if answer.cost_source == Some(CostSource::Unknown) {
-            self.unknown = self.unknown.plus(self.presumed(reserved));
-        }
+        // What an untold debit may have come to beyond what is known of it.
+        self.unknown = self.unknown.plus(match answer.cost_source {
+            Some(CostSource::Unknown) => self.presumed(reserved),
+            Some(CostSource::Upstream) => reserved.unwrap_or_default().minus(price).max(Usd::ZERO),
+            Some(CostSource::Debit) | None => Usd::ZERO,
+        });
         self.remember(answer.left_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
         if matches!(class, Class::Data | Class::NoData) {

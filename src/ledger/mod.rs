@@ -350,12 +350,7 @@ impl Ledger {
     }
 
     /// The same for so many calls `in_flight`, for whose answers room is made sure of before they go out.
-    pub fn open_for(
-        archive: Archive,
-        lock: &Lock,
-        clock: Option<Clock>,
-        in_flight: u32,
-    ) -> Result<Self, LedgerError> {
+    pub fn open_for(archive: Archive, lock: &Lock, clock: Option<Clock>, in_flight: u32) -> Result<Self, LedgerError> {
         let (number, end) = archive.segments.last().map_or((0, 0), |segment| (segment.number, archive.end));
         let folder = lock.dir.join(FOLDER);
         fs::create_dir_all(&folder).map_err(|source| LedgerError::io("make", &folder, source))?;

@@ -139,11 +139,7 @@ async fn check_same_as_unbroken(place: &Place, flags: &str) {
 async fn killed_at_any_moment_nothing_is_lost_and_nothing_held_is_bought_again() {
     let (mut draws, wanted, mut phases) = (seed(), setting("KILLS", KILLS), BTreeMap::<_, u64>::new());
     let stumbling = || Settings {
-        faults: Faults {
-            fail_503: "0.05".parse().expect("a share"),
-            fail_attempts: Some(1),
-            ..Faults::default()
-        },
+        faults: Faults { fail_503: "0.05".parse().expect("a share"), fail_attempts: Some(1), ..Faults::default() },
         ..instant()
     };
     loop {

@@ -58,7 +58,8 @@ fn log(place: &Place) -> PathBuf {
 fn injected(place: &Place) -> Vec<(String, usize)> {
     let log = fs::read_to_string(log(place)).expect("strace's log");
     let lines: Vec<&str> = log.lines().collect();
-    let file = |line: &str| line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(file, _)| file.to_owned());
+    let file =
+        |line: &str| line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(file, _)| file.to_owned());
     let failed = lines.iter().enumerate().filter(|(_, line)| line.contains("(INJECTED)"));
     failed
         .map(|(place, line)| {
@@ -136,7 +137,8 @@ const LEDGER: &str = "_raw/ledger-0.jsonl.zst";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fails_at_any_sync_claims_no_success_and_loses_nothing() {
     if can_inject() {
-        let (data, all) = (each_fails("fdatasync", "EIO", None, false).await, each_fails("fsync", "EIO", None, false).await);
+        let (data, all) =
+            (each_fails("fdatasync", "EIO", None, false).await, each_fails("fsync", "EIO", None, false).await);
         println!("fdatasync: {data}, fsync: {all}");
         assert!(data >= 5 && all >= 10, "{data} {all}");
     }

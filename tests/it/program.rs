@@ -124,7 +124,9 @@ impl Running {
         while tokio::time::Instant::now() + LOOK < end && !self.has_ended() {
             tokio::time::sleep(LOOK).await;
         }
-        tokio::time::sleep_until(end).await;
+        if !self.has_ended() {
+            tokio::time::sleep_until(end).await;
+        }
         if self.has_ended() {
             return Err(self.output().await);
         }

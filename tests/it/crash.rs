@@ -10,8 +10,8 @@ use backlinks_export::{
 };
 
 use super::program::{
-    BINARY, Draws, Place, Running, ended, finished, history_rows, instant, latency, sandbox, seed, setting, summary,
-    table, targets, told,
+    BINARY, Draws, Place, Running, ended, finished, history_rows, instant, latency, sandbox, say, seed, setting,
+    summary, table, targets, told,
 };
 
 /// Kills over the whole test unless `KILLS` says otherwise.
@@ -158,7 +158,7 @@ async fn killed_at_any_moment_nothing_is_lost_and_nothing_held_is_bought_again()
             *phases.entry(phase).or_default() += 1;
         }
     }
-    println!("kills: {phases:?}");
+    say(&format!("kills: {phases:?}"));
     assert!(wanted < KILLS || phases.len() == 4, "every phase was met: {phases:?}");
 }
 

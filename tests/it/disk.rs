@@ -17,7 +17,7 @@ use backlinks_export::{
 };
 
 use super::program::{
-    BINARY, Place, ended, finished, history_rows, instant, latency, run, sandbox, summary, targets, told,
+    BINARY, Place, ended, finished, history_rows, instant, latency, run, sandbox, say, summary, targets, told,
 };
 
 /// Targets of a small run.
@@ -33,7 +33,7 @@ fn can_inject() -> bool {
     let tool = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
     assert!(tool || !root, "strace is missing: apt-get install strace");
     if !tool {
-        println!("left out: no strace, and not root");
+        say("left out: no strace, and not root");
     }
     tool
 }
@@ -139,7 +139,7 @@ async fn a_disk_that_fails_at_any_sync_claims_no_success_and_loses_nothing() {
     if can_inject() {
         let (data, all) =
             (each_fails("fdatasync", "EIO", None, false).await, each_fails("fsync", "EIO", None, false).await);
-        println!("fdatasync: {data}, fsync: {all}");
+        say(&format!("fdatasync: {data}, fsync: {all}"));
         assert!(data >= 5 && all >= 10, "{data} {all}");
     }
 }
@@ -149,7 +149,7 @@ async fn a_disk_that_fails_at_any_write_claims_no_success_and_loses_nothing() {
     if can_inject() {
         let ledger = each_fails("write", "EIO", Some(LEDGER), false).await;
         let room = each_fails("fallocate", "EIO", None, false).await;
-        println!("write: {ledger}, fallocate: {room}");
+        say(&format!("write: {ledger}, fallocate: {room}"));
         assert!(ledger >= 5 && room >= 1, "{ledger} {room}");
     }
 }
@@ -159,7 +159,7 @@ async fn a_disk_that_fails_at_any_rename_claims_no_success_and_loses_nothing() {
     if can_inject() {
         let moved = each_fails("rename", "EIO", None, false).await;
         let exchanged = each_fails("renameat2", "EIO", None, true).await;
-        println!("rename: {moved}, renameat2: {exchanged}");
+        say(&format!("rename: {moved}, renameat2: {exchanged}"));
         assert!(moved >= 5 && exchanged >= 2, "{moved} {exchanged}");
     }
 }
@@ -205,7 +205,7 @@ impl SmallDisk {
             // Containers without the right to mount are the one excuse.
             let word = String::from_utf8_lossy(&mounted.stderr).into_owned();
             assert!(!root || word.contains("permission denied"), "{word}");
-            println!("left out: {word}");
+            say(&format!("left out: {word}"));
             return None;
         }
         Some(Self(at.to_owned()))

@@ -1,6 +1,7 @@
 //! One integration binary for all tests that see the program from outside.
 
 mod crash;
+mod damage;
 mod disk;
 mod fetch;
 mod ledger;

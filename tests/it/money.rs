@@ -1,7 +1,6 @@
 //! The spending cap: whatever prices do, whatever is lost or killed, the bill of the API stays within it.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,23 +15,16 @@ use backlinks_export::{
 
 use super::{
     market::{Market, Terms, calls, live},
-    program::{Draws, Place, ended, instant, latency, sandbox, seed, setting, summary},
+    program::{Draws, Place, ended, instant, latency, list, quick_folder, sandbox, seed, setting, summary},
 };
 
 /// Simulated runs, each with several processes.
 const RUNS: u64 = 1_000;
 
-/// A folder in memory where there is one: these tests sync thousands of times.
-fn quick_folder() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    let at = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    tempfile::tempdir_in(at).expect("a directory")
-}
-
-fn list(folder: &Path, targets: u64) -> PathBuf {
+/// A list of targets in a folder.
+fn listed(folder: &Path, targets: usize) -> PathBuf {
     let file = folder.join("domains.txt");
-    let names: String = (0..targets).map(|number| format!("site{number}.com\n")).collect();
-    fs::write(&file, names).expect("written");
+    list(&file, targets);
     file
 }
 
@@ -44,7 +36,7 @@ fn fast() -> Rate {
 async fn simulated(draws: &mut Draws) {
     let folder = quick_folder();
     let (dir, targets) = (folder.path().join("out"), draws.between(3, 40));
-    let file = list(folder.path(), targets);
+    let file = listed(folder.path(), usize::try_from(targets).expect("small"));
     let price = i64::try_from(draws.between(5_000, 90_000)).expect("small");
     let honours = !draws.one_in(4);
     // An API that does not heed the limit and raises its prices while it loses answers can be held by nobody.
@@ -96,7 +88,7 @@ async fn no_bill_passes_its_cap_in_a_thousand_runs_and_the_rest_is_under_one_pri
 async fn a_price_that_triples_with_thirty_in_flight_breaks_no_cap() {
     for honours in [true, false] {
         let folder = quick_folder();
-        let (dir, file) = (folder.path().join("out"), list(folder.path(), 200));
+        let (dir, file) = (folder.path().join("out"), listed(folder.path(), 200));
         let terms = Terms {
             honours,
             price: 30_000,
@@ -121,7 +113,7 @@ async fn a_price_that_triples_with_thirty_in_flight_breaks_no_cap() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_was_lost_before_any_price_was_known_counts_under_a_later_cap() {
     let folder = quick_folder();
-    let (dir, file) = (folder.path().join("out"), list(folder.path(), 20));
+    let (dir, file) = (folder.path().join("out"), listed(folder.path(), 20));
     let terms = Terms {
         honours: true,
         price: 60_000,

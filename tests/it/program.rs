@@ -52,8 +52,7 @@ impl Place {
 
     /// Lists so many targets from now on.
     pub(crate) fn list(&self, targets: usize) {
-        let names: String = (0..targets).map(|number| format!("site{number}.com\n")).collect();
-        fs::write(self.inputs(), names).expect("written");
+        list(&self.inputs(), targets);
     }
 
     pub(crate) fn inputs(&self) -> PathBuf {
@@ -68,6 +67,19 @@ impl Place {
     pub(crate) fn run(&self, api: &str, flags: &str) -> Command {
         run(Command::new(BINARY), &self.inputs(), &self.out(), api, flags)
     }
+}
+
+/// Writes a list of so many targets.
+pub(crate) fn list(file: &Path, targets: usize) {
+    let names: Vec<String> = (0..targets).map(|number| format!("site{number}.com\n")).collect();
+    fs::write(file, names.concat()).expect("written");
+}
+
+/// A folder in memory where there is one, for tests that sync or write thousands of times.
+pub(crate) fn quick_folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let at = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    tempfile::tempdir_in(at).expect("a directory")
 }
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_backlinks-export");
@@ -141,13 +153,11 @@ impl Running {
         let child = self.0.take().expect("it was not waited for");
         let id = child.id();
         let waiting = tokio::task::spawn_blocking(move || child.wait_with_output());
-        match tokio::time::timeout(LONGEST, waiting).await {
-            Ok(output) => output.expect("no panic").expect("it can be waited for"),
-            Err(_) => {
-                let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
-                panic!("the program does not end")
-            }
-        }
+        let Ok(output) = tokio::time::timeout(LONGEST, waiting).await else {
+            let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            panic!("the program does not end")
+        };
+        output.expect("no panic").expect("it can be waited for")
     }
 }
 
@@ -285,6 +295,12 @@ pub(crate) fn setting(name: &str, usual: u64) -> u64 {
 pub(crate) fn seed() -> Draws {
     use std::hash::{BuildHasher, RandomState};
     let seed = setting("SEED", RandomState::new().hash_one(0) >> 16);
-    println!("SEED={seed}");
+    say(&format!("SEED={seed}"));
     Draws(seed)
+}
+
+/// A word in the test's output, which shows where a test fails.
+#[expect(clippy::print_stdout, reason = "tests tell what they met")]
+pub(crate) fn say(word: &str) {
+    println!("{word}");
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     market::{Market, Terms, calls, live},
-    program::{Draws, Place, Running, instant, latency, sandbox, seed, told},
+    program::{Draws, Place, Running, instant, latency, list, quick_folder, sandbox, say, seed, told},
 };
 
 /// Calls a minute.
@@ -41,7 +41,7 @@ async fn pressed(longest_latency: u64, lives: (u64, u64), mut draws: Draws) -> u
     }
     let bill = api.bill();
     let most = bill.most_calls_in_60_s;
-    println!("up to {longest_latency} ms: {kills} kills, {stops} stops, {} calls, {most} in a minute", bill.calls);
+    say(&format!("up to {longest_latency} ms: {kills} kills, {stops} stops, {} calls, {most} in a minute", bill.calls));
     assert!(most <= RATE, "{most} in a minute");
     assert!(kills >= 10, "{kills} kills");
     most
@@ -57,10 +57,9 @@ async fn no_minute_sees_more_than_the_rate_over_kills_and_stops_whatever_the_lat
 
 /// Two processes after each other, between which the wall clock is set by so many minutes, on the same boot or another.
 async fn most_in_a_minute_over_a_set_clock(minutes: i64, same_boot: bool) -> usize {
-    let folder = tempfile::tempdir().expect("a directory");
+    let folder = quick_folder();
     let (dir, file) = (folder.path().join("out"), folder.path().join("domains.txt"));
-    let names: String = (0..1_200).map(|number| format!("site{number}.com\n")).collect();
-    std::fs::write(&file, names).expect("written");
+    list(&file, 1_200);
     let terms = Terms {
         honours: true,
         price: 1,

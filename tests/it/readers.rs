@@ -15,7 +15,7 @@ use std::{
 use arrow::array::AsArray;
 use backlinks_export::sandbox::Settings;
 
-use super::program::{Draws, Place, Running, ended, instant, rows, sandbox, seed, told};
+use super::program::{Draws, Place, Running, ended, instant, rows, sandbox, say, seed, told};
 
 /// Publications, killed ones aside.
 const PUBLICATIONS: u64 = 200;
@@ -116,7 +116,7 @@ async fn a_reader_beside_two_hundred_publications_and_kills_sees_whole_tables() 
     done.store(true, Ordering::Relaxed);
     reader.join().expect("the reader saw whole tables alone");
     let looks = looks.load(Ordering::Relaxed);
-    println!("{published} publications, {killed} killed, {looks} looks");
+    say(&format!("{published} publications, {killed} killed, {looks} looks"));
     assert!(looks > PUBLICATIONS && killed > 10, "{looks} looks, {killed} killed");
 }
 

@@ -129,29 +129,3 @@ async fn a_stopped_process_that_goes_on_keeps_the_answers_that_came_meanwhile() 
     assert_eq!(summary(&output)["possibly_billed"], 0);
     assert_eq!(api.bill().billed_calls, 40, "nothing was bought twice");
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_ledger_is_named_and_nothing_is_bought_or_published() {
-    let (api, place) = (sandbox(instant()).await, Place::new(60));
-    ended(place.run(&api.url(), ""), 0).await;
-    let file = place.out().join("_raw/ledger-0.jsonl.zst");
-    let whole = std::fs::read(&file).expect("readable");
-    let published = super::program::table(&place.out(), "backlinks_history");
-    let calls = api.bill().calls;
-    for place_of_damage in (1..20).map(|part| whole.len() * part / 20) {
-        let mut damaged = whole.clone();
-        damaged[place_of_damage] ^= 0x10;
-        std::fs::write(&file, &damaged).expect("written");
-        // Another form of the dataset makes it read every answer.
-        let output = ended(place.run(&api.url(), "--partition-by none"), 1).await;
-        let words = told(&output);
-        assert!(words.contains("ledger-0.jsonl.zst is damaged at byte"), "{words}");
-        let offset = words.split_once("at byte ").and_then(|(_, rest)| rest.split(':').next()?.parse::<usize>().ok());
-        assert!(offset.is_some_and(|offset| offset <= place_of_damage), "{words}");
-    }
-    assert_eq!(api.bill().calls, calls, "nothing was bought");
-    assert!(super::program::table(&place.out(), "backlinks_history") == published, "what was published stands");
-    std::fs::write(&file, &whole).expect("written");
-    ended(place.run(&api.url(), "--partition-by none"), 0).await;
-    assert_eq!(api.bill().calls, calls);
-}

@@ -55,7 +55,7 @@ pub struct Moment {
 }
 
 impl Clock {
-    /// Reads the wall clock. Called once, by the program's entry.
+    /// Reads the wall clock. Called once by the program's entry, and by the simulated API, which is a program of its own.
     #[expect(clippy::disallowed_methods, reason = "this is the place the fence leaves open")]
     pub fn system() -> Self {
         let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().and_then(|text| boot_id(&text));

@@ -182,6 +182,8 @@ fn assess_reply(reply: &Reply, target: &Target) -> Assessment {
     let envelope = envelope.unwrap_or_default();
     let cost = match (reply.debit, envelope.cost, class) {
         (Some(debit), ..) => Cost::Debit(debit),
+        // What came too late says that it was free, and nobody knows what the gateway debited.
+        (None, Some(Usd::ZERO), Class::MaybeBilled) => Cost::Unknown,
         (None, Some(upstream), _) => Cost::Upstream(upstream),
         (None, None, Class::Data | Class::NoData | Class::WrongTarget | Class::MaybeBilled) => Cost::Unknown,
         (None, None, _) => Cost::Nothing,

@@ -1,8 +1,10 @@
 //! The rows of `backlinks_history`, divided among their partitions and written in bounded memory.
 //!
 //! Rows are gathered into frames of a fixed size before anything is decided, so that it does not matter how they were
-//! cut into batches: page and row group boundaries depend on the sequence of rows alone. Each partition holds back a
-//! few rows until writing them pays, because a write has a cost for every column. Never sorts: rows keep their order.
+//! cut into batches: page and row group boundaries depend on the sequence of rows alone. A partition's rows are held
+//! until they make up a row group and then encoded at once. An encoder has buffers and a compressor for each of some
+//! fifty columns, 9 MB together: with one in each of a hundred partitions, they would take more memory than the rows.
+//! Never sorts: rows keep their order.
 
 use std::{collections::HashMap, mem, path::PathBuf};
 
@@ -12,19 +14,18 @@ use arrow::{
     datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType},
     record_batch::RecordBatch,
 };
-use jiff::civil::Date;
+use jiff::{civil::Date, tz::Offset};
 
-use super::{DatasetError, HISTORY, Options, Part, PartitionBy, encoding::Recipe, part::OpenPart, partition::Place};
+use super::{
+    DatasetError, HISTORY, Options, Part, PartitionBy, encoding::Recipe, held::Held, part::OpenPart, partition::Place,
+};
 
-/// Rows that are divided among the partitions at once: some 6 MB in memory, about 43 full histories.
+/// Rows that are divided among the partitions at once: some 5 MB in memory, about 43 full histories.
 const FRAME_ROWS: usize = 4096;
-/// Rows that a partition holds back at most.
-const HELD_ROWS: usize = 256;
-/// Pieces in which a partition holds them at most: a piece of one row costs 20 KB.
-const HELD_PIECES: usize = 8;
-/// Memory for open row groups, all partitions together. The largest is written early when it is exceeded.
-const OPEN_BYTES: usize = 48 << 20;
-/// Row groups whose metadata waits for its file's end, all open files together: some 30 KB each.
+/// Memory for rows that are held, all partitions together, some 1.4 KB each. Past it the largest partition's make up
+/// a row group of fewer rows than asked for: some 5,000 with nine years, at no cost in size.
+const HELD_BYTES: usize = 32 << 20;
+/// Row groups whose metadata waits for its file's end, all open files together: some 40 KB each.
 const OPEN_ROW_GROUPS: usize = 512;
 /// Partitions that hold rows or an open file at once. Past it the one without new rows for the longest time is closed.
 const ACTIVE_PARTITIONS: usize = 192;
@@ -36,6 +37,7 @@ pub struct HistoryWriter {
     staging: PathBuf,
     recipe: Recipe,
     run_id: String,
+    row_group_rows: usize,
     partition_by: PartitionBy,
     /// The column of a row's date, where it decides.
     date: Option<usize>,
@@ -43,6 +45,8 @@ pub struct HistoryWriter {
     frame: Vec<RecordBatch>,
     frame_rows: usize,
     run_date: Option<Date>,
+    /// Where the file of a table without rows goes.
+    empty: Option<Date>,
     frames: u64,
     places: HashMap<Place, usize>,
     partitions: Vec<Partition>,
@@ -52,8 +56,7 @@ pub struct HistoryWriter {
 /// The rows and the file of one directory.
 struct Partition {
     folder: String,
-    held: Vec<RecordBatch>,
-    held_rows: usize,
+    held: Held,
     part: Option<OpenPart>,
     /// The number of its next file.
     next: u32,
@@ -63,7 +66,7 @@ struct Partition {
 
 impl Partition {
     fn is_active(&self) -> bool {
-        self.held_rows > 0 || self.part.is_some()
+        self.held.rows > 0 || self.part.is_some()
     }
 }
 
@@ -80,11 +83,13 @@ impl HistoryWriter {
             staging,
             recipe,
             run_id: options.run_id.clone(),
+            row_group_rows: options.row_group_rows.max(1),
             partition_by,
             date,
             frame: Vec::new(),
             frame_rows: 0,
             run_date: None,
+            empty: None,
             frames: 0,
             places: HashMap::new(),
             partitions: Vec::new(),
@@ -111,17 +116,24 @@ impl HistoryWriter {
         Ok(())
     }
 
+    /// Says in which partition the one file of a table without rows goes: that of `day`. In the nulls' partition, engines
+    /// take the partition columns for text, and a query that compares them with numbers fails.
+    pub fn without_rows(&mut self, day: Date) {
+        self.empty = Some(day);
+    }
+
     /// Writes what is held back and the footers; returns all files in order of path. Without any rows that is one
     /// file with none, for no reader can do without.
     pub fn finish(mut self) -> Result<Vec<Part>, DatasetError> {
         self.divide_frame()?;
         if self.places.is_empty() {
-            let index = self.partition(self.partition_by.place(None, self.run_date));
+            let midnight = self.empty.and_then(|day| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok());
+            let micros = midnight.map(|moment| moment.as_microsecond());
+            let index = self.partition(self.partition_by.place(micros, self.run_date.or(self.empty)));
             self.open(index)?;
         }
         for index in 0..self.partitions.len() {
-            self.write_held(index)?;
-            self.close(index)?;
+            self.retire(index)?;
         }
         self.finished.sort();
         Ok(self.finished)
@@ -171,8 +183,7 @@ impl HistoryWriter {
         let index = *self.places.entry(place).or_insert(next);
         if index == next {
             let folder = self.partition_by.folder(&place);
-            let (held, held_rows, part, last_frame) = (Vec::new(), 0, None, 0);
-            self.partitions.push(Partition { folder, held, held_rows, part, next: 0, last_frame });
+            self.partitions.push(Partition { folder, held: Held::default(), part: None, next: 0, last_frame: 0 });
         }
         index
     }
@@ -183,32 +194,33 @@ impl HistoryWriter {
         }
         let partition = &mut self.partitions[index];
         partition.last_frame = self.frames;
-        partition.held_rows += piece.num_rows();
-        partition.held.push(piece);
-        if partition.held_rows >= HELD_ROWS {
-            return self.write_held(index);
+        partition.held.push(piece)?;
+        while self.partitions[index].held.rows >= self.row_group_rows {
+            self.write_row_group(index)?;
         }
-        if partition.held.len() >= HELD_PIECES {
-            partition.held = vec![concat_batches(&self.recipe.schema, &partition.held)?];
+        while self.partitions.iter().map(|partition| partition.held.bytes).sum::<usize>() > HELD_BYTES {
+            let sizes = self.partitions.iter().enumerate().map(|(index, partition)| (partition.held.bytes, index));
+            let Some((_, largest)) = sizes.max() else { break };
+            self.write_row_group(largest)?;
         }
         Ok(())
     }
 
-    fn write_held(&mut self, index: usize) -> Result<(), DatasetError> {
-        let partition = &mut self.partitions[index];
-        if partition.held_rows == 0 {
-            return Ok(());
+    /// Makes a row group of what a partition holds, as far as it goes into one.
+    fn write_row_group(&mut self, index: usize) -> Result<(), DatasetError> {
+        let mut left = self.row_group_rows;
+        while left > 0
+            && let Some(rows) = self.partitions[index].held.pop(left)?
+        {
+            left -= rows.num_rows();
+            self.open(index)?.write(&rows)?;
         }
-        partition.held_rows = 0;
-        let rows = match mem::take(&mut partition.held).as_slice() {
-            [whole] => whole.clone(),
-            pieces => concat_batches(&self.recipe.schema, pieces)?,
-        };
-        self.open(index)?.write(&rows)?;
-        if self.partitions[index].part.as_ref().is_some_and(|part| part.bytes() > ROLL_BYTES) {
+        let part = self.open(index)?;
+        part.flush()?;
+        if part.bytes() > ROLL_BYTES {
             self.close(index)?;
         }
-        self.bound_memory()
+        self.bound_metadata()
     }
 
     /// The file of a partition, which is made when the first rows are there to write.
@@ -232,17 +244,12 @@ impl HistoryWriter {
         Ok(())
     }
 
-    /// Ends the largest row groups until the rest may stay, and the files that hold the most metadata likewise.
-    fn bound_memory(&mut self) -> Result<(), DatasetError> {
-        while self.parts().map(|(_, part)| part.memory()).sum::<usize>() > OPEN_BYTES {
-            let Some(index) = self.largest(OpenPart::memory) else { break };
-            self.partitions[index].part.as_mut().map_or(Ok(()), OpenPart::flush)?;
+    /// Writes all that a partition holds and ends its file.
+    fn retire(&mut self, index: usize) -> Result<(), DatasetError> {
+        while self.partitions[index].held.rows > 0 {
+            self.write_row_group(index)?;
         }
-        while self.parts().map(|(_, part)| part.row_groups()).sum::<usize>() > OPEN_ROW_GROUPS {
-            let Some(index) = self.largest(OpenPart::row_groups) else { break };
-            self.close(index)?;
-        }
-        Ok(())
+        self.close(index)
     }
 
     /// Makes room for one more partition with rows or an open file.
@@ -252,18 +259,17 @@ impl HistoryWriter {
             return Ok(());
         }
         let oldest = active.min_by_key(|(index, partition)| (partition.last_frame, *index)).map(|(index, _)| index);
-        let Some(oldest) = oldest else { return Ok(()) };
-        self.write_held(oldest)?;
-        self.close(oldest)
+        oldest.map_or(Ok(()), |index| self.retire(index))
     }
 
-    fn parts(&self) -> impl Iterator<Item = (usize, &OpenPart)> {
-        self.partitions.iter().enumerate().filter_map(|(index, partition)| Some((index, partition.part.as_ref()?)))
-    }
-
-    /// The open file with the most of something; of several, the one opened last.
-    fn largest(&self, measure: impl Fn(&OpenPart) -> usize) -> Option<usize> {
-        self.parts().max_by_key(|(index, part)| (measure(part), *index)).map(|(index, _)| index)
+    /// Ends the file with the most row groups when all have too many together.
+    fn bound_metadata(&mut self) -> Result<(), DatasetError> {
+        let parts = self.partitions.iter().enumerate().filter_map(|(index, it)| Some((it.part.as_ref()?, index)));
+        let row_groups = parts.map(|(part, index)| (part.row_groups(), index));
+        if row_groups.clone().map(|(row_groups, _)| row_groups).sum::<usize>() <= OPEN_ROW_GROUPS {
+            return Ok(());
+        }
+        row_groups.max().map_or(Ok(()), |(_, index)| self.close(index))
     }
 }
 

@@ -332,7 +332,19 @@ mod tests {
     }
 
     #[test]
-    fn maps_are_parts_of_the_backlinks_with_the_largest_first() {
+    fn entries_of_maps_come_with_the_largest_first() {
+        for n in 0..50 {
+            let text = String::from_utf8(body(&asked(&format!("site{n}.com"), ""))).expect("text");
+            for map in text.split("\"referring_links_tld\":{").skip(1) {
+                let entries = map.split('}').next().unwrap_or_default().split(',');
+                let counts: Vec<u64> = entries.filter_map(|entry| entry.rsplit(':').next()?.parse().ok()).collect();
+                assert!(counts.is_sorted_by(|larger, smaller| larger >= smaller), "site{n}.com: {counts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn maps_are_parts_of_the_backlinks() {
         let mut nulls = 0;
         for n in 0..200 {
             let body = body(&asked(&format!("site{n}.com"), ""));
@@ -378,7 +390,6 @@ mod tests {
         assert!((130_000..145_000).contains(&mean), "{mean} bytes");
         let within = sizes.iter().filter(|size| (115_000..155_000).contains(*size)).count();
         assert!(within * 100 >= sizes.len() * 95, "{within} of {}", sizes.len());
-        println!("mean {mean} min {:?} max {:?}", sizes.iter().min(), sizes.iter().max());
     }
 
     #[test]

@@ -68,9 +68,9 @@ pub struct Faults {
     /// A good answer whose body takes `--drip-time`; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_drip: Share,
-    /// How long a dripping body takes
-    #[arg(long, value_name = "DURATION", value_parser = a_duration, default_value = "5s")]
-    pub drip_time: Duration,
+    /// How long a dripping body takes [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = a_duration)]
+    pub drip_time: Option<Duration>,
     /// A good answer without the debit header; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub no_cost_header: Share,
@@ -175,6 +175,9 @@ impl Faults {
         fixed.into_iter().chain(statuses).chain(codes)
     }
 }
+
+/// How long a dripping body takes: longer than any good answer, shorter than any sensible time-out.
+pub(super) const DRIP_TIME: Duration = Duration::from_secs(5);
 
 /// What the draws of one attempt are for.
 const FAULT: u64 = 0xfa;

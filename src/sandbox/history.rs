@@ -153,7 +153,7 @@ impl Profile {
         Self {
             random,
             first_month: if draws.chance(0.08) { index(draws.below(60)) } else { 0 },
-            domains: if giant { 4e6 } else { 10_f64.powf(2.0 + 3.5 * size * size) },
+            domains: if giant { 4e6 } else { 10_f64.powf(2.0 + 3.3 * size * size) },
             links_per_domain: if giant { 900.0 } else { draws.magnitude(4.0, 40.0) },
             growth: draws.between(-0.012, 0.04),
             churn: draws.between(0.01, 0.05),

@@ -186,12 +186,12 @@ const MAY_BE_MISSING: [&str; 4] =
 impl Map {
     fn draw((name, keys): Pool, draws: &mut Random) -> Self {
         let mut keys = keys.to_vec();
-        // The usual keys stay in front, so that most hosts have most of them.
-        for place in 0..keys.len() {
+        // The first key is the largest everywhere, and most hosts have most of the usual ones.
+        for place in 1..keys.len() {
             let other = (place + draws.below(4)).min(keys.len() - 1);
             keys.swap(place, other);
         }
-        keys.truncate(LARGEST_MAP);
+        keys.truncate(keys.len().min(LARGEST_MAP) - draws.below(4));
         let mut share = 1.0;
         let mut shares: Vec<(&'static str, f64)> = Vec::with_capacity(keys.len());
         for key in keys {

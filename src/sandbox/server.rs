@@ -24,6 +24,7 @@ use super::{
     bill::Receipt,
     body::{Abort, Outgoing},
     decide::{Call, Delivery, Reply, Service},
+    faults::DRIP_TIME,
     gateway::MAX_PRICE,
     request::LARGEST_BODY,
 };
@@ -135,7 +136,7 @@ async fn call(service: Arc<Service>, request: Request<Incoming>) -> Result<Respo
         return Err(Abort::Reset);
     }
     let gzip = service.settings.gzip && accepts_gzip(&head.headers);
-    let drip_time = service.settings.faults.drip_time;
+    let drip_time = service.settings.faults.drip_time.unwrap_or(DRIP_TIME);
     let first_byte = reply.after * FIRST_BYTE_PERCENT / 100;
     if !first_byte.is_zero() {
         sleep(first_byte).await;

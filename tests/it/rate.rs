@@ -103,7 +103,7 @@ async fn calls_in_flight_never_pass_their_limit_during_retries_and_at_the_end() 
     let faults = backlinks_export::sandbox::Faults {
         fail_503: "0.2".parse().expect("a share"),
         fail_drip: "0.1".parse().expect("a share"),
-        drip_time: Duration::from_millis(300),
+        drip_time: Some(Duration::from_millis(300)),
         fail_attempts: Some(2),
         ..Default::default()
     };

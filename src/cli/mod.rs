@@ -58,6 +58,8 @@ pub enum Command {
     /// Build a dataset anew from the ledgers of one or several runs; makes no call
     #[command(after_help = texts::REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
+    /// Reconcile input, ledger, Parquet and cost of DIR; exit 0 only if they all agree
+    Verify(VerifyArgs),
     /// Print the tables' schema
     Schema(SchemaArgs),
     /// Serve the simulated API, with faults and a bill
@@ -317,6 +319,17 @@ pub struct ReplayArgs {
     /// What is shown.
     #[command(flatten)]
     pub display: DisplayArgs,
+}
+
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The run's directory, or that of a dataset that was built by `replay`
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Form of the result on standard output
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub format: Format,
 }
 
 /// Flags of `schema`.

@@ -6,7 +6,9 @@ Try it (simulated API, no token, no cost):
 See what it would cost, without a paid call:
   backlinks-export plan portfolio.csv
 Buy at most 50 dollars' worth; the same command again goes on where it stopped:
-  backlinks-export run portfolio.csv --max-cost 50 --out out/audit";
+  backlinks-export run portfolio.csv --max-cost 50 --out out/audit
+Reconcile input, ledger, Parquet and cost:
+  backlinks-export verify out/audit";
 
 pub(super) const MORE: &str = "\
 Try it (simulated API, no token, no cost):

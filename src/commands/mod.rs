@@ -14,6 +14,7 @@ mod run;
 mod sandbox;
 mod schema;
 mod signals;
+mod verify;
 
 use std::{
     fmt::Display,
@@ -144,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments, &context),
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Replay(arguments) => replay::replay(&arguments, &context),
+        Command::Verify(arguments) => verify::verify(&arguments, &context),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Sandbox(arguments) => sandbox::serve(arguments),
         Command::Completions { shell } => paper::completions(shell),

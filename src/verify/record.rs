@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     differences::Differences,
-    ledger::hex,
+    frames::hex,
     side::{self, not_there},
     sources::Sources,
 };

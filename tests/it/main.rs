@@ -4,4 +4,5 @@ mod export;
 mod fetch;
 mod house;
 mod ledger;
+mod verify;
 mod wire;

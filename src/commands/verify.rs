@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::{Failure, complain, exit, print};
+use super::{Context, Failure, exit, print};
 use crate::{
     cli::{Format, VerifyArgs},
     verify::{Verified, verify as reconcile},
     words,
 };
 
-pub(super) fn verify(arguments: &VerifyArgs) -> Result<u8, Failure> {
+pub(super) fn verify(arguments: &VerifyArgs, context: &Context) -> Result<u8, Failure> {
     let verified = reconcile(&arguments.dir).map_err(Failure::unexpected)?;
     let text = match arguments.format {
         Format::Json => json(&verified)?,
@@ -24,7 +24,7 @@ pub(super) fn verify(arguments: &VerifyArgs) -> Result<u8, Failure> {
         "{} found: input, ledger, Parquet and cost do not agree",
         words::counted(count, "difference", "differences")
     );
-    complain(&error, Some("where the ledger is sound, replay builds the dataset anew from it"));
+    context.complain(&error, Some("where the ledger is sound, replay builds the dataset anew from it"));
     Ok(exit::ERROR)
 }
 

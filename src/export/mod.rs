@@ -10,6 +10,7 @@
 //! prints or reads flags; what a person is told comes from `outcome`.
 
 mod conclude;
+mod error;
 mod estimate;
 mod holdings;
 mod publish;
@@ -30,6 +31,7 @@ use jiff::tz::TimeZone;
 use self::recorder::Recorder;
 pub use self::{
     conclude::{Terms, conclude, of_record},
+    error::ExportError,
     estimate::{Basis, Estimate, PriceSource, estimate},
     holdings::{Account, Held, Holdings, Source},
     publish::{Form, Published, Totals},
@@ -39,68 +41,12 @@ pub use self::{
 use crate::{
     api::{Api, BodyForm, Parameters},
     clock::Clock,
-    dataset::DatasetError,
     fetch::{self, Ended, pace::Rate},
-    ledger::{self, Archive, Ledger, LedgerError, Lock, Past, Run, Spending},
+    ledger::{self, Archive, Ledger, Lock, Past, Run, Spending},
     money::Usd,
     progress::Progress,
     targets::{Inputs, Target},
 };
-
-/// Why an export cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The ledger cannot be used.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The dataset cannot be written.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-    /// The question cannot be asked, or not of this directory.
-    #[error(transparent)]
-    Question(#[from] QuestionError),
-    /// Ledgers that are to become one dataset answer different questions.
-    #[error("these runs asked different questions: one with {first}, one with {other}")]
-    DifferentQuestions {
-        /// As flags.
-        first: String,
-        /// As flags.
-        other: String,
-    },
-    /// The directory is no run's.
-    #[error("{} holds other files and no run; name a new or empty directory with --out", .0.display())]
-    Foreign(PathBuf),
-    /// The directory holds no ledger.
-    #[error("{} holds no run: there is no ledger in it", .0.display())]
-    NoRun(PathBuf),
-    /// The answers were dropped.
-    #[error("the answers of {} were dropped with --discard-raw, so nothing can be added to its dataset; name another --out", .0.display())]
-    Discarded(PathBuf),
-    /// The file system refuses.
-    #[error("cannot {verb} {}: {source}", path.display())]
-    Io {
-        /// What was attempted.
-        verb: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The file system's answer.
-        source: io::Error,
-    },
-}
-
-impl ExportError {
-    /// Whether it is the user's to mend, and was found before the first call.
-    pub fn is_usage(&self) -> bool {
-        match self {
-            Self::Question(_)
-            | Self::DifferentQuestions { .. }
-            | Self::Foreign(_)
-            | Self::NoRun(_)
-            | Self::Discarded(_) => true,
-            Self::Ledger(_) | Self::Dataset(_) | Self::Io { .. } => false,
-        }
-    }
-}
 
 /// How calls are made.
 #[derive(Clone, Debug)]
@@ -278,11 +224,12 @@ impl Preview {
 
 /// The record of a directory whose ledger was dropped; `None`: it was not.
 ///
-/// Such a directory answers what it was asked, and nothing more.
+/// Such a directory answers what it was asked, and nothing more; its dataset stays in the form that it has.
 pub fn discarded(
     dir: &Path,
     given: &Inputs,
     question: &Question,
+    form: Option<&Form>,
     clock: Clock,
 ) -> Result<Option<RunRecord>, ExportError> {
     let Some(record) = RunRecord::read(dir).filter(|record| record.raw_discarded) else { return Ok(None) };
@@ -293,8 +240,12 @@ pub fn discarded(
         version: record.made_of.version.clone(),
     });
     question.parameters(held.as_ref(), "", clock.today())?;
-    let is_same = record.made_of.inputs_sha256 == ledger::digest(given) && record.files_are_there(dir);
-    if is_same { Ok(Some(record)) } else { Err(ExportError::Discarded(dir.to_owned())) }
+    let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);
+    let has_form = form.is_none_or(|form| record.made_of.has_form(form));
+    if has_lines && has_form && record.files_are_there(dir) {
+        return Ok(Some(record));
+    }
+    Err(ExportError::Discarded(dir.to_owned()))
 }
 
 /// Takes the ledgers of several runs together.
@@ -302,6 +253,12 @@ pub fn gather(dirs: &[PathBuf]) -> Result<Holdings, ExportError> {
     let mut sources = Vec::with_capacity(dirs.len());
     let mut readings = Vec::with_capacity(dirs.len());
     for dir in dirs {
+        if RunRecord::read(dir).is_some_and(|record| record.raw_discarded) {
+            return Err(ExportError::Discarded(dir.clone()));
+        }
+        if !dir.exists() {
+            return Err(ExportError::Missing(dir.clone()));
+        }
         let archive = Archive::read(dir)?;
         let Some(run) = archive.run().cloned() else { return Err(ExportError::NoRun(dir.clone())) };
         readings.extend(archive.inputs()?);
@@ -314,9 +271,11 @@ pub fn gather(dirs: &[PathBuf]) -> Result<Holdings, ExportError> {
 
 /// Opens a directory for a dataset that is built from others.
 pub fn open_for_replay(dir: &Path) -> Result<Lock, ExportError> {
-    let is_foreign = check_directory(dir).is_err() && RunRecord::read(dir).is_none();
-    if is_foreign || dir.join(ledger::FOLDER).exists() {
-        return Err(ExportError::Foreign(dir.to_owned()));
+    if dir.join(ledger::FOLDER).exists() {
+        return Err(ExportError::OfARun(dir.to_owned()));
+    }
+    if RunRecord::read(dir).is_none() {
+        check_directory(dir)?;
     }
     Ok(Lock::take(dir)?)
 }
@@ -343,7 +302,9 @@ fn check_directory(dir: &Path) -> Result<(), ExportError> {
     let mut entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(ExportError::Foreign(dir.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(ExportError::NoDirectory(dir.to_owned()));
+        }
         Err(error) => return Err(fails(error)),
     };
     if dir.join(ledger::FOLDER).is_dir() || entries.next().is_none() {

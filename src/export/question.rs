@@ -43,7 +43,7 @@ pub enum QuestionError {
         today: Date,
     },
     /// The directory answers another question.
-    #[error("this directory was started with --{flag} {held}, now it is {asked}; give {held} again, or another --out")]
+    #[error("this directory was started with --{flag} {held}, now it is {asked}")]
     Differs {
         /// The flag's name.
         flag: &'static str,
@@ -52,6 +52,19 @@ pub enum QuestionError {
         /// What is asked now.
         asked: String,
     },
+}
+
+impl QuestionError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Order { .. } => "the first day comes first; without --date-to the last one is today".to_owned(),
+            Self::Future { .. } => "leave out --date-to to ask for everything up to today".to_owned(),
+            Self::Differs { flag, held, .. } => {
+                format!("give --{flag} {held} to go on with it, or start anew with another --out")
+            }
+        }
+    }
 }
 
 impl Question {

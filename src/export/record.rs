@@ -86,6 +86,13 @@ pub struct FileRecord {
 }
 
 impl MadeOf {
+    /// Whether the dataset has this form already.
+    pub fn has_form(&self, form: &Form) -> bool {
+        self.partition_by == form.partition_by.to_string()
+            && self.compression == form.compression.to_string()
+            && self.row_group_rows == form.row_group_rows
+    }
+
     /// What a dataset of `holdings` at `dir` would be made of.
     pub fn new(holdings: &Holdings, dir: &Path, form: &Form) -> Result<Self, ExportError> {
         let ledgers = holdings.sources().iter().map(|source| {

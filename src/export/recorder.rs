@@ -40,7 +40,7 @@ impl Journal for Recorder {
             class = assessment.class.as_str(),
             http_status = assessment.http_status,
             api_status_code = assessment.api_code,
-            message = assessment.message.as_deref(),
+            api_message = assessment.message.as_deref(),
             latency_ms = u64::try_from(answered.latency.as_millis()).unwrap_or(u64::MAX),
             "answered"
         );

@@ -62,17 +62,13 @@ pub enum LedgerError {
         source: Arc<io::Error>,
     },
     /// Another process exports into this directory.
-    #[error("{} is in use by another run; wait for it to end, or give another --out", path.display())]
+    #[error("{} is in use by another run", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
     },
     /// A file is not what was written.
-    #[error(
-        "{} is damaged at byte {offset}: {reason}; put back a sound copy, or keep a copy of the file and cut it there (truncate --size={offset}), \
-         which gives up what follows",
-        path.display()
-    )]
+    #[error("{} is damaged at byte {offset}: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -93,6 +89,19 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::InUse { .. } => "wait for it to end, or give another --out".to_owned(),
+            Self::Damaged { offset, .. } => format!(
+                "put back a sound copy of the file; or keep a copy and cut it there (truncate --size={offset}), which gives up what follows"
+            ),
+            Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
+                "everything fetched is kept; once that is mended, run the same command again".to_owned()
+            }
+        }
+    }
+
     fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { verb, path: path.to_owned(), source: Arc::new(source) }
     }

@@ -41,8 +41,14 @@ pub(super) fn find(names: &[String], wanted: Option<&str>) -> Option<usize> {
 pub(super) fn nearest<'a>(names: &'a [String], wanted: Option<&str>) -> Option<&'a str> {
     let Some(wanted) = wanted else {
         let sounds_right = |name: &&String| DOMAIN_NAMES.iter().any(|word| name.to_lowercase().contains(word));
-        return names.iter().find(sounds_right).map(String::as_str);
+        let misspelt = || DOMAIN_NAMES.iter().find_map(|word| similar(names, word));
+        return names.iter().find(sounds_right).map(String::as_str).or_else(misspelt);
     };
+    similar(names, wanted)
+}
+
+/// The name that differs from `wanted` in few characters.
+fn similar<'a>(names: &'a [String], wanted: &str) -> Option<&'a str> {
     let wanted: Vec<char> = wanted.to_lowercase().chars().take(LONGEST_NAME).collect();
     let near = |name: &&'a String| {
         let distance = distance(&wanted, &name.to_lowercase().chars().collect::<Vec<_>>());

@@ -78,6 +78,9 @@ impl Ledger {
                 wrong(format!("has a gap before it: ledger-{number}.jsonl.zst is not among the ledger's files"));
             }
             let digest = digests.and_then(|digests| digests.get(file));
+            if digest.is_none() {
+                differences.note(format!("_run.json has no digest of {label}: only its checksums were looked at"));
+            }
             match ledger.read_file(&path, *bytes) {
                 Err(Stop::Io(error)) => wrong(format!("cannot be read: {error}")),
                 Err(Stop::Damaged(offset, reason)) => wrong(format!("is damaged at byte {offset}: {reason}")),

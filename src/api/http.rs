@@ -4,7 +4,7 @@
 //! than the one it was built for, and never holds more of a body than [`LARGEST_BODY`]. HTTP/2 is off because one
 //! lost connection would make thirty paid calls uncertain at once.
 
-use std::{sync::Once, time::Duration};
+use std::{pin::pin, sync::Once, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
@@ -13,6 +13,7 @@ use reqwest::{
     redirect, retry,
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Api, ApiError, ErrorKind, Reply, Request};
 use crate::{clock::Clock, money::Usd};
@@ -32,6 +33,11 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 
 /// Reaching the server at all; a call that fails here was never sent.
 const CONNECT: Duration = Duration::from_secs(15);
+
+/// A time-out that comes so late shows that this process did not run meanwhile.
+const OVERDUE: Duration = Duration::from_millis(500);
+/// What such a process is given to read what has arrived while it did not run: it is paid for.
+const CATCH_UP: Duration = Duration::from_secs(2);
 
 const MAX_PRICE: HeaderName = HeaderName::from_static("x-aisa-max-price-usd");
 const COST_MODE: HeaderName = HeaderName::from_static("x-aisa-cost-mode");
@@ -132,12 +138,16 @@ impl HttpApi {
 
     /// One exchange within the time-out.
     async fn whole(&self, request: RequestBuilder) -> Result<Reply, ApiError> {
-        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
-            Ok(result) => result,
-            Err(_) => {
-                Err(ApiError { kind: ErrorKind::Lost, message: format!("no whole answer within {:?}", self.timeout) })
-            }
+        let mut exchange = pin!(self.exchange(request));
+        let deadline = Instant::now() + self.timeout;
+        if let Ok(result) = timeout_at(deadline, &mut exchange).await {
+            return result;
         }
+        let was_stopped = deadline.elapsed() >= OVERDUE;
+        if was_stopped && let Ok(result) = timeout(CATCH_UP, exchange).await {
+            return result;
+        }
+        Err(ApiError { kind: ErrorKind::Lost, message: format!("no whole answer within {:?}", self.timeout) })
     }
 
     async fn exchange(&self, request: RequestBuilder) -> Result<Reply, ApiError> {

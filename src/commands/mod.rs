@@ -31,6 +31,7 @@ use crate::{
     clock::Clock,
     export::ExportError,
     logging::Console,
+    outcome::Signal,
     targets::InputError,
     words,
 };
@@ -87,6 +88,13 @@ impl Failure {
 
     fn unexpected(error: impl Display) -> Self {
         Self { exit: exit::ERROR, error: error.to_string(), hint: None }
+    }
+
+    /// A signal that leaves no time for a result.
+    fn interrupted(signal: Signal, meanwhile: &str) -> Self {
+        let error = format!("interrupted by {} {meanwhile}", signal.name());
+        Self { exit: signal.exit_code(), error, hint: None }
+            .hint("everything fetched is kept; run the same command again to go on")
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -24,7 +24,7 @@ pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Fa
         let signals = Signals::listen()?;
         tokio::select! {
             ended = rebuild(arguments, context) => ended,
-            signal = signals.first() => Ok(signal.exit_code()),
+            signal = signals.first() => Err(Failure::interrupted(signal, "before the dataset was published")),
         }
     });
     runtime.shutdown_background();

@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure>
         tokio::select! {
             ended = export(arguments, context, &signals) => ended,
             // Calls in flight are in the ledger as sent.
-            signal = signals.clone().second() => Ok(signal.exit_code()),
+            signal = signals.clone().second() => Err(Failure::interrupted(signal, "again; calls in flight may have been billed")),
         }
     });
     // What still waits for the disk may not hold the end up.
@@ -74,7 +74,9 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     let outcome = tokio::select! {
         outcome = published(arguments, fetched, ended, terms, &progress) => outcome?,
         // Nothing is published before it is whole; the next run makes anew what was staged.
-        signal = signals.clone().first(), if interruptible => return Ok(signal.exit_code()),
+        signal = signals.clone().first(), if interruptible => {
+            return Err(Failure::interrupted(signal, "before the dataset was published"));
+        }
     };
     progress.finish();
     if let Some(sandbox) = sandbox {

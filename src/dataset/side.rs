@@ -86,7 +86,12 @@ pub fn write_run(dir: &Path, run: &serde_json::Value) -> Result<(), DatasetError
 
 /// Writes `_SUCCESS`; the last step.
 pub fn mark_success(dir: &Path) -> Result<(), DatasetError> {
-    replace(dir, SUCCESS, |_| Ok(()))
+    let marked = replace(dir, SUCCESS, |_| Ok(()));
+    if marked.is_err() {
+        // A mark that may not last is none. That it failed is told either way.
+        let _ = fs::remove_file(dir.join(SUCCESS));
+    }
+    marked
 }
 
 /// Removes `_SUCCESS`, durably, before anything changes that it speaks for.

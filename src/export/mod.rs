@@ -41,8 +41,9 @@ pub use self::{
 use crate::{
     api::{Api, BodyForm, Parameters},
     clock::Clock,
+    dataset,
     fetch::{self, Ended, pace::Rate},
-    ledger::{self, Archive, Ledger, Lock, Past, Run, Spending},
+    ledger::{self, Archive, Ledger, LedgerError, Lock, Past, Run, Spending},
     money::Usd,
     progress::Progress,
     targets::{Inputs, Target},
@@ -85,6 +86,8 @@ impl Export {
         question.parameters(None, "", clock.today())?;
         let lock = Lock::take(dir)?;
         let archive = Archive::read(dir)?;
+        // What is taken for held from here on has to outlive the machine.
+        archive.sync()?;
         let run = archive.run().cloned();
         let run_id = run.as_ref().map_or_else(|| new_run_id(question, clock), |run| run.run_id.clone());
         let parameters = question.parameters(run.as_ref(), &run_id, clock.today())?;
@@ -115,7 +118,7 @@ impl Export {
 
     /// What earlier runs of the directory did.
     pub fn past(&self) -> Past {
-        self.archive.past(self.clock.now())
+        self.archive.past(self.clock.moment())
     }
 
     /// What calls of earlier runs came to.
@@ -149,13 +152,14 @@ impl Export {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(Ended, Fetched), ExportError> {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
+        let earlier = earlier(&past);
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, clock } = self;
         if remaining.is_empty() && inputs_are_kept {
             let holdings = Holdings::new(vec![Source { run, archive }], inputs, inputs_sha256)?;
             return Ok((Ended::Done, Fetched { holdings, lock }));
         }
         let is_new = archive.run().is_none();
-        let ledger = Ledger::open(archive, &lock)?;
+        let ledger = Ledger::open_for(archive, &lock, Some(clock), calls.concurrency.get())?;
         if is_new {
             ledger.start(&run).await?;
         }
@@ -172,12 +176,15 @@ impl Export {
             body: calls.body,
             parameters,
         };
-        let earlier = earlier(&past, clock);
         let count = remaining.len();
         let parts = (Arc::new(api), Arc::clone(&recorder), clock);
-        let ended = fetch::fetch(remaining.into_iter(), count, settings, earlier, parts, shutdown).await?;
-        let recorder = Arc::into_inner(recorder).expect("a fetch that has ended holds no journal");
-        let archive = recorder.ledger.close().await?;
+        let ended = fetch::fetch(remaining.into_iter(), count, settings, earlier, parts, shutdown).await;
+        // Calls that a failure has cut short may hold the journal for another moment; it is of no more use then.
+        let archive = match Arc::into_inner(recorder) {
+            Some(recorder) => recorder.ledger.close().await,
+            None => Err(LedgerError::Closed),
+        };
+        let (ended, archive) = (ended?, archive?);
         let holdings = Holdings::new(vec![Source { run, archive }], inputs, inputs_sha256)?;
         Ok((ended, Fetched { holdings, lock }))
     }
@@ -218,7 +225,7 @@ impl Preview {
         let parameters = question.parameters(archive.run(), "", clock.today())?;
         let held = inputs.targets().filter(|target| archive.standing(target).is_final()).count() as u64;
         let remaining = inputs.targets().len() as u64 - held;
-        Ok(Self { parameters, past: archive.past(clock.now()), held, remaining })
+        Ok(Self { parameters, past: archive.past(clock.moment()), held, remaining })
     }
 }
 
@@ -275,16 +282,30 @@ pub fn open_for_replay(dir: &Path) -> Result<Lock, ExportError> {
         return Err(ExportError::OfARun(dir.to_owned()));
     }
     if RunRecord::read(dir).is_none() {
-        check_directory(dir)?;
+        check_directory(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
     }
     Ok(Lock::take(dir)?)
 }
 
+/// Whether a directory holds nothing but what a replay leaves that was killed before its record was written.
+fn was_begun(dir: &Path) -> Result<bool, ExportError> {
+    let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
+    if !dir.join(dataset::STAGING).is_dir() && !dir.join(dataset::TARGETS).is_dir() {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(dir).map_err(fails)? {
+        let name = entry.map_err(fails)?.file_name();
+        if !name.to_str().is_some_and(dataset::is_own) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Calls of earlier processes as moments of this process's clock.
-fn earlier(past: &Past, clock: Clock) -> fetch::Earlier {
-    let (now, instant) = (clock.now(), tokio::time::Instant::now());
-    let ago = |at: &jiff::Timestamp| now.duration_since(*at).try_into().unwrap_or(Duration::ZERO);
-    let calls = past.calls.iter().filter_map(|at| instant.checked_sub(ago(at))).collect();
+fn earlier(past: &Past) -> fetch::Earlier {
+    let now = tokio::time::Instant::now();
+    let calls = past.calls.iter().filter_map(|ago| now.checked_sub(*ago)).collect();
     fetch::Earlier { calls, spent: past.spent, dearest: past.dearest, form: past.form }
 }
 

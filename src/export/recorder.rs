@@ -27,7 +27,9 @@ impl Journal for Recorder {
     }
 
     async fn called_off(&self, sent: &Sent) -> Result<(), LedgerError> {
-        self.ledger.called_off(sent).await
+        self.ledger.called_off(sent).await?;
+        self.progress.called_off(sent.attempt > 1);
+        Ok(())
     }
 
     async fn answered(&self, answered: &Answered) -> Result<(), LedgerError> {

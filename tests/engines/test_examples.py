@@ -5,10 +5,14 @@ How a block is marked:
 - ```sh: all its commands are run with the built program as `backlinks-export` and as `cargo run --release --`, against
   the simulated API, with a shorter inputs/domains.txt. A line with `# not run` in it is left out, and so is
   `tests/run`, which is running already. Blocks of one page are run in order, in one directory.
-- ```sql: its first line says for which engine: `-- duckdb` or `-- spark`. A query has to run and to have rows.
+- ```sql: its first line says for which engine: `-- duckdb` or `-- spark`. All of it has to run, and a query has to have
+  rows.
+- docs/queries/*.sql: each is one query, run in both engines over the views that the page beside them defines. It has to
+  give the same in both.
 """
 
 import functools
+import math
 import os
 import re
 import shutil
@@ -91,26 +95,71 @@ class Examples(unittest.TestCase):
         print(f"{len(ended)} blocks of commands run ", end="")
         self.assertGreater(len(ended), 0, "no ```sh block was run")
 
-    def test_every_query_shown_has_rows(self):
+    def test_every_query_shown_runs_and_has_rows(self):
         root, _ = project()
         ran = {"duckdb": 0, "spark": 0}
         for where, text in blocks("sql"):
             with self.subTest(where):
-                first, _, query = text.partition("\n")
-                engine = first.removeprefix("--").strip().lower()
+                engine, statements = marked(text, root)
                 self.assertIn(engine, ran, f"{where}: the first line has to be `-- duckdb` or `-- spark`")
                 ran[engine] += 1
-                self.assertGreater(self.rows(engine, root, query), 0, f"{where} has no rows:\n{query}")
-        print(f"{ran['duckdb']} queries run in DuckDB, {ran['spark']} in Spark ", end="")
+                run = functools.partial(rows_of, duckdb() if engine == "duckdb" else spark().newSession())
+                for statement in statements:
+                    rows = run(statement)
+                    if statement.startswith(QUERY):
+                        self.assertGreater(len(rows), 0, f"{where} has no rows:\n{statement}")
+        print(f"{ran['duckdb']} blocks run in DuckDB, {ran['spark']} in Spark ", end="")
         self.assertGreater(sum(ran.values()), 0, "no ```sql block was run")
 
-    def rows(self, engine, root, text):
-        # Paths in the examples are relative to the project's root.
-        text = text.replace("out/", f"{root}/out/")
-        rows = 0
-        for query in filter(None, map(str.strip, text.split(";"))):
-            if engine == "duckdb":
-                rows = len(duckdb().execute(query).fetchall())
-            else:
-                rows = len(spark().sql(query).collect())
-        return rows
+    def test_every_query_file_gives_the_same_in_both_engines(self):
+        root, _ = project()
+        files = sorted((world.ROOT / "docs/queries").glob("*.sql"))
+        # A session of its own: the views are no other test's. Months begin by the session's time zone, in both engines.
+        connection, session = duckdb("UTC"), spark().newSession()
+        session.conf.set("spark.sql.session.timeZone", "UTC")
+        for where, text in blocks("sql"):
+            if where.startswith("docs/queries/"):
+                engine, statements = marked(text, root)
+                for statement in statements:
+                    connection.execute(statement) if engine == "duckdb" else session.sql(statement)
+        for file in files:
+            with self.subTest(file.name):
+                query = file.read_text().strip().rstrip(";")
+                types = connection.execute(f"DESCRIBE {query}").fetchall()
+                columns = [f'epoch_us("{name}")' if "TIME ZONE" in kind else f'"{name}"' for name, kind, *_ in types]
+                one = connection.execute(f"SELECT {', '.join(columns)} FROM ({query})").fetchall()
+                frame = session.sql(query)
+                self.assertEqual(frame.columns, [name for name, *_ in types])
+                moments = [f"unix_micros(`{name}`)" if kind == "timestamp" else f"`{name}`" for name, kind in frame.dtypes]
+                two = [tuple(row) for row in frame.selectExpr(*moments).collect()]
+                self.assertEqual(len(one), len(two), file.name)
+                for row, other in zip(one, two):
+                    self.assertTrue(all(map(close, row, other)), f"{file.name}: DuckDB {row}, Spark {other}")
+        print(f"{len(files)} queries run in both engines ", end="")
+
+
+# How a statement begins that has rows
+QUERY = ("SELECT", "WITH", "FROM")
+
+
+def marked(text, root):
+    """The engine that a block is for, and its statements, their paths those of the project's copy."""
+    first, _, rest = text.partition("\n")
+    # Paths in the examples are relative to the project's root.
+    rest = re.sub(r"(?<=['`\"])out/", lambda _: f"{root}/out/", rest)
+    statements = filter(None, map(str.strip, rest.split(";")))
+    return first.removeprefix("--").strip().lower(), list(statements)
+
+
+def rows_of(session, statement):
+    is_spark = hasattr(session, "sparkContext")
+    return session.sql(statement).collect() if is_spark else session.execute(statement).fetchall()
+
+
+def close(one, other):
+    """Whether two values are the same, apart from how the engines round a fraction."""
+    if isinstance(one, str) or one is None or other is None:
+        return one == other
+    if isinstance(one, int) and isinstance(other, int):
+        return one == other
+    return math.isclose(float(one), float(other), rel_tol=1e-9)

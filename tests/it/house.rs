@@ -23,6 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "export",
         &["api", "clock", "dataset", "fetch", "flatten", "ledger", "money", "outcome", "progress", "targets", "words"],
     ),
+    ("verify", &["api", "dataset", "export", "flatten", "ledger", "money", "outcome", "targets"]),
     ("sandbox", &["clock", "money"]),
     ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox"]),
     ("logging", &["cli", "progress"]),
@@ -30,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "commands",
         &[
             "api", "cli", "clock", "dataset", "export", "fetch", "flatten", "ledger", "logging", "money", "outcome",
-            "progress", "sandbox", "targets", "words",
+            "progress", "sandbox", "targets", "verify", "words",
         ],
     ),
     ("main", &["commands"]),

@@ -3,16 +3,27 @@
 //! Never follows a redirect, never repeats a call by itself, never sends the token to another host
 //! than the one it was built for, and never holds more of a body than [`LARGEST_BODY`]. HTTP/2 is off because one
 //! lost connection would make thirty paid calls uncertain at once.
+//!
+//! What came of a body is kept, whatever ends it: it was perhaps paid for. Bodies beyond [`USUAL_BODY`] are read one
+//! at a time, so that thirty of them at once take no more memory than one.
 
-use std::{sync::Once, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Once},
+    time::Duration,
+};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::{
-    Client, Url,
+    Client, Response, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
     redirect, retry,
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
 
 use super::{Api, ApiError, ErrorKind, Reply, Request};
 use crate::{clock::Clock, money::Usd};
@@ -22,6 +33,15 @@ pub const ENDPOINT: &str = "dataforseo/backlinks/history/live";
 
 /// The largest body that is read, after decompression: some 200 times a full history.
 pub const LARGEST_BODY: usize = 32 * 1024 * 1024;
+
+/// Bodies up to this size are read side by side: seven times a full history.
+pub const USUAL_BODY: usize = 1024 * 1024;
+
+/// Larger bodies that are in memory at once, from their reading until the ledger has them.
+const LARGE_AT_ONCE: usize = 1;
+
+/// Room for a body of undeclared length: a full history is some 137 KB.
+const FIRST_ROOM: usize = 160 * 1024;
 
 /// Connections unused for longer are closed: gateways drop theirs after about a minute, and a call
 /// on a dropped connection may be billed without an answer.
@@ -67,6 +87,8 @@ pub struct HttpApi {
     authorization: HeaderValue,
     timeout: Duration,
     clock: Clock,
+    /// Who may read a large body.
+    large: Arc<Semaphore>,
 }
 
 impl HttpApi {
@@ -81,7 +103,7 @@ impl HttpApi {
             // An error means that a provider is installed already, which serves as well.
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
-        let client = Client::builder()
+        let mut client = Client::builder()
             .user_agent(concat!("backlinks-export/", env!("CARGO_PKG_VERSION")))
             .http1_only()
             .redirect(redirect::Policy::none())
@@ -90,12 +112,19 @@ impl HttpApi {
             .connect_timeout(CONNECT)
             .pool_idle_timeout(POOL_IDLE)
             .tcp_nodelay(true)
-            .build()
-            .map_err(|error| SetupError::Tls(chain(&error)))?;
-        Ok(Self { client, endpoint, authorization, timeout, clock })
+            // Whatever the system's files say of this name.
+            .resolve_to_addrs(LOCALHOST, &LOOPBACK.map(|address| SocketAddr::new(address, 0)));
+        if endpoint.scheme() == "http" {
+            // A proxy from the environment would see the token; with https it sees the host's name alone.
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(|error| SetupError::Tls(chain(&error)))?;
+        let large = Arc::new(Semaphore::new(LARGE_AT_ONCE));
+        Ok(Self { client, endpoint, authorization, timeout, clock, large })
     }
 
     async fn exchange(&self, request: &Request) -> Result<Reply, ApiError> {
+        let deadline = Instant::now() + self.timeout;
         let mut call = self
             .client
             .post(self.endpoint.clone())
@@ -105,37 +134,72 @@ impl HttpApi {
         if let Some(price) = request.max_price {
             call = call.header(MAX_PRICE, format!("{:.6}", price.dollars()));
         }
-        let mut response = call.send().await.map_err(|error| lost(&error))?;
-        let mut reply = Reply {
+        let response = match timeout_at(deadline, call.send()).await {
+            Ok(sent) => sent.map_err(|error| lost(&error))?,
+            Err(_) => return Err(self.late()),
+        };
+        let reply = Reply {
             status: response.status().as_u16(),
-            body: Bytes::new(),
             retry_after: retry_after(response.headers(), self.clock),
             debit: text(response.headers(), &DEBIT).and_then(|micros| micros.parse().ok()).map(Usd::from_micros),
             request_id: text(response.headers(), &REQUEST_ID).map(str::to_owned),
+            ..Reply::default()
         };
-        // One allocation of about the right size: a full history is some 137 KB.
-        let expected = response.content_length().unwrap_or(160 * 1024).min(LARGEST_BODY as u64);
-        let mut body = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
-        while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
-            if body.len() + chunk.len() > LARGEST_BODY {
-                let message = format!("the body is larger than {} MiB", LARGEST_BODY >> 20);
-                return Err(ApiError { kind: ErrorKind::TooLarge, message });
+        let (body, cut) = self.read_body(response, deadline).await;
+        Ok(Reply { body, cut, ..reply })
+    }
+
+    /// Reads a body until its end, the deadline or the limit; what came by then, and why it is not all.
+    async fn read_body(&self, mut response: Response, deadline: Instant) -> (Bytes, Option<ApiError>) {
+        let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let mut large = Large {
+            bytes: Vec::with_capacity(declared.map_or(FIRST_ROOM, |length| length.min(USUAL_BODY))),
+            permit: None,
+        };
+        let reading = async {
+            while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
+                if large.bytes.len() + chunk.len() > USUAL_BODY && large.permit.is_none() {
+                    large.permit = Arc::clone(&self.large).acquire_owned().await.ok();
+                }
+                let room = LARGEST_BODY - large.bytes.len();
+                large.bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if chunk.len() > room {
+                    let message = format!("the body is larger than {} MiB; it is cut there", LARGEST_BODY >> 20);
+                    return Err(ApiError { kind: ErrorKind::TooLarge, message });
+                }
             }
-            body.extend_from_slice(&chunk);
-        }
-        reply.body = body.freeze();
-        Ok(reply)
+            Ok(())
+        };
+        let end = timeout_at(deadline, reading).await.unwrap_or_else(|_| Err(self.late()));
+        (large.into_bytes(), end.err())
+    }
+
+    fn late(&self) -> ApiError {
+        ApiError { kind: ErrorKind::Lost, message: format!("no whole answer within {:?}", self.timeout) }
     }
 }
 
 impl Api for HttpApi {
     async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
-        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
-            Ok(result) => result,
-            Err(_) => {
-                Err(ApiError { kind: ErrorKind::Lost, message: format!("no whole answer within {:?}", self.timeout) })
-            }
-        }
+        self.exchange(request).await
+    }
+}
+
+/// A body with the permit to be large, which it gives back when its last reader is done.
+struct Large {
+    bytes: Vec<u8>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Large {
+    fn into_bytes(self) -> Bytes {
+        if self.permit.is_some() { Bytes::from_owner(self) } else { self.bytes.into() }
+    }
+}
+
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -155,10 +219,15 @@ fn endpoint(base: &str) -> Result<Url, SetupError> {
     }
 }
 
+/// The one name that may stand for this machine, and what it stands for.
+const LOCALHOST: &str = "localhost";
+const LOOPBACK: [std::net::IpAddr; 2] =
+    [std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), std::net::IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
 fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == LOCALHOST || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn lost(error: &reqwest::Error) -> ApiError {

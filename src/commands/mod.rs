@@ -3,6 +3,7 @@
 //! A command ends with an exit code of the contract, or with a [`Failure`], which is told on standard
 //! error as `error: …` and perhaps `hint: …`. Standard output carries results alone.
 
+mod guard;
 mod inputs;
 mod paper;
 mod plan;
@@ -87,6 +88,12 @@ impl From<InputError> for Failure {
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
+    guard::set_up();
+    // What a panic says, its hook has told.
+    std::panic::catch_unwind(command).unwrap_or(ExitCode::from(exit::ERROR))
+}
+
+fn command() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

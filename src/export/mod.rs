@@ -39,7 +39,7 @@ pub use self::{
 use crate::{
     api::{Api, BodyForm, Parameters},
     clock::Clock,
-    dataset::DatasetError,
+    dataset::{self, DatasetError},
     fetch::{self, Ended, pace::Rate},
     ledger::{self, Archive, Ledger, LedgerError, Lock, Past, Run, Spending},
     money::Usd,
@@ -138,6 +138,8 @@ impl Export {
         check_directory(dir)?;
         question.parameters(None, "", clock.today())?;
         let lock = Lock::take(dir)?;
+        // What would keep the dataset from being published is found before anything is bought for it.
+        dataset::inspect(dir)?;
         let archive = Archive::read(dir)?;
         let run = archive.run().cloned();
         let run_id = run.as_ref().map_or_else(|| new_run_id(clock), |run| run.run_id.clone());

@@ -1,10 +1,34 @@
 //! Batch export of backlinks history: a file of domains in, a partitioned Parquet dataset out.
 //!
 //! ```text
-//! fetch:    inputs -> targets -> ledger.remaining -> [spawn: budget -> pace -> post -> judge -> wait, again] x in flight
-//!                 -> ledger.append (synced: from here on it is never paid for again) -> outcome
-//! publish:  ledger (by target) -> decode -> flatten -> dataset (staged, synced, renamed) -> outcome
+//! fetch:    inputs -> targets -> what the ledger lacks -> [budget -> pace -> post -> judge -> wait, again] x in flight
+//!                 -> ledger (synced: from here on it is never paid for again) -> outcome
+//! publish:  ledger (by target) -> flatten -> dataset (staged, synced, renamed) -> outcome
 //! ```
+//!
+//! In reading order:
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`commands`] | one thin file per command: settings in, library calls, words out |
+//! | [`cli`] | flags and environment to checked values; every default |
+//! | [`export`] | the pipeline, and the only place where its stages meet |
+//! | [`targets`] | input files to cleaned targets, each line with its fate |
+//! | [`api`] | the one-method seam to the paid API, its wire format, and the table of what a status means |
+//! | [`fetch`] | every target that is left, called until it has its answer or is given up |
+//! | [`ledger`] | the archive and write-ahead log of paid answers |
+//! | [`flatten`] | an answer to Arrow record batches; the schema |
+//! | [`dataset`] | record batches to Parquet tables that appear whole |
+//! | [`outcome`], [`progress`] | what a run has come to, and what it shows meanwhile |
+//! | [`sandbox`] | the simulated API, with faults and a bill |
+//!
+//! What holds everywhere:
+//!
+//! - Fetching only appends to the ledger, publishing only reads it. The dataset is a pure function of the ledger.
+//! - No call goes out before it is recorded, and nothing counts as done before it is synced.
+//! - Nothing below [`export`] knows more than one stage; imports run one way, which a test enforces.
+//! - The wall clock is read in [`clock`] alone; all waiting is on `tokio`'s clock, which tests pause.
+//! - Nobody prints but [`commands`] and [`progress`]; text of strangers passes [`words::plain`] first.
 
 pub mod api;
 pub mod cli;

@@ -249,6 +249,9 @@ pub struct DisplayArgs {
     /// The result on standard output
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT", help_heading = "Output")]
     pub summary: Format,
+    /// Write the result as metrics in Prometheus' text format
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub metrics: Option<PathBuf>,
 }
 
 /// Form of a result.

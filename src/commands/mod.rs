@@ -1,6 +1,6 @@
 //! One thin file per command: settings in, library calls, words out.
 //!
-//! A command ends with an exit code of the contract, or with a [`Failure`], which is told on standard
+//! A command ends with an exit code of the contract, or with a `Failure`, which is told on standard
 //! error as `error: …` and perhaps `hint: …`. Standard output carries results alone.
 
 mod guard;

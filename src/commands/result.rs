@@ -1,13 +1,18 @@
 //! The result of a command that builds a dataset: its display, and its words at the end.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fs::OpenOptions,
+    io::{self, IsTerminal, Write},
+};
 
 use super::{Failure, complain, print};
 use crate::{
     cli::{DatasetArgs, DisplayArgs, Format},
+    dataset::replace_file,
     export::Form,
     outcome::Outcome,
     progress::{Plan, Progress, Surroundings, mode},
+    words,
 };
 
 /// Columns where nobody can tell how wide the terminal is.
@@ -38,10 +43,28 @@ pub(super) fn finish(outcome: &Outcome, arguments: &DisplayArgs) -> Result<u8, F
         Format::Text => outcome.text(USUAL_WIDTH, stdout.is_terminal() && has_colour()),
     };
     print(&text)?;
+    tell_machines(outcome, arguments);
     if let Some((error, hint)) = outcome.error() {
         complain(&error, hint.as_deref());
     }
     Ok(outcome.exit_code())
+}
+
+/// Tells the outcome to those who asked for a file. A file that cannot be written is told, and changes nothing.
+fn tell_machines(outcome: &Outcome, arguments: &DisplayArgs) {
+    if let Some(path) = &arguments.metrics
+        && let Err(error) = replace_file(path, &outcome.metrics())
+    {
+        tracing::warn!("the metrics were not written: {}", words::plain(&error.to_string()));
+    }
+    // GitHub's runners show what a step appends to this file on the page of the run.
+    if let Some(path) = variable("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+        let appended = OpenOptions::new().create(true).append(true).open(&path);
+        let written = appended.and_then(|mut file| writeln!(file, "### backlinks-export\n\n{}", outcome.markdown()));
+        if let Err(error) = written {
+            tracing::warn!("the step summary was not written: {error}");
+        }
+    }
 }
 
 /// Whether colours are welcome, by the convention of `NO_COLOR`.

@@ -129,6 +129,14 @@ fn cell(text: &str) -> String {
     safe
 }
 
+/// Writes a file that may lie anywhere, so that nobody ever reads half of it.
+pub fn replace_file(path: &Path, text: &str) -> Result<(), DatasetError> {
+    let no_file = || DatasetError::io("write", path)(io::Error::from(io::ErrorKind::InvalidInput));
+    let name = path.file_name().and_then(std::ffi::OsStr::to_str).ok_or_else(no_file)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    replace(folder, name, |out| out.write_all(text.as_bytes()))
+}
+
 /// Writes a file under another name, syncs it and puts it into place.
 fn replace(
     dir: &Path,

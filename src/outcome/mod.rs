@@ -12,6 +12,7 @@ use crate::{money::Usd, words};
 
 mod ended;
 mod max_failures;
+mod metrics;
 mod text;
 
 pub use self::{

@@ -1,5 +1,7 @@
 //! One integration binary for all tests that see the program from outside.
 
+mod export;
 mod fetch;
+mod house;
 mod ledger;
 mod wire;

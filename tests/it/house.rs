@@ -1,0 +1,143 @@
+//! The layout of the house, held by its own sources: which room may import which.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Rooms from the ground floor up, each with those that it may import. What is not named here may not be imported.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("money", &[]),
+    ("clock", &[]),
+    ("words", &["money"]),
+    ("targets", &[]),
+    ("api", &["targets", "money", "clock"]),
+    ("fetch", &["api", "targets", "money", "clock"]),
+    ("flatten", &[]),
+    ("dataset", &["money"]),
+    ("ledger", &["api", "targets", "money"]),
+    ("outcome", &["api", "fetch", "money", "words"]),
+    ("progress", &["api", "fetch", "money", "words"]),
+    (
+        "export",
+        &["api", "clock", "dataset", "fetch", "flatten", "ledger", "money", "outcome", "progress", "targets", "words"],
+    ),
+    ("sandbox", &["clock", "money"]),
+    ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox"]),
+    ("logging", &["cli", "progress"]),
+    (
+        "commands",
+        &[
+            "api", "cli", "clock", "dataset", "export", "fetch", "flatten", "ledger", "logging", "money", "outcome",
+            "progress", "sandbox", "targets", "words",
+        ],
+    ),
+    ("main", &["commands"]),
+    ("lib", &[]),
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The room of a file: the first part of its path below `src`.
+fn room(file: &Path) -> String {
+    let below = file.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("below src");
+    let first = below.components().next().expect("a part").as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The code of a file without its tests and comments: they may look into other rooms.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).expect("a source file");
+    let until = text.find("#[cfg(test)]").unwrap_or(text.len());
+    text[..until].lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Names of rooms that follow `crate::` (or the crate's name), alone or in braces.
+fn imported(code: &str) -> BTreeSet<String> {
+    let mut rooms = BTreeSet::new();
+    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    for (place, found) in code.match_indices("crate::").chain(code.match_indices("backlinks_export::")) {
+        let rest = &code[place + found.len()..];
+        let Some(inside) = rest.strip_prefix('{') else {
+            rooms.insert(rest.chars().take_while(|character| is_name(*character)).collect());
+            continue;
+        };
+        let mut depth = 1;
+        let mut name = String::new();
+        let mut at_start = true;
+        for character in inside.chars() {
+            match character {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if at_start && depth == 1 && is_name(character) {
+                name.push(character);
+            } else if !name.is_empty() {
+                rooms.insert(std::mem::take(&mut name));
+                at_start = false;
+            }
+            if depth == 1 && character == ',' {
+                at_start = true;
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    rooms.retain(|name| !name.is_empty());
+    rooms
+}
+
+#[test]
+fn imports_run_one_way() {
+    let allowed: BTreeMap<&str, &[&str]> = ROOMS.iter().copied().collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut checked = 0;
+    for file in
+        sources(&folder).iter().filter(|file| !file.ends_with("tests.rs") && !file.iter().any(|part| part == "tests"))
+    {
+        let room = room(file);
+        let may =
+            allowed.get(room.as_str()).unwrap_or_else(|| panic!("{room} is no room of the house: add it to ROOMS"));
+        for other in
+            imported(&code(file)).iter().filter(|other| **other != room && allowed.contains_key(other.as_str()))
+        {
+            assert!(may.contains(&other.as_str()), "{}: {room} may not import {other}", file.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "the imports were read: {checked}");
+}
+
+#[test]
+fn the_table_of_rooms_has_no_circle() {
+    for (place, (name, may)) in ROOMS.iter().enumerate() {
+        for other in *may {
+            let below = ROOMS.iter().position(|(room, _)| room == other).expect("a room");
+            assert!(below < place, "{name} stands below {other}");
+        }
+    }
+}
+
+#[test]
+fn imports_are_found_in_every_form() {
+    let check = |code: &str, expected: &[&str]| {
+        assert_eq!(imported(code), expected.iter().map(|name| (*name).to_owned()).collect(), "{code}");
+    };
+    check("use crate::money::Usd;", &["money"]);
+    check("use crate::{api::{self, Api}, money::Usd, words};", &["api", "money", "words"]);
+    check("use crate::{\n    api,\n    fetch::{pace::Rate, x},\n};\ncrate::ledger::x()", &["api", "fetch", "ledger"]);
+}

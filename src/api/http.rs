@@ -50,6 +50,12 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 /// Reaching the server at all; a call that fails here was never sent.
 const CONNECT: Duration = Duration::from_secs(15);
 
+/// What stands before the token in its header.
+const SCHEME: &str = "Bearer ";
+
+/// Shorter tokens are looked for in no answer: they may be words.
+const SHORTEST_SECRET: usize = 16;
+
 const MAX_PRICE: HeaderName = HeaderName::from_static("x-aisa-max-price-usd");
 const DEBIT: HeaderName = HeaderName::from_static("x-aisa-customer-cost-micros-usd");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -96,7 +102,7 @@ impl HttpApi {
     pub fn new(base: &str, token: &SecretString, timeout: Duration, clock: Clock) -> Result<Self, SetupError> {
         static PROVIDER: Once = Once::new();
         let endpoint = endpoint(base)?;
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret().trim()))
+        let mut authorization = HeaderValue::from_str(&format!("{SCHEME}{}", token.expose_secret().trim()))
             .map_err(|_| SetupError::Token)?;
         authorization.set_sensitive(true);
         PROVIDER.call_once(|| {
@@ -141,8 +147,12 @@ impl HttpApi {
         let reply = Reply {
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers(), self.clock),
-            debit: text(response.headers(), &DEBIT).and_then(|micros| micros.parse().ok()).map(Usd::from_micros),
-            request_id: text(response.headers(), &REQUEST_ID).map(str::to_owned),
+            debit: text(response.headers(), &DEBIT).and_then(debit),
+            request_id: text(response.headers(), &REQUEST_ID).map(|id| {
+                let mut id = id.as_bytes().to_vec();
+                hide(self.token(), &mut id);
+                String::from_utf8_lossy(&id).into_owned()
+            }),
             ..Reply::default()
         };
         let (body, cut) = self.read_body(response, deadline).await;
@@ -171,7 +181,12 @@ impl HttpApi {
             Ok(())
         };
         let end = timeout_at(deadline, reading).await.unwrap_or_else(|_| Err(self.late()));
+        hide(self.token(), &mut large.bytes);
         (large.into_bytes(), end.err())
+    }
+
+    fn token(&self) -> &[u8] {
+        self.authorization.as_bytes().strip_prefix(SCHEME.as_bytes()).unwrap_or_default()
     }
 
     fn late(&self) -> ApiError {
@@ -200,6 +215,21 @@ impl Large {
 impl AsRef<[u8]> for Large {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// Blackens the token where a server repeats it: answers are kept, and their messages shown.
+fn hide(token: &[u8], body: &mut [u8]) {
+    if token.len() < SHORTEST_SECRET {
+        return;
+    }
+    let mut at = 0;
+    while let Some(found) = body[at..].iter().position(|byte| *byte == token[0]) {
+        at += found;
+        if body[at..].starts_with(token) {
+            body[at..at + token.len()].fill(b'*');
+        }
+        at += 1;
     }
 }
 
@@ -253,8 +283,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
+/// A debit in millionths of a dollar; below nothing it is none, or it would make room under a spending cap.
+fn debit(micros: &str) -> Option<Usd> {
+    micros.parse().ok().map(Usd::from_micros).filter(|price| *price >= Usd::ZERO)
+}
+
 /// `Retry-After`, in seconds or as a date; a date is measured against the server's own clock where it tells it.
-fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
     let written = text(headers, &header::RETRY_AFTER)?;
     if let Ok(seconds) = written.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
@@ -268,6 +303,31 @@ fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_debit_is_a_whole_number_of_millionths_and_never_a_credit() {
+        let check = |text: &str, expected: Option<i64>| assert_eq!(debit(text).map(Usd::micros), expected, "{text}");
+        check("36000", Some(36_000));
+        check("0", Some(0));
+        check("-1", None);
+        check("0.5", None);
+        check("9223372036854775808", None);
+        check("", None);
+    }
+
+    #[test]
+    fn a_token_that_a_server_repeats_is_blackened() {
+        let check = |token: &str, body: &str, expected: &str| {
+            let mut body = body.as_bytes().to_vec();
+            hide(token.as_bytes(), &mut body);
+            assert_eq!(String::from_utf8(body).unwrap(), expected);
+        };
+        check("sk-0123456789abcdef", "no sk-0123456789abcdef!", "no *******************!");
+        check("sk-0123456789abcdef", "sk-0123456789abcde sk-", "sk-0123456789abcde sk-");
+        check("aaaaaaaaaaaaaaaa", &"a".repeat(35), &format!("{}aaa", "*".repeat(32)));
+        check("test", "a test", "a test");
+        check("", "", "");
+    }
 
     #[test]
     fn the_token_travels_encrypted_or_to_loopback() {

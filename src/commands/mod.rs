@@ -97,8 +97,15 @@ fn command() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to standard output, errors to standard error; neither may fail the program.
-            let _ = error.print();
+            let text = error.render().to_string();
+            // An argument is quoted as it was given.
+            if !error.use_stderr() || text.lines().all(|line| words::plain(line) == line) {
+                // Help and version go to standard output, errors to standard error; neither may fail the program.
+                let _ = error.print();
+            } else {
+                let lines: String = text.lines().map(|line| format!("{}\n", words::plain(line))).collect();
+                let _ = io::stderr().write_all(lines.as_bytes());
+            }
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
         }
     };

@@ -22,8 +22,9 @@ use super::{
 
 /// Rows that are divided among the partitions at once: some 5 MB in memory, about 43 full histories.
 const FRAME_ROWS: usize = 4096;
-/// Memory for a frame's rows, of which one alone may be as large as an answer: past it the frame ends early.
-const FRAME_BYTES: usize = 32 << 20;
+/// Memory for a frame's rows, of which one alone may be as large as an answer: past it the frame ends early. Twice what
+/// usual rows take.
+const FRAME_BYTES: usize = 12 << 20;
 /// Memory for rows that are held, all partitions together, some 1.4 KB each. Past it the largest partition's make up
 /// a row group of fewer rows than asked for: some 5,000 with nine years, at no cost in size.
 const HELD_BYTES: usize = 32 << 20;

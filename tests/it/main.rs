@@ -2,6 +2,7 @@
 
 mod export;
 mod fetch;
+mod hostile;
 mod house;
 mod ledger;
 mod wire;

@@ -64,7 +64,9 @@ impl Envelope {
     /// Reads a body; `None` when it is no JSON object at all. A byte that is no UTF-8 stands for U+FFFD.
     pub fn read(body: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(body);
-        let top: Top<'_> = serde_json::from_str(&text).ok()?;
+        // Checks it all first: a key that is read as bytes may hold what JSON forbids.
+        let whole: &RawValue = serde_json::from_str(&text).ok()?;
+        let top: Top<'_> = serde_json::from_str(whole.get()).ok()?;
         let mut tasks = top.tasks.0.into_iter().flatten();
         let first = tasks.next();
         let mut envelope = Self {
@@ -411,7 +413,7 @@ mod tests {
 
     #[test]
     fn what_is_no_json_object_is_no_envelope() {
-        for body in ["", "<html>", "null", "{\"tasks\":[", "\u{feff}{}"] {
+        for body in ["", "<html>", "null", "{\"tasks\":[", "\u{feff}{}", "{\"a\tb\":1}"] {
             assert_eq!(Envelope::read(body.as_bytes()), None, "{body}");
         }
     }

@@ -5,4 +5,5 @@ mod fetch;
 mod hostile;
 mod house;
 mod ledger;
+mod supply;
 mod wire;

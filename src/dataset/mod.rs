@@ -65,6 +65,12 @@ const TABLES: [&str; 2] = [HISTORY, TARGETS];
 /// What file names end in until their table is published: no `*.parquet` matches it.
 const UNFINISHED: &str = "unfinished";
 
+/// Whether something of this name in a run's directory is what publishing makes, finished or not.
+pub fn is_own(name: &str) -> bool {
+    let whole = name.strip_suffix(UNFINISHED).and_then(|name| name.strip_suffix('.')).unwrap_or(name);
+    [HISTORY, TARGETS, STAGING, FAILURES, REJECTED, RUN, SUCCESS].contains(&whole)
+}
+
 /// How the tables are written.
 #[derive(Clone, Debug)]
 pub struct Options {

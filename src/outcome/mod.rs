@@ -18,6 +18,7 @@ mod text;
 pub use self::{
     ended::{Ended, Signal},
     max_failures::{MaxFailures, NotALimit},
+    text::wrapped,
 };
 
 /// Money, by where it is known from.

@@ -1,9 +1,21 @@
 //! One integration binary for all tests that see the program from outside.
 
+mod cli;
+mod crash;
+mod damage;
+mod disk;
 mod export;
 mod fetch;
 mod hostile;
 mod house;
 mod ledger;
+mod market;
+mod money;
+mod program;
+mod rate;
+mod readers;
+mod shell;
+mod signals;
 mod supply;
 mod wire;
+mod words;

@@ -93,9 +93,9 @@ fn what_is_no_whole_answer_is_said_to_be_none() {
         assert_eq!(understood(body).class, class, "{name}");
         let _ = flattened(name, body);
     };
-    let deep = [&b"{\"tasks\":"[..], &[b'['; 1_000_000]].concat();
+    let deep = [&b"{\"tasks\":"[..], &vec![b'['; 1_000_000]].concat();
     check("deep and never closed", &deep, Class::MaybeBilled);
-    check("deep tasks", &[&deep[..], &[b']'; 1_000_000], b"}"].concat(), Class::MaybeBilled);
+    check("deep tasks", &[&deep[..], &vec![b']'; 1_000_000], b"}"].concat(), Class::MaybeBilled);
     check("NaN", answer(r#"{"rank":NaN}"#).as_bytes(), Class::MaybeBilled);
     check("infinite", answer(r#"{"rank":-Infinity}"#).as_bytes(), Class::MaybeBilled);
     check("a raw control character", b"{\"tasks\":\"\x00\"}", Class::MaybeBilled);

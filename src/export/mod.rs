@@ -85,6 +85,8 @@ impl Export {
         check_directory(dir)?;
         question.parameters(None, "", clock.today())?;
         let lock = Lock::take(dir)?;
+        // What would keep the dataset from being published is found before anything is bought for it.
+        dataset::inspect(dir)?;
         let archive = Archive::read(dir)?;
         // What is taken for held from here on has to outlive the machine.
         archive.sync()?;

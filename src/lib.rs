@@ -43,6 +43,7 @@ pub mod logging;
 pub mod money;
 pub mod outcome;
 pub mod progress;
+pub mod report;
 pub mod sandbox;
 pub mod targets;
 pub mod words;

@@ -56,6 +56,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Build a dataset anew from the ledgers of one or several runs; makes no call
     Replay(ReplayArgs),
+    /// Make one HTML page of a dataset, with plots; it works offline
+    Report(ReportArgs),
     /// Print the tables' schema
     Schema(SchemaArgs),
     /// Serve the simulated API, with faults and a bill
@@ -284,6 +286,9 @@ pub struct RunArgs {
     /// Drop the ledger's answers once the dataset is published; it can then not be built anew
     #[arg(long, help_heading = "Dataset")]
     pub discard_raw: bool,
+    /// Make DIR/report.html of the dataset once it is published
+    #[arg(long, help_heading = "Dataset")]
+    pub report: bool,
     /// Ask on a terminal before spending more than this
     #[arg(long, value_name = "USD", default_value = "10", value_parser = values::usd, help_heading = "Money")]
     pub confirm_above: Usd,
@@ -332,6 +337,8 @@ pub struct RunOnlyArgs {
     max_failures: Option<MaxFailures>,
     #[arg(long, hide = true)]
     discard_raw: bool,
+    #[arg(long, hide = true)]
+    report: bool,
     #[arg(long, hide = true, value_parser = values::usd)]
     confirm_above: Option<Usd>,
     #[arg(long, short, hide = true)]
@@ -360,6 +367,17 @@ pub struct ReplayArgs {
     /// What is shown.
     #[command(flatten)]
     pub display: DisplayArgs,
+}
+
+/// Flags of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The directory of a run or a replay that has published its dataset
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The page's file [default: DIR/report.html]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Flags of `schema`.

@@ -7,6 +7,7 @@ mod inputs;
 mod paper;
 mod plan;
 mod replay;
+mod report;
 mod result;
 mod run;
 mod sandbox;
@@ -102,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments, &context),
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Replay(arguments) => replay::replay(&arguments, &context),
+        Command::Report(arguments) => report::report(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Sandbox(arguments) => sandbox::serve(arguments),
         Command::Completions { shell } => paper::completions(shell),

@@ -38,7 +38,10 @@ pub use self::{
     part::Part,
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::{Stage, inspect},
-    side::{Failure, Rejected, is_marked, mark_success, unmark_success, write_failures, write_rejected, write_run},
+    side::{
+        Failure, Rejected, is_marked, mark_success, unmark_success, write_failures, write_rejected, write_run,
+        write_whole,
+    },
     target_rows::{TargetRow, TargetsWriter, input_column_names, targets_schema},
 };
 

@@ -77,6 +77,14 @@ pub fn write_run(dir: &Path, run: &serde_json::Value) -> Result<(), DatasetError
     })
 }
 
+/// Writes a file made of the dataset, wherever it lies; it appears or is replaced whole.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), DatasetError> {
+    let refused = || DatasetError::io("write", path)(io::ErrorKind::InvalidFilename.into());
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(refused)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    replace(dir, name, |out| out.write_all(content))
+}
+
 /// Writes `_SUCCESS`; the last step.
 pub fn mark_success(dir: &Path) -> Result<(), DatasetError> {
     replace(dir, SUCCESS, |_| Ok(()))

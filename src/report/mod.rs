@@ -23,8 +23,6 @@ mod plot;
 mod portfolio;
 mod read;
 mod shares;
-#[cfg(test)]
-mod tests;
 
 use std::{
     fs,
@@ -96,7 +94,7 @@ pub fn write(dir: &Path, output: Option<&Path>) -> Result<Report, ReportError> {
     let path = output.map_or_else(|| dir.join(FILE), Path::to_owned);
     let page = render(dir)?;
     if fs::read(&path).ok().as_deref() != Some(page.as_bytes()) {
-        dataset::write_whole(&path, page.as_bytes())?;
+        dataset::replace_file(&path, &page)?;
     }
     Ok(Report { path, bytes: page.len() as u64 })
 }
@@ -111,3 +109,6 @@ pub fn render(dir: &Path) -> Result<String, ReportError> {
     let shares = Shares::read(&dataset, &months)?;
     page::page(&page::Content { record: &record, lines: &lines, portfolio: &portfolio, shares: &shares })
 }
+
+#[cfg(test)]
+mod tests;

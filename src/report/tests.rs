@@ -32,7 +32,7 @@ struct Given<'a> {
     items: Vec<Value>,
 }
 
-fn ok<'a>(target: &'a str, items: Vec<Value>) -> Given<'a> {
+fn ok(target: &str, items: Vec<Value>) -> Given<'_> {
     let row =
         TargetRow { input: target, target: Some(target), outcome: "ok", source: "a.csv:1", ..TargetRow::default() };
     Given { row: TargetRow { cost: Some(Usd::from_micros(30_000)), ..row }, cells: vec![], items }
@@ -101,6 +101,7 @@ fn record(partition_by: &str, files: Vec<FileRecord>) -> RunRecord {
         drift: vec!["unknown key \"</script><script>alert(2)</script>\"".to_owned()],
         files,
         raw_discarded: false,
+        raw_sha256: vec![],
     }
 }
 

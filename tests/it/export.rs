@@ -1,0 +1,254 @@
+//! The whole pipeline in one process on paused time: lines, calls with faults, a real ledger, real Parquet.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
+
+use arrow::{array::AsArray, datatypes::Int64Type};
+use backlinks_export::{
+    api::{Api, ApiError, ErrorKind, Reply, Request},
+    clock::Clock,
+    dataset::{self, Compression, PartitionBy},
+    export::{Calls, Export, ExportError, Fetched, Form, Question, Terms, conclude},
+    fetch::pace::Rate,
+    money::Usd,
+    outcome::{Ended, MaxFailures, Outcome, Signal},
+    progress::{Mode, Plan, Progress},
+    targets::{Inputs, ReadOptions, read},
+};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// Answers with two to four months each, after the faults that a name asks for. Keeps the bill.
+#[derive(Default)]
+struct Months {
+    /// Makes answers come in another order.
+    salt: u32,
+    billed: Mutex<BTreeMap<String, u32>>,
+    calls: Mutex<BTreeMap<String, u32>>,
+}
+
+impl Api for &'static Months {
+    async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
+        let name = request.target.as_str();
+        let number: u32 = name.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0);
+        let call = {
+            let mut calls = self.calls.lock().expect("sound");
+            let call = calls.entry(name.to_owned()).or_default();
+            *call += 1;
+            *call
+        };
+        tokio::time::sleep(Duration::from_millis(u64::from(number.wrapping_mul(31 + self.salt) % 700))).await;
+        let lost = || ApiError { kind: ErrorKind::Lost, message: "connection reset".to_owned() };
+        match (number % 50, call) {
+            (1, 1) => return Ok(Reply { status: 503, body: r#"{"error":"busy"}"#.into(), ..Reply::default() }),
+            (2, 1) => {
+                *self.billed.lock().expect("sound").entry(name.to_owned()).or_default() += 1;
+                return Err(lost());
+            }
+            (3, _) => {
+                let body = r#"{"tasks":[{"status_code":40501,"status_message":"Invalid Field: 'target'."}]}"#;
+                return Ok(Reply { status: 200, body: body.into(), ..Reply::default() });
+            }
+            _ => {}
+        }
+        *self.billed.lock().expect("sound").entry(name.to_owned()).or_default() += 1;
+        let debit = Some(Usd::from_micros(36_000));
+        Ok(Reply { status: 200, body: answer(name, number).into(), debit, ..Reply::default() })
+    }
+}
+
+fn answer(name: &str, number: u32) -> String {
+    if number % 50 == 4 {
+        return r#"{"status_code":20000,"tasks":[{"id":"t","status_code":20000,"result":null}]}"#.to_owned();
+    }
+    let items: Vec<String> = (0..2 + number % 3)
+        .map(|month| {
+            // The latest month first: rows have to be sorted.
+            let (year, backlinks) = (2024 - month, u64::from(number) * 10 + u64::from(month));
+            format!(
+                r#"{{"type":"backlinks_history","date":"{year}-05-01 00:00:00 +00:00","backlinks":{backlinks},"referring_links_tld":{{"com":{backlinks},"":null}}}}"#
+            )
+        })
+        .collect();
+    format!(
+        r#"{{"status_code":20000,"tasks":[{{"id":"t","status_code":20000,"status_message":"Ok.","result":[{{"target":"{name}","items":[{}]}}]}}]}}"#,
+        items.join(",")
+    )
+}
+
+fn leaked(salt: u32) -> &'static Months {
+    Box::leak(Box::new(Months { salt, ..Months::default() }))
+}
+
+fn inputs(folder: &Path, count: u32) -> Inputs {
+    let path = folder.join("domains.txt");
+    let mut lines: Vec<String> = (0..count).map(|number| format!("https://www.site{number}.com/")).collect();
+    lines.extend(["site1.com".to_owned(), "not a domain".to_owned()]);
+    fs::write(&path, lines.join("\n")).expect("written");
+    read(&[path], std::io::empty(), &ReadOptions::default()).expect("domains")
+}
+
+fn number(value: u32) -> NonZeroU32 {
+    NonZeroU32::new(value).expect("positive")
+}
+
+fn clock() -> Clock {
+    Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"))
+}
+
+fn open(dir: &Path, inputs: Inputs) -> Export {
+    Export::open(dir, inputs, &Question::default(), clock()).expect("an open directory")
+}
+
+/// One run into `dir`, stopped after `limit` if that is given.
+async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Duration>) -> Outcome {
+    let calls = Calls {
+        rate: Rate { calls: number(60_000), period: Duration::from_mins(1) },
+        concurrency: number(30),
+        max_attempts: number(6),
+        max_cost: None,
+        max_outage: Duration::from_mins(10),
+        body: None,
+    };
+    let export = open(dir, inputs);
+    let plan =
+        Plan { total: 0, held: 0, rate: calls.rate, concurrency: calls.concurrency, spent: Usd::ZERO, cap: None };
+    let progress = Progress::start(Mode::None, false, plan);
+    let terms = Terms {
+        form: Form {
+            partition_by: PartitionBy::default(),
+            compression: Compression::default(),
+            row_group_rows: dataset::Options::ROW_GROUP_ROWS,
+        },
+        max_failures: MaxFailures::default(),
+        max_cost: None,
+        discard_raw: false,
+        before: export.spending(),
+    };
+    let stop = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (ended, Fetched { holdings, lock }) = export.fetch(api, calls, &progress, stop).await.expect("a sound disk");
+    let ended = Ended::of(ended, Signal::Interrupt);
+    conclude(&holdings, (dir, &lock), ended, &terms, &progress).expect("a sound disk")
+}
+
+/// The content of every part of the history, by its place without the run's name.
+fn history(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut parts = BTreeMap::new();
+    for year in fs::read_dir(dir.join(dataset::HISTORY)).expect("a table") {
+        let year = year.expect("an entry").path();
+        for part in fs::read_dir(&year).expect("a partition") {
+            let part = part.expect("an entry").path();
+            let name = part.file_name().expect("a name").to_string_lossy().into_owned();
+            let number = name.rsplit('-').next().expect("a number").to_owned();
+            let place = format!("{}/{number}", year.file_name().expect("a name").to_string_lossy());
+            parts.insert(place, fs::read(&part).expect("a file"));
+        }
+    }
+    parts
+}
+
+/// Rows and the sum of backlinks over all parts.
+fn sums(dir: &Path) -> (usize, i64) {
+    let (mut rows, mut backlinks) = (0, 0);
+    for content in history(dir).into_values() {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(content)).expect("Parquet");
+        for batch in reader.build().expect("a reader") {
+            let batch = batch.expect("rows");
+            rows += batch.num_rows();
+            let column = batch.column_by_name("backlinks").expect("a column").as_primitive::<Int64Type>();
+            backlinks += column.iter().flatten().sum::<i64>();
+        }
+    }
+    (rows, backlinks)
+}
+
+fn expected(count: u32) -> (usize, i64) {
+    let with_rows = (0..count).filter(|number| ![3, 4].contains(&(number % 50)));
+    with_rows.fold((0, 0), |(rows, sum), number| {
+        let months = 2 + number % 3;
+        let backlinks = (0..months).map(|month| i64::from(number) * 10 + i64::from(month)).sum::<i64>();
+        (rows + months as usize, sum + backlinks)
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_thousand_targets_with_faults_become_a_dataset() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (dir, api) = (folder.path().join("run"), leaked(0));
+    let outcome = run(api, &dir, inputs(folder.path(), 5_000), None).await;
+    assert_eq!((outcome.targets, outcome.ok, outcome.no_data, outcome.failed), (5_000, 4_800, 100, 100));
+    assert_eq!((outcome.rejected, outcome.duplicates, outcome.pending), (1, 1, 0));
+    assert_eq!((outcome.exit_code(), dataset::is_marked(&dir)), (3, false), "a hundred targets need a person");
+    assert_eq!(sums(&dir), expected(5_000));
+    assert_eq!(usize::try_from(outcome.rows).ok(), Some(expected(5_000).0));
+    assert_eq!(outcome.spend.possibly_billed, 100, "calls whose answer was lost");
+    let billed: u32 = api.billed.lock().expect("sound").values().sum();
+    assert_eq!(billed, 4_900 + 100, "nobody is billed twice but those whose answer was lost");
+    assert_eq!(outcome.calls - outcome.retries, 5_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_order_of_answers_and_stops_on_the_way_change_no_byte() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let dir = |name: &str| -> PathBuf { folder.path().join(name) };
+    let lines = || inputs(folder.path(), 1_000);
+    run(leaked(0), &dir("straight"), lines(), None).await;
+    let (mut stops, api) = (0, leaked(7));
+    loop {
+        let limit = Duration::from_millis(150 + 40 * stops);
+        let outcome = run(api, &dir("stopped"), lines(), Some(limit)).await;
+        if outcome.exit_code() != 130 {
+            break;
+        }
+        assert!(!dir("stopped").join(dataset::HISTORY).exists(), "nothing is published by a run that was stopped");
+        stops += 1;
+    }
+    assert!(stops > 5, "{stops} stops");
+    assert_eq!(history(&dir("straight")), history(&dir("stopped")));
+    let again: Vec<u32> = api.billed.lock().expect("sound").values().copied().filter(|times| *times > 1).collect();
+    assert_eq!(again.len(), 20, "only those whose first answer was lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_lines_are_fetched_and_a_partial_list_forgets_nothing() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (dir, api) = (folder.path().join("run"), leaked(0));
+    run(api, &dir, inputs(folder.path(), 100), None).await;
+    let more = run(api, &dir, inputs(folder.path(), 150), None).await;
+    assert_eq!(
+        (more.targets, more.calls_this_run),
+        (150, 50 + 2 + 2),
+        "the new ones with two retries, and the failed ones again"
+    );
+    assert_eq!(sums(&dir), expected(150));
+    let failures = read(&[dir.join(dataset::FAILURES)], std::io::empty(), &ReadOptions::default()).expect("an input");
+    assert_eq!(failures.counts().targets, 3);
+    let retried = run(api, &dir, failures, None).await;
+    assert_eq!((retried.targets, retried.calls_this_run, retried.ok), (150, 3, 144));
+    assert_eq!(sums(&dir), expected(150));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_question_or_somebody_elses_directory_is_refused() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let dir = folder.path().join("run");
+    run(leaked(0), &dir, inputs(folder.path(), 5), None).await;
+    let other = Question { date_from: Some(jiff::civil::date(2024, 1, 1)), ..Question::default() };
+    let refused = Export::open(&dir, inputs(folder.path(), 5), &other, clock());
+    assert!(matches!(refused, Err(ExportError::Question(_))));
+    let refused = Export::open(folder.path(), inputs(folder.path(), 5), &Question::default(), clock());
+    assert!(matches!(refused, Err(ExportError::Foreign(_))));
+    let _held = open(&dir, inputs(folder.path(), 5));
+    let refused = Export::open(&dir, inputs(folder.path(), 5), &Question::default(), clock());
+    assert!(matches!(refused, Err(ExportError::Ledger(_))), "a second run is kept out");
+}

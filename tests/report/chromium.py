@@ -112,7 +112,7 @@ class Page:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", media="screen", features=[scheme])
+        self.call("Emulation.setEmulatedMedia", media="", features=[scheme])
         self.size(width, height)
         self.call("Page.navigate", url=url)
         self.wait("document.readyState === 'complete'")

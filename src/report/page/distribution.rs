@@ -48,11 +48,10 @@ fn figure(
     let (mut counts, mut unknown) = ([0_u64; CLASSES], 0_u64);
     let width = most / 10;
     for (_, history) in content.portfolio.all().filter(|(_, history)| history.latest >= latest) {
-        match of(history) {
+        let class = of(history).map(|value| usize::try_from(value.max(0) / width).unwrap_or(usize::MAX));
+        match class {
             // The last class takes the highest value, and whatever lies beyond it.
-            Some(value) => {
-                counts[usize::try_from(value.max(0) / width).map_or(CLASSES - 1, |class| class.min(CLASSES - 1))] += 1
-            }
+            Some(class) => counts[class.min(CLASSES - 1)] += 1,
             None => unknown += 1,
         }
     }

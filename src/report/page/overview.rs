@@ -89,18 +89,24 @@ pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
     let there: Series =
         portfolio.months.iter().map(|(_, totals)| Some(plot::as_f64(i128::from(totals.targets)))).collect();
     html.markup("<div class=plots>\n");
-    let mut figure = |caption: &'static str, svg: Html| {
-        html.markup("<figure><figcaption>").markup(caption).markup("</figcaption>").piece(&svg);
-        html.markup("</figure>\n");
+    // A plot that begins late says from when on anybody knows.
+    let mut figure = |caption: &'static str, values: &Series, svg: Html| {
+        html.markup("<figure><figcaption>").markup(caption);
+        let begin = values.iter().position(Option::is_some).filter(|place| *place > 0);
+        if let Some(begin) = begin.and_then(|place| months.get(place)) {
+            html.markup(" <span class=note>(known from ").show(begin).markup(" on)</span>");
+        }
+        html.markup("</figcaption>").piece(&svg).markup("</figure>\n");
     };
-    figure("Referring domains", plot::line(&label("Referring domains", &domains), &months, &domains)?);
-    figure("Backlinks", plot::line(&label("Backlinks", &links), &months, &links)?);
+    figure("Referring domains", &domains, plot::line(&label("Referring domains", &domains), &months, &domains)?);
+    figure("Backlinks", &links, plot::line(&label("Backlinks", &links), &months, &links)?);
     let name = "New and lost referring domains, all targets by month";
     figure(
         "<span class=gain>New</span> and <span class=loss>lost</span> referring domains",
+        &new,
         plot::gains_and_losses(name, &months, &new, &lost)?,
     );
-    figure("Targets with data", plot::line(&label("Targets with data", &there), &months, &there)?);
+    figure("Targets with data", &there, plot::line(&label("Targets with data", &there), &months, &there)?);
     html.markup("</div>\n");
     if portfolio.outside > 0 || portfolio.undated > 0 {
         html.markup("<p class=note>Not in the plots: ");

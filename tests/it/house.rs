@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["api", "clock", "dataset", "fetch", "flatten", "ledger", "money", "outcome", "progress", "targets", "words"],
     ),
     ("report", &["api", "dataset", "export", "flatten", "money", "words"]),
+    ("verify", &["api", "dataset", "export", "flatten", "ledger", "money", "outcome", "targets"]),
     ("sandbox", &["clock", "money"]),
     ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox"]),
     ("logging", &["cli", "progress"]),
@@ -32,6 +33,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "api", "cli", "clock", "dataset", "export", "fetch", "flatten", "ledger", "logging", "money", "outcome",
             "progress", "report", "sandbox", "targets", "words",
+            "progress", "sandbox", "targets", "verify", "words",
         ],
     ),
     ("main", &["commands"]),

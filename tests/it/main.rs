@@ -15,5 +15,6 @@ mod rate;
 mod readers;
 mod shell;
 mod signals;
+mod verify;
 mod wire;
 mod words;

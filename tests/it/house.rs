@@ -23,6 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "export",
         &["api", "clock", "dataset", "fetch", "flatten", "ledger", "money", "outcome", "progress", "targets", "words"],
     ),
+    ("report", &["api", "dataset", "export", "flatten", "money", "words"]),
     ("verify", &["api", "dataset", "export", "flatten", "ledger", "money", "outcome", "targets"]),
     ("sandbox", &["clock", "money"]),
     ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox"]),
@@ -31,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "commands",
         &[
             "api", "cli", "clock", "dataset", "export", "fetch", "flatten", "ledger", "logging", "money", "outcome",
+            "progress", "report", "sandbox", "targets", "words",
             "progress", "sandbox", "targets", "verify", "words",
         ],
     ),

@@ -17,6 +17,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -150,6 +151,12 @@ impl Location {
     }
 }
 
+/// Looks at a lock that another process holds. One that was killed gives it back when the system has cleared it away,
+/// which a sync under way can hold up.
+const LOOKS_AT_LOCK: u32 = 50;
+/// The time between two of them.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
 /// Keeps other processes from exporting into the same directory, as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
@@ -162,11 +169,15 @@ impl Lock {
     pub fn take(dir: &Path) -> Result<Self, LedgerError> {
         fs::create_dir_all(dir).map_err(|source| LedgerError::io("make", dir, source))?;
         let open = File::open(dir).map_err(|source| LedgerError::io("open", dir, source))?;
-        match open.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), _open: open }),
-            Err(TryLockError::WouldBlock) => Err(LedgerError::InUse { path: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(LedgerError::io("lock", dir, source)),
+        for look in 1.. {
+            match open.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if look < LOOKS_AT_LOCK => std::thread::park_timeout(BETWEEN_LOOKS),
+                Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse { path: dir.to_owned() }),
+                Err(TryLockError::Error(source)) => return Err(LedgerError::io("lock", dir, source)),
+            }
         }
+        Ok(Self { dir: dir.to_owned(), _open: open })
     }
 }
 

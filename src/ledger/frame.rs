@@ -3,7 +3,10 @@
 //! Each frame carries its content's size and checksum, so that it can be measured without reading
 //! on, decompressed alone, and trusted once it has been.
 
-use std::{io, sync::Mutex};
+use std::{
+    io::{self, Write},
+    sync::Mutex,
+};
 
 use zstd::{
     bulk::{Compressor, Decompressor},
@@ -15,6 +18,9 @@ const LEVEL: i32 = -3;
 
 /// The most that one frame may hold: an answer's largest body as a JSON text, in which a byte may take six.
 const LARGEST: usize = 6 * 32 * 1024 * 1024 + 1024;
+
+/// Contents up to this size are written out before they are compressed, which is faster.
+const SMALL: usize = 2 * 1024 * 1024;
 
 /// Compresses frames; contexts are costly to set up, so they are kept and shared.
 #[derive(Default)]
@@ -36,8 +42,39 @@ impl Press {
         Ok(frame)
     }
 
+    /// One frame of what `write` writes, which must be the same each time; held in memory only while it is small.
+    pub(super) fn frame_of(&self, write: impl Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<Vec<u8>> {
+        let mut counter = Counter(0);
+        write(&mut counter)?;
+        if counter.0 <= SMALL {
+            let mut content = Vec::with_capacity(counter.0);
+            write(&mut content)?;
+            return self.frame(&content);
+        }
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL)?;
+        encoder.include_checksum(true)?;
+        encoder.include_contentsize(true)?;
+        encoder.set_pledged_src_size(Some(counter.0 as u64))?;
+        write(&mut encoder)?;
+        encoder.finish()
+    }
+
     fn contexts(&self) -> std::sync::MutexGuard<'_, Vec<Compressor<'static>>> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Counts bytes and forgets them.
+struct Counter(usize);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -86,9 +123,28 @@ pub(super) fn content(frame: &[u8]) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// Checks one whole frame against its checksum without holding its content.
+pub(super) fn check(frame: &[u8]) -> io::Result<()> {
+    zstd::stream::copy_decode(frame, io::sink())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_is_the_same_to_a_reader_whether_it_was_streamed_or_not() {
+        for size in [0, 1, SMALL, SMALL + 1, 3 * SMALL] {
+            let bytes = vec![7; size];
+            let frame = Press::default().frame_of(|out| out.write_all(&bytes)).expect("a frame");
+            assert_eq!(measure(&frame), Measured::Whole(frame.len()));
+            assert_eq!(content(&frame).expect("its content"), bytes);
+            check(&frame).expect("sound");
+            let mut damaged = frame.clone();
+            *damaged.last_mut().expect("a checksum") ^= 1;
+            assert!(check(&damaged).is_err());
+        }
+    }
 
     #[test]
     fn a_frame_is_measured_and_read_back() {

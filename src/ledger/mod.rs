@@ -14,8 +14,10 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -68,6 +70,12 @@ pub enum LedgerError {
         /// The directory.
         path: PathBuf,
     },
+    /// The ledger's place leads elsewhere.
+    #[error("{} is a symbolic link; a ledger lies in the directory itself, where nobody else can exchange it", path.display())]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
     /// A file is not what was written.
     #[error("{} is damaged at byte {offset}: {reason}", path.display())]
     Damaged {
@@ -97,6 +105,7 @@ impl LedgerError {
             Self::Damaged { offset, .. } => format!(
                 "put back a sound copy of the file; or keep a copy and cut it there (truncate --size={offset}), which gives up what follows"
             ),
+            Self::Symlink { .. } => "remove the link, or give another --out".to_owned(),
             Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
                 "everything fetched is kept; once that is mended, run the same command again".to_owned()
             }
@@ -104,6 +113,10 @@ impl LedgerError {
     }
 
     fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
+        // What opening a link says where links are not followed.
+        if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            return Self::Symlink { path: path.to_owned() };
+        }
         Self::Io { verb, path: path.to_owned(), source: Arc::new(source) }
     }
 
@@ -138,6 +151,12 @@ impl Location {
     }
 }
 
+/// Looks at a lock that another process holds. One that was killed gives it back when the system has cleared it away,
+/// which a sync under way can hold up.
+const LOOKS_AT_LOCK: u32 = 50;
+/// The time between two of them.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
 /// Keeps other processes from exporting into the same directory, as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
@@ -150,11 +169,15 @@ impl Lock {
     pub fn take(dir: &Path) -> Result<Self, LedgerError> {
         fs::create_dir_all(dir).map_err(|source| LedgerError::io("make", dir, source))?;
         let open = File::open(dir).map_err(|source| LedgerError::io("open", dir, source))?;
-        match open.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), _open: open }),
-            Err(TryLockError::WouldBlock) => Err(LedgerError::InUse { path: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(LedgerError::io("lock", dir, source)),
+        for look in 1.. {
+            match open.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if look < LOOKS_AT_LOCK => std::thread::park_timeout(BETWEEN_LOOKS),
+                Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse { path: dir.to_owned() }),
+                Err(TryLockError::Error(source)) => return Err(LedgerError::io("lock", dir, source)),
+            }
         }
+        Ok(Self { dir: dir.to_owned(), _open: open })
     }
 }
 
@@ -188,6 +211,15 @@ pub struct Kept {
     pub class: String,
     /// The body, verbatim.
     pub body: Option<Vec<u8>>,
+}
+
+/// A body, if it is no larger than was asked for.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Verbatim.
+    Whole(Vec<u8>),
+    /// It has this many bytes, which were not read.
+    Larger(u64),
 }
 
 impl Archive {
@@ -290,6 +322,18 @@ impl Archive {
         known.last.as_ref().map(|location| self.kept_at(location, false)).transpose()
     }
 
+    /// The body of a target's answer if it has `most` bytes at most; of no bytes where there is none.
+    pub fn body(&self, known: &Known, most: u64) -> Result<Body, LedgerError> {
+        let Some(location) = &known.last else { return Ok(Body::Whole(Vec::new())) };
+        let segment = self.segment(location.segment);
+        let head = segment.head(location)?;
+        match record::parse(&head) {
+            Ok(Record::Answer(answer)) if answer.body_bytes > most => Ok(Body::Larger(answer.body_bytes)),
+            _ if location.body == 0 => Ok(Body::Whole(Vec::new())),
+            _ => segment.body(location, &head).map(Body::Whole),
+        }
+    }
+
     fn kept_at(&self, location: &Location, with_body: bool) -> Result<Kept, LedgerError> {
         let segment = self.segment(location.segment);
         let head = segment.head(location)?;
@@ -315,6 +359,9 @@ impl Archive {
 }
 
 fn segment_numbers(folder: &Path) -> Result<Vec<u32>, LedgerError> {
+    if fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink()) {
+        return Err(LedgerError::Symlink { path: folder.to_owned() });
+    }
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -362,7 +409,9 @@ impl Ledger {
     pub fn open_for(archive: Archive, lock: &Lock, clock: Option<Clock>, in_flight: u32) -> Result<Self, LedgerError> {
         let (number, end) = archive.segments.last().map_or((0, 0), |segment| (segment.number, archive.end));
         let folder = lock.dir.join(FOLDER);
-        fs::create_dir_all(&folder).map_err(|source| LedgerError::io("make", &folder, source))?;
+        // Paid answers, and whose sites somebody asks about, are nobody else's to read.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.map_err(|source| LedgerError::io("make", &folder, source))?;
         append::sync_folder(&lock.dir)?;
         let appender = Appender::start(Tail::open(&folder, number, end, in_flight)?);
         Ok(Self { folder, clock, press: Press::default(), appender, archive: Mutex::new(archive) })
@@ -410,10 +459,10 @@ impl Ledger {
             let answer = Answer::of(answered, 0, self.since_boot());
             return self.append(Purpose::Result, Record::Answer(Box::new(answer))).await;
         };
-        let (key, tail) = record::body_tail(body, answered.assessment.json);
-        let tail = self.frame(&tail)?;
+        let written = record::Tail::of(body, answered.assessment.json);
+        let tail = self.press.frame_of(|out| written.write(out)).map_err(|source| self.uncompressed(source))?;
         let answer = Record::Answer(Box::new(Answer::of(answered, tail.len() as u64, self.since_boot())));
-        let mut bytes = self.frame(&record::answer_head(&answer, key))?;
+        let mut bytes = self.frame(&record::answer_head(&answer, written.key))?;
         bytes.extend_from_slice(&tail);
         let location = self.appender.append(Purpose::Result, bytes, tail.len()).await?;
         self.note(&answer, location);
@@ -454,7 +503,11 @@ impl Ledger {
     }
 
     fn frame(&self, content: &[u8]) -> Result<Vec<u8>, LedgerError> {
-        self.press.frame(content).map_err(|source| LedgerError::io("compress for", &self.folder, source))
+        self.press.frame(content).map_err(|source| self.uncompressed(source))
+    }
+
+    fn uncompressed(&self, source: io::Error) -> LedgerError {
+        LedgerError::io("compress for", &self.folder, source)
     }
 
     fn archive(&self) -> MutexGuard<'_, Archive> {

@@ -12,7 +12,7 @@
 //!   the same bytes.
 //! - The history is read a few thousand rows and a few columns at a time; what is kept is a little per target.
 //! - The page loads nothing and sends nothing: style, script, plots and data are within, and a policy in it says so.
-//! - Foreign text becomes text: markup can be made of literals of this program alone (see [`html`]).
+//! - Foreign text becomes text: markup can be made of literals of this program alone (see `html`).
 
 mod html;
 mod lines;

@@ -141,6 +141,12 @@ pub(super) struct Accounts {
     unknown: u64,
 }
 
+/// What a call at an untold price counts for: its reservation, else the dearest price, else twice a list price.
+fn presumed(reserved: Option<Usd>, dearest: Usd) -> Usd {
+    const BEFORE_ANY_PRICE: Usd = Usd::from_micros(100_000);
+    reserved.unwrap_or(if dearest == Usd::ZERO { BEFORE_ANY_PRICE } else { dearest })
+}
+
 impl Accounts {
     /// Takes a line of a call in; `None`: it does not make sense.
     pub(super) fn take(&mut self, line: &Line<'_>, place: Place) -> Option<()> {
@@ -159,7 +165,7 @@ impl Accounts {
                     state.lost += 1;
                     state.interrupted += 1;
                     state.source = state.source.max(Some(CostSource::Unknown));
-                    self.set_aside = self.set_aside.plus(earlier.reserved.unwrap_or(self.dearest));
+                    self.set_aside = self.set_aside.plus(presumed(earlier.reserved, self.dearest));
                 }
                 if !state.standing.is_final() {
                     state.standing = Standing::Pending;
@@ -185,10 +191,14 @@ impl Accounts {
         self.dearest = self.dearest.max(price);
         match line.cost_source {
             Some(CostSource::Debit) => self.debited = self.debited.plus(price),
-            Some(CostSource::Upstream) => self.upstream = self.upstream.plus(price),
+            Some(CostSource::Upstream) => {
+                self.upstream = self.upstream.plus(price);
+                // The debit may be as high as the call allowed.
+                self.set_aside = self.set_aside.plus(reserved.unwrap_or_default().minus(price).max(Usd::ZERO));
+            }
             Some(CostSource::Unknown) => {
                 self.unknown += 1;
-                self.set_aside = self.set_aside.plus(reserved.unwrap_or(self.dearest));
+                self.set_aside = self.set_aside.plus(presumed(reserved, self.dearest));
                 let is_lost = class == "maybe_billed" || line.body().is_none();
                 state.lost += u32::from(is_lost);
             }
@@ -220,7 +230,7 @@ impl Accounts {
     pub(super) fn spending(&self) -> Spending {
         let states = || self.targets.values();
         let open = states().filter_map(|state| state.open);
-        let open = open.map(|call| call.reserved.unwrap_or(self.dearest)).fold(Usd::ZERO, Usd::plus);
+        let open = open.map(|call| presumed(call.reserved, self.dearest)).fold(Usd::ZERO, Usd::plus);
         let lines_lost = |state: &State| u64::from(state.interrupted) + u64::from(state.open.is_some());
         Spending {
             calls: states().map(|state| u64::from(state.attempts)).sum(),

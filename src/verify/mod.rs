@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It is a second opinion, so it shares as little as can be with what it checks: the ledger is read without the
-//! ledger's index, answers are decoded by a reading of its own ([`decode`], [`json`]), and the columns are written
+//! ledger's index, answers are decoded by a reading of its own (`decode`, `json`), and the columns are written
 //! down once more. What it finds it names by file; it never stops at the first difference, and never mends anything.
 
 mod account;

@@ -441,3 +441,23 @@ async fn a_record_that_cannot_be_kept_ends_the_buying() {
     assert_eq!(ended, Err("disk full"));
     assert!(api.books.lock().expect("sound").arrivals.len() <= 131);
 }
+
+#[tokio::test(start_paused = true)]
+async fn targets_that_always_fail_are_given_up_and_are_no_outage() {
+    let check = async |targets: usize, every: u32| {
+        let script = move |name: &str, _: u32, _: &Request| {
+            let number: u32 = name.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number");
+            if number.is_multiple_of(every) { Word::Reject(503) } else { Word::Answer }
+        };
+        let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+        let start = Instant::now();
+        let ended = fetched(&api, &notes, targets, settings(6_000, 20), std::future::pending()).await;
+        let bad = targets.div_ceil(every as usize);
+        assert_eq!(ended, Ok(Ended::Done), "{targets} targets, every {every}th bad, after {:?}", start.elapsed());
+        assert_eq!(notes.gave_up.lock().expect("sound").len(), bad, "{targets} targets, every {every}th bad");
+        assert!(start.elapsed() < Duration::from_mins(10), "{:?}", start.elapsed());
+    };
+    for (targets, every) in [(3, 3), (30, 3), (100, 10), (300, 10), (1_000, 10), (1_000, 3), (5_000, 50)] {
+        check(targets, every).await;
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{ExportError, Form, Holdings, Published, Source, Totals};
+use super::{ExportError, Form, Holdings, Published, Source, Totals, question::SIMULATED};
 use crate::{api::Parameters, dataset, flatten, ledger::Spending, words};
 
 /// The content of `_run.json`.
@@ -91,6 +91,12 @@ impl MadeOf {
         self.partition_by == form.partition_by.to_string()
             && self.compression == form.compression.to_string()
             && self.row_group_rows == form.row_group_rows
+    }
+
+    /// Whether any of its answers came from the simulated API.
+    pub fn is_simulated(&self) -> bool {
+        let ids = self.ledgers.iter().map(|ledger| &ledger.run_id);
+        ids.chain([&self.run_id]).any(|run_id| run_id.starts_with(SIMULATED))
     }
 
     /// What a dataset of `holdings` at `dir` would be made of.

@@ -29,6 +29,9 @@ pub(super) fn header(content: &Content<'_>) -> Html {
         html.markup(", asked for ").show(asked.date_from).markup(" to ").show(asked.date_to);
     }
     html.markup("</p>\n");
+    if record.made_of.is_simulated() {
+        html.markup("<p class=warning>Simulated answers: nothing here is known of the real sites.</p>\n");
+    }
     html.piece(&key_figures(content)).markup("</header>\n");
     html
 }

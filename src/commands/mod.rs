@@ -10,6 +10,7 @@ mod inputs;
 mod paper;
 mod plan;
 mod replay;
+mod report;
 mod result;
 mod run;
 mod sandbox;
@@ -168,6 +169,7 @@ fn command() -> ExitCode {
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Replay(arguments) => replay::replay(&arguments, &context),
         Command::Verify(arguments) => verify::verify(&arguments, &context),
+        Command::Report(arguments) => report::report(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Sandbox(arguments) => sandbox::serve(arguments),
         Command::Completions { shell } => paper::completions(shell),

@@ -21,7 +21,7 @@ mod read_back;
 mod scan;
 pub mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod value;
 
 use self::{

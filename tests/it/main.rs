@@ -17,5 +17,6 @@ mod readers;
 mod shell;
 mod signals;
 mod supply;
+mod verify;
 mod wire;
 mod words;

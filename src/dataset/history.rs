@@ -9,7 +9,7 @@
 use std::{collections::HashMap, mem, path::PathBuf};
 
 use arrow::{
-    array::{Array, AsArray, UInt32Array},
+    array::{Array, ArrayRef, AsArray, UInt32Array},
     compute::{concat_batches, take_record_batch},
     datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType},
     record_batch::RecordBatch,
@@ -22,8 +22,8 @@ use super::{
 
 /// Rows that are divided among the partitions at once: some 5 MB in memory, about 43 full histories.
 const FRAME_ROWS: usize = 4096;
-/// Memory for a frame's rows, of which one alone may be as large as an answer: past it the frame ends early. Twice what
-/// usual rows take.
+/// Bytes of texts, lists and maps in a frame, of which a single row may have as many as an answer: past it the frame ends
+/// early. Four times what usual rows have.
 const FRAME_BYTES: usize = 12 << 20;
 /// Memory for rows that are held, all partitions together, some 1.4 KB each. Past it the largest partition's make up
 /// a row group of fewer rows than asked for: some 5,000 with nine years, at no cost in size.
@@ -111,9 +111,10 @@ impl HistoryWriter {
         let mut start = 0;
         while start < batch.num_rows() {
             let rows = (batch.num_rows() - start).min(FRAME_ROWS - self.frame_rows);
-            self.frame.push(batch.slice(start, rows));
+            let piece = batch.slice(start, rows);
+            self.frame_bytes += loose_bytes(piece.columns());
+            self.frame.push(piece);
             self.frame_rows += rows;
-            self.frame_bytes += piece_bytes(&self.frame)?;
             start += rows;
             if self.frame_rows == FRAME_ROWS || self.frame_bytes > FRAME_BYTES {
                 self.divide_frame()?;
@@ -279,14 +280,31 @@ impl HistoryWriter {
     }
 }
 
-/// What the last piece of a frame takes, counted by its rows alone, however much room lies around them.
-fn piece_bytes(frame: &[RecordBatch]) -> Result<usize, DatasetError> {
-    let Some(piece) = frame.last() else { return Ok(0) };
-    let mut bytes = 0;
-    for column in piece.columns() {
-        bytes += column.to_data().get_slice_memory_size()?;
-    }
-    Ok(bytes)
+/// Bytes of a batch's texts, lists and maps: what has no fixed size. Counted by rows alone, however they were cut.
+fn loose_bytes(columns: &[ArrayRef]) -> usize {
+    /// An entry's value and its key's offset.
+    const ENTRY: usize = 12;
+    let text = |array: &ArrayRef| array.as_string_opt::<i32>().map_or(0, |texts| span(texts.value_offsets()).len());
+    let of = |column: &ArrayRef| match column.data_type() {
+        DataType::List(_) => {
+            let list = column.as_list::<i32>();
+            let entries = span(list.value_offsets());
+            ENTRY * entries.len() + text(&list.values().slice(entries.start, entries.len()))
+        }
+        DataType::Map(..) => {
+            let map = column.as_map();
+            let entries = span(map.value_offsets());
+            ENTRY * entries.len() + text(&map.keys().slice(entries.start, entries.len()))
+        }
+        _ => text(column),
+    };
+    columns.iter().map(of).sum()
+}
+
+/// From the first offset to the last.
+fn span(offsets: &[i32]) -> std::ops::Range<usize> {
+    let place = |offset: Option<&i32>| offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
+    place(offsets.first())..place(offsets.last())
 }
 
 fn is_micros(data_type: &DataType) -> bool {

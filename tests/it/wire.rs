@@ -168,8 +168,8 @@ async fn every_fault_is_understood_and_billed_as_it_should_be() {
     check("--fail-code 50401:1", Class::MaybeBilled, Cost::Unknown, 1, 1).await;
     check("--fail-reset 1", Class::MaybeBilled, Cost::Unknown, 0, 0).await;
     check("--fail-reset-billed 1", Class::MaybeBilled, Cost::Unknown, 1, 1).await;
-    check("--fail-cut-off 1", Class::MaybeBilled, Cost::Unknown, 1, 1).await;
-    check("--fail-cut-off 1 --gzip false", Class::MaybeBilled, Cost::Unknown, 1, 1).await;
+    check("--fail-cut-off 1", Class::MaybeBilled, Cost::Debit(FULL), 1, 1).await;
+    check("--fail-cut-off 1 --gzip false", Class::MaybeBilled, Cost::Debit(FULL), 1, 1).await;
     check("--fail-garbage 1", Class::MaybeBilled, Cost::Debit(FULL), 1, 1).await;
     check("--fail-wrong-target 1", Class::WrongTarget, Cost::Debit(FULL), 1, 0).await;
     check("--fail-drip 1 --drip-time 100ms", Class::Data, Cost::Debit(FULL), 1, 0).await;

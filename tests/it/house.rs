@@ -32,8 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "commands",
         &[
             "api", "cli", "clock", "dataset", "export", "fetch", "flatten", "ledger", "logging", "money", "outcome",
-            "progress", "report", "sandbox", "targets", "words",
-            "progress", "sandbox", "targets", "verify", "words",
+            "progress", "report", "sandbox", "targets", "words", "progress", "sandbox", "targets", "verify", "words",
         ],
     ),
     ("main", &["commands"]),

@@ -116,4 +116,24 @@ mod tests {
         assert_eq!(name(queue.next(Instant::now(), Allowed::Everything)).as_deref(), Some("a.com"));
         assert!(queue.is_empty());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_target_gets_lost_that_is_due_with_another_or_put_back() {
+        let target = |name: &str| crate::targets::clean(name, false).expect("a domain").target;
+        let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
+        let due = Instant::now();
+        for _ in 0..2 {
+            let mut job = queue.next(due, Allowed::FirstTries).expect("a target");
+            job.calls = 1;
+            queue.again(job, due + Duration::from_secs(1));
+        }
+        assert_eq!(queue.next_due(), Some(due + Duration::from_secs(1)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let first = queue.next(Instant::now(), Allowed::Everything).expect("a target");
+        assert_eq!(first.target.as_str(), "a.com");
+        queue.put_back(first);
+        let again = [0, 1].map(|_| queue.next(Instant::now(), Allowed::Everything).map(|job| job.target.to_string()));
+        assert_eq!(again, [Some("a.com".to_owned()), Some("b.com".to_owned())]);
+        assert!(queue.is_empty());
+    }
 }

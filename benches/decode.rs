@@ -63,7 +63,7 @@ fn item(month: usize, unknown_key: bool) -> String {
         1 + month % 12
     );
     for (index, key) in schema::INTEGERS.iter().enumerate() {
-        let value = (month + 3) * (index * 7_919 + 371) % 1_000_000;
+        let value = (month + 3) * (index * 7_919 + 371) % 50_000;
         write!(text, ",\"{key}\":{value}").expect("a string");
         if index == 6 {
             text.push_str(r#","info":{"server":"cloudflare","cms":null,"platform_type":["unknown"],"ip_address":"192.0.2.80","country":"US","is_ip":false,"target_spam_score":0}"#);
@@ -76,7 +76,7 @@ fn item(month: usize, unknown_key: bool) -> String {
         let entries: Vec<String> = keys
             .iter()
             .enumerate()
-            .map(|(index, key)| format!("\"{key}\":{}", (month + 7) * 104_729 % 90_000 / (index + 1)))
+            .map(|(index, key)| format!("\"{key}\":{}", (month + 7) * 104_729 % 9_000 / (index + 1)))
             .collect();
         write!(text, ",\"{name}\":{{{}}}", entries.join(",")).expect("a string");
     }

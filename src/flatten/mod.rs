@@ -14,7 +14,9 @@ use arrow::array::RecordBatch;
 mod columns;
 mod drift;
 mod fast;
+mod keys;
 mod plain;
+mod raw;
 mod read_back;
 mod scan;
 pub mod schema;
@@ -24,7 +26,7 @@ mod value;
 
 use self::{
     columns::{Columns, INTEGERS, Row, SPAM_SCORE, bit},
-    fast::Habits,
+    keys::Habits,
     scan::Scanner,
 };
 pub use self::{

@@ -9,17 +9,14 @@
 //! - Text that is not Unicode has U+FFFD in the place of each half of a surrogate pair, and of what is not UTF-8.
 //! - JSON values are only ever cut out and looked into ([`RawValue`]): no depth of nesting is too much.
 
-use std::{borrow::Cow, collections::HashMap, fmt};
+use std::{borrow::Cow, collections::HashMap};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
 use serde_json::value::RawValue;
 
 use super::{
     FlattenError,
     drift::{Drift, Surprise},
+    raw::{Object, Text, first_byte, is, object},
     schema, value,
 };
 
@@ -107,7 +104,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn row(&mut self, item: &Object<'_>) -> Result<PlainRow, FlattenError> {
         let mut values = HashMap::new();
-        for (key, raw) in &item.0 {
+        for (key, raw) in &item.entries {
             let is_known = [schema::TYPE, schema::DATE, "info"].contains(&key.as_str())
                 || schema::INTEGERS.contains(&key.as_str())
                 || schema::MAPS.contains(&key.as_str())
@@ -145,7 +142,7 @@ impl Reading<'_> {
         let mut info = PlainInfo::default();
         let Some(raw) = raw else { return Ok(info) };
         let Some(object) = self.object("info", raw)? else { return Ok(info) };
-        for (key, _) in &object.0 {
+        for (key, _) in &object.entries {
             let others = ["is_ip", "platform_type", "target_spam_score"];
             if !schema::INFO_TEXTS.contains(&key.as_str()) && !others.contains(&key.as_str()) {
                 self.drift.unknown_key("info.", key, self.target);
@@ -178,7 +175,7 @@ impl Reading<'_> {
     fn map(&mut self, name: &'static str, raw: Option<&RawValue>) -> Result<Option<PlainMap>, FlattenError> {
         let Some(raw) = raw else { return Ok(None) };
         let Some(object) = self.object(name, raw)? else { return Ok(None) };
-        Ok(Some(object.0.into_iter().map(|(key, raw)| (key, self.integer(name, Some(raw)))).collect()))
+        Ok(Some(object.entries.into_iter().map(|(key, raw)| (key, self.integer(name, Some(raw)))).collect()))
     }
 
     fn integer(&mut self, name: &'static str, raw: Option<&RawValue>) -> Option<i64> {
@@ -222,7 +219,7 @@ impl Reading<'_> {
             return Ok(self.wrong_type(place, "object", raw));
         }
         let object = object(raw)?;
-        self.note_broken(place, object.1);
+        self.note_broken(place, object.has_broken_key);
         Ok(Some(object))
     }
 
@@ -235,80 +232,5 @@ impl Reading<'_> {
         if is_broken {
             self.drift.note(Surprise::BrokenText(place), self.target);
         }
-    }
-}
-
-fn first_byte(raw: &RawValue) -> u8 {
-    raw.get().as_bytes().first().copied().unwrap_or_default()
-}
-
-fn is(raw: &RawValue, first: u8) -> bool {
-    first_byte(raw) == first
-}
-
-fn object(raw: &RawValue) -> Result<Object<'_>, serde_json::Error> {
-    serde_json::from_str(raw.get())
-}
-
-/// The entries of an object as they stand there, and whether any key was broken text.
-struct Object<'a>(Vec<(String, &'a RawValue)>, bool);
-
-impl<'a> Object<'a> {
-    fn last(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().rfind(|(key, _)| key == name).map(|(_, raw)| *raw)
-    }
-}
-
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Object<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut object = Object(Vec::new(), false);
-                while let Some((key, raw)) = map.next_entry::<Text, &RawValue>()? {
-                    object.0.push((key.text, raw));
-                    object.1 |= key.is_broken;
-                }
-                Ok(object)
-            }
-        }
-        deserializer.deserialize_map(Entries)
-    }
-}
-
-/// A string, with U+FFFD for each half of a surrogate pair that stands alone.
-struct Text {
-    text: String,
-    is_broken: bool,
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Text;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                let mut text = String::with_capacity(bytes.len());
-                let mut is_broken = false;
-                for chunk in bytes.utf8_chunks() {
-                    text.push_str(chunk.valid());
-                    // Half a pair arrives as three bytes, each of them invalid, of which this is the first
-                    if chunk.invalid().first() == Some(&0xed) {
-                        text.push(char::REPLACEMENT_CHARACTER);
-                        is_broken = true;
-                    }
-                }
-                Ok(Text { text, is_broken })
-            }
-        }
-        // As bytes, since serde_json has no error for surrogates there
-        deserializer.deserialize_bytes(Bytes)
     }
 }

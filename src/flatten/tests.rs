@@ -58,6 +58,17 @@ fn the_schema_is_the_contract() {
 }
 
 #[test]
+fn in_parquet_nested_fields_bear_the_names_that_engines_look_for() {
+    let parquet = parquet::arrow::ArrowSchemaConverter::new().convert(&schema::history()).expect("a Parquet schema");
+    let mut columns = String::new();
+    for column in parquet.columns().iter().filter(|column| column.path().parts().len() > 1 || column.name() == "date") {
+        let kind = column.logical_type_ref().map(|kind| format!("{kind:?}")).unwrap_or_default();
+        writeln!(columns, "{} {:?} {kind}", column.path(), column.physical_type()).expect("a string");
+    }
+    insta::assert_snapshot!(columns);
+}
+
+#[test]
 fn a_usual_item_fills_every_column() {
     let (rows, drift, appended) = flattened(generated::usual_answer(3)).expect("an answer");
     assert!(appended.fast && drift.is_empty(), "{drift:?}");

@@ -2,11 +2,17 @@
 //!
 //! Never follows a redirect, never repeats a call by itself, never sends the token to another host
 //! than the one it was built for, and never holds more of a body than [`LARGEST_BODY`]. HTTP/2 is off because one
-//! lost connection would make thirty paid calls uncertain at once.
+//! lost connection would make thirty paid calls uncertain at once. A gzip body is decompressed here, whole, into one
+//! buffer: the client's own way, in small steps through several layers, costs more than twice as much.
 
-use std::{sync::Once, time::Duration};
+use std::{
+    io::{self, Read},
+    sync::Once,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
+use flate2::bufread::MultiGzDecoder;
 use reqwest::{
     Client, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -22,6 +28,9 @@ pub const ENDPOINT: &str = "dataforseo/backlinks/history/live";
 
 /// The largest body that is read, after decompression: some 200 times a full history.
 pub const LARGEST_BODY: usize = 32 * 1024 * 1024;
+
+/// A usual body and some room: a full history is some 137 KB, 21 KB compressed.
+const USUAL_BODY: usize = 160 * 1024;
 
 /// Connections unused for longer are closed: gateways drop theirs after about a minute, and a call
 /// on a dropped connection may be billed without an answer.
@@ -101,6 +110,7 @@ impl HttpApi {
             .post(self.endpoint.clone())
             .header(header::AUTHORIZATION, self.authorization.clone())
             .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT_ENCODING, "gzip")
             .body(request.body.clone());
         if let Some(price) = request.max_price {
             call = call.header(MAX_PRICE, format!("{:.6}", price.dollars()));
@@ -113,17 +123,17 @@ impl HttpApi {
             debit: text(response.headers(), &DEBIT).and_then(|micros| micros.parse().ok()).map(Usd::from_micros),
             request_id: text(response.headers(), &REQUEST_ID).map(str::to_owned),
         };
-        // One allocation of about the right size: a full history is some 137 KB.
-        let expected = response.content_length().unwrap_or(160 * 1024).min(LARGEST_BODY as u64);
-        let mut body = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
+        let is_gzip = text(response.headers(), &header::CONTENT_ENCODING).is_some_and(is_gzip);
+        // One allocation of about the right size.
+        let expected = response.content_length().map_or(USUAL_BODY, |told| usize::try_from(told).unwrap_or(usize::MAX));
+        let mut body = BytesMut::with_capacity(expected.min(LARGEST_BODY));
         while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
             if body.len() + chunk.len() > LARGEST_BODY {
-                let message = format!("the body is larger than {} MiB", LARGEST_BODY >> 20);
-                return Err(ApiError { kind: ErrorKind::TooLarge, message });
+                return Err(too_large());
             }
             body.extend_from_slice(&chunk);
         }
-        reply.body = body.freeze();
+        reply.body = if is_gzip && !body.is_empty() { decompressed(&body)? } else { body.freeze() };
         Ok(reply)
     }
 }
@@ -164,6 +174,31 @@ fn is_loopback(url: &Url) -> bool {
 fn lost(error: &reqwest::Error) -> ApiError {
     let kind = if error.is_connect() { ErrorKind::NotSent } else { ErrorKind::Lost };
     ApiError { kind, message: chain(error) }
+}
+
+fn is_gzip(encoding: &str) -> bool {
+    encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip")
+}
+
+/// A gzip body's content.
+fn decompressed(body: &[u8]) -> Result<Bytes, ApiError> {
+    let mut content = Vec::with_capacity(USUAL_BODY);
+    // One byte more than may be tells whether there are more.
+    let read = MultiGzDecoder::new(body).take(LARGEST_BODY as u64 + 1).read_to_end(&mut content);
+    match read {
+        Ok(length) if length > LARGEST_BODY => Err(too_large()),
+        Ok(_) => Ok(content.into()),
+        Err(error) => {
+            let reason = if error.kind() == io::ErrorKind::UnexpectedEof { "it is cut off" } else { "it is damaged" };
+            let message = format!("the body cannot be decompressed: {reason}");
+            Err(ApiError { kind: ErrorKind::Lost, message })
+        }
+    }
+}
+
+fn too_large() -> ApiError {
+    let message = format!("the body is larger than {} MiB", LARGEST_BODY >> 20);
+    ApiError { kind: ErrorKind::TooLarge, message }
 }
 
 /// The innermost reasons of an error, without the URL that the outer text repeats.
@@ -214,6 +249,30 @@ mod tests {
         check("https://user:pass@api.example.com", false);
         check("ftp://127.0.0.1", false);
         check("api.example.com", false);
+    }
+
+    #[test]
+    fn a_gzip_body_is_read_whole_or_not_at_all() {
+        use flate2::{Compression, write::GzEncoder};
+        let gzip = |content: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            io::Write::write_all(&mut encoder, content).expect("in memory");
+            encoder.finish().expect("in memory")
+        };
+        let content = b"{\"tasks\":[]}".repeat(50_000);
+        let body = gzip(&content);
+        assert_eq!(decompressed(&body).expect("its content"), content);
+        assert_eq!(decompressed(&[gzip(b"{}"), gzip(b"\n")].concat()).expect("both members"), &b"{}\n"[..]);
+        let kind = |body: &[u8]| decompressed(body).expect_err("no content").kind;
+        for cut in [1, 10, body.len() / 2, body.len() - 1] {
+            assert_eq!(kind(&body[..cut]), ErrorKind::Lost, "cut at {cut}");
+        }
+        let mut damaged = body.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0x10;
+        assert_eq!(kind(&damaged), ErrorKind::Lost);
+        assert_eq!(kind(&gzip(&vec![0; LARGEST_BODY + 1])), ErrorKind::TooLarge);
+        assert_eq!(decompressed(&gzip(&vec![0; LARGEST_BODY])).expect("just as much as may be").len(), LARGEST_BODY);
     }
 
     #[test]

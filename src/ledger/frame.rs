@@ -3,7 +3,11 @@
 //! Each frame carries its content's size and checksum, so that it can be measured without reading
 //! on, decompressed alone, and trusted once it has been.
 
-use std::{io, sync::Mutex};
+use std::{
+    cell::RefCell,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use zstd::{
     bulk::{Compressor, Decompressor},
@@ -16,28 +20,71 @@ const LEVEL: i32 = -3;
 /// The most that one frame may hold: an answer's largest body as a JSON text, in which a byte may take six.
 const LARGEST: usize = 6 * 32 * 1024 * 1024 + 1024;
 
-/// Compresses frames; contexts are costly to set up, so they are kept and shared.
+/// Buffers that have grown past this size for an unusual body are not kept.
+const LARGEST_KEPT: usize = 1 << 20;
+
+/// Compresses frames. Contexts and buffers are costly to set up, so they are kept and shared.
 #[derive(Default)]
-pub(super) struct Press(Mutex<Vec<Compressor<'static>>>);
+pub(super) struct Press(Mutex<Vec<Plate>>);
+
+/// What frames are made with.
+struct Plate {
+    compressor: Compressor<'static>,
+    content: Vec<u8>,
+    frame: Vec<u8>,
+}
+
+impl Plate {
+    fn new() -> io::Result<Self> {
+        let mut compressor = Compressor::new(LEVEL)?;
+        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+        Ok(Self { compressor, content: Vec::new(), frame: Vec::new() })
+    }
+}
 
 impl Press {
     /// One frame with size and checksum.
     pub(super) fn frame(&self, content: &[u8]) -> io::Result<Vec<u8>> {
-        let idle = self.contexts().pop();
-        let mut compressor = if let Some(compressor) = idle {
-            compressor
-        } else {
-            let mut compressor = Compressor::new(LEVEL)?;
-            compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-            compressor
-        };
-        let frame = compressor.compress(content)?;
-        self.contexts().push(compressor);
+        let mut plate = self.take()?;
+        let frame = plate.compressor.compress(content)?;
+        self.put_back(plate);
         Ok(frame)
     }
 
-    fn contexts(&self) -> std::sync::MutexGuard<'_, Vec<Compressor<'static>>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Two frames, one behind the other, and the bytes of the second. `second` writes the content of that one, `first`
+    /// makes the other's content of what `second` gave and of those bytes.
+    pub(super) fn two_frames<T>(
+        &self,
+        first: impl FnOnce(T, usize) -> Vec<u8>,
+        second: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> io::Result<(Vec<u8>, usize)> {
+        let mut plate = self.take()?;
+        plate.content.clear();
+        let given = second(&mut plate.content);
+        plate.frame.clear();
+        plate.frame.reserve(zstd_safe::compress_bound(plate.content.len()));
+        let length = plate.compressor.compress_to_buffer(&plate.content, &mut plate.frame)?;
+        let content = first(given, length);
+        let mut frames = Vec::with_capacity(zstd_safe::compress_bound(content.len()) + length);
+        plate.compressor.compress_to_buffer(&content, &mut frames)?;
+        frames.extend_from_slice(&plate.frame);
+        self.put_back(plate);
+        Ok((frames, length))
+    }
+
+    fn take(&self) -> io::Result<Plate> {
+        let idle = self.plates().pop();
+        idle.map_or_else(Plate::new, Ok)
+    }
+
+    fn put_back(&self, plate: Plate) {
+        if plate.content.capacity().max(plate.frame.capacity()) <= LARGEST_KEPT {
+            self.plates().push(plate);
+        }
+    }
+
+    fn plates(&self) -> MutexGuard<'_, Vec<Plate>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,6 +119,11 @@ pub(super) fn measure(bytes: &[u8]) -> Measured {
     }
 }
 
+thread_local! {
+    /// A context takes as long to set up as a small frame to decompress.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Decompresses one whole frame and checks its checksum.
 pub(super) fn content(frame: &[u8]) -> io::Result<Vec<u8>> {
     let size = zstd_safe::get_frame_content_size(frame).ok().flatten();
@@ -79,7 +131,13 @@ pub(super) fn content(frame: &[u8]) -> io::Result<Vec<u8>> {
     let Some(size) = size else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame without a believable size"));
     };
-    let content = Decompressor::new()?.decompress(frame, size)?;
+    let content = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(frame, size)
+    })?;
     if content.len() != size {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame shorter than it says"));
     }

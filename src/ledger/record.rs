@@ -185,22 +185,30 @@ pub(super) fn line(record: &Record) -> Vec<u8> {
     line
 }
 
-/// The end of an answer's line: its body and what closes the line, and the key that goes before.
-pub(super) fn body_tail(body: &[u8], json: bool) -> (&'static str, Vec<u8>) {
-    let one_line = json && !body.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
-    let (key, mut tail) = if one_line {
-        let mut tail = Vec::with_capacity(body.len() + 2);
+/// Writes the end of an answer's line, its body and what closes the line, and says under which key it stands.
+pub(super) fn body_tail(body: &[u8], json: bool, tail: &mut Vec<u8>) -> &'static str {
+    tail.reserve(body.len() + 2);
+    let key = if json && is_one_line(body) {
         tail.extend_from_slice(body);
-        (JSON, tail)
+        JSON
     } else if let Ok(text) = std::str::from_utf8(body) {
-        (TEXT, serde_json::to_vec(text).expect("strings always serialise"))
+        serde_json::to_writer(&mut *tail, text).expect("strings always serialise");
+        TEXT
     } else {
         // A byte for a character, so that nothing is lost and a person can still read most of it.
         let text: String = body.iter().map(|byte| char::from(*byte)).collect();
-        (LATIN_1, serde_json::to_vec(&text).expect("strings always serialise"))
+        serde_json::to_writer(&mut *tail, &text).expect("strings always serialise");
+        LATIN_1
     };
     tail.extend_from_slice(b"}\n");
-    (key, tail)
+    key
+}
+
+fn is_one_line(body: &[u8]) -> bool {
+    let is_break = |byte: u8| u8::from(byte == b'\n') | u8::from(byte == b'\r');
+    // Without a way out of the inner loop, the compiler looks at many bytes at once.
+    let breaks = |block: &[u8]| block.iter().fold(0, |found, byte| found | is_break(*byte)) > 0;
+    !body.chunks(1024).any(breaks)
 }
 
 /// The beginning of an answer's line, up to where its body follows in a frame of its own.
@@ -224,14 +232,17 @@ pub(super) fn parse(content: &[u8]) -> Result<Record, serde_json::Error> {
 }
 
 /// Gives back a body as it came from the end of its line and the beginning that names its key.
-pub(super) fn body(head: &[u8], tail: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn body(head: &[u8], mut tail: Vec<u8>) -> io::Result<Vec<u8>> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let written = tail.strip_suffix(b"}\n").ok_or_else(|| broken("an answer without an end"))?;
+    if !tail.ends_with(b"}\n") {
+        return Err(broken("an answer without an end"));
+    }
+    tail.truncate(tail.len() - 2);
     let stands_under = |key: &str| head.ends_with(format!(",\"{key}\":").as_bytes());
     if stands_under(JSON) {
-        return Ok(written.to_vec());
+        return Ok(tail);
     }
-    let text: String = serde_json::from_slice(written)?;
+    let text: String = serde_json::from_slice(&tail)?;
     if stands_under(TEXT) {
         Ok(text.into_bytes())
     } else if stands_under(LATIN_1) {
@@ -249,13 +260,13 @@ mod tests {
     #[test]
     fn any_body_comes_back_as_it_came_and_makes_a_line_of_json() {
         let check = |body_: &[u8], json: bool, key: &str| {
-            let (found, tail) = body_tail(body_, json);
-            assert_eq!(found, key);
+            let mut tail = Vec::new();
+            assert_eq!(body_tail(body_, json, &mut tail), key);
             let head = format!("{{\"record\":\"answer\",\"{key}\":");
             let line = [head.as_bytes(), &tail].concat();
             assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
             assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_ok());
-            assert_eq!(body(head.as_bytes(), &tail).expect("the body"), body_);
+            assert_eq!(body(head.as_bytes(), tail).expect("the body"), body_);
         };
         check(br#"{"a":1}"#, true, JSON);
         check(b"{\"a\":\n1}", true, TEXT);

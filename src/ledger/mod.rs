@@ -37,7 +37,7 @@ use self::{
     frame::Press,
     index::Index,
     record::{Answer, InputsEnd, Record},
-    segment::{End, Segment},
+    segment::{End, Found, Segment},
 };
 pub use self::{
     index::{Known, Past, Spending},
@@ -187,7 +187,7 @@ impl Archive {
                     segment.damaged(0, &format!("the file before it, {}, is missing", Segment::name(number - 1)))
                 );
             }
-            let end = segment.scan(|found| archive.take(&segment, &found.content, found.location))?;
+            let end = segment.scan(|found| archive.take(&segment, found))?;
             archive.end = match end {
                 End::Clean(end) => end,
                 End::Torn(end) if place + 1 == numbers.len() => end,
@@ -200,13 +200,12 @@ impl Archive {
         Ok(archive)
     }
 
-    fn take(&mut self, segment: &Segment, content: &[u8], location: Location) -> Result<(), LedgerError> {
-        if inputs::is_chunk(content) {
+    fn take(&mut self, segment: &Segment, Found { location, record }: Found) -> Result<(), LedgerError> {
+        let Some(record) = record else {
             inputs::Stored::note_chunk(&mut self.inputs, location);
             return Ok(());
-        }
+        };
         let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
-        let record = record::parse(content).map_err(|error| damaged(&error))?;
         self.index.take(&record, location).map_err(|error| damaged(&error))?;
         match record {
             Record::Run(run) if self.run.is_none() => self.run = Some(run),
@@ -260,22 +259,25 @@ impl Archive {
 
     /// A target's answer, or its latest result; `None`: nothing came of any call.
     pub fn kept(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
-        known.last.as_ref().map(|location| self.kept_at(location, true)).transpose()
+        known.last().map(|location| self.kept_at(location, true)).transpose()
     }
 
     /// The same without the body, which is not read.
     pub fn head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
-        known.last.as_ref().map(|location| self.kept_at(location, false)).transpose()
+        known.last().map(|location| self.kept_at(location, false)).transpose()
     }
 
     fn kept_at(&self, location: &Location, with_body: bool) -> Result<Kept, LedgerError> {
         let segment = self.segment(location.segment);
-        let head = segment.head(location)?;
+        let (head, body) = if with_body && location.body > 0 {
+            segment.head_and_body(location).map(|(head, body)| (head, Some(body)))?
+        } else {
+            (segment.head(location)?, None)
+        };
         let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
         let Record::Answer(answer) = record::parse(&head).map_err(|error| damaged(&error))? else {
             return Err(damaged(&"it is no answer"));
         };
-        let body = (with_body && location.body > 0).then(|| segment.body(location, &head)).transpose()?;
         let Answer { http_status, api_status_code, message, task_id, latency_micros, at, class, .. } = *answer;
         let latency_ms = latency_micros / 1000;
         Ok(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, body })
@@ -377,12 +379,17 @@ impl Ledger {
         let Some(body) = &answered.body else {
             return self.append(Record::Answer(Box::new(Answer::of(answered, 0)))).await;
         };
-        let (key, tail) = record::body_tail(body, answered.assessment.json);
-        let tail = self.frame(&tail)?;
-        let answer = Record::Answer(Box::new(Answer::of(answered, tail.len() as u64)));
-        let mut bytes = self.frame(&record::answer_head(&answer, key))?;
-        bytes.extend_from_slice(&tail);
-        let location = self.appender.append(bytes, tail.len()).await?;
+        let mut answer = None;
+        let framed = self.press.two_frames(
+            |key, body| {
+                let answer = answer.insert(Record::Answer(Box::new(Answer::of(answered, body as u64))));
+                record::answer_head(answer, key)
+            },
+            |tail| record::body_tail(body, answered.assessment.json, tail),
+        );
+        let (bytes, tail) = framed.map_err(|source| LedgerError::io("compress for", &self.folder, source))?;
+        let location = self.appender.append(bytes, tail).await?;
+        let answer = answer.expect("made with its frame");
         self.note(&answer, location);
         Ok(())
     }

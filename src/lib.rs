@@ -45,4 +45,5 @@ pub mod outcome;
 pub mod progress;
 pub mod sandbox;
 pub mod targets;
+pub mod verify;
 pub mod words;

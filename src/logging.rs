@@ -1,7 +1,7 @@
 //! Log lines on standard error, in text or JSON, above the progress display where there is one.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,15 +19,16 @@ use crate::{
 };
 
 /// Where log lines go. Given a display, they are written so that they do not tear it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Console {
     display: Arc<Mutex<Option<Progress>>>,
+    format: LogFormat,
 }
 
 impl Console {
     /// Starts logging. `filter` is `RUST_LOG`, which wins over the flags.
     pub fn start(logging: &Logging, filter: Option<&str>) -> Self {
-        let console = Self::default();
+        let console = Self { display: Arc::default(), format: logging.log_format };
         let level = match (logging.quiet, logging.verbose) {
             (true, _) => LevelFilter::ERROR,
             (false, 0) => LevelFilter::WARN,
@@ -37,13 +38,17 @@ impl Console {
         // Only this program's own words: what libraries log may hold requests.
         let own = Targets::new().with_target("backlinks_export", level);
         let targets = filter.and_then(|filter| filter.parse().ok()).unwrap_or(own);
+        let registry = tracing_subscriber::registry().with(targets).with(filter_fn(is_ours));
         let layer =
             tracing_subscriber::fmt::layer().with_writer(console.clone()).with_timer(SystemTime).with_ansi(false);
-        let registry = tracing_subscriber::registry().with(targets).with(filter_fn(is_ours));
         // A second call in one process, as in tests, changes nothing.
         let _ = match logging.log_format {
-            LogFormat::Text => registry.with(layer.with_target(false)).try_init(),
             LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+            // Somebody who watches needs no time of day, and has little room.
+            LogFormat::Text if io::stderr().is_terminal() => {
+                registry.with(layer.with_target(false).without_time()).try_init()
+            }
+            LogFormat::Text => registry.with(layer.with_target(false)).try_init(),
         };
         console
     }
@@ -63,7 +68,7 @@ impl<'a> MakeWriter<'a> for Console {
 
     fn make_writer(&'a self) -> Line {
         let display = self.display.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Line { display }
+        Line { display, format: self.format }
     }
 }
 
@@ -71,13 +76,16 @@ impl<'a> MakeWriter<'a> for Console {
 #[derive(Debug)]
 pub struct Line {
     display: Option<Progress>,
+    format: LogFormat,
 }
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &self.display {
-            Some(display) => display.note(String::from_utf8_lossy(bytes).trim_end()),
-            None => {
+        let text = String::from_utf8_lossy(bytes);
+        match (&self.display, self.format) {
+            (Some(display), LogFormat::Text) => display.note(text.trim()),
+            (Some(display), LogFormat::Json) => display.json_line(text.trim()),
+            (None, _) => {
                 // A closed standard error is no reason to stop.
                 let _ = io::stderr().write_all(bytes);
             }

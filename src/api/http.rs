@@ -7,6 +7,7 @@
 
 use std::{
     io::{self, Read},
+    pin::pin,
     sync::Once,
     time::Duration,
 };
@@ -14,17 +15,21 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use reqwest::{
-    Client, Url,
+    Client, RequestBuilder, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
     redirect, retry,
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Api, ApiError, ErrorKind, Reply, Request};
 use crate::{clock::Clock, money::Usd};
 
 /// Path of the endpoint below the base URL.
 pub const ENDPOINT: &str = "dataforseo/backlinks/history/live";
+
+/// Path of the account's balance below the base URL.
+const BALANCE: &str = "credits/balance";
 
 /// The largest body that is read, after decompression: some 200 times a full history.
 pub const LARGEST_BODY: usize = 32 * 1024 * 1024;
@@ -39,7 +44,13 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 /// Reaching the server at all; a call that fails here was never sent.
 const CONNECT: Duration = Duration::from_secs(15);
 
+/// A time-out that comes so late shows that this process did not run meanwhile.
+const OVERDUE: Duration = Duration::from_millis(500);
+/// What such a process is given to read what has arrived while it did not run: it is paid for.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
 const MAX_PRICE: HeaderName = HeaderName::from_static("x-aisa-max-price-usd");
+const COST_MODE: HeaderName = HeaderName::from_static("x-aisa-cost-mode");
 const DEBIT: HeaderName = HeaderName::from_static("x-aisa-customer-cost-micros-usd");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -47,7 +58,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The base URL is not one.
-    #[error("--api {url:?} is no URL: {reason}")]
+    #[error("--api {url:?} cannot be used: {reason}")]
     Url {
         /// As given.
         url: String,
@@ -55,7 +66,7 @@ pub enum SetupError {
         reason: String,
     },
     /// A token would travel in the clear.
-    #[error("--api {url} would send the token unencrypted; use https (plain http is for loopback addresses alone)")]
+    #[error("--api {url} would send the token unencrypted")]
     Unencrypted {
         /// As given.
         url: String,
@@ -68,11 +79,27 @@ pub enum SetupError {
     Tls(String),
 }
 
+impl SetupError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Url { .. } => {
+                "write it as https://api.aisa.one/apis/v1; it comes from --api, or else from BACKLINKS_API_URL"
+                    .to_owned()
+            }
+            Self::Unencrypted { .. } => "use https; plain http is for loopback addresses alone".to_owned(),
+            Self::Token => "copy the token anew, on one line".to_owned(),
+            Self::Tls(_) => "nothing was called; once that is mended, run the same command again".to_owned(),
+        }
+    }
+}
+
 /// The API at one URL with one token.
 #[derive(Debug)]
 pub struct HttpApi {
     client: Client,
     endpoint: Url,
+    balance: Url,
     authorization: HeaderValue,
     timeout: Duration,
     clock: Clock,
@@ -82,7 +109,7 @@ impl HttpApi {
     /// Checks the URL and the token and sets up the connections; sends nothing.
     pub fn new(base: &str, token: &SecretString, timeout: Duration, clock: Clock) -> Result<Self, SetupError> {
         static PROVIDER: Once = Once::new();
-        let endpoint = endpoint(base)?;
+        let (endpoint, balance) = (url(base, ENDPOINT)?, url(base, BALANCE)?);
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret().trim()))
             .map_err(|_| SetupError::Token)?;
         authorization.set_sensitive(true);
@@ -101,21 +128,42 @@ impl HttpApi {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| SetupError::Tls(chain(&error)))?;
-        Ok(Self { client, endpoint, authorization, timeout, clock })
+        Ok(Self { client, endpoint, balance, authorization, timeout, clock })
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Reply, ApiError> {
-        let mut call = self
-            .client
-            .post(self.endpoint.clone())
-            .header(header::AUTHORIZATION, self.authorization.clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT_ENCODING, "gzip")
-            .body(request.body.clone());
-        if let Some(price) = request.max_price {
-            call = call.header(MAX_PRICE, format!("{:.6}", price.dollars()));
+    /// Asks what is left on the account, which costs nothing.
+    pub async fn balance(&self) -> Result<Reply, ApiError> {
+        self.whole(self.client.get(self.balance.clone())).await
+    }
+
+    /// Asks what a call would cost. Two headers keep it from buying: the quote mode, and a highest price of nothing.
+    pub async fn quote(&self, body: Bytes) -> Result<Reply, ApiError> {
+        let request = self.call(body).header(COST_MODE, "quote");
+        self.whole(with_max_price(request, Usd::ZERO)).await
+    }
+
+    fn call(&self, body: Bytes) -> RequestBuilder {
+        self.client.post(self.endpoint.clone()).header(header::CONTENT_TYPE, "application/json").body(body)
+    }
+
+    /// One exchange within the time-out.
+    async fn whole(&self, request: RequestBuilder) -> Result<Reply, ApiError> {
+        let mut exchange = pin!(self.exchange(request));
+        let deadline = Instant::now() + self.timeout;
+        if let Ok(result) = timeout_at(deadline, &mut exchange).await {
+            return result;
         }
-        let mut response = call.send().await.map_err(|error| lost(&error))?;
+        let was_stopped = deadline.elapsed() >= OVERDUE;
+        if was_stopped && let Ok(result) = timeout(CATCH_UP, exchange).await {
+            return result;
+        }
+        Err(ApiError { kind: ErrorKind::Lost, message: format!("no whole answer within {:?}", self.timeout) })
+    }
+
+    async fn exchange(&self, request: RequestBuilder) -> Result<Reply, ApiError> {
+        let request = request.header(header::AUTHORIZATION, self.authorization.clone());
+        let request = request.header(header::ACCEPT_ENCODING, "gzip");
+        let mut response = request.send().await.map_err(|error| lost(&error))?;
         let mut reply = Reply {
             status: response.status().as_u16(),
             body: Bytes::new(),
@@ -140,19 +188,32 @@ impl HttpApi {
 
 impl Api for HttpApi {
     async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
-        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
-            Ok(result) => result,
-            Err(_) => {
-                Err(ApiError { kind: ErrorKind::Lost, message: format!("no whole answer within {:?}", self.timeout) })
-            }
-        }
+        let call = self.call(request.body.clone());
+        self.whole(match request.max_price {
+            Some(price) => with_max_price(call, price),
+            None => call,
+        })
+        .await
     }
 }
 
-/// The endpoint's URL under a base URL to which a token may be sent.
-fn endpoint(base: &str) -> Result<Url, SetupError> {
-    let refused = |reason: &str| SetupError::Url { url: base.to_owned(), reason: reason.to_owned() };
-    let url = Url::parse(&format!("{}/{ENDPOINT}", base.trim_end_matches('/')))
+fn with_max_price(request: RequestBuilder, price: Usd) -> RequestBuilder {
+    request.header(MAX_PRICE, format!("{:.6}", price.dollars()))
+}
+
+/// A path under a base URL to which a token may be sent.
+fn url(base: &str, path: &str) -> Result<Url, SetupError> {
+    // Credentials are not repeated, least of all where they do not belong.
+    let shown = base.rsplit_once('@').map_or_else(|| base.to_owned(), |(_, behind)| format!("…@{behind}"));
+    let refused = |reason: &str| SetupError::Url { url: shown.clone(), reason: reason.to_owned() };
+    let base_url = base.trim();
+    if base_url.is_empty() {
+        return Err(refused("it is empty"));
+    }
+    if !base_url.contains("://") {
+        return Err(refused("it begins with neither https:// nor http://"));
+    }
+    let url = Url::parse(&format!("{}/{path}", base_url.trim_end_matches('/')))
         .map_err(|error| refused(&error.to_string()))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refused("credentials do not belong in it; the token comes from AISA_API_KEY or --token-file"));
@@ -160,7 +221,7 @@ fn endpoint(base: &str) -> Result<Url, SetupError> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
-        "http" => Err(SetupError::Unencrypted { url: base.to_owned() }),
+        "http" => Err(SetupError::Unencrypted { url: shown }),
         _ => Err(refused("it begins with neither https:// nor http://")),
     }
 }
@@ -237,7 +298,7 @@ mod tests {
 
     #[test]
     fn the_token_travels_encrypted_or_to_loopback() {
-        let check = |base: &str, allowed: bool| assert_eq!(endpoint(base).is_ok(), allowed, "{base}");
+        let check = |base: &str, allowed: bool| assert_eq!(url(base, ENDPOINT).is_ok(), allowed, "{base}");
         check("https://api.example.com/apis/v1", true);
         check("https://api.example.com/apis/v1/", true);
         check("http://127.0.0.1:8080/apis/v1", true);

@@ -2,6 +2,7 @@
 //!
 //! - [`Api`] is the seam: one method, `post`. [`http`] implements it over the wire, tests with a script.
 //! - [`wire`] turns a call's fields into a body and reads the envelope of an answer, never its items.
+//! - [`account`] is what a plan may ask without buying.
 //! - [`record`] is what is kept of a call.
 //! - [`status`] is the table: every HTTP status and in-body code to one [`status::Class`].
 //!
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{money::Usd, targets::Target};
 
+pub mod account;
 pub mod http;
 pub mod record;
 pub mod status;

@@ -20,10 +20,10 @@ pub struct Token(pub SecretString);
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// Neither the environment nor a file has one.
-    #[error("no API token: set {VARIABLE}, or name a file with --token-file; --sandbox needs none")]
+    #[error("no API token: {VARIABLE} is not set, and there is no --token-file")]
     Missing,
     /// The environment's is unusable.
-    #[error("{VARIABLE} is not a text")]
+    #[error("{VARIABLE} is not text")]
     NotText,
     /// The file cannot be read.
     #[error("cannot read the token from {}: {source}", path.display())]
@@ -34,8 +34,20 @@ pub enum TokenError {
         source: io::Error,
     },
     /// The file holds nothing, or far too much.
-    #[error("{} holds no token; it should hold the token alone, on one line", .0.display())]
+    #[error("{} holds no token", .0.display())]
     NoToken(PathBuf),
+}
+
+impl TokenError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Missing => format!("set {VARIABLE} or name a file with --token-file; --sandbox needs no token"),
+            Self::NotText => "copy the token anew".to_owned(),
+            Self::File { .. } => format!("check --token-file, or leave it out and set {VARIABLE}"),
+            Self::NoToken(_) => "the file should hold the token alone, on one line".to_owned(),
+        }
+    }
 }
 
 impl CallArgs {

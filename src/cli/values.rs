@@ -24,6 +24,11 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     Ok(Rate { calls, period })
 }
 
+/// A number of things of which at least one is needed.
+pub(super) fn positive(text: &str) -> Result<NonZeroU32, String> {
+    text.replace([',', '_'], "").parse().map_err(|_| "write a number from 1 on".to_owned())
+}
+
 /// A duration as `130s`, `10min` or `1h 30min`; more than nothing.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let form = "write it as 130s, 10min or 1h";

@@ -23,7 +23,7 @@ pub(super) fn warn_of(inputs: &Inputs) {
     if let Some(example) = inputs.first_subdomain() {
         let subdomains = words::counted(counts.subdomains as u64, "target is a subdomain", "targets are subdomains");
         tracing::warn!(
-            "{subdomains}, such as {example}: the API may know the whole domain only; they are called as they are"
+            "{subdomains}, such as {example}: called as written, though the API may know whole domains only"
         );
     }
     if counts.rejected > 0 {

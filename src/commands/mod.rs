@@ -3,6 +3,8 @@
 //! A command ends with an exit code of the contract, or with a `Failure`, which is told on standard
 //! error as `error: …` and perhaps `hint: …`. Standard output carries results alone.
 
+mod account;
+mod announce;
 mod inputs;
 mod paper;
 mod plan;
@@ -12,6 +14,7 @@ mod run;
 mod sandbox;
 mod schema;
 mod signals;
+mod verify;
 
 use std::{
     fmt::Display,
@@ -20,12 +23,15 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser};
+use serde_json::json;
 
 use crate::{
-    cli::{Cli, Command},
+    api::http::SetupError,
+    cli::{Cli, Command, LogFormat, TokenError},
     clock::Clock,
     export::ExportError,
     logging::Console,
+    outcome::Signal,
     targets::InputError,
     words,
 };
@@ -44,6 +50,27 @@ mod exit {
 struct Context {
     clock: Clock,
     console: Console,
+    log_format: LogFormat,
+    quiet: bool,
+}
+
+impl Context {
+    /// `error: …` and `hint: …` on standard error, or the same as a log line of JSON. Untrusted text is made harmless;
+    /// a closed pipe does no harm.
+    fn complain(&self, error: &str, hint: Option<&str>) {
+        let (error, hint) = (words::plain(error), hint.map(words::plain));
+        let text = match self.log_format {
+            LogFormat::Json => {
+                let timestamp = self.clock.now().to_string();
+                format!("{}\n", json!({"timestamp": timestamp, "level": "ERROR", "message": error, "hint": hint}))
+            }
+            LogFormat::Text => {
+                let hint = hint.map(|hint| result::labelled("hint", &hint)).unwrap_or_default();
+                format!("{}{hint}", result::labelled("error", &error))
+            }
+        };
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
 }
 
 /// Why a command ended early.
@@ -63,6 +90,13 @@ impl Failure {
         Self { exit: exit::ERROR, error: error.to_string(), hint: None }
     }
 
+    /// A signal that leaves no time for a result.
+    fn interrupted(signal: Signal, meanwhile: &str) -> Self {
+        let error = format!("interrupted by {} {meanwhile}", signal.name());
+        Self { exit: signal.exit_code(), error, hint: None }
+            .hint("everything fetched is kept; run the same command again to go on")
+    }
+
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -71,10 +105,22 @@ impl Failure {
 
 impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Self {
-        if error.is_usage() {
-            return Self::usage(error);
-        }
-        Self::unexpected(error).hint("everything fetched is kept; once that is mended, run the same command again")
+        let hint = error.hint();
+        if error.is_usage() { Self::usage(error).hint(hint) } else { Self::unexpected(error).hint(hint) }
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        let hint = error.hint();
+        Self::usage(error).hint(hint)
+    }
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        let hint = error.hint();
+        Self::usage(error).hint(hint)
     }
 }
 
@@ -97,30 +143,26 @@ pub fn main() -> ExitCode {
     };
     #[expect(clippy::disallowed_methods, reason = "the entry of the command line")]
     let filter = std::env::var("RUST_LOG").ok();
-    let context = Context { clock: Clock::system(), console: Console::start(&cli.logging, filter.as_deref()) };
+    let context = Context {
+        clock: Clock::system(),
+        console: Console::start(&cli.logging, filter.as_deref()),
+        log_format: cli.logging.log_format,
+        quiet: cli.logging.quiet,
+    };
     let ended = match cli.command {
         Command::Run(arguments) => run::run(&arguments, &context),
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Replay(arguments) => replay::replay(&arguments, &context),
+        Command::Verify(arguments) => verify::verify(&arguments, &context),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Sandbox(arguments) => sandbox::serve(arguments),
         Command::Completions { shell } => paper::completions(shell),
         Command::Man => paper::man(),
     };
-    ended.map_or_else(|failure| ExitCode::from(tell(&failure)), ExitCode::from)
-}
-
-/// Says on standard error what went wrong and how to go on; gives the exit code.
-fn tell(failure: &Failure) -> u8 {
-    complain(&failure.error, failure.hint.as_deref());
-    failure.exit
-}
-
-/// `error: …` and `hint: …` on standard error. Untrusted text is made harmless; a closed pipe does no harm.
-fn complain(error: &str, hint: Option<&str>) {
-    let hint = hint.map(|hint| format!("hint: {}\n", words::plain(hint))).unwrap_or_default();
-    let text = format!("error: {}\n{hint}", words::plain(error));
-    let _ = io::stderr().write_all(text.as_bytes());
+    ExitCode::from(ended.unwrap_or_else(|failure| {
+        context.complain(&failure.error, failure.hint.as_deref());
+        failure.exit
+    }))
 }
 
 /// Writes a result to standard output. Whoever reads it may have gone already, which is no error.

@@ -1,14 +1,24 @@
 //! `plan`: what a run would do and cost. Makes no paid call and writes nothing.
+//!
+//! Where there is a token the account's balance is asked for, which is free and cannot fail the plan.
 
 use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::{Context, Failure, exit, inputs::read_inputs, print};
+use super::{
+    Context, Failure,
+    account::{self, Balance},
+    exit,
+    inputs::read_inputs,
+    print,
+};
 use crate::{
+    api::account::Quote,
     cli::{Format, PlanArgs},
-    export::{Basis, Estimate, Preview, PriceSource, Question, estimate},
+    export::{Basis, Estimate, Preview, PriceSource, Question, discarded, estimate},
     fetch::pace::Rate,
+    money::Usd,
     targets::{Fate, Inputs},
     words,
 };
@@ -19,7 +29,7 @@ const REASONS_SHOWN: usize = 5;
 pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failure> {
     let inputs = read_inputs(&arguments.input)?;
     let question = Question::from(&arguments.question);
-    let preview = Preview::new(arguments.out.as_deref(), &inputs, &question, context.clock)?;
+    let preview = preview(arguments, &inputs, &question, context)?;
     let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
     let estimate = estimate(&Basis {
         calls: preview.remaining,
@@ -29,15 +39,69 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
         concurrency,
         past: &preview.past,
     });
+    let asked = Asked {
+        balance: account::balance(&arguments.call, context),
+        quote: quote(arguments, &inputs, &preview, context)?,
+    };
     let text = match arguments.format {
-        Format::Text => text(&inputs, &preview, &estimate, rate),
-        Format::Json => json(&inputs, &preview, &estimate),
+        Format::Text => text(&inputs, &preview, &estimate, &asked, rate),
+        Format::Json => json(&inputs, &preview, &estimate, &asked),
     };
     print(&text)?;
+    if let Some(Quote::Bought(debit)) = asked.quote {
+        let debit = debit.map_or_else(|| "an unknown amount".to_owned(), words::money);
+        return Err(Failure::unexpected(format!(
+            "the API ignored the quote mode and answered: {debit} may have been debited, and the answer is not kept"
+        ))
+        .hint("do not use --quote with this API; the estimate needs none"));
+    }
     Ok(exit::SUCCESS)
 }
 
-fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate) -> String {
+/// What the API was asked, and said.
+struct Asked {
+    balance: Balance,
+    /// `None`: no quote is wanted.
+    quote: Option<Quote>,
+}
+
+impl Asked {
+    fn balance_usd(&self) -> Option<Usd> {
+        self.balance.as_ref()?.as_ref().ok().copied()
+    }
+
+    fn quote_usd(&self) -> Option<Usd> {
+        if let Some(Quote::Price(price)) = self.quote { Some(price) } else { None }
+    }
+}
+
+/// What the directory holds, also where its ledger was dropped.
+fn preview(arguments: &PlanArgs, inputs: &Inputs, question: &Question, context: &Context) -> Result<Preview, Failure> {
+    let clock = context.clock;
+    let dropped = arguments.out.as_deref().map(|dir| discarded(dir, inputs, question, None, clock)).transpose()?;
+    let Some(record) = dropped.flatten() else {
+        return Ok(Preview::new(arguments.out.as_deref(), inputs, question, clock)?);
+    };
+    let bare = Preview::new(None, inputs, question, clock)?;
+    let held = inputs.counts().targets as u64;
+    Ok(Preview { parameters: record.made_of.parameters.unwrap_or(bare.parameters.clone()), held, remaining: 0, ..bare })
+}
+
+fn quote(
+    arguments: &PlanArgs,
+    inputs: &Inputs,
+    preview: &Preview,
+    context: &Context,
+) -> Result<Option<Quote>, Failure> {
+    match inputs.targets().next() {
+        Some(target) if arguments.quote => {
+            account::quote(&arguments.call, target, &preview.parameters, context).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, asked: &Asked) -> String {
     let counts = inputs.counts();
     let plan = json!({
         "targets": counts.targets,
@@ -49,6 +113,8 @@ fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate) -> String {
         "cost_usd_low": estimate.cost_low.dollars(),
         "cost_usd_high": estimate.cost_high.dollars(),
         "price_source": estimate.price_source.as_str(),
+        "balance_usd": asked.balance_usd().map(Usd::dollars),
+        "quote_usd": asked.quote_usd().map(Usd::dollars),
         "elapsed_s": estimate.elapsed.as_secs_f64(),
         "rows": estimate.rows,
         "bytes": estimate.bytes,
@@ -56,7 +122,7 @@ fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate) -> String {
     format!("{plan:#}\n")
 }
 
-fn text(inputs: &Inputs, preview: &Preview, estimate: &Estimate, rate: Rate) -> String {
+fn text(inputs: &Inputs, preview: &Preview, estimate: &Estimate, asked: &Asked, rate: Rate) -> String {
     let counts = inputs.counts();
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
@@ -76,13 +142,44 @@ fn text(inputs: &Inputs, preview: &Preview, estimate: &Estimate, rate: Rate) -> 
     }
     row("held", words::count(preview.held));
     row("calls", words::count(estimate.calls));
-    row("time", format!("{} at {}", words::about(estimate.elapsed), rate));
+    if estimate.calls > 0 {
+        row("time", format!("about {} at {rate}", words::about(estimate.elapsed)));
+    }
     let source = match estimate.price_source {
         PriceSource::ListPrice => "list price; the gateway debits one to two times the upstream price",
         PriceSource::OwnCalls => "what this directory's calls have cost: the mean and the dearest",
     };
     let (low, high) = (words::money(estimate.cost_low), words::money(estimate.cost_high));
-    row("cost", format!("{low} to {high} ({source})"));
+    match estimate.calls {
+        0 => row("cost", "nothing".to_owned()),
+        _ => row("cost", format!("{low} to {high} ({source})")),
+    }
+    match &asked.balance {
+        None => {}
+        Some(Ok(balance)) => row("balance", told_balance(*balance, estimate)),
+        Some(Err(reason)) => row("balance", words::plain(&format!("unknown ({reason})")).into_owned()),
+    }
+    match &asked.quote {
+        None => {}
+        Some(Quote::Price(price)) => row("quote", format!("{} for one call", words::money(*price))),
+        Some(Quote::NoPrice(reason)) => {
+            row(
+                "quote",
+                words::plain(&format!("none: this route told no price ({reason}); nothing was bought")).into_owned(),
+            );
+        }
+        Some(Quote::Bought(_)) => row("quote", "none: the API answered as if it were a call, see below".to_owned()),
+    }
     row("dataset", format!("up to {} rows, {}", words::count(estimate.rows), words::bytes(estimate.bytes)));
     text
+}
+
+fn told_balance(balance: Usd, estimate: &Estimate) -> String {
+    let enough = match balance {
+        _ if estimate.calls == 0 => "",
+        _ if balance < estimate.cost_low => ", which does not pay for this run",
+        _ if balance < estimate.cost_high => ", which may not pay for all of this run",
+        _ => "",
+    };
+    format!("{}{enough}", words::money(balance))
 }

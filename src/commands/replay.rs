@@ -24,7 +24,7 @@ pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Fa
         let signals = Signals::listen()?;
         tokio::select! {
             ended = rebuild(arguments, context) => ended,
-            signal = signals.first() => Ok(signal.exit_code()),
+            signal = signals.first() => Err(Failure::interrupted(signal, "before the dataset was published")),
         }
     });
     runtime.shutdown_background();
@@ -39,7 +39,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context) -> Result<u8, Failur
     let targets = holdings.inputs().counts().targets as u64;
     let rate = Rate { calls: NonZeroU32::MIN, period: Duration::from_secs(1) };
     let plan = Plan { total: targets, held: targets, rate, concurrency: NonZeroU32::MIN, spent: Usd::ZERO, cap: None };
-    let progress = display(&arguments.display, plan);
+    let progress = display(&arguments.display, context, plan);
     context.console.attach(&progress);
     let terms = Terms {
         form: Form::from(&arguments.dataset),
@@ -52,5 +52,5 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context) -> Result<u8, Failur
     let concluding = spawn_blocking(move || conclude(&holdings, (&out, &lock), Ended::Finished, &terms, &shown));
     let outcome = concluding.await.map_err(Failure::unexpected)??;
     progress.finish();
-    finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display)
+    finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context)
 }

@@ -1,17 +1,26 @@
 //! The result of a command that builds a dataset: its display, and its words at the end.
 
-use std::io::{self, IsTerminal};
-
-use super::{Failure, complain, print};
-use crate::{
-    cli::{DatasetArgs, DisplayArgs, Format},
-    export::Form,
-    outcome::Outcome,
-    progress::{Plan, Progress, Surroundings, mode},
+use std::{
+    fs::OpenOptions,
+    io::{self, IsTerminal, Write},
 };
 
-/// Columns where nobody can tell how wide the terminal is.
+use super::{Context, Failure, print};
+use crate::{
+    cli::{DatasetArgs, DisplayArgs, Format, LogFormat},
+    dataset::replace_file,
+    export::Form,
+    outcome::{Outcome, wrapped},
+    progress::{Plan, Progress, Requested, Surroundings, mode},
+    words,
+};
+
+/// Columns where there is no terminal.
 const USUAL_WIDTH: usize = 100;
+/// On a wider terminal lines are no longer: the eye would have to travel.
+const WIDEST: usize = 120;
+/// Lines are not squeezed below this.
+const NARROWEST: usize = 30;
 
 impl From<&DatasetArgs> for Form {
     fn from(arguments: &DatasetArgs) -> Self {
@@ -24,24 +33,65 @@ impl From<&DatasetArgs> for Form {
 }
 
 /// Starts the display that suits where the program runs.
-pub(super) fn display(arguments: &DisplayArgs, plan: Plan) -> Progress {
+pub(super) fn display(arguments: &DisplayArgs, context: &Context, plan: Plan) -> Progress {
     let terminal = io::stderr().is_terminal();
+    let requested = match arguments.progress {
+        Requested::Auto if context.quiet => Requested::None,
+        // Whoever reads the log lines as JSON has to read the lines between them, too.
+        Requested::Auto if context.log_format == LogFormat::Json => Requested::Json,
+        requested => requested,
+    };
     let surroundings = Surroundings { terminal, ci: is_set("CI"), dumb: variable("TERM").as_deref() == Some("dumb") };
-    Progress::start(mode(arguments.progress, surroundings), terminal && has_colour(), plan)
+    Progress::start(mode(requested, surroundings), terminal && has_colour(), plan)
 }
 
 /// Tells the outcome: the result on standard output, what is wrong on standard error.
-pub(super) fn finish(outcome: &Outcome, arguments: &DisplayArgs) -> Result<u8, Failure> {
+pub(super) fn finish(outcome: &Outcome, arguments: &DisplayArgs, context: &Context) -> Result<u8, Failure> {
     let stdout = io::stdout();
     let text = match arguments.summary {
         Format::Json => format!("{}\n", outcome.json()),
-        Format::Text => outcome.text(USUAL_WIDTH, stdout.is_terminal() && has_colour()),
+        Format::Text => outcome.text(width(&console::Term::stdout()), stdout.is_terminal() && has_colour()),
     };
     print(&text)?;
+    tell_machines(outcome, arguments);
     if let Some((error, hint)) = outcome.error() {
-        complain(&error, hint.as_deref());
+        context.complain(&error, hint.as_deref());
     }
     Ok(outcome.exit_code())
+}
+
+/// Columns of a terminal for lines of text.
+pub(super) fn width(terminal: &console::Term) -> usize {
+    terminal.size_checked().map_or(USUAL_WIDTH, |(_, columns)| usize::from(columns).min(WIDEST))
+}
+
+/// Tells the outcome to those who asked for a file. A file that cannot be written is told, and changes nothing.
+fn tell_machines(outcome: &Outcome, arguments: &DisplayArgs) {
+    if let Some(path) = &arguments.metrics
+        && let Err(error) = replace_file(path, &outcome.metrics())
+    {
+        tracing::warn!("the metrics were not written: {}", words::plain(&error.to_string()));
+    }
+    // GitHub's runners show what a step appends to this file on the page of the run.
+    if let Some(path) = variable("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+        let appended = OpenOptions::new().create(true).append(true).open(&path);
+        let written = appended.and_then(|mut file| writeln!(file, "### backlinks-export\n\n{}", outcome.markdown()));
+        if let Err(error) = written {
+            tracing::warn!("the step summary was not written: {error}");
+        }
+    }
+}
+
+/// `error: …` or `hint: …`; on a terminal in its colours and broken between words.
+pub(super) fn labelled(label: &str, words: &str) -> String {
+    let line = format!("{label}: {words}");
+    let stderr = io::stderr();
+    if !stderr.is_terminal() {
+        return line + "\n";
+    }
+    let lines = wrapped(&line, width(&console::Term::stderr()).max(NARROWEST)).join("\n");
+    let style = if label == "error" { "\x1b[1;31m" } else { "\x1b[36m" };
+    if has_colour() { lines.replacen(label, &format!("{style}{label}\x1b[0m"), 1) + "\n" } else { lines + "\n" }
 }
 
 /// Whether colours are welcome, by the convention of `NO_COLOR`.

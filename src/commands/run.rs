@@ -1,14 +1,12 @@
 //! `run`: the main job.
 
-use std::{
-    io::{self, BufRead, IsTerminal, Write},
-    net::SocketAddr,
-};
+use std::net::SocketAddr;
 
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
     Context, Failure,
+    announce::{announce, end_of_line},
     inputs::{read_inputs, warn_of},
     result::{display, finish},
     signals::Signals,
@@ -22,7 +20,6 @@ use crate::{
     outcome::{Ended, Outcome, Signal},
     progress::{Plan, Progress},
     sandbox::{Sandbox, Settings},
-    words,
 };
 
 pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure> {
@@ -32,7 +29,7 @@ pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure>
         tokio::select! {
             ended = export(arguments, context, &signals) => ended,
             // Calls in flight are in the ledger as sent.
-            signal = signals.clone().second() => Ok(signal.exit_code()),
+            signal = signals.clone().second() => Err(Failure::interrupted(signal, "again; calls in flight may have been billed")),
         }
     });
     // What still waits for the disk may not hold the end up.
@@ -43,20 +40,31 @@ pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure>
 async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
     let inputs = read_inputs(&arguments.input)?;
-    let question = Question::from(&arguments.question);
+    let question = Question { simulated: Some(arguments.call.sandbox), ..Question::from(&arguments.question) };
     let terms = |before| terms(arguments, before);
-    if let Some(record) = discarded(&arguments.out, &inputs, &question, context.clock)? {
+    if let Some(record) =
+        discarded(&arguments.out, &inputs, &question, Some(&Form::from(&arguments.dataset)), context.clock)?
+    {
         let outcome = of_record(&record, inputs.counts(), &terms(record.spending), &arguments.out);
-        return finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display);
+        return finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context);
     }
     let (url, sandbox) = url(&arguments.call).await?;
     let api = connect(&arguments.call, &url, context.clock)?;
     let export = Export::open(&arguments.out, inputs, &question, context.clock)?;
     let (calls, terms) = (calls(arguments), terms(export.spending()));
-    announce(arguments, &export, &calls)?;
-    let progress = display(&arguments.display, plan(&export, &calls));
+    tokio::select! {
+        announced = announce(arguments, context, &export, &calls) => announced?,
+        // Nothing is bought yet: one signal is enough.
+        signal = signals.clone().first() => {
+            end_of_line();
+            return Ok(signal.exit_code());
+        }
+    }
+    let progress = display(&arguments.display, context, plan(&export, &calls));
     context.console.attach(&progress);
-    warn_of(export.inputs());
+    if export.remaining() > 0 {
+        warn_of(export.inputs());
+    }
     let asked_to_stop = async {
         signals.clone().first().await;
     };
@@ -66,13 +74,15 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     let outcome = tokio::select! {
         outcome = published(arguments, fetched, ended, terms, &progress) => outcome?,
         // Nothing is published before it is whole; the next run makes anew what was staged.
-        signal = signals.clone().first(), if interruptible => return Ok(signal.exit_code()),
+        signal = signals.clone().first(), if interruptible => {
+            return Err(Failure::interrupted(signal, "before the dataset was published"));
+        }
     };
     progress.finish();
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }
-    finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display)
+    finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context)
 }
 
 /// Publishes on a thread where blocking on the disk is allowed.
@@ -96,6 +106,7 @@ impl From<&QuestionArgs> for Question {
             date_to: arguments.date_to,
             rank_scale: arguments.rank_scale,
             tag: arguments.tag.clone(),
+            simulated: None,
         }
     }
 }
@@ -121,8 +132,7 @@ async fn url(arguments: &CallArgs) -> Result<(String, Option<Sandbox>), Failure>
 }
 
 fn connect(arguments: &CallArgs, url: &str, clock: Clock) -> Result<HttpApi, Failure> {
-    let token = arguments.token().map_err(Failure::usage)?;
-    HttpApi::new(url, &token.0, arguments.timeout, clock).map_err(Failure::usage)
+    Ok(HttpApi::new(url, &arguments.token()?.0, arguments.timeout, clock)?)
 }
 
 fn calls(arguments: &RunArgs) -> Calls {
@@ -147,38 +157,4 @@ fn plan(export: &Export, calls: &Calls) -> Plan {
         spent: export.past().spent,
         cap: calls.max_cost,
     }
-}
-
-/// Says on a terminal what is about to be bought, and asks where it is much.
-fn announce(arguments: &RunArgs, export: &Export, calls: &Calls) -> Result<(), Failure> {
-    if export.remaining() == 0 || !io::stderr().is_terminal() {
-        return Ok(());
-    }
-    let estimate = export.estimate(calls);
-    let high = calls.max_cost.map_or(estimate.cost_high, |cap| estimate.cost_high.min(cap));
-    let cost = if arguments.call.sandbox {
-        "nothing: the API is simulated".to_owned()
-    } else {
-        format!("{} to {}", words::money(estimate.cost_low.min(high)), words::money(high))
-    };
-    let text = format!(
-        "calls    {} for {}, {} at {}\ncost     {cost}\ndataset  {}\n",
-        words::count(estimate.calls),
-        words::counted(export.inputs().counts().targets as u64, "target", "targets"),
-        words::about(estimate.elapsed),
-        calls.rate,
-        words::plain(&arguments.out.display().to_string()),
-    );
-    let mut stderr = io::stderr();
-    let _ = stderr.write_all(text.as_bytes());
-    if high <= arguments.confirm_above || arguments.yes || arguments.call.sandbox || !io::stdin().is_terminal() {
-        return Ok(());
-    }
-    let _ = stderr.write_all(b"Go on? [y/N] ");
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
-        return Ok(());
-    }
-    Err(Failure::usage("not confirmed; nothing was called").hint("--yes goes on without asking"))
 }

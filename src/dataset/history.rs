@@ -14,7 +14,7 @@ use arrow::{
     datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType},
     record_batch::RecordBatch,
 };
-use jiff::civil::Date;
+use jiff::{civil::Date, tz::Offset};
 
 use super::{
     DatasetError, HISTORY, Options, Part, PartitionBy, encoding::Recipe, held::Held, part::OpenPart, partition::Place,
@@ -45,6 +45,8 @@ pub struct HistoryWriter {
     frame: Vec<RecordBatch>,
     frame_rows: usize,
     run_date: Option<Date>,
+    /// Where the file of a table without rows goes.
+    empty: Option<Date>,
     frames: u64,
     places: HashMap<Place, usize>,
     partitions: Vec<Partition>,
@@ -87,6 +89,7 @@ impl HistoryWriter {
             frame: Vec::new(),
             frame_rows: 0,
             run_date: None,
+            empty: None,
             frames: 0,
             places: HashMap::new(),
             partitions: Vec::new(),
@@ -113,12 +116,20 @@ impl HistoryWriter {
         Ok(())
     }
 
+    /// Says in which partition the one file of a table without rows goes: that of `day`. In the nulls' partition, engines
+    /// take the partition columns for text, and a query that compares them with numbers fails.
+    pub fn without_rows(&mut self, day: Date) {
+        self.empty = Some(day);
+    }
+
     /// Writes what is held back and the footers; returns all files in order of path. Without any rows that is one
     /// file with none, for no reader can do without.
     pub fn finish(mut self) -> Result<Vec<Part>, DatasetError> {
         self.divide_frame()?;
         if self.places.is_empty() {
-            let index = self.partition(self.partition_by.place(None, self.run_date));
+            let midnight = self.empty.and_then(|day| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok());
+            let micros = midnight.map(jiff::Timestamp::as_microsecond);
+            let index = self.partition(self.partition_by.place(micros, self.run_date.or(self.empty)));
             self.open(index)?;
         }
         for index in 0..self.partitions.len() {

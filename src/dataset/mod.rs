@@ -38,7 +38,10 @@ pub use self::{
     part::Part,
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::{Stage, inspect},
-    side::{Failure, Rejected, is_marked, mark_success, unmark_success, write_failures, write_rejected, write_run},
+    side::{
+        Failure, Rejected, is_marked, mark_success, replace_file, unmark_success, write_failures, write_rejected,
+        write_run,
+    },
     target_rows::{TargetRow, TargetsWriter, input_column_names, targets_schema},
 };
 
@@ -61,6 +64,12 @@ pub const SUCCESS: &str = "_SUCCESS";
 const TABLES: [&str; 2] = [HISTORY, TARGETS];
 /// What file names end in until their table is published: no `*.parquet` matches it.
 const UNFINISHED: &str = "unfinished";
+
+/// Whether something of this name in a run's directory is what publishing makes, finished or not.
+pub fn is_own(name: &str) -> bool {
+    let whole = name.strip_suffix(UNFINISHED).and_then(|name| name.strip_suffix('.')).unwrap_or(name);
+    [HISTORY, TARGETS, STAGING, FAILURES, REJECTED, RUN, SUCCESS].contains(&whole)
+}
 
 /// How the tables are written.
 #[derive(Clone, Debug)]

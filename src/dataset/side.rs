@@ -11,7 +11,9 @@ use std::{
     path::Path,
 };
 
-use super::{DatasetError, FAILURES, REJECTED, RUN, SUCCESS, create_new, publish::rename, sync_folder};
+use sha2::{Digest, Sha256};
+
+use super::{DatasetError, FAILURES, REJECTED, RUN, SUCCESS, create_new, part, publish::rename, sync_folder};
 
 /// A target that needs a person.
 #[derive(Clone, Copy, Debug)]
@@ -69,17 +71,27 @@ pub fn write_rejected<'a>(dir: &Path, rejected: impl IntoIterator<Item = Rejecte
     write_csv(dir, REJECTED, header, rows)
 }
 
-/// Writes `_run.json`.
+/// Writes `_run.json`: an object, to which its own digest is added as the last entry, so that no byte of it changes
+/// unnoticed. The digest is that of the file without the entry and the comma before it.
 pub fn write_run(dir: &Path, run: &serde_json::Value) -> Result<(), DatasetError> {
     replace(dir, RUN, |out| {
-        serde_json::to_writer_pretty(&mut *out, run)?;
-        out.write_all(b"\n")
+        let mut text = serde_json::to_vec_pretty(run)?;
+        text.push(b'\n');
+        let digest = part::hex(&Sha256::digest(&text));
+        let entries = text.strip_suffix(b"\n}\n").unwrap_or(&text);
+        out.write_all(entries)?;
+        write!(out, ",\n  \"sha256\": \"{digest}\"\n}}\n")
     })
 }
 
 /// Writes `_SUCCESS`; the last step.
 pub fn mark_success(dir: &Path) -> Result<(), DatasetError> {
-    replace(dir, SUCCESS, |_| Ok(()))
+    let marked = replace(dir, SUCCESS, |_| Ok(()));
+    if marked.is_err() {
+        // A mark that may not last is none. That it failed is told either way.
+        let _ = fs::remove_file(dir.join(SUCCESS));
+    }
+    marked
 }
 
 /// Removes `_SUCCESS`, durably, before anything changes that it speaks for.
@@ -127,6 +139,14 @@ fn cell(text: &str) -> String {
         let _ = safe.write_char(if turns || breaks { ' ' } else { character });
     }
     safe
+}
+
+/// Writes a file that may lie anywhere, so that nobody ever reads half of it.
+pub fn replace_file(path: &Path, text: &str) -> Result<(), DatasetError> {
+    let no_file = || DatasetError::io("write", path)(io::Error::from(io::ErrorKind::InvalidInput));
+    let name = path.file_name().and_then(std::ffi::OsStr::to_str).ok_or_else(no_file)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    replace(folder, name, |out| out.write_all(text.as_bytes()))
 }
 
 /// Writes a file under another name, syncs it and puts it into place.
@@ -208,7 +228,9 @@ mod tests {
         unmark_success(dir.path()).unwrap();
         assert!(!is_marked(dir.path()));
         write_run(dir.path(), &serde_json::json!({"rows": 1})).unwrap();
-        assert_eq!(fs::read_to_string(dir.path().join(RUN)).unwrap(), "{\n  \"rows\": 1\n}\n");
+        let digest = part::hex(&Sha256::digest("{\n  \"rows\": 1\n}\n"));
+        let expected = format!("{{\n  \"rows\": 1,\n  \"sha256\": \"{digest}\"\n}}\n");
+        assert_eq!(fs::read_to_string(dir.path().join(RUN)).unwrap(), expected);
     }
 
     #[test]

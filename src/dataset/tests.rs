@@ -264,6 +264,21 @@ fn a_dataset_without_rows_has_one_part_with_the_full_schema() {
 }
 
 #[test]
+fn the_part_without_rows_goes_where_it_is_told_so_that_partition_columns_keep_their_types() {
+    let check = |by: &str, path: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = Stage::begin(dir.path()).unwrap();
+        let mut writer = stage.history(sample::schema(), &options(by)).unwrap();
+        writer.without_rows(date(2026, 11, 24));
+        let parts = writer.finish().unwrap();
+        assert_eq!(parts.iter().map(|part| part.path.to_str().unwrap()).collect::<Vec<_>>(), [path]);
+    };
+    check("none", "backlinks_history/part-r1-0.parquet");
+    check("year", "backlinks_history/year=2026/part-r1-0.parquet");
+    check("year,month,run_date", "backlinks_history/year=2026/month=11/run_date=2026-11-24/part-r1-0.parquet");
+}
+
+#[test]
 fn rows_of_several_runs_are_divided_by_run_date() {
     let dir = tempfile::tempdir().unwrap();
     let batches = [

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{ExportError, Form, Holdings, MadeOf, RunRecord, Totals, publish::publish};
+use super::{ExportError, Form, Holdings, MadeOf, RunRecord, Totals, publish::publish, record::ledger_digests};
 use crate::{
     api::record::Standing,
     dataset,
@@ -49,7 +49,11 @@ pub fn conclude(
     let is_new = standing.is_none();
     let mut record = match standing {
         Some(record) => record,
-        None => RunRecord::new(made_of, &publish(holdings, dir, &terms.form, progress)?, spending),
+        None => {
+            let published = publish(holdings, dir, &terms.form, progress)?;
+            let digests = ledger_digests(holdings, &made_of)?;
+            RunRecord::new(made_of, &published, spending, digests)
+        }
     };
     let outcome = Outcome {
         published: true,

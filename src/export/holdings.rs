@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use jiff::{civil::Date, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
-use super::ExportError;
+use super::{ExportError, question::is_simulated};
 use crate::{
     api::{Parameters, record::Standing},
     ledger::{Archive, CostSource, Kept, Known, LedgerError, Run, Spending},
@@ -85,15 +85,16 @@ impl Holdings {
     }
 
     fn check_questions(&self) -> Result<(), ExportError> {
-        let mut runs = self.sources.iter().map(|source| &source.run.parameters);
+        let mut runs = self.sources.iter().map(|source| &source.run);
         let Some(first) = runs.next() else { return Ok(()) };
-        let key = |asked: &Parameters| (asked.date_from, asked.rank_scale);
-        match runs.find(|other| key(other) != key(first)) {
+        let flags = |run: &Run| {
+            let Parameters { date_from, rank_scale, .. } = run.parameters;
+            let api = if is_simulated(run) { " --sandbox" } else { "" };
+            format!("--date-from {date_from} --rank-scale {}{api}", rank_scale.as_str())
+        };
+        match runs.find(|other| flags(other) != flags(first)) {
             None => Ok(()),
-            Some(other) => Err(ExportError::DifferentQuestions {
-                first: format!("--date-from {} --rank-scale {}", first.date_from, first.rank_scale.as_str()),
-                other: format!("--date-from {} --rank-scale {}", other.date_from, other.rank_scale.as_str()),
-            }),
+            Some(other) => Err(ExportError::DifferentQuestions { first: flags(first), other: flags(other) }),
         }
     }
 

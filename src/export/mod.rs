@@ -10,6 +10,7 @@
 //! prints or reads flags; what a person is told comes from `outcome`.
 
 mod conclude;
+mod error;
 mod estimate;
 mod holdings;
 mod publish;
@@ -30,6 +31,7 @@ use jiff::tz::TimeZone;
 use self::recorder::Recorder;
 pub use self::{
     conclude::{Terms, conclude, of_record},
+    error::ExportError,
     estimate::{Basis, Estimate, PriceSource, estimate},
     holdings::{Account, Held, Holdings, Source},
     publish::{Form, Published, Totals},
@@ -39,68 +41,13 @@ pub use self::{
 use crate::{
     api::{Api, BodyForm, Parameters},
     clock::Clock,
-    dataset::DatasetError,
+    dataset,
     fetch::{self, Ended, pace::Rate},
     ledger::{self, Archive, Ledger, LedgerError, Lock, Past, Run, Spending},
     money::Usd,
     progress::Progress,
     targets::{Inputs, Target},
 };
-
-/// Why an export cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The ledger cannot be used.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The dataset cannot be written.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-    /// The question cannot be asked, or not of this directory.
-    #[error(transparent)]
-    Question(#[from] QuestionError),
-    /// Ledgers that are to become one dataset answer different questions.
-    #[error("these runs asked different questions: one with {first}, one with {other}")]
-    DifferentQuestions {
-        /// As flags.
-        first: String,
-        /// As flags.
-        other: String,
-    },
-    /// The directory is no run's.
-    #[error("{} holds other files and no run; name a new or empty directory with --out", .0.display())]
-    Foreign(PathBuf),
-    /// The directory holds no ledger.
-    #[error("{} holds no run: there is no ledger in it", .0.display())]
-    NoRun(PathBuf),
-    /// The answers were dropped.
-    #[error("the answers of {} were dropped with --discard-raw, so nothing can be added to its dataset; name another --out", .0.display())]
-    Discarded(PathBuf),
-    /// The file system refuses.
-    #[error("cannot {verb} {}: {source}", path.display())]
-    Io {
-        /// What was attempted.
-        verb: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The file system's answer.
-        source: io::Error,
-    },
-}
-
-impl ExportError {
-    /// Whether it is the user's to mend, and was found before the first call.
-    pub fn is_usage(&self) -> bool {
-        match self {
-            Self::Question(_)
-            | Self::DifferentQuestions { .. }
-            | Self::Foreign(_)
-            | Self::NoRun(_)
-            | Self::Discarded(_) => true,
-            Self::Ledger(_) | Self::Dataset(_) | Self::Io { .. } => false,
-        }
-    }
-}
 
 /// How calls are made.
 #[derive(Clone, Debug)]
@@ -139,8 +86,10 @@ impl Export {
         question.parameters(None, "", clock.today())?;
         let lock = Lock::take(dir)?;
         let archive = Archive::read(dir)?;
+        // What is taken for held from here on has to outlive the machine.
+        archive.sync()?;
         let run = archive.run().cloned();
-        let run_id = run.as_ref().map_or_else(|| new_run_id(clock), |run| run.run_id.clone());
+        let run_id = run.as_ref().map_or_else(|| new_run_id(question, clock), |run| run.run_id.clone());
         let parameters = question.parameters(run.as_ref(), &run_id, clock.today())?;
         let run = run.unwrap_or_else(|| Run {
             run_id,
@@ -169,7 +118,7 @@ impl Export {
 
     /// What earlier runs of the directory did.
     pub fn past(&self) -> Past {
-        self.archive.past(self.clock.now())
+        self.archive.past(self.clock.moment())
     }
 
     /// What calls of earlier runs came to.
@@ -203,13 +152,14 @@ impl Export {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(Ended, Fetched), ExportError> {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
+        let earlier = earlier(&past);
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, clock } = self;
         if remaining.is_empty() && inputs_are_kept {
             let holdings = Holdings::new(vec![Source { run, archive }], inputs, inputs_sha256)?;
             return Ok((Ended::Done, Fetched { holdings, lock }));
         }
         let is_new = archive.run().is_none();
-        let ledger = Ledger::open(archive, &lock)?;
+        let ledger = Ledger::open_for(archive, &lock, Some(clock), calls.concurrency.get())?;
         if is_new {
             ledger.start(&run).await?;
         }
@@ -226,12 +176,15 @@ impl Export {
             body: calls.body,
             parameters,
         };
-        let earlier = earlier(&past, clock);
         let count = remaining.len();
         let parts = (Arc::new(api), Arc::clone(&recorder), clock);
-        let ended = fetch::fetch(remaining.into_iter(), count, settings, earlier, parts, shutdown).await?;
-        let recorder = Arc::into_inner(recorder).expect("a fetch that has ended holds no journal");
-        let archive = recorder.ledger.close().await?;
+        let ended = fetch::fetch(remaining.into_iter(), count, settings, earlier, parts, shutdown).await;
+        // Calls that a failure has cut short may hold the journal for another moment; it is of no more use then.
+        let archive = match Arc::into_inner(recorder) {
+            Some(recorder) => recorder.ledger.close().await,
+            None => Err(LedgerError::Closed),
+        };
+        let (ended, archive) = (ended?, archive?);
         let holdings = Holdings::new(vec![Source { run, archive }], inputs, inputs_sha256)?;
         Ok((ended, Fetched { holdings, lock }))
     }
@@ -272,17 +225,18 @@ impl Preview {
         let parameters = question.parameters(archive.run(), "", clock.today())?;
         let held = inputs.targets().filter(|target| archive.standing(target).is_final()).count() as u64;
         let remaining = inputs.targets().len() as u64 - held;
-        Ok(Self { parameters, past: archive.past(clock.now()), held, remaining })
+        Ok(Self { parameters, past: archive.past(clock.moment()), held, remaining })
     }
 }
 
 /// The record of a directory whose ledger was dropped; `None`: it was not.
 ///
-/// Such a directory answers what it was asked, and nothing more.
+/// Such a directory answers what it was asked, and nothing more; its dataset stays in the form that it has.
 pub fn discarded(
     dir: &Path,
     given: &Inputs,
     question: &Question,
+    form: Option<&Form>,
     clock: Clock,
 ) -> Result<Option<RunRecord>, ExportError> {
     let Some(record) = RunRecord::read(dir).filter(|record| record.raw_discarded) else { return Ok(None) };
@@ -293,8 +247,12 @@ pub fn discarded(
         version: record.made_of.version.clone(),
     });
     question.parameters(held.as_ref(), "", clock.today())?;
-    let is_same = record.made_of.inputs_sha256 == ledger::digest(given) && record.files_are_there(dir);
-    if is_same { Ok(Some(record)) } else { Err(ExportError::Discarded(dir.to_owned())) }
+    let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);
+    let has_form = form.is_none_or(|form| record.made_of.has_form(form));
+    if has_lines && has_form && record.files_are_there(dir) {
+        return Ok(Some(record));
+    }
+    Err(ExportError::Discarded(dir.to_owned()))
 }
 
 /// Takes the ledgers of several runs together.
@@ -302,6 +260,12 @@ pub fn gather(dirs: &[PathBuf]) -> Result<Holdings, ExportError> {
     let mut sources = Vec::with_capacity(dirs.len());
     let mut readings = Vec::with_capacity(dirs.len());
     for dir in dirs {
+        if RunRecord::read(dir).is_some_and(|record| record.raw_discarded) {
+            return Err(ExportError::Discarded(dir.clone()));
+        }
+        if !dir.exists() {
+            return Err(ExportError::Missing(dir.clone()));
+        }
         let archive = Archive::read(dir)?;
         let Some(run) = archive.run().cloned() else { return Err(ExportError::NoRun(dir.clone())) };
         readings.extend(archive.inputs()?);
@@ -314,27 +278,44 @@ pub fn gather(dirs: &[PathBuf]) -> Result<Holdings, ExportError> {
 
 /// Opens a directory for a dataset that is built from others.
 pub fn open_for_replay(dir: &Path) -> Result<Lock, ExportError> {
-    let is_foreign = check_directory(dir).is_err() && RunRecord::read(dir).is_none();
-    if is_foreign || dir.join(ledger::FOLDER).exists() {
-        return Err(ExportError::Foreign(dir.to_owned()));
+    if dir.join(ledger::FOLDER).exists() {
+        return Err(ExportError::OfARun(dir.to_owned()));
+    }
+    if RunRecord::read(dir).is_none() {
+        check_directory(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
     }
     Ok(Lock::take(dir)?)
 }
 
+/// Whether a directory holds nothing but what a replay leaves that was killed before its record was written.
+fn was_begun(dir: &Path) -> Result<bool, ExportError> {
+    let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
+    if !dir.join(dataset::STAGING).is_dir() && !dir.join(dataset::TARGETS).is_dir() {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(dir).map_err(fails)? {
+        let name = entry.map_err(fails)?.file_name();
+        if !name.to_str().is_some_and(dataset::is_own) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Calls of earlier processes as moments of this process's clock.
-fn earlier(past: &Past, clock: Clock) -> fetch::Earlier {
-    let (now, instant) = (clock.now(), tokio::time::Instant::now());
-    let ago = |at: &jiff::Timestamp| now.duration_since(*at).try_into().unwrap_or(Duration::ZERO);
-    let calls = past.calls.iter().filter_map(|at| instant.checked_sub(ago(at))).collect();
+fn earlier(past: &Past) -> fetch::Earlier {
+    let now = tokio::time::Instant::now();
+    let calls = past.calls.iter().filter_map(|ago| now.checked_sub(*ago)).collect();
     fetch::Earlier { calls, spent: past.spent, dearest: past.dearest, form: past.form }
 }
 
 /// A name that sorts by time and that no other run has.
-fn new_run_id(clock: Clock) -> String {
+fn new_run_id(question: &Question, clock: Clock) -> String {
     use std::hash::{BuildHasher, RandomState};
     let at = TimeZone::UTC.to_datetime(clock.now()).strftime("%Y%m%dT%H%M%SZ").to_string();
     let random = RandomState::new().hash_one(&at) & 0xff_ffff;
-    format!("{at}-{random:06x}")
+    let prefix = if question.simulated == Some(true) { question::SIMULATED } else { "" };
+    format!("{prefix}{at}-{random:06x}")
 }
 
 /// A directory of somebody else's is refused, not filled.
@@ -343,7 +324,9 @@ fn check_directory(dir: &Path) -> Result<(), ExportError> {
     let mut entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(ExportError::Foreign(dir.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(ExportError::NoDirectory(dir.to_owned()));
+        }
         Err(error) => return Err(fails(error)),
     };
     if dir.join(ledger::FOLDER).is_dir() || entries.next().is_none() {

@@ -86,6 +86,9 @@ pub(super) fn publish(
     let held = holdings.held();
     progress.publishing(held.len() as u64);
     let mut history = stage.history(flatten::schema::history(), &options)?;
+    if let Some(asked) = holdings.parameters() {
+        history.without_rows(asked.date_to);
+    }
     let mut rows = Vec::with_capacity(held.len());
     let drift = flatten_in_order(holdings, &held, |block| {
         history.write(&block.batch, block.run_date)?;
@@ -279,6 +282,24 @@ impl Lines<'_> {
         self.rows[place]
     }
 
+    /// Why a target failed, in words that targets share: `rejected: 40501 Invalid Field.`
+    fn reason(&self, standing: Standing, latest: Option<&Kept>) -> String {
+        let Some(kept) = latest.filter(|_| standing != Standing::Ok) else {
+            return if standing == Standing::Ok { "unreadable_answer".to_owned() } else { "no_answer".to_owned() };
+        };
+        let code = match (kept.api_status_code, kept.http_status) {
+            (Some(code), _) => format!(" {code}"),
+            (None, Some(status)) => format!(" HTTP {status}"),
+            (None, None) => String::new(),
+        };
+        let bare = format!("{}:{code}", kept.class);
+        let message: String = kept.message.iter().flat_map(|message| message.chars()).take(LONGEST_MESSAGE).collect();
+        let worded = format!("{bare} {message}");
+        let known = self.totals.failures.contains_key(&worded) || self.totals.failures.len() < MOST_WORDED;
+        let reason = if known { worded } else { bare };
+        reason.trim_end_matches([' ', ':']).to_owned()
+    }
+
     fn count(&mut self, account: &Account<'_>, rows: Option<u32>, latest: Option<&Kept>) -> &'static str {
         let standing = match account.standing {
             Standing::Ok if rows.is_none() => Standing::Failed,
@@ -292,7 +313,7 @@ impl Lines<'_> {
         };
         *count += 1;
         if standing == Standing::Failed {
-            *self.totals.failures.entry(reason(account.standing, latest)).or_default() += 1;
+            *self.totals.failures.entry(self.reason(account.standing, latest)).or_default() += 1;
         }
         outcome
     }
@@ -301,14 +322,11 @@ impl Lines<'_> {
 /// What stands beside a target whose answer is held but cannot be flattened.
 const UNREADABLE: &str = "the answer is kept but cannot be read as rows";
 
-/// Why a target failed, in a few words that many targets share.
-fn reason(standing: Standing, latest: Option<&Kept>) -> String {
-    match latest {
-        _ if standing == Standing::Ok => "unreadable_answer".to_owned(),
-        None => "no_answer".to_owned(),
-        Some(kept) => kept.class.clone(),
-    }
-}
+/// Reasons that are told with what the API said. Beyond them, when its words differ from target to target, the code
+/// stands alone.
+const MOST_WORDED: usize = 20;
+/// What the API said, cut to so many characters.
+const LONGEST_MESSAGE: usize = 80;
 
 fn write_side_files(holdings: &Holdings, dir: &Path) -> Result<(), ExportError> {
     let mut failures = Vec::new();

@@ -21,6 +21,8 @@ pub struct Question {
     pub rank_scale: Option<RankScale>,
     /// Text that the API echoes; by default the run's id.
     pub tag: Option<String>,
+    /// Whether the simulated API is asked; `None`: nobody is.
+    pub simulated: Option<bool>,
 }
 
 /// Why a question cannot be asked.
@@ -43,7 +45,7 @@ pub enum QuestionError {
         today: Date,
     },
     /// The directory answers another question.
-    #[error("this directory was started with --{flag} {held}, now it is {asked}; give {held} again, or another --out")]
+    #[error("this directory was started with --{flag} {held}, now it is {asked}")]
     Differs {
         /// The flag's name.
         flag: &'static str,
@@ -52,11 +54,54 @@ pub enum QuestionError {
         /// What is asked now.
         asked: String,
     },
+    /// Real and simulated answers would stand in one dataset.
+    #[error("this directory was started {}, now it is to go on {}", api(*held), api(!*held))]
+    OtherApi {
+        /// Whether the directory holds simulated answers.
+        held: bool,
+    },
+}
+
+fn api(simulated: bool) -> &'static str {
+    if simulated { "with --sandbox (simulated answers)" } else { "without --sandbox (real answers)" }
+}
+
+/// How the id of a run begins that asks the simulated API of `--sandbox`: file names and rows show that no real
+/// answers are in them.
+pub(super) const SIMULATED: &str = "sandbox-";
+
+/// Whether a run asks the simulated API.
+pub(super) fn is_simulated(run: &Run) -> bool {
+    run.run_id.starts_with(SIMULATED)
+}
+
+impl QuestionError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Order { .. } => "the first day comes first; without --date-to the last one is today".to_owned(),
+            Self::Future { .. } => "leave out --date-to to ask for everything up to today".to_owned(),
+            Self::Differs { flag, held, .. } => {
+                format!("give --{flag} {held} to go on with it, or start anew with another --out")
+            }
+            Self::OtherApi { held: true } => {
+                "give --sandbox to go on with it, or start anew with another --out".to_owned()
+            }
+            Self::OtherApi { held: false } => {
+                "leave out --sandbox to go on with it, or start anew with another --out".to_owned()
+            }
+        }
+    }
 }
 
 impl Question {
     /// What is asked of every target: what `held` says, where the command line does not contradict it.
     pub fn parameters(&self, held: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QuestionError> {
+        if let Some(run) = held
+            && self.simulated.is_some_and(|simulated| simulated != is_simulated(run))
+        {
+            return Err(QuestionError::OtherApi { held: is_simulated(run) });
+        }
         let held = held.map(|run| &run.parameters);
         let asked = Parameters {
             date_from: self.date_from.unwrap_or(EARLIEST_DATE),

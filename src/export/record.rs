@@ -1,13 +1,16 @@
 //! `_run.json`: what a directory's dataset is, and whether it still speaks for the ledger.
 
 use std::{
+    collections::BTreeMap,
     fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::{ExportError, Form, Holdings, Published, Totals};
+use super::{ExportError, Form, Holdings, Published, Source, Totals};
 use crate::{api::Parameters, dataset, flatten, ledger::Spending, words};
 
 /// The content of `_run.json`.
@@ -28,6 +31,9 @@ pub struct RunRecord {
     pub files: Vec<FileRecord>,
     /// Whether the ledger's answers were dropped afterwards.
     pub raw_discarded: bool,
+    /// For each ledger the SHA-256 of its files, by name, as far as they were read.
+    #[serde(default)]
+    pub raw_sha256: Vec<BTreeMap<String, String>>,
 }
 
 /// What a dataset is made of: two datasets made of the same are equal byte for byte.
@@ -80,6 +86,13 @@ pub struct FileRecord {
 }
 
 impl MadeOf {
+    /// Whether the dataset has this form already.
+    pub fn has_form(&self, form: &Form) -> bool {
+        self.partition_by == form.partition_by.to_string()
+            && self.compression == form.compression.to_string()
+            && self.row_group_rows == form.row_group_rows
+    }
+
     /// What a dataset of `holdings` at `dir` would be made of.
     pub fn new(holdings: &Holdings, dir: &Path, form: &Form) -> Result<Self, ExportError> {
         let ledgers = holdings.sources().iter().map(|source| {
@@ -108,9 +121,43 @@ impl MadeOf {
     }
 }
 
+/// The digests of all ledgers' files: of as many bytes as `made_of` says, whatever a run adds meanwhile.
+pub(super) fn ledger_digests(
+    holdings: &Holdings,
+    made_of: &MadeOf,
+) -> Result<Vec<BTreeMap<String, String>>, ExportError> {
+    let of_ledger = |(source, record): (&Source, &LedgerRecord)| {
+        let files = source.archive.files()?;
+        let digests = files.iter().zip(&record.files).map(|((path, _), (name, bytes))| {
+            let digest =
+                digest(path, *bytes).map_err(|source| ExportError::Io { verb: "read", path: path.clone(), source })?;
+            Ok((name.clone(), digest))
+        });
+        digests.collect()
+    };
+    holdings.sources().iter().zip(&made_of.ledgers).map(of_ledger).collect()
+}
+
+fn digest(path: &Path, bytes: u64) -> io::Result<String> {
+    const READ: usize = 256 * 1024;
+    let mut file = fs::File::open(path)?.take(bytes);
+    let (mut digest, mut buffer) = (Sha256::new(), vec![0; READ]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            read => digest.update(&buffer[..read]),
+        }
+    }
+}
+
 impl RunRecord {
     /// The record of what was just published.
-    pub fn new(made_of: MadeOf, published: &Published, spending: Spending) -> Self {
+    pub fn new(
+        made_of: MadeOf,
+        published: &Published,
+        spending: Spending,
+        raw_sha256: Vec<BTreeMap<String, String>>,
+    ) -> Self {
         let files = published.parts.iter().map(|part| FileRecord {
             path: part.path.clone(),
             rows: part.rows,
@@ -123,7 +170,7 @@ impl RunRecord {
             format!("{surprise}: {times}, such as in the answer for {}", seen.example)
         });
         let drift = drift.collect();
-        Self { made_of, totals, spending, drift, summary, files: files.collect(), raw_discarded: false }
+        Self { made_of, totals, spending, drift, summary, files: files.collect(), raw_discarded: false, raw_sha256 }
     }
 
     /// Reads a directory's record; `None` where there is none, or none that this version can read.

@@ -27,7 +27,9 @@ impl Journal for Recorder {
     }
 
     async fn called_off(&self, sent: &Sent) -> Result<(), LedgerError> {
-        self.ledger.called_off(sent).await
+        self.ledger.called_off(sent).await?;
+        self.progress.called_off(sent.attempt > 1);
+        Ok(())
     }
 
     async fn answered(&self, answered: &Answered) -> Result<(), LedgerError> {
@@ -40,7 +42,7 @@ impl Journal for Recorder {
             class = assessment.class.as_str(),
             http_status = assessment.http_status,
             api_status_code = assessment.api_code,
-            message = assessment.message.as_deref(),
+            api_message = assessment.message.as_deref(),
             latency_ms = u64::try_from(answered.latency.as_millis()).unwrap_or(u64::MAX),
             "answered"
         );

@@ -71,9 +71,17 @@ pub(super) struct CallResult {
     pub(super) replied: bool,
 }
 
+/// Which record of an attempt could not be made durable.
+pub(super) enum Unrecorded<E> {
+    /// That it goes out; so it did not.
+    Call(E),
+    /// What came of it.
+    Result(E),
+}
+
 impl<A: Api, J: Journal> Line<A, J> {
     /// Makes one call.
-    pub(super) async fn attempt(self, job: Job, grant: Grant) -> Result<Attempted, J::Error> {
+    pub(super) async fn attempt(self, job: Job, grant: Grant) -> Result<Attempted, Unrecorded<J::Error>> {
         let Grant { permit, mut slot, reservation, form, probe } = grant;
         let target = job.target.clone();
         let request = Request {
@@ -83,9 +91,9 @@ impl<A: Api, J: Journal> Line<A, J> {
         };
         let attempt = job.calls;
         let sent = Sent { target, attempt, at: self.clock.now(), form, reserved: reservation.limit() };
-        self.journal.sent(&sent).await?;
+        self.journal.sent(&sent).await.map_err(Unrecorded::Call)?;
         if *self.closed.borrow() {
-            self.journal.called_off(&sent).await?;
+            self.journal.called_off(&sent).await.map_err(Unrecorded::Result)?;
             return Ok(Attempted { job, reservation, form, probe, result: None });
         }
         slot.leaves_now();
@@ -101,7 +109,7 @@ impl<A: Api, J: Journal> Line<A, J> {
         };
         let answered =
             Answered { target: sent.target, attempt, at: self.clock.now(), latency, assessment, request_id, body };
-        self.journal.answered(&answered).await?;
+        self.journal.answered(&answered).await.map_err(Unrecorded::Result)?;
         let result = CallResult { assessment: answered.assessment, retry_after, replied };
         Ok(Attempted { job, reservation, form, probe, result: Some(result) })
     }

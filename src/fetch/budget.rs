@@ -2,7 +2,7 @@
 //!
 //! Before a call goes out, a limit is told to the API, which refuses (unbilled) above it, and several times
 //! that is set aside, for a gateway that does not heed it. Until the first price is known one call at a time
-//! goes out with the whole rest set aside. A call that may have been billed is booked at its limit, for good.
+//! goes out with the whole rest set aside. A call whose debit nobody told is booked at its limit, for good.
 //! Without a cap only the sum is kept.
 
 use crate::{api::status::Cost, money::Usd};
@@ -84,17 +84,20 @@ impl Budget {
         self.take_back(reservation);
     }
 
-    /// Books what the call cost; at an unknown price its limit is taken for spent.
+    /// Books what the call cost. Where nobody told the debit, that is the limit: the API refuses above it.
     pub(super) fn settle(&mut self, reservation: Reservation, cost: Cost) {
         self.take_back(reservation);
+        let limit = reservation.limit().unwrap_or_default();
         let paid = match cost {
-            Cost::Debit(price) | Cost::Upstream(price) => {
-                self.dearest = self.dearest.max(price);
-                price
-            }
-            Cost::Unknown => reservation.limit().unwrap_or_default(),
+            Cost::Debit(price) => price,
+            // What the gateway paid; it may debit a multiple.
+            Cost::Upstream(price) => price.max(limit),
+            Cost::Unknown => limit,
             Cost::Nothing => Usd::ZERO,
         };
+        if let Cost::Debit(price) | Cost::Upstream(price) = cost {
+            self.dearest = self.dearest.max(price);
+        }
         self.spent = self.spent.plus(paid);
     }
 
@@ -162,7 +165,7 @@ mod tests {
         let mut budget = Budget::new(Some(usd(100_000)), Usd::ZERO, Usd::ZERO);
         let mut calls = 0;
         while let Ok(reservation) = budget.reserve(None) {
-            budget.settle(reservation, Cost::Upstream(usd(27_000)));
+            budget.settle(reservation, Cost::Debit(usd(27_000)));
             calls += 1;
         }
         assert_eq!(calls, 3);
@@ -202,6 +205,14 @@ mod tests {
         assert_eq!(budget.spent, FIRST_LIMIT);
         let second = budget.reserve(Some(usd(100_001))).expect("room");
         assert!(second.limit() > Some(usd(100_001)), "a refused limit is raised");
+    }
+
+    #[test]
+    fn an_upstream_price_is_no_debit() {
+        let mut budget = Budget::new(Some(usd(1_000_000)), Usd::ZERO, usd(40_000));
+        let call = budget.reserve(None).expect("room");
+        budget.settle(call, Cost::Upstream(usd(20_000)));
+        assert_eq!(budget.spent, usd(50_000), "booked at its limit");
     }
 
     #[test]

@@ -38,7 +38,7 @@ mod queue;
 mod retry;
 
 use self::{
-    attempt::{Attempted, CallResult, Grant, Line},
+    attempt::{Attempted, CallResult, Grant, Line, Unrecorded},
     budget::{Budget, Refused},
     judge::{Circumstances, Decision, Stop},
     outage::{Admission, Breaker},
@@ -51,7 +51,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 /// Where a fetch records what it does. A record is durable when its future is ready.
 pub trait Journal: Send + Sync + 'static {
-    /// Why a record could not be made durable. It ends the fetch at once.
+    /// Why a record could not be made durable. No further call goes out then; what comes of those in flight is still
+    /// recorded, unless that fails too.
     type Error: Send + 'static;
 
     /// A call is about to go out.
@@ -157,7 +158,7 @@ pub async fn fetch<A: Api, J: Journal>(
     loop {
         let wait = match fetch.step(Instant::now()) {
             Step::Started => continue,
-            Step::Finished => return Ok(fetch.ended.unwrap_or(Ended::Done)),
+            Step::Finished => return fetch.failure.map_or(Ok(fetch.ended.unwrap_or(Ended::Done)), Err),
             Step::Wait(wait) => wait,
         };
         let until = wait.until.unwrap_or_else(Instant::now);
@@ -166,7 +167,11 @@ pub async fn fetch<A: Api, J: Journal>(
             () = &mut shutdown, if fetch.ended.is_none() => fetch.end(Ended::Shutdown),
             Some(attempted) = fetch.running.join_next() => {
                 let attempted = attempted.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-                fetch.take(attempted?).await?;
+                match attempted {
+                    Ok(attempted) => fetch.take(attempted).await?,
+                    Err(Unrecorded::Call(error)) => fetch.fail(error),
+                    Err(Unrecorded::Result(error)) => return Err(fetch.failure.unwrap_or(error)),
+                }
             }
             permit = Arc::clone(&fetch.places).acquire_owned(), if wait.for_place => fetch.place = permit.ok(),
             () = tokio::time::sleep_until(until), if wait.until.is_some() => {}
@@ -180,7 +185,7 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     budget: Budget,
     breaker: Breaker,
     pacer: Pacer,
-    running: JoinSet<Result<Attempted, J::Error>>,
+    running: JoinSet<Result<Attempted, Unrecorded<J::Error>>>,
     places: Arc<Semaphore>,
     /// A place in flight that is held for the next call.
     place: Option<OwnedSemaphorePermit>,
@@ -192,6 +197,8 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     /// Whether the first call is back.
     first_is_back: bool,
     ended: Option<Ended>,
+    /// Why no further call can be recorded.
+    failure: Option<J::Error>,
     last_failure: Option<String>,
     close: watch::Sender<bool>,
     line: Line<A, J>,
@@ -237,6 +244,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             proven: earlier.form.is_some(),
             first_is_back: false,
             ended: None,
+            failure: None,
             last_failure: None,
             close,
             line: Line { api, journal, parameters, clock, closed },
@@ -415,6 +423,12 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
     fn end(&mut self, ended: Ended) {
         self.close.send_replace(true);
         self.ended.get_or_insert(ended);
+    }
+
+    /// Ends the buying because a call could not be recorded; the first failure stays.
+    fn fail(&mut self, error: J::Error) {
+        self.end(Ended::Shutdown);
+        self.failure.get_or_insert(error);
     }
 
     fn wait(&mut self, state: State, until: Option<Instant>) -> Step {

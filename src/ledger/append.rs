@@ -2,15 +2,17 @@
 //!
 //! An append returns when its bytes are on the disk, so nothing counts as done before. Before a group
 //! is written, room is made sure of for it and for the answers of all calls in flight: a disk that
-//! fills up is found before the next call is bought. The first failure is the last word: a failed
-//! sync is never tried again, because nobody knows what of it reached the disk.
+//! fills up is found before the next call is bought, and what was bought before still has its room.
+//! The first failure to write is the last word: a failed sync is never tried again, because nobody
+//! knows what of it reached the disk.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
 use tokio::{
     sync::{mpsc, oneshot},
     task::{JoinHandle, spawn_blocking},
@@ -24,12 +26,27 @@ const ROLL: u64 = 1 << 30;
 const QUEUE: usize = 256;
 /// The most bytes in a group, so that one sync stays short.
 const GROUP: usize = 8 << 20;
-/// Room made sure of beyond what is written: an answer of usual size for each of a hundred calls in flight.
-const HEADROOM: u64 = 4 << 20;
+/// Room made sure of for each answer to come: twice the usual size of one.
+const ROOM_PER_ANSWER: u64 = 64 << 10;
+/// Answers to come for each place in flight: one under way, and one that waits for the disk.
+const ANSWERS_PER_PLACE: u64 = 2;
 
 struct Append {
     bytes: Vec<u8>,
-    placed: oneshot::Sender<Result<(u32, u64), LedgerError>>,
+    purpose: Purpose,
+    placed: oneshot::Sender<Placed>,
+}
+
+/// Where a record lies: its file and the place in it.
+type Placed = Result<(u32, u64), LedgerError>;
+
+/// What a record is for, which decides what becomes of it on a full disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It leads to a call: refused as soon as there is no room for the call's answer.
+    Ahead,
+    /// It tells what came of a call: written into the room that was kept for it.
+    Result,
 }
 
 /// The writing end of a ledger.
@@ -46,11 +63,11 @@ impl Appender {
     }
 
     /// Appends a record, whose last `body` bytes are the frame of a body; returns where it lies once it is durable.
-    pub(super) async fn append(&self, bytes: Vec<u8>, body: usize) -> Result<Location, LedgerError> {
+    pub(super) async fn append(&self, purpose: Purpose, bytes: Vec<u8>, body: usize) -> Result<Location, LedgerError> {
         let size = |bytes| u32::try_from(bytes).expect("bodies are limited to 32 MiB");
         let (head, body) = (size(bytes.len() - body), size(body));
         let (placed, place) = oneshot::channel();
-        if self.queue.send(Append { bytes, placed }).await.is_err() {
+        if self.queue.send(Append { bytes, purpose, placed }).await.is_err() {
             return Err(LedgerError::Closed);
         }
         let (segment, offset) = place.await.map_err(|_| LedgerError::Closed)??;
@@ -75,19 +92,16 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: Tail) -> Ta
             size += next.bytes.len();
             group.push(next);
         }
-        let (bytes, acknowledged): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|append| (append.bytes, append.placed)).unzip();
+        let (records, acknowledged): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|append| ((append.purpose, append.bytes), append.placed)).unzip();
         let written = spawn_blocking(move || {
-            let placed = tail.write(&bytes);
+            let placed = tail.write(&records);
             (tail, placed)
         });
         let placed;
         (tail, placed) = written.await.expect("writing a group does not panic");
         // Whoever no longer waits for an acknowledgement has been stopped; the bytes are there all the same.
-        match placed {
-            Ok(places) => acknowledged.into_iter().zip(places).for_each(|(ack, place)| drop(ack.send(Ok(place)))),
-            Err(error) => acknowledged.into_iter().for_each(|ack| drop(ack.send(Err(error.clone())))),
-        }
+        acknowledged.into_iter().zip(placed).for_each(|(ack, place)| drop(ack.send(place)));
     }
     tail
 }
@@ -100,12 +114,23 @@ pub(super) struct Tail {
     file: File,
     end: u64,
     reserved: u64,
+    /// Room made sure of beyond what is written.
+    headroom: u64,
+    /// Why no further call may go out, though what comes of earlier ones can be written.
+    full: Option<LedgerError>,
+    /// Why nothing can be written any more.
     failed: Option<LedgerError>,
 }
 
 impl Tail {
-    /// Opens a file to go on at `end`, cutting off what a crash left behind it.
-    pub(super) fn open(folder: &Path, number: u32, end: u64) -> Result<Self, LedgerError> {
+    /// Opens a file to go on at `end`, cutting off what a crash left behind it. There will be room for the answers of
+    /// so many calls `in_flight`.
+    pub(super) fn open(folder: &Path, number: u32, end: u64, in_flight: u32) -> Result<Self, LedgerError> {
+        let headroom = u64::from(in_flight) * ANSWERS_PER_PLACE * ROOM_PER_ANSWER;
+        Self::open_with(folder, number, end, headroom)
+    }
+
+    fn open_with(folder: &Path, number: u32, end: u64, headroom: u64) -> Result<Self, LedgerError> {
         let path = folder.join(Segment::name(number));
         let fails = |verb| {
             let path = path.clone();
@@ -118,54 +143,101 @@ impl Tail {
             file.sync_all().map_err(fails("sync"))?;
         }
         sync_folder(folder)?;
-        Ok(Self { folder: folder.to_owned(), number, path, file, end, reserved: end, failed: None })
+        let folder = folder.to_owned();
+        Ok(Self { folder, number, path, file, end, reserved: end, headroom, full: None, failed: None })
     }
 
-    /// Writes and syncs a group; returns where each of its parts lies.
-    fn write(&mut self, group: &[Vec<u8>]) -> Result<Vec<(u32, u64)>, LedgerError> {
+    /// Writes and syncs a group; returns where each of its records lies.
+    fn write(&mut self, group: &[(Purpose, Vec<u8>)]) -> Vec<Placed> {
+        let all_fail = |error: &LedgerError| group.iter().map(|_| Err(error.clone())).collect();
         if let Some(error) = &self.failed {
-            return Err(error.clone());
+            return all_fail(error);
         }
-        let written = self.try_write(group);
+        let size = group.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        if self.full.is_none()
+            && let Err(error) = self.make_room(size)
+        {
+            if !error.is_full() {
+                self.failed = Some(error.clone());
+                return all_fail(&error);
+            }
+            self.full = Some(error);
+        }
+        let written = self.write_and_sync(group);
         if let Err(error) = &written {
             self.failed = Some(error.clone());
+            return all_fail(error);
         }
-        written
+        written.unwrap_or_default()
     }
 
-    fn try_write(&mut self, group: &[Vec<u8>]) -> Result<Vec<(u32, u64)>, LedgerError> {
-        if self.end > ROLL {
-            self.trim()?;
-            *self = Self::open(&self.folder, self.number + 1, 0)?;
-        }
-        let size = group.iter().map(Vec::len).sum::<usize>() as u64;
-        self.make_room(size)?;
+    /// Writes what may be written; the rest is refused, each record by itself.
+    fn write_and_sync(&mut self, group: &[(Purpose, Vec<u8>)]) -> Result<Vec<Placed>, LedgerError> {
         let mut places = Vec::with_capacity(group.len());
         let mut end = self.end;
-        for bytes in group {
+        for (purpose, bytes) in group {
+            if let Some(error) = self.full.as_ref().filter(|_| *purpose == Purpose::Ahead) {
+                places.push(Err(error.clone()));
+                continue;
+            }
             self.file.write_all(bytes).map_err(|source| LedgerError::io("write", &self.path, source))?;
-            places.push((self.number, end));
+            places.push(Ok((self.number, end)));
             end += bytes.len() as u64;
         }
-        self.file.sync_data().map_err(|source| LedgerError::io("sync", &self.path, source))?;
+        if end > self.end {
+            self.file.sync_data().map_err(|source| LedgerError::io("sync", &self.path, source))?;
+        }
         self.end = end;
         Ok(places)
     }
 
-    /// Has the file system set room aside, where it can, for this group and what is sure to come.
+    /// Makes sure of room for this group and what is sure to come, in the next file where this one is long enough.
     fn make_room(&mut self, size: u64) -> Result<(), LedgerError> {
-        let needed = self.end + size + HEADROOM / 2;
+        if self.end <= ROLL {
+            return self.set_aside(size);
+        }
+        let mut next = Self::open_with(&self.folder, self.number + 1, 0, self.headroom)?;
+        if let Err(error) = next.set_aside(size) {
+            // The room for answers to come is in the present file, which therefore stays the last one.
+            fs::remove_file(&next.path).map_err(|source| LedgerError::io("remove", &next.path, source))?;
+            return Err(error);
+        }
+        self.trim()?;
+        *self = next;
+        Ok(())
+    }
+
+    /// Has the file system set room aside behind the end, where it can.
+    fn set_aside(&mut self, size: u64) -> Result<(), LedgerError> {
+        let needed = self.end + size + self.headroom;
         if needed <= self.reserved {
             return Ok(());
         }
-        let wanted = self.end + size + HEADROOM;
-        let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&self.file, flags, self.end, wanted - self.end) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                self.reserved = wanted;
-                Ok(())
+        // Twice what is needed, so that not every group asks; on a disk that is nearly full, what is needed alone.
+        let wanted = needed + self.headroom;
+        for until in [wanted, needed] {
+            match self.allocate(until) {
+                Ok(()) => {
+                    self.reserved = until;
+                    return Ok(());
+                }
+                Err(Errno::NOSPC | Errno::DQUOT) if until == wanted => {}
+                Err(errno) => return Err(LedgerError::io("make room in", &self.path, errno.into())),
             }
-            Err(errno) => Err(LedgerError::io("make room in", &self.path, errno.into())),
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, until: u64) -> Result<(), Errno> {
+        let length = until - self.end;
+        let fallocate = || rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, self.end, length);
+        match rustix::io::retry_on_intr(fallocate) {
+            // It cannot be set aside, but it can be looked whether it is there.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                let free = rustix::fs::fstatvfs(&self.file)?;
+                if free.f_bavail.saturating_mul(free.f_frsize) < length { Err(Errno::NOSPC) } else { Ok(()) }
+            }
+            allocated => allocated,
         }
     }
 

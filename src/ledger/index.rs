@@ -3,9 +3,11 @@
 //! Built by walking through the records on opening, and kept up to date by the same rules as records
 //! are appended: there is one way to understand a record.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
-use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -18,12 +20,16 @@ use crate::{
         record::Standing,
         status::{Class, UnknownClass},
     },
+    clock::Moment,
     money::Usd,
     targets::Target,
 };
 
 /// How long calls are remembered for the rate window: the longest period that a rate can have.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
+const REMEMBERED: Duration = Duration::from_hours(1);
+
+/// What a lost call is reckoned to have cost before any price is known: about twice the list price of a full history.
+const PRESUMED_PRICE: Usd = Usd::from_micros(100_000);
 
 /// What is known of one target.
 #[derive(Clone, Debug)]
@@ -48,7 +54,6 @@ pub struct Known {
 /// A call that went out and has no result yet.
 #[derive(Clone, Copy, Debug)]
 struct Unanswered {
-    at: Timestamp,
     reserved: Option<Usd>,
 }
 
@@ -62,12 +67,13 @@ pub(super) struct Index {
     known: Vec<Known>,
     /// Calls without any record of their result yet, by their target's number.
     unanswered: HashMap<u32, Unanswered>,
-    recent: VecDeque<Timestamp>,
+    /// When calls with a result went out, and those of killed processes at the latest.
+    recent: VecDeque<Moment>,
     /// The form of body that the API has understood.
     form: Option<BodyForm>,
     asked_in: Option<BodyForm>,
     dearest: Usd,
-    /// Reservations of calls whose price nobody told.
+    /// What was set aside for calls whose debit nobody told, less what is known of it.
     unknown: Usd,
     debited: Usd,
     upstream: Usd,
@@ -78,8 +84,8 @@ pub(super) struct Index {
 /// What a process that starts now has to know of the calls before it.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
-    /// When calls went out that may still count for the rate, oldest first; those without a result count as of now.
-    pub calls: Vec<Timestamp>,
+    /// How long ago calls went out, at least, that may still count for the rate; those without a result count as of now.
+    pub calls: Vec<Duration>,
     /// Money that is gone: known costs, and what was set aside for calls at an unknown price.
     pub spent: Usd,
     /// The dearest call so far; zero: no price is known.
@@ -103,7 +109,7 @@ pub struct Spending {
     pub debited: Usd,
     /// What bodies without that header said it cost upstream.
     pub upstream: Usd,
-    /// What is reckoned under a spending cap for calls whose price nobody told.
+    /// What is reckoned under a spending cap for calls whose debit nobody told, beyond what is known of it.
     pub set_aside: Usd,
     /// Calls whose price nobody told.
     pub unknown: u64,
@@ -147,9 +153,9 @@ impl Index {
     }
 
     /// What the next calls have to heed.
-    pub(super) fn past(&self, now: Timestamp) -> Past {
-        let mut calls: Vec<Timestamp> = self.recent.iter().map(|at| (*at).min(now)).collect();
-        calls.extend(self.unanswered.values().map(|_| now));
+    pub(super) fn past(&self, now: Moment) -> Past {
+        let mut calls: Vec<Duration> = self.recent.iter().map(|at| at.age(&now)).collect();
+        calls.extend(self.unanswered.values().map(|_| Duration::ZERO));
         let known = self.known.iter().map(|known| known.cost).fold(Usd::ZERO, Usd::plus);
         Past {
             calls,
@@ -163,7 +169,13 @@ impl Index {
 
     /// What calls without a result are reckoned to have cost.
     fn lost(&self) -> Usd {
-        self.unanswered.values().map(|call| call.reserved.unwrap_or(self.dearest)).fold(Usd::ZERO, Usd::plus)
+        self.unanswered.values().map(|call| self.presumed(call.reserved)).fold(Usd::ZERO, Usd::plus)
+    }
+
+    /// What a call at an unknown price is reckoned to have cost: what was set aside for it, or the dearest price.
+    fn presumed(&self, reserved: Option<Usd>) -> Usd {
+        let dearest = if self.dearest == Usd::ZERO { PRESUMED_PRICE } else { self.dearest };
+        reserved.unwrap_or(dearest)
     }
 
     /// What all calls came to.
@@ -186,7 +198,7 @@ impl Index {
     pub(super) fn take(&mut self, record: &Record, location: Location) -> Result<(), UnknownClass> {
         match record {
             Record::Run(_) | Record::Inputs(_) => {}
-            Record::Sent { target, at, form, reserved_micros_usd, .. } => {
+            Record::Sent { target, at, since_boot, form, reserved_micros_usd, .. } => {
                 self.asked_in = Some(*form);
                 let number = self.number(target);
                 let known = &mut self.known[number as usize];
@@ -195,14 +207,15 @@ impl Index {
                 if !known.standing.is_final() {
                     known.standing = Standing::Pending;
                 }
-                let unanswered = Unanswered { at: *at, reserved: *reserved_micros_usd };
+                let unanswered = Unanswered { reserved: *reserved_micros_usd };
                 if let Some(earlier) = self.unanswered.insert(number, unanswered) {
                     // A process was killed with this call in flight.
                     known.lost = known.lost.saturating_add(1);
                     known.interrupted = known.interrupted.saturating_add(1);
                     known.cost_source = known.cost_source.max(Some(CostSource::Unknown));
-                    self.unknown = self.unknown.plus(earlier.reserved.unwrap_or(self.dearest));
-                    self.remember(earlier.at);
+                    self.unknown = self.unknown.plus(self.presumed(earlier.reserved));
+                    // It went out before this one, nobody knows when.
+                    self.remember(Moment { wall: *at, since_boot: *since_boot });
                 }
             }
             Record::CalledOff { target, .. } => {
@@ -236,9 +249,12 @@ impl Index {
             Some(CostSource::Unknown) => self.unpriced_calls += 1,
             None => {}
         }
-        if answer.cost_source == Some(CostSource::Unknown) {
-            self.unknown = self.unknown.plus(reserved.unwrap_or(self.dearest));
-        }
+        // What an untold debit may have come to beyond what is known of it.
+        self.unknown = self.unknown.plus(match answer.cost_source {
+            Some(CostSource::Unknown) => self.presumed(reserved),
+            Some(CostSource::Upstream) => reserved.unwrap_or_default().minus(price).max(Usd::ZERO),
+            Some(CostSource::Debit) | None => Usd::ZERO,
+        });
         self.remember(answer.left_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
         if matches!(class, Class::Data | Class::NoData) {
@@ -270,8 +286,8 @@ impl Index {
         number
     }
 
-    fn remember(&mut self, at: Timestamp) {
-        while self.recent.front().is_some_and(|first| at.duration_since(*first) > REMEMBERED) {
+    fn remember(&mut self, at: Moment) {
+        while self.recent.front().is_some_and(|first| first.age(&at) > REMEMBERED) {
             self.recent.pop_front();
         }
         self.recent.push_back(at);

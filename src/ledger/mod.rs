@@ -22,6 +22,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::record::{Answered, GaveUp, Sent, Standing},
+    clock::{Clock, Moment, SinceBoot},
     targets::{Inputs, Target},
 };
 
@@ -33,7 +34,7 @@ mod record;
 mod segment;
 
 use self::{
-    append::{Appender, Tail},
+    append::{Appender, Purpose, Tail},
     frame::Press,
     index::Index,
     record::{Answer, InputsEnd, Record},
@@ -62,17 +63,13 @@ pub enum LedgerError {
         source: Arc<io::Error>,
     },
     /// Another process exports into this directory.
-    #[error("{} is in use by another run; wait for it to end, or give another --out", path.display())]
+    #[error("{} is in use by another run", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
     },
     /// A file is not what was written.
-    #[error(
-        "{} is damaged at byte {offset}: {reason}; put back a sound copy, or keep a copy of the file and cut it there (truncate --size={offset}), \
-         which gives up what follows",
-        path.display()
-    )]
+    #[error("{} is damaged at byte {offset}: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -93,16 +90,35 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::InUse { .. } => "wait for it to end, or give another --out".to_owned(),
+            Self::Damaged { offset, .. } => format!(
+                "put back a sound copy of the file; or keep a copy and cut it there (truncate --size={offset}), which gives up what follows"
+            ),
+            Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
+                "everything fetched is kept; once that is mended, run the same command again".to_owned()
+            }
+        }
+    }
+
     fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { verb, path: path.to_owned(), source: Arc::new(source) }
     }
+
+    /// Whether the disk, or the user's share of it, has no room left.
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source))
+    }
+}
+
+fn is_full(source: &io::Error) -> bool {
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn advice(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run the same command again",
-        _ => "",
-    }
+    if is_full(source) { "; free some space and run the same command again" } else { "" }
 }
 
 /// Where a record lies: the frame of its line, and right behind it that of its body.
@@ -236,8 +252,14 @@ impl Archive {
     }
 
     /// What the next calls have to heed.
-    pub fn past(&self, now: Timestamp) -> Past {
-        self.index.past(now)
+    pub fn past(&self, now: impl Into<Moment>) -> Past {
+        self.index.past(now.into())
+    }
+
+    /// Makes durable what was read: a process that was killed may have left records that no sync has seen.
+    pub fn sync(&self) -> Result<(), LedgerError> {
+        let Some(last) = self.segments.last() else { return Ok(()) };
+        last.file.sync_data().map_err(|source| LedgerError::io("sync", &last.path, source))
     }
 
     /// What all calls came to.
@@ -319,9 +341,14 @@ pub fn discard(lock: &Lock) -> Result<(), LedgerError> {
     append::sync_folder(&folder)
 }
 
+/// Calls in flight unless said otherwise.
+const USUAL_IN_FLIGHT: u32 = 30;
+
 /// The one writer of a directory's ledger.
 pub struct Ledger {
     folder: PathBuf,
+    /// Stamps records with a time that later processes can compare; `None`: with the wall clock's alone.
+    clock: Option<Clock>,
     press: Press,
     appender: Appender,
     archive: Mutex<Archive>,
@@ -330,17 +357,22 @@ pub struct Ledger {
 impl Ledger {
     /// Goes on at the end of what `archive` holds, cutting off what a crash has torn.
     pub fn open(archive: Archive, lock: &Lock) -> Result<Self, LedgerError> {
+        Self::open_for(archive, lock, None, USUAL_IN_FLIGHT)
+    }
+
+    /// The same for so many calls `in_flight`, for whose answers room is made sure of before they go out.
+    pub fn open_for(archive: Archive, lock: &Lock, clock: Option<Clock>, in_flight: u32) -> Result<Self, LedgerError> {
         let (number, end) = archive.segments.last().map_or((0, 0), |segment| (segment.number, archive.end));
         let folder = lock.dir.join(FOLDER);
         fs::create_dir_all(&folder).map_err(|source| LedgerError::io("make", &folder, source))?;
         append::sync_folder(&lock.dir)?;
-        let tail = Tail::open(&folder, number, end)?;
-        Ok(Self { folder, press: Press::default(), appender: Appender::start(tail), archive: Mutex::new(archive) })
+        let appender = Appender::start(Tail::open(&folder, number, end, in_flight)?);
+        Ok(Self { folder, clock, press: Press::default(), appender, archive: Mutex::new(archive) })
     }
 
     /// Records the run's beginning.
     pub async fn start(&self, run: &Run) -> Result<(), LedgerError> {
-        self.append(Record::Run(run.clone())).await?;
+        self.append(Purpose::Ahead, Record::Run(run.clone())).await?;
         self.archive().run = Some(run.clone());
         Ok(())
     }
@@ -352,12 +384,12 @@ impl Ledger {
             digest.add(&chunk);
             chunks += 1;
             let frame = self.frame(&chunk)?;
-            let location = self.appender.append(frame, 0).await?;
+            let location = self.appender.append(Purpose::Ahead, frame, 0).await?;
             inputs::Stored::note_chunk(&mut stored, location);
         }
         let lines = inputs.lines().len() as u64;
         let end = InputsEnd { chunks, lines, columns: inputs.columns().to_vec(), sha256: digest.finish(inputs) };
-        self.append(Record::Inputs(end.clone())).await?;
+        self.append(Purpose::Ahead, Record::Inputs(end.clone())).await?;
         inputs::Stored::close(&mut stored, end).expect("every chunk was noted");
         self.archive().inputs = stored;
         Ok(())
@@ -365,30 +397,31 @@ impl Ledger {
 
     /// Records that a call is about to go out.
     pub async fn sent(&self, sent: &Sent) -> Result<(), LedgerError> {
-        self.append(Record::from(sent)).await
+        self.append(Purpose::Ahead, Record::sent(sent, self.since_boot())).await
     }
 
     /// Records that a call did not go out after all.
     pub async fn called_off(&self, sent: &Sent) -> Result<(), LedgerError> {
         let Sent { target, attempt, at, .. } = sent.clone();
-        self.append(Record::CalledOff { target, attempt, at }).await
+        self.append(Purpose::Result, Record::CalledOff { target, attempt, at }).await
     }
 
     /// Records what came of a call, with its body.
     pub async fn answered(&self, answered: &Answered) -> Result<(), LedgerError> {
         let Some(body) = &answered.body else {
-            return self.append(Record::Answer(Box::new(Answer::of(answered, 0)))).await;
+            let answer = Answer::of(answered, 0, self.since_boot());
+            return self.append(Purpose::Result, Record::Answer(Box::new(answer))).await;
         };
         let mut answer = None;
         let framed = self.press.two_frames(
             |key, body| {
-                let answer = answer.insert(Record::Answer(Box::new(Answer::of(answered, body as u64))));
-                record::answer_head(answer, key)
+                let record = Answer::of(answered, body as u64, self.since_boot());
+                record::answer_head(answer.insert(Record::Answer(Box::new(record))), key)
             },
             |tail| record::body_tail(body, answered.assessment.json, tail),
         );
         let (bytes, tail) = framed.map_err(|source| LedgerError::io("compress for", &self.folder, source))?;
-        let location = self.appender.append(bytes, tail).await?;
+        let location = self.appender.append(Purpose::Result, bytes, tail).await?;
         let answer = answer.expect("made with its frame");
         self.note(&answer, location);
         Ok(())
@@ -396,7 +429,7 @@ impl Ledger {
 
     /// Records that a target was given up for this run.
     pub async fn gave_up(&self, gave_up: &GaveUp) -> Result<(), LedgerError> {
-        self.append(Record::from(gave_up)).await
+        self.append(Purpose::Result, Record::from(gave_up)).await
     }
 
     /// Ends the writing; what was recorded can be read from now on.
@@ -412,9 +445,13 @@ impl Ledger {
         Ok(archive)
     }
 
-    async fn append(&self, record: Record) -> Result<(), LedgerError> {
+    fn since_boot(&self) -> Option<SinceBoot> {
+        self.clock.and_then(|clock| clock.moment().since_boot)
+    }
+
+    async fn append(&self, purpose: Purpose, record: Record) -> Result<(), LedgerError> {
         let frame = self.frame(&record::line(&record))?;
-        let location = self.appender.append(frame, 0).await?;
+        let location = self.appender.append(purpose, frame, 0).await?;
         self.note(&record, location);
         Ok(())
     }

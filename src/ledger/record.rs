@@ -14,6 +14,7 @@ use crate::{
         record::{Answered, GaveUp, Sent},
         status::{Assessment, Class, Cost},
     },
+    clock::{Moment, SinceBoot},
     money::Usd,
     targets::Target,
 };
@@ -45,6 +46,8 @@ pub(super) enum Record {
         target: Target,
         attempt: u32,
         at: Timestamp,
+        #[serde(flatten)]
+        since_boot: Option<SinceBoot>,
         form: BodyForm,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reserved_micros_usd: Option<Usd>,
@@ -73,6 +76,8 @@ pub(super) struct Answer {
     pub(super) target: Target,
     pub(super) attempt: u32,
     pub(super) at: Timestamp,
+    #[serde(flatten)]
+    pub(super) since_boot: Option<SinceBoot>,
     pub(super) latency_micros: u64,
     pub(super) class: String,
     pub(super) http_status: Option<u16>,
@@ -112,10 +117,11 @@ impl CostSource {
     }
 }
 
-impl From<&Sent> for Record {
-    fn from(sent: &Sent) -> Self {
+impl Record {
+    /// The record of a call about to go out, by both clocks.
+    pub(super) fn sent(sent: &Sent, since_boot: Option<SinceBoot>) -> Self {
         let Sent { target, attempt, at, form, reserved } = sent.clone();
-        Self::Sent { target, attempt, at, form, reserved_micros_usd: reserved }
+        Self::Sent { target, attempt, at, since_boot, form, reserved_micros_usd: reserved }
     }
 }
 
@@ -128,7 +134,7 @@ impl From<&GaveUp> for Record {
 
 impl Answer {
     /// The line of a call's result whose body takes `frame_bytes` in the ledger.
-    pub(super) fn of(answered: &Answered, frame_bytes: u64) -> Self {
+    pub(super) fn of(answered: &Answered, frame_bytes: u64, since_boot: Option<SinceBoot>) -> Self {
         let Assessment { class, http_status, api_code, message, task_id, items, cost, json: _ } = &answered.assessment;
         let (cost_micros_usd, cost_source) = match *cost {
             Cost::Debit(price) => (Some(price), Some(CostSource::Debit)),
@@ -140,6 +146,7 @@ impl Answer {
             target: answered.target.clone(),
             attempt: answered.attempt,
             at: answered.at,
+            since_boot,
             latency_micros: u64::try_from(answered.latency.as_micros()).unwrap_or(u64::MAX),
             class: class.as_str().to_owned(),
             http_status: *http_status,
@@ -156,9 +163,10 @@ impl Answer {
     }
 
     /// When the call went out.
-    pub(super) fn left_at(&self) -> Timestamp {
-        let left = self.at.checked_sub(Duration::from_micros(self.latency_micros));
-        left.and_then(|moment| moment.round(Unit::Microsecond)).unwrap_or(self.at)
+    pub(super) fn left_at(&self) -> Moment {
+        let latency = Duration::from_micros(self.latency_micros);
+        let left = self.at.checked_sub(latency).and_then(|moment| moment.round(Unit::Microsecond));
+        Moment { wall: left.unwrap_or(self.at), since_boot: self.since_boot.map(|since| since.earlier(latency)) }
     }
 
     /// What it means; an unknown word of a later version is an error.

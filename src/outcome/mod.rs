@@ -12,11 +12,13 @@ use crate::{money::Usd, words};
 
 mod ended;
 mod max_failures;
+mod metrics;
 mod text;
 
 pub use self::{
     ended::{Ended, Signal},
     max_failures::{MaxFailures, NotALimit},
+    text::wrapped,
 };
 
 /// Money, by where it is known from.

@@ -73,7 +73,7 @@ impl Outcome {
         };
         add("targets", self.told_targets());
         add("input", self.told_input());
-        add("rows", words::count(self.rows));
+        add("rows", if self.published { words::count(self.rows) } else { String::new() });
         add("calls", self.told_calls());
         add("cost", self.told_cost());
         add("billed?", self.told_possibly_billed());
@@ -91,7 +91,7 @@ impl Outcome {
         if let Some(report) = &self.report {
             add("report", shown(report));
         }
-        if self.published {
+        if self.published && self.rows > 0 {
             let value = duckdb(&shown(&self.out));
             entries.push(Entry { label: "read it", value, whole: true });
         }
@@ -124,12 +124,18 @@ impl Outcome {
     }
 
     fn told_calls(&self) -> String {
-        let retries = words::counted(self.retries, "retry", "retries");
-        let all = format!("{}, {retries} among them", words::count(self.calls));
-        if self.calls_this_run == self.calls {
-            return all;
+        let mut told = words::count(self.calls);
+        if self.retries > 0 {
+            let _ = write!(told, ", {} among them", words::counted(self.retries, "retry", "retries"));
         }
-        format!("{all}; {} by this run", words::count(self.calls_this_run))
+        match self.calls_this_run {
+            these if these == self.calls => {}
+            0 => told.push_str(", none by this run"),
+            these => {
+                let _ = write!(told, "; {} by this run", words::count(these));
+            }
+        }
+        told
     }
 
     fn told_cost(&self) -> String {
@@ -155,7 +161,11 @@ impl Outcome {
             let _ = write!(told, "; not counted: {calls} at an unknown price");
         }
         if self.calls_this_run != self.calls {
-            let _ = write!(told, "; {} by this run", words::money(self.cost_this_run));
+            let these = match self.cost_this_run {
+                Usd::ZERO => "nothing".to_owned(),
+                cost => words::money(cost),
+            };
+            let _ = write!(told, "; {these} by this run");
         }
         told
     }
@@ -195,7 +205,7 @@ fn duckdb(out: &str) -> String {
 }
 
 /// A line broken between words where it passes `room`.
-fn wrapped(line: &str, room: usize) -> Vec<String> {
+pub fn wrapped(line: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut length = 0;
     for word in line.split(' ') {

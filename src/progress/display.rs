@@ -10,7 +10,7 @@ use super::{
     lines,
     render::render,
     screen::Screen,
-    snapshot::{Activity, Counted, Snapshot},
+    snapshot::{Activity, Counted, Rows, Snapshot},
 };
 use crate::words;
 
@@ -30,10 +30,15 @@ pub(super) enum Occasion {
 
 /// Where it is told.
 enum Place {
-    Bar { bar: ProgressBar, screen: Screen, colour: bool },
+    Bar {
+        bar: ProgressBar,
+        screen: Screen,
+        colour: bool,
+    },
     Plain(Box<dyn Write + Send>),
     Json(Box<dyn Write + Send>),
-    Nowhere,
+    /// Progress is not told; log lines are.
+    Nowhere(Box<dyn Write + Send>),
 }
 
 pub(super) struct Display {
@@ -57,7 +62,7 @@ impl Display {
             }
             Mode::Plain => Place::Plain(out),
             Mode::Json => Place::Json(out),
-            Mode::None => Place::Nowhere,
+            Mode::None => Place::Nowhere(out),
         };
         Self { place, plan, pulse: Pulse::new(), told: (Activity::Calling.word(), Duration::ZERO), ended: false }
     }
@@ -68,7 +73,7 @@ impl Display {
     }
 
     pub(super) fn tell(&mut self, occasion: Occasion, counted: Counted) {
-        if self.ended || matches!(self.place, Place::Nowhere) {
+        if self.ended || matches!(self.place, Place::Nowhere(_)) {
             return;
         }
         self.ended = occasion == Occasion::End;
@@ -85,19 +90,26 @@ impl Display {
             Place::Plain(out) if occasion == Occasion::Start => write(out, &lines::plain_start(&self.plan)),
             Place::Plain(out) => write(out, &lines::plain(&snapshot)),
             Place::Json(out) => write(out, &lines::json(&snapshot)),
-            Place::Nowhere => {}
+            Place::Nowhere(_) => {}
         }
     }
 
+    /// A log line for people; among lines of JSON it becomes one of them.
     pub(super) fn note(&mut self, elapsed: Duration, line: &str) {
         let line = words::plain(line);
+        if let Place::Json(out) = &mut self.place {
+            return write(out, &lines::json_note(elapsed, &line));
+        }
+        self.line(&line);
+    }
+
+    /// A log line as it is.
+    pub(super) fn line(&mut self, line: &str) {
         match &mut self.place {
             // After the end the bar would draw itself again below the line.
-            Place::Bar { screen, .. } if self.ended => screen.line(&line),
+            Place::Bar { screen, .. } if self.ended => screen.line(line),
             Place::Bar { bar, .. } => bar.println(line),
-            Place::Plain(out) => write(out, &lines::plain_note(elapsed, &line)),
-            Place::Json(out) => write(out, &lines::json_note(elapsed, &line)),
-            Place::Nowhere => {}
+            Place::Plain(out) | Place::Json(out) | Place::Nowhere(out) => write(out, line),
         }
     }
 
@@ -113,6 +125,11 @@ impl Display {
             left: self.pulse.left(&counted, &self.plan),
             spent: self.plan.spent.plus(counted.spent),
             cap: self.plan.cap,
+            rows: match self.plan.held {
+                0 => Rows::All,
+                held if held < self.plan.total => Rows::New,
+                _ => Rows::Held,
+            },
         }
     }
 

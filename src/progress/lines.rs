@@ -20,6 +20,10 @@ fn stamp(elapsed: Duration) -> String {
 /// The first line.
 pub(super) fn plain_start(plan: &Plan) -> String {
     let left = plan.total.saturating_sub(plan.held);
+    if left == 0 {
+        let targets = words::counted(plan.total, "target", "targets");
+        return format!("{} nothing to fetch: {targets} held", stamp(Duration::ZERO));
+    }
     let per = match plan.rate.period {
         period if period == Duration::from_secs(1) => "1 s".to_owned(),
         period => words::duration(period),
@@ -44,7 +48,7 @@ pub(super) fn plain(snapshot: &Snapshot) -> String {
         Activity::Ended => format!("ended: {way}"),
         _ => way,
     }];
-    parts.push(format!("{} rows", words::count(counted.rows)));
+    parts.extend(snapshot.rows());
     if !matches!(counted.activity, Activity::Publishing(_) | Activity::Ended) {
         parts.push(format!("{}/min", words::count(snapshot.per_minute)));
     }
@@ -56,11 +60,6 @@ pub(super) fn plain(snapshot: &Snapshot) -> String {
         parts.push(counted.activity.words());
     }
     format!("{} {}", stamp(counted.elapsed), parts.join(", "))
-}
-
-/// A warning among the lines.
-pub(super) fn plain_note(elapsed: Duration, note: &str) -> String {
-    format!("{} {note}", stamp(elapsed))
 }
 
 /// One object of `--progress json`. Names are public and stay.

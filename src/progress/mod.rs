@@ -180,10 +180,15 @@ impl Progress {
         self.0.shared.published.fetch_add(targets, Relaxed);
     }
 
-    /// Tells one line, above the bar where there is one.
+    /// Tells one line for people, above the bar where there is one.
     pub fn note(&self, line: &str) {
         let shared = &self.0.shared;
         shared.display().note(shared.started.elapsed(), line);
+    }
+
+    /// Tells one line as it is, which is a JSON object in itself.
+    pub fn json_line(&self, line: &str) {
+        self.0.shared.display().line(line);
     }
 
     /// Runs what writes to standard error itself, such as a log, with the bar out of its way. It must not call back here.

@@ -62,7 +62,7 @@ fn way(snapshot: &Snapshot, room: usize, colour: bool) -> String {
 fn facts(snapshot: &Snapshot, room: usize, colour: bool) -> String {
     let counted = &snapshot.counted;
     let publishing = matches!(counted.activity, Activity::Publishing(_));
-    let mut fields = vec![field(4, AS_IS, format!("{} rows", words::count(counted.rows)))];
+    let mut fields: Vec<Field> = snapshot.rows().map(|rows| field(4, AS_IS, rows)).into_iter().collect();
     if !publishing {
         fields.push(field(3, AS_IS, format!("{}/min", words::count(snapshot.per_minute))));
     }

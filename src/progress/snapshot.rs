@@ -61,6 +61,17 @@ pub(super) struct Counted {
     pub(super) activity: Activity,
 }
 
+/// Which rows are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Those of all targets.
+    All,
+    /// Those of the targets that were not held before.
+    New,
+    /// None: all targets were held before.
+    Held,
+}
+
 /// All that a display may show.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Snapshot {
@@ -72,6 +83,7 @@ pub(super) struct Snapshot {
     /// By all runs of the directory.
     pub(super) spent: Usd,
     pub(super) cap: Option<Usd>,
+    pub(super) rows: Rows,
 }
 
 impl Snapshot {
@@ -80,6 +92,16 @@ impl Snapshot {
         match self.counted.activity {
             Activity::Publishing(total) => (self.counted.written, total),
             _ => (self.counted.done, self.total),
+        }
+    }
+
+    /// `9,500 rows`; `None`: none are counted.
+    pub(super) fn rows(&self) -> Option<String> {
+        let rows = words::count(self.counted.rows);
+        match self.rows {
+            Rows::All => Some(format!("{rows} rows")),
+            Rows::New => Some(format!("{rows} new rows")),
+            Rows::Held => None,
         }
     }
 

@@ -2,7 +2,11 @@ use std::io;
 
 use insta::assert_snapshot;
 
-use super::{render::render, snapshot::Snapshot, *};
+use super::{
+    render::render,
+    snapshot::{Rows, Snapshot},
+    *,
+};
 
 /// What was written, and whether the reader has gone away.
 #[derive(Clone, Default)]
@@ -86,16 +90,16 @@ async fn lines_tell_a_whole_run() {
     assert!(!paper.text().contains('\u{1b}'));
     assert_snapshot!(paper.text(), @r#"
     [00:00] 4,980 of 5,000 targets to fetch, at most 600 calls in 1 min and 20 in flight
-    [00:10] 120/5,000 targets (2.4 %), 9,500 rows, 606/min, $3.29, 0 retries, 0 failed, about 9 min left
-    [00:12] the API sends a field that this version does not know: trust
-    [00:12] 140/5,000 targets (2.8 %), 11,400 rows, 605/min, $3.84, 1 retry, 1 failed, API down, probing
-    [00:15] 140/5,000 targets (2.8 %), 11,400 rows, 484/min, $3.84, 1 retry, 1 failed, about 9 min left
-    [00:17] 140/5,000 targets (2.8 %), 11,400 rows, 427/min, $3.84, 1 retry, 1 failed, about 9 min left, the API asks to wait 30 s
-    [00:20] 140/5,000 targets (2.8 %), 11,400 rows, 363/min, $3.84, 1 retry, 1 failed, about 10 min left, the API asks to wait 27 s
-    [00:27] 140/5,000 targets (2.8 %), 11,400 rows, 0/min, $3.84, 1 retry, 1 failed, finishing calls in flight
-    [00:27] writing Parquet: 100/139 targets (71.9 %), 11,400 rows, $3.84, 1 retry, 1 failed
-    [00:30] writing Parquet: 100/139 targets (71.9 %), 11,400 rows, $3.84, 1 retry, 1 failed
-    [00:36] ended: 140/5,000 targets (2.8 %), 11,400 rows, $3.84, 1 retry, 1 failed
+    [00:10] 120/5,000 targets (2.4 %), 9,500 new rows, 606/min, $3.29, 0 retries, 0 failed, about 9 min left
+    the API sends a field that this version does not know: trust
+    [00:12] 140/5,000 targets (2.8 %), 11,400 new rows, 605/min, $3.84, 1 retry, 1 failed, API down, probing
+    [00:15] 140/5,000 targets (2.8 %), 11,400 new rows, 484/min, $3.84, 1 retry, 1 failed, about 9 min left
+    [00:17] 140/5,000 targets (2.8 %), 11,400 new rows, 427/min, $3.84, 1 retry, 1 failed, about 9 min left, the API asks to wait 30 s
+    [00:20] 140/5,000 targets (2.8 %), 11,400 new rows, 363/min, $3.84, 1 retry, 1 failed, about 10 min left, the API asks to wait 27 s
+    [00:27] 140/5,000 targets (2.8 %), 11,400 new rows, 0/min, $3.84, 1 retry, 1 failed, finishing calls in flight
+    [00:27] writing Parquet: 100/139 targets (71.9 %), 11,400 new rows, $3.84, 1 retry, 1 failed
+    [00:30] writing Parquet: 100/139 targets (71.9 %), 11,400 new rows, $3.84, 1 retry, 1 failed
+    [00:36] ended: 140/5,000 targets (2.8 %), 11,400 new rows, $3.84, 1 retry, 1 failed
     "#);
 }
 
@@ -122,10 +126,10 @@ async fn json_tells_a_whole_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_nothing() {
+async fn without_progress_log_lines_are_told_all_the_same() {
     let paper = Paper::default();
     a_run(Mode::None, &paper).await;
-    assert_eq!(paper.text(), "");
+    assert_eq!(paper.text(), "the API sends a field that this version does not know: trust\n");
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,6 +216,7 @@ fn snapshot(activity: Activity) -> Snapshot {
             .then_some(Duration::from_secs(380)),
         spent: Usd::from_micros(32_900_000),
         cap: Some(Usd::from_micros(150_000_000)),
+        rows: Rows::All,
     }
 }
 

@@ -87,8 +87,9 @@ fn leaked(salt: u32) -> &'static Months {
 
 fn inputs(folder: &Path, count: u32) -> Inputs {
     let path = folder.join("domains.txt");
-    let lines: String = (0..count).map(|number| format!("https://www.site{number}.com/\n")).collect();
-    fs::write(&path, format!("{lines}site1.com\nnot a domain\n")).expect("written");
+    let mut lines: Vec<String> = (0..count).map(|number| format!("https://www.site{number}.com/")).collect();
+    lines.extend(["site1.com".to_owned(), "not a domain".to_owned()]);
+    fs::write(&path, lines.join("\n")).expect("written");
     read(&[path], std::io::empty(), &ReadOptions::default()).expect("domains")
 }
 
@@ -188,7 +189,8 @@ async fn five_thousand_targets_with_faults_become_a_dataset() {
     assert_eq!((outcome.targets, outcome.ok, outcome.no_data, outcome.failed), (5_000, 4_800, 100, 100));
     assert_eq!((outcome.rejected, outcome.duplicates, outcome.pending), (1, 1, 0));
     assert_eq!((outcome.exit_code(), dataset::is_marked(&dir)), (3, false), "a hundred targets need a person");
-    assert_eq!((outcome.rows as usize, sums(&dir)), (expected(5_000).0, expected(5_000)));
+    assert_eq!(sums(&dir), expected(5_000));
+    assert_eq!(usize::try_from(outcome.rows).ok(), Some(expected(5_000).0));
     assert_eq!(outcome.spend.possibly_billed, 100, "calls whose answer was lost");
     let billed: u32 = api.billed.lock().expect("sound").values().sum();
     assert_eq!(billed, 4_900 + 100, "nobody is billed twice but those whose answer was lost");
@@ -223,7 +225,11 @@ async fn more_lines_are_fetched_and_a_partial_list_forgets_nothing() {
     let (dir, api) = (folder.path().join("run"), leaked(0));
     run(api, &dir, inputs(folder.path(), 100), None).await;
     let more = run(api, &dir, inputs(folder.path(), 150), None).await;
-    assert_eq!((more.targets, more.calls_this_run), (150, 50 + 2 + 2), "the new ones with two retries, and the failed ones again");
+    assert_eq!(
+        (more.targets, more.calls_this_run),
+        (150, 50 + 2 + 2),
+        "the new ones with two retries, and the failed ones again"
+    );
     assert_eq!(sums(&dir), expected(150));
     let failures = read(&[dir.join(dataset::FAILURES)], std::io::empty(), &ReadOptions::default()).expect("an input");
     assert_eq!(failures.counts().targets, 3);

@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("fetch", &["api", "targets", "money", "clock"]),
     ("flatten", &[]),
     ("dataset", &["money"]),
-    ("ledger", &["api", "targets", "money"]),
+    ("ledger", &["api", "targets", "money", "clock"]),
     ("outcome", &["api", "fetch", "money", "words"]),
     ("progress", &["api", "fetch", "money", "words"]),
     (

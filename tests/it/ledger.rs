@@ -155,7 +155,7 @@ const NAMES: [&str; 3] = ["a.com", "b.com", "c.com"];
 
 #[tokio::test]
 async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_goes_on() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = super::program::quick_folder();
     small_ledger(dir.path()).await;
     let whole = fs::read(file(dir.path())).expect("a file");
     let mut most_held = 0;
@@ -192,7 +192,7 @@ async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_g
 
 #[tokio::test]
 async fn a_flipped_bit_is_named_or_was_in_the_torn_tail_and_never_read() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = super::program::quick_folder();
     small_ledger(dir.path()).await;
     let whole = fs::read(file(dir.path())).expect("a file");
     let (mut named, mut torn) = (0, 0);

@@ -1,7 +1,19 @@
 //! One integration binary for all tests that see the program from outside.
 
+mod cli;
+mod crash;
+mod damage;
+mod disk;
 mod export;
 mod fetch;
 mod house;
 mod ledger;
+mod market;
+mod money;
+mod program;
+mod rate;
+mod readers;
+mod shell;
+mod signals;
 mod wire;
+mod words;

@@ -41,8 +41,17 @@ pub(super) fn find(names: &[String], wanted: Option<&str>) -> Option<usize> {
 pub(super) fn nearest<'a>(names: &'a [String], wanted: Option<&str>) -> Option<&'a str> {
     let Some(wanted) = wanted else {
         let sounds_right = |name: &&String| DOMAIN_NAMES.iter().any(|word| name.to_lowercase().contains(word));
-        return names.iter().find(sounds_right).map(String::as_str);
+        // Whoever mistypes a word gets its first letter right; `market` is no `target`.
+        let begins_right = |name: &&str, word: &str| name.to_lowercase().starts_with(&word[..1]);
+        let misspelt =
+            || DOMAIN_NAMES.iter().find_map(|word| similar(names, word).filter(|name| begins_right(name, word)));
+        return names.iter().find(sounds_right).map(String::as_str).or_else(misspelt);
     };
+    similar(names, wanted)
+}
+
+/// The name that differs from `wanted` in few characters.
+fn similar<'a>(names: &'a [String], wanted: &str) -> Option<&'a str> {
     let wanted: Vec<char> = wanted.to_lowercase().chars().take(LONGEST_NAME).collect();
     let near = |name: &&'a String| {
         let distance = distance(&wanted, &name.to_lowercase().chars().collect::<Vec<_>>());
@@ -145,6 +154,8 @@ mod tests {
         check(&["client", "market"], Some("website"), None);
         check(&["client", "Website URL"], None, Some("Website URL"));
         check(&["client", "market"], None, None);
+        check(&["client", "Domian"], None, Some("Domian"));
+        check(&["client", "Web site"], None, Some("Web site"));
     }
 
     #[test]

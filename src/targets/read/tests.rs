@@ -337,7 +337,7 @@ fn files_that_cannot_be_used_are_named_with_what_to_do() {
         &["no-columns.csv"],
         None,
         "no-columns.csv has no column called domain, target, url, website, host; its columns are client, Web site, market\n\
-         say with --column which of them holds the domains",
+         did you mean --column \"Web site\"?",
     );
     check(
         &["no-columns.csv"],

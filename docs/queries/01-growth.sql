@@ -1,0 +1,13 @@
+-- Who grew most in referring domains over the last twelve months?
+WITH ends AS (
+  SELECT target,
+         max_by(referring_domains, date) AS today,
+         max_by(referring_domains, date) FILTER (
+           WHERE date <= (SELECT max(date) FROM backlinks_history) - INTERVAL 12 MONTH) AS year_ago
+  FROM backlinks_history
+  GROUP BY target)
+SELECT target, year_ago, today, round(100.0 * (today - year_ago) / year_ago, 1) AS percent
+FROM ends
+WHERE year_ago > 0
+ORDER BY percent DESC, target
+LIMIT 20;

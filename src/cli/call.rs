@@ -1,0 +1,149 @@
+//! Where the API is, how fast and for how much money it is called.
+
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use super::{Shard, values};
+use crate::{api::BodyForm, fetch::pace::Rate, money::Usd};
+
+/// Where the API is, unless `--api` says otherwise.
+const API: &str = "https://api.aisa.one/apis/v1";
+
+/// Where the API is and how it is called.
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// Base URL of the API
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "BACKLINKS_API_URL",
+        hide_env_values = true,
+        default_value = API,
+        help_heading = "API"
+    )]
+    pub api: String,
+    /// Export from the built-in simulated API instead: no token, no cost
+    #[arg(long, help_heading = "API")]
+    pub sandbox: bool,
+    /// File with the API token [default: the variable `AISA_API_KEY`]
+    #[arg(long, value_name = "FILE", help_heading = "API")]
+    pub token_file: Option<PathBuf>,
+    /// Form of the request's body
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = Body::Auto,
+        value_name = "FORM",
+        help_heading = "API",
+        hide_short_help = true
+    )]
+    pub body: Body,
+    /// Sets the two below: free, starter, growth or dataforseo [default: starter]
+    ///
+    /// Calls a minute and in flight: free 60 and 5, starter 600 and 20, growth 3,000 and 30, dataforseo 2,000 and 30;
+    /// with --sandbox and no plan 6,000 and 30.
+    #[arg(long, value_enum, help_heading = "Pace", hide_possible_values = true)]
+    pub plan: Option<Plan>,
+    /// Calls in any sliding period, retries included: 10/s, 600/min, 5000/h
+    #[arg(long, value_name = "N/PERIOD", value_parser = values::rate, help_heading = "Pace")]
+    pub rate: Option<Rate>,
+    /// Calls in flight at most
+    #[arg(long, value_name = "N", value_parser = values::positive, help_heading = "Pace")]
+    pub concurrency: Option<NonZeroU32>,
+    /// Tries for one target
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "6",
+        value_parser = values::positive,
+        help_heading = "Pace",
+        hide_short_help = true
+    )]
+    pub max_attempts: NonZeroU32,
+    /// One attempt, from connecting to the last byte
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "130s",
+        value_parser = values::duration,
+        help_heading = "Pace",
+        hide_short_help = true
+    )]
+    pub timeout: Duration,
+    /// How long the API may be down before the run stops, to be gone on with later
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10min",
+        value_parser = values::duration,
+        help_heading = "Pace",
+        hide_short_help = true
+    )]
+    pub max_outage: Duration,
+    /// Hard cap on what DIR may cost in all, calls in flight included
+    #[arg(long, value_name = "USD", value_parser = values::usd, allow_negative_numbers = true, help_heading = "Money")]
+    pub max_cost: Option<Usd>,
+}
+
+/// Form of the request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Body {
+    /// Whichever the API understands, the array first.
+    Auto,
+    /// `[{"target": …}]`
+    Array,
+    /// `{"target": …}`
+    Object,
+}
+
+/// Plans of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Plan {
+    /// 60 a minute, 5 in flight
+    Free,
+    /// 600 a minute, 20 in flight
+    Starter,
+    /// 3,000 a minute, 30 in flight
+    Growth,
+    /// 2,000 a minute, 30 in flight
+    Dataforseo,
+}
+
+impl Plan {
+    /// Calls a minute and in flight.
+    pub fn limits(self) -> (u32, u32) {
+        match self {
+            Self::Free => (60, 5),
+            Self::Starter => (600, 20),
+            Self::Growth => (3000, 30),
+            Self::Dataforseo => (2000, 30),
+        }
+    }
+}
+
+/// Calls a minute and in flight when the simulated API is in the same process.
+const SANDBOX_LIMITS: (u32, u32) = (6000, 30);
+
+impl CallArgs {
+    /// Rate and concurrency of one of `shard`'s shares.
+    pub fn limits(&self, shard: Shard) -> (Rate, NonZeroU32) {
+        let plan = match self.plan {
+            None if self.sandbox => SANDBOX_LIMITS,
+            plan => plan.unwrap_or(Plan::Starter).limits(),
+        };
+        let per_minute = |calls| Rate { calls, period: Duration::from_mins(1) };
+        let rate = self.rate.unwrap_or_else(|| per_minute(NonZeroU32::new(plan.0).unwrap_or(NonZeroU32::MIN)));
+        let concurrency = self.concurrency.map_or(plan.1, NonZeroU32::get) / shard.of.get();
+        (shard.rate(rate), NonZeroU32::new(concurrency).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// The form of the body; `None`: to be found out.
+    pub fn body_form(&self) -> Option<BodyForm> {
+        match self.body {
+            Body::Auto => None,
+            Body::Array => Some(BodyForm::Array),
+            Body::Object => Some(BodyForm::Object),
+        }
+    }
+}

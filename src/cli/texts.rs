@@ -1,0 +1,71 @@
+//! What stands below the flags in the help: examples that can be copied, exit codes, what lies where.
+
+pub(super) const EXAMPLES: &str = "\
+Try it (simulated API, no token, no cost):
+  backlinks-export run inputs/domains.txt --sandbox --out out/demo
+See what it would cost, without a paid call:
+  backlinks-export plan portfolio.csv
+Buy at most 50 dollars' worth; the same command again goes on where it stopped:
+  backlinks-export run portfolio.csv --max-cost 50 --out out/audit
+Reconcile input, ledger, Parquet and cost:
+  backlinks-export verify out/audit";
+
+pub(super) const MORE: &str = "\
+Try it (simulated API, no token, no cost):
+  backlinks-export run inputs/domains.txt --sandbox --out out/demo
+See what it would cost, without a paid call:
+  backlinks-export plan portfolio.csv
+Buy at most 50 dollars' worth; the same command again goes on where it stopped:
+  backlinks-export run portfolio.csv --max-cost 50 --out out/audit
+
+Each command has its own help: backlinks-export run --help";
+
+pub(super) const RUN_EXAMPLES: &str = "\
+Examples:
+  backlinks-export run inputs/domains.txt --sandbox --out out/demo
+  backlinks-export run portfolio.csv --max-cost 50 --out out/audit
+Rarer flags, exit codes and files: backlinks-export run --help";
+
+pub(super) const RUN_MORE: &str = "\
+Examples:
+  backlinks-export run inputs/domains.txt --sandbox --out out/demo
+  backlinks-export run portfolio.csv --column website --max-cost 50 --out out/audit
+  zcat domains.gz | backlinks-export run - --date-from 2024-01-01 --out out/recent
+  backlinks-export run domains.txt --shard 2/4 --summary json --out out/shard-2
+
+Exit codes:
+  0    every target has data or is known to have none
+  1    an unexpected error: disk full, DIR in use; run it again to go on
+  2    wrong flags or inputs; nothing was called
+  3    finished, but more targets failed than --max-failures
+  4    stopped by the API: token refused, no credit, account blocked, wrong URL, long outage
+  5    stopped by --max-cost
+  130  stopped by SIGINT (Ctrl-C); 143 by SIGTERM. A second signal ends at once
+  Whatever was paid for is kept: the same command again goes on where it stopped.
+
+Files in DIR:
+  backlinks_history/   Parquet, a row for each target and month
+  targets/             Parquet, a row for each input line
+  _raw/                every answer as it came: what the tables are made of
+  _failures.csv        targets that failed; an INPUT for another run
+  _rejected.csv        input lines that were no domain
+  _run.json            parameters, counts, cost and a digest of every file
+  _SUCCESS             there when all is done, and only then";
+
+pub(super) const PLAN_EXAMPLES: &str = "\
+Takes the other flags of `run` too, so that one command line serves both.
+
+Examples:
+  backlinks-export plan portfolio.csv
+  backlinks-export plan portfolio.csv --out out/audit --format json";
+
+pub(super) const REPLAY_EXAMPLES: &str = "\
+Examples:
+  backlinks-export replay out/shard-1 out/shard-2 --out out/all
+  backlinks-export replay out/audit --partition-by year,month --compression zstd:9 --out out/small";
+
+pub(super) const SANDBOX_EXAMPLES: &str = "\
+Example, in two terminals:
+  backlinks-export sandbox --listen 127.0.0.1:8080 --fail-503 0.05 --rate-limit 600/min
+  AISA_API_KEY=any backlinks-export run domains.txt --api http://127.0.0.1:8080/apis/v1 --out out/try
+The bill is at http://127.0.0.1:8080/bill";

@@ -1,0 +1,100 @@
+//! What a terminal is told before anything is bought, and the question whether to buy it.
+//!
+//! Without a terminal nothing is told or asked: a job that runs unattended must not wait for an answer.
+
+use std::{
+    fmt::Write as _,
+    io::{self, BufRead, IsTerminal, Write},
+};
+
+use tokio::task::spawn_blocking;
+
+use super::{Context, Failure, result::width};
+use crate::{
+    cli::{LogFormat, RunArgs},
+    export::{Calls, Export},
+    outcome::wrapped,
+    words,
+};
+
+/// Where the values begin, behind the longest label.
+const INDENT: usize = 9;
+
+/// Says on a terminal what is about to be bought, and asks where it is much.
+pub(super) async fn announce(
+    arguments: &RunArgs,
+    context: &Context,
+    export: &Export,
+    calls: &Calls,
+) -> Result<(), Failure> {
+    if export.remaining() == 0 || !io::stderr().is_terminal() {
+        return Ok(());
+    }
+    let estimate = export.estimate(calls);
+    let high = calls.max_cost.map_or(estimate.cost_high, |cap| {
+        // The cap holds for the directory, which may have cost something already.
+        let left = cap.minus(export.past().spent).max(crate::money::Usd::ZERO);
+        estimate.cost_high.min(left)
+    });
+    let asks = high > arguments.confirm_above && !arguments.yes && !arguments.call.sandbox && io::stdin().is_terminal();
+    if !asks && (context.quiet || context.log_format == LogFormat::Json) {
+        return Ok(());
+    }
+    let targets = words::counted(export.inputs().counts().targets as u64, "target", "targets");
+    let rate = words::count(calls.rate.calls.get().into());
+    let per = calls.rate.to_string();
+    let per = per.trim_start_matches(|character: char| character.is_ascii_digit());
+    let cost = if arguments.call.sandbox {
+        "nothing: the API is simulated".to_owned()
+    } else {
+        format!("{} to {}", words::money(estimate.cost_low.min(high)), words::money(high))
+    };
+    let lines = [
+        (
+            "calls",
+            format!(
+                "{} for {targets}, about {} at {rate}{per}",
+                words::count(estimate.calls),
+                words::about(estimate.elapsed)
+            ),
+        ),
+        ("cost", cost),
+        ("dataset", words::plain(&arguments.out.display().to_string()).into_owned()),
+    ];
+    let room = width(&console::Term::stderr()).saturating_sub(INDENT + 1).max(20);
+    let mut text = String::new();
+    for (label, value) in lines {
+        let mut label = label;
+        for line in wrapped(&value, room) {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{label:<INDENT$}{line}");
+            label = "";
+        }
+    }
+    let mut stderr = io::stderr();
+    let _ = stderr.write_all(text.as_bytes());
+    if asks { confirm().await } else { Ok(()) }
+}
+
+/// After a question that was not answered by a line.
+pub(super) fn end_of_line() {
+    let _ = io::stderr().write_all(b"\n");
+}
+
+/// Asks on a thread of its own, so that a signal can end the program meanwhile.
+async fn confirm() -> Result<(), Failure> {
+    let asking = spawn_blocking(|| {
+        let _ = io::stderr().write_all(b"Go on? [y/N] ");
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = asking.await.ok().and_then(Result::ok).unwrap_or_default();
+    if !answer.ends_with('\n') {
+        end_of_line();
+    }
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::usage("not confirmed; nothing was called")
+        .hint("--yes goes on without asking, --confirm-above USD asks later"))
+}

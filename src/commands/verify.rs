@@ -1,0 +1,59 @@
+//! `verify`: whether input, ledger, Parquet and cost of a directory agree. Changes nothing.
+
+use std::fmt::Write as _;
+
+use super::{Context, Failure, exit, print};
+use crate::{
+    cli::{Format, VerifyArgs},
+    verify::{Verified, verify as reconcile},
+    words,
+};
+
+pub(super) fn verify(arguments: &VerifyArgs, context: &Context) -> Result<u8, Failure> {
+    let verified = reconcile(&arguments.dir).map_err(Failure::unexpected)?;
+    let text = match arguments.format {
+        Format::Json => json(&verified)?,
+        Format::Text => text(&verified, &arguments.dir.display().to_string()),
+    };
+    print(&text)?;
+    if verified.ok {
+        return Ok(exit::SUCCESS);
+    }
+    let count = verified.differences.len() as u64 + verified.more_differences;
+    let error = format!(
+        "{} found: input, ledger, Parquet and cost do not agree",
+        words::counted(count, "difference", "differences")
+    );
+    context.complain(&error, Some("where the ledger is sound, replay builds the dataset anew from it"));
+    Ok(exit::ERROR)
+}
+
+fn json(verified: &Verified) -> Result<String, Failure> {
+    let mut value = serde_json::to_value(verified).map_err(Failure::unexpected)?;
+    value["checked"]["cost_usd"] = verified.checked.cost.dollars().into();
+    Ok(format!("{value:#}\n"))
+}
+
+fn text(verified: &Verified, dir: &str) -> String {
+    let checked = &verified.checked;
+    let mut text = format!("verified  {}\n\n", words::plain(dir));
+    let mut row = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {name:<10}{value}");
+    };
+    row("lines", words::count(checked.lines));
+    row("answers", format!("{} ({} of ledger)", words::count(checked.answers), words::bytes(checked.ledger_bytes)));
+    row("rows", words::count(checked.rows));
+    row("files", format!("{} ({})", words::count(checked.files), words::bytes(checked.bytes)));
+    row("calls", words::count(checked.calls));
+    row("cost", words::money(checked.cost));
+    verified.notes.iter().for_each(|note| row("note", words::plain(note).into_owned()));
+    for difference in &verified.differences {
+        let _ = writeln!(text, "\n{}\n    {}", words::plain(&difference.file), words::plain(&difference.what));
+    }
+    if verified.more_differences > 0 {
+        let _ = writeln!(text, "\nand {} more", words::counted(verified.more_differences, "difference", "differences"));
+    }
+    text.push_str(if verified.ok { "\ninput, ledger, Parquet and cost agree\n" } else { "" });
+    text
+}

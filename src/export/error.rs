@@ -1,0 +1,94 @@
+//! Why an export cannot go on, whose it is to mend that, and how.
+
+use std::{io, path::PathBuf};
+
+use super::QuestionError;
+use crate::{dataset::DatasetError, ledger::LedgerError};
+
+/// Why an export cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The dataset cannot be written.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The question cannot be asked, or not of this directory.
+    #[error(transparent)]
+    Question(#[from] QuestionError),
+    /// Ledgers that are to become one dataset answer different questions.
+    #[error("these runs asked different questions: one with {first}, one with {other}")]
+    DifferentQuestions {
+        /// As flags.
+        first: String,
+        /// As flags.
+        other: String,
+    },
+    /// The directory is no run's.
+    #[error("{} holds other files and no run", .0.display())]
+    Foreign(PathBuf),
+    /// A file stands where a directory should.
+    #[error("{} is no directory, or lies below a file", .0.display())]
+    NoDirectory(PathBuf),
+    /// A dataset built from others would stand beside a ledger that it is not made of.
+    #[error("{} is the directory of a run and has its own dataset", .0.display())]
+    OfARun(PathBuf),
+    /// No directory of that name.
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// The directory holds no ledger.
+    #[error("{} holds no run: there is no ledger in it", .0.display())]
+    NoRun(PathBuf),
+    /// The answers were dropped.
+    #[error("the answers of {} were dropped with --discard-raw, so its dataset can only stay as it is", .0.display())]
+    Discarded(PathBuf),
+    /// The file system refuses.
+    #[error("cannot {verb} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The file system's answer.
+        source: io::Error,
+    },
+}
+
+impl ExportError {
+    /// Whether it is the user's to mend, and was found before the first call.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Question(_)
+            | Self::DifferentQuestions { .. }
+            | Self::Foreign(_)
+            | Self::NoDirectory(_)
+            | Self::OfARun(_)
+            | Self::Missing(_)
+            | Self::NoRun(_)
+            | Self::Discarded(_) => true,
+            Self::Ledger(_) | Self::Dataset(_) | Self::Io { .. } => false,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Ledger(error) => error.hint(),
+            Self::Question(error) => error.hint(),
+            Self::DifferentQuestions { .. } => "replay them apart, each to an --out of its own".to_owned(),
+            Self::Foreign(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
+                "name a new or empty directory with --out".to_owned()
+            }
+            Self::Missing(_) => "check the path; it is taken from the directory in which the command runs".to_owned(),
+            Self::NoRun(_) => "name a directory that was the --out of a run".to_owned(),
+            Self::Discarded(_) => {
+                "for other inputs or another form, run again with another --out; its targets are then bought again"
+                    .to_owned()
+            }
+            Self::Dataset(_) | Self::Io { .. } => {
+                "everything fetched is kept; once that is mended, run the same command again".to_owned()
+            }
+        }
+    }
+}

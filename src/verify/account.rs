@@ -1,0 +1,228 @@
+//! What a ledger's lines come to, told once more in plain words: where each target stands and what it cost.
+//!
+//! The rules are those that are documented for the ledger; the export's own index is not asked.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use jiff::{Timestamp, civil::Date};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    api::{RankScale, record::Standing},
+    ledger::{CostSource, Spending},
+    money::Usd,
+};
+
+/// A line of the ledger as any reader sees it: one table, in which `record` tells what a line is.
+#[derive(Debug, Deserialize)]
+pub(super) struct Line<'a> {
+    #[serde(borrow)]
+    pub(super) record: Cow<'a, str>,
+    pub(super) run_id: Option<String>,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) date_from: Option<Date>,
+    pub(super) date_to: Option<Date>,
+    pub(super) rank_scale: Option<RankScale>,
+    pub(super) tag: Option<String>,
+    pub(super) lines: Option<usize>,
+    pub(super) columns: Option<Vec<String>>,
+    pub(super) sha256: Option<String>,
+    #[serde(borrow)]
+    pub(super) target: Option<Cow<'a, str>>,
+    at: Option<Timestamp>,
+    latency_micros: Option<u64>,
+    #[serde(borrow)]
+    class: Option<Cow<'a, str>>,
+    http_status: Option<u16>,
+    api_status_code: Option<i64>,
+    message: Option<String>,
+    task_id: Option<String>,
+    cost_micros_usd: Option<Usd>,
+    cost_source: Option<CostSource>,
+    reserved_micros_usd: Option<Usd>,
+    body_bytes: Option<u64>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    body_text: Option<String>,
+    body_latin1: Option<String>,
+}
+
+impl Line<'_> {
+    /// An answer's body; `None`: there is none.
+    pub(super) fn body(&self) -> Option<Cow<'_, str>> {
+        if let Some(body) = self.body {
+            return Some(Cow::Borrowed(body.get()));
+        }
+        if let Some(text) = &self.body_text {
+            return Some(Cow::Borrowed(text));
+        }
+        // A character for a byte.
+        let bytes: Vec<u8> = self.body_latin1.as_ref()?.chars().filter_map(|byte| u8::try_from(byte).ok()).collect();
+        Some(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Whether the body has the length that it is said to have.
+    fn is_whole(&self) -> bool {
+        let said = self.body_bytes.unwrap_or_default();
+        match (self.body, &self.body_text, &self.body_latin1) {
+            // Blanks around a body stand outside of what a reader takes for it.
+            (Some(body), None, None) => body.get().len() as u64 <= said,
+            (None, Some(text), None) => text.len() as u64 == said,
+            (None, None, Some(text)) => text.chars().count() as u64 == said,
+            (None, None, None) => said == 0,
+            _ => false,
+        }
+    }
+}
+
+/// Where a line lies in a ledger.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) file: usize,
+    pub(super) offset: u64,
+    pub(super) length: usize,
+}
+
+/// What counts of a call's result.
+#[derive(Clone, Debug)]
+pub(super) struct Last {
+    pub(super) place: Place,
+    pub(super) at: Timestamp,
+    pub(super) latency_ms: u64,
+    pub(super) class: String,
+    pub(super) http_status: Option<u16>,
+    pub(super) api_status_code: Option<i64>,
+    pub(super) message: Option<String>,
+    pub(super) task_id: Option<String>,
+}
+
+/// One target.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) standing: Standing,
+    pub(super) attempts: u32,
+    pub(super) cost: Usd,
+    pub(super) last: Option<Last>,
+    /// Calls that may have been billed without an answer, the one under way aside.
+    lost: u32,
+    /// Calls among them of which nothing was recorded any more.
+    interrupted: u32,
+    source: Option<CostSource>,
+    /// A call without a result yet, with what was set aside for it.
+    open: Option<Option<Usd>>,
+}
+
+impl State {
+    pub(super) fn possibly_billed(&self) -> u32 {
+        self.lost + u32::from(self.open.is_some())
+    }
+
+    pub(super) fn cost_source(&self) -> Option<CostSource> {
+        if self.open.is_some() { Some(CostSource::Unknown) } else { self.source }
+    }
+}
+
+/// All targets of one ledger, and what its calls came to.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    pub(super) targets: HashMap<String, State>,
+    dearest: Usd,
+    set_aside: Usd,
+    debited: Usd,
+    upstream: Usd,
+    unknown: u64,
+}
+
+impl Accounts {
+    /// Takes a line of a call in; `None`: it does not make sense.
+    pub(super) fn take(&mut self, line: &Line<'_>, place: Place) -> Option<()> {
+        let target = line.target.as_deref()?;
+        if !self.targets.contains_key(target) {
+            let (lost, interrupted, source, open) = (0, 0, None, None);
+            let (standing, attempts, cost, last) = (Standing::Pending, 0, Usd::ZERO, None);
+            let new = State { standing, attempts, cost, last, lost, interrupted, source, open };
+            self.targets.insert(target.to_owned(), new);
+        }
+        let state = self.targets.get_mut(target)?;
+        match &*line.record {
+            "sent" => {
+                state.attempts += 1;
+                if let Some(reserved) = state.open.replace(line.reserved_micros_usd) {
+                    state.lost += 1;
+                    state.interrupted += 1;
+                    state.source = state.source.max(Some(CostSource::Unknown));
+                    self.set_aside = self.set_aside.plus(reserved.unwrap_or(self.dearest));
+                }
+                if !state.standing.is_final() {
+                    state.standing = Standing::Pending;
+                }
+            }
+            "called_off" => {
+                state.open = None;
+                state.attempts = state.attempts.saturating_sub(1);
+            }
+            "gave_up" if !state.standing.is_final() => state.standing = Standing::Failed,
+            "gave_up" => {}
+            "answer" => return self.answer(target, line, place),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn answer(&mut self, target: &str, line: &Line<'_>, place: Place) -> Option<()> {
+        let state = self.targets.get_mut(target)?;
+        let reserved = state.open.take().flatten();
+        let price = line.cost_micros_usd.unwrap_or_default();
+        let class = line.class.as_deref()?;
+        self.dearest = self.dearest.max(price);
+        match line.cost_source {
+            Some(CostSource::Debit) => self.debited = self.debited.plus(price),
+            Some(CostSource::Upstream) => self.upstream = self.upstream.plus(price),
+            Some(CostSource::Unknown) => {
+                self.unknown += 1;
+                self.set_aside = self.set_aside.plus(reserved.unwrap_or(self.dearest));
+                let is_lost = class == "maybe_billed" || line.body().is_none();
+                state.lost += u32::from(is_lost);
+            }
+            None => {}
+        }
+        state.cost = state.cost.plus(price);
+        state.source = state.source.max(line.cost_source);
+        if !state.standing.is_final() {
+            state.standing = match class {
+                "data" => Standing::Ok,
+                "no_data" => Standing::NoData,
+                _ => Standing::Pending,
+            };
+            state.last = Some(Last {
+                place,
+                at: line.at?,
+                latency_ms: line.latency_micros? / 1000,
+                class: class.to_owned(),
+                http_status: line.http_status,
+                api_status_code: line.api_status_code,
+                message: line.message.clone(),
+                task_id: line.task_id.clone(),
+            });
+        }
+        line.is_whole().then_some(())
+    }
+
+    /// What all calls came to.
+    pub(super) fn spending(&self) -> Spending {
+        let states = || self.targets.values();
+        let open = states().filter_map(|state| state.open);
+        let open = open.map(|reserved| reserved.unwrap_or(self.dearest)).fold(Usd::ZERO, Usd::plus);
+        let lines_lost = |state: &State| u64::from(state.interrupted) + u64::from(state.open.is_some());
+        Spending {
+            calls: states().map(|state| u64::from(state.attempts)).sum(),
+            retries: states().map(|state| u64::from(state.attempts.saturating_sub(1))).sum(),
+            debited: self.debited,
+            upstream: self.upstream,
+            set_aside: self.set_aside.plus(open),
+            unknown: self.unknown + states().map(lines_lost).sum::<u64>(),
+            possibly_billed: states().map(|state| u64::from(state.possibly_billed())).sum(),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! `_run.json` against itself and against what was counted: its own digest first, then every number in it.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    differences::Differences,
+    ledger::hex,
+    side::{self, not_there},
+    sources::Sources,
+};
+use crate::{
+    dataset::RUN,
+    export::{RunRecord, Totals},
+    flatten,
+    ledger::Spending,
+    outcome::MaxFailures,
+    targets::Counts,
+};
+
+/// Reads the record and checks its own digest; `None`: it cannot be used, and why has been said.
+pub(super) fn read(dir: &Path, differences: &Differences) -> Option<RunRecord> {
+    let text = match fs::read(dir.join(RUN)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            differences.add(RUN, "is not there: no dataset was published; run the same command again, which does it");
+            return None;
+        }
+        Err(error) => {
+            differences.add(RUN, not_there(&error));
+            return None;
+        }
+    };
+    if !is_its_own(&text) {
+        differences.add(RUN, "was changed after it was written: its last line is not the digest of the others");
+    }
+    let record: RunRecord = match serde_json::from_slice(&text) {
+        Ok(record) => record,
+        Err(error) => {
+            differences.add(RUN, format!("cannot be read, so nothing else can be checked: {error}"));
+            return None;
+        }
+    };
+    let made_of = &record.made_of;
+    if made_of.schema_version != flatten::schema::VERSION {
+        let (theirs, ours) = (made_of.schema_version, flatten::schema::VERSION);
+        differences.add(RUN, format!("is of schema version {theirs}, this program checks version {ours} alone"));
+        return None;
+    }
+    if made_of.version != env!("CARGO_PKG_VERSION") {
+        differences.note(format!("the dataset was made by version {} of this program", made_of.version));
+    }
+    Some(record)
+}
+
+/// Whether the last entry, `"sha256"`, is the digest of the document without it.
+fn is_its_own(text: &[u8]) -> bool {
+    const KEY: &[u8] = b",\n  \"sha256\": \"";
+    const END: &[u8] = b"\"\n}\n";
+    const DIGITS: usize = 64;
+    let Some(rest) = text.strip_suffix(END) else { return false };
+    let Some((rest, digits)) = rest.len().checked_sub(DIGITS).map(|place| rest.split_at(place)) else { return false };
+    let Some(rest) = rest.strip_suffix(KEY) else { return false };
+    hex(&Sha256::digest([rest, b"\n}\n"].concat())).as_bytes() == digits
+}
+
+/// Compares all that the ledgers say with the record.
+pub(super) fn compare(record: &RunRecord, sources: &Sources<'_>, totals: &Totals, differences: &Differences) {
+    let made_of = &record.made_of;
+    let expect = |name: &str, found: &str, expected: &str| differences.expect(RUN, name, &found, &expected);
+    expect("program", &made_of.program, "backlinks-export");
+    expect("run_id", &made_of.run_id, &sources.run_id());
+    expect("inputs_sha256", &made_of.inputs_sha256, &sources.inputs_sha256);
+    differences.expect(RUN, "parameters", &made_of.parameters.as_ref(), &sources.parameters());
+    for (told, ledger) in made_of.ledgers.iter().zip(sources.ledgers) {
+        expect("ledgers[].run_id", &told.run_id, &ledger.run_id);
+    }
+    differences.expect(RUN, "totals", &record.totals, totals);
+    differences.expect(RUN, "spending", &record.spending, &sources.spending());
+    summary(record, sources.inputs.counts(), differences);
+}
+
+/// Compares the result that was told with the numbers that it was told from.
+pub(super) fn summary(record: &RunRecord, counts: Counts, differences: &Differences) {
+    let Totals { ok, no_data, failed, pending, rows, .. } = record.totals;
+    let Spending { calls, retries, debited, upstream, set_aside, unknown, possibly_billed } = record.spending;
+    let (files, bytes) = (record.files.len() as u64, record.files.iter().map(|file| file.bytes).sum::<u64>());
+    let expected = serde_json::json!({
+        "targets": counts.targets,
+        "ok": ok,
+        "no_data": no_data,
+        "failed": failed,
+        "pending": pending,
+        "rejected": counts.rejected,
+        "duplicates": counts.duplicates,
+        "rows": rows,
+        "calls": calls,
+        "retries": retries,
+        "cost_usd": debited.plus(upstream).dollars(),
+        "cost_source": {
+            "debit_usd": debited.dollars(),
+            "upstream_usd": upstream.dollars(),
+            "unknown_calls": unknown,
+            "set_aside_usd": set_aside.dollars(),
+        },
+        "possibly_billed": possibly_billed,
+        "files": files,
+        "bytes": bytes,
+        "drift": record.drift,
+        "published": true,
+        "success": is_success(record, counts),
+    });
+    for (key, expected) in expected.as_object().into_iter().flatten() {
+        let found = record.summary.get(key).unwrap_or(&Value::Null);
+        if found != expected {
+            differences.add(RUN, format!("summary.{key} is {found}, should be {expected}"));
+        }
+    }
+}
+
+/// Whether the run deserved `_SUCCESS`: it was not stopped, and no more targets than tolerated have no answer.
+fn is_success(record: &RunRecord, counts: Counts) -> bool {
+    let tolerated = record.summary["max_failures"].as_str().and_then(|text| text.parse::<MaxFailures>().ok());
+    let without = record.totals.failed.saturating_add(record.totals.pending);
+    let is_tolerated = tolerated.is_some_and(|tolerated| tolerated.allows(without, counts.targets as u64));
+    record.summary["stopped"].is_null() && is_tolerated
+}
+
+/// Compares `_SUCCESS` with whether the run deserved it.
+pub(super) fn success(dir: &Path, record: &RunRecord, counts: Counts, differences: &Differences) {
+    side::success(dir, is_success(record, counts), differences);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_changed_byte_of_the_record_is_noticed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        crate::dataset::write_run(dir.path(), &serde_json::json!({"rows": 1, "z": ["a"]})).expect("written");
+        let written = fs::read(dir.path().join(RUN)).expect("a file");
+        assert!(is_its_own(&written));
+        let value: Value = serde_json::from_slice(&written).expect("JSON");
+        assert_eq!(value["rows"], 1);
+        for place in 0..written.len() {
+            for bit in 0..8 {
+                let mut changed = written.clone();
+                changed[place] ^= 1 << bit;
+                assert!(!is_its_own(&changed), "bit {bit} of byte {place}");
+            }
+        }
+        assert!(!is_its_own(b"") && !is_its_own(b"{}\n"));
+    }
+}

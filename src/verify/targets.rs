@@ -1,0 +1,247 @@
+//! The table `targets` against the input lines and what the ledgers know of each target.
+
+use std::collections::BTreeMap;
+
+use jiff::{
+    Timestamp,
+    civil::{Date, date},
+};
+
+use super::{
+    cells::{between, columns},
+    decode::{Cell, Kind},
+    differences::Differences,
+    sources::{Account, Sources},
+    stream::open,
+};
+use crate::{
+    api::record::Standing,
+    dataset::input_column_names,
+    export::Totals,
+    ledger::CostSource,
+    money::Usd,
+    targets::{Fate, Line},
+};
+
+/// The columns that are always there.
+pub(super) const COLUMNS: [(&str, Kind); 19] = [
+    ("run_id", Kind::Text),
+    ("input", Kind::Text),
+    ("target", Kind::Text),
+    ("outcome", Kind::Text),
+    ("rows", Kind::Integer),
+    ("cost_usd", Kind::Float),
+    ("cost_source", Kind::Text),
+    ("attempts", Kind::Integer),
+    ("possibly_billed", Kind::Integer),
+    ("http_status", Kind::Integer),
+    ("api_status_code", Kind::Integer),
+    ("message", Kind::Text),
+    ("task_id", Kind::Text),
+    ("latency_ms", Kind::Integer),
+    ("fetched_at", Kind::Moment),
+    ("date_from", Kind::Day),
+    ("date_to", Kind::Day),
+    ("rank_scale", Kind::Text),
+    ("source", Kind::Text),
+];
+
+/// Rows that are read at once.
+const BATCH_ROWS: usize = 4096;
+/// What stands beside a target whose answer is held and has no rows to be read.
+const UNREADABLE: &str = "the answer is kept but cannot be read as rows";
+
+/// What the table is compared with.
+pub(super) struct Lines<'a> {
+    pub(super) sources: &'a Sources<'a>,
+    pub(super) run_id: String,
+    /// For each target whose history is held the rows it should have; `None`: its answer cannot be read.
+    pub(super) rows: BTreeMap<&'a str, Option<u64>>,
+    pub(super) totals: Totals,
+}
+
+impl<'a> Lines<'a> {
+    /// Compares every row of the file with its line, and counts; `None`: there is no file to be compared.
+    pub(super) fn compare(&mut self, path: Option<(&std::path::Path, &str)>, differences: &Differences) {
+        let sources = self.sources;
+        let more = input_column_names(sources.inputs.columns());
+        let kinds: Vec<_> = COLUMNS.into_iter().chain(more.iter().map(|name| (name.as_str(), Kind::Text))).collect();
+        let name = path.map(|(_, name)| name).unwrap_or_default();
+        let mut lines = sources.inputs.lines();
+        let mut batches = None;
+        if let Some((path, name)) = path {
+            match open(path, &kinds, None, BATCH_ROWS) {
+                Ok(reader) => batches = Some(reader),
+                Err(what) => differences.add(name, what),
+            }
+        }
+        let is_compared = batches.is_some();
+        for batch in batches.into_iter().flatten() {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    differences.add(name, format!("cannot be read on: {error}"));
+                    break;
+                }
+            };
+            let Some(columns) = columns(&batch, &kinds) else { break };
+            for row in 0..batch.num_rows() {
+                let Some(line) = lines.next() else {
+                    return differences.add(name, format!("has more rows than the {} input lines", lines.len()));
+                };
+                let source = format!("{}:{}", line.file, line.number);
+                let expected = self.row(&line, &source);
+                for (index, (column, cell)) in columns.iter().zip(&expected).enumerate() {
+                    if !column.is(row, cell) {
+                        let what = between(&column.cell(row), cell);
+                        differences.add(name, format!("{source} ({}): {} {what}", line.input, kinds[index].0));
+                    }
+                }
+            }
+        }
+        let mut missing = 0_u64;
+        for line in lines {
+            missing += 1;
+            self.row(&line, "");
+        }
+        if is_compared && missing > 0 {
+            differences.add(name, format!("lacks the rows of the last {missing} input lines"));
+        }
+        self.totals.rows = self.rows.values().flatten().sum();
+    }
+
+    /// The row that a line should have, counted.
+    fn row<'b>(&mut self, line: &Line<'b>, source: &'b str) -> Vec<Cell<'b>>
+    where
+        'a: 'b,
+    {
+        let sources = self.sources;
+        let asked = sources.parameters();
+        let mut row = Row { run_id: self.run_id.clone(), ..Row::default() };
+        match line.fate {
+            Fate::Rejected(reason) => {
+                row.outcome = "rejected";
+                row.message = Some(reason);
+            }
+            Fate::Duplicate(target) => {
+                row.outcome = "duplicate";
+                row.target = Some(target.as_str());
+            }
+            Fate::Target(target) => {
+                row.target = Some(target.as_str());
+                row.date_from = asked.map(|asked| asked.date_from);
+                row.date_to = asked.map(|asked| asked.date_to);
+                row.rank_scale = asked.map(|asked| asked.rank_scale.as_str());
+                let account = sources.accounts.get(target.as_str());
+                self.tell(&mut row, account);
+            }
+        }
+        let cells = (0..sources.inputs.columns().len()).map(|column| text(line.column(column)));
+        row.cells(line.input, source).into_iter().chain(cells).collect()
+    }
+
+    /// Fills in what is known of a target, and counts it.
+    fn tell<'b>(&mut self, row: &mut Row<'b>, account: Option<&'b Account<'b>>) {
+        (row.rows, row.attempts, row.possibly_billed) = (Some(0), Some(0), Some(0));
+        let Some(account) = account else {
+            row.outcome = "pending";
+            self.totals.pending += 1;
+            return;
+        };
+        let rows = row.target.and_then(|target| self.rows.get(target).copied().flatten());
+        let is_unreadable = account.standing == Standing::Ok && rows.is_none();
+        let (outcome, count) = match account.standing {
+            Standing::Ok if is_unreadable => ("failed", &mut self.totals.failed),
+            Standing::Ok => ("ok", &mut self.totals.ok),
+            Standing::NoData => ("no_data", &mut self.totals.no_data),
+            Standing::Failed => ("failed", &mut self.totals.failed),
+            Standing::Pending => ("pending", &mut self.totals.pending),
+        };
+        *count += 1;
+        if outcome == "failed" {
+            let class = account.last.map_or("no_answer", |last| &last.class);
+            let reason = if is_unreadable { "unreadable_answer" } else { class };
+            *self.totals.failures.entry(reason.to_owned()).or_default() += 1;
+        }
+        row.run_id.clone_from(&account.ledger.run_id);
+        row.outcome = outcome;
+        row.rows = Some(rows.unwrap_or(0));
+        row.cost = account.cost;
+        row.cost_source = account.cost_source.map(CostSource::as_str);
+        row.attempts = Some(account.attempts);
+        row.possibly_billed = Some(account.possibly_billed);
+        row.date_to = account.ledger.parameters.as_ref().map(|asked| asked.date_to);
+        if let Some(last) = account.last {
+            row.http_status = last.http_status;
+            row.api_status_code = last.api_status_code;
+            row.message = last.message.as_deref();
+            row.task_id = last.task_id.as_deref();
+            row.latency_ms = Some(last.latency_ms);
+            row.fetched_at = Some(last.at);
+        }
+        if is_unreadable {
+            row.message = Some(UNREADABLE);
+        }
+    }
+}
+
+/// What a row says, besides the line itself.
+#[derive(Default)]
+struct Row<'a> {
+    run_id: String,
+    target: Option<&'a str>,
+    outcome: &'static str,
+    rows: Option<u64>,
+    cost: Option<Usd>,
+    cost_source: Option<&'static str>,
+    attempts: Option<u64>,
+    possibly_billed: Option<u64>,
+    http_status: Option<u16>,
+    api_status_code: Option<i64>,
+    message: Option<&'a str>,
+    task_id: Option<&'a str>,
+    latency_ms: Option<u64>,
+    fetched_at: Option<Timestamp>,
+    date_from: Option<Date>,
+    date_to: Option<Date>,
+    rank_scale: Option<&'static str>,
+}
+
+impl<'a> Row<'a> {
+    fn cells(self, input: &'a str, source: &'a str) -> [Cell<'a>; COLUMNS.len()] {
+        [
+            Cell::Text(self.run_id.into()),
+            text(Some(input)),
+            text(self.target),
+            text(Some(self.outcome)),
+            count(self.rows),
+            self.cost.map_or(Cell::Null, |cost| Cell::Float(cost.dollars())),
+            text(self.cost_source),
+            count(self.attempts),
+            count(self.possibly_billed),
+            self.http_status.map_or(Cell::Null, |status| Cell::Integer(status.into())),
+            self.api_status_code.map_or(Cell::Null, Cell::Integer),
+            text(self.message),
+            text(self.task_id),
+            count(self.latency_ms),
+            self.fetched_at.map_or(Cell::Null, |at| Cell::Moment(at.as_microsecond())),
+            day(self.date_from),
+            day(self.date_to),
+            text(self.rank_scale),
+            text(Some(source)),
+        ]
+    }
+}
+
+fn text(text: Option<&str>) -> Cell<'_> {
+    text.map_or(Cell::Null, |text| Cell::Text(text.into()))
+}
+
+fn count<'a>(count: Option<u64>) -> Cell<'a> {
+    count.map_or(Cell::Null, |count| Cell::Integer(i64::try_from(count).unwrap_or(i64::MAX)))
+}
+
+fn day<'a>(day: Option<Date>) -> Cell<'a> {
+    let days = day.and_then(|day| day.since(date(1970, 1, 1)).ok()).map(|span| span.get_days());
+    days.map_or(Cell::Null, Cell::Day)
+}

@@ -1,0 +1,75 @@
+"""Reads what the program writes with the real DuckDB and the real Spark; `tests/run` starts it.
+
+Every dataset here is made by the real binary over real HTTP on loopback (world.py), and what the engines find in it
+is held against the contract's columns (contract.py) and against the ledger, read a third way (answers.py).
+
+    tests/run                                   everything
+    tests/run engines [NAME…]                   these tests alone, those whose names contain NAME
+"""
+
+import signal
+import sys
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.dont_write_bytecode = True
+
+import engines  # noqa: E402
+import world  # noqa: E402
+
+
+class Result(unittest.TextTestResult):
+    """One line a test, with the time it took."""
+
+    def startTest(self, test):
+        self._begun, self._passed = time.monotonic(), False
+        unittest.TestResult.startTest(self, test)
+        self.stream.write(f"test {name(test)} ... ")
+        self.stream.flush()
+
+    def addSuccess(self, test):
+        unittest.TestResult.addSuccess(self, test)
+        self._passed = True
+
+    def addFailure(self, test, err):
+        unittest.TestResult.addFailure(self, test, err)
+
+    def addError(self, test, err):
+        unittest.TestResult.addError(self, test, err)
+
+    def addSubTest(self, test, subtest, err):
+        unittest.TestResult.addSubTest(self, test, subtest, err)
+
+    def stopTest(self, test):
+        unittest.TestResult.stopTest(self, test)
+        self.stream.writeln(f"{'ok' if self._passed else 'FAILED'} ({time.monotonic() - self._begun:.1f} s)")
+        self.stream.flush()
+
+
+def name(test):
+    return ".".join(test.id().split(".")[-3:]) if isinstance(test, unittest.TestCase) else str(test)
+
+
+def main():
+    # As an exit, so that what was started is ended here too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    loader = unittest.TestLoader()
+    loader.testNamePatterns = [f"*{word}*" for word in sys.argv[1:]] or None
+    suite = loader.discover(str(Path(__file__).parent), pattern="test_*.py")
+    runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=0, resultclass=Result)
+    try:
+        result = runner.run(suite)
+    finally:
+        engines.stop()
+        world.stop()
+    failed = len({getattr(test, "test_case", test).id() for test, _ in result.failures + result.errors})
+    passed = max(result.testsRun - failed, 0)
+    if result.testsRun == 0:
+        print("no test has such a name")
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 0 if failed == 0 and passed > 0 else 1
+
+
+sys.exit(main())

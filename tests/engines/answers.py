@@ -1,0 +1,84 @@
+"""The ledger read a third way: plain Python, neither the program's code nor an engine's.
+
+Knows only what the documentation says about `_raw/*.jsonl.zst`: frames of JSON lines, of which those with `record` =
+`answer` carry the API's answer verbatim under `body`.
+"""
+
+import datetime
+import io
+import json
+from pathlib import Path
+
+import zstandard
+
+from contract import INFO_TEXTS, INTEGERS, MAPS
+
+ALIASES = {
+    "new_referring_domains": "new_reffering_domains",
+    "lost_referring_domains": "lost_reffering_domains",
+    "referring_links_attributes": "referring_links_flags",
+}
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def records(directory):
+    """Every line of a run's ledger."""
+    for path in sorted(Path(directory, "_raw").glob("*.jsonl.zst")):
+        with path.open("rb") as file:
+            reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+            for line in io.TextIOWrapper(reader, encoding="utf-8", newline="\n"):
+                yield json.loads(line)
+
+
+def held(directory):
+    """The answers with data, by target."""
+    return {
+        record["target"]: record["body"]
+        for record in records(directory)
+        if record["record"] == "answer" and record["class"] == "data"
+    }
+
+
+def rows(directory):
+    """The rows of `backlinks_history` that the ledger's answers come to, sorted by target and date."""
+    return [row for target, body in sorted(held(directory).items()) for row in rows_of(target, body)]
+
+
+def rows_of(target, body):
+    found = []
+    for result in body["tasks"][0]["result"]:
+        for item in result["items"]:
+            found.append(row_of(target, item))
+    return sorted(found, key=lambda row: (row["date"] is None, row["date"]))
+
+
+def row_of(target, item):
+    def value(name):
+        right = item.get(name)
+        return item.get(ALIASES[name]) if right is None and name in ALIASES else right
+
+    info = item.get("info") or {}
+    return {
+        "target": target,
+        "type": item.get("type"),
+        "date": micros(item.get("date")),
+        **{name: value(name) for name in INTEGERS},
+        **{name: info.get(name.removeprefix("info_")) for name in INFO_TEXTS},
+        "info_is_ip": info.get("is_ip"),
+        "info_platform_type": info.get("platform_type"),
+        "info_target_spam_score": info.get("target_spam_score"),
+        **{name: value(name) for name in MAPS},
+    }
+
+
+def micros(text):
+    """Microseconds since 1970 of `2019-11-15 12:57:46 +00:00`."""
+    if text is None:
+        return None
+    moment = datetime.datetime.strptime(text, "%Y-%m-%d %H:%M:%S %z")
+    return (moment - EPOCH) // datetime.timedelta(microseconds=1)
+
+
+def year(row):
+    """The partition of a row: its year in UTC."""
+    return (EPOCH + datetime.timedelta(microseconds=row["date"])).year

@@ -1,0 +1,54 @@
+"""What the API seldom says, as both engines see it: extremes, empty maps, odd keys, rows without a date."""
+
+import unittest
+
+import odd
+from contract import HISTORY
+from engines import in_duckdb as duckdb
+from engines import in_spark as spark
+
+COLUMNS = [name for name in HISTORY if name not in ("target", "date")]
+
+
+def wanted():
+    return [(target, date, year, *(known.get(name) for name in COLUMNS)) for target, date, year, known in odd.WANTED]
+
+
+class OddAnswers(unittest.TestCase):
+    maxDiff = 4000
+
+    def check(self, found):
+        self.assertEqual(len(found), len(odd.WANTED))
+        for one, other in zip(found, wanted()):
+            self.assertEqual(one, other)
+
+    def test_duckdb_reads_them_as_they_were_served(self):
+        found = duckdb().execute(
+            f"SELECT target, epoch_us(date), year, {', '.join(COLUMNS)} FROM '{odd.odd().history}'"
+            " ORDER BY target, date NULLS LAST, rank"
+        )
+        self.check(found.fetchall())
+
+    def test_spark_reads_them_as_they_were_served(self):
+        frame = spark().read.parquet(f"{odd.odd().path}/backlinks_history")
+        ordered = frame.orderBy("target", frame["date"].asc_nulls_last(), "rank")
+        found = ordered.selectExpr("target", "unix_micros(date)", "year", *COLUMNS).collect()
+        self.check([tuple(row) for row in found])
+
+    def test_a_null_map_and_an_empty_map_stay_apart(self):
+        query = "referring_links_types IS NULL, cardinality(referring_links_types)"
+        where = "WHERE target = 'maps-odd.com' ORDER BY date"
+        one = duckdb().execute(f"SELECT {query} FROM '{odd.odd().history}' {where}").fetchall()
+        spark().read.parquet(f"{odd.odd().path}/backlinks_history").createOrReplaceTempView("odd")
+        two = [tuple(row) for row in spark().sql(f"SELECT {query} FROM odd {where}").collect()]
+        self.assertEqual(one, [(False, 0), (True, None), (True, None)])
+        # Spark says -1 or null for the size of a null map, by its settings.
+        self.assertEqual([row[0] for row in two], [False, True, True])
+        self.assertEqual(two[0][1], 0)
+
+    def test_rows_without_a_date_are_in_the_null_partition(self):
+        where = "WHERE year IS NULL"
+        self.assertEqual(duckdb().execute(f"SELECT count(*) FROM '{odd.odd().history}' {where}").fetchall(), [(3,)])
+        frame = spark().read.parquet(f"{odd.odd().path}/backlinks_history")
+        self.assertEqual(frame.where("year IS NULL").count(), 3)
+        self.assertEqual(frame.where("date IS NULL").count(), 3)

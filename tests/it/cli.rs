@@ -1,0 +1,421 @@
+//! The contract of the command line, kept by the real program: exit codes, second runs, what stands in DIR.
+
+use std::fs;
+
+use serde_json::Value;
+
+use backlinks_export::ledger::Lock;
+
+use super::shell::{Api, Shell, TOKEN};
+
+/// Short histories, the same ones on any day.
+const DATES: &str = "--date-from 2023-11-01 --date-to 2024-02-29";
+
+fn is_marked(shell: &Shell, dir: &str) -> bool {
+    shell.path(dir).join("_SUCCESS").exists()
+}
+
+#[test]
+fn a_second_run_makes_no_call_and_changes_nothing() {
+    let (shell, api) = (Shell::with_domains(40), Api::new(""));
+    let command = format!("run domains.txt --out out {} {DATES}", api.flags());
+    shell.run(&command).expect(0);
+    let (files, bill) = (shell.files("out"), api.bill());
+    assert!(is_marked(&shell, "out") && bill.billed_calls == 40);
+    shell.run(&command).expect(0);
+    // The last day was fixed by the first run.
+    shell.run(&command.replace(" --date-to 2024-02-29", "")).expect(0);
+    shell.run(&format!("{command} --max-cost 0 --plan free --max-failures 50% --summary json -vv")).expect(0);
+    assert_eq!(shell.files("out"), files);
+    assert_eq!(api.bill(), bill);
+}
+
+#[test]
+fn more_domains_are_added_and_only_they_are_called() {
+    let (shell, api) = (Shell::with_domains(10), Api::new(""));
+    let command = format!("run domains.txt --out out --summary json {} {DATES}", api.flags());
+    shell.run(&command).expect(0);
+    shell.list(5..15);
+    let json = shell.run(&command).expect(0).json();
+    // The five that are no longer in the file were paid for and stay.
+    assert_eq!((&json["targets"], &json["calls_this_run"]), (&15.into(), &5.into()));
+    assert_eq!(api.bill().calls, 15);
+    assert_eq!(api.bill().bought_again().count(), 0);
+}
+
+#[test]
+fn standard_input_is_an_input_and_standard_output_carries_the_result_alone() {
+    let (shell, api) = (Shell::new(), Api::new(""));
+    let flags = format!("--out out --summary json --api {} {DATES}", api.url());
+    let ran = shell.run_with(&format!("run - {flags}"), "www.site1.com\nnot a domain\nsite2.com\n").expect(0);
+    let json = ran.json();
+    assert_eq!((&json["targets"], &json["rejected"]), (&2.into(), &1.into()));
+    assert!(ran.stderr.contains("[00:00]") && ran.stderr.contains("WARN"), "{}", ran.stderr);
+    assert!(shell.read("out/_rejected.csv").contains("not a domain"));
+}
+
+#[test]
+fn a_summary_in_json_has_the_promised_keys() {
+    let (shell, api) = (Shell::with_domains(3), Api::new("--no-cost-header 0.5"));
+    let json = shell.run(&format!("run domains.txt --out out --summary json {}", api.flags())).expect(0).json();
+    let keys = "targets ok no_data failed pending rejected duplicates rows calls retries cost_usd possibly_billed \
+                elapsed_s out success";
+    for key in keys.split_whitespace() {
+        assert!(!json[key].is_null(), "{key} in {json}");
+    }
+    let run: Value = serde_json::from_str(&shell.read("out/_run.json")).expect("JSON");
+    assert_eq!(run["summary"]["rows"], json["rows"]);
+}
+
+#[test]
+fn what_cannot_be_told_apart_from_an_accident_ends_with_1() {
+    let (shell, api) = (Shell::with_domains(3), Api::new(""));
+    let command = format!("run domains.txt --out out {} {DATES}", api.flags());
+    shell.run(&command).expect(0);
+    // Another run has the directory.
+    let lock = Lock::take(&shell.path("out")).expect("free");
+    let ran = shell.run(&command).expect(1);
+    assert!(ran.stderr.contains("error: out is in use by another run\nhint: wait for it"), "{}", ran.stderr);
+    drop(lock);
+    // Damage in the middle of the ledger.
+    let ledger = shell.path("out/_raw/ledger-0.jsonl.zst");
+    let mut bytes = fs::read(&ledger).expect("a ledger");
+    bytes[10] ^= 0xff;
+    fs::write(&ledger, bytes).expect("written");
+    let ran = shell.run(&command).expect(1);
+    assert!(ran.stderr.contains("ledger-0.jsonl.zst is damaged at byte 0"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: put back a sound copy"), "{}", ran.stderr);
+    // A place where nothing can be made, for root either.
+    let ran = shell.run(&format!("run domains.txt --out /proc/out {}", api.flags())).expect(1);
+    assert!(ran.stderr.starts_with("error: cannot make /proc/out"), "{}", ran.stderr);
+    assert_eq!(api.bill().calls, 3);
+}
+
+#[test]
+fn failures_beyond_the_limit_end_with_3_and_are_tried_again() {
+    let shell = Shell::with_domains(40);
+    let command = |api: &Api, more: &str| format!("run domains.txt --out out {} {DATES} {more}", api.flags());
+    // The same ones fail at each new API, which draws by target and attempt.
+    let failing = || Api::new("--fail-code 40501:0.3");
+    let ran = shell.run(&command(&failing(), "--summary json")).expect(3);
+    let failed = ran.json()["failed"].as_u64().expect("a number");
+    assert!((2..30).contains(&failed), "{failed}");
+    assert!(ran.stderr.contains("(more than --max-failures 0)"), "{}", ran.stderr);
+    assert!(!is_marked(&shell, "out") && shell.path("out/backlinks_history").exists());
+    assert_eq!(shell.read("out/_failures.csv").lines().count() as u64, failed + 1);
+    // Within the limit it is a success, whatever the limit's form.
+    shell.run(&command(&failing(), &format!("--max-failures {failed}"))).expect(0);
+    assert!(is_marked(&shell, "out"));
+    shell.run(&command(&failing(), "--max-failures 90%")).expect(0);
+    shell.run(&command(&failing(), "--max-failures 1%")).expect(3);
+    assert!(!is_marked(&shell, "out"));
+    // Failed targets are called again by each run, and the others are not.
+    let sound = Api::new("");
+    shell.run(&command(&sound, "")).expect(0);
+    assert_eq!(sound.bill().calls, failed);
+    assert_eq!(shell.read("out/_failures.csv").lines().count(), 1);
+}
+
+#[test]
+fn the_list_of_failures_is_an_input_for_the_same_directory() {
+    let shell = Shell::with_domains(30);
+    let failing = Api::new("--fail-code 40501:0.3");
+    let flags = |api: &Api| format!("--out out --summary json {} {DATES}", api.flags());
+    let json = shell.run(&format!("run domains.txt {}", flags(&failing))).expect(3).json();
+    let (failed, ok) = (json["failed"].as_u64().expect("a number"), json["ok"].as_u64().expect("a number"));
+    let sound = Api::new("");
+    let json = shell.run(&format!("run out/_failures.csv {}", flags(&sound))).expect(0).json();
+    assert_eq!(sound.bill().calls, failed);
+    assert_eq!(json["targets"], 30, "rows of the other targets stay");
+    assert!(json["ok"].as_u64().expect("a number") >= ok);
+}
+
+#[test]
+fn the_api_stops_a_run_with_4_and_what_is_held_is_published() {
+    let check = |faults: &str, reason: &str, hint: &str| {
+        let (shell, api) = (Shell::with_domains(12), Api::new(faults));
+        let ran = shell.run(&format!("run domains.txt --out out --summary json {} {DATES}", api.flags())).expect(4);
+        let (error, told) = ran.stderr.split_once("\nhint: ").expect("a hint");
+        assert!(error.contains("error: export stopped after ") && error.contains(reason), "{faults}: {error}");
+        assert!(told.contains(hint), "{faults}: {told}");
+        assert!(!is_marked(&shell, "out"), "{faults}");
+        assert_eq!(ran.json()["success"], false);
+        // Every answer that was paid for is a row or a known gap.
+        let json = ran.json();
+        let held = json["ok"].as_u64().zip(json["no_data"].as_u64()).map(|(ok, none)| ok + none);
+        assert_eq!(held, Some(api.bill().billed_calls), "{faults}");
+        assert!(shell.path("out/backlinks_history").is_dir() && shell.path("out/targets").is_dir(), "{faults}");
+        assert!(api.bill().calls <= 30, "{faults}: it stops at once");
+    };
+    check("--token another", "refused the token", "AISA_API_KEY");
+    check("--unauthorized-after 5", "refused the token", "AISA_API_KEY");
+    check("--credit 0.2", "no credit", "top up");
+    check("--no-credit-after 4", "no credit", "top up");
+    check("--quota-after 4", "no credit", "top up");
+    check("--fail-code 40200:1", "no credit", "top up");
+    check("--fail-code 40201:1", "account", "");
+    check("--fail-code 40100:1", "refused the token", "AISA_API_KEY");
+    check("--fail-status 403:1", "refused the token", "");
+    check("--fail-status 404:1", "URL", "--api");
+    check("--fail-status 400:1", "does not take the calls", "--body");
+    check("--fail-code 40503:1", "does not take the calls", "--body");
+}
+
+#[test]
+fn a_wrong_url_ends_with_4() {
+    let (shell, api) = (Shell::with_domains(3), Api::new(""));
+    let wrong = api.url().replace("/apis/v1", "/apis/v2");
+    let ran = shell.run(&format!("run domains.txt --out out --api {wrong} --progress none")).expect(4);
+    assert!(ran.stderr.contains("the URL is not that of the API"), "{}", ran.stderr);
+    // The variable says it as well, and the flag wins.
+    let shell = Shell::with_domains(3).set("BACKLINKS_API_URL", &wrong);
+    shell.run("run domains.txt --out out --progress none").expect(4);
+    shell.run(&format!("run domains.txt --out out {}", api.flags())).expect(0);
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on() {
+    let shell = Shell::with_domains(20);
+    let command = |api: &Api| format!("run domains.txt --out out {} {DATES}", api.flags());
+    let poor = Api::new("--no-credit-after 7");
+    shell.run(&command(&poor)).expect(4);
+    let rich = Api::new("");
+    shell.run(&command(&rich)).expect(0);
+    assert_eq!((poor.bill().billed_calls, rich.bill().calls), (7, 13));
+    assert!(is_marked(&shell, "out"));
+}
+
+#[test]
+fn the_cap_ends_a_run_with_5_and_is_never_passed() {
+    let (shell, api) = (Shell::with_domains(30), Api::new("--price 0.05"));
+    let command = |cap: &str| format!("run domains.txt --out out {} {DATES} --max-cost {cap}", api.flags());
+    let ran = shell.run(&command("0.52")).expect(5);
+    assert!(ran.stderr.contains("--max-cost $0.52 does not pay one more call"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("hint: everything fetched is kept; run the same command again with a higher --max-cost")
+    );
+    assert_eq!((api.bill().billed_calls, is_marked(&shell, "out")), (10, false));
+    // The cap is one on the directory, not on this run.
+    shell.run(&command("0.52")).expect(5);
+    assert_eq!(api.bill().billed_calls, 10);
+    shell.run(&command("1.50")).expect(0);
+    assert_eq!(api.bill().billed_calls, 30);
+}
+
+#[test]
+fn answers_about_somebody_else_are_never_taken() {
+    let (shell, api) = (Shell::with_domains(20), Api::new("--fail-wrong-target 1"));
+    let ran = shell.run(&format!("run domains.txt --out out --summary json {} {DATES}", api.flags())).expect(3);
+    let json = ran.json();
+    assert_eq!((&json["ok"], &json["rows"], &json["failed"]), (&0.into(), &0.into(), &20.into()));
+    // Asked twice each, and what that cost is told.
+    assert_eq!(api.bill().billed_calls, 40);
+    assert!(json["cost_usd"].as_f64().expect("a number") > 0.0);
+    assert!(shell.read("out/_failures.csv").contains("wrong_target"));
+}
+
+#[test]
+fn shards_are_disjoint_and_replayed_together_they_are_the_whole() {
+    let (shell, api) = (Shell::with_domains(60), Api::new(""));
+    shell.run(&format!("run domains.txt --out whole {} {DATES}", api.flags())).expect(0);
+    let mut targets = 0;
+    for number in 1..=4 {
+        let words =
+            format!("run domains.txt --out part{number} --shard {number}/4 --summary json {} {DATES}", api.flags());
+        targets += shell.run(&words).expect(0).json()["targets"].as_u64().expect("a number");
+    }
+    assert_eq!(targets, 60);
+    let bill = api.bill();
+    assert!(bill.calls == 120 && bill.billed_targets.values().all(|calls| *calls == 2), "each target in one shard");
+    let shell = shell.unset("AISA_API_KEY");
+    let json = shell.run("replay part1 part2 part3 part4 --out merged --summary json").expect(0).json();
+    assert_eq!((&json["targets"], &json["calls"]), (&60.into(), &60.into()));
+    assert!(is_marked(&shell, "merged"));
+    assert_eq!(shell.bytes("merged/backlinks_history"), shell.bytes("whole/backlinks_history"));
+    assert_eq!(api.bill(), bill, "no call is made");
+}
+
+#[test]
+fn a_replay_takes_other_partitions_and_compressions() {
+    let (shell, api) = (Shell::with_domains(10), Api::new(""));
+    shell.run(&format!("run domains.txt --out out {} {DATES}", api.flags())).expect(0);
+    let before = shell.files("out");
+    let shell = shell.unset("AISA_API_KEY");
+    let check = |flags: &str, example: &str| {
+        let dir = flags.replace(|character: char| !character.is_ascii_alphanumeric(), "_");
+        shell.run(&format!("replay out --out {dir} {flags}")).expect(0);
+        let files = shell.files(&format!("{dir}/backlinks_history"));
+        let found: Vec<_> = files.keys().map(|path| path.parent().expect("a folder").display().to_string()).collect();
+        assert!(found.iter().any(|folder| folder == example), "{flags}: {found:?}");
+        let again = shell.files(&dir);
+        shell.run(&format!("replay out --out {dir} {flags}")).expect(0);
+        assert_eq!(shell.files(&dir), again, "{flags}: a second time changes nothing");
+    };
+    check("--partition-by none --compression snappy", "");
+    check("--partition-by year,month --compression lz4", "year=2024/month=2");
+    check("--partition-by month --compression none", "month=11");
+    check("--compression zstd:19", "year=2023");
+    assert_eq!(shell.files("out"), before);
+    let days = shell.run("replay out --out days --partition-by run_date").expect(0);
+    assert!(days.stdout.starts_with("Done: 10 of 10"), "{}", days.stdout);
+    let folders = fs::read_dir(shell.path("days/backlinks_history")).expect("a folder").count();
+    assert_eq!(folders, 1);
+}
+
+#[test]
+fn dropped_answers_leave_a_dataset_that_can_only_stay() {
+    let (shell, api) = (Shell::with_domains(8), Api::new(""));
+    let command = format!("run domains.txt --out out --discard-raw {} {DATES}", api.flags());
+    shell.run(&command).expect(0);
+    assert!(is_marked(&shell, "out") && shell.files("out").keys().all(|path| !path.starts_with("_raw")));
+    let files = shell.files("out");
+    shell.run(&command).expect(0);
+    shell.run(&command.replace(" --discard-raw", "")).expect(0);
+    let plan = format!("plan domains.txt --out out --format json --sandbox {DATES}");
+    let plan = shell.run(&plan).expect(0).json();
+    assert_eq!((&plan["held"], &plan["calls"]), (&8.into(), &0.into()));
+    shell.run(&format!("{command} --partition-by none")).expect(2);
+    shell.run(&format!("{command} --compression snappy")).expect(2);
+    shell.run("replay out --out other").expect(2);
+    shell.list(0..9);
+    let ran = shell.run(&command).expect(2);
+    assert!(ran.stderr.contains("were dropped with --discard-raw"), "{}", ran.stderr);
+    assert_eq!(shell.files("out"), files);
+    assert_eq!(api.bill().calls, 8);
+}
+
+#[test]
+fn a_plan_says_what_a_run_would_do_and_writes_nothing() {
+    let (shell, api) = (Shell::with_domains(20), Api::new("--no-credit-after 5 --price 0.05"));
+    shell.run(&format!("run domains.txt --out out {} {DATES}", api.flags())).expect(4);
+    shell.write("domains.txt", shell.read("domains.txt") + "site0.com\nno domain\n");
+    let (files, bill) = (shell.files("out"), api.bill());
+    let json = shell.run(&format!("plan domains.txt --out out --format json {} {DATES}", api.flags())).expect(0).json();
+    for key in "targets rejected duplicates held calls cost_usd_low cost_usd_high elapsed_s rows bytes".split(' ') {
+        assert!(json[key].is_number(), "{key} in {json}");
+    }
+    let told = ["targets", "rejected", "duplicates", "held", "calls"].map(|key| json[key].as_u64().expect("a number"));
+    assert_eq!(told, [20, 1, 1, 5, 15]);
+    assert_eq!(json["price_source"], "own_calls");
+    assert_eq!(json["cost_usd_high"], 0.75);
+    assert!(json["balance_usd"].as_f64().expect("a balance") > 0.0);
+    let new = shell.run(&format!("plan domains.txt --out new {}", api.flags())).expect(0);
+    assert!(new.stdout.contains("list price"), "{}", new.stdout);
+    assert!(!shell.path("new").exists());
+    assert_eq!((shell.files("out"), api.bill().calls), (files, bill.calls));
+}
+
+#[test]
+fn a_plan_needs_no_token_and_no_api() {
+    let shell = Shell::with_domains(2).unset("AISA_API_KEY");
+    let plan = shell.run("plan domains.txt --format json").expect(0);
+    assert!(plan.json()["balance_usd"].is_null());
+    assert_eq!(plan.stderr, "");
+    // A port at which nobody listens.
+    let shell = shell.set("AISA_API_KEY", TOKEN);
+    let plan = shell.run("plan domains.txt --api http://127.0.0.1:1/apis/v1").expect(0);
+    assert!(plan.stdout.contains("balance     unknown ("), "{}", plan.stdout);
+    let plan = shell.run("plan domains.txt --token-file nowhere").expect(0);
+    assert!(plan.stdout.contains("balance     unknown (cannot read the token"), "{}", plan.stdout);
+}
+
+#[test]
+fn a_quote_never_buys() {
+    let (shell, api) = (Shell::with_domains(2), Api::new(""));
+    let plan = shell.run(&format!("plan domains.txt --quote {}", api.flags())).expect(0);
+    assert!(plan.stdout.contains("quote       none: this route told no price (HTTP 402: "), "{}", plan.stdout);
+    assert_eq!((api.bill().calls, api.bill().billed_calls), (1, 0));
+    // An API that ignores both headers and sells all the same is told loudly.
+    let free = Api::new("--price 0");
+    let plan = shell.run(&format!("plan domains.txt --quote {}", free.flags())).expect(1);
+    assert!(plan.stderr.contains("error: the API ignored the quote mode and answered"), "{}", plan.stderr);
+}
+
+#[test]
+fn log_lines_are_json_where_json_is_asked_for() {
+    let (shell, api) = (Shell::with_domains(5), Api::new("--fail-503 0.5 --fail-attempts 1"));
+    shell.write("more.txt", "no domain\nblog.site1.com\n");
+    let lines = |words: &str, code: i32| {
+        let ran = shell.run(words).expect(code);
+        let lines: Vec<Value> = ran
+            .stderr
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect();
+        assert!(lines.iter().all(Value::is_object), "{}", ran.stderr);
+        lines
+    };
+    let flags = format!("--api {} {DATES} --log-format json -v", api.url());
+    let told = lines(&format!("run domains.txt more.txt --out out {flags}"), 0);
+    assert!(told.iter().any(|line| line["event"] == "end"), "progress is JSON, too");
+    assert!(told.iter().any(|line| line["level"] == "WARN") && told.iter().any(|line| line["level"] == "DEBUG"));
+    assert!(told.iter().any(|line| line["message"] == "answered" && line["http_status"] == 200));
+    let told = lines(&format!("run domains.txt --out other {flags} --progress none"), 0);
+    assert!(told.iter().any(|line| line["message"] == "answered"), "without progress, too");
+    let told = lines("run missing.txt --out other --log-format json", 2);
+    assert_eq!((told[0]["level"].as_str(), told.len()), (Some("ERROR"), 1));
+    assert!(told[0]["hint"].is_string());
+    // Text among lines of JSON becomes one of them.
+    lines(&format!("run domains.txt more.txt --out third --api {} --progress json -v", api.url()), 0);
+}
+
+#[test]
+fn progress_is_what_was_asked_for() {
+    let (shell, api) = (Shell::with_domains(5), Api::new(""));
+    let stderr = |flags: &str, dir: &str| {
+        shell.run(&format!("run domains.txt --out {dir} --api {} {DATES} {flags}", api.url())).expect(0).stderr
+    };
+    assert!(stderr("--progress plain", "a").starts_with("[00:00] 5 of 5 targets to fetch"));
+    assert!(stderr("--progress bar", "b").starts_with("[00:00]"), "no terminal, no bar");
+    assert!(stderr("", "c").starts_with("[00:00]"));
+    assert!(stderr("--progress json", "d").starts_with("{\"event\":\"progress\""));
+    assert_eq!(stderr("--progress none", "e"), "");
+    assert_eq!(stderr("--quiet", "f"), "");
+    assert!(stderr("--quiet --progress plain", "g").starts_with("[00:00]"));
+}
+
+#[test]
+fn nobody_is_asked_where_nobody_can_answer() {
+    // Far beyond --confirm-above, and without a terminal: it goes on at once.
+    let (shell, api) = (Shell::with_domains(20), Api::new(""));
+    let ran = shell.run_with(&format!("run domains.txt --out out --confirm-above 0 {} {DATES}", api.flags()), "n\n");
+    let ran = ran.expect(0);
+    assert!(!ran.stderr.contains("Go on?"), "{}", ran.stderr);
+    assert_eq!(api.bill().billed_calls, 20);
+}
+
+#[test]
+fn the_token_is_nowhere_but_in_the_header() {
+    let api = Api::new(&format!("--token {TOKEN} --latency 100ms --fail-503 0.2 --fail-code 40501:0.2"));
+    let shell = Shell::with_domains(30);
+    let words = format!("run domains.txt --out out {} {DATES} -vv --max-failures 90%", api.flags());
+    let child = shell.command(&words).env("RUST_LOG", "trace").spawn().expect("the program starts");
+    // Before its end, what every user of the machine can see.
+    let seen = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap_or_default();
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let holds = |bytes: &[u8]| bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
+    assert!(!holds(&seen) && !holds(&output.stdout) && !holds(&output.stderr));
+    assert!(output.stderr.len() > 1_000, "it does log");
+    for (path, (bytes, _)) in shell.files("out") {
+        assert!(!holds(&bytes), "{}", path.display());
+    }
+    let ledger = fs::read(shell.path("out/_raw/ledger-0.jsonl.zst")).expect("a ledger");
+    assert!(!holds(&zstd::decode_all(ledger.as_slice()).expect("sound")));
+    // From a file, with a line break at its end, as editors leave it.
+    shell.write("token", format!("{TOKEN}\n"));
+    let shell = shell.unset("AISA_API_KEY");
+    shell.run(&format!("run domains.txt --out new --token-file token {} --max-failures 90%", api.flags())).expect(0);
+}
+
+#[test]
+fn simulated_answers_never_pass_for_real_ones() {
+    let (shell, api) = (Shell::with_domains(2), Api::new(""));
+    shell.run(&format!("run domains.txt --out out --sandbox --progress none {DATES}")).expect(0);
+    assert!(shell.files("out/targets").keys().all(|path| path.display().to_string().starts_with("part-sandbox-")));
+    let ran = shell.run(&format!("run domains.txt --out out {} {DATES}", api.flags())).expect(2);
+    assert!(ran.stderr.contains("hint: give --sandbox to go on"), "{}", ran.stderr);
+    shell.run(&format!("run domains.txt --out real {} {DATES}", api.flags())).expect(0);
+    shell.run("replay out real --out both").expect(2);
+    assert_eq!(api.bill().calls, 2);
+}

@@ -1,0 +1,294 @@
+//! Disks that fail and disks that fill up: no success is claimed, no further call is bought, nothing is lost.
+//!
+//! Failures are injected into the real program by `strace`, full disks are small file systems in memory; both need
+//! root, as continuous integration has it. `tests/run` sees to `strace`.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use backlinks_export::{
+    ledger::Archive,
+    sandbox::{Sandbox, Settings},
+};
+
+use super::program::{
+    BINARY, Place, ended, finished, history_rows, instant, latency, run, sandbox, say, summary, targets, told,
+};
+
+/// Targets of a small run.
+const TARGETS: usize = 6;
+/// Calls in flight of a small run.
+const IN_FLIGHT: usize = 2;
+/// No small run makes so many calls of one kind in one thread.
+const MOST: u32 = 120;
+
+/// Whether this machine lets tests break its disk. Root without the tool is an error: a check must not be left out unseen.
+fn can_inject() -> bool {
+    let root = rustix::fs::stat("/proc/self").is_ok_and(|stat| stat.st_uid == 0);
+    let tool = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
+    assert!(tool || !root, "strace is missing: apt-get install strace");
+    if !tool {
+        say("left out: no strace, and not root");
+    }
+    tool
+}
+
+/// The program under `strace`, which makes the `nth` call of one kind fail in each thread.
+fn broken(place: &Place, api: &str, call: &str, when: &str, only: Option<&Path>) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-qq", "-o"]).arg(log(place));
+    command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{when}")]);
+    if let Some(path) = only {
+        command.arg("-P").arg(path);
+    }
+    command.arg(BINARY);
+    run(command, &place.inputs(), &place.out(), api, &format!("--concurrency {IN_FLIGHT}"))
+}
+
+fn log(place: &Place) -> PathBuf {
+    place.root.path().join("strace.log")
+}
+
+/// The calls of one kind that were made to fail, with the files they were about, and how often each came afterwards.
+fn injected(place: &Place) -> Vec<(String, usize)> {
+    let log = fs::read_to_string(log(place)).expect("strace's log");
+    let lines: Vec<&str> = log.lines().collect();
+    let file =
+        |line: &str| line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(file, _)| file.to_owned());
+    let failed = lines.iter().enumerate().filter(|(_, line)| line.contains("(INJECTED)"));
+    failed
+        .map(|(place, line)| {
+            let about = file(line).unwrap_or_default();
+            // Another thread may have been inside its call already: only calls begun later count.
+            let again = lines[place + 1..].iter().filter(|later| file(later).as_ref() == Some(&about));
+            let again = again.filter(|later| !later.contains("resumed>")).count();
+            (about, again)
+        })
+        .collect()
+}
+
+/// Answers that are held, by the ledger.
+fn held(place: &Place) -> BTreeSet<String> {
+    let archive = Archive::read(&place.out()).expect("readable");
+    archive.asked().filter(|(_, known)| known.standing.is_final()).map(|(target, _)| target.to_string()).collect()
+}
+
+/// After a failure: no success, a clear word, no call since, and the next run goes on without losing anything.
+async fn check_failed_and_resumed(place: &Place, api: &Sandbox, output: &Output, case: &str) {
+    assert_eq!(output.status.code(), Some(1), "{case}: {}", told(output));
+    assert!(output.stdout.is_empty(), "{case}: no result is claimed");
+    assert!(!place.out().join("_SUCCESS").exists(), "{case}");
+    let words = told(output);
+    let line = words.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{case}: {words}"));
+    assert!(line.contains(&place.out().display().to_string()), "{case}: {line}");
+    assert!(words.contains("hint: everything fetched is kept"), "{case}: {words}");
+    let (held, before) = (held(place), api.bill());
+    let output = ended(place.run(&api.url(), ""), 0).await;
+    let after = api.bill();
+    for target in &held {
+        assert_eq!(before.billed_targets[target], after.billed_targets[target], "{case}: {target} was held");
+    }
+    let listed = targets(&place.out());
+    let surplus = after.billed_calls - TARGETS as u64;
+    assert!(surplus <= (2 * IN_FLIGHT) as u64, "{case}: {surplus} bought twice");
+    let possibly: i64 = listed.values().map(|row| row.possibly_billed).sum();
+    assert!(u64::try_from(possibly).expect("positive") >= surplus, "{case}: each is listed");
+    assert_eq!(summary(&output)["possibly_billed"], possibly);
+    assert_eq!(listed.len(), TARGETS);
+    assert!(place.out().join("_SUCCESS").exists());
+}
+
+/// Breaks the n-th call of a kind for every n of a small run.
+async fn each_fails(call: &str, error: &str, only: Option<&str>, again: bool) -> u32 {
+    for nth in 1..MOST {
+        let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
+        if again {
+            ended(place.run(&api.url(), ""), 0).await;
+            place.list(TARGETS - 1);
+            fs::remove_file(place.out().join("_run.json")).expect("removed");
+        }
+        place.list(TARGETS);
+        let only = only.map(|name| place.out().join(name));
+        let command = broken(&place, &api.url(), call, &format!("error={error}:when={nth}"), only.as_deref());
+        let output = finished(command).await;
+        let failures = injected(&place);
+        if failures.is_empty() {
+            assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+            return nth - 1;
+        }
+        let case = format!("{call} {nth} {failures:?}");
+        if call.ends_with("sync") {
+            assert!(failures.iter().all(|(_, again)| *again == 0), "{case}: a failed sync is never tried again");
+        }
+        let calls = api.bill().calls;
+        assert!(calls <= (TARGETS + IN_FLIGHT) as u64, "{case}");
+        check_failed_and_resumed(&place, &api, &output, &case).await;
+    }
+    panic!("{call}: more than {MOST} calls")
+}
+
+const LEDGER: &str = "_raw/ledger-0.jsonl.zst";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_at_any_sync_claims_no_success_and_loses_nothing() {
+    if can_inject() {
+        let (data, all) =
+            (each_fails("fdatasync", "EIO", None, false).await, each_fails("fsync", "EIO", None, false).await);
+        say(&format!("fdatasync: {data}, fsync: {all}"));
+        assert!(data >= 5 && all >= 10, "{data} {all}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_at_any_write_claims_no_success_and_loses_nothing() {
+    if can_inject() {
+        let ledger = each_fails("write", "EIO", Some(LEDGER), false).await;
+        let room = each_fails("fallocate", "EIO", None, false).await;
+        say(&format!("write: {ledger}, fallocate: {room}"));
+        assert!(ledger >= 5 && room >= 1, "{ledger} {room}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_at_any_rename_claims_no_success_and_loses_nothing() {
+    if can_inject() {
+        let moved = each_fails("rename", "EIO", None, false).await;
+        let exchanged = each_fails("renameat2", "EIO", None, true).await;
+        say(&format!("rename: {moved}, renameat2: {exchanged}"));
+        assert!(moved >= 5 && exchanged >= 2, "{moved} {exchanged}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failed_sync_no_call_is_bought() {
+    if !can_inject() {
+        return;
+    }
+    let settings = Settings { latency: latency(20, 40), ..Settings::default() };
+    let (api, place) = (sandbox(settings).await, Place::new(60));
+    let when = "error=EIO:when=8+";
+    let command = broken(&place, &api.url(), "fdatasync", when, None);
+    let running = tokio::spawn(finished(command));
+    // The first failure shows in strace's log; from then on the number of calls stands still.
+    let mut calls = None;
+    while !running.is_finished() {
+        let failed = fs::read_to_string(log(&place)).is_ok_and(|log| log.contains("(INJECTED)"));
+        if failed && calls.is_none() {
+            calls = Some(api.bill().calls);
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let output = running.await.expect("no panic");
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let calls = calls.unwrap_or_else(|| api.bill().calls);
+    assert_eq!(api.bill().calls, calls, "no call after the failure");
+    assert!(calls < 60, "{calls}");
+}
+
+/// A disk in memory of this size; gone at the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`: this machine does not let tests mount anything.
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(at).expect("a directory");
+        let root = rustix::fs::stat("/proc/self").is_ok_and(|stat| stat.st_uid == 0);
+        let options = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
+        let mounted = mounted.expect("mount is there");
+        if !mounted.status.success() {
+            // Containers without the right to mount are the one excuse.
+            let word = String::from_utf8_lossy(&mounted.stderr).into_owned();
+            assert!(!root || word.contains("permission denied"), "{word}");
+            say(&format!("left out: {word}"));
+            return None;
+        }
+        Some(Self(at.to_owned()))
+    }
+
+    fn grow(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let grown = Command::new("mount").args(["-o", &options]).arg(&self.0).status().expect("mount is there");
+        assert!(grown.success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Full histories, so that answers have their usual size.
+fn full(place: &Place, api: &str, flags: &str) -> Command {
+    place.run(api, &format!("{flags} --date-from 2019-01-01"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_up_loses_no_paid_answer_and_is_gone_on_with() {
+    const MANY: usize = 400;
+    let settings = Settings { latency: latency(5, 30), ..Settings::default() };
+    let (api, place) = (sandbox(settings).await, Place::new(MANY));
+    let Some(disk) = SmallDisk::mount(&place.out(), "3m") else { return };
+    // Room for the answers in flight of 8 calls is 1 MiB; what they fill is the rest.
+    let output = finished(full(&place, &api.url(), "--concurrency 8")).await;
+    let words = told(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("make room in") && words.contains("ledger-0.jsonl.zst"), "{words}");
+    assert!(words.contains("free some space and run the same command again"), "{words}");
+    let bill = api.bill();
+    let held = held(&place);
+    assert!(bill.billed_calls > 20 && bill.billed_calls < MANY as u64, "{}", bill.billed_calls);
+    assert_eq!(held.len() as u64, bill.billed_calls, "every answer that was paid for is held");
+    // While nothing changes, nothing is bought either.
+    ended(full(&place, &api.url(), "--concurrency 8"), 1).await;
+    assert_eq!(api.bill().calls, bill.calls);
+    disk.grow("64m");
+    let output = ended(full(&place, &api.url(), "--concurrency 8"), 0).await;
+    assert_eq!(api.bill().billed_calls, MANY as u64, "nothing was bought twice");
+    assert_eq!(summary(&output)["possibly_billed"], 0);
+    assert!(history_rows(&place.out()).len() > MANY / 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_for_the_calls_in_flight_is_made_sure_of_before_the_first_one() {
+    let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
+    let Some(disk) = SmallDisk::mount(&place.out(), "1m") else { return };
+    let output = ended(place.run(&api.url(), "--concurrency 30"), 1).await;
+    assert!(told(&output).contains("free some space"), "{}", told(&output));
+    assert_eq!(api.bill().calls, 0, "the disk was too small for the answers of 30 calls");
+    disk.grow("16m");
+    ended(place.run(&api.url(), "--concurrency 30"), 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_too_full_to_publish_keeps_everything_for_the_next_run() {
+    let (api, place) = (sandbox(instant()).await, Place::new(300));
+    let Some(disk) = SmallDisk::mount(&place.out(), "16m") else { return };
+    let run = || place.run(&api.url(), "--compression none --concurrency 4");
+    // Everything is fetched, then somebody else fills the disk.
+    let mut interrupted = super::program::Running::start(place.run(&api.url(), "--concurrency 4 --partition-by none"));
+    while !place.out().join("_staging").exists() && !interrupted.has_ended() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(interrupted);
+    let _ = fs::remove_dir_all(place.out().join("_staging"));
+    let _ = fs::remove_file(place.out().join("_run.json"));
+    let ballast = place.out().join("_raw/ballast");
+    let mut size = 16_u64 << 20;
+    while fs::write(&ballast, vec![1; usize::try_from(size).expect("small")]).is_err() && size > 4096 {
+        size -= 4096 * 16;
+    }
+    let calls = api.bill().calls;
+    let output = ended(run(), 1).await;
+    assert!(told(&output).contains("free some space") && told(&output).contains("_staging"), "{}", told(&output));
+    fs::remove_file(ballast).expect("removed");
+    disk.grow("32m");
+    ended(run(), 0).await;
+    assert_eq!(api.bill().calls, calls, "publishing is done again, not fetching");
+}

@@ -1,0 +1,193 @@
+//! An API in this process, on paused time, that keeps its own bill: for the tests of money and of clocks.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use backlinks_export::{
+    api::{Api, ApiError, ErrorKind, Reply, Request},
+    clock::Clock,
+    export::{Calls, Export, ExportError, Fetched, Question},
+    fetch::{Ended, pace::Rate},
+    money::Usd,
+    progress::{Mode, Plan, Progress},
+    targets::{Inputs, ReadOptions, read},
+};
+use tokio::time::Instant;
+
+use super::program::Draws;
+
+/// How a market behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// Whether it refuses what would cost more than the call allows.
+    pub(crate) honours: bool,
+    /// The price at the beginning, in millionths of a dollar.
+    pub(crate) price: i64,
+    /// After so many billed calls the price is three times as high.
+    pub(crate) triples_after: Option<u64>,
+    /// Whether prices also wander a little.
+    pub(crate) wanders: bool,
+    /// One call in so many is refused for now, unbilled; 0: none.
+    pub(crate) busy: u64,
+    /// One answer in so many is lost on its way; 0: none.
+    pub(crate) lost: u64,
+    /// One answer in so many does not say what was debited; 0: none.
+    pub(crate) silent: u64,
+    /// An answer takes up to so many milliseconds.
+    pub(crate) latency: u64,
+}
+
+/// The books of a market.
+#[derive(Debug)]
+pub(crate) struct Books {
+    draws: Draws,
+    price: i64,
+    tripled: bool,
+    pub(crate) calls: u64,
+    pub(crate) billed: u64,
+    pub(crate) spent: i64,
+    /// The highest price so far.
+    pub(crate) highest: i64,
+    /// Calls that did not say what they may cost.
+    pub(crate) unlimited: u64,
+    pub(crate) arrivals: Vec<Instant>,
+}
+
+/// An API with prices that change.
+#[derive(Clone, Debug)]
+pub(crate) struct Market {
+    terms: Terms,
+    pub(crate) books: Arc<Mutex<Books>>,
+}
+
+enum Word {
+    Busy,
+    TooDear,
+    Lost,
+    Answer { debit: Option<i64>, upstream: Option<i64> },
+}
+
+impl Market {
+    pub(crate) fn new(terms: Terms, draws: Draws) -> Self {
+        let books = Books {
+            draws,
+            price: terms.price,
+            tripled: false,
+            calls: 0,
+            billed: 0,
+            spent: 0,
+            highest: terms.price,
+            unlimited: 0,
+            arrivals: Vec::new(),
+        };
+        Self { terms, books: Arc::new(Mutex::new(books)) }
+    }
+
+    fn decide(&self, request: &Request) -> (Word, Duration) {
+        let (terms, mut books) = (&self.terms, self.books.lock().expect("sound"));
+        let happens = |books: &mut Books, of: u64| of > 0 && books.draws.one_in(of);
+        books.calls += 1;
+        books.arrivals.push(Instant::now());
+        books.unlimited += u64::from(request.max_price.is_none());
+        let wait = Duration::from_millis(books.draws.between(0, terms.latency));
+        if terms.triples_after.is_some_and(|after| books.billed >= after) && !books.tripled {
+            books.tripled = true;
+            books.price *= 3;
+        }
+        if terms.wanders && books.draws.one_in(4) {
+            let by = i64::try_from(books.draws.between(85, 115)).expect("small");
+            books.price = books.price * by / 100 + 1;
+        }
+        books.highest = books.highest.max(books.price);
+        if happens(&mut books, terms.busy) {
+            return (Word::Busy, wait);
+        }
+        let price = books.price;
+        if terms.honours && request.max_price.is_some_and(|most| most.micros() < price) {
+            return (Word::TooDear, wait);
+        }
+        books.billed += 1;
+        books.spent += price;
+        let word = if happens(&mut books, terms.lost) {
+            Word::Lost
+        } else if happens(&mut books, terms.silent) {
+            // Half of these say what the gateway paid, which is less.
+            let upstream = books.draws.one_in(2).then_some(price * 2 / 3);
+            Word::Answer { debit: None, upstream }
+        } else {
+            Word::Answer { debit: Some(price), upstream: None }
+        };
+        (word, wait)
+    }
+}
+
+impl Api for Market {
+    async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
+        // Decided and billed on arrival: whoever is killed meanwhile has paid.
+        let (word, wait) = self.decide(request);
+        tokio::time::sleep(wait).await;
+        let name = request.target.as_str();
+        let plain = |status, body: &str| Ok(Reply { status, body: body.to_owned().into(), ..Reply::default() });
+        match word {
+            Word::Busy => plain(503, r#"{"error":"busy"}"#),
+            Word::TooDear => plain(402, r#"{"code":"estimated_price_exceeds_max_price","error":"x"}"#),
+            Word::Lost => Err(ApiError { kind: ErrorKind::Lost, message: "connection reset".to_owned() }),
+            Word::Answer { debit, upstream } => {
+                let cost = upstream
+                    .map_or_else(String::new, |micros| format!(r#""cost":{},"#, Usd::from_micros(micros).dollars()));
+                let body = format!(
+                    r#"{{"status_code":20000,"tasks":[{{"id":"1",{cost}"status_code":20000,"data":{{"target":"{name}"}},"result":[{{"target":"{name}","items":[{{}}]}}]}}]}}"#
+                );
+                Ok(Reply { status: 200, body: body.into(), debit: debit.map(Usd::from_micros), ..Reply::default() })
+            }
+        }
+    }
+}
+
+/// The lines of a file of domains.
+pub(crate) fn lines(file: &Path) -> Inputs {
+    read(&[file.to_owned()], std::io::empty(), &ReadOptions { column: None, allow_ip: false }).expect("readable")
+}
+
+/// Calls as many as may be, with or without a cap.
+pub(crate) fn calls(rate: Rate, in_flight: u32, max_cost: Option<Usd>) -> Calls {
+    let number = |number| std::num::NonZeroU32::new(number).expect("positive");
+    Calls {
+        rate,
+        concurrency: number(in_flight),
+        max_attempts: number(6),
+        max_cost,
+        max_outage: Duration::from_mins(10),
+        body: None,
+    }
+}
+
+/// One process's share of a run: opens the directory and fetches until it ends or is killed after `life`.
+/// `None`: it was killed.
+pub(crate) async fn live(
+    (dir, file): (&Path, &Path),
+    market: &Market,
+    calls: Calls,
+    clock: Clock,
+    life: Option<Duration>,
+) -> Result<Option<(Ended, Fetched)>, ExportError> {
+    let export = Export::open(dir, lines(file), &Question::default(), clock)?;
+    let plan = Plan {
+        total: 0,
+        held: 0,
+        rate: calls.rate,
+        concurrency: calls.concurrency,
+        spent: Usd::ZERO,
+        cap: calls.max_cost,
+    };
+    let progress = Progress::start(Mode::None, false, plan);
+    let fetching = export.fetch(market.clone(), calls, &progress, std::future::pending());
+    let Some(life) = life else { return fetching.await.map(Some) };
+    let ended = tokio::time::timeout(life, fetching).await;
+    // What was on its way to the disk arrives there, as it may when a process dies.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    ended.map_or(Ok(None), |ended| ended.map(Some))
+}

@@ -1,0 +1,183 @@
+//! The spending cap: whatever prices do, whatever is lost or killed, the bill of the API stays within it.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use backlinks_export::{
+    clock::Clock,
+    fetch::{Ended, pace::Rate},
+    ledger::Archive,
+    money::Usd,
+    sandbox::{Price, Settings},
+};
+
+use super::{
+    market::{Market, Terms, calls, live},
+    program::{Draws, Place, ended, instant, latency, list, quick_folder, sandbox, seed, setting, summary},
+};
+
+/// Simulated runs, each with several processes.
+const RUNS: u64 = 1_000;
+
+/// A list of targets in a folder.
+fn listed(folder: &Path, targets: usize) -> PathBuf {
+    let file = folder.join("domains.txt");
+    list(&file, targets);
+    file
+}
+
+fn fast() -> Rate {
+    Rate { calls: std::num::NonZeroU32::new(60_000).expect("positive"), period: Duration::from_mins(1) }
+}
+
+/// One directory with a cap, processes that are killed, and a last one that is not.
+async fn simulated(draws: &mut Draws) {
+    let folder = quick_folder();
+    let (dir, targets) = (folder.path().join("out"), draws.between(3, 40));
+    let file = listed(folder.path(), usize::try_from(targets).expect("small"));
+    let price = i64::try_from(draws.between(5_000, 90_000)).expect("small");
+    let honours = !draws.one_in(4);
+    // An API that does not heed the limit and raises its prices while it loses answers can be held by nobody.
+    let terms = Terms {
+        honours,
+        price,
+        triples_after: draws.one_in(3).then(|| draws.between(1, 30)),
+        wanders: honours && draws.one_in(2),
+        busy: [0, 10][usize::try_from(draws.below(2)).expect("small")],
+        lost: if honours { [0, 5, 20][usize::try_from(draws.below(3)).expect("small")] } else { 0 },
+        silent: if honours { [0, 5, 20][usize::try_from(draws.below(3)).expect("small")] } else { 0 },
+        latency: 300,
+    };
+    let cap = price + i64::try_from(draws.below(u64::try_from(price).expect("positive") * targets)).expect("small");
+    let market = Market::new(terms.clone(), draws.clone());
+    let limits = calls(fast(), 1 + u32::try_from(draws.below(30)).expect("small"), Some(Usd::from_micros(cap)));
+    let clock = || Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+    let spent = || market.books.lock().expect("sound").spent;
+    let kills = if honours { draws.below(4) } else { 0 };
+    for _ in 0..kills {
+        let life = Duration::from_millis(draws.below(1_500));
+        live((&dir, &file), &market, limits.clone(), clock(), Some(life)).await.expect("sound");
+        assert!(spent() <= cap, "{} of {cap}: {terms:?}", spent());
+    }
+    let ended = live((&dir, &file), &market, limits, clock(), None).await.expect("sound").expect("not killed").0;
+    let books = market.books.lock().expect("sound");
+    // Only one call can do more: the last one, alone, at an API that heeds no limit and triples its price right then.
+    let unforeseen = if honours || terms.triples_after.is_none() { 0 } else { 2 * price };
+    assert!(books.spent <= cap + unforeseen, "{} of {cap}: {terms:?}", books.spent);
+    assert_eq!(books.unlimited, 0, "every call says what it may cost");
+    if ended == Ended::Budget {
+        let left = Usd::from_micros(cap).minus(Archive::read(&dir).expect("readable").past(clock().now()).spent);
+        assert!(left.micros() < books.highest, "{left} left, at a price of {}: {terms:?}", books.highest);
+    } else {
+        assert_eq!(ended, Ended::Done, "{terms:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_bill_passes_its_cap_in_a_thousand_runs_and_the_rest_is_under_one_price() {
+    let mut draws = seed();
+    for _ in 0..setting("RUNS", RUNS) {
+        draws.below(2);
+        simulated(&mut draws).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_price_that_triples_with_thirty_in_flight_breaks_no_cap() {
+    for honours in [true, false] {
+        let folder = quick_folder();
+        let (dir, file) = (folder.path().join("out"), listed(folder.path(), 200));
+        let terms = Terms {
+            honours,
+            price: 30_000,
+            triples_after: Some(20),
+            wanders: false,
+            busy: 0,
+            lost: 0,
+            silent: 0,
+            latency: 500,
+        };
+        let market = Market::new(terms, Draws(1));
+        let cap = 3_500_000;
+        let limits = calls(fast(), 30, Some(Usd::from_micros(cap)));
+        let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+        let ended = live((&dir, &file), &market, limits, clock, None).await.expect("sound").expect("not killed").0;
+        assert_eq!(ended, Ended::Budget);
+        let books = market.books.lock().expect("sound");
+        assert!(books.spent <= cap && cap - books.spent < 90_000, "{} of {cap}", books.spent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_lost_before_any_price_was_known_counts_under_a_later_cap() {
+    let folder = quick_folder();
+    let (dir, file) = (folder.path().join("out"), listed(folder.path(), 20));
+    let terms = Terms {
+        honours: true,
+        price: 60_000,
+        triples_after: None,
+        wanders: false,
+        busy: 0,
+        lost: 0,
+        silent: 0,
+        latency: 500,
+    };
+    let market = Market::new(terms, Draws(5));
+    let clock = || Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+    let life = Some(Duration::from_millis(1));
+    live((&dir, &file), &market, calls(fast(), 5, None), clock(), life).await.expect("sound");
+    assert_eq!(market.books.lock().expect("sound").billed, 1, "killed in its first call, which had no cap");
+    let cap = 400_000;
+    let limits = calls(fast(), 5, Some(Usd::from_micros(cap)));
+    live((&dir, &file), &market, limits, clock(), None).await.expect("sound");
+    let spent = market.books.lock().expect("sound").spent;
+    assert!(spent <= cap && spent > cap / 2, "{spent} of {cap}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_keeps_to_its_cap_and_says_where_costs_are_known_from() {
+    let price = Price::flat(Usd::from_micros(41_130));
+    let settings = Settings { latency: latency(0, 20), price, ..instant() };
+    let place = Place::new(60);
+    let api = sandbox(settings.clone()).await;
+    let output = ended(place.run(&api.url(), "--max-cost 1.00"), 5).await;
+    let bill = api.bill();
+    assert!(bill.debited_micros.micros() <= 1_000_000, "{}", bill.debited_micros);
+    assert!(bill.debited_micros.micros() > 1_000_000 - 41_130, "{}", bill.debited_micros);
+    let told = summary(&output);
+    assert_eq!(told["cost_source"]["debit_usd"].as_f64(), Some(bill.debited_micros.dollars()));
+    assert_eq!(told["published"], true);
+    assert!(!place.out().join("_SUCCESS").exists());
+    // A second run under the same cap buys nothing.
+    ended(place.run(&api.url(), "--max-cost 1.00"), 5).await;
+    assert_eq!(api.bill().calls, bill.calls);
+
+    // The rest comes from an API that tells no debit.
+    let silent = backlinks_export::sandbox::Faults {
+        no_cost_header: backlinks_export::sandbox::faults::Share::ALL,
+        ..Default::default()
+    };
+    let quiet = sandbox(Settings { faults: silent, ..settings }).await;
+    let output = ended(place.run(&quiet.url(), "--max-cost 2.00"), 5).await;
+    let all = bill.debited_micros.plus(quiet.bill().debited_micros);
+    assert!(all.micros() <= 2_000_000, "{all}");
+    let told = summary(&output);
+    assert_eq!(told["cost_source"]["debit_usd"].as_f64(), Some(bill.debited_micros.dollars()));
+    assert!(told["cost_source"]["upstream_usd"].as_f64().is_some_and(|upstream| upstream > 0.0), "{told}");
+
+    // And lost answers are at an unknown price.
+    let losing = backlinks_export::sandbox::Faults {
+        fail_reset_billed: "0.3".parse().expect("a share"),
+        fail_attempts: Some(1),
+        ..Default::default()
+    };
+    let (lossy, place) = (sandbox(Settings { faults: losing, ..instant() }).await, Place::new(40));
+    let output = ended(place.run(&lossy.url(), ""), 0).await;
+    let told = summary(&output);
+    assert_eq!(told["cost_source"]["unknown_calls"], lossy.bill().billed_lost);
+    assert_eq!(told["possibly_billed"], lossy.bill().billed_lost);
+    let known = told["cost_usd"].as_f64().expect("a number");
+    assert!(known < lossy.bill().debited_micros.dollars(), "what nobody told is not counted as known");
+}

@@ -1,0 +1,306 @@
+//! The real program, and a simulated API to start it against: what the tests of its promises share.
+//!
+//! The API runs in the test's own process, so that its bill is at hand; the program is a process of its own, so that
+//! it can be killed.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::Int64Type,
+};
+use backlinks_export::sandbox::{Latency, Sandbox, Settings};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// No life of the program in these tests is longer; one that is has hung.
+const LONGEST: Duration = Duration::from_mins(3);
+
+/// The simulated API on a free port.
+pub(crate) async fn sandbox(settings: Settings) -> Sandbox {
+    Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.expect("a free port")
+}
+
+/// An API that answers at once and never fails.
+pub(crate) fn instant() -> Settings {
+    Settings { latency: Latency::NONE, ..Settings::default() }
+}
+
+/// Latencies in milliseconds.
+pub(crate) fn latency(min: u64, max: u64) -> Latency {
+    Latency { min: Duration::from_millis(min), max: Duration::from_millis(max) }
+}
+
+/// A run's directory beside the list of its targets, both gone at the end.
+pub(crate) struct Place {
+    pub(crate) root: tempfile::TempDir,
+}
+
+impl Place {
+    /// With so many targets.
+    pub(crate) fn new(targets: usize) -> Self {
+        let place = Self { root: tempfile::tempdir().expect("a directory") };
+        place.list(targets);
+        place
+    }
+
+    /// Lists so many targets from now on.
+    pub(crate) fn list(&self, targets: usize) {
+        list(&self.inputs(), targets);
+    }
+
+    pub(crate) fn inputs(&self) -> PathBuf {
+        self.root.path().join("domains.txt")
+    }
+
+    pub(crate) fn out(&self) -> PathBuf {
+        self.root.path().join("out")
+    }
+
+    /// `run` on this place: short histories, the result as JSON, and as fast as it goes unless `flags` say otherwise.
+    pub(crate) fn run(&self, api: &str, flags: &str) -> Command {
+        run(Command::new(BINARY), &self.inputs(), &self.out(), api, flags)
+    }
+}
+
+/// Writes a list of so many targets.
+pub(crate) fn list(file: &Path, targets: usize) {
+    let names: Vec<String> = (0..targets).map(|number| format!("site{number}.com\n")).collect();
+    fs::write(file, names.concat()).expect("written");
+}
+
+/// A folder in memory where there is one, for tests that sync or write thousands of times.
+pub(crate) fn quick_folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let at = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    tempfile::tempdir_in(at).expect("a directory")
+}
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_backlinks-export");
+
+/// Adds what a run needs to a command that is the program, or starts it.
+pub(crate) fn run(mut command: Command, inputs: &Path, out: &Path, api: &str, flags: &str) -> Command {
+    command.arg("run").arg(inputs).arg("--out").arg(out).args(["--api", api, "--summary", "json"]);
+    if !flags.contains("--date-from") {
+        command.args(["--date-from", "2023-11-01"]);
+    }
+    command.args(["--date-to", "2024-02-29"]);
+    if !flags.contains("--rate") {
+        command.args(["--rate", "20000/s"]);
+    }
+    command.args(flags.split_whitespace());
+    command.env("AISA_API_KEY", "test").env_remove("RUST_LOG").env_remove("CI");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A process that is killed when the test gives up on it.
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    pub(crate) fn start(mut command: Command) -> Self {
+        Self(Some(command.spawn().expect("the program starts")))
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it was not waited for")
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&mut self, name: &str) {
+        let id = self.child().id().to_string();
+        let sent = Command::new("kill").args([format!("-{name}"), id]).status().expect("kill is there");
+        assert!(sent.success(), "signal {name}");
+    }
+
+    /// Closes this end of standard output and standard error.
+    pub(crate) fn hang_up(&mut self) {
+        drop((self.child().stdout.take(), self.child().stderr.take()));
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child().try_wait().expect("it can be waited for").is_some()
+    }
+
+    /// Kills it after this time, unless it ends before; says whether it was killed.
+    pub(crate) async fn kill_after(mut self, life: Duration) -> Result<(), Output> {
+        const LOOK: Duration = Duration::from_millis(10);
+        let end = tokio::time::Instant::now() + life;
+        while tokio::time::Instant::now() + LOOK < end && !self.has_ended() {
+            tokio::time::sleep(LOOK).await;
+        }
+        if !self.has_ended() {
+            tokio::time::sleep_until(end).await;
+        }
+        if self.has_ended() {
+            return Err(self.output().await);
+        }
+        self.child().kill().expect("killed");
+        let status: ExitStatus = self.child().wait().expect("waited for");
+        // It may have ended in the very last moment.
+        if status.code().is_some() { Err(self.output().await) } else { Ok(()) }
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn output(mut self) -> Output {
+        let child = self.0.take().expect("it was not waited for");
+        let id = child.id();
+        let waiting = tokio::task::spawn_blocking(move || child.wait_with_output());
+        let Ok(output) = tokio::time::timeout(LONGEST, waiting).await else {
+            let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            panic!("the program does not end")
+        };
+        output.expect("no panic").expect("it can be waited for")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) async fn finished(command: Command) -> Output {
+    Running::start(command).output().await
+}
+
+/// Runs a command to its end, which has to have this exit code.
+pub(crate) async fn ended(command: Command, code: i32) -> Output {
+    let output = finished(command).await;
+    assert_eq!(output.status.code(), Some(code), "{}\n{}", told(&output), String::from_utf8_lossy(&output.stdout));
+    output
+}
+
+/// What it said on standard error.
+pub(crate) fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The result on standard output.
+pub(crate) fn summary(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", told(output)))
+}
+
+/// All Parquet files of a table, by their paths below it without the run's id, with their bytes.
+pub(crate) fn table(out: &Path, table: &str) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![out.join(table)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(out).expect("below it").display().to_string();
+            let (place, file) = name.rsplit_once("/part-").expect("a part");
+            // `<date>-<random>` is the run's id; what follows is the number.
+            let number = file.splitn(3, '-').nth(2).unwrap_or_default();
+            files.insert(format!("{place}/part-{number}"), fs::read(&path).expect("readable"));
+        }
+    }
+    files
+}
+
+/// Rows of Parquet bytes.
+pub(crate) fn rows(bytes: &[u8]) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::copy_from_slice(bytes)).expect("Parquet");
+    reader.build().expect("a reader").map(|batch| batch.expect("rows")).collect()
+}
+
+/// A row of `targets`, as far as tests look at it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) outcome: String,
+    pub(crate) rows: i64,
+    pub(crate) possibly_billed: i64,
+}
+
+/// The table `targets` by target.
+pub(crate) fn targets(out: &Path) -> BTreeMap<String, Listed> {
+    let mut listed = BTreeMap::new();
+    for bytes in table(out, "targets").values() {
+        for batch in rows(bytes) {
+            let text = |name: &str, row: usize| {
+                batch.column_by_name(name).expect(name).as_string::<i32>().value(row).to_owned()
+            };
+            let number =
+                |name: &str, row: usize| batch.column_by_name(name).expect(name).as_primitive::<Int64Type>().value(row);
+            for row in 0..batch.num_rows() {
+                let entry = Listed {
+                    outcome: text("outcome", row),
+                    rows: number("rows", row),
+                    possibly_billed: number("possibly_billed", row),
+                };
+                assert!(listed.insert(text("target", row), entry).is_none(), "a target twice");
+            }
+        }
+    }
+    listed
+}
+
+/// Rows of `backlinks_history` by target.
+pub(crate) fn history_rows(out: &Path) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    for bytes in table(out, "backlinks_history").values() {
+        for batch in rows(bytes) {
+            let names = batch.column_by_name("target").expect("a column");
+            let names = arrow::compute::cast(names, &arrow::datatypes::DataType::Utf8).expect("text");
+            let names = names.as_string::<i32>();
+            (0..names.len()).for_each(|row| *counts.entry(names.value(row).to_owned()).or_default() += 1);
+        }
+    }
+    counts
+}
+
+/// Even draws that a seed repeats.
+#[derive(Clone, Debug)]
+pub(crate) struct Draws(pub(crate) u64);
+
+impl Draws {
+    pub(crate) fn below(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+
+    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.below(most - least + 1)
+    }
+
+    /// One time in `of`.
+    pub(crate) fn one_in(&mut self, of: u64) -> bool {
+        self.below(of) == 0
+    }
+}
+
+/// A number from the environment, for tests that can be made longer or repeated.
+pub(crate) fn setting(name: &str, usual: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a test's own knob")]
+    let value = std::env::var(name);
+    value.ok().map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// A seed from `SEED`, or one from the clock; printed, so that a failure can be repeated.
+pub(crate) fn seed() -> Draws {
+    use std::hash::{BuildHasher, RandomState};
+    let seed = setting("SEED", RandomState::new().hash_one(0) >> 16);
+    say(&format!("SEED={seed}"));
+    Draws(seed)
+}
+
+/// A word in the test's output, which shows where a test fails.
+#[expect(clippy::print_stdout, reason = "tests tell what they met")]
+pub(crate) fn say(word: &str) {
+    println!("{word}");
+}

@@ -1,0 +1,128 @@
+//! Whoever reads the dataset while it is published anew, and while publishing is killed, sees whole tables.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arrow::array::AsArray;
+use backlinks_export::sandbox::Settings;
+
+use super::program::{Draws, Place, Running, ended, instant, rows, sandbox, say, seed, told};
+
+/// Publications, killed ones aside.
+const PUBLICATIONS: u64 = 200;
+/// Targets of the smallest dataset; the others have up to twice as many.
+const TARGETS: usize = 12;
+
+/// Parquet files below a folder, as a glob of `**/*.parquet` finds them.
+fn parquet_files(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            parquet_files(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// What a reader made of one look.
+enum Look {
+    /// The table is not there yet, or was replaced while it was read: another look is needed.
+    Again,
+    /// Its targets.
+    Whole(BTreeSet<String>),
+}
+
+/// Reads a table as an engine does. Any file that can be opened has to be whole.
+fn look(table: &Path) -> io::Result<Look> {
+    // The open folder keeps its number from being given to another one meanwhile.
+    let Ok(open) = fs::File::open(table) else { return Ok(Look::Again) };
+    let number = open.metadata()?.ino();
+    let mut files = Vec::new();
+    let listed = parquet_files(table, &mut files).is_ok();
+    let mut targets = BTreeSet::new();
+    for file in &files {
+        let Ok(bytes) = fs::read(file) else { continue };
+        for batch in rows(&bytes) {
+            let names = arrow::compute::cast(&batch["target"], &arrow::datatypes::DataType::Utf8).expect("text");
+            targets.extend(names.as_string::<i32>().iter().flatten().map(str::to_owned));
+        }
+    }
+    let same = fs::metadata(table).is_ok_and(|metadata| metadata.ino() == number);
+    Ok(if same && listed { Look::Whole(targets) } else { Look::Again })
+}
+
+/// Looks until it is told to stop. Every whole table has the targets of one of the datasets that were published.
+fn poll(out: &Path, done: &AtomicBool, looks: &AtomicU64, allowed: &[BTreeSet<String>]) {
+    let history = out.join("backlinks_history");
+    while !done.load(Ordering::Relaxed) {
+        if let Look::Whole(targets) = look(&history).expect("readable") {
+            assert!(allowed.contains(&targets), "{} targets: {targets:?}", targets.len());
+            looks.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The targets that have a history among so many.
+async fn with_history(api: &str, targets: usize) -> BTreeSet<String> {
+    let place = Place::new(targets);
+    ended(place.run(api, ""), 0).await;
+    let Look::Whole(names) = look(&place.out().join("backlinks_history")).expect("readable") else {
+        panic!("it stands still")
+    };
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_reader_beside_two_hundred_publications_and_kills_sees_whole_tables() {
+    let (api, place, mut draws) = (sandbox(Settings { gzip: false, ..instant() }).await, Place::new(TARGETS), seed());
+    let mut allowed = Vec::new();
+    for targets in TARGETS..=2 * TARGETS {
+        allowed.push(with_history(&api.url(), targets).await);
+    }
+    ended(place.run(&api.url(), ""), 0).await;
+    let (done, looks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let reader = {
+        let (out, done, looks) = (place.out(), Arc::clone(&done), Arc::clone(&looks));
+        std::thread::spawn(move || poll(&out, &done, &looks, &allowed))
+    };
+    let (mut published, mut killed, mut targets) = (0, 0, TARGETS);
+    while published < PUBLICATIONS && !reader.is_finished() {
+        if published % 20 == 19 && targets < 2 * TARGETS {
+            targets += 1;
+            place.list(targets);
+        }
+        let flags = some_form(&mut draws);
+        let running = Running::start(place.run(&api.url(), &flags));
+        let life = if draws.one_in(4) { draws.below(150) } else { 60_000 };
+        match running.kill_after(Duration::from_millis(life)).await {
+            Ok(()) => killed += 1,
+            Err(output) => {
+                assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+                published += 1;
+            }
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    reader.join().expect("the reader saw whole tables alone");
+    let looks = looks.load(Ordering::Relaxed);
+    say(&format!("{published} publications, {killed} killed, {looks} looks"));
+    assert!(looks > PUBLICATIONS && killed > 10, "{looks} looks, {killed} killed");
+}
+
+/// Another form each time, so that there is something to publish.
+fn some_form(draws: &mut Draws) -> String {
+    let partitions = ["year", "year,month", "none"][usize::try_from(draws.below(3)).expect("small")];
+    let compression = ["zstd:1", "snappy", "none"][usize::try_from(draws.below(3)).expect("small")];
+    format!("--partition-by {partitions} --compression {compression} --row-group-rows {}", draws.between(10, 10_000))
+}

@@ -1,0 +1,131 @@
+//! Signals and closed pipes, with the real program: it stops at once, keeps what is in flight, and says how to go on.
+
+use std::time::Duration;
+
+use backlinks_export::{
+    ledger::Archive,
+    sandbox::{Sandbox, Settings},
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::program::{Place, Running, ended, instant, latency, sandbox, summary, targets, told};
+
+/// More than can be fetched before the signal.
+const TARGETS: usize = 2_000;
+/// A call that was on its way when the signal came may still arrive within this time.
+const ON_THE_WAY: Duration = Duration::from_millis(100);
+
+/// Waits until the API has seen so many calls.
+async fn calls(api: &Sandbox, least: u64) {
+    let waiting = async {
+        while api.bill().calls < least {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), waiting).await.expect("calls");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_ends_the_buying_at_once_and_keeps_what_is_in_flight() {
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
+        let settings = Settings { latency: latency(400, 600), ..instant() };
+        let (api, place) = (sandbox(settings).await, Place::new(TARGETS));
+        let mut running = Running::start(place.run(&api.url(), "--concurrency 20"));
+        calls(&api, 60).await;
+        running.signal(name);
+        sleep(ON_THE_WAY).await;
+        let at_once = api.bill().calls;
+        let output = running.output().await;
+        let bill = api.bill();
+        assert_eq!(bill.calls, at_once, "SIG{name}: no call after the signal");
+        assert_eq!(output.status.code(), Some(code));
+        let words = told(&output);
+        assert!(words.contains(&format!("interrupted by SIG{name}")), "{words}");
+        assert!(words.contains("run the same command again to go on"), "{words}");
+        assert_eq!(summary(&output)["possibly_billed"], 0, "every answer in flight is kept");
+        let archive = Archive::read(&place.out()).expect("readable");
+        let held = archive.asked().filter(|(_, known)| known.standing.is_final()).count();
+        assert_eq!(held as u64, bill.billed_calls, "SIG{name}");
+        assert_eq!(bill.billed_lost, 0);
+        assert!(bill.most_in_flight <= 20, "{}", bill.most_in_flight);
+        assert!(!place.out().join("backlinks_history").exists(), "nothing is published");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_the_program_and_calls_in_flight_are_listed() {
+    let settings = Settings { latency: latency(20_000, 20_000), ..instant() };
+    let (api, place) = (sandbox(settings).await, Place::new(20));
+    let mut running = Running::start(place.run(&api.url(), "--concurrency 4"));
+    calls(&api, 1).await;
+    running.signal("INT");
+    sleep(Duration::from_millis(300)).await;
+    assert!(!running.has_ended(), "the call in flight is paid for, so it is waited for");
+    running.signal("TERM");
+    let start = Instant::now();
+    let output = running.output().await;
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(output.status.code(), Some(143));
+    assert!(told(&output).contains("run the same command again to go on"), "{}", told(&output));
+    let next = sandbox(instant()).await;
+    let output = ended(place.run(&next.url(), ""), 0).await;
+    assert_eq!(summary(&output)["possibly_billed"], 1);
+    assert_eq!(targets(&place.out()).values().map(|row| row.possibly_billed).sum::<i64>(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_goes_away_does_no_harm() {
+    for flags in ["-vv --progress plain", "-vv --progress json --log-format json", "--progress bar"] {
+        let settings = Settings { latency: latency(10, 20), ..instant() };
+        let (api, place) = (sandbox(settings).await, Place::new(100));
+        let mut running = Running::start(place.run(&api.url(), &format!("{flags} --concurrency 8")));
+        running.hang_up();
+        let output = running.output().await;
+        assert_eq!(output.status.code(), Some(0), "{flags}");
+        assert_eq!(api.bill().billed_calls, 100, "{flags}");
+        assert!(place.out().join("_SUCCESS").exists(), "{flags}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_ends_the_run_resumable() {
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let closed = format!("http://{}/apis/v1", port.local_addr().expect("an address"));
+    drop(port);
+    let settings = Settings { faults: down(), ..instant() };
+    let place = Place::new(100);
+    for api in [None, Some(sandbox(settings).await)] {
+        let url = api.as_ref().map_or_else(|| closed.clone(), Sandbox::url);
+        let start = Instant::now();
+        let output = ended(place.run(&url, "--max-outage 2s --concurrency 5"), 4).await;
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+        let words = told(&output);
+        assert!(words.contains("the API has been down for too long"), "{words}");
+        assert!(words.contains("run the same command again when the API is back"), "{words}");
+        assert!(!place.out().join("_SUCCESS").exists());
+        assert!(api.is_none_or(|api| api.bill().calls < 60 && api.bill().billed_calls == 0));
+    }
+    let api = sandbox(instant()).await;
+    let output = ended(place.run(&api.url(), ""), 0).await;
+    assert_eq!(summary(&output)["possibly_billed"], 0, "what was refused was not billed");
+    assert_eq!(api.bill().billed_calls, 100);
+}
+
+fn down() -> backlinks_export::sandbox::Faults {
+    backlinks_export::sandbox::Faults { fail_503: "1".parse().expect("a share"), ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_process_that_goes_on_keeps_the_answers_that_came_meanwhile() {
+    let settings = Settings { latency: latency(700, 700), ..instant() };
+    let (api, place) = (sandbox(settings).await, Place::new(40));
+    let mut running = Running::start(place.run(&api.url(), "--concurrency 10 --timeout 1500ms"));
+    calls(&api, 15).await;
+    running.signal("STOP");
+    sleep(Duration::from_secs(4)).await;
+    running.signal("CONT");
+    let output = running.output().await;
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert_eq!(summary(&output)["possibly_billed"], 0);
+    assert_eq!(api.bill().billed_calls, 40, "nothing was bought twice");
+}

@@ -1,0 +1,208 @@
+//! What the program says, read as a whole: help, schemas, and every error that ends with 2.
+//!
+//! Snapshots, so that a change of wording is seen before it is shipped.
+
+use std::{fmt::Write, fs};
+
+use insta::assert_snapshot;
+
+use super::shell::{Api, Ran, Shell};
+
+/// A usage error: exit 2, nothing on standard output, `error:` first, and a way to go on.
+fn refused(shell: &Shell, words: &str) -> Ran {
+    let ran = shell.run(words).expect(2);
+    assert_eq!(ran.stdout, "", "{words}");
+    assert!(ran.stderr.starts_with("error: "), "{words}: {}", ran.stderr);
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let has_way_on = lines.iter().any(|line| line.starts_with("hint: ") || line.contains("--help"));
+    assert!(has_way_on && lines.len() <= 8, "{words}: {}", ran.stderr);
+    ran
+}
+
+#[test]
+fn help_reads_well() {
+    let shell = Shell::new();
+    let check = |name: &str, words: &str| assert_snapshot!(name, shell.run(words).expect(0).stdout);
+    check("help", "--help");
+    check("help_short", "-h");
+    check("run_help", "run --help");
+    check("run_help_short", "run -h");
+    check("plan_help", "plan --help");
+    check("replay_help", "replay --help");
+    check("schema_help", "schema --help");
+    check("sandbox_help", "sandbox --help");
+    check("completions_help", "completions --help");
+    check("man_help", "man --help");
+}
+
+#[test]
+fn short_help_fits_a_screen() {
+    let shell = Shell::new();
+    for words in ["-h", "run -h", "plan -h", "replay -h", "schema -h", "completions -h", "man -h"] {
+        let lines = shell.run(words).expect(0).stdout.lines().count();
+        assert!(lines <= 52, "{words}: {lines} lines");
+    }
+}
+
+#[test]
+fn schemas_are_printed_for_each_reader() {
+    let shell = Shell::new();
+    for format in ["arrow", "duckdb", "spark", "markdown"] {
+        assert_snapshot!(format!("schema_{format}"), shell.run(&format!("schema --format {format}")).expect(0).stdout);
+    }
+    assert_eq!(shell.run("schema").stdout, shell.run("schema --format arrow").stdout);
+}
+
+#[test]
+fn completions_and_man_page_are_derived() {
+    let shell = Shell::new();
+    for name in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = shell.run(&format!("completions {name}")).expect(0).stdout;
+        assert!(script.contains("backlinks-export") && script.contains("max-cost"), "{name}");
+    }
+    assert!(shell.run("man").expect(0).stdout.contains(".TH backlinks-export 1"));
+    assert!(shell.run("--version").expect(0).stdout.starts_with("backlinks-export "));
+}
+
+#[test]
+fn every_usage_error_says_how_to_go_on() {
+    let shell = Shell::with_domains(2);
+    let write = |name: &str, content: &str| shell.write(name, content);
+    write("empty.txt", "");
+    write("comments.txt", "# nothing\n\n");
+    write("rejected.txt", "foo\n");
+    write("portfolio.csv", "Name,Domian\na,site1.com\n");
+    write("data.csv", "site1.com,x\nsite2.com,y\n");
+    write("cut.txt.gz", "\u{1f}\u{8b}");
+    fs::create_dir(shell.path("folder")).expect("made");
+    fs::create_dir(shell.path("foreign")).expect("made");
+    write("foreign/thesis.doc", "years of work");
+    write("blank-token", "\n");
+    let mut told = String::new();
+    let mut tell = |words: &str| {
+        let ran = refused(&shell, words);
+        let _ = write!(told, "$ backlinks-export {words}\n{}\n", ran.stderr.trim_end().to_owned() + "\n");
+    };
+    // Inputs
+    tell("run missing.txt --out out --sandbox");
+    tell("run folder --out out --sandbox");
+    tell("run empty.txt --out out --sandbox");
+    tell("run comments.txt --out out --sandbox");
+    tell("run rejected.txt --out out --sandbox");
+    tell("run portfolio.csv --out out --sandbox");
+    tell("run portfolio.csv --column domain --out out --sandbox");
+    tell("run domains.txt --column domain --out out --sandbox");
+    tell("run data.csv --out out --sandbox");
+    tell("run - - --out out --sandbox");
+    // The question
+    tell("run domains.txt --out out --sandbox --date-from 2018-12-31");
+    tell("run domains.txt --out out --sandbox --date-from 31.12.2023");
+    tell("run domains.txt --out out --sandbox --date-from 2024-02-01 --date-to 2024-01-01");
+    tell(&format!("run domains.txt --out out --sandbox --tag {}", "x".repeat(256)));
+    tell("run domains.txt --out out --sandbox --rank-scale percent");
+    // The pace and the money
+    tell("run domains.txt --out out --sandbox --rate 600");
+    tell("run domains.txt --out out --sandbox --rate 600/day");
+    tell("run domains.txt --out out --sandbox --concurrency 0");
+    tell("run domains.txt --out out --sandbox --timeout 5");
+    tell("run domains.txt --out out --sandbox --plan pro");
+    tell("run domains.txt --out out --sandbox --max-cost -5");
+    tell("run domains.txt --out out --sandbox --max-cost much");
+    tell("run domains.txt --out out --sandbox --max-failures some");
+    tell("run domains.txt --out out --sandbox --shard 5/4");
+    // The dataset
+    tell("run domains.txt --out out --sandbox --partition-by week");
+    tell("run domains.txt --out out --sandbox --partition-by none,year");
+    tell("run domains.txt --out out --sandbox --compression gzip");
+    tell("run domains.txt --out out --sandbox --compression zstd:99");
+    tell("run domains.txt --out foreign --sandbox");
+    tell("run domains.txt --out domains.txt --sandbox");
+    // The API
+    tell("run domains.txt --out out --token-file nowhere");
+    tell("run domains.txt --out out --token-file blank-token");
+    tell("run domains.txt --out out --api http://api.example.com/v1");
+    tell("run domains.txt --out out --api api.example.com/v1");
+    tell("run domains.txt --out out --api https://user:secret@api.example.com");
+    tell("run domains.txt --out out --api ftp://127.0.0.1");
+    tell("sandbox --listen 0.0.0.0:8080");
+    // The command line itself
+    tell("run domains.txt --sandbox");
+    tell("run --out out --sandbox");
+    tell("run domains.txt --out out --sandbox --max-csot 5");
+    tell("run domains.txt --out out --verbose --quiet");
+    tell("replya out --out other");
+    tell("schema --format json");
+    // Replays
+    tell("replay missing --out other");
+    tell("replay foreign --out other");
+    assert_snapshot!(told);
+    assert!(!shell.path("out").exists(), "nothing was made");
+}
+
+#[test]
+fn without_a_token_nothing_starts() {
+    let shell = Shell::with_domains(2).unset("AISA_API_KEY");
+    assert_snapshot!(refused(&shell, "run domains.txt --out out").stderr, @r"
+    error: no API token: AISA_API_KEY is not set, and there is no --token-file
+    hint: set AISA_API_KEY or name a file with --token-file; --sandbox needs no token
+    ");
+    let shell = shell.set("AISA_API_KEY", "  ");
+    refused(&shell, "run domains.txt --out out");
+    let shell = shell.set("AISA_API_KEY", "two\u{7}bells");
+    assert_snapshot!(refused(&shell, "run domains.txt --out out").stderr, @r"
+    error: the token has characters that no API key has (line breaks or control characters)
+    hint: copy the token anew, on one line
+    ");
+    assert!(!shell.path("out").exists());
+}
+
+#[test]
+fn a_directory_holds_to_its_question() {
+    let (shell, api) = (Shell::with_domains(2), Api::new(""));
+    let run = |more: &str| format!("run domains.txt --out out {} --date-to 2024-02-29 {more}", api.flags());
+    shell.run(&run("")).expect(0);
+    let mut told = String::new();
+    let mut tell = |words: &str| {
+        let _ = writeln!(told, "{}", refused(&shell, words).stderr);
+    };
+    tell(&run("").replace("2024-02-29", "2024-03-31"));
+    tell(&run("--date-from 2020-01-01"));
+    tell(&run("--rank-scale one_hundred"));
+    tell("plan domains.txt --out out --sandbox --date-from 2020-01-01");
+    tell("replay out --out out");
+    tell(&run("--sandbox"));
+    shell.run(&run("").replace("--out out", "--out hundred --rank-scale one_hundred")).expect(0);
+    tell("replay out hundred --out both");
+    shell.run(&run("--discard-raw")).expect(0);
+    tell("replay out --out other");
+    tell(&run("--partition-by none"));
+    assert_snapshot!(told, @r"
+    error: this directory was started with --date-to 2024-02-29, now it is 2024-03-31
+    hint: give --date-to 2024-02-29 to go on with it, or start anew with another --out
+
+    error: this directory was started with --date-from 2019-01-01, now it is 2020-01-01
+    hint: give --date-from 2019-01-01 to go on with it, or start anew with another --out
+
+    error: this directory was started with --rank-scale one_thousand, now it is one_hundred
+    hint: give --rank-scale one_thousand to go on with it, or start anew with another --out
+
+    error: this directory was started with --date-from 2019-01-01, now it is 2020-01-01
+    hint: give --date-from 2019-01-01 to go on with it, or start anew with another --out
+
+    error: out is the directory of a run and has its own dataset
+    hint: name a new or empty directory with --out
+
+    error: this directory was started without --sandbox (real answers), now it is to go on with --sandbox (simulated answers)
+    hint: leave out --sandbox to go on with it, or start anew with another --out
+
+    error: these runs asked different questions: one with --date-from 2019-01-01 --rank-scale one_thousand, one with --date-from 2019-01-01 --rank-scale one_hundred
+    hint: replay them apart, each to an --out of its own
+
+    error: the answers of out were dropped with --discard-raw, so its dataset can only stay as it is
+    hint: for other inputs or another form, run again with another --out; its targets are then bought again
+
+    error: the answers of out were dropped with --discard-raw, so its dataset can only stay as it is
+    hint: for other inputs or another form, run again with another --out; its targets are then bought again
+    ");
+    assert_eq!(api.bill().calls, 4);
+}

@@ -5,7 +5,7 @@
 
 #![allow(missing_docs, reason = "a benchmark has no readers of its items")]
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use backlinks_export::{
     api::{
@@ -20,8 +20,7 @@ use backlinks_export::{
     targets::{Target, clean},
 };
 use divan::{Bencher, black_box, counter::ItemsCount};
-use futures::StreamExt as _;
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, task::JoinSet};
 
 mod answers;
 
@@ -77,16 +76,22 @@ async fn write(dir: &Path, body: &[u8]) -> Archive {
         version: "0.1.0".to_owned(),
     };
     ledger.start(&run).await.expect("recorded");
-    let calls = futures::stream::iter(0..ANSWERS).for_each_concurrent(IN_FLIGHT, |number| {
-        let ledger = &ledger;
-        async move {
+    let ledger = Arc::new(ledger);
+    let mut calls = JoinSet::new();
+    for number in 0..ANSWERS {
+        if calls.len() >= IN_FLIGHT {
+            calls.join_next().await.expect("a call").expect("no panic");
+        }
+        let (ledger, answered) = (Arc::clone(&ledger), answered(number, body, clock));
+        calls.spawn(async move {
             let sent =
                 Sent { target: target(number), attempt: 1, at: clock.now(), form: BodyForm::Array, reserved: None };
             ledger.sent(&sent).await.expect("recorded");
-            ledger.answered(&answered(number, body, clock)).await.expect("recorded");
-        }
-    });
-    calls.await;
+            ledger.answered(&answered).await.expect("recorded");
+        });
+    }
+    calls.join_all().await;
+    let ledger = Arc::into_inner(ledger).expect("no call is left");
     ledger.close().await.expect("closed")
 }
 

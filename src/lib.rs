@@ -20,6 +20,7 @@
 //! | [`flatten`] | an answer to Arrow record batches; the schema |
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
 //! | [`outcome`], [`progress`] | what a run has come to, and what it shows meanwhile |
+//! | [`report`] | the published dataset to one HTML page |
 //! | [`sandbox`] | the simulated API, with faults and a bill |
 //!
 //! What holds everywhere:
@@ -43,6 +44,7 @@ pub mod logging;
 pub mod money;
 pub mod outcome;
 pub mod progress;
+pub mod report;
 pub mod sandbox;
 pub mod targets;
 pub mod verify;

@@ -13,13 +13,13 @@ use arrow::{
     datatypes::{DataType, Field},
 };
 use backlinks_export::flatten::schema;
-use futures::StreamExt as _;
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
     file::properties::WriterProperties,
 };
 use serde::Deserialize;
+use tokio::task::JoinSet;
 
 /// Calls in flight.
 const CONCURRENCY: usize = 30;
@@ -169,17 +169,20 @@ pub(crate) async fn export(url: &str, domains: &Path, out: &Path) {
     let file = File::options().write(true).create(true).truncate(true).open(out).expect("a file");
     let mut writer = ArrowWriter::try_new(file, schema::history(), Some(properties)).expect("a writer");
     let mut rows = Rows::new();
-    let mut answers = futures::stream::iter(domains.lines().map(str::to_owned))
-        .map(|domain| {
+    let mut waiting = domains.lines().map(str::to_owned);
+    let mut calls = JoinSet::new();
+    loop {
+        while calls.len() < CONCURRENCY
+            && let Some(domain) = waiting.next()
+        {
             let (client, endpoint) = (client.clone(), endpoint.clone());
-            tokio::spawn(async move {
+            calls.spawn(async move {
                 let body = format!(r#"[{{"target":"{domain}","date_from":"2019-01-01","date_to":"2026-11-24"}}]"#);
                 let call = client.post(endpoint).header("authorization", "Bearer x").body(body);
                 call.send().await.expect("a reply").bytes().await.expect("a body")
-            })
-        })
-        .buffer_unordered(CONCURRENCY);
-    while let Some(body) = answers.next().await {
+            });
+        }
+        let Some(body) = calls.join_next().await else { break };
         let answer: Answer = serde_json::from_slice(&body.expect("no panic")).expect("an answer");
         for result in answer.tasks.into_iter().filter_map(|task| task.result).flatten() {
             result.items.iter().flatten().for_each(|item| rows.push(&result.target, item));

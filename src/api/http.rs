@@ -2,25 +2,29 @@
 //!
 //! Never follows a redirect, never repeats a call by itself, never sends the token to another host
 //! than the one it was built for, and never holds more of a body than [`LARGEST_BODY`]. HTTP/2 is off because one
-//! lost connection would make thirty paid calls uncertain at once. A gzip body is decompressed here, whole, into one
-//! buffer: the client's own way, in small steps through several layers, costs more than twice as much.
+//! lost connection would make thirty paid calls uncertain at once.
+//!
+//! What came of a body is kept, whatever ends it: it was perhaps paid for. Bodies beyond [`USUAL_BODY`] are read one
+//! at a time, so that thirty of them at once take no more memory than one.
 
 use std::{
-    io::{self, Read},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
-    sync::Once,
+    sync::{Arc, Once},
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use flate2::bufread::MultiGzDecoder;
+use bytes::Bytes;
 use reqwest::{
-    Client, RequestBuilder, Url,
+    Client, RequestBuilder, Response, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
     redirect, retry,
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{Api, ApiError, ErrorKind, Reply, Request};
 use crate::{clock::Clock, money::Usd};
@@ -34,8 +38,14 @@ const BALANCE: &str = "credits/balance";
 /// The largest body that is read, after decompression: some 200 times a full history.
 pub const LARGEST_BODY: usize = 32 * 1024 * 1024;
 
-/// A usual body and some room: a full history is some 137 KB, 21 KB compressed.
-const USUAL_BODY: usize = 160 * 1024;
+/// Bodies up to this size are read side by side: seven times a full history.
+pub const USUAL_BODY: usize = 1024 * 1024;
+
+/// Larger bodies that are in memory at once, from their reading until the ledger has them.
+const LARGE_AT_ONCE: usize = 1;
+
+/// Room for a body of undeclared length: a full history is some 137 KB.
+const FIRST_ROOM: usize = 160 * 1024;
 
 /// Connections unused for longer are closed: gateways drop theirs after about a minute, and a call
 /// on a dropped connection may be billed without an answer.
@@ -43,6 +53,12 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 
 /// Reaching the server at all; a call that fails here was never sent.
 const CONNECT: Duration = Duration::from_secs(15);
+
+/// What stands before the token in its header.
+const SCHEME: &str = "Bearer ";
+
+/// Shorter tokens are looked for in no answer: they may be words.
+const SHORTEST_SECRET: usize = 16;
 
 /// A time-out that comes so late shows that this process did not run meanwhile.
 const OVERDUE: Duration = Duration::from_millis(500);
@@ -103,6 +119,8 @@ pub struct HttpApi {
     authorization: HeaderValue,
     timeout: Duration,
     clock: Clock,
+    /// Who may read a large body.
+    large: Arc<Semaphore>,
 }
 
 impl HttpApi {
@@ -110,14 +128,14 @@ impl HttpApi {
     pub fn new(base: &str, token: &SecretString, timeout: Duration, clock: Clock) -> Result<Self, SetupError> {
         static PROVIDER: Once = Once::new();
         let (endpoint, balance) = (url(base, ENDPOINT)?, url(base, BALANCE)?);
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret().trim()))
+        let mut authorization = HeaderValue::from_str(&format!("{SCHEME}{}", token.expose_secret().trim()))
             .map_err(|_| SetupError::Token)?;
         authorization.set_sensitive(true);
         PROVIDER.call_once(|| {
             // An error means that a provider is installed already, which serves as well.
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
-        let client = Client::builder()
+        let mut client = Client::builder()
             .user_agent(concat!("backlinks-export/", env!("CARGO_PKG_VERSION")))
             .http1_only()
             .redirect(redirect::Policy::none())
@@ -126,20 +144,26 @@ impl HttpApi {
             .connect_timeout(CONNECT)
             .pool_idle_timeout(POOL_IDLE)
             .tcp_nodelay(true)
-            .build()
-            .map_err(|error| SetupError::Tls(chain(&error)))?;
-        Ok(Self { client, endpoint, balance, authorization, timeout, clock })
+            // Whatever the system's files say of this name.
+            .resolve_to_addrs(LOCALHOST, &LOOPBACK.map(|address| SocketAddr::new(address, 0)));
+        if endpoint.scheme() == "http" {
+            // A proxy from the environment would see the token; with https it sees the host's name alone.
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(|error| SetupError::Tls(chain(&error)))?;
+        let large = Arc::new(Semaphore::new(LARGE_AT_ONCE));
+        Ok(Self { client, endpoint, balance, authorization, timeout, clock, large })
     }
 
     /// Asks what is left on the account, which costs nothing.
     pub async fn balance(&self) -> Result<Reply, ApiError> {
-        self.whole(self.client.get(self.balance.clone())).await
+        self.exchange(self.client.get(self.balance.clone())).await
     }
 
     /// Asks what a call would cost. Two headers keep it from buying: the quote mode, and a highest price of nothing.
     pub async fn quote(&self, body: Bytes) -> Result<Reply, ApiError> {
         let request = self.call(body).header(COST_MODE, "quote");
-        self.whole(with_max_price(request, Usd::ZERO)).await
+        self.exchange(with_max_price(request, Usd::ZERO)).await
     }
 
     fn call(&self, body: Bytes) -> RequestBuilder {
@@ -147,53 +171,114 @@ impl HttpApi {
     }
 
     /// One exchange within the time-out.
-    async fn whole(&self, request: RequestBuilder) -> Result<Reply, ApiError> {
-        let mut exchange = pin!(self.exchange(request));
+    async fn exchange(&self, request: RequestBuilder) -> Result<Reply, ApiError> {
         let deadline = Instant::now() + self.timeout;
-        if let Ok(result) = timeout_at(deadline, &mut exchange).await {
-            return result;
-        }
-        let was_stopped = deadline.elapsed() >= OVERDUE;
-        if was_stopped && let Ok(result) = timeout(CATCH_UP, exchange).await {
-            return result;
-        }
-        Err(ApiError { kind: ErrorKind::Lost, message: format!("no whole answer within {:?}", self.timeout) })
+        let request = request.header(header::AUTHORIZATION, self.authorization.clone());
+        let sent = in_time(deadline, request.send()).await.ok_or_else(|| self.late())?;
+        let response = sent.map_err(|error| lost(&error))?;
+        let reply = Reply {
+            status: response.status().as_u16(),
+            retry_after: retry_after(response.headers(), self.clock),
+            debit: text(response.headers(), &DEBIT).and_then(debit),
+            request_id: text(response.headers(), &REQUEST_ID).map(|id| {
+                let mut id = id.as_bytes().to_vec();
+                hide(self.token(), &mut id);
+                String::from_utf8_lossy(&id).into_owned()
+            }),
+            ..Reply::default()
+        };
+        let (body, cut) = self.read_body(response, deadline).await;
+        Ok(Reply { body, cut, ..reply })
     }
 
-    async fn exchange(&self, request: RequestBuilder) -> Result<Reply, ApiError> {
-        let request = request.header(header::AUTHORIZATION, self.authorization.clone());
-        let request = request.header(header::ACCEPT_ENCODING, "gzip");
-        let mut response = request.send().await.map_err(|error| lost(&error))?;
-        let mut reply = Reply {
-            status: response.status().as_u16(),
-            body: Bytes::new(),
-            retry_after: retry_after(response.headers(), self.clock),
-            debit: text(response.headers(), &DEBIT).and_then(|micros| micros.parse().ok()).map(Usd::from_micros),
-            request_id: text(response.headers(), &REQUEST_ID).map(str::to_owned),
+    /// Reads a body until its end, the deadline or the limit; what came by then, and why it is not all.
+    async fn read_body(&self, mut response: Response, deadline: Instant) -> (Bytes, Option<ApiError>) {
+        let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let mut large = Large {
+            bytes: Vec::with_capacity(declared.map_or(FIRST_ROOM, |length| length.min(USUAL_BODY))),
+            permit: None,
         };
-        let is_gzip = text(response.headers(), &header::CONTENT_ENCODING).is_some_and(is_gzip);
-        // One allocation of about the right size.
-        let expected = response.content_length().map_or(USUAL_BODY, |told| usize::try_from(told).unwrap_or(usize::MAX));
-        let mut body = BytesMut::with_capacity(expected.min(LARGEST_BODY));
-        while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
-            if body.len() + chunk.len() > LARGEST_BODY {
-                return Err(too_large());
+        let reading = async {
+            while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
+                if large.bytes.len() + chunk.len() > USUAL_BODY && large.permit.is_none() {
+                    large.permit = Arc::clone(&self.large).acquire_owned().await.ok();
+                }
+                let room = LARGEST_BODY - large.bytes.len();
+                large.bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if chunk.len() > room {
+                    let message = format!("the body is larger than {} MiB; it is cut there", LARGEST_BODY >> 20);
+                    return Err(ApiError { kind: ErrorKind::TooLarge, message });
+                }
             }
-            body.extend_from_slice(&chunk);
-        }
-        reply.body = if is_gzip && !body.is_empty() { decompressed(&body)? } else { body.freeze() };
-        Ok(reply)
+            Ok(())
+        };
+        let end = in_time(deadline, reading).await.unwrap_or_else(|| Err(self.late()));
+        hide(self.token(), &mut large.bytes);
+        (large.into_bytes(), end.err())
+    }
+
+    fn token(&self) -> &[u8] {
+        self.authorization.as_bytes().strip_prefix(SCHEME.as_bytes()).unwrap_or_default()
+    }
+
+    fn late(&self) -> ApiError {
+        ApiError { kind: ErrorKind::Lost, message: format!("no whole answer within {:?}", self.timeout) }
     }
 }
 
 impl Api for HttpApi {
     async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
         let call = self.call(request.body.clone());
-        self.whole(match request.max_price {
+        self.exchange(match request.max_price {
             Some(price) => with_max_price(call, price),
             None => call,
         })
         .await
+    }
+}
+
+/// Waits until the deadline, and a little longer if that came so late that this process cannot have run meanwhile.
+async fn in_time<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    if let Ok(output) = timeout_at(deadline, &mut future).await {
+        return Some(output);
+    }
+    if deadline.elapsed() < OVERDUE {
+        return None;
+    }
+    timeout(CATCH_UP, future).await.ok()
+}
+
+/// A body with the permit to be large, which it gives back when its last reader is done.
+struct Large {
+    bytes: Vec<u8>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Large {
+    fn into_bytes(self) -> Bytes {
+        if self.permit.is_some() { Bytes::from_owner(self) } else { self.bytes.into() }
+    }
+}
+
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Blackens the token where a server repeats it: answers are kept, and their messages shown.
+fn hide(token: &[u8], body: &mut [u8]) {
+    if token.len() < SHORTEST_SECRET {
+        return;
+    }
+    let mut at = 0;
+    while let Some(found) = body[at..].iter().position(|byte| *byte == token[0]) {
+        at += found;
+        if body[at..].starts_with(token) {
+            body[at..at + token.len()].fill(b'*');
+        }
+        at += 1;
     }
 }
 
@@ -226,40 +311,20 @@ fn url(base: &str, path: &str) -> Result<Url, SetupError> {
     }
 }
 
+/// The one name that may stand for this machine, and what it stands for.
+const LOCALHOST: &str = "localhost";
+const LOOPBACK: [std::net::IpAddr; 2] =
+    [std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), std::net::IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
 fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == LOCALHOST || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn lost(error: &reqwest::Error) -> ApiError {
     let kind = if error.is_connect() { ErrorKind::NotSent } else { ErrorKind::Lost };
     ApiError { kind, message: chain(error) }
-}
-
-fn is_gzip(encoding: &str) -> bool {
-    encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip")
-}
-
-/// A gzip body's content.
-fn decompressed(body: &[u8]) -> Result<Bytes, ApiError> {
-    let mut content = Vec::with_capacity(USUAL_BODY);
-    // One byte more than may be tells whether there are more.
-    let read = MultiGzDecoder::new(body).take(LARGEST_BODY as u64 + 1).read_to_end(&mut content);
-    match read {
-        Ok(length) if length > LARGEST_BODY => Err(too_large()),
-        Ok(_) => Ok(content.into()),
-        Err(error) => {
-            let reason = if error.kind() == io::ErrorKind::UnexpectedEof { "it is cut off" } else { "it is damaged" };
-            let message = format!("the body cannot be decompressed: {reason}");
-            Err(ApiError { kind: ErrorKind::Lost, message })
-        }
-    }
-}
-
-fn too_large() -> ApiError {
-    let message = format!("the body is larger than {} MiB", LARGEST_BODY >> 20);
-    ApiError { kind: ErrorKind::TooLarge, message }
 }
 
 /// The innermost reasons of an error, without the URL that the outer text repeats.
@@ -280,8 +345,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
+/// A debit in millionths of a dollar; below nothing it is none, or it would make room under a spending cap.
+fn debit(micros: &str) -> Option<Usd> {
+    micros.parse().ok().map(Usd::from_micros).filter(|price| *price >= Usd::ZERO)
+}
+
 /// `Retry-After`, in seconds or as a date; a date is measured against the server's own clock where it tells it.
-fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
     let written = text(headers, &header::RETRY_AFTER)?;
     if let Ok(seconds) = written.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
@@ -297,6 +367,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_debit_is_a_whole_number_of_millionths_and_never_a_credit() {
+        let check = |text: &str, expected: Option<i64>| assert_eq!(debit(text).map(Usd::micros), expected, "{text}");
+        check("36000", Some(36_000));
+        check("0", Some(0));
+        check("-1", None);
+        check("0.5", None);
+        check("9223372036854775808", None);
+        check("", None);
+    }
+
+    #[test]
+    fn a_token_that_a_server_repeats_is_blackened() {
+        let check = |token: &str, body: &str, expected: &str| {
+            let mut body = body.as_bytes().to_vec();
+            hide(token.as_bytes(), &mut body);
+            assert_eq!(String::from_utf8(body).unwrap(), expected);
+        };
+        check("sk-0123456789abcdef", "no sk-0123456789abcdef!", "no *******************!");
+        check("sk-0123456789abcdef", "sk-0123456789abcde sk-", "sk-0123456789abcde sk-");
+        check("aaaaaaaaaaaaaaaa", &"a".repeat(35), &format!("{}aaa", "*".repeat(32)));
+        check("test", "a test", "a test");
+        check("", "", "");
+    }
+
+    #[test]
     fn the_token_travels_encrypted_or_to_loopback() {
         let check = |base: &str, allowed: bool| assert_eq!(url(base, ENDPOINT).is_ok(), allowed, "{base}");
         check("https://api.example.com/apis/v1", true);
@@ -310,30 +405,6 @@ mod tests {
         check("https://user:pass@api.example.com", false);
         check("ftp://127.0.0.1", false);
         check("api.example.com", false);
-    }
-
-    #[test]
-    fn a_gzip_body_is_read_whole_or_not_at_all() {
-        use flate2::{Compression, write::GzEncoder};
-        let gzip = |content: &[u8]| {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            io::Write::write_all(&mut encoder, content).expect("in memory");
-            encoder.finish().expect("in memory")
-        };
-        let content = b"{\"tasks\":[]}".repeat(50_000);
-        let body = gzip(&content);
-        assert_eq!(decompressed(&body).expect("its content"), content);
-        assert_eq!(decompressed(&[gzip(b"{}"), gzip(b"\n")].concat()).expect("both members"), &b"{}\n"[..]);
-        let kind = |body: &[u8]| decompressed(body).expect_err("no content").kind;
-        for cut in [1, 10, body.len() / 2, body.len() - 1] {
-            assert_eq!(kind(&body[..cut]), ErrorKind::Lost, "cut at {cut}");
-        }
-        let mut damaged = body.clone();
-        let middle = damaged.len() / 2;
-        damaged[middle] ^= 0x10;
-        assert_eq!(kind(&damaged), ErrorKind::Lost);
-        assert_eq!(kind(&gzip(&vec![0; LARGEST_BODY + 1])), ErrorKind::TooLarge);
-        assert_eq!(decompressed(&gzip(&vec![0; LARGEST_BODY])).expect("just as much as may be").len(), LARGEST_BODY);
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub enum BodyForm {
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// The whole body, decompressed.
+    /// The body, decompressed; what came of it where it was cut off.
     pub body: Bytes,
     /// How long the server asks to wait.
     pub retry_after: Option<Duration>,
@@ -102,9 +102,11 @@ pub struct Reply {
     pub debit: Option<Usd>,
     /// The gateway's name for this call, for its support.
     pub request_id: Option<String>,
+    /// Why the body ends before its end; `None`: it is whole.
+    pub cut: Option<ApiError>,
 }
 
-/// A call without a whole reply.
+/// What kept a reply, or the rest of one, from coming.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
@@ -114,7 +116,7 @@ pub struct ApiError {
     pub message: String,
 }
 
-/// How far a call without a reply got.
+/// How far a call without a whole reply got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
@@ -122,6 +124,6 @@ pub enum ErrorKind {
     NotSent,
     /// Timed out, reset or cut off after it was sent: it may have been billed.
     Lost,
-    /// The body grew past the limit: billed, and of no use.
+    /// The body grew past the limit: billed, and of no use but for its beginning.
     TooLarge,
 }

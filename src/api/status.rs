@@ -172,13 +172,16 @@ pub fn assess(result: &Result<Reply, ApiError>, target: &Target) -> Assessment {
 
 fn assess_reply(reply: &Reply, target: &Target) -> Assessment {
     let success = (200..300).contains(&reply.status);
+    // A whole JSON object ends where it ends, whatever was to come after it.
     let envelope = Envelope::read(&reply.body);
-    let class = match &envelope {
-        Some(envelope) => class_of_envelope(reply.status, success, envelope, target),
-        None if success => Class::MaybeBilled,
-        None => of_http(reply.status, None),
+    let class = match (&envelope, &reply.cut) {
+        (Some(envelope), _) => class_of_envelope(reply.status, success, envelope, target),
+        (None, Some(ApiError { kind: ErrorKind::TooLarge, .. })) if success => Class::Rejected,
+        (None, _) if success => Class::MaybeBilled,
+        (None, _) => of_http(reply.status, None),
     };
-    let json = envelope.is_some();
+    let json = envelope.is_some() && std::str::from_utf8(&reply.body).is_ok();
+    let cut = reply.cut.as_ref().filter(|_| envelope.is_none()).map(|cut| cut.message.clone());
     let envelope = envelope.unwrap_or_default();
     let cost = match (reply.debit, envelope.cost, class) {
         (Some(debit), ..) => Cost::Debit(debit),
@@ -186,13 +189,14 @@ fn assess_reply(reply: &Reply, target: &Target) -> Assessment {
         (None, Some(Usd::ZERO), Class::MaybeBilled) => Cost::Unknown,
         (None, Some(upstream), _) => Cost::Upstream(upstream),
         (None, None, Class::Data | Class::NoData | Class::WrongTarget | Class::MaybeBilled) => Cost::Unknown,
+        (None, None, Class::Rejected) if success && cut.is_some() => Cost::Unknown,
         (None, None, _) => Cost::Nothing,
     };
     Assessment {
         class,
         http_status: Some(reply.status),
         api_code: envelope.code,
-        message: envelope.message.or_else(|| readable(reply)),
+        message: cut.or(envelope.message).or_else(|| readable(reply)),
         task_id: envelope.task_id,
         items: envelope.items,
         json,
@@ -389,6 +393,40 @@ mod tests {
         check(ErrorKind::NotSent, Class::Transient, Cost::Nothing);
         check(ErrorKind::Lost, Class::MaybeBilled, Cost::Unknown);
         check(ErrorKind::TooLarge, Class::Rejected, Cost::Unknown);
+    }
+
+    #[test]
+    fn a_body_that_was_cut_off_is_judged_by_what_came() {
+        let whole = r#"{"status_code":20000,"tasks":[{"status_code":20000,"cost":0.024,"result":[{"target":"a.com","items":[{}]}]}]}"#;
+        let check = |status, body: &str, kind, class, cost| {
+            let cut = Some(ApiError { kind, message: "cut".into() });
+            let assessment =
+                assess(&Ok(Reply { status, body: body.to_owned().into(), cut, ..Reply::default() }), &target());
+            assert_eq!((assessment.class, assessment.cost), (class, cost), "{status} {body}");
+            assert_eq!(assessment.message.as_deref() == Some("cut"), !assessment.json, "{assessment:?}");
+        };
+        let upstream = Cost::Upstream(Usd::from_micros(24_000));
+        check(200, whole, ErrorKind::Lost, Class::Data, upstream);
+        check(200, whole, ErrorKind::TooLarge, Class::Data, upstream);
+        check(200, &whole[..60], ErrorKind::Lost, Class::MaybeBilled, Cost::Unknown);
+        check(200, &whole[..60], ErrorKind::TooLarge, Class::Rejected, Cost::Unknown);
+        check(200, "", ErrorKind::Lost, Class::MaybeBilled, Cost::Unknown);
+        check(503, "<html", ErrorKind::Lost, Class::Transient, Cost::Nothing);
+        check(429, "<html", ErrorKind::TooLarge, Class::SlowDown, Cost::Nothing);
+    }
+
+    #[test]
+    fn an_answer_with_a_stray_byte_or_a_key_twice_is_read_all_the_same() {
+        let check = |body: &[u8], json: bool| {
+            let reply = Reply { status: 200, body: body.to_vec().into(), ..Reply::default() };
+            let assessment = assess(&Ok(reply), &target());
+            assert_eq!((assessment.class, assessment.items, assessment.json), (Class::Data, 1, json));
+        };
+        check(b"{\"tasks\":[{\"status_code\":20000,\"result\":[{\"target\":\"a.com\",\"items\":[{\"type\":\"\xff\"}]}]}]}", false);
+        check(
+            br#"{"cost":1,"cost":2,"tasks":[{"\ud800":1,"status_code":1,"status_code":20000,"result":[{"target":"b.com","target":"a.com","items":[],"items":[{}]}]}]}"#,
+            true,
+        );
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Reconcile input, ledger, Parquet and cost of DIR; exit 0 only if they all agree
     Verify(VerifyArgs),
+    /// Make one HTML page of a dataset, with plots; it works offline
+    Report(ReportArgs),
     /// Print the tables' schema
     Schema(SchemaArgs),
     /// Serve the simulated API, with faults and a bill
@@ -224,6 +226,9 @@ pub struct RunArgs {
     /// Drop the answers once the dataset is published; it can then not be built anew
     #[arg(long, help_heading = "Dataset", hide_short_help = true)]
     pub discard_raw: bool,
+    /// Make DIR/report.html of the dataset once it is published
+    #[arg(long, help_heading = "Dataset")]
+    pub report: bool,
     /// Ask on a terminal before spending more than this
     #[arg(
         long,
@@ -289,6 +294,8 @@ pub struct RunOnlyArgs {
     max_failures: Option<MaxFailures>,
     #[arg(long, hide = true)]
     discard_raw: bool,
+    #[arg(long, hide = true)]
+    report: bool,
     #[arg(long, hide = true, value_parser = values::usd)]
     confirm_above: Option<Usd>,
     #[arg(long, short, hide = true)]
@@ -319,6 +326,17 @@ pub struct ReplayArgs {
     /// What is shown.
     #[command(flatten)]
     pub display: DisplayArgs,
+}
+
+/// Flags of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The directory of a run or a replay that has published its dataset
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The page's file [default: DIR/report.html]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Flags of `verify`.

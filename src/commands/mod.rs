@@ -5,10 +5,12 @@
 
 mod account;
 mod announce;
+mod guard;
 mod inputs;
 mod paper;
 mod plan;
 mod replay;
+mod report;
 mod result;
 mod run;
 mod sandbox;
@@ -133,11 +135,24 @@ impl From<InputError> for Failure {
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
+    guard::set_up();
+    // What a panic says, its hook has told.
+    std::panic::catch_unwind(command).unwrap_or(ExitCode::from(exit::ERROR))
+}
+
+fn command() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to standard output, errors to standard error; neither may fail the program.
-            let _ = error.print();
+            let text = error.render().to_string();
+            // An argument is quoted as it was given.
+            if !error.use_stderr() || text.lines().all(|line| words::plain(line) == line) {
+                // Help and version go to standard output, errors to standard error; neither may fail the program.
+                let _ = error.print();
+            } else {
+                let lines: Vec<_> = text.lines().map(words::plain).collect();
+                let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
+            }
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
         }
     };
@@ -154,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Replay(arguments) => replay::replay(&arguments, &context),
         Command::Verify(arguments) => verify::verify(&arguments, &context),
+        Command::Report(arguments) => report::report(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Sandbox(arguments) => sandbox::serve(arguments),
         Command::Completions { shell } => paper::completions(shell),

@@ -19,6 +19,7 @@ use crate::{
     ledger::Spending,
     outcome::{Ended, Outcome, Signal},
     progress::{Plan, Progress},
+    report,
     sandbox::{Sandbox, Settings},
 };
 
@@ -46,6 +47,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
         discarded(&arguments.out, &inputs, &question, Some(&Form::from(&arguments.dataset)), context.clock)?
     {
         let outcome = of_record(&record, inputs.counts(), &terms(record.spending), &arguments.out);
+        let outcome = reported(outcome, arguments.report)?;
         return finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context);
     }
     let (url, sandbox) = url(&arguments.call).await?;
@@ -93,10 +95,24 @@ async fn published(
     terms: Terms,
     progress: &Progress,
 ) -> Result<Outcome, Failure> {
-    let (out, progress) = (arguments.out.clone(), progress.clone());
+    let (out, with_report, progress) = (arguments.out.clone(), arguments.report, progress.clone());
     let Fetched { holdings, lock } = fetched;
-    let concluding = spawn_blocking(move || conclude(&holdings, (&out, &lock), ended, &terms, &progress));
-    Ok(concluding.await.map_err(Failure::unexpected)??)
+    let concluding = spawn_blocking(move || {
+        let outcome = conclude(&holdings, (&out, &lock), ended, &terms, &progress)?;
+        reported(outcome, with_report)
+    });
+    concluding.await.map_err(Failure::unexpected)?
+}
+
+/// Makes the report of what was published, where it is wanted. Blocks on the disk.
+fn reported(outcome: Outcome, wanted: bool) -> Result<Outcome, Failure> {
+    if !wanted || !outcome.published {
+        return Ok(outcome);
+    }
+    let report = report::write(&outcome.out, None).map_err(|error| {
+        Failure::unexpected(format!("the dataset is published, but its report is not written: {error}"))
+    })?;
+    Ok(Outcome { report: Some(report.path), ..outcome })
 }
 
 impl From<&QuestionArgs> for Question {

@@ -22,6 +22,9 @@ use super::{
 
 /// Rows that are divided among the partitions at once: some 5 MB in memory, about 43 full histories.
 const FRAME_ROWS: usize = 4096;
+/// Memory for a frame's rows, of which one alone may be as large as an answer: past it the frame ends early. Twice what
+/// usual rows take.
+const FRAME_BYTES: usize = 12 << 20;
 /// Memory for rows that are held, all partitions together, some 1.4 KB each. Past it the largest partition's make up
 /// a row group of fewer rows than asked for: some 5,000 with nine years, at no cost in size.
 const HELD_BYTES: usize = 32 << 20;
@@ -44,6 +47,7 @@ pub struct HistoryWriter {
     /// Batches that make up less than a frame, of one run date.
     frame: Vec<RecordBatch>,
     frame_rows: usize,
+    frame_bytes: usize,
     run_date: Option<Date>,
     /// Where the file of a table without rows goes.
     empty: Option<Date>,
@@ -88,6 +92,7 @@ impl HistoryWriter {
             date,
             frame: Vec::new(),
             frame_rows: 0,
+            frame_bytes: 0,
             run_date: None,
             empty: None,
             frames: 0,
@@ -108,8 +113,9 @@ impl HistoryWriter {
             let rows = (batch.num_rows() - start).min(FRAME_ROWS - self.frame_rows);
             self.frame.push(batch.slice(start, rows));
             self.frame_rows += rows;
+            self.frame_bytes += piece_bytes(&self.frame)?;
             start += rows;
-            if self.frame_rows == FRAME_ROWS {
+            if self.frame_rows == FRAME_ROWS || self.frame_bytes > FRAME_BYTES {
                 self.divide_frame()?;
             }
         }
@@ -145,7 +151,7 @@ impl HistoryWriter {
             return Ok(());
         }
         let frame = mem::take(&mut self.frame);
-        self.frame_rows = 0;
+        (self.frame_rows, self.frame_bytes) = (0, 0);
         self.frames += 1;
         for (index, rows) in self.rows_by_partition(&frame) {
             let piece = interleave_record_batch(&frame.iter().collect::<Vec<_>>(), &rows)?;
@@ -271,6 +277,16 @@ impl HistoryWriter {
         }
         row_groups.max().map_or(Ok(()), |(_, index)| self.close(index))
     }
+}
+
+/// What the last piece of a frame takes, counted by its rows alone, however much room lies around them.
+fn piece_bytes(frame: &[RecordBatch]) -> Result<usize, DatasetError> {
+    let Some(piece) = frame.last() else { return Ok(0) };
+    let mut bytes = 0;
+    for column in piece.columns() {
+        bytes += column.to_data().get_slice_memory_size()?;
+    }
+    Ok(bytes)
 }
 
 fn is_micros(data_type: &DataType) -> bool {

@@ -47,13 +47,12 @@ pub fn conclude(
     let made_of = MadeOf::new(holdings, dir, &terms.form)?;
     let standing = RunRecord::read(dir).filter(|record| record.made_of == made_of && record.files_are_there(dir));
     let is_new = standing.is_none();
-    let mut record = match standing {
-        Some(record) => record,
-        None => {
-            let published = publish(holdings, dir, &terms.form, progress)?;
-            let digests = ledger_digests(holdings, &made_of)?;
-            RunRecord::new(made_of, &published, spending, digests)
-        }
+    let mut record = if let Some(record) = standing {
+        record
+    } else {
+        let published = publish(holdings, dir, &terms.form, progress)?;
+        let digests = ledger_digests(holdings, &made_of)?;
+        RunRecord::new(made_of, &published, spending, digests)
     };
     let outcome = Outcome {
         published: true,

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{ExportError, question::is_simulated};
 use crate::{
     api::{Parameters, record::Standing},
-    ledger::{Archive, CostSource, Kept, Known, LedgerError, Run, Spending},
+    ledger::{Archive, Body, CostSource, Kept, Known, LedgerError, Run, Spending},
     money::Usd,
     targets::{Inputs, Target},
 };
@@ -175,6 +175,11 @@ impl Holdings {
     pub fn body(&self, held: &Held<'_>) -> Result<Vec<u8>, LedgerError> {
         let kept = self.sources[held.source].archive.kept(held.known)?;
         Ok(kept.and_then(|kept| kept.body).unwrap_or_default())
+    }
+
+    /// The same, if it has `most` bytes at most.
+    pub fn body_within(&self, held: &Held<'_>, most: usize) -> Result<Body, LedgerError> {
+        self.sources[held.source].archive.body(held.known, most as u64)
     }
 
     /// What is known of a target; `None`: it was never asked about.

@@ -85,6 +85,8 @@ impl Export {
         check_directory(dir)?;
         question.parameters(None, "", clock.today())?;
         let lock = Lock::take(dir)?;
+        // What would keep the dataset from being published is found before anything is bought for it.
+        dataset::inspect(dir)?;
         let archive = Archive::read(dir)?;
         // What is taken for held from here on has to outlive the machine.
         archive.sync()?;
@@ -287,10 +289,12 @@ pub fn open_for_replay(dir: &Path) -> Result<Lock, ExportError> {
     Ok(Lock::take(dir)?)
 }
 
-/// Whether a directory holds nothing but what a replay leaves that was killed before its record was written.
+/// Whether a directory holds nothing but what a replay leaves that was killed before its record was written. What lies
+/// in these folders is looked at before anything is replaced.
 fn was_begun(dir: &Path) -> Result<bool, ExportError> {
     let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
-    if !dir.join(dataset::STAGING).is_dir() && !dir.join(dataset::TARGETS).is_dir() {
+    let folders = [dataset::STAGING, dataset::HISTORY, dataset::TARGETS];
+    if !folders.into_iter().any(|folder| dir.join(folder).is_dir()) {
         return Ok(false);
     }
     for entry in fs::read_dir(dir).map_err(fails)? {

@@ -2,7 +2,8 @@
 //!
 //! The order of rows is that of the targets, whichever thread flattens them: blocks of targets go to the
 //! threads in turn, and the writer takes the blocks back in the same turn. Memory is bounded by the
-//! blocks under way, whatever the number of targets.
+//! blocks under way, whatever the number of targets and the size of their answers: what does not fit a
+//! block is flattened by the writer itself when its turn comes, one answer at a time.
 
 use std::{
     collections::BTreeMap,
@@ -22,14 +23,20 @@ use crate::{
     dataset::{
         Compression, Failure, Options, Part, PartitionBy, Rejected, Stage, TargetRow, write_failures, write_rejected,
     },
-    flatten::{self, Drift, Flattener},
-    ledger::Kept,
+    flatten::{self, Drift, FlattenError, Flattener},
+    ledger::{Body, Kept},
     progress::Progress,
     targets::{Fate, Line},
 };
 
 /// Targets in a block: some 1,500 rows of full histories, or 2 MB.
 const BLOCK: usize = 16;
+/// Bytes of answers in a block at most: twice what sixteen full histories have.
+const BLOCK_BYTES: usize = 4 << 20;
+/// The largest answer that goes into a block: seven times a full history.
+const USUAL_ANSWER: usize = 1 << 20;
+/// Rows after which nothing is added to a block: ten times those of sixteen full histories.
+const BLOCK_ROWS: usize = 16_000;
 /// Blocks that wait for the writer, per thread.
 const BLOCKS_AHEAD: usize = 2;
 /// Threads that flatten; the writer keeps up with no more of them.
@@ -89,15 +96,16 @@ pub(super) fn publish(
     if let Some(asked) = holdings.parameters() {
         history.without_rows(asked.date_to);
     }
-    let mut rows = Vec::with_capacity(held.len());
+    let (mut rows, mut remarks) = (Vec::with_capacity(held.len()), BTreeMap::new());
     let drift = flatten_in_order(holdings, &held, |block| {
         history.write(&block.batch, block.run_date)?;
         progress.published(block.rows.len() as u64);
+        remarks.extend(block.remarks.into_iter().map(|(place, remark)| (rows.len() + place, remark)));
         rows.extend(block.rows);
         Ok(())
     })?;
     let mut parts = history.finish()?;
-    let mut lines = Lines { holdings, held: &held, rows: &rows, totals: Totals::default() };
+    let mut lines = Lines { holdings, held: &held, rows: &rows, remarks: &remarks, totals: Totals::default() };
     parts.push(lines.write(&stage, &options)?);
     let totals = lines.totals;
     stage.publish(&parts)?;
@@ -130,6 +138,16 @@ struct Block {
     run_date: Date,
     /// Rows of each target; `None`: its answer could not be read.
     rows: Vec<Option<u32>>,
+    /// What is to be said of some of these targets.
+    remarks: Vec<(usize, String)>,
+}
+
+/// Some targets that follow each other.
+enum Piece<'a> {
+    /// Flattened.
+    Rows(Block),
+    /// Too much for the block.
+    Deferred(&'a Held<'a>),
 }
 
 /// Flattens all that is held and hands it to `write` in order.
@@ -150,12 +168,18 @@ fn flatten_in_order(
             workers.push((scope.spawn(move || flatten_blocks(holdings, own, &sender)), receiver));
         }
         let receivers: Vec<&Receiver<_>> = workers.iter().map(|(_, receiver)| receiver).collect();
+        let mut flattener = Flattener::new();
         for number in 0..blocks.len() {
             // A thread that ended early has sent its error, or panicked, which joining tells.
-            let Ok(block) = receivers[number % threads].recv() else { break };
-            write(block?)?;
+            let Ok(pieces) = receivers[number % threads].recv() else { break };
+            for piece in pieces? {
+                write(match piece {
+                    Piece::Rows(block) => block,
+                    Piece::Deferred(held) => flatten_deferred(holdings, held, &mut flattener)?,
+                })?;
+            }
         }
-        let mut drift = Drift::default();
+        let mut drift = flattener.take_drift();
         for (worker, receiver) in workers {
             drop(receiver);
             drift.absorb(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -168,7 +192,7 @@ fn flatten_in_order(
 fn flatten_blocks<'a>(
     holdings: &Holdings,
     blocks: impl Iterator<Item = &'a [Held<'a>]>,
-    sender: &SyncSender<Result<Block, ExportError>>,
+    sender: &SyncSender<Result<Vec<Piece<'a>>, ExportError>>,
 ) -> Drift {
     let mut flattener = Flattener::new();
     for targets in blocks {
@@ -181,15 +205,74 @@ fn flatten_blocks<'a>(
     flattener.take_drift()
 }
 
-fn flatten_block(holdings: &Holdings, targets: &[Held<'_>], flattener: &mut Flattener) -> Result<Block, ExportError> {
-    let mut rows = Vec::with_capacity(targets.len());
+fn flatten_block<'a>(
+    holdings: &Holdings,
+    targets: &'a [Held<'a>],
+    flattener: &mut Flattener,
+) -> Result<Vec<Piece<'a>>, ExportError> {
+    let mut pieces = Vec::with_capacity(1);
+    let mut open = Opened::default();
+    let mut room = BLOCK_BYTES;
     for held in targets {
-        let body = holdings.body(held)?;
-        // An answer that cannot be read stays in the ledger, and its target needs a person.
-        let appended = flattener.push(held.target.as_str(), &body).ok();
-        rows.push(appended.and_then(|appended| u32::try_from(appended.rows).ok()));
+        let most = if flattener.rows() < BLOCK_ROWS { room.min(USUAL_ANSWER) } else { 0 };
+        match holdings.body_within(held, most)? {
+            Body::Whole(body) => {
+                room -= body.len();
+                open.push(held, &body, flattener);
+            }
+            Body::Larger(_) => {
+                pieces.extend(open.close(held.run_date, flattener).map(Piece::Rows));
+                pieces.push(Piece::Deferred(held));
+            }
+        }
     }
-    Ok(Block { batch: flattener.finish(), run_date: targets[0].run_date, rows })
+    pieces.extend(open.close(targets[0].run_date, flattener).map(Piece::Rows));
+    Ok(pieces)
+}
+
+/// Flattens one answer that was too much for its block.
+fn flatten_deferred(holdings: &Holdings, held: &Held<'_>, flattener: &mut Flattener) -> Result<Block, ExportError> {
+    let mut open = Opened::default();
+    match holdings.body_within(held, flatten::LARGEST_ANSWER)? {
+        Body::Whole(body) => open.push(held, &body, flattener),
+        Body::Larger(bytes) => open.unreadable(&FlattenError::TooLarge { bytes }),
+    }
+    Ok(open.close(held.run_date, flattener).expect("a target was pushed"))
+}
+
+/// A block that still grows.
+#[derive(Default)]
+struct Opened {
+    rows: Vec<Option<u32>>,
+    remarks: Vec<(usize, String)>,
+}
+
+impl Opened {
+    fn push(&mut self, held: &Held<'_>, body: &[u8], flattener: &mut Flattener) {
+        match flattener.push(held.target.as_str(), body) {
+            Ok(appended) => {
+                if appended.beyond > 0 {
+                    let (kept, beyond) = (appended.rows, appended.beyond);
+                    let remark = format!("the first {kept} items are rows; {beyond} more are in the ledger alone");
+                    self.remarks.push((self.rows.len(), remark));
+                }
+                self.rows.push(u32::try_from(appended.rows).ok());
+            }
+            // An answer that cannot be read stays in the ledger, and its target needs a person.
+            Err(error) => self.unreadable(&error),
+        }
+    }
+
+    fn unreadable(&mut self, error: &FlattenError) {
+        self.remarks.push((self.rows.len(), format!("{UNREADABLE}: {error}")));
+        self.rows.push(None);
+    }
+
+    /// The block, if there is any target in it; another one begins.
+    fn close(&mut self, run_date: Date, flattener: &mut Flattener) -> Option<Block> {
+        let Self { rows, remarks } = std::mem::take(self);
+        (!rows.is_empty()).then(|| Block { batch: flattener.finish(), run_date, rows, remarks })
+    }
 }
 
 /// The rows of `targets`.
@@ -198,6 +281,8 @@ struct Lines<'a> {
     held: &'a [Held<'a>],
     /// Rows of each of `held`.
     rows: &'a [Option<u32>],
+    /// What is to be said of some of `held`.
+    remarks: &'a BTreeMap<usize, String>,
     totals: Totals,
 }
 
@@ -252,11 +337,11 @@ impl Lines<'_> {
             });
         };
         let (run, latest) = self.holdings.latest(&account)?;
-        let rows = self.rows_of(target.as_str());
+        let place = self.place_of(target.as_str());
+        let rows = place.and_then(|place| self.rows[place]);
         let outcome = self.count(&account, rows, latest.as_ref());
-        let unreadable = rows.is_none() && account.standing == Standing::Ok;
-        let message =
-            if unreadable { Some(UNREADABLE) } else { latest.as_ref().and_then(|kept| kept.message.as_deref()) };
+        let remark = place.and_then(|place| self.remarks.get(&place)).map(String::as_str);
+        let message = remark.or_else(|| latest.as_ref().and_then(|kept| kept.message.as_deref()));
         push(&TargetRow {
             run_id: &run.run_id,
             outcome,
@@ -276,10 +361,9 @@ impl Lines<'_> {
         })
     }
 
-    /// Rows of a target; `None`: none are held, or its answer could not be read.
-    fn rows_of(&self, target: &str) -> Option<u32> {
-        let place = self.held.binary_search_by(|held| held.target.as_str().cmp(target)).ok()?;
-        self.rows[place]
+    /// A target's place among those whose history is held.
+    fn place_of(&self, target: &str) -> Option<usize> {
+        self.held.binary_search_by(|held| held.target.as_str().cmp(target)).ok()
     }
 
     /// Why a target failed, in words that targets share: `rejected: 40501 Invalid Field.`

@@ -144,7 +144,10 @@ fn digest(path: &Path, bytes: u64) -> io::Result<String> {
     let (mut digest, mut buffer) = (Sha256::new(), vec![0; READ]);
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => {
+                let digest: Vec<String> = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+                return Ok(digest.concat());
+            }
             read => digest.update(&buffer[..read]),
         }
     }

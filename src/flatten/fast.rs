@@ -23,6 +23,10 @@ pub(super) struct Reading<'a> {
     pub(super) drift: &'a mut Drift,
     /// Items without a row.
     pub(super) skipped: u64,
+    /// Items with a row.
+    pub(super) rows: u64,
+    /// Items after the last that may have one.
+    pub(super) beyond: u64,
 }
 
 impl Reading<'_> {
@@ -84,11 +88,23 @@ impl Reading<'_> {
     fn items(&mut self) -> Scan<()> {
         self.list("items", |reading| {
             if reading.scanner.peek() == b'{' {
+                if reading.rows == super::MOST_ROWS {
+                    return reading.one_too_many();
+                }
+                reading.rows += 1;
                 return reading.item();
             }
             reading.skipped += 1;
             reading.wrong_type("items[]", "object")
         })
+    }
+
+    #[cold]
+    fn one_too_many(&mut self) -> Scan<()> {
+        self.scanner.skip()?;
+        self.beyond += 1;
+        self.drift.note(super::Surprise::TooManyItems, self.target);
+        Ok(())
     }
 
     /// Goes through a list; null is an empty one.

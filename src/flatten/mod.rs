@@ -21,7 +21,7 @@ mod read_back;
 mod scan;
 pub mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod value;
 
 use self::{
@@ -38,6 +38,13 @@ pub use self::{
 /// Bytes of answers, or of targets in their rows, that one record batch may come from: its offsets have 32 bits.
 pub const LARGEST_BATCH: usize = i32::MAX as usize;
 
+/// The largest answer that is read as rows: sixty times a full history. One of maps alone takes seven times as much
+/// memory as bytes.
+pub const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+
+/// Rows of one answer at most, each a month: those of sixteen centuries.
+pub const MOST_ROWS: u64 = 20_000;
+
 /// Why an answer has no rows.
 #[derive(Debug, thiserror::Error)]
 pub enum FlattenError {
@@ -49,6 +56,12 @@ pub enum FlattenError {
     NotAnObject {
         /// What it is.
         found: &'static str,
+    },
+    /// No history is that long.
+    #[error("the answer has {bytes} bytes, more than the {LARGEST_ANSWER} that are read as rows")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
     },
     /// Too much for one record batch; nothing was appended.
     #[error("the answer does not fit the record batch: with it, more than {LARGEST_BATCH} bytes were gathered")]
@@ -62,6 +75,8 @@ pub struct Appended {
     pub rows: u64,
     /// Items that are no objects and so have no row.
     pub skipped: u64,
+    /// Items beyond [`MOST_ROWS`], which have no row either.
+    pub beyond: u64,
     /// Whether the fast way sufficed.
     pub fast: bool,
 }
@@ -115,8 +130,15 @@ impl Flattener {
     /// Appends an answer's rows in any order; some of them, or all, on an error.
     fn read(&mut self, target: &str, body: &[u8]) -> Result<Appended, FlattenError> {
         let before = self.columns.rows();
-        let appended =
-            |columns: &Columns, skipped, fast| Appended { rows: (columns.rows() - before) as u64, skipped, fast };
+        if body.len() > LARGEST_ANSWER {
+            return Err(FlattenError::TooLarge { bytes: body.len() as u64 });
+        }
+        let appended = |columns: &Columns, skipped, beyond, fast| Appended {
+            rows: (columns.rows() - before) as u64,
+            skipped,
+            beyond,
+            fast,
+        };
         self.drift_here.clear();
         if let Ok(text) = std::str::from_utf8(body) {
             let mut reading = fast::Reading {
@@ -126,16 +148,18 @@ impl Flattener {
                 habits: &mut self.habits,
                 drift: &mut self.drift_here,
                 skipped: 0,
+                rows: 0,
+                beyond: 0,
             };
             if reading.answer().is_ok() {
-                return Ok(appended(reading.columns, reading.skipped, true));
+                return Ok(appended(reading.columns, reading.skipped, reading.beyond, true));
             }
             self.columns.truncate(before);
             self.drift_here.clear();
         }
         let answer = plain::read(target, body, &mut self.drift_here)?;
         answer.rows.iter().for_each(|row| append(&mut self.columns, row));
-        Ok(appended(&self.columns, answer.skipped, false))
+        Ok(appended(&self.columns, answer.skipped, answer.beyond, false))
     }
 
     /// Rows gathered.

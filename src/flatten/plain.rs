@@ -55,6 +55,9 @@ pub struct PlainInfo {
 
 /// The rows of one answer, sorted by date: what [`super::Flattener`] makes of it too, found in another way.
 pub fn plain_rows(target: &str, body: &[u8]) -> Result<Vec<PlainRow>, FlattenError> {
+    if body.len() > super::LARGEST_ANSWER {
+        return Err(FlattenError::TooLarge { bytes: body.len() as u64 });
+    }
     read(target, body, &mut Drift::default()).map(|answer| answer.rows)
 }
 
@@ -63,6 +66,8 @@ pub(super) struct PlainAnswer {
     pub(super) rows: Vec<PlainRow>,
     /// Items without a row.
     pub(super) skipped: u64,
+    /// Items after the last that may have one.
+    pub(super) beyond: u64,
 }
 
 pub(super) fn read(target: &str, body: &[u8], drift: &mut Drift) -> Result<PlainAnswer, FlattenError> {
@@ -75,7 +80,7 @@ pub(super) fn read(target: &str, body: &[u8], drift: &mut Drift) -> Result<Plain
     if !is(top, b'{') {
         return Err(FlattenError::NotAnObject { found: value::type_name(first_byte(top)) });
     }
-    let mut answer = PlainAnswer { rows: Vec::new(), skipped: 0 };
+    let mut answer = PlainAnswer { rows: Vec::new(), skipped: 0, beyond: 0 };
     let tasks = reading.list("tasks", object(top)?.last("tasks"))?;
     if let Some(task) = tasks.into_iter().find(|task| !is(task, b'n')) {
         let results = match reading.object("tasks[]", task)? {
@@ -86,6 +91,10 @@ pub(super) fn read(target: &str, body: &[u8], drift: &mut Drift) -> Result<Plain
             let Some(result) = reading.object("result[]", result)? else { continue };
             for item in reading.list("items", result.last("items"))? {
                 match reading.object("items[]", item)? {
+                    Some(_) if answer.rows.len() as u64 == super::MOST_ROWS => {
+                        answer.beyond += 1;
+                        reading.drift.note(Surprise::TooManyItems, target);
+                    }
                     Some(item) => answer.rows.push(reading.row(&item)?),
                     None => answer.skipped += 1,
                 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 
-mod generated;
+pub(crate) mod generated;
 
 /// An answer with these items.
 fn answer(items: &str) -> String {

@@ -9,6 +9,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +19,10 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
-use super::{LedgerError, Location, segment::Segment};
+use super::{
+    LedgerError, Location,
+    segment::{self, Segment},
+};
 
 /// A file is followed by the next one past this size: small enough to copy and to ship.
 const ROLL: u64 = 1 << 30;
@@ -136,7 +140,9 @@ impl Tail {
             let path = path.clone();
             move |source| LedgerError::io(verb, &path, source)
         };
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(fails("open"))?;
+        let mut options = OpenOptions::new();
+        options.create(true).append(true).mode(0o600).custom_flags(segment::NO_LINK);
+        let file = options.open(&path).map_err(fails("open"))?;
         let length = file.metadata().map_err(fails("read"))?.len();
         if length != end {
             file.set_len(end).map_err(fails("cut"))?;

@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    io,
+    io::{self, Write},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -22,6 +22,8 @@ const LARGEST: usize = 6 * 32 * 1024 * 1024 + 1024;
 
 /// Buffers that have grown past this size for an unusual body are not kept.
 const LARGEST_KEPT: usize = 1 << 20;
+/// Contents up to this size are written out before they are compressed, which is faster.
+const SMALL: usize = 2 * 1024 * 1024;
 
 /// Compresses frames. Contexts and buffers are costly to set up, so they are kept and shared.
 #[derive(Default)]
@@ -51,23 +53,36 @@ impl Press {
         Ok(frame)
     }
 
-    /// Two frames, one behind the other, and the bytes of the second. `second` writes the content of that one, `first`
-    /// makes the other's content of what `second` gave and of those bytes.
-    pub(super) fn two_frames<T>(
+    /// Two frames, one behind the other, and the bytes of the second. `second` writes the content of that one, the same
+    /// each time, which is held in memory only while it is small; `first` makes the other's content of those bytes.
+    pub(super) fn two_frames(
         &self,
-        first: impl FnOnce(T, usize) -> Vec<u8>,
-        second: impl FnOnce(&mut Vec<u8>) -> T,
+        first: impl FnOnce(usize) -> Vec<u8>,
+        second: impl Fn(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<(Vec<u8>, usize)> {
+        let mut counter = Counter(0);
+        second(&mut counter)?;
         let mut plate = self.take()?;
-        plate.content.clear();
-        let given = second(&mut plate.content);
-        plate.frame.clear();
-        plate.frame.reserve(zstd_safe::compress_bound(plate.content.len()));
-        let length = plate.compressor.compress_to_buffer(&plate.content, &mut plate.frame)?;
-        let content = first(given, length);
-        let mut frames = Vec::with_capacity(zstd_safe::compress_bound(content.len()) + length);
-        plate.compressor.compress_to_buffer(&content, &mut frames)?;
-        frames.extend_from_slice(&plate.frame);
+        let Plate { compressor, content, frame } = &mut plate;
+        frame.clear();
+        if counter.0 <= SMALL {
+            content.clear();
+            second(content)?;
+            frame.reserve(zstd_safe::compress_bound(content.len()));
+            compressor.compress_to_buffer(content, frame)?;
+        } else {
+            let mut encoder = zstd::stream::write::Encoder::new(&mut *frame, LEVEL)?;
+            encoder.include_checksum(true)?;
+            encoder.include_contentsize(true)?;
+            encoder.set_pledged_src_size(Some(counter.0 as u64))?;
+            second(&mut encoder)?;
+            encoder.finish()?;
+        }
+        let length = frame.len();
+        let head = first(length);
+        let mut frames = Vec::with_capacity(zstd_safe::compress_bound(head.len()) + length);
+        compressor.compress_to_buffer(&head, &mut frames)?;
+        frames.extend_from_slice(frame);
         self.put_back(plate);
         Ok((frames, length))
     }
@@ -85,6 +100,20 @@ impl Press {
 
     fn plates(&self) -> MutexGuard<'_, Vec<Plate>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts bytes and forgets them.
+struct Counter(usize);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -144,9 +173,32 @@ pub(super) fn content(frame: &[u8]) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// Checks one whole frame against its checksum without holding its content.
+pub(super) fn check(frame: &[u8]) -> io::Result<()> {
+    zstd::stream::copy_decode(frame, io::sink())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_is_the_same_to_a_reader_whether_it_was_streamed_or_not() {
+        for size in [0, 1, SMALL, SMALL + 1, 3 * SMALL] {
+            let bytes = vec![7; size];
+            let (frames, length) =
+                Press::default().two_frames(|_| b"head".to_vec(), |out| out.write_all(&bytes)).expect("two frames");
+            let (head, frame) = frames.split_at(frames.len() - length);
+            assert_eq!(content(head).expect("its content"), b"head");
+            let frame = frame.to_vec();
+            assert_eq!(measure(&frame), Measured::Whole(frame.len()));
+            assert_eq!(content(&frame).expect("its content"), bytes);
+            check(&frame).expect("sound");
+            let mut damaged = frame.clone();
+            *damaged.last_mut().expect("a checksum") ^= 1;
+            assert!(check(&damaged).is_err());
+        }
+    }
 
     #[test]
     fn a_frame_is_measured_and_read_back() {

@@ -14,6 +14,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -68,6 +69,12 @@ pub enum LedgerError {
         /// The directory.
         path: PathBuf,
     },
+    /// The ledger's place leads elsewhere.
+    #[error("{} is a symbolic link; a ledger lies in the directory itself, where nobody else can exchange it", path.display())]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
     /// A file is not what was written.
     #[error("{} is damaged at byte {offset}: {reason}", path.display())]
     Damaged {
@@ -97,6 +104,7 @@ impl LedgerError {
             Self::Damaged { offset, .. } => format!(
                 "put back a sound copy of the file; or keep a copy and cut it there (truncate --size={offset}), which gives up what follows"
             ),
+            Self::Symlink { .. } => "remove the link, or give another --out".to_owned(),
             Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
                 "everything fetched is kept; once that is mended, run the same command again".to_owned()
             }
@@ -104,6 +112,10 @@ impl LedgerError {
     }
 
     fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
+        // What opening a link says where links are not followed.
+        if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            return Self::Symlink { path: path.to_owned() };
+        }
         Self::Io { verb, path: path.to_owned(), source: Arc::new(source) }
     }
 
@@ -188,6 +200,15 @@ pub struct Kept {
     pub class: String,
     /// The body, verbatim.
     pub body: Option<Vec<u8>>,
+}
+
+/// A body, if it is no larger than was asked for.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Verbatim.
+    Whole(Vec<u8>),
+    /// It has this many bytes, which were not read.
+    Larger(u64),
 }
 
 impl Archive {
@@ -289,17 +310,26 @@ impl Archive {
         known.last().map(|location| self.kept_at(location, false)).transpose()
     }
 
+    /// The body of a target's answer if it has `most` bytes at most; of no bytes where there is none.
+    pub fn body(&self, known: &Known, most: u64) -> Result<Body, LedgerError> {
+        let Some(location) = known.last() else { return Ok(Body::Whole(Vec::new())) };
+        let segment = self.segment(location.segment);
+        let head = segment.head(location)?;
+        match record::parse(&head) {
+            Ok(Record::Answer(answer)) if answer.body_bytes > most => Ok(Body::Larger(answer.body_bytes)),
+            _ if location.body == 0 => Ok(Body::Whole(Vec::new())),
+            _ => segment.body(location, &head).map(Body::Whole),
+        }
+    }
+
     fn kept_at(&self, location: &Location, with_body: bool) -> Result<Kept, LedgerError> {
         let segment = self.segment(location.segment);
-        let (head, body) = if with_body && location.body > 0 {
-            segment.head_and_body(location).map(|(head, body)| (head, Some(body)))?
-        } else {
-            (segment.head(location)?, None)
-        };
+        let head = segment.head(location)?;
         let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
         let Record::Answer(answer) = record::parse(&head).map_err(|error| damaged(&error))? else {
             return Err(damaged(&"it is no answer"));
         };
+        let body = (with_body && location.body > 0).then(|| segment.body(location, &head)).transpose()?;
         let Answer { http_status, api_status_code, message, task_id, latency_micros, at, class, .. } = *answer;
         let latency_ms = latency_micros / 1000;
         Ok(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, body })
@@ -317,6 +347,9 @@ impl Archive {
 }
 
 fn segment_numbers(folder: &Path) -> Result<Vec<u32>, LedgerError> {
+    if fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink()) {
+        return Err(LedgerError::Symlink { path: folder.to_owned() });
+    }
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -364,7 +397,9 @@ impl Ledger {
     pub fn open_for(archive: Archive, lock: &Lock, clock: Option<Clock>, in_flight: u32) -> Result<Self, LedgerError> {
         let (number, end) = archive.segments.last().map_or((0, 0), |segment| (segment.number, archive.end));
         let folder = lock.dir.join(FOLDER);
-        fs::create_dir_all(&folder).map_err(|source| LedgerError::io("make", &folder, source))?;
+        // Paid answers, and whose sites somebody asks about, are nobody else's to read.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.map_err(|source| LedgerError::io("make", &folder, source))?;
         append::sync_folder(&lock.dir)?;
         let appender = Appender::start(Tail::open(&folder, number, end, in_flight)?);
         Ok(Self { folder, clock, press: Press::default(), appender, archive: Mutex::new(archive) })
@@ -412,15 +447,16 @@ impl Ledger {
             let answer = Answer::of(answered, 0, self.since_boot());
             return self.append(Purpose::Result, Record::Answer(Box::new(answer))).await;
         };
+        let written = record::Tail::of(body, answered.assessment.json);
         let mut answer = None;
         let framed = self.press.two_frames(
-            |key, body| {
+            |body| {
                 let record = Answer::of(answered, body as u64, self.since_boot());
-                record::answer_head(answer.insert(Record::Answer(Box::new(record))), key)
+                record::answer_head(answer.insert(Record::Answer(Box::new(record))), written.key)
             },
-            |tail| record::body_tail(body, answered.assessment.json, tail),
+            |out| written.write(out),
         );
-        let (bytes, tail) = framed.map_err(|source| LedgerError::io("compress for", &self.folder, source))?;
+        let (bytes, tail) = framed.map_err(|source| self.uncompressed(source))?;
         let location = self.appender.append(Purpose::Result, bytes, tail).await?;
         let answer = answer.expect("made with its frame");
         self.note(&answer, location);
@@ -461,7 +497,11 @@ impl Ledger {
     }
 
     fn frame(&self, content: &[u8]) -> Result<Vec<u8>, LedgerError> {
-        self.press.frame(content).map_err(|source| LedgerError::io("compress for", &self.folder, source))
+        self.press.frame(content).map_err(|source| self.uncompressed(source))
+    }
+
+    fn uncompressed(&self, source: io::Error) -> LedgerError {
+        LedgerError::io("compress for", &self.folder, source)
     }
 
     fn archive(&self) -> MutexGuard<'_, Archive> {

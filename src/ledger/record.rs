@@ -3,7 +3,7 @@
 //! A reader with `DuckDB` or Spark sees one table: the column `record` tells what a line is. An
 //! answer's line ends in its body, verbatim where that is JSON on one line, else as a text.
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
@@ -176,8 +176,8 @@ impl Answer {
 
     /// Whether it may have been billed without anybody knowing.
     pub(super) fn possibly_billed(&self) -> bool {
-        self.cost_source == Some(CostSource::Unknown)
-            && (self.class == Class::MaybeBilled.as_str() || self.frame_bytes == 0)
+        let of_no_use = [Class::MaybeBilled, Class::Rejected].iter().any(|class| self.class == class.as_str());
+        self.cost_source == Some(CostSource::Unknown) && (of_no_use || self.frame_bytes == 0)
     }
 }
 
@@ -193,23 +193,35 @@ pub(super) fn line(record: &Record) -> Vec<u8> {
     line
 }
 
-/// Writes the end of an answer's line, its body and what closes the line, and says under which key it stands.
-pub(super) fn body_tail(body: &[u8], json: bool, tail: &mut Vec<u8>) -> &'static str {
-    tail.reserve(body.len() + 2);
-    let key = if json && is_one_line(body) {
-        tail.extend_from_slice(body);
-        JSON
-    } else if let Ok(text) = std::str::from_utf8(body) {
-        serde_json::to_writer(&mut *tail, text).expect("strings always serialise");
-        TEXT
-    } else {
-        // A byte for a character, so that nothing is lost and a person can still read most of it.
-        let text: String = body.iter().map(|byte| char::from(*byte)).collect();
-        serde_json::to_writer(&mut *tail, &text).expect("strings always serialise");
-        LATIN_1
-    };
-    tail.extend_from_slice(b"}\n");
-    key
+/// The end of an answer's line, written without a copy of the body: as a text it may take six times as many bytes.
+pub(super) struct Tail<'a> {
+    /// The key that goes before.
+    pub(super) key: &'static str,
+    body: &'a [u8],
+}
+
+impl<'a> Tail<'a> {
+    /// Finds the form of a body; `json` says that it is JSON, in UTF-8.
+    pub(super) fn of(body: &'a [u8], json: bool) -> Self {
+        let one_line = json && is_one_line(body);
+        let key = match std::str::from_utf8(body) {
+            _ if one_line => JSON,
+            Ok(_) => TEXT,
+            // A byte for a character, so that nothing is lost and a person can still read most of it.
+            Err(_) => LATIN_1,
+        };
+        Self { key, body }
+    }
+
+    /// Writes the body and what closes the line.
+    pub(super) fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        match std::str::from_utf8(self.body) {
+            _ if self.key == JSON => out.write_all(self.body)?,
+            Ok(text) => serde_json::to_writer(&mut *out, text)?,
+            Err(_) => serde_json::to_writer(&mut *out, &Latin1(self.body))?,
+        }
+        out.write_all(b"}\n")
+    }
 }
 
 fn is_one_line(body: &[u8]) -> bool {
@@ -217,6 +229,26 @@ fn is_one_line(body: &[u8]) -> bool {
     // Without a way out of the inner loop, the compiler looks at many bytes at once.
     let breaks = |block: &[u8]| block.iter().fold(0, |found, byte| found | is_break(*byte)) > 0;
     !body.chunks(1024).any(breaks)
+}
+
+/// Bytes as the characters of the same numbers.
+struct Latin1<'a>(&'a [u8]);
+
+impl fmt::Display for Latin1<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Enough to make a call worth its while.
+        const AT_ONCE: usize = 4096;
+        self.0.chunks(AT_ONCE).try_for_each(|bytes| {
+            let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+            f.write_str(&text)
+        })
+    }
+}
+
+impl Serialize for Latin1<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// The beginning of an answer's line, up to where its body follows in a frame of its own.
@@ -242,15 +274,14 @@ pub(super) fn parse(content: &[u8]) -> Result<Record, serde_json::Error> {
 /// Gives back a body as it came from the end of its line and the beginning that names its key.
 pub(super) fn body(head: &[u8], mut tail: Vec<u8>) -> io::Result<Vec<u8>> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    if !tail.ends_with(b"}\n") {
-        return Err(broken("an answer without an end"));
-    }
-    tail.truncate(tail.len() - 2);
+    let end = tail.strip_suffix(b"}\n").ok_or_else(|| broken("an answer without an end"))?.len();
+    tail.truncate(end);
     let stands_under = |key: &str| head.ends_with(format!(",\"{key}\":").as_bytes());
     if stands_under(JSON) {
         return Ok(tail);
     }
     let text: String = serde_json::from_slice(&tail)?;
+    drop(tail);
     if stands_under(TEXT) {
         Ok(text.into_bytes())
     } else if stands_under(LATIN_1) {
@@ -268,8 +299,10 @@ mod tests {
     #[test]
     fn any_body_comes_back_as_it_came_and_makes_a_line_of_json() {
         let check = |body_: &[u8], json: bool, key: &str| {
+            let found = Tail::of(body_, json);
+            assert_eq!(found.key, key);
             let mut tail = Vec::new();
-            assert_eq!(body_tail(body_, json, &mut tail), key);
+            found.write(&mut tail).expect("room");
             let head = format!("{{\"record\":\"answer\",\"{key}\":");
             let line = [head.as_bytes(), &tail].concat();
             assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
@@ -281,5 +314,6 @@ mod tests {
         check(b"<html>\r\n\"busy\"</html>", false, TEXT);
         check(b"", false, TEXT);
         check(&(0..=255).collect::<Vec<u8>>(), false, LATIN_1);
+        check(&(0..=255).cycle().take(10_000).collect::<Vec<u8>>(), false, LATIN_1);
     }
 }

@@ -5,10 +5,10 @@
 //! and damage is never passed over in silence.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io,
     ops::Range,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -23,6 +23,9 @@ use super::{
 const WINDOW: usize = 4 * 1024;
 /// The longest frame that is no body: a chunk of input lines.
 const LONGEST_FRAME: usize = 16 * 1024 * 1024;
+
+/// Open no link: a ledger's file is where its name is.
+pub(super) const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
 /// A file of the ledger, open for reading at any offset.
 #[derive(Debug)]
@@ -67,7 +70,11 @@ impl Segment {
     }
 
     pub(super) fn open(path: &Path, number: u32) -> Result<Self, LedgerError> {
-        let file = File::open(path).map_err(|source| LedgerError::io("open", path, source))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(NO_LINK)
+            .open(path)
+            .map_err(|source| LedgerError::io("open", path, source))?;
         Ok(Self { number, path: path.to_owned(), file })
     }
 
@@ -82,7 +89,7 @@ impl Segment {
             };
             let next = found.location.end();
             if next == length && found.location.body > 0 {
-                self.head_and_body(&found.location)?;
+                self.check_body(&found.location)?;
             }
             visit(found)?;
             offset = next;
@@ -152,20 +159,28 @@ impl Segment {
         Ok(())
     }
 
-    /// The content of an answer's first frame, and its body as it came.
-    pub(super) fn head_and_body(&self, location: &Location) -> Result<(Vec<u8>, Vec<u8>), LedgerError> {
-        let size = |bytes: u32| usize::try_from(bytes).map_err(|error| self.damaged(location.offset, &error));
-        let (head_size, body_size) = (size(location.head)?, size(location.body)?);
-        let bytes = self.read(location.offset, head_size + body_size)?;
-        let (head, body) = bytes.split_at(head_size);
-        let head = frame::content(head).map_err(|source| self.damaged(location.offset, &source))?;
+    /// An answer's body as it came.
+    pub(super) fn body(&self, location: &Location, head: &[u8]) -> Result<Vec<u8>, LedgerError> {
+        let (offset, bytes) = self.body_frame(location)?;
+        let tail = frame::content(&bytes).map_err(|source| self.damaged(offset, &source))?;
+        drop(bytes);
+        record::body(head, tail).map_err(|source| self.damaged(offset, &source))
+    }
+
+    /// Makes sure that an answer's body is whole, without holding it.
+    fn check_body(&self, location: &Location) -> Result<(), LedgerError> {
+        let (offset, bytes) = self.body_frame(location)?;
+        frame::check(&bytes).map_err(|source| self.damaged(offset, &source))
+    }
+
+    fn body_frame(&self, location: &Location) -> Result<(u64, Vec<u8>), LedgerError> {
         let offset = location.offset + u64::from(location.head);
-        if frame::measure(body) != Measured::Whole(body_size) {
+        let size = usize::try_from(location.body).map_err(|error| self.damaged(offset, &error))?;
+        let bytes = self.read(offset, size)?;
+        if frame::measure(&bytes) != Measured::Whole(size) {
             return Err(self.damaged(offset, &"the answer's body is not where its record says"));
         }
-        let tail = frame::content(body).map_err(|source| self.damaged(offset, &source))?;
-        let body = record::body(&head, tail).map_err(|source| self.damaged(offset, &source))?;
-        Ok((head, body))
+        Ok((offset, bytes))
     }
 
     /// The content of a record's first frame.

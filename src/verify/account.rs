@@ -97,6 +97,13 @@ pub(super) struct Last {
     pub(super) task_id: Option<String>,
 }
 
+/// A call that went out and has no result.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// What was set aside for it.
+    reserved: Option<Usd>,
+}
+
 /// One target.
 #[derive(Clone, Debug)]
 pub(super) struct State {
@@ -109,8 +116,8 @@ pub(super) struct State {
     /// Calls among them of which nothing was recorded any more.
     interrupted: u32,
     source: Option<CostSource>,
-    /// A call without a result yet, with what was set aside for it.
-    open: Option<Option<Usd>>,
+    /// A call without a result yet.
+    open: Option<Open>,
 }
 
 impl State {
@@ -134,6 +141,12 @@ pub(super) struct Accounts {
     unknown: u64,
 }
 
+/// What a call at an untold price counts for: its reservation, else the dearest price, else twice a list price.
+fn presumed(reserved: Option<Usd>, dearest: Usd) -> Usd {
+    const BEFORE_ANY_PRICE: Usd = Usd::from_micros(100_000);
+    reserved.unwrap_or(if dearest == Usd::ZERO { BEFORE_ANY_PRICE } else { dearest })
+}
+
 impl Accounts {
     /// Takes a line of a call in; `None`: it does not make sense.
     pub(super) fn take(&mut self, line: &Line<'_>, place: Place) -> Option<()> {
@@ -148,11 +161,11 @@ impl Accounts {
         match &*line.record {
             "sent" => {
                 state.attempts += 1;
-                if let Some(reserved) = state.open.replace(line.reserved_micros_usd) {
+                if let Some(earlier) = state.open.replace(Open { reserved: line.reserved_micros_usd }) {
                     state.lost += 1;
                     state.interrupted += 1;
                     state.source = state.source.max(Some(CostSource::Unknown));
-                    self.set_aside = self.set_aside.plus(reserved.unwrap_or(self.dearest));
+                    self.set_aside = self.set_aside.plus(presumed(earlier.reserved, self.dearest));
                 }
                 if !state.standing.is_final() {
                     state.standing = Standing::Pending;
@@ -172,16 +185,20 @@ impl Accounts {
 
     fn answer(&mut self, target: &str, line: &Line<'_>, place: Place) -> Option<()> {
         let state = self.targets.get_mut(target)?;
-        let reserved = state.open.take().flatten();
+        let reserved = state.open.take().and_then(|call| call.reserved);
         let price = line.cost_micros_usd.unwrap_or_default();
         let class = line.class.as_deref()?;
         self.dearest = self.dearest.max(price);
         match line.cost_source {
             Some(CostSource::Debit) => self.debited = self.debited.plus(price),
-            Some(CostSource::Upstream) => self.upstream = self.upstream.plus(price),
+            Some(CostSource::Upstream) => {
+                self.upstream = self.upstream.plus(price);
+                // The debit may be as high as the call allowed.
+                self.set_aside = self.set_aside.plus(reserved.unwrap_or_default().minus(price).max(Usd::ZERO));
+            }
             Some(CostSource::Unknown) => {
                 self.unknown += 1;
-                self.set_aside = self.set_aside.plus(reserved.unwrap_or(self.dearest));
+                self.set_aside = self.set_aside.plus(presumed(reserved, self.dearest));
                 let is_lost = class == "maybe_billed" || line.body().is_none();
                 state.lost += u32::from(is_lost);
             }
@@ -213,7 +230,7 @@ impl Accounts {
     pub(super) fn spending(&self) -> Spending {
         let states = || self.targets.values();
         let open = states().filter_map(|state| state.open);
-        let open = open.map(|reserved| reserved.unwrap_or(self.dearest)).fold(Usd::ZERO, Usd::plus);
+        let open = open.map(|call| presumed(call.reserved, self.dearest)).fold(Usd::ZERO, Usd::plus);
         let lines_lost = |state: &State| u64::from(state.interrupted) + u64::from(state.open.is_some());
         Spending {
             calls: states().map(|state| u64::from(state.attempts)).sum(),

@@ -10,6 +10,7 @@ use arrow::{
     datatypes::{DataType, Schema, TimeUnit},
     record_batch::RecordBatch,
 };
+use jiff::Timestamp;
 
 use super::decode::{Cell, Kind};
 
@@ -138,7 +139,10 @@ pub(super) fn shown(cell: &Cell<'_>) -> String {
     match cell {
         Cell::Null => "null".to_owned(),
         Cell::Text(text) => format!("{text:?}"),
-        Cell::Integer(value) | Cell::Moment(value) => value.to_string(),
+        Cell::Integer(value) => value.to_string(),
+        Cell::Moment(micros) => {
+            Timestamp::from_microsecond(*micros).map_or_else(|_| micros.to_string(), |at| at.to_string())
+        }
         Cell::Flag(flag) => flag.to_string(),
         Cell::Day(days) => format!("day {days} since 1970"),
         Cell::Float(value) => value.to_string(),

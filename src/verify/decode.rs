@@ -162,6 +162,9 @@ fn moment(written: &str) -> Option<i64> {
     (1900..=9999).contains(&year).then_some(micros)
 }
 
+/// Days from the first of January of the year 1 to that of 1970.
+const EPOCH: i64 = 719_162;
+
 /// `2019-11-15 12:57:46 +00:00`, reckoned by hand.
 fn as_served(written: &str) -> Option<i64> {
     let bytes = written.strip_suffix(" +00:00")?.as_bytes();
@@ -192,8 +195,6 @@ fn as_served(written: &str) -> Option<i64> {
     }
     let before = year - 1;
     let days = before * 365 + before / 4 - before / 100 + before / 400 + (1..month).map(days_in).sum::<i64>() + day - 1;
-    /// Days from the first of January of the year 1 to that of 1970.
-    const EPOCH: i64 = 719_162;
     Some((((days - EPOCH) * 24 + hour) * 60 + minute) * 60_000_000 + second * 1_000_000)
 }
 

@@ -113,7 +113,9 @@ impl Comparison<'_> {
                 return;
             }
         }
-        streams.iter_mut().for_each(|(_, stream)| stream.finish());
+        for (_, stream) in &mut streams {
+            stream.finish();
+        }
     }
 
     fn work(&self, jobs: &Mutex<Receiver<Job<'_>>>) {
@@ -164,27 +166,25 @@ impl Comparison<'_> {
 
     /// Rows of one target in one partition: the first that differs is told.
     fn compare_partition(&self, target: &str, expected: &[Row<'_>], slices: &[Slice]) {
+        let found: usize = slices.iter().map(|slice| slice.batch.num_rows()).sum();
+        if found != expected.len() {
+            let file = slices.first().map(|slice| slice.file.clone()).unwrap_or_default();
+            let what = format!("{target}: the number of rows here is {found}, should be {}", expected.len());
+            return self.table.differences.add(file, what);
+        }
         let mut rows = expected.iter();
         for slice in slices {
             let add = |what: String| self.table.differences.add(&slice.file, format!("{target}{what}"));
             let Some(columns) = columns(&slice.batch, &COLUMNS.map(|(name, kind, _)| (name, kind))) else {
                 return add(": the columns are not those of the schema".to_owned());
             };
-            for number in 0..slice.batch.num_rows() {
-                let Some(row) = rows.next() else {
-                    return add(format!(": has more than the {} rows of its answer here", expected.len()));
-                };
+            for (number, row) in (0..slice.batch.num_rows()).zip(&mut rows) {
                 let wrong = columns.iter().zip(row).position(|(column, cell)| !column.is(number, cell));
                 if let Some(wrong) = wrong {
                     let what = between(&columns[wrong].cell(number), &row[wrong]);
                     return add(format!("{}: {} {what}", day(row), COLUMNS[wrong].0));
                 }
             }
-        }
-        let missing = rows.len();
-        if missing > 0 {
-            let file = slices.last().map(|slice| slice.file.clone()).unwrap_or_default();
-            self.table.differences.add(file, format!("{target}: lacks {missing} of {} rows", expected.len()));
         }
     }
 }
@@ -205,7 +205,7 @@ pub(super) fn partition(partition_by: &str, micros: Option<i64>, run_date: Optio
             "month" => date.map(|date| date.month().to_string()),
             _ => run_date.map(|date| date.to_string()),
         };
-        folder.push_str(&format!("/{key}={}", value.as_deref().unwrap_or(NULL)));
+        folder = format!("{folder}/{key}={}", value.as_deref().unwrap_or(NULL));
     }
     folder
 }

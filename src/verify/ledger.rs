@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read},
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -19,21 +19,13 @@ use zstd::{bulk::Decompressor, zstd_safe};
 use super::{
     account::{Accounts, Line, Place},
     differences::Differences,
+    frames::{Frames, LONGEST_TAIL, Next, content, hex, something_whole},
 };
 use crate::{
     api::Parameters,
     export::LedgerRecord,
     targets::{Inputs, InputsBuilder, RawFate, RawLine, Target},
 };
-
-/// What is read at once.
-const READ: usize = 1 << 20;
-/// The most that a frame may hold, which is what the largest body may take as a text.
-const LARGEST_FRAME: usize = 6 * 32 * 1024 * 1024 + 1024;
-/// Bytes behind the last whole line in which something whole is looked for.
-const LONGEST_TAIL: u64 = 64 << 20;
-/// The bit of a frame's descriptor that says that a checksum follows.
-const CHECKSUM: u8 = 0x04;
 
 /// One ledger, read to its end or to where it is damaged.
 #[derive(Debug, Default)]
@@ -86,6 +78,9 @@ impl Ledger {
                 wrong(format!("has a gap before it: ledger-{number}.jsonl.zst is not among the ledger's files"));
             }
             let digest = digests.and_then(|digests| digests.get(file));
+            if digest.is_none() {
+                differences.note(format!("_run.json has no digest of {label}: only its checksums were looked at"));
+            }
             match ledger.read_file(&path, *bytes) {
                 Err(Stop::Io(error)) => wrong(format!("cannot be read: {error}")),
                 Err(Stop::Damaged(offset, reason)) => wrong(format!("is damaged at byte {offset}: {reason}")),
@@ -97,11 +92,7 @@ impl Ledger {
                 Ok((Some(torn), _)) => wrong(format!("ends within a line, at byte {torn}, yet another file follows")),
                 Ok((None, _)) => {}
             }
-            if let Some(length) = path.metadata().ok().map(|metadata| metadata.len()).filter(|length| length != bytes) {
-                let older = "the dataset is older than the ledger; run the same command again, which publishes it anew";
-                let what = if length > *bytes { older } else { "it has been cut short" };
-                differences.add(&label, format!("has {length} bytes, the dataset was made of {bytes}: {what}"));
-            }
+            compare_length(&path, &label, *bytes, differences);
         }
         if is_sound && ledger.run_id.is_empty() {
             differences.add(&ledger.name, "does not say which run it belongs to");
@@ -113,17 +104,18 @@ impl Ledger {
     /// Reads one file; returns where it is torn, if it is, and the digest of what was read.
     fn read_file(&mut self, path: &Path, end: u64) -> Result<(Option<u64>, String), Stop> {
         let mut file = File::open(path)?;
-        let mut frames = Frames { source: (&mut file).take(end), buffer: Vec::new(), at: 0, digest: Sha256::new() };
+        let mut frames = Frames::new(&mut file, end);
         let mut decompressor = Decompressor::new()?;
         let (mut line, mut offset, mut begun) = (Vec::new(), 0_u64, 0_u64);
         let number = self.files.len();
         let torn = loop {
-            let Some(size) = frames.next().map_err(|reason| Stop::Damaged(offset, reason))? else {
-                break (!line.is_empty()).then_some(begun);
-            };
-            let Some(size) = size else {
-                frames.must_be_torn(&mut decompressor, end - offset).map_err(|reason| Stop::Damaged(offset, reason))?;
-                break Some(begun);
+            let size = match frames.next().map_err(|reason| Stop::Damaged(offset, reason))? {
+                Next::Frame(size) => size,
+                Next::End => break (!line.is_empty()).then_some(begun),
+                Next::Torn => {
+                    frames.must_be_torn(end - offset).map_err(|reason| Stop::Damaged(offset, reason))?;
+                    break Some(begun);
+                }
             };
             let frame = frames.take(size);
             let content = content(&mut decompressor, frame).map_err(|reason| Stop::Damaged(offset, reason))?;
@@ -207,6 +199,25 @@ impl Ledger {
     }
 }
 
+/// Compares a file's length with how far it was read for the dataset.
+fn compare_length(path: &Path, label: &str, bytes: u64, differences: &Differences) {
+    let Ok(length) = path.metadata().map(|metadata| metadata.len()) else { return };
+    if length < bytes {
+        differences.add(label, format!("was cut short: it has {length} bytes, the dataset was made of {bytes}"));
+    }
+    if length <= bytes {
+        return;
+    }
+    let mut rest = vec![0; usize::try_from((length - bytes).min(LONGEST_TAIL)).unwrap_or_default()];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut rest, bytes));
+    if read.is_ok() && length - bytes < LONGEST_TAIL && something_whole(&rest).is_none() {
+        differences.note(format!("{label} ends within a line, at byte {bytes}: torn by a crash, and never counted"));
+    } else {
+        let what = "the dataset is older than the ledger; run the same command again, which publishes it anew";
+        differences.add(label, format!("{what} ({length} bytes, the dataset was made of {bytes})"));
+    }
+}
+
 /// The folder in which a ledger lies.
 pub(super) fn folder(dir: &Path, record: &LedgerRecord) -> PathBuf {
     if record.dir == Path::new(".") { dir.join("_raw") } else { record.dir.join("_raw") }
@@ -241,93 +252,4 @@ impl InputLine {
         builder.push(RawLine { input, file, number, fate, columns: &columns });
         Ok(())
     }
-}
-
-/// The frames of one file.
-struct Frames<'a> {
-    source: io::Take<&'a mut File>,
-    buffer: Vec<u8>,
-    /// Where the next frame begins in the buffer.
-    at: usize,
-    digest: Sha256,
-}
-
-impl Frames<'_> {
-    /// The size of the next frame, which is then in the buffer whole; `Some(None)`: what is left is none; `None`: the end.
-    fn next(&mut self) -> Result<Option<Option<usize>>, String> {
-        loop {
-            let rest = &self.buffer[self.at..];
-            if let Ok(size) = zstd_safe::find_frame_compressed_size(rest)
-                && !rest.is_empty()
-            {
-                return Ok(Some(Some(size)));
-            }
-            if rest.len() > LARGEST_FRAME {
-                return Err("there is no end to a frame".to_owned());
-            }
-            if self.more().map_err(|error| error.to_string())? == 0 {
-                return Ok((self.at < self.buffer.len()).then_some(None));
-            }
-        }
-    }
-
-    fn more(&mut self) -> io::Result<usize> {
-        self.buffer.drain(..self.at);
-        self.at = 0;
-        let before = self.buffer.len();
-        // In large steps where a frame is large, so that it is not measured over and over again.
-        let wanted = READ.max(before) as u64;
-        let read = self.source.by_ref().take(wanted).read_to_end(&mut self.buffer)?;
-        self.digest.update(&self.buffer[before..]);
-        Ok(read)
-    }
-
-    fn take(&mut self, size: usize) -> &[u8] {
-        self.at += size;
-        &self.buffer[self.at - size..self.at]
-    }
-
-    /// What is left was torn by a crash only if nothing whole follows in it.
-    fn must_be_torn(&mut self, decompressor: &mut Decompressor<'_>, rest: u64) -> Result<(), String> {
-        if rest > LONGEST_TAIL {
-            return Err("it cannot be read, and much follows".to_owned());
-        }
-        while self.more().map_err(|error| error.to_string())? > 0 {}
-        let rest = &self.buffer[self.at..];
-        let magic = zstd_safe::MAGICNUMBER.to_le_bytes();
-        for (start, _) in rest.windows(4).enumerate().skip(1).filter(|(_, word)| *word == magic) {
-            let frame = &rest[start..];
-            let size = zstd_safe::find_frame_compressed_size(frame).ok();
-            if size.is_some_and(|size| content(decompressor, &frame[..size]).is_ok()) {
-                return Err(format!("it cannot be read, yet something whole follows {start} bytes later"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The digest of everything up to the end.
-    fn finish(mut self) -> io::Result<String> {
-        self.at = self.buffer.len();
-        while self.more()? > 0 {
-            self.at = self.buffer.len();
-        }
-        Ok(hex(&self.digest.finalize()))
-    }
-}
-
-/// What is in a frame, if its checksum says so.
-fn content(decompressor: &mut Decompressor<'_>, frame: &[u8]) -> Result<Vec<u8>, String> {
-    if frame.get(4).is_none_or(|descriptor| descriptor & CHECKSUM == 0) {
-        return Err("a frame without a checksum".to_owned());
-    }
-    let size = zstd_safe::get_frame_content_size(frame).ok().flatten();
-    let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= LARGEST_FRAME);
-    let size = size.ok_or("a frame without a believable size")?;
-    let content = decompressor.decompress(frame, size).map_err(|error| error.to_string())?;
-    if content.len() == size { Ok(content) } else { Err("a frame shorter than it says".to_owned()) }
-}
-
-/// Bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It is a second opinion, so it shares as little as can be with what it checks: the ledger is read without the
-//! ledger's index, answers are decoded by a reading of its own ([`decode`], [`json`]), and the columns are written
+//! ledger's index, answers are decoded by a reading of its own (`decode`, `json`), and the columns are written
 //! down once more. What it finds it names by file; it never stops at the first difference, and never mends anything.
 
 mod account;
@@ -15,6 +15,7 @@ mod alone;
 mod cells;
 mod decode;
 mod differences;
+mod frames;
 mod history;
 mod json;
 mod ledger;
@@ -24,8 +25,6 @@ mod side;
 mod sources;
 mod stream;
 mod targets;
-#[cfg(test)]
-mod tests;
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -147,12 +146,11 @@ impl Verification<'_> {
             Ledger::read(self.dir, record, digests, self.differences)
         };
         let ledgers: Vec<Option<Ledger>> = ledgers.iter().enumerate().map(read).collect();
-        match ledgers.into_iter().collect::<Option<Vec<Ledger>>>() {
-            Some(mut ledgers) => self.with_ledgers(&mut ledgers, &parts, checked),
-            None => {
-                self.differences.note("the ledger is damaged: rows were not compared with the answers in it");
-                self.without_ledgers(&parts, checked);
-            }
+        if let Some(mut ledgers) = ledgers.into_iter().collect::<Option<Vec<Ledger>>>() {
+            self.with_ledgers(&mut ledgers, &parts, checked);
+        } else {
+            self.differences.note("the ledger is damaged: rows were not compared with the answers in it");
+            self.without_ledgers(&parts, checked);
         }
     }
 
@@ -201,3 +199,6 @@ impl Verification<'_> {
         record::success(self.dir, self.record, counts, self.differences);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use std::{
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use sha2::{Digest, Sha256};
 
-use super::{differences::Differences, history::Partitions, ledger::hex, side::not_there};
+use super::{differences::Differences, frames::hex, history::Partitions, side::not_there};
 use crate::{
     dataset::{HISTORY, RUN, TARGETS},
     export::{FileRecord, MadeOf, RunRecord},

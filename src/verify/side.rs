@@ -87,7 +87,7 @@ pub(super) fn compare(dir: &Path, name: &str, expected: &[u8], differences: &Dif
         return;
     }
     let place = found.iter().zip(expected).take_while(|(one, other)| one == other).count();
-    let line = found[..place].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = found[..place].split(|byte| *byte == b'\n').count();
     let (has, should) = (found.len(), expected.len());
     differences
         .add(name, format!("differs from what the ledger says in line {line} ({has} bytes, should be {should})"));

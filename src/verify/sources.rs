@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     account::{Last, State},
-    ledger::{Ledger, hex},
+    frames::hex,
+    ledger::Ledger,
 };
 use crate::{
     api::{Parameters, record::Standing},

@@ -11,7 +11,7 @@ use backlinks_export::{
 
 use super::program::{
     BINARY, Draws, Place, Running, ended, finished, history_rows, instant, latency, sandbox, say, seed, setting,
-    summary, table, targets, told,
+    summary, table, targets, told, verified,
 };
 
 /// Kills over the whole test unless `KILLS` says otherwise.
@@ -98,6 +98,7 @@ async fn killed_and_resumed(settings: Settings, flags: &str, draws: &mut Draws, 
     let bill = api.bill();
     ended(place.run(&api.url(), &flags), 0).await;
     assert_eq!(api.bill().calls, bill.calls, "a finished directory makes no call");
+    verified(&place.out()).await;
     check_same_as_unbroken(&place, &flags).await;
     phases
 }

@@ -23,6 +23,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         "export",
         &["api", "clock", "dataset", "fetch", "flatten", "ledger", "money", "outcome", "progress", "targets", "words"],
     ),
+    ("report", &["api", "dataset", "export", "flatten", "money", "words"]),
+    ("verify", &["api", "dataset", "export", "flatten", "ledger", "money", "outcome", "targets"]),
     ("sandbox", &["clock", "money"]),
     ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox"]),
     ("logging", &["cli", "progress"]),
@@ -30,7 +32,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         "commands",
         &[
             "api", "cli", "clock", "dataset", "export", "fetch", "flatten", "ledger", "logging", "money", "outcome",
-            "progress", "sandbox", "targets", "words",
+            "progress", "report", "sandbox", "targets", "words",
+            "progress", "sandbox", "targets", "verify", "words",
         ],
     ),
     ("main", &["commands"]),

@@ -11,6 +11,7 @@ use backlinks_export::{
     clock::Clock,
     export::{Calls, Export, ExportError, Fetched, Question},
     fetch::{Ended, pace::Rate},
+    ledger::LedgerError,
     money::Usd,
     progress::{Mode, Plan, Progress},
     targets::{Inputs, ReadOptions, read},
@@ -165,6 +166,19 @@ pub(crate) fn calls(rate: Rate, in_flight: u32, max_cost: Option<Usd>) -> Calls 
     }
 }
 
+/// Opens a directory. A child that another test starts right now shares all open files, the lock among them, until it
+/// has become another program: that is waited for.
+fn open(dir: &Path, file: &Path, clock: Clock) -> Result<Export, ExportError> {
+    const LOOKS: u32 = 2_000;
+    for _ in 0..LOOKS {
+        match Export::open(dir, lines(file), &Question::default(), clock) {
+            Err(ExportError::Ledger(LedgerError::InUse { .. })) => std::thread::park_timeout(Duration::from_millis(1)),
+            opened => return opened,
+        }
+    }
+    panic!("the lock is not given back")
+}
+
 /// One process's share of a run: opens the directory and fetches until it ends or is killed after `life`.
 /// `None`: it was killed.
 pub(crate) async fn live(
@@ -174,7 +188,7 @@ pub(crate) async fn live(
     clock: Clock,
     life: Option<Duration>,
 ) -> Result<Option<(Ended, Fetched)>, ExportError> {
-    let export = Export::open(dir, lines(file), &Question::default(), clock)?;
+    let export = open(dir, file, clock)?;
     let plan = Plan {
         total: 0,
         held: 0,

@@ -15,7 +15,7 @@ use backlinks_export::{
 
 use super::{
     market::{Market, Terms, calls, live},
-    program::{Draws, Place, ended, instant, latency, list, quick_folder, sandbox, seed, setting, summary},
+    program::{Draws, Place, ended, instant, latency, list, quick_folder, sandbox, seed, setting, summary, verified},
 };
 
 /// Simulated runs, each with several processes.
@@ -175,6 +175,7 @@ async fn the_program_keeps_to_its_cap_and_says_where_costs_are_known_from() {
     };
     let (lossy, place) = (sandbox(Settings { faults: losing, ..instant() }).await, Place::new(40));
     let output = ended(place.run(&lossy.url(), ""), 0).await;
+    verified(&place.out()).await;
     let told = summary(&output);
     assert_eq!(told["cost_source"]["unknown_calls"], lossy.bill().billed_lost);
     assert_eq!(told["possibly_billed"], lossy.bill().billed_lost);

@@ -100,6 +100,13 @@ pub(crate) fn run(mut command: Command, inputs: &Path, out: &Path, api: &str, fl
     command
 }
 
+/// `verify` on a run's directory, which has to find that everything agrees.
+pub(crate) async fn verified(out: &Path) {
+    let mut command = Command::new(BINARY);
+    command.arg("verify").arg(out).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    ended(command, 0).await;
+}
+
 /// A process that is killed when the test gives up on it.
 pub(crate) struct Running(Option<Child>);
 

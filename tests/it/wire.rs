@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use backlinks_export::{
     api::{
         Api, ApiError, BodyForm, ErrorKind, Parameters, RankScale, Reply, Request,
-        http::HttpApi,
+        http::{HttpApi, LARGEST_BODY},
         status::{Assessment, Class, Cost, Fatal, assess},
         wire,
     },
@@ -199,11 +199,14 @@ async fn a_client_that_gives_up_on_a_slow_answer_has_paid() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_refused_compressed_or_not() {
+async fn a_body_beyond_the_limit_is_cut_there_compressed_or_not() {
     for flags in ["--fail-oversized 1", "--fail-oversized 1 --gzip false"] {
         let sandbox = sandbox(flags).await;
         let result = post(&sandbox, TARGET).await;
-        assert_eq!(result.as_ref().err().map(|error| error.kind), Some(ErrorKind::TooLarge), "{flags}");
+        assert_eq!(understood(&result).class, Class::Rejected, "{flags}");
+        let reply = result.expect("a reply");
+        assert_eq!(reply.cut.map(|error| error.kind), Some(ErrorKind::TooLarge), "{flags}");
+        assert_eq!(reply.body.len(), LARGEST_BODY, "{flags}");
         assert_eq!(settled(&sandbox).await.billed_lost, 1, "{flags}");
     }
 }

@@ -3,10 +3,10 @@
 use super::super::schema;
 
 /// A small generator of numbers (splitmix64): the same seed gives the same answers everywhere.
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))
     }
 
@@ -18,7 +18,7 @@ impl Dice {
         word ^ (word >> 31)
     }
 
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % limit as u64).unwrap_or_default()
     }
 
@@ -38,7 +38,7 @@ impl Dice {
 }
 
 /// An answer as the API serves it, with every key.
-pub(super) fn usual_answer(rows: usize) -> String {
+pub(crate) fn usual_answer(rows: usize) -> String {
     let map = r#"{"":20318,"com":12403,"co.uk":527}"#;
     let items: Vec<String> = (0..rows)
         .map(|row| {
@@ -56,7 +56,7 @@ pub(super) fn usual_answer(rows: usize) -> String {
 }
 
 /// A JSON object whose members are surprising in every way that is still JSON.
-pub(super) fn odd_answer(dice: &mut Dice) -> String {
+pub(crate) fn odd_answer(dice: &mut Dice) -> String {
     // What makes the fast way give up is kept out of some answers
     let tame = !dice.one_in(3);
     let items: Vec<String> = (0..dice.below(6)).map(|_| item(dice, tame)).collect();
@@ -81,7 +81,7 @@ pub(super) fn odd_answer(dice: &mut Dice) -> String {
 }
 
 /// Changes some bytes, so that the body is mostly no JSON any more, and sometimes no UTF-8.
-pub(super) fn damage(body: &mut Vec<u8>, dice: &mut Dice) {
+pub(crate) fn damage(body: &mut Vec<u8>, dice: &mut Dice) {
     let at = dice.below(body.len() + 1);
     match dice.below(7) {
         0 => body.truncate(at),

@@ -1,0 +1,231 @@
+//! What became of the input: outcomes, reasons, failures, and the input's own columns.
+//!
+//! All text here is foreign and of any length: it is cut, and columns that would make the page large are left out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use arrow::{
+    array::StringArray,
+    datatypes::{Float64Type, Int64Type, TimestampMicrosecondType},
+};
+
+use super::{
+    ReportError,
+    read::{Dataset, Rows, number, text},
+};
+use crate::{dataset::targets_schema, money::Usd, words};
+
+/// Input columns that are shown, the first ones.
+pub(super) const MOST_COLUMNS: usize = 4;
+/// Different texts of an input column at most, in bytes; columns with more do not group targets and are left out.
+const COLUMN_BYTES: usize = 128 << 10;
+/// The longest text of an input column that is shown, in characters.
+const LONGEST_CELL: usize = 60;
+/// Failed targets that are listed; `_failures.csv` has all.
+pub(super) const MOST_FAILURES: usize = 100;
+/// Different reasons of rejection that are told apart.
+const MOST_REASONS: usize = 20;
+/// What stands for the reasons beyond that.
+const OTHER_REASONS: &str = "other reasons";
+
+/// What is told of one target.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) target: Box<str>,
+    pub(super) outcome: Outcome,
+    pub(super) cost: Option<Usd>,
+    /// The text of each shown input column, as a place in its texts.
+    pub(super) cells: Vec<Option<u32>>,
+}
+
+/// Where a target stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    Ok,
+    NoData,
+    Failed,
+    Pending,
+}
+
+impl Outcome {
+    pub(super) const ALL: [Self; 4] = [Self::Ok, Self::NoData, Self::Failed, Self::Pending];
+
+    /// The word for people.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NoData => "no data",
+            Self::Failed => "failed",
+            Self::Pending => "pending",
+        }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "ok" => Some(Self::Ok),
+            "no_data" => Some(Self::NoData),
+            "failed" => Some(Self::Failed),
+            "pending" => Some(Self::Pending),
+            _ => None,
+        }
+    }
+}
+
+/// A target that needs a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) target: Box<str>,
+    pub(super) http_status: Option<i64>,
+    pub(super) api_status_code: Option<i64>,
+    pub(super) attempts: Option<i64>,
+    pub(super) message: Option<String>,
+}
+
+/// A column of the input: its name, and its different texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) texts: Vec<String>,
+    places: HashMap<String, u32>,
+    bytes: usize,
+    /// Whether its texts are more than can be shown.
+    too_many: bool,
+}
+
+/// What became of the input.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Lines {
+    /// One for each target, in the input's order.
+    pub(super) targets: Vec<Line>,
+    /// Shown input columns.
+    pub(super) columns: Vec<Column>,
+    /// Names of input columns that are not shown.
+    pub(super) left_out: Vec<String>,
+    /// The first failed targets.
+    pub(super) failures: Vec<Failed>,
+    /// Input lines that were no domain.
+    pub(super) rejected: u64,
+    /// Input lines that repeat a target.
+    pub(super) duplicates: u64,
+    /// Why lines were rejected, with how many were.
+    pub(super) reasons: BTreeMap<String, u64>,
+    /// When the first and the last answer were complete, in microseconds since 1970.
+    pub(super) fetched: Option<(i64, i64)>,
+}
+
+impl Lines {
+    /// Reads the table `targets`.
+    pub(super) fn read(dataset: &Dataset) -> Result<Self, ReportError> {
+        let mut lines = Self::default();
+        let fixed: HashSet<String> = targets_schema(&[]).fields().iter().map(|field| field.name().clone()).collect();
+        dataset.targets(|rows| {
+            if lines.columns.is_empty() && lines.left_out.is_empty() {
+                let mut names: Vec<_> = rows.names().into_iter().filter(|name| !fixed.contains(name)).collect();
+                lines.left_out = names.split_off(names.len().min(MOST_COLUMNS));
+                lines.columns = names.into_iter().map(|name| Column { name, ..Column::default() }).collect();
+            }
+            lines.add(rows)
+        })?;
+        lines.leave_out();
+        Ok(lines)
+    }
+
+    fn add(&mut self, rows: &Rows<'_>) -> Result<(), ReportError> {
+        let (targets, outcomes, messages) = (rows.texts("target")?, rows.texts("outcome")?, rows.texts("message")?);
+        let (costs, times) =
+            (rows.numbers::<Float64Type>("cost_usd")?, rows.numbers::<TimestampMicrosecondType>("fetched_at")?);
+        let (http, codes) = (rows.numbers::<Int64Type>("http_status")?, rows.numbers::<Int64Type>("api_status_code")?);
+        let attempts = rows.numbers::<Int64Type>("attempts")?;
+        let mut inputs: Vec<&StringArray> = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            inputs.push(rows.texts(&column.name)?);
+        }
+        for row in 0..rows.len() {
+            let (word, message) = (text(outcomes, row).unwrap_or_default(), text(messages, row));
+            let (Some(outcome), Some(target)) = (Outcome::of(word), text(targets, row)) else {
+                self.no_target(word, message);
+                continue;
+            };
+            if let Some(at) = number(times, row) {
+                let (first, last) = self.fetched.unwrap_or((at, at));
+                self.fetched = Some((first.min(at), last.max(at)));
+            }
+            if outcome == Outcome::Failed && self.failures.len() < MOST_FAILURES {
+                self.failures.push(Failed {
+                    target: target.into(),
+                    http_status: number(http, row),
+                    api_status_code: number(codes, row),
+                    attempts: number(attempts, row),
+                    message: message.map(|message| words::plain(message).into_owned()),
+                });
+            }
+            let columns = self.columns.iter_mut().zip(&inputs);
+            let cells = columns.map(|(column, texts)| column.place(text(texts, row)?)).collect();
+            let cost = number(costs, row).and_then(Usd::from_dollars);
+            self.targets.push(Line { target: target.into(), outcome, cost, cells });
+        }
+        Ok(())
+    }
+
+    fn no_target(&mut self, outcome: &str, message: Option<&str>) {
+        if outcome == "duplicate" {
+            self.duplicates += 1;
+            return;
+        }
+        self.rejected += 1;
+        let reason = words::plain(message.unwrap_or(OTHER_REASONS)).into_owned();
+        let is_told = self.reasons.len() < MOST_REASONS || self.reasons.contains_key(&reason);
+        *self.reasons.entry(if is_told { reason } else { OTHER_REASONS.to_owned() }).or_default() += 1;
+    }
+
+    /// Takes away columns that have too many different texts, or none at all.
+    fn leave_out(&mut self) {
+        let kept: Vec<bool> = self.columns.iter().map(|column| !column.too_many && !column.texts.is_empty()).collect();
+        for line in &mut self.targets {
+            let mut keep = kept.iter();
+            line.cells.retain(|_| *keep.next().unwrap_or(&false));
+        }
+        let mut keep = kept.iter();
+        let mut gone: Vec<String> = Vec::new();
+        self.columns.retain(|column| {
+            let keep = *keep.next().unwrap_or(&false);
+            if !keep {
+                gone.push(column.name.clone());
+            }
+            keep
+        });
+        self.left_out.splice(0..0, gone);
+    }
+
+    /// How many targets have this outcome.
+    pub(super) fn count(&self, outcome: Outcome) -> u64 {
+        self.targets.iter().filter(|line| line.outcome == outcome).count() as u64
+    }
+}
+
+impl Column {
+    /// The place of a text, cut, among those of the column; `None` for an empty one, or where there are too many.
+    fn place(&mut self, text: &str) -> Option<u32> {
+        let text = words::plain(text.trim());
+        let shown = match text.char_indices().nth(LONGEST_CELL) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.into_owned(),
+        };
+        if self.too_many || shown.is_empty() {
+            return None;
+        }
+        if let Some(place) = self.places.get(&shown) {
+            return Some(*place);
+        }
+        self.bytes += shown.len();
+        if self.bytes > COLUMN_BYTES {
+            self.too_many = true;
+            (self.texts, self.places) = (Vec::new(), HashMap::new());
+            return None;
+        }
+        let place = u32::try_from(self.texts.len()).ok()?;
+        self.texts.push(shown.clone());
+        self.places.insert(shown, place);
+        Some(place)
+    }
+}

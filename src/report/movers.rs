@@ -1,0 +1,39 @@
+//! Who won and who lost most referring domains over twelve months.
+
+use super::portfolio::{History, Portfolio};
+
+/// Targets in each list.
+pub(super) const MOST: usize = 25;
+
+/// A target whose referring domains became more or fewer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mover<'a> {
+    pub(super) target: &'a str,
+    pub(super) history: &'a History,
+    /// Referring domains won; lost, below zero.
+    pub(super) change: i64,
+}
+
+/// Both lists, the greatest change first.
+#[derive(Debug)]
+pub(super) struct Movers<'a> {
+    pub(super) winners: Vec<Mover<'a>>,
+    pub(super) losers: Vec<Mover<'a>>,
+    /// Targets known at both ends of the comparison.
+    pub(super) compared: usize,
+}
+
+impl<'a> Movers<'a> {
+    pub(super) fn of(portfolio: &'a Portfolio) -> Self {
+        let compared = portfolio.all().filter_map(|(target, history)| {
+            let change = history.change()?;
+            Some(Mover { target, history, change })
+        });
+        let mut all: Vec<_> = compared.collect();
+        all.sort_unstable_by(|one, other| other.change.cmp(&one.change).then_with(|| one.target.cmp(other.target)));
+        let winners = all.iter().take_while(|mover| mover.change > 0).take(MOST).copied().collect();
+        let mut losers: Vec<_> = all.iter().rev().take_while(|mover| mover.change < 0).take(MOST).copied().collect();
+        losers.sort_by(|one, other| one.change.cmp(&other.change).then_with(|| one.target.cmp(other.target)));
+        Self { winners, losers, compared: all.len() }
+    }
+}

@@ -1,0 +1,96 @@
+//! What became of the input: outcomes, reasons, and the targets that need a person.
+
+use super::{Content, known, share};
+use crate::{
+    report::{
+        html::Html,
+        lines::{MOST_FAILURES, Outcome},
+        plot,
+    },
+    words,
+};
+
+pub(super) fn coverage(content: &Content<'_>) -> Html {
+    let lines = content.lines;
+    let mut html = Html::new();
+    html.markup(
+        "<section aria-labelledby=h-coverage>\n<h2 id=h-coverage>Coverage and failures</h2>\n<div class=pair>\n",
+    );
+    let all = lines.targets.len() as u64;
+    let outcomes = Outcome::ALL.map(|outcome| (outcome.word(), lines.count(outcome)));
+    html.piece(&counts("Targets by outcome", &outcomes, all));
+    let failed = lines.count(Outcome::Failed);
+    let spaced: Vec<(String, u64)> =
+        content.record.totals.failures.iter().map(|(reason, count)| (reason.replace('_', " "), *count)).collect();
+    let mut reasons: Vec<(&str, u64)> = spaced.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    if reasons.is_empty() {
+        html.markup("<div><h3>Reasons of failures</h3><p>No target failed.</p></div>\n");
+    } else {
+        html.piece(&counts("Reasons of failures", &reasons, failed));
+    }
+    html.markup("</div>\n").piece(&failures(content, failed));
+    let input = lines.rejected + lines.duplicates;
+    if input > 0 {
+        html.markup("<h3>Input lines that are no target of their own</h3>\n<p>");
+        html.text(&words::counted(lines.duplicates, "line repeats", "lines repeat")).markup(" a target; ");
+        html.text(&words::counted(lines.rejected, "line is", "lines are")).markup(" no domain.</p>\n");
+        if !lines.reasons.is_empty() {
+            html.markup("<ul>");
+            for (reason, count) in &lines.reasons {
+                html.markup("<li>").text(&words::count(*count)).markup(": ").text(reason).markup("\n");
+            }
+            html.markup("</ul>\n");
+        }
+    }
+    let drift = &content.record.drift;
+    if !drift.is_empty() {
+        html.markup("<h3>In the answers, and unknown to this version</h3>\n<ul>");
+        for line in drift {
+            html.markup("<li>").text(line).markup("\n");
+        }
+        html.markup("</ul>\n");
+    }
+    html.markup("</section>\n");
+    html
+}
+
+fn counts(name: &'static str, counts: &[(&str, u64)], all: u64) -> Html {
+    let mut html = Html::new();
+    html.markup("<div><h3>").markup(name).markup("</h3>\n<table class=\"numbers shares\"><tbody>");
+    for (word, count) in counts {
+        html.markup("<tr><th scope=row>").text(word);
+        html.markup("<td>").piece(&plot::bar((*count).into(), all.into()));
+        html.markup("<td>").text(&share((*count).into(), all.into()));
+        html.markup("<td>").text(&words::count(*count)).markup("\n");
+    }
+    html.markup("</tbody></table></div>\n");
+    html
+}
+
+fn failures(content: &Content<'_>, failed: u64) -> Html {
+    let mut html = Html::new();
+    let listed = &content.lines.failures;
+    if listed.is_empty() {
+        return html;
+    }
+    html.markup("<details open><summary>");
+    html.text(&words::counted(failed, "failed target", "failed targets"));
+    if failed > listed.len() as u64 {
+        html.markup(", of which the first ").show(MOST_FAILURES).markup(" are listed; all are in _failures.csv");
+    }
+    html.markup("</summary>\n<div class=scroll tabindex=0 role=region aria-label=\"Failed targets\">");
+    html.markup(
+        "<table class=failed><thead><tr><th scope=col>Target<th scope=col class=n>HTTP<th scope=col class=n>API",
+    );
+    html.markup("<th scope=col class=n>Attempts<th scope=col>What was said</thead>\n<tbody>");
+    for failed in listed {
+        html.markup("<tr><th scope=row>").text(&failed.target);
+        for number in [failed.http_status, failed.api_status_code, failed.attempts] {
+            html.markup("<td class=n>").text(&known(number, |number| number.to_string()));
+        }
+        html.markup("<td>").text(failed.message.as_deref().unwrap_or("\u{2013}")).markup("\n");
+    }
+    html.markup("</tbody></table></div></details>\n");
+    html
+}

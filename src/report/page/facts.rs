@@ -1,0 +1,62 @@
+//! Cost and run facts, as the record of the run has them.
+
+use super::{Content, moment};
+use crate::{money::Usd, report::html::Html, words};
+
+pub(super) fn facts(content: &Content<'_>) -> Html {
+    let (record, lines) = (content.record, content.lines);
+    let (made_of, spending) = (&record.made_of, &record.spending);
+    let mut html = Html::new();
+    html.markup("<section aria-labelledby=h-run>\n<h2 id=h-run>Cost and run</h2>\n<dl class=facts>\n");
+    let mut fact = |name: &'static str, value: String| {
+        html.markup("<div><dt>").markup(name).markup("</dt><dd>").text(&value).markup("</dd></div>\n");
+    };
+    let spent = spending.debited.plus(spending.upstream);
+    fact("Cost", words::money(spent));
+    if spending.debited != Usd::ZERO && spending.upstream != Usd::ZERO {
+        fact("As debited", words::money(spending.debited));
+    }
+    if spending.upstream != Usd::ZERO {
+        fact("At the upstream price", format!("{}; the real debit may be higher", words::money(spending.upstream)));
+    }
+    let answered = i64::try_from(record.totals.ok + record.totals.no_data).unwrap_or(i64::MAX);
+    if answered > 0 {
+        fact("A target answered", words::money(Usd::from_micros(spent.micros() / answered)));
+    }
+    if spending.unknown > 0 {
+        fact("At an unknown price", words::counted(spending.unknown, "call", "calls"));
+    }
+    if spending.possibly_billed > 0 {
+        fact("Without answer, perhaps billed", words::counted(spending.possibly_billed, "call", "calls"));
+    }
+    let retries = words::counted(spending.retries, "retry", "retries");
+    fact("Calls", format!("{}, {retries} among them", words::count(spending.calls)));
+    if let Some((first, last)) = lines.fetched {
+        fact(
+            "Answers fetched",
+            if moment(first) == moment(last) {
+                moment(first)
+            } else {
+                format!("{} to {}", moment(first), moment(last))
+            },
+        );
+    }
+    if let Some(asked) = &made_of.parameters {
+        fact("Asked for", format!("{} to {}", asked.date_from, asked.date_to));
+        fact("Rank scale", asked.rank_scale.as_str().replace('_', " "));
+        fact("Tag", asked.tag.clone());
+    }
+    fact("Made of", words::counted(made_of.ledgers.len() as u64, "run", "runs"));
+    let bytes = record.files.iter().map(|file| file.bytes).sum();
+    let files = words::counted(record.files.len() as u64, "file", "files");
+    fact("Dataset", format!("{}, {files}, {}", rows(record.totals.rows), words::bytes(bytes)));
+    fact("Partitioned by", made_of.partition_by.replace('_', " "));
+    fact("Compression", made_of.compression.clone());
+    fact("Program", format!("{} {}, schema {}", made_of.program, made_of.version, made_of.schema_version));
+    html.markup("</dl>\n</section>\n");
+    html
+}
+
+fn rows(rows: u64) -> String {
+    words::counted(rows, "row", "rows")
+}

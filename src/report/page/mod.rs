@@ -1,0 +1,152 @@
+//! The page itself: what stands where, in which words.
+//!
+//! Style and script are files of their own, put in whole; their digests stand in the page's policy, so that the browser
+//! runs these and nothing else, and asks no server for anything.
+
+mod coverage;
+mod distribution;
+mod facts;
+mod overview;
+mod ranking;
+mod table;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use sha2::{Digest, Sha256};
+
+use super::{
+    ReportError, html::Html, lines::Lines, month::Month, movers::Movers, portfolio::Portfolio, shares::Shares,
+};
+use crate::{export::RunRecord, words};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// What the page tells.
+pub(super) struct Content<'a> {
+    pub(super) record: &'a RunRecord,
+    pub(super) lines: &'a Lines,
+    pub(super) portfolio: &'a Portfolio,
+    pub(super) shares: &'a Shares,
+}
+
+/// The whole page.
+pub(super) fn page(content: &Content<'_>) -> Result<String, ReportError> {
+    let movers = Movers::of(content.portfolio);
+    let mut html = Html::new();
+    html.markup("<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n");
+    html.markup("<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'sha256-");
+    html.text(&digest(STYLE)).markup("'; script-src 'sha256-").text(&digest(SCRIPT));
+    html.markup("'; base-uri 'none'; form-action 'none'\">\n");
+    html.markup("<meta name=viewport content=\"width=device-width,initial-scale=1\">\n");
+    html.markup("<meta name=color-scheme content=\"light dark\">\n<meta name=referrer content=no-referrer>\n");
+    html.markup("<title>Backlinks history, ").text(&content.record.made_of.run_id).markup("</title>\n<style>");
+    html.markup(STYLE).markup("</style>\n</head>\n<body>\n");
+    html.markup("<a class=skip href=\"#targets\">Skip to the table of targets</a>\n");
+    html.piece(&overview::header(content)).markup("<main>\n");
+    html.piece(&overview::figures(content)?);
+    html.piece(&ranking::movers(content, &movers));
+    html.piece(&distribution::distribution(content)?);
+    html.piece(&coverage::coverage(content));
+    html.piece(&facts::facts(content));
+    html.piece(&table::targets(content));
+    html.markup("</main>\n<footer>Made by backlinks-export ").text(&content.record.made_of.version);
+    html.markup(" from the published dataset. This file loads nothing and sends nothing.</footer>\n<script>");
+    html.markup(SCRIPT).markup("</script>\n</body>\n</html>\n");
+    Ok(html.into_string())
+}
+
+/// As a policy names a style or a script.
+fn digest(content: &str) -> String {
+    BASE64_STANDARD.encode(Sha256::digest(content))
+}
+
+/// `1,234`; with a minus sign below zero.
+fn whole(number: i128) -> String {
+    let digits = words::count(u64::try_from(number.unsigned_abs()).unwrap_or(u64::MAX));
+    if number < 0 { format!("\u{2212}{digits}") } else { digits }
+}
+
+/// `+1,234`, `−1,234`, `0`
+fn signed(number: i128) -> String {
+    if number > 0 { format!("+{}", whole(number)) } else { whole(number) }
+}
+
+/// A change in tenths of a percent; `None` from nothing.
+fn change_in_tenths(first: i128, last: i128) -> Option<i64> {
+    if first <= 0 {
+        return None;
+    }
+    let thousand = (last - first).checked_mul(1_000)?;
+    // Rounded half away from zero, as the script rounds nothing again.
+    let half = if thousand < 0 { -first / 2 } else { first / 2 };
+    i64::try_from((thousand + half) / first).ok()
+}
+
+/// `+12.3 %`
+fn percent(tenths: i64) -> String {
+    let size = tenths.unsigned_abs();
+    let sign = match tenths {
+        1.. => "+",
+        0 => "",
+        _ => "\u{2212}",
+    };
+    format!("{sign}{}.{} %", words::count(size / 10), size % 10)
+}
+
+/// A part of a whole: `12.3 %`
+fn share(part: i128, whole: i128) -> String {
+    if whole <= 0 {
+        return "\u{2013}".to_owned();
+    }
+    let tenths = (part * 1_000 + whole / 2) / whole;
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+/// A dash for what nobody knows.
+fn known<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "\u{2013}".to_owned(), shown)
+}
+
+/// `Nov 2025 to Nov 2026`
+fn span(latest: Month) -> String {
+    format!("{} to {latest}", latest.back(super::portfolio::SPAN))
+}
+
+/// A moment in microseconds since 1970, to the minute.
+fn moment(micros: i64) -> String {
+    let moment = jiff::Timestamp::from_microsecond(micros).ok();
+    known(moment, |moment| jiff::tz::TimeZone::UTC.to_datetime(moment).strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_as_people_read_them() {
+        assert_eq!(whole(-1_234), "\u{2212}1,234");
+        assert_eq!((signed(1_234), signed(0), signed(-5)), ("+1,234".into(), "0".into(), "\u{2212}5".into()));
+        assert_eq!((share(1, 3), share(0, 0)), ("33.3 %".into(), "\u{2013}".into()));
+        assert_eq!(moment(0), "1970-01-01 00:00 UTC");
+        let check = |first: i128, last: i128, expected: Option<&str>| {
+            assert_eq!(change_in_tenths(first, last).map(percent).as_deref(), expected, "{first} to {last}");
+        };
+        check(100, 112, Some("+12.0 %"));
+        check(1_000, 999, Some("\u{2212}0.1 %"));
+        check(3, 2, Some("\u{2212}33.3 %"));
+        check(7, 7, Some("0.0 %"));
+        check(0, 7, None);
+        check(1, i128::from(i64::MAX), None);
+    }
+
+    #[test]
+    fn neither_style_nor_script_can_end_its_element_or_names_an_address() {
+        let check = |content: &str| {
+            for forbidden in ["</", "<!--", "http:", "https:", "url(", "@import", "innerHTML", "eval("] {
+                assert!(!content.contains(forbidden), "{forbidden}");
+            }
+        };
+        check(STYLE);
+        check(SCRIPT);
+    }
+}

@@ -1,0 +1,229 @@
+//! Every target, as a table that sorts and filters.
+//!
+//! The rows are data in the page, from which the script makes a hundred at a time: ten thousand rows of markup would be
+//! twice the size and slow to lay out. The first hundred are markup too, for print and for readers without script; the
+//! script formats cells as is done here.
+
+use serde_json::{Value, json};
+
+use super::{Content, change_in_tenths, percent, signed, whole};
+use crate::{
+    money::Usd,
+    report::{
+        html::Html,
+        lines::{Column, Line, Outcome},
+        month::Month,
+        portfolio::History,
+    },
+    words,
+};
+
+/// Targets in the table at most, those with most referring domains; the dataset has all.
+const MOST_ROWS: usize = 20_000;
+/// Rows that are shown at once.
+const PAGE: usize = 100;
+/// How the columns of an input are named in the dataset.
+const INPUT_PREFIX: &str = "input_";
+
+/// What a column holds, which decides how it is shown and sorted.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    /// One of the column's texts, by its place.
+    Choice,
+    Count,
+    Signed,
+    /// A change in tenths of a percent.
+    Percent,
+    Month,
+    /// Micro-dollars.
+    Money,
+}
+
+/// A cell's value, of the column's kind.
+enum Cell<'a> {
+    Text(&'a str),
+    Number(Option<i64>),
+}
+
+struct Heading<'a> {
+    name: &'a str,
+    kind: Kind,
+    texts: Vec<&'a str>,
+}
+
+pub(super) fn targets(content: &Content<'_>) -> Html {
+    let headings = headings(content);
+    let empty = History::default();
+    let of = |line: &Line| content.portfolio.history(&line.target).unwrap_or(&empty).referring_domains();
+    let mut lines: Vec<&Line> = content.lines.targets.iter().collect();
+    lines.sort_by(|one, other| of(other).cmp(&of(one)).then_with(|| one.target.cmp(&other.target)));
+    lines.truncate(MOST_ROWS);
+    let mut html = Html::new();
+    html.markup("<section aria-labelledby=targets>\n<h2 id=targets tabindex=-1>All targets</h2>\n");
+    html.piece(&notes(content));
+    html.markup("<div class=tools id=tools hidden><label for=filter>Filter</label> <input id=filter type=search ");
+    html.markup("autocomplete=off spellcheck=false aria-controls=rows aria-describedby=filter-note> <span class=note ");
+    html.markup("id=filter-note>Every word must occur in a text cell. Headings sort.</span></div>\n");
+    html.markup(
+        "<div class=scroll tabindex=0 role=region aria-labelledby=targets><table class=all id=rows><thead><tr>",
+    );
+    for heading in &headings {
+        let is_sorted = heading.name == SORTED_BY;
+        let number = if heading.kind.is_text() { "" } else { " class=n" };
+        html.markup("<th scope=col").markup(number);
+        html.markup(if is_sorted { " aria-sort=descending>" } else { ">" });
+        html.markup("<button type=button disabled>").text(heading.name).markup("</button>");
+    }
+    html.markup("</thead>\n<tbody>");
+    for line in lines.iter().take(PAGE) {
+        html.markup("<tr>");
+        for (heading, cell) in headings.iter().zip(cells(content, line, &empty)) {
+            html.markup(if heading.kind.is_text() { "<td>" } else { "<td class=n>" }).text(&shown(heading, &cell));
+        }
+        html.markup("\n");
+    }
+    html.markup("</tbody></table></div>\n<div class=pager><button type=button id=previous hidden>Previous</button> ");
+    html.markup("<p id=status role=status>").text(&status(lines.len())).markup("</p> ");
+    html.markup("<button type=button id=next hidden>Next</button></div>\n");
+    html.markup(
+        "<noscript><p class=note>Sorting, filtering and further rows need the script in this file.</p></noscript>",
+    );
+    html.markup("\n<script type=application/json id=data>");
+    let rows = lines.iter().map(|line| cells(content, line, &empty).iter().map(Cell::json).collect::<Value>());
+    html.json(&json!({
+        "page": PAGE,
+        "columns": headings.iter().map(Heading::json).collect::<Value>(),
+        "rows": rows.collect::<Value>(),
+    }));
+    html.markup("</script>\n</section>\n");
+    html
+}
+
+/// The column by which the table is sorted at first.
+const SORTED_BY: &str = "Referring domains";
+
+fn headings<'a>(content: &Content<'a>) -> Vec<Heading<'a>> {
+    let plain = |name, kind| Heading { name, kind, texts: Vec::new() };
+    let input = |column: &'a Column| Heading {
+        name: column.name.strip_prefix(INPUT_PREFIX).unwrap_or(&column.name),
+        kind: Kind::Choice,
+        texts: column.texts.iter().map(String::as_str).collect(),
+    };
+    let mut headings = vec![plain("Target", Kind::Text)];
+    headings.extend(content.lines.columns.iter().map(input));
+    let words = Outcome::ALL.iter().map(|outcome| outcome.word()).collect();
+    headings.push(Heading { name: "Outcome", kind: Kind::Choice, texts: words });
+    headings.extend([
+        plain("Months", Kind::Count),
+        plain("Latest", Kind::Month),
+        plain(SORTED_BY, Kind::Count),
+        plain("12-month change", Kind::Signed),
+        plain("Change %", Kind::Percent),
+        plain("Backlinks", Kind::Count),
+        plain("Rank", Kind::Count),
+        plain("Spam score", Kind::Count),
+        plain("Cost", Kind::Money),
+    ]);
+    headings
+}
+
+/// A line's cells, one for each heading.
+fn cells<'a>(content: &Content<'a>, line: &'a Line, empty: &'a History) -> Vec<Cell<'a>> {
+    let history = content.portfolio.history(&line.target).unwrap_or(empty);
+    let tenths = history.ends().and_then(|(first, last)| change_in_tenths(first.into(), last.into()));
+    let mut cells = vec![Cell::Text(&line.target)];
+    cells.extend(line.cells.iter().map(|place| Cell::Number(place.map(i64::from))));
+    let outcome = Outcome::ALL.iter().position(|outcome| *outcome == line.outcome);
+    let numbers = [
+        outcome.and_then(|place| i64::try_from(place).ok()),
+        i64::try_from(history.months).ok().filter(|_| line.outcome == Outcome::Ok),
+        history.latest.map(|latest| latest.0.into()),
+        history.referring_domains(),
+        history.change(),
+        tenths,
+        history.backlinks(),
+        history.rank(),
+        history.spam_score(),
+        line.cost.map(Usd::micros),
+    ];
+    cells.extend(numbers.map(Cell::Number));
+    cells
+}
+
+/// A cell as people read it; the script does the same.
+fn shown(heading: &Heading<'_>, cell: &Cell<'_>) -> String {
+    let number = match cell {
+        Cell::Text(text) => return (*text).to_owned(),
+        Cell::Number(None) => return String::new(),
+        Cell::Number(Some(number)) => *number,
+    };
+    match heading.kind {
+        Kind::Text | Kind::Choice => {
+            let text = usize::try_from(number).ok().and_then(|place| heading.texts.get(place));
+            text.copied().unwrap_or_default().to_owned()
+        }
+        Kind::Count => whole(number.into()),
+        Kind::Signed => signed(number.into()),
+        Kind::Percent => percent(number),
+        Kind::Month => i32::try_from(number).map_or_else(|_| String::new(), |month| Month(month).to_string()),
+        Kind::Money => words::money(Usd::from_micros(number)),
+    }
+}
+
+fn status(rows: usize) -> String {
+    format!("1 to {} of {}", words::count(rows.min(PAGE) as u64), words::counted(rows as u64, "target", "targets"))
+}
+
+fn notes(content: &Content<'_>) -> Html {
+    let mut html = Html::new();
+    html.markup("<p class=note>Each target with its own latest month. ");
+    if let Some(latest) = content.portfolio.latest {
+        html.markup("The change is that of referring domains, ").text(&super::span(latest)).markup(". ");
+    }
+    if content.lines.targets.len() > MOST_ROWS {
+        html.markup("The ").text(&words::count(MOST_ROWS as u64));
+        html.markup(" targets with most referring domains are listed; the dataset has all. ");
+    }
+    let left_out = &content.lines.left_out;
+    if !left_out.is_empty() {
+        let names: Vec<_> = left_out.iter().map(|name| name.strip_prefix(INPUT_PREFIX).unwrap_or(name)).collect();
+        html.markup("Not shown of the input: ").text(&names.join(", ")).markup(".");
+    }
+    html.markup("</p>\n");
+    html
+}
+
+impl Kind {
+    fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::Choice)
+    }
+
+    /// The script's word.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Choice => "choice",
+            Self::Count => "count",
+            Self::Signed => "signed",
+            Self::Percent => "percent",
+            Self::Month => "month",
+            Self::Money => "money",
+        }
+    }
+}
+
+impl Heading<'_> {
+    fn json(&self) -> Value {
+        json!({"kind": self.kind.word(), "texts": self.texts})
+    }
+}
+
+impl Cell<'_> {
+    fn json(&self) -> Value {
+        match self {
+            Self::Text(text) => json!(text),
+            Self::Number(number) => json!(number),
+        }
+    }
+}

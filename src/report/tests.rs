@@ -1,0 +1,353 @@
+//! The page and what it is made of, from datasets that the crate's own writers publish, held to a plain second count.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs};
+
+use jiff::civil::{Date, date};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    month::Month,
+    movers::Movers,
+    portfolio::{Portfolio, SPAN},
+    read::Dataset,
+    shares::Shares,
+    *,
+};
+use crate::{
+    api::{Parameters, RankScale},
+    dataset::{Options, Stage, TargetRow},
+    export::{FileRecord, MadeOf, RunRecord, Totals},
+    flatten::{Flattener, schema},
+    ledger::Spending,
+    money::Usd,
+};
+
+const RUN_DATE: Date = date(2026, 11, 24);
+
+/// A line of the input, with what became of it.
+struct Given<'a> {
+    row: TargetRow<'a>,
+    cells: Vec<Option<&'a str>>,
+    items: Vec<Value>,
+}
+
+fn ok(target: &str, items: Vec<Value>) -> Given<'_> {
+    let row =
+        TargetRow { input: target, target: Some(target), outcome: "ok", source: "a.csv:1", ..TargetRow::default() };
+    Given { row: TargetRow { cost: Some(Usd::from_micros(30_000)), ..row }, cells: vec![], items }
+}
+
+/// Publishes a dataset of `given`, which is sorted by target, with its record.
+fn publish(partition_by: &str, columns: &[&str], given: &[Given<'_>]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        partition_by: partition_by.parse().unwrap(),
+        compression: "zstd:1".parse().unwrap(),
+        row_group_rows: 50,
+        run_id: "r1".to_owned(),
+        metadata: vec![],
+    };
+    let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
+    let stage = Stage::begin(dir.path()).unwrap();
+    let mut history = stage.history(schema::history(), &options).unwrap();
+    let mut targets = stage.targets(&options, &columns).unwrap();
+    let mut flattener = Flattener::new();
+    for Given { row, cells, items } in given {
+        targets.push(row, cells).unwrap();
+        if row.outcome == "ok" {
+            let result = json!([{"target": row.target, "items": items}]);
+            let body = json!({"status_code": 20_000, "tasks": [{"id": "x", "status_code": 20_000, "result": result}]});
+            flattener.push(row.target.unwrap(), body.to_string().as_bytes()).unwrap();
+            history.write(&flattener.finish(), RUN_DATE).unwrap();
+        }
+    }
+    let mut parts = history.finish().unwrap();
+    parts.push(targets.finish().unwrap());
+    stage.publish(&parts).unwrap();
+    let of_part = |part: crate::dataset::Part| FileRecord {
+        path: part.path,
+        rows: part.rows,
+        bytes: part.bytes,
+        sha256: part.sha256,
+    };
+    record(partition_by, parts.into_iter().map(of_part).collect()).write(dir.path(), true).unwrap();
+    dir
+}
+
+fn record(partition_by: &str, files: Vec<FileRecord>) -> RunRecord {
+    let parameters = Parameters {
+        date_from: date(2019, 1, 1),
+        date_to: RUN_DATE,
+        rank_scale: RankScale::OneThousand,
+        tag: "<b>tag</b>".to_owned(),
+    };
+    RunRecord {
+        made_of: MadeOf {
+            program: "backlinks-export".to_owned(),
+            version: "0.1.0".to_owned(),
+            schema_version: 1,
+            run_id: "r1".to_owned(),
+            parameters: Some(parameters),
+            partition_by: partition_by.to_owned(),
+            compression: "zstd:1".to_owned(),
+            row_group_rows: 50,
+            inputs_sha256: String::new(),
+            ledgers: vec![],
+        },
+        totals: Totals { ok: 1, failures: BTreeMap::from([("<i>reason</i>".to_owned(), 1)]), ..Totals::default() },
+        spending: Spending { calls: 3, debited: Usd::from_micros(90_000), ..Spending::default() },
+        summary: Value::Null,
+        drift: vec!["unknown key \"</script><script>alert(2)</script>\"".to_owned()],
+        files,
+        raw_discarded: false,
+        raw_sha256: vec![],
+    }
+}
+
+fn item(day: Date, referring_domains: impl Into<Value>) -> Value {
+    json!({"type": "backlinks_history", "date": format!("{day} 00:00:00 +00:00"), "referring_domains": referring_domains.into()})
+}
+
+/// Numbers without a pattern, the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+
+    fn cell(&mut self) -> Value {
+        if self.below(9) == 0 { Value::Null } else { json!(self.below(1_000_000)) }
+    }
+}
+
+/// Histories with gaps, nulls, rows without a date, and months that are served twice.
+fn histories(targets: usize) -> BTreeMap<String, Vec<Value>> {
+    let mut numbers = Numbers(7);
+    let mut histories = BTreeMap::new();
+    for number in 0..targets {
+        let mut items = Vec::new();
+        let begin = 58 + numbers.below(22);
+        for month in begin..=94 {
+            let day = date(2019, 1, 31).checked_add(jiff::Span::new().months(i64::try_from(month).unwrap())).unwrap();
+            let times = match numbers.below(25) {
+                0 => 0,
+                1 => 2,
+                _ => 1,
+            };
+            for time in 0..times {
+                let mut item = item(day.with().day(10 + time).build().unwrap(), numbers.cell());
+                for name in ["backlinks", "new_referring_domains", "lost_referring_domains", "new_backlinks", "rank"] {
+                    item[name] = numbers.cell();
+                }
+                item["referring_links_tld"] = json!({"com": numbers.below(100), "": numbers.below(10), ".de": 3});
+                items.push(item);
+            }
+        }
+        if number % 5 == 0 {
+            items.push(json!({"type": "backlinks_history", "referring_domains": 5}));
+        }
+        histories.insert(format!("target{number}.com"), items);
+    }
+    // One whose clock is wrong, which may not make all others stale.
+    histories.get_mut("target3.com").unwrap().push(item(date(2031, 5, 1), 9));
+    histories
+}
+
+fn month_of(item: &Value) -> Option<Month> {
+    let day: Date = item["date"].as_str()?.get(..10)?.parse().ok()?;
+    Some(Month::of_date(day))
+}
+
+#[test]
+fn sums_by_month_and_by_target_are_those_of_a_plain_count_whatever_the_partitions() {
+    let histories = histories(40);
+    let given: Vec<_> = histories.iter().map(|(target, items)| ok(target, items.clone())).collect();
+    let latest = Month::of_date(date(2026, 11, 1));
+    // The last of what is served for a target and month
+    let mut cells: BTreeMap<(Month, &str), &Value> = BTreeMap::new();
+    for (target, items) in &histories {
+        cells.extend(items.iter().filter_map(|item| Some(((month_of(item)?, target.as_str()), item))));
+    }
+    let check = |partition_by: &str| {
+        let dir = publish(partition_by, &[], &given);
+        let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap()).unwrap();
+        let months = dataset.months().unwrap();
+        let portfolio = Portfolio::read(&dataset, &months).unwrap();
+        assert_eq!((months.latest, months.undated, portfolio.outside), (Some(latest), 8, 1), "{partition_by}");
+        for (month, totals) in &portfolio.months {
+            let of_month: Vec<_> = cells.iter().filter(|((of, _), _)| of == month).map(|(_, item)| *item).collect();
+            let check = |name: &str, sum: portfolio::Sum| {
+                let known: Vec<i64> = of_month.iter().filter_map(|item| item[name].as_i64()).collect();
+                let total = known.iter().copied().map(i128::from).sum();
+                assert_eq!(sum, portfolio::Sum { total, known: known.len() as u64 }, "{name} {month} {partition_by}");
+            };
+            assert_eq!(totals.targets, of_month.len() as u64, "{month} {partition_by}");
+            check("referring_domains", totals.referring_domains());
+            check("backlinks", totals.backlinks());
+            check("new_referring_domains", totals.new_referring_domains());
+            check("lost_referring_domains", totals.lost_referring_domains());
+            check("new_backlinks", totals.new_backlinks());
+            check("lost_backlinks", totals.lost_backlinks());
+        }
+        assert_eq!(portfolio.months.last().map(|(month, _)| *month), Some(latest));
+        for target in histories.keys() {
+            let history = portfolio.history(target).unwrap();
+            let of =
+                |month: Month| cells.get(&(month, target.as_str())).and_then(|item| item["referring_domains"].as_i64());
+            let window: Vec<_> = (0..=SPAN).map(|place| of(latest.back(SPAN - place))).collect();
+            assert_eq!(history.window.as_slice(), window, "{target} {partition_by}");
+            let own: Vec<_> = cells.iter().filter(|((_, of), _)| of == target).collect();
+            assert_eq!(history.months, own.len() as u64);
+            let ((month, _), item) = own.last().unwrap();
+            assert_eq!((history.latest, history.rank()), (Some(*month), item["rank"].as_i64()), "{target}");
+        }
+        let shares = Shares::read(&dataset, &months).unwrap();
+        let entries = |key: &str| {
+            let rows = histories.values().flatten().filter(|item| month_of(item) == Some(latest));
+            rows.filter_map(|item| item["referring_links_tld"][key].as_i64()).map(i128::from).sum::<i128>()
+        };
+        let mut expected = vec![("com", entries("com")), ("de", entries(".de"))];
+        expected.sort_by_key(|(_, links)| std::cmp::Reverse(*links));
+        assert_eq!(shares.tlds.top(9), (expected, 0), "{partition_by}");
+        assert_eq!(shares.tlds.unknown, entries(""));
+        assert_eq!(shares.countries.total(), 0);
+    };
+    check("year");
+    check("none");
+    check("month");
+    check("year,month");
+    check("year,month,run_date");
+    check("run_date");
+}
+
+#[test]
+fn winners_and_losers_are_those_with_the_greatest_changes_and_a_value_at_both_ends() {
+    let two = |before: Value, now: Value| vec![item(date(2025, 11, 30), before), item(date(2026, 11, 30), now)];
+    let given = [
+        ok("a.com", two(json!(100), json!(150))),
+        ok("b.com", two(json!(1_000), json!(900))),
+        ok("c.com", two(json!(5), json!(55))),
+        ok("d.com", two(Value::Null, json!(9_000))),
+        ok("e.com", two(json!(7), json!(7))),
+        ok("f.com", vec![item(date(2026, 11, 30), 5)]),
+        ok("g.com", two(json!(0), json!(i64::MAX))),
+    ];
+    let dir = publish("year", &[], &given);
+    let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap()).unwrap();
+    let portfolio = Portfolio::read(&dataset, &dataset.months().unwrap()).unwrap();
+    let movers = Movers::of(&portfolio);
+    let shown = |list: &[movers::Mover<'_>]| {
+        list.iter().fold(String::new(), |mut shown, mover| {
+            let _ = write!(shown, "{} {:+};", mover.target, mover.change);
+            shown
+        })
+    };
+    assert_eq!(shown(&movers.winners), format!("g.com +{};a.com +50;c.com +50;", i64::MAX));
+    assert_eq!(shown(&movers.losers), "b.com -100;");
+    assert_eq!(movers.compared, 5);
+}
+
+/// Text that does harm where it becomes markup, or leaves its element.
+const HOSTILE: &str = "</script><img src=x onerror=alert(1)><!--<script>\"'&\u{202e}=1+1";
+
+#[test]
+fn foreign_text_is_text_wherever_it_stands() {
+    let failed = TargetRow { outcome: "failed", target: Some("c.com"), message: Some(HOSTILE), ..TargetRow::default() };
+    let rejected = TargetRow { outcome: "rejected", message: Some(HOSTILE), ..TargetRow::default() };
+    let mut hostile = item(date(2026, 11, 30), 5);
+    hostile["referring_links_tld"] = json!({HOSTILE: 5, "com": 1});
+    hostile["referring_links_countries"] = json!({HOSTILE: 5});
+    let mut given = vec![ok("a.com", vec![hostile])];
+    given.push(Given { row: failed, cells: vec![Some(HOSTILE), Some("Berlin")], items: vec![] });
+    given.push(Given { row: rejected, cells: vec![], items: vec![] });
+    let dir = publish("year", &[HOSTILE, "market"], &given);
+    let page = render(dir.path()).unwrap();
+    let check = |markup: &str, times: usize| assert_eq!(page.matches(markup).count(), times, "{markup}");
+    check("<script", 2);
+    check("</script>", 2);
+    check("<img", 0);
+    check("<!--", 0);
+    check("<b>tag", 0);
+    check("<i>reason", 0);
+    check("\u{202e}", 0);
+    // Reason, heading, message, cell, both keys, and the rejection
+    assert!(page.matches("&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;").count() >= 6);
+    let data = page.split("id=data>").nth(1).unwrap().split("</script>").next().unwrap();
+    let data: Value = serde_json::from_str(data).unwrap();
+    assert_eq!(data["columns"][1]["texts"][0], HOSTILE.replace('\u{202e}', ""));
+}
+
+#[test]
+fn the_same_dataset_makes_the_same_page_and_one_that_is_there_is_left_alone() {
+    let histories = histories(10);
+    let given: Vec<_> = histories.iter().map(|(target, items)| ok(target, items.clone())).collect();
+    let dir = publish("year", &[], &given);
+    let report = write(dir.path(), None).unwrap();
+    let first = fs::read(&report.path).unwrap();
+    assert_eq!((report.path.as_path(), report.bytes), (dir.path().join(FILE).as_path(), first.len() as u64));
+    let modified = fs::metadata(&report.path).unwrap().modified().unwrap();
+    assert_eq!(write(dir.path(), None).unwrap(), report);
+    assert_eq!(fs::metadata(&report.path).unwrap().modified().unwrap(), modified);
+    let other = dir.path().join("other.html");
+    assert_eq!(write(dir.path(), Some(&other)).unwrap().path, other);
+    assert_eq!(fs::read(&other).unwrap(), first);
+}
+
+#[test]
+fn a_dataset_without_any_row_makes_a_page_that_says_so() {
+    let no_data = TargetRow { outcome: "no_data", target: Some("a.com"), ..TargetRow::default() };
+    let dir = publish("year", &[], &[Given { row: no_data, cells: vec![], items: vec![] }]);
+    let page = render(dir.path()).unwrap();
+    assert!(page.contains("The dataset has no dated row, so there is nothing to plot."));
+    assert!(page.contains("<td>a.com<td>no data"));
+}
+
+#[test]
+fn what_is_no_dataset_is_told_with_what_to_do() {
+    let check = |dir: &Path, error: &str, is_usage: bool| {
+        let found = render(dir).unwrap_err();
+        let shown = found.to_string().replace(&dir.display().to_string(), "DIR");
+        assert!(shown.contains(error), "{shown}");
+        assert_eq!(found.is_usage(), is_usage, "{shown}");
+        assert!(found.hint().is_some());
+    };
+    let empty = tempfile::tempdir().unwrap();
+    check(empty.path(), "DIR holds no dataset", true);
+    check(&empty.path().join("none"), "DIR holds no dataset", true);
+    let dir = publish("year", &[], &[ok("a.com", vec![item(date(2026, 11, 30), 5)])]);
+    let part = RunRecord::read(dir.path()).unwrap().files[0].path.clone();
+    let bytes = fs::read(dir.path().join(&part)).unwrap();
+    fs::write(dir.path().join(&part), vec![7; bytes.len()]).unwrap();
+    check(dir.path(), "cannot read DIR/backlinks_history/year=2026/part-r1-0.parquet", false);
+    fs::write(dir.path().join(&part), b"PAR1").unwrap();
+    check(dir.path(), "is not the file that _run.json speaks of", false);
+    fs::remove_file(dir.path().join(&part)).unwrap();
+    check(dir.path(), "part-r1-0.parquet is missing", false);
+    fs::remove_dir_all(dir.path().join("backlinks_history")).unwrap();
+    check(dir.path(), "DIR holds no dataset", true);
+}
+
+#[test]
+fn input_columns_are_shown_unless_they_would_make_the_page_large() {
+    let long = "x".repeat(500);
+    let many: Vec<String> = (0..400).map(|number| format!("{number}{long}")).collect();
+    let given: Vec<_> = (0..400)
+        .map(|number| Given {
+            cells: vec![Some("Acme"), Some(&many[number]), None, Some("c"), Some("d")],
+            ..ok("a.com", vec![])
+        })
+        .collect();
+    let dir = publish("year", &["client", "notes", "empty", "market", "fifth"], &given);
+    let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap()).unwrap();
+    let lines = Lines::read(&dataset).unwrap();
+    let names: Vec<_> = lines.columns.iter().map(|column| column.name.as_str()).collect();
+    // 400 texts of 60 characters are within what is shown; what is empty is not shown.
+    assert_eq!(names, ["input_client", "input_notes", "input_market"]);
+    assert_eq!(lines.left_out, ["input_empty", "input_fifth"]);
+    assert_eq!(lines.columns[0].texts, ["Acme"]);
+    assert_eq!(lines.columns[1].texts[399].chars().count(), 61);
+    assert_eq!(lines.targets[399].cells, [Some(0), Some(399), Some(0)]);
+}

@@ -1,0 +1,41 @@
+//! Fuzzing: mutated inputs for every parser of foreign bytes. `FUZZ_SECONDS=600 cargo test --release --test fuzz`
+//!
+//! In-process and on the stable toolchain: seeds from `corpus/` and made here, a seeded generator, and as feedback what
+//! each target says it saw: an input that shows something new joins the seeds. Asserted are no panic, no hang, and what
+//! each target promises. A failing input is written to the test's temporary folder and named, with the seed.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test says how far it got")]
+
+mod engine;
+mod targets;
+
+use engine::fuzz;
+
+#[test]
+fn cleaning_a_name() {
+    fuzz("clean", &[], targets::DOMAINS, targets::clean);
+}
+
+#[test]
+fn understanding_and_flattening_an_answer() {
+    fuzz("answer", &[], targets::JSON, targets::answer);
+}
+
+#[test]
+fn opening_a_ledger() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let seeds = targets::some_ledgers();
+    fuzz("ledger", &seeds, &[], |bytes| targets::ledger(folder.path(), bytes));
+}
+
+#[test]
+fn reading_retry_after() {
+    fuzz("retry_after", &[], targets::DATES, targets::retry_after);
+}
+
+#[test]
+fn reading_a_table() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let seeds = targets::some_tables();
+    fuzz("table", &seeds, targets::CELLS, |bytes| targets::table(folder.path(), bytes));
+}

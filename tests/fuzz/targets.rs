@@ -1,0 +1,250 @@
+//! What is fuzzed, and what each promises on any bytes.
+
+use std::{fs, path::Path, time::Duration};
+
+use backlinks_export::{
+    api::{
+        BodyForm, Parameters, RankScale, Reply, http,
+        record::{Answered, GaveUp, Sent},
+        status::{self, Class},
+    },
+    clock::Clock,
+    flatten::{Flattener, plain_rows, rows_of},
+    ledger::{Archive, Ledger, Lock, Run},
+    targets::{self, Fate, ReadOptions, Target, read},
+};
+use jiff::{Timestamp, civil::date};
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+
+use super::engine::{Seen, seen};
+
+pub(crate) const DOMAINS: &[&str] = &[
+    "https://",
+    "www.",
+    ".com",
+    ".co.uk",
+    "xn--",
+    "://",
+    "@",
+    ":80",
+    "[::1]",
+    "127.0.0.1",
+    "ü",
+    "。",
+    "\u{202e}",
+    "--",
+    "..",
+    "%2e",
+    "рф",
+];
+pub(crate) const JSON: &[&str] = &[
+    r#""tasks":"#,
+    r#""result":"#,
+    r#""items":"#,
+    r#""target":"a.com""#,
+    r#""status_code":20000"#,
+    "null",
+    "[]",
+    "{}",
+    "true",
+    "1e400",
+    "-0",
+    "9223372036854775808",
+    r#""\ud800""#,
+    r#""\u0000""#,
+    r#""date":"2024-02-30 00:00:00 +00:00""#,
+    r#""info":{"#,
+    r#""referring_links_tld":{"":1}"#,
+    r#""new_reffering_domains":1"#,
+    r#""rank":"#,
+    "NaN",
+    "\u{feff}",
+    "[[[[",
+    "]]]]",
+];
+pub(crate) const DATES: &[&str] =
+    &["Wed, 21 Oct 2026 07:28:00 GMT", "18446744073709551615", "-1", "0", "\n", "99999999999999999999"];
+pub(crate) const CELLS: &[&str] =
+    &["domain", "target", "\"", "\"\"", ",", ";", "\t", "\r\n", "\u{feff}", "#", "a.com", "\0", "x.gz"];
+
+/// A target is clean once it has been cleaned, and a name as DNS has them.
+pub(crate) fn clean(bytes: &[u8]) -> Seen {
+    let text = String::from_utf8_lossy(bytes);
+    match targets::clean(&text, false) {
+        Ok(cleaned) => {
+            let name = cleaned.target.as_str();
+            assert!(name.len() <= 253 && name.contains('.'), "{name}");
+            assert!(
+                name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte)),
+                "{name}"
+            );
+            assert_eq!(targets::clean(name, false).as_ref(), Ok(&cleaned), "{name}");
+            assert_eq!(cleaned.subdomain, cleaned.target.is_subdomain(), "{name}");
+            seen((0, cleaned.subdomain, name.matches('.').count().min(4), name.starts_with("xn--")))
+        }
+        Err(reject) => {
+            let told = reject.to_string();
+            assert!(!told.contains('\u{1b}') && told.len() < 1_000, "{told:?}");
+            seen((1, std::mem::discriminant(&reject)))
+        }
+    }
+}
+
+/// The fast way and the plain way give the same rows, and what counts as data has some.
+pub(crate) fn answer(bytes: &[u8]) -> Seen {
+    let target = targets::clean("a.com", false).expect("a domain").target;
+    let reply = Reply { status: 200, body: bytes.to_vec().into(), ..Reply::default() };
+    let assessment = status::assess(&Ok(reply), &target);
+    let mut flattener = Flattener::new();
+    let fast = flattener.push("a.com", bytes);
+    let batch = flattener.finish();
+    let plain = plain_rows("a.com", bytes);
+    match (&fast, &plain) {
+        (Ok(appended), Ok(rows)) => {
+            assert_eq!(rows_of(&batch).as_ref(), Some(rows));
+            assert_eq!(appended.rows + appended.skipped, assessment.items.max(appended.rows + appended.skipped));
+        }
+        (Err(_), Err(_)) => assert_eq!(batch.num_rows(), 0),
+        (fast, plain) => panic!("{fast:?} but {plain:?}"),
+    }
+    assert!(assessment.class != Class::Data || fast.is_ok(), "{assessment:?}");
+    let surprises: Vec<_> = flattener.drift().iter().map(|(surprise, _)| std::mem::discriminant(surprise)).collect();
+    let rows = fast.as_ref().map(|appended| (appended.rows.min(4), appended.skipped.min(2), appended.fast)).ok();
+    seen((assessment.class.as_str(), rows, surprises, assessment.message.is_some(), assessment.task_id.is_some()))
+}
+
+/// A ledger of any bytes is read, or named as damaged; what it says it holds can be asked for.
+pub(crate) fn ledger(folder: &Path, bytes: &[u8]) -> Seen {
+    let raw = folder.join("_raw");
+    fs::create_dir_all(&raw).expect("made");
+    fs::write(raw.join("ledger-0.jsonl.zst"), bytes).expect("written");
+    let archive = match Archive::read(folder) {
+        Ok(archive) => archive,
+        Err(error) => return seen((0, std::mem::discriminant(&error))),
+    };
+    let mut kept = 0;
+    let mut broken = 0;
+    for (_, known) in archive.asked() {
+        match archive.kept(known) {
+            Ok(found) => kept += usize::from(found.is_some_and(|kept| kept.body.is_some())),
+            Err(_) => broken += 1,
+        }
+    }
+    let inputs = archive.inputs().map(|inputs| inputs.map(|inputs| inputs.lines().len())).ok();
+    let spending = archive.spending();
+    seen((1, kept, broken, inputs, spending.calls, archive.run().is_some()))
+}
+
+fn some_target(name: &str) -> Target {
+    targets::clean(name, false).expect("a domain").target
+}
+
+/// Ledgers as a run writes them.
+pub(crate) fn some_ledgers() -> Vec<Vec<u8>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let bodies: [&[u8]; 3] = [br#"{"tasks":[{"status_code":20000,"result":null}]}"#, b"<html>\n", b"\xff\x00"];
+    (0..=bodies.len())
+        .map(|calls| {
+            let dir = tempfile::tempdir().expect("a directory");
+            runtime.block_on(async {
+                let lock = Lock::take(dir.path()).expect("free");
+                let ledger = Ledger::open(Archive::read(dir.path()).expect("empty"), &lock).expect("new");
+                let at = Timestamp::from_second(1_790_000_000).expect("a time");
+                let parameters = Parameters {
+                    date_from: date(2019, 1, 1),
+                    date_to: date(2026, 11, 24),
+                    rank_scale: RankScale::OneThousand,
+                    tag: "t".to_owned(),
+                };
+                let version = "0.1.0".to_owned();
+                ledger
+                    .start(&Run { run_id: "r".to_owned(), started_at: at, parameters, version })
+                    .await
+                    .expect("durable");
+                let lines =
+                    read(&["-".into()], &b"a.com\nno domain\nb.com"[..], &ReadOptions::default()).expect("lines");
+                ledger.set_inputs(&lines).await.expect("durable");
+                for (number, body) in bodies[..calls].iter().enumerate() {
+                    let target = some_target(&format!("site{number}.com"));
+                    let sent = Sent { target: target.clone(), attempt: 1, at, form: BodyForm::Array, reserved: None };
+                    ledger.sent(&sent).await.expect("durable");
+                    let reply = Reply { status: 200, body: body.to_vec().into(), ..Reply::default() };
+                    let assessment = status::assess(&Ok(reply), &target);
+                    let body = Some(body.to_vec().into());
+                    let latency = Duration::from_millis(400);
+                    let answered = Answered {
+                        target: target.clone(),
+                        attempt: 1,
+                        at,
+                        latency,
+                        assessment,
+                        request_id: None,
+                        body,
+                    };
+                    ledger.answered(&answered).await.expect("durable");
+                    ledger.gave_up(&GaveUp { target, at, class: Class::MaybeBilled }).await.expect("durable");
+                }
+                ledger.close().await.expect("durable");
+            });
+            fs::read(dir.path().join("_raw/ledger-0.jsonl.zst")).expect("written")
+        })
+        .collect()
+}
+
+/// A wait is found or not; a date in the past is no wait.
+pub(crate) fn retry_after(bytes: &[u8]) -> Seen {
+    let mut parts = bytes.splitn(2, |byte| *byte == b'|');
+    let mut headers = HeaderMap::new();
+    for (name, part) in [(RETRY_AFTER, parts.next()), (DATE, parts.next())] {
+        if let Some(value) = part.and_then(|part| HeaderValue::from_bytes(part).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    let clock = Clock::at(Timestamp::from_second(1_790_000_000).expect("a time"));
+    let wait = http::retry_after(&headers, clock);
+    let magnitude = wait.map(|wait| wait.as_secs().checked_ilog10());
+    seen((headers.len(), magnitude))
+}
+
+/// Tables in every form, compressed too.
+pub(crate) fn some_tables() -> Vec<Vec<u8>> {
+    let table = b"domain,client\na.com,\"x, y\"\n\"b.com\",\n";
+    let wide: Vec<u8> =
+        [0xfeff].into_iter().chain("domain\tx\na.com\t1\n".encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    vec![table.to_vec(), wide, zstd::encode_all(&table[..], 1).expect("room")]
+}
+
+/// A file of any bytes, as a table or as lines, gives lines or an error with words for it.
+pub(crate) fn table(folder: &Path, bytes: &[u8]) -> Seen {
+    let mut all = Vec::new();
+    for name in ["a.csv", "a.tsv", "a.txt"] {
+        let path = folder.join(name);
+        fs::write(&path, bytes).expect("written");
+        all.push(match read(&[path], std::io::empty(), &ReadOptions::default()) {
+            Ok(inputs) => {
+                let counts = inputs.counts();
+                let mut targets = 0;
+                for line in inputs.lines() {
+                    targets += usize::from(matches!(line.fate, Fate::Target(_)));
+                    assert!(
+                        (0..inputs.columns().len()).filter_map(|column| line.column(column)).count()
+                            <= inputs.columns().len()
+                    );
+                }
+                assert_eq!(targets, counts.targets);
+                seen((
+                    0,
+                    targets.min(4),
+                    counts.rejected.min(4),
+                    counts.duplicates.min(2),
+                    inputs.columns().len().min(5),
+                ))
+            }
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                seen((1, std::mem::discriminant(&error)))
+            }
+        });
+    }
+    seen(all)
+}

@@ -1,0 +1,136 @@
+//! Answers in one process: understood and flattened whatever stands in them, with the fast way and the plain way agreed.
+
+use std::fmt::Write as _;
+
+use backlinks_export::{
+    api::{
+        Reply,
+        status::{Assessment, Class, assess},
+    },
+    flatten::{Appended, FlattenError, Flattener, LARGEST_ANSWER, MOST_ROWS, plain_rows, rows_of},
+    targets::clean,
+};
+use tokio::time::{Duration, Instant};
+
+/// More than any of these takes in the slowest profile on a busy machine.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// An answer about `a.com` with these items.
+pub(super) fn answer(items: &str) -> String {
+    format!(
+        r#"{{"status_code":20000,"tasks":[{{"id":"1","status_code":20000,"cost":0.024,"result":[{{"target":"a.com","items":[{items}]}}]}}]}}"#
+    )
+}
+
+fn understood(body: &[u8]) -> Assessment {
+    let target = clean("a.com", false).expect("a domain").target;
+    assess(&Ok(Reply { status: 200, body: body.to_vec().into(), ..Reply::default() }), &target)
+}
+
+/// Flattens in both ways, which must agree.
+fn flattened(name: &str, body: &[u8]) -> Result<Appended, FlattenError> {
+    let mut flattener = Flattener::new();
+    let appended = flattener.push("a.com", body);
+    let batch = flattener.finish();
+    match (&appended, plain_rows("a.com", body)) {
+        (Ok(appended), Ok(rows)) => {
+            assert_eq!((batch.num_rows() as u64, rows.len() as u64), (appended.rows, appended.rows), "{name}");
+            assert!(rows_of(&batch).as_ref() == Some(&rows), "{name}: the two ways differ");
+        }
+        (Err(_), Err(_)) => assert_eq!(batch.num_rows(), 0, "{name}"),
+        (fast, plain) => panic!("{name}: {fast:?} but {:?}", plain.map(|rows| rows.len())),
+    }
+    appended
+}
+
+#[test]
+fn odd_but_whole_answers_become_rows() {
+    let check = |name: &str, body: &[u8], rows: u64| {
+        let begun = Instant::now();
+        let assessment = understood(body);
+        assert_eq!(assessment.class, Class::Data, "{name}: {assessment:?}");
+        assert_eq!(flattened(name, body).map(|appended| appended.rows).ok(), Some(rows), "{name}");
+        assert!(begun.elapsed() < LONGEST, "{name} took {:?}", begun.elapsed());
+    };
+    let item = |member: &str| answer(&format!("{{{member}}}")).into_bytes();
+    let date = r#""date":"2024-01-01 00:00:00 +00:00""#;
+    check("deep list", &item(&format!("{date},\"x\":{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000))), 1);
+    check("deep object", &item(&format!("\"x\":{}1{}", "{\"a\":".repeat(500_000), "}".repeat(500_000))), 1);
+    check("deep in a column", &item(&format!("\"rank\":{}{}", "[".repeat(500_000), "]".repeat(500_000))), 1);
+    let keys = (0..500_000).fold(String::new(), |mut text, key| {
+        let _ = write!(text, "{}\"k{key}\":{key}", if key > 0 { "," } else { "" });
+        text
+    });
+    check("many map keys", &item(&format!("{date},\"referring_links_tld\":{{{keys}}}")), 1);
+    check("many unknown keys", &item(&keys), 1);
+    check("a long string", &item(&format!("\"type\":\"{}\"", "x".repeat(7_000_000))), 1);
+    check(
+        "numbers beyond",
+        &item(r#""rank":1e400,"backlinks":9223372036854775808,"main_domain":-9223372036854775809"#),
+        1,
+    );
+    check("keys twice", &item(r#""rank":1,"rank":2,"date":"2024-01-01 00:00:00 +00:00","date":null"#), 1);
+    check("lone surrogates", &item(r#""type":"\ud800","info":{"\udc00":1,"cms":"\ud83d"}"#), 1);
+    check("NUL and control", &item(r#""type":"\u0000\u001b[2J\u009b","x\u0000":1"#), 1);
+    check("bidi", &item("\"type\":\"a\u{202e}moc\u{2066}\",\"\u{feff}\":1"), 1);
+    check("blanks after it", &[item(date), vec![b' '; 1_000_000]].concat(), 1);
+    check(
+        "not UTF-8",
+        &[
+            &b"{\"tasks\":[{\"status_code\":20000,\"result\":[{\"target\":\"a.com\",\"items\":[{\"type\":\""[..],
+            &[0xff, 0xfe, 0xc0, 0x80],
+            b"\"}]}]}]}",
+        ]
+        .concat(),
+        1,
+    );
+    check("items that are none", answer("1,[],null,\"x\",{}").as_bytes(), 1);
+}
+
+#[test]
+fn what_is_no_whole_answer_is_said_to_be_none() {
+    let check = |name: &str, body: &[u8], class: Class| {
+        assert_eq!(understood(body).class, class, "{name}");
+        let _ = flattened(name, body);
+    };
+    let deep = [&b"{\"tasks\":"[..], &vec![b'['; 1_000_000]].concat();
+    check("deep and never closed", &deep, Class::MaybeBilled);
+    check("deep tasks", &[&deep[..], &vec![b']'; 1_000_000], b"}"].concat(), Class::MaybeBilled);
+    check("NaN", answer(r#"{"rank":NaN}"#).as_bytes(), Class::MaybeBilled);
+    check("infinite", answer(r#"{"rank":-Infinity}"#).as_bytes(), Class::MaybeBilled);
+    check("a raw control character", b"{\"tasks\":\"\x00\"}", Class::MaybeBilled);
+    check("UTF-16", &answer("{}").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(), Class::MaybeBilled);
+    check("half", &answer("{}").as_bytes()[..50], Class::MaybeBilled);
+    check("two answers", format!("{0}{0}", answer("{}")).as_bytes(), Class::MaybeBilled);
+}
+
+#[test]
+fn rows_of_one_answer_are_limited_and_the_rest_is_counted() {
+    let check = |items: u64, beyond: u64| {
+        let body = answer(&vec!["{}"; usize::try_from(items).expect("few")].join(","));
+        let appended = flattened("many items", body.as_bytes()).expect("an answer");
+        assert_eq!((appended.rows, appended.beyond), (items - beyond, beyond));
+    };
+    check(MOST_ROWS, 0);
+    check(MOST_ROWS + 1, 1);
+    check(1_000_000, 1_000_000 - MOST_ROWS);
+    let odd = answer(&format!("{{\"rank\":1,\"rank\":2}}{}", ",{}".repeat(30_000)));
+    let appended = flattened("many items, the plain way", odd.as_bytes()).expect("an answer");
+    assert_eq!((appended.rows, appended.beyond, appended.fast), (MOST_ROWS, 30_001 - MOST_ROWS, false));
+    let large = answer(&format!("{{\"type\":\"{}\"}}", "x".repeat(LARGEST_ANSWER)));
+    assert!(matches!(flattened("large", large.as_bytes()), Err(FlattenError::TooLarge { .. })));
+}
+
+#[test]
+fn money_that_a_server_makes_up_is_no_credit() {
+    use backlinks_export::{api::status::Cost, money::Usd};
+    for cost in ["-1", "-1e300", "1e400", "NaN", "\"1\"", "[]", "1e15", "9223372036854775807"] {
+        let body = answer("{}").replace("0.024", cost);
+        let assessment = understood(body.as_bytes());
+        let harmless = match assessment.cost {
+            Cost::Upstream(price) | Cost::Debit(price) => price >= Usd::ZERO,
+            Cost::Unknown | Cost::Nothing => true,
+        };
+        assert!(harmless, "{cost}: {:?}", assessment.cost);
+    }
+}

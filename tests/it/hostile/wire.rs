@@ -1,0 +1,217 @@
+//! The real program against a server that answers as badly as can be: it goes on, keeps what it paid for, and stays small.
+
+use std::{fmt::Write as _, fs, io::Write as _, path::Path};
+
+use backlinks_export::{
+    api::http::LARGEST_BODY,
+    ledger::{Archive, Body, Kept},
+    targets::clean,
+};
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+
+use super::{
+    MOST_MEMORY_KIB, Ran, program, ran,
+    server::{Act, Server},
+};
+
+/// A good answer with two rows and one more member in its first item.
+fn good(target: &str, member: &str) -> String {
+    let month = |month: u8| format!(r#""date":"2024-0{month}-01 00:00:00 +00:00","rank":{month}"#);
+    format!(
+        r#"{{"status_code":20000,"tasks":[{{"id":"1","status_code":20000,"cost":0.024,"result":[{{"target":"{target}","items":[{{{}{member}}},{{{}}}]}}]}}]}}"#,
+        month(1),
+        month(2)
+    )
+}
+
+fn response(headers: &str, body: &[u8]) -> Act {
+    let head = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    Act::Raw([head.as_bytes(), body].concat().into())
+}
+
+fn raw(text: String) -> Act {
+    Act::Raw(text.into())
+}
+
+/// A million letters become a thousand bytes.
+fn bomb(beginning: &str, millions: usize) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(beginning.as_bytes()).expect("room");
+    let letters = vec![b'a'; 1_000_000];
+    (0..millions).for_each(|_| gzip.write_all(&letters).expect("room"));
+    gzip.finish().expect("room")
+}
+
+/// Bytes that do not compress and are no text.
+fn noise(length: usize) -> Bytes {
+    let mut word = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}
+
+fn head(rest: &str) -> Bytes {
+    format!("HTTP/1.1 200 OK\r\nx-aisa-customer-cost-micros-usd: 36000\r\n{rest}\r\n").into()
+}
+
+/// What the server does about each target, by the word that its name begins with.
+fn script() -> impl Fn(&str) -> Act + Send + Sync {
+    let (bomb, noise) = (bomb("{\"tasks\":\"", 100), noise(1 << 20));
+    move |target| {
+        let whole = good(target, "");
+        match target.trim_end_matches(".com").trim_end_matches(char::is_numeric) {
+            "bomb" => response("content-encoding: gzip\r\n", &bomb),
+            "zstd" => response("content-encoding: zstd\r\n", &zstd::encode_all(whole.as_bytes(), 1).expect("room")),
+            "large" => Act::Repeat(head("content-length: 41943040\r\n"), vec![b'a'; 1 << 20].into(), 40),
+            "zeros" => Act::Repeat(head(""), vec![0; 1 << 20].into(), 40),
+            "noise" => Act::Repeat(head(""), noise.clone(), 40),
+            "deep" => {
+                let nested = format!(",\"x\":{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+                response("", good(target, &nested).as_bytes())
+            }
+            "items" => {
+                let items = format!("}},{}{{\"rank\":1", "{},".repeat(1_000_000));
+                response("", good(target, &items).as_bytes())
+            }
+            "keys" => {
+                let entries = (0..400_000).fold(String::from("\"\":0"), |mut text, key| {
+                    let _ = write!(text, ",\"k{key}\":{key}");
+                    text
+                });
+                response("", good(target, &format!(",\"referring_links_tld\":{{{entries}}}")).as_bytes())
+            }
+            "long" => response("", good(target, &format!(",\"type\":\"{}\"", "x".repeat(20_000_000))).as_bytes()),
+            "lies" => raw(format!("HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{whole}")),
+            "short" => raw(format!("HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\n{whole}")),
+            "drip" => Act::Drip(Bytes::from(format!("HTTP/1.1 200 OK\r\n\r\n{}", &whole[..100]))),
+            "dripped" => Act::Drip(Bytes::from(format!("HTTP/1.1 200 OK\r\n\r\n{whole}"))),
+            "headers" => raw(format!(
+                "HTTP/1.1 200 OK\r\n{}\r\n{whole}",
+                format!("x-a: {}\r\n", "a".repeat(1_000)).repeat(1_000)
+            )),
+            "garbage" => raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"tas\r\nzz\r\n".to_owned()),
+            "ancient" => raw(format!("HTTP/1.0 200 OK\r\n\r\n{whole}")),
+            "patient" => {
+                let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n".repeat(20);
+                raw(format!("{early}HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{whole}", whole.len()))
+            }
+            "noHTTP" | "nohttp" => raw("SSH-2.0-OpenSSH_9.2\r\n".to_owned()),
+            _ => response("", whole.as_bytes()),
+        }
+    }
+}
+
+struct Ledger(Archive);
+
+impl Ledger {
+    fn of(out: &Path) -> Self {
+        Self(Archive::read(out).expect("a sound ledger"))
+    }
+
+    fn kept(&self, name: &str) -> Kept {
+        let known = self.0.known(&clean(name, false).expect("a domain").target).expect("it was asked about");
+        self.0.kept(known).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"))
+    }
+}
+
+async fn run(server: &Server, names: &[String], flags: &[&str]) -> (Ran, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let inputs = dir.path().join("domains.txt");
+    fs::write(&inputs, names.join("\n")).expect("written");
+    let out = dir.path().join("out").display().to_string();
+    let mut command = program(&["run", &inputs.display().to_string(), "--out", &out, "--api", &server.url()]);
+    command.args(["--rate", "1000/s", "--concurrency", "30", "--max-failures", "100%", "--summary", "json"]);
+    command.args(flags).env("AISA_API_KEY", "sk-hostile-0123456789");
+    (ran(command).await, dir)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worst_answers_end_no_run_and_nothing_paid_for_is_lost() {
+    let server = Server::start(script()).await;
+    let kinds = [
+        "good", "bomb", "zstd", "large", "noise", "deep", "items", "keys", "long", "lies", "short", "drip", "dripped",
+        "headers", "garbage", "ancient", "patient", "nohttp",
+    ];
+    let mut names: Vec<String> = kinds.iter().map(|kind| format!("{kind}0.com")).collect();
+    names.extend((1..20).map(|number| format!("good{number}.com")));
+    let (ran, dir) = run(&server, &names, &["--timeout", "40s", "--max-attempts", "1"]).await;
+    assert_eq!(ran.code(), Some(0), "{}", ran.stderr());
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
+    println!("{} MiB at most; {summary}", ran.most_memory / 1024);
+    assert!(ran.most_memory < MOST_MEMORY_KIB, "{} MiB", ran.most_memory / 1024);
+    let ledger = Ledger::of(&dir.path().join("out"));
+    let check = |kind: &str, class: &str, least: usize, most: usize| {
+        let kept = ledger.kept(&format!("{kind}0.com"));
+        let length = kept.body.as_ref().map_or(0, Vec::len);
+        assert_eq!(kept.class, class, "{kind}: {:?}", kept.message);
+        assert!((least..=most).contains(&length), "{kind}: {length} bytes");
+        kept
+    };
+    let whole = good("good0.com", "").len();
+    let cut = check("bomb", "rejected", LARGEST_BODY, LARGEST_BODY);
+    assert_eq!(cut.message.as_deref(), Some("the body is larger than 32 MiB; it is cut there"));
+    check("large", "rejected", LARGEST_BODY, LARGEST_BODY);
+    let noisy = check("noise", "rejected", LARGEST_BODY, LARGEST_BODY);
+    assert_eq!(noisy.body.as_deref().map(|body| &body[..1 << 20]), Some(&noise(1 << 20)[..]));
+    check("zstd", "maybe_billed", 50, whole);
+    check("short", "maybe_billed", 40, 40);
+    check("drip", "maybe_billed", 100, 2_000);
+    check("garbage", "maybe_billed", 5, 5);
+    check("headers", "maybe_billed", 0, 0);
+    check("nohttp", "maybe_billed", 0, 0);
+    for kind in ["good", "lies", "ancient", "patient", "dripped"] {
+        check(kind, "data", whole, whole + 2_000);
+    }
+    check("deep", "data", 2_000_000, 2_100_000);
+    check("items", "data", 3_000_000, 3_100_000);
+    check("keys", "data", 4_000_000, 8_000_000);
+    check("long", "data", 20_000_000, 20_100_000);
+    // Two rows of each but the one with a million and the one that is too large to be a history.
+    assert_eq!(summary["rows"], 2 * (20 + 2 + 4) + 20_000);
+    assert_eq!((&summary["ok"], &summary["failed"]), (&27.into(), &10.into()), "{summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dozen_large_bodies_at_once_take_no_more_memory_than_one() {
+    let server = Server::start(script()).await;
+    let names: Vec<String> = (0..14)
+        .map(|number| match number {
+            0..2 => format!("good{number}.com"),
+            2 => "noise2.com".to_owned(),
+            3 => "zeros3.com".to_owned(),
+            4 => "bomb4.com".to_owned(),
+            _ => format!("large{number}.com"),
+        })
+        .collect();
+    let (ran, dir) = run(&server, &names, &["--timeout", "100s", "--max-attempts", "1"]).await;
+    println!("{} MiB at most", ran.most_memory / 1024);
+    assert_eq!(ran.code(), Some(0), "{}", ran.stderr());
+    assert!(ran.most_memory < MOST_MEMORY_KIB, "{} MiB", ran.most_memory / 1024);
+    let ledger = Ledger::of(&dir.path().join("out"));
+    for name in names.iter().filter(|name| !name.starts_with("good")) {
+        assert_eq!(ledger.kept(name).body.map(|body| body.len()), Some(LARGEST_BODY), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_answers_that_are_almost_too_large_are_published_in_bounded_memory() {
+    let server = Server::start(script()).await;
+    let names: Vec<String> =
+        (0..40).map(|number| format!("{}{number}.com", ["good", "keys", "items", "long"][number % 4])).collect();
+    let (ran, dir) = run(&server, &names, &["--timeout", "100s", "--max-attempts", "1"]).await;
+    println!("{} MiB at most", ran.most_memory / 1024);
+    assert_eq!(ran.code(), Some(0), "{}", ran.stderr());
+    assert!(ran.most_memory < MOST_MEMORY_KIB, "{} MiB", ran.most_memory / 1024);
+    let archive = Archive::read(&dir.path().join("out")).expect("a sound ledger");
+    let long = archive.known(&clean("long3.com", false).expect("a domain").target).expect("asked");
+    assert!(matches!(archive.body(long, 1_000), Ok(Body::Larger(20_000_000..))));
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
+    assert_eq!(summary["rows"], 2 * 20 + 10 * 20_000);
+}

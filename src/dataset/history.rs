@@ -9,8 +9,8 @@
 use std::{collections::HashMap, mem, path::PathBuf};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, UInt32Array},
-    compute::{concat_batches, take_record_batch},
+    array::{Array, ArrayRef, AsArray},
+    compute::interleave_record_batch,
     datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType},
     record_batch::RecordBatch,
 };
@@ -151,36 +151,36 @@ impl HistoryWriter {
         if self.frame_rows == 0 {
             return Ok(());
         }
-        let frame = match mem::take(&mut self.frame).as_slice() {
-            [whole] => whole.clone(),
-            pieces => concat_batches(&self.recipe.schema, pieces)?,
-        };
+        let frame = mem::take(&mut self.frame);
         (self.frame_rows, self.frame_bytes) = (0, 0);
         self.frames += 1;
         for (index, rows) in self.rows_by_partition(&frame) {
-            let piece = take_record_batch(&frame, &UInt32Array::from(rows))?;
+            let piece = interleave_record_batch(&frame.iter().collect::<Vec<_>>(), &rows)?;
             self.hold(index, piece)?;
         }
         Ok(())
     }
 
-    /// The rows of a frame for each partition that has any, in order of the partitions' first appearance.
-    fn rows_by_partition(&mut self, frame: &RecordBatch) -> Vec<(usize, Vec<u32>)> {
-        let dates = self.date.map(|column| frame.column(column).as_primitive::<TimestampMicrosecondType>().clone());
-        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.partitions.len()];
+    /// The rows of a frame, by batch and row in it, for each partition that has any, in order of the partitions' first
+    /// appearance.
+    fn rows_by_partition(&mut self, frame: &[RecordBatch]) -> Vec<(usize, Vec<(usize, usize)>)> {
+        let mut rows: Vec<Vec<(usize, usize)>> = vec![Vec::new(); self.partitions.len()];
         let mut latest: Option<(Place, usize)> = None;
-        for row in 0..frame.num_rows() {
-            let micros = dates.as_ref().filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
-            let place = self.partition_by.place(micros, self.run_date);
-            let index = match latest {
-                Some((same, index)) if same == place => index,
-                _ => self.partition(place),
-            };
-            latest = Some((place, index));
-            if index == rows.len() {
-                rows.push(Vec::new());
+        for (number, batch) in frame.iter().enumerate() {
+            let dates = self.date.map(|column| batch.column(column).as_primitive::<TimestampMicrosecondType>());
+            for row in 0..batch.num_rows() {
+                let micros = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
+                let place = self.partition_by.place(micros, self.run_date);
+                let index = match latest {
+                    Some((same, index)) if same == place => index,
+                    _ => self.partition(place),
+                };
+                latest = Some((place, index));
+                if index == rows.len() {
+                    rows.push(Vec::new());
+                }
+                rows[index].push((number, row));
             }
-            rows[index].push(u32::try_from(row).expect("a frame is small"));
         }
         rows.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()).collect()
     }

@@ -223,7 +223,7 @@ fn how_rows_were_cut_into_batches_shows_nowhere() {
 
 #[test]
 fn row_groups_that_end_early_for_want_of_memory_end_at_the_same_rows() {
-    let rows = sample::rows(0..350);
+    let rows = sample::rows(0..500);
     let [whole, cut] = [rows.num_rows(), 333].map(|size| {
         let dir = tempfile::tempdir().unwrap();
         let parts = publish(dir.path(), &options("year"), &pieces(&rows, size));

@@ -111,8 +111,8 @@ impl<'a> Scanner<'a> {
     pub(super) fn take_quoted(&mut self, name: &str) -> bool {
         let end = self.at + 1 + name.len();
         let is_next = self.peek() == b'"'
-            && self.bytes().get(self.at + 1..end) == Some(name.as_bytes())
-            && self.bytes().get(end) == Some(&b'"');
+            && self.bytes().get(end) == Some(&b'"')
+            && same(&self.bytes()[self.at + 1..end], name.as_bytes());
         if is_next {
             self.at = end + 1;
         }
@@ -323,6 +323,19 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Whether two slices of one length are equal, without the call that a comparison of slices costs: names are short.
+#[inline]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let equal = |one: &[u8; WORD], other: &[u8; WORD]| u64::from_le_bytes(*one) == u64::from_le_bytes(*other);
+    match (one.last_chunk(), other.last_chunk()) {
+        (Some(last), Some(other_last)) => {
+            let (words, other_words) = (one.as_chunks().0, other.as_chunks().0);
+            equal(last, other_last) && words.iter().zip(other_words).all(|(word, other)| equal(word, other))
+        }
+        _ => one.iter().zip(other).all(|(byte, other)| byte == other),
+    }
+}
+
 /// How many of a word's bytes, in the order of the text, come before the first quote, backslash or control character.
 #[inline]
 fn plain_bytes(word: u64) -> usize {
@@ -350,6 +363,24 @@ mod tests {
                     bytes[at] = stop;
                     assert_eq!(plain_bytes(u64::from_le_bytes(bytes)), at, "{stop} among {filler}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_letter_for_letter() {
+        let name = "referring_links_semantic_locations";
+        for length in 0..=name.len() {
+            let name = &name[..length];
+            let quoted = format!("\"{name}\"");
+            let mut scanner = Scanner::new(&quoted);
+            assert!(scanner.take_quoted(name) && scanner.is_at_end(), "{name}");
+            for at in 0..quoted.len() {
+                let mut other = quoted.clone();
+                other.replace_range(at..=at, "#");
+                let mut scanner = Scanner::new(&other);
+                assert!(!scanner.take_quoted(name) && scanner.at == 0, "{name} in {other}");
+                assert!(!Scanner::new(&quoted[..at]).take_quoted(name), "{name} cut at {at}");
             }
         }
     }

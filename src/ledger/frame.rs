@@ -4,8 +4,9 @@
 //! on, decompressed alone, and trusted once it has been.
 
 use std::{
+    cell::RefCell,
     io::{self, Write},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use zstd::{
@@ -19,48 +20,86 @@ const LEVEL: i32 = -3;
 /// The most that one frame may hold: an answer's largest body as a JSON text, in which a byte may take six.
 const LARGEST: usize = 6 * 32 * 1024 * 1024 + 1024;
 
+/// Buffers that have grown past this size for an unusual body are not kept.
+const LARGEST_KEPT: usize = 1 << 20;
 /// Contents up to this size are written out before they are compressed, which is faster.
 const SMALL: usize = 2 * 1024 * 1024;
 
-/// Compresses frames; contexts are costly to set up, so they are kept and shared.
+/// Compresses frames. Contexts and buffers are costly to set up, so they are kept and shared.
 #[derive(Default)]
-pub(super) struct Press(Mutex<Vec<Compressor<'static>>>);
+pub(super) struct Press(Mutex<Vec<Plate>>);
+
+/// What frames are made with.
+struct Plate {
+    compressor: Compressor<'static>,
+    content: Vec<u8>,
+    frame: Vec<u8>,
+}
+
+impl Plate {
+    fn new() -> io::Result<Self> {
+        let mut compressor = Compressor::new(LEVEL)?;
+        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+        Ok(Self { compressor, content: Vec::new(), frame: Vec::new() })
+    }
+}
 
 impl Press {
     /// One frame with size and checksum.
     pub(super) fn frame(&self, content: &[u8]) -> io::Result<Vec<u8>> {
-        let idle = self.contexts().pop();
-        let mut compressor = if let Some(compressor) = idle {
-            compressor
-        } else {
-            let mut compressor = Compressor::new(LEVEL)?;
-            compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-            compressor
-        };
-        let frame = compressor.compress(content)?;
-        self.contexts().push(compressor);
+        let mut plate = self.take()?;
+        let frame = plate.compressor.compress(content)?;
+        self.put_back(plate);
         Ok(frame)
     }
 
-    /// One frame of what `write` writes, which must be the same each time; held in memory only while it is small.
-    pub(super) fn frame_of(&self, write: impl Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<Vec<u8>> {
+    /// Two frames, one behind the other, and the bytes of the second. `second` writes the content of that one, the same
+    /// each time, which is held in memory only while it is small; `first` makes the other's content of those bytes.
+    pub(super) fn two_frames(
+        &self,
+        first: impl FnOnce(usize) -> Vec<u8>,
+        second: impl Fn(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<(Vec<u8>, usize)> {
         let mut counter = Counter(0);
-        write(&mut counter)?;
+        second(&mut counter)?;
+        let mut plate = self.take()?;
+        let Plate { compressor, content, frame } = &mut plate;
+        frame.clear();
         if counter.0 <= SMALL {
-            let mut content = Vec::with_capacity(counter.0);
-            write(&mut content)?;
-            return self.frame(&content);
+            content.clear();
+            second(content)?;
+            frame.reserve(zstd_safe::compress_bound(content.len()));
+            compressor.compress_to_buffer(content, frame)?;
+        } else {
+            let mut encoder = zstd::stream::write::Encoder::new(&mut *frame, LEVEL)?;
+            encoder.include_checksum(true)?;
+            encoder.include_contentsize(true)?;
+            encoder.set_pledged_src_size(Some(counter.0 as u64))?;
+            second(&mut encoder)?;
+            encoder.finish()?;
         }
-        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL)?;
-        encoder.include_checksum(true)?;
-        encoder.include_contentsize(true)?;
-        encoder.set_pledged_src_size(Some(counter.0 as u64))?;
-        write(&mut encoder)?;
-        encoder.finish()
+        let length = frame.len();
+        let head = first(length);
+        let mut frames = Vec::with_capacity(zstd_safe::compress_bound(head.len()) + length);
+        compressor.compress_to_buffer(&head, &mut frames)?;
+        frames.extend_from_slice(frame);
+        self.put_back(plate);
+        Ok((frames, length))
     }
 
-    fn contexts(&self) -> std::sync::MutexGuard<'_, Vec<Compressor<'static>>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn take(&self) -> io::Result<Plate> {
+        let idle = self.plates().pop();
+        idle.map_or_else(Plate::new, Ok)
+    }
+
+    fn put_back(&self, plate: Plate) {
+        if plate.content.capacity().max(plate.frame.capacity()) <= LARGEST_KEPT {
+            self.plates().push(plate);
+        }
+    }
+
+    fn plates(&self) -> MutexGuard<'_, Vec<Plate>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,6 +148,11 @@ pub(super) fn measure(bytes: &[u8]) -> Measured {
     }
 }
 
+thread_local! {
+    /// A context takes as long to set up as a small frame to decompress.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Decompresses one whole frame and checks its checksum.
 pub(super) fn content(frame: &[u8]) -> io::Result<Vec<u8>> {
     let size = zstd_safe::get_frame_content_size(frame).ok().flatten();
@@ -116,7 +160,13 @@ pub(super) fn content(frame: &[u8]) -> io::Result<Vec<u8>> {
     let Some(size) = size else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame without a believable size"));
     };
-    let content = Decompressor::new()?.decompress(frame, size)?;
+    let content = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(frame, size)
+    })?;
     if content.len() != size {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame shorter than it says"));
     }
@@ -136,7 +186,11 @@ mod tests {
     fn a_frame_is_the_same_to_a_reader_whether_it_was_streamed_or_not() {
         for size in [0, 1, SMALL, SMALL + 1, 3 * SMALL] {
             let bytes = vec![7; size];
-            let frame = Press::default().frame_of(|out| out.write_all(&bytes)).expect("a frame");
+            let (frames, length) =
+                Press::default().two_frames(|_| b"head".to_vec(), |out| out.write_all(&bytes)).expect("two frames");
+            let (head, frame) = frames.split_at(frames.len() - length);
+            assert_eq!(content(head).expect("its content"), b"head");
+            let frame = frame.to_vec();
             assert_eq!(measure(&frame), Measured::Whole(frame.len()));
             assert_eq!(content(&frame).expect("its content"), bytes);
             check(&frame).expect("sound");

@@ -38,28 +38,35 @@ pub struct Known {
     pub standing: Standing,
     /// Calls that went out, of all runs of this directory.
     pub attempts: u32,
-    /// Calls that may have been billed without an answer, the one under way aside.
-    lost: u32,
-    /// Calls among them that a killed process left without any record of their result.
-    interrupted: u32,
     /// What its calls cost, as far as anybody told.
     pub cost: Usd,
     cost_source: Option<CostSource>,
-    /// Its answer, or the latest call's result where there is none.
-    pub(super) last: Option<Location>,
-    /// A call that went out and has no result yet.
-    unanswered: Option<Box<Unanswered>>,
+    /// Calls that may have been billed without an answer, the one under way aside.
+    lost: u16,
+    /// Calls among them that a killed process left without any record of their result.
+    interrupted: u16,
+    /// Whether a call went out that has no result yet.
+    unanswered: bool,
+    /// Its answer, or the latest call's result where there is none; no head: nothing came of any call.
+    last: Location,
 }
 
+/// A call that went out and has no result yet.
 #[derive(Clone, Copy, Debug)]
 struct Unanswered {
     reserved: Option<Usd>,
 }
 
 /// What is known of all targets, and of the account's calls.
+///
+/// A million targets take some 100 MB: the table, which is half empty after it has grown, holds numbers alone.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    targets: HashMap<Target, Known>,
+    numbers: HashMap<Target, u32>,
+    /// By the target's number.
+    known: Vec<Known>,
+    /// Calls without any record of their result yet, by their target's number.
+    unanswered: HashMap<u32, Unanswered>,
     /// When calls with a result went out, and those of killed processes at the latest.
     recent: VecDeque<Moment>,
     /// The form of body that the API has understood.
@@ -137,19 +144,19 @@ impl Past {
 impl Index {
     /// What is known of a target; `None`: never asked.
     pub(super) fn get(&self, target: &Target) -> Option<&Known> {
-        self.targets.get(target)
+        self.numbers.get(target).map(|number| &self.known[*number as usize])
     }
 
     /// All targets that were ever asked about.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Target, &Known)> {
-        self.targets.iter()
+        self.numbers.iter().map(|(target, number)| (target, &self.known[*number as usize]))
     }
 
     /// What the next calls have to heed.
     pub(super) fn past(&self, now: Moment) -> Past {
         let mut calls: Vec<Duration> = self.recent.iter().map(|at| at.age(&now)).collect();
-        calls.extend(self.unanswered().map(|_| Duration::ZERO));
-        let known = self.targets.values().map(|known| known.cost).fold(Usd::ZERO, Usd::plus);
+        calls.extend(self.unanswered.values().map(|_| Duration::ZERO));
+        let known = self.known.iter().map(|known| known.cost).fold(Usd::ZERO, Usd::plus);
         Past {
             calls,
             spent: known.plus(self.unknown).plus(self.lost()),
@@ -160,14 +167,9 @@ impl Index {
         }
     }
 
-    /// Calls without any record of their result yet.
-    fn unanswered(&self) -> impl Iterator<Item = &Unanswered> {
-        self.targets.values().filter_map(|known| known.unanswered.as_deref())
-    }
-
-    /// What these are reckoned to have cost.
+    /// What calls without a result are reckoned to have cost.
     fn lost(&self) -> Usd {
-        self.unanswered().map(|call| self.presumed(call.reserved)).fold(Usd::ZERO, Usd::plus)
+        self.unanswered.values().map(|call| self.presumed(call.reserved)).fold(Usd::ZERO, Usd::plus)
     }
 
     /// What a call at an unknown price is reckoned to have cost: what was set aside for it, or the dearest price.
@@ -178,9 +180,9 @@ impl Index {
 
     /// What all calls came to.
     pub(super) fn spending(&self) -> Spending {
-        let all = self.targets.values().filter(|known| known.attempts > 0);
+        let all = self.known.iter().filter(|known| known.attempts > 0);
         let calls = all.clone().map(|known| u64::from(known.attempts)).sum();
-        let lost = self.targets.values().map(|known| u64::from(known.lost_without_record())).sum::<u64>();
+        let lost = self.known.iter().map(|known| u64::from(known.lost_without_record())).sum::<u64>();
         Spending {
             calls,
             retries: calls - all.count() as u64,
@@ -188,7 +190,7 @@ impl Index {
             upstream: self.upstream,
             set_aside: self.unknown.plus(self.lost()),
             unknown: self.unpriced_calls + lost,
-            possibly_billed: self.targets.values().map(|known| u64::from(known.possibly_billed())).sum(),
+            possibly_billed: self.known.iter().map(|known| u64::from(known.possibly_billed())).sum(),
         }
     }
 
@@ -198,31 +200,35 @@ impl Index {
             Record::Run(_) | Record::Inputs(_) => {}
             Record::Sent { target, at, since_boot, form, reserved_micros_usd, .. } => {
                 self.asked_in = Some(*form);
-                let known = self.known(target);
+                let number = self.number(target);
+                let known = &mut self.known[number as usize];
                 known.attempts += 1;
+                known.unanswered = true;
+                if !known.standing.is_final() {
+                    known.standing = Standing::Pending;
+                }
                 let unanswered = Unanswered { reserved: *reserved_micros_usd };
-                if let Some(earlier) = known.unanswered.replace(Box::new(unanswered)) {
+                if let Some(earlier) = self.unanswered.insert(number, unanswered) {
                     // A process was killed with this call in flight.
-                    known.lost += 1;
-                    known.interrupted += 1;
+                    known.lost = known.lost.saturating_add(1);
+                    known.interrupted = known.interrupted.saturating_add(1);
                     known.cost_source = known.cost_source.max(Some(CostSource::Unknown));
                     self.unknown = self.unknown.plus(self.presumed(earlier.reserved));
                     // It went out before this one, nobody knows when.
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
                 }
-                let known = self.known(target);
-                if !known.standing.is_final() {
-                    known.standing = Standing::Pending;
-                }
             }
             Record::CalledOff { target, .. } => {
-                let known = self.known(target);
-                known.unanswered = None;
+                let number = self.number(target);
+                self.unanswered.remove(&number);
+                let known = &mut self.known[number as usize];
+                known.unanswered = false;
                 known.attempts = known.attempts.saturating_sub(1);
             }
             Record::Answer(answer) => self.take_answer(answer, location)?,
             Record::GaveUp { target, .. } => {
-                let known = self.known(target);
+                let number = self.number(target);
+                let known = &mut self.known[number as usize];
                 if !known.standing.is_final() {
                     known.standing = Standing::Failed;
                 }
@@ -233,7 +239,8 @@ impl Index {
 
     fn take_answer(&mut self, answer: &Answer, location: Location) -> Result<(), UnknownClass> {
         let class = answer.class()?;
-        let reserved = self.known(&answer.target).unanswered.take().and_then(|call| call.reserved);
+        let number = self.number(&answer.target);
+        let reserved = self.unanswered.remove(&number).and_then(|call| call.reserved);
         let price = answer.cost_micros_usd.unwrap_or_default();
         self.dearest = self.dearest.max(price);
         match answer.cost_source {
@@ -253,12 +260,13 @@ impl Index {
         if matches!(class, Class::Data | Class::NoData) {
             self.form = self.asked_in;
         }
-        let known = self.known(&answer.target);
+        let known = &mut self.known[number as usize];
+        known.unanswered = false;
         known.cost = known.cost.plus(price);
         known.cost_source = known.cost_source.max(answer.cost_source);
-        known.lost += u32::from(answer.possibly_billed());
+        known.lost = known.lost.saturating_add(u16::from(answer.possibly_billed()));
         if !known.standing.is_final() {
-            known.last = Some(location);
+            known.last = location;
             known.standing = match class {
                 Class::Data => Standing::Ok,
                 Class::NoData => Standing::NoData,
@@ -268,11 +276,14 @@ impl Index {
         Ok(())
     }
 
-    fn known(&mut self, target: &Target) -> &mut Known {
-        if !self.targets.contains_key(target) {
-            self.targets.insert(target.clone(), Known::default());
+    fn number(&mut self, target: &Target) -> u32 {
+        if let Some(number) = self.numbers.get(target) {
+            return *number;
         }
-        self.targets.get_mut(target).expect("just put in")
+        let number = u32::try_from(self.known.len()).expect("a ledger of four billion targets fits no disk");
+        self.known.push(Known::default());
+        self.numbers.insert(target.clone(), number);
+        number
     }
 
     fn remember(&mut self, at: Moment) {
@@ -286,17 +297,22 @@ impl Index {
 impl Known {
     /// Calls that may have been billed, one without a result included.
     pub fn possibly_billed(&self) -> u32 {
-        self.lost + u32::from(self.unanswered.is_some())
+        u32::from(self.lost) + u32::from(self.unanswered)
     }
 
     /// Calls without any record of their result.
     fn lost_without_record(&self) -> u32 {
-        self.interrupted + u32::from(self.unanswered.is_some())
+        u32::from(self.interrupted) + u32::from(self.unanswered)
+    }
+
+    /// Where its answer lies, or the latest call's result where there is none.
+    pub(super) fn last(&self) -> Option<&Location> {
+        (self.last.head > 0).then_some(&self.last)
     }
 
     /// The weakest source of its costs, a call without a result included.
     pub fn cost_source(&self) -> Option<CostSource> {
-        if self.unanswered.is_some() { Some(CostSource::Unknown) } else { self.cost_source }
+        if self.unanswered { Some(CostSource::Unknown) } else { self.cost_source }
     }
 }
 
@@ -305,12 +321,12 @@ impl Default for Known {
         Self {
             standing: Standing::Pending,
             attempts: 0,
-            lost: 0,
-            interrupted: 0,
             cost: Usd::ZERO,
             cost_source: None,
-            last: None,
-            unanswered: None,
+            lost: 0,
+            interrupted: 0,
+            unanswered: false,
+            last: Location { segment: 0, head: 0, body: 0, offset: 0 },
         }
     }
 }

@@ -40,7 +40,7 @@ use self::{
     frame::Press,
     index::Index,
     record::{Answer, InputsEnd, Record},
-    segment::{End, Segment},
+    segment::{End, Found, Segment},
 };
 pub use self::{
     index::{Known, Past, Spending},
@@ -235,7 +235,7 @@ impl Archive {
                     segment.damaged(0, &format!("the file before it, {}, is missing", Segment::name(number - 1)))
                 );
             }
-            let end = segment.scan(|found| archive.take(&segment, &found.content, found.location))?;
+            let end = segment.scan(|found| archive.take(&segment, found))?;
             archive.end = match end {
                 End::Clean(end) => end,
                 End::Torn(end) if place + 1 == numbers.len() => end,
@@ -248,13 +248,12 @@ impl Archive {
         Ok(archive)
     }
 
-    fn take(&mut self, segment: &Segment, content: &[u8], location: Location) -> Result<(), LedgerError> {
-        if inputs::is_chunk(content) {
+    fn take(&mut self, segment: &Segment, Found { location, record }: Found) -> Result<(), LedgerError> {
+        let Some(record) = record else {
             inputs::Stored::note_chunk(&mut self.inputs, location);
             return Ok(());
-        }
+        };
         let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
-        let record = record::parse(content).map_err(|error| damaged(&error))?;
         self.index.take(&record, location).map_err(|error| damaged(&error))?;
         match record {
             Record::Run(run) if self.run.is_none() => self.run = Some(run),
@@ -314,17 +313,17 @@ impl Archive {
 
     /// A target's answer, or its latest result; `None`: nothing came of any call.
     pub fn kept(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
-        known.last.as_ref().map(|location| self.kept_at(location, true)).transpose()
+        known.last().map(|location| self.kept_at(location, true)).transpose()
     }
 
     /// The same without the body, which is not read.
     pub fn head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
-        known.last.as_ref().map(|location| self.kept_at(location, false)).transpose()
+        known.last().map(|location| self.kept_at(location, false)).transpose()
     }
 
     /// The body of a target's answer if it has `most` bytes at most; of no bytes where there is none.
     pub fn body(&self, known: &Known, most: u64) -> Result<Body, LedgerError> {
-        let Some(location) = &known.last else { return Ok(Body::Whole(Vec::new())) };
+        let Some(location) = known.last() else { return Ok(Body::Whole(Vec::new())) };
         let segment = self.segment(location.segment);
         let head = segment.head(location)?;
         match record::parse(&head) {
@@ -460,11 +459,17 @@ impl Ledger {
             return self.append(Purpose::Result, Record::Answer(Box::new(answer))).await;
         };
         let written = record::Tail::of(body, answered.assessment.json);
-        let tail = self.press.frame_of(|out| written.write(out)).map_err(|source| self.uncompressed(source))?;
-        let answer = Record::Answer(Box::new(Answer::of(answered, tail.len() as u64, self.since_boot())));
-        let mut bytes = self.frame(&record::answer_head(&answer, written.key))?;
-        bytes.extend_from_slice(&tail);
-        let location = self.appender.append(Purpose::Result, bytes, tail.len()).await?;
+        let mut answer = None;
+        let framed = self.press.two_frames(
+            |body| {
+                let record = Answer::of(answered, body as u64, self.since_boot());
+                record::answer_head(answer.insert(Record::Answer(Box::new(record))), written.key)
+            },
+            |out| written.write(out),
+        );
+        let (bytes, tail) = framed.map_err(|source| self.uncompressed(source))?;
+        let location = self.appender.append(Purpose::Result, bytes, tail).await?;
+        let answer = answer.expect("made with its frame");
         self.note(&answer, location);
         Ok(())
     }

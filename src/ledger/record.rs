@@ -203,7 +203,7 @@ pub(super) struct Tail<'a> {
 impl<'a> Tail<'a> {
     /// Finds the form of a body; `json` says that it is JSON, in UTF-8.
     pub(super) fn of(body: &'a [u8], json: bool) -> Self {
-        let one_line = json && !body.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
+        let one_line = json && is_one_line(body);
         let key = match std::str::from_utf8(body) {
             _ if one_line => JSON,
             Ok(_) => TEXT,
@@ -222,6 +222,13 @@ impl<'a> Tail<'a> {
         }
         out.write_all(b"}\n")
     }
+}
+
+fn is_one_line(body: &[u8]) -> bool {
+    let is_break = |byte: u8| u8::from(byte == b'\n') | u8::from(byte == b'\r');
+    // Without a way out of the inner loop, the compiler looks at many bytes at once.
+    let breaks = |block: &[u8]| block.iter().fold(0, |found, byte| found | is_break(*byte)) > 0;
+    !body.chunks(1024).any(breaks)
 }
 
 /// Bytes as the characters of the same numbers.

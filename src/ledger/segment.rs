@@ -7,6 +7,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
+    ops::Range,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -14,10 +15,11 @@ use std::{
 use super::{
     LedgerError, Location,
     frame::{self, Measured},
+    inputs,
     record::{self, Record},
 };
 
-/// What is read at once where a head is expected: most fit.
+/// What is read at once where a head is expected: most fit, and often those of the next calls.
 const WINDOW: usize = 4 * 1024;
 /// The longest frame that is no body: a chunk of input lines.
 const LONGEST_FRAME: usize = 16 * 1024 * 1024;
@@ -45,7 +47,15 @@ pub(super) enum End {
 /// A record and what of it lies where.
 pub(super) struct Found {
     pub(super) location: Location,
-    pub(super) content: Vec<u8>,
+    /// `None`: input lines.
+    pub(super) record: Option<Record>,
+}
+
+/// A part of a file, read ahead.
+#[derive(Default)]
+struct Window {
+    at: u64,
+    bytes: Vec<u8>,
 }
 
 impl Segment {
@@ -71,9 +81,9 @@ impl Segment {
     /// Walks through all records and hands each to `visit`.
     pub(super) fn scan(&self, mut visit: impl FnMut(Found) -> Result<(), LedgerError>) -> Result<End, LedgerError> {
         let length = self.length()?;
-        let mut offset = 0;
+        let (mut offset, mut window) = (0, Window::default());
         while offset < length {
-            let Some(found) = self.record_at(offset, length)? else {
+            let Some(found) = self.record_at(&mut window, offset, length)? else {
                 self.must_be_torn(offset, length)?;
                 return Ok(End::Torn(offset));
             };
@@ -87,42 +97,50 @@ impl Segment {
         Ok(End::Clean(length))
     }
 
-    /// The whole frame at an offset; `None` when the file ends within it, or nothing begins there.
-    fn frame_at(&self, offset: u64, length: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+    /// Where in the window the whole frame at an offset is; `None` when the file ends within it, or nothing begins there.
+    fn frame_at(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<Range<usize>>, LedgerError> {
+        let read = offset.checked_sub(window.at).and_then(|start| usize::try_from(start).ok());
+        if let Some(start) = read.filter(|start| *start < window.bytes.len())
+            && let Measured::Whole(size) = frame::measure(&window.bytes[start..])
+        {
+            return Ok(Some(start..start + size));
+        }
         let rest = usize::try_from(length - offset).unwrap_or(usize::MAX);
-        let mut window = WINDOW;
+        let mut size = WINDOW;
         loop {
-            let mut bytes = self.read(offset, window.min(rest))?;
-            match frame::measure(&bytes) {
-                Measured::Whole(size) => {
-                    bytes.truncate(size);
-                    return Ok(Some(bytes));
-                }
-                Measured::Begun if window < rest.min(LONGEST_FRAME) => window *= 4,
+            window.at = offset;
+            self.read_into(&mut window.bytes, offset, size.min(rest))?;
+            match frame::measure(&window.bytes) {
+                Measured::Whole(size) => return Ok(Some(0..size)),
+                Measured::Begun if size < rest.min(LONGEST_FRAME) => size *= 4,
                 Measured::Begun | Measured::Foreign => return Ok(None),
             }
         }
     }
 
     /// The record at an offset; `None` when the file ends within it, or nothing begins there.
-    fn record_at(&self, offset: u64, length: u64) -> Result<Option<Found>, LedgerError> {
-        let Some(head) = self.frame_at(offset, length)? else { return Ok(None) };
-        let content = frame::content(&head).map_err(|source| self.damaged(offset, &source))?;
-        let body = match record::parse(&content) {
-            Ok(Record::Answer(answer)) => answer.frame_bytes,
-            Ok(_) => 0,
-            Err(_) if content.starts_with(b"{\"record\":\"input\",") => 0,
-            Err(error) => return Err(self.damaged(offset, &error)),
+    fn record_at(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<Found>, LedgerError> {
+        let Some(head) = self.frame_at(window, offset, length)? else { return Ok(None) };
+        let head = &window.bytes[head];
+        let content = frame::content(head).map_err(|source| self.damaged(offset, &source))?;
+        let record = if inputs::is_chunk(&content) {
+            None
+        } else {
+            Some(record::parse(&content).map_err(|error| self.damaged(offset, &error))?)
+        };
+        let body = match &record {
+            Some(Record::Answer(answer)) => answer.frame_bytes,
+            _ => 0,
         };
         let size = |bytes: u64| u32::try_from(bytes).map_err(|error| self.damaged(offset, &error));
         let location = Location { segment: self.number, offset, head: size(head.len() as u64)?, body: size(body)? };
-        Ok((location.end() <= length).then_some(Found { location, content }))
+        Ok((location.end() <= length).then_some(Found { location, record }))
     }
 
     /// A tail without a whole record is a crash's only if nothing whole follows.
     fn must_be_torn(&self, offset: u64, length: u64) -> Result<(), LedgerError> {
         const STEP: usize = 1024 * 1024;
-        let mut at = offset + 1;
+        let (mut at, mut window) = (offset + 1, Window::default());
         while at < length {
             let rest = usize::try_from(length - at).unwrap_or(usize::MAX);
             // Steps overlap by a little, so that no frame's beginning falls between two.
@@ -130,8 +148,8 @@ impl Segment {
             for start in memchr_all(&bytes, 0x28) {
                 let place = at + start as u64;
                 let begins = frame::measure(&bytes[start..bytes.len().min(start + 4)]) == Measured::Begun;
-                let follows = begins.then(|| self.frame_at(place, length)).transpose()?.flatten();
-                if follows.is_some_and(|frame| frame::content(&frame).is_ok()) {
+                let follows = begins.then(|| self.frame_at(&mut window, place, length)).transpose()?.flatten();
+                if follows.is_some_and(|frame| frame::content(&window.bytes[frame]).is_ok()) {
                     let reason = format!("it cannot be read, yet something whole follows at byte {place}");
                     return Err(self.damaged(offset, &reason));
                 }
@@ -178,9 +196,15 @@ impl Segment {
     }
 
     fn read(&self, offset: u64, size: usize) -> Result<Vec<u8>, LedgerError> {
-        let mut bytes = vec![0; size];
-        match self.file.read_exact_at(&mut bytes, offset) {
-            Ok(()) => Ok(bytes),
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes, offset, size)?;
+        Ok(bytes)
+    }
+
+    fn read_into(&self, bytes: &mut Vec<u8>, offset: u64, size: usize) -> Result<(), LedgerError> {
+        bytes.resize(size, 0);
+        match self.file.read_exact_at(bytes, offset) {
+            Ok(()) => Ok(()),
             Err(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.damaged(offset, &"the file ends here"))
             }

@@ -6,7 +6,7 @@
 //!
 //! What came of a body is kept, whatever ends it: it was perhaps paid for. Bodies beyond [`USUAL_BODY`] are read one
 //! at a time, so that thirty of them at once take no more memory than one. A gzip body is decompressed here in one
-//! piece: the client's own way, in small steps through several layers, costs twice as much.
+//! piece: the client's own way goes in small steps through several layers.
 
 use std::{
     io::{self, Read},

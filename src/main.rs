@@ -2,8 +2,8 @@
 
 use std::{hint::black_box, process::ExitCode};
 
-/// The largest block that glibc's allocator takes for an ordinary one.
-const LARGE_BLOCK: usize = 31 << 20;
+/// Larger than what answers and row groups usually need, smaller than what a hostile answer makes the program hold.
+const LARGE_BLOCK: usize = 4 << 20;
 
 fn main() -> ExitCode {
     // Once glibc has seen a large block freed, it takes blocks of that size as ordinary and keeps up to twice as much

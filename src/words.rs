@@ -102,11 +102,19 @@ pub fn percent(part: u64, whole: u64) -> String {
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
+/// Whether text shows what it is: nothing in it steers a terminal, hides, or reorders what is read.
+pub fn is_plain(text: &str) -> bool {
+    text.chars().all(is_harmless)
+}
+
+fn is_harmless(character: char) -> bool {
+    !character.is_control() && !is_invisible(character)
+}
+
 /// Foreign text on one line without anything that steers a terminal or reorders what is read: escape sequences,
 /// control characters, bidirectional marks and other invisible ones; cut at [`LONGEST_FOREIGN`].
 pub fn plain(foreign: &str) -> Cow<'_, str> {
-    let harmless = |character: char| !character.is_control() && !is_invisible(character);
-    if foreign.len() <= LONGEST_FOREIGN && foreign.chars().all(harmless) {
+    if foreign.len() <= LONGEST_FOREIGN && is_plain(foreign) {
         return Cow::Borrowed(foreign);
     }
     let mut shown = String::new();
@@ -125,7 +133,7 @@ pub fn plain(foreign: &str) -> Cow<'_, str> {
                 continue;
             }
             '\n' | '\r' | '\t' if !shown.ends_with(' ') => shown.push(' '),
-            _ if harmless(character) => shown.push(character),
+            _ if is_harmless(character) => shown.push(character),
             _ => continue,
         }
         length += 1;

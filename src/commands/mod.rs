@@ -146,7 +146,7 @@ fn command() -> ExitCode {
         Err(error) => {
             let text = error.render().to_string();
             // An argument is quoted as it was given.
-            if !error.use_stderr() || text.lines().all(|line| words::plain(line) == line) {
+            if !error.use_stderr() || text.lines().all(words::is_plain) {
                 // Help and version go to standard output, errors to standard error; neither may fail the program.
                 let _ = error.print();
             } else {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use futures::FutureExt;
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
@@ -67,9 +68,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     if export.remaining() > 0 {
         warn_of(export.inputs());
     }
-    let asked_to_stop = async {
-        signals.clone().first().await;
-    };
+    let asked_to_stop = signals.clone().first().map(|_| ());
     let (ended, fetched) = export.fetch(api, calls, &progress, asked_to_stop).await?;
     let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
     let interruptible = !matches!(ended, Ended::Signal(_));

@@ -1,12 +1,12 @@
 //! One attempt: record that it goes out, post, understand, record what came. Nothing is decided here.
 //!
-//! Each attempt is a task of its own, so that a slow scheduler never makes a server's answer late, and
-//! its place among the calls in flight is free as soon as the last byte is here, before the disk has it.
+//! Each attempt is a task of its own, so that a slow scheduler never makes a server's answer late. It
+//! ends, and with it its place among the calls in flight, when the disk has the answer.
 
 use std::sync::Arc;
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Duration, Instant},
 };
 
@@ -45,7 +45,6 @@ impl<A, J> Clone for Line<A, J> {
 
 /// What a call was granted before it may go out.
 pub(super) struct Grant {
-    pub(super) permit: OwnedSemaphorePermit,
     pub(super) slot: Slot,
     pub(super) reservation: Reservation,
     pub(super) form: BodyForm,
@@ -82,7 +81,7 @@ pub(super) enum Unrecorded<E> {
 impl<A: Api, J: Journal> Line<A, J> {
     /// Makes one call.
     pub(super) async fn attempt(self, job: Job, grant: Grant) -> Result<Attempted, Unrecorded<J::Error>> {
-        let Grant { permit, mut slot, reservation, form, probe } = grant;
+        let Grant { mut slot, reservation, form, probe } = grant;
         let target = job.target.clone();
         let request = Request {
             body: wire::body(target.as_str(), &self.parameters, form),
@@ -99,7 +98,6 @@ impl<A: Api, J: Journal> Line<A, J> {
         slot.leaves_now();
         let left = Instant::now();
         let result = self.api.post(&request).await;
-        drop(permit);
         let latency = left.elapsed();
         let assessment = assess(&result, &sent.target);
         let replied = result.is_ok();

@@ -1,7 +1,7 @@
 //! Fetching: every target that is left, called until it has its answer or is given up.
 //!
 //! ```text
-//! queue -> [breaker -> place in flight -> budget -> pace] -> spawn: record, post, assess, record -> judge -> done | queue, later
+//! queue -> [place in flight -> breaker -> budget -> pace] -> spawn: record, post, assess, record -> judge -> done | queue, later
 //! ```
 //!
 //! One loop owns all decisions and shares no lock with the calls, which run as tasks. A call goes out
@@ -12,11 +12,7 @@
 
 use std::{future::Future, num::NonZeroU32, pin::pin, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use crate::{
     api::{
@@ -159,9 +155,9 @@ pub async fn fetch<A: Api, J: Journal>(
         let wait = match fetch.step(Instant::now()) {
             Step::Started => continue,
             Step::Finished => return fetch.failure.map_or(Ok(fetch.ended.unwrap_or(Ended::Done)), Err),
-            Step::Wait(wait) => wait,
+            Step::Wait(until) => until,
         };
-        let until = wait.until.unwrap_or_else(Instant::now);
+        let moment = wait.unwrap_or_else(Instant::now);
         tokio::select! {
             biased;
             () = &mut shutdown, if fetch.ended.is_none() => fetch.end(Ended::Shutdown),
@@ -173,8 +169,7 @@ pub async fn fetch<A: Api, J: Journal>(
                     Err(Unrecorded::Result(error)) => return Err(fetch.failure.unwrap_or(error)),
                 }
             }
-            permit = Arc::clone(&fetch.places).acquire_owned(), if wait.for_place => fetch.place = permit.ok(),
-            () = tokio::time::sleep_until(until), if wait.until.is_some() => {}
+            () = tokio::time::sleep_until(moment), if wait.is_some() => {}
         }
     }
 }
@@ -186,9 +181,6 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     breaker: Breaker,
     pacer: Pacer,
     running: JoinSet<Result<Attempted, Unrecorded<J::Error>>>,
-    places: Arc<Semaphore>,
-    /// A place in flight that is held for the next call.
-    place: Option<OwnedSemaphorePermit>,
     form: BodyForm,
     /// Whether the other form can still be tried.
     other_form: bool,
@@ -210,14 +202,8 @@ enum Step {
     Started,
     /// Nothing is left and nothing in flight.
     Finished,
-    /// Nothing can go out before one of these happens, or a call is back.
-    Wait(Wait),
-}
-
-#[derive(Default)]
-struct Wait {
-    until: Option<Instant>,
-    for_place: bool,
+    /// Nothing can go out before this moment, or before a call is back.
+    Wait(Option<Instant>),
 }
 
 impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
@@ -237,8 +223,6 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             breaker: Breaker::new(concurrency, count),
             pacer: Pacer::new(settings.rate, earlier.calls),
             running: JoinSet::new(),
-            places: Arc::new(Semaphore::new(concurrency as usize)),
-            place: None,
             form: settings.body.or(earlier.form).unwrap_or(BodyForm::Array),
             other_form: settings.body.is_none(),
             proven: earlier.form.is_some(),
@@ -261,22 +245,15 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             }
             return self.wait(if self.ended.is_some() { State::Finishing } else { State::Calling }, None);
         }
-        // Answers that wait for the disk hold no place in flight, but must not pile up.
-        let most_running = 2 * self.settings.concurrency.get() as usize;
-        if self.running.len() >= most_running || (!self.first_is_back && !self.running.is_empty()) {
+        // A call holds its place until its answer is on the disk: so many answers, and no more, can a crash cost.
+        let places = self.settings.concurrency.get() as usize;
+        if self.running.len() >= places || (!self.first_is_back && !self.running.is_empty()) {
             return self.wait(State::Calling, None);
         }
         let (allowed, probe) = match self.admitted(now) {
             Ok(admitted) => admitted,
             Err(step) => return step,
         };
-        if self.place.is_none() {
-            self.place = Arc::clone(&self.places).try_acquire_owned().ok();
-        }
-        if self.place.is_none() {
-            self.tell(State::Calling);
-            return Step::Wait(Wait { until: None, for_place: true });
-        }
         let Some(job) = self.next_job(now, allowed, probe) else {
             if self.queue.has_ready() && self.running.is_empty() && self.queue.next_due().is_none() {
                 self.breaker.starve(now);
@@ -306,8 +283,8 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
 
     /// The next target; a probe goes out whatever is left.
     fn next_job(&mut self, now: Instant, allowed: Allowed, probe: bool) -> Option<Job> {
-        let job = self.queue.next(now, allowed);
-        if job.is_none() && probe { self.queue.next(now, Allowed::Everything) } else { job }
+        let job = self.queue.next(now, allowed, |job| !probe && self.breaker.blames(job.failures));
+        if job.is_none() && probe { self.queue.next(now, Allowed::Everything, |_| false) } else { job }
     }
 
     /// Asks the budget and the pacer, and sends the call.
@@ -332,11 +309,10 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
                 return self.wait(asked.unwrap_or(State::RateLimit), Some(until));
             }
         };
-        let Some(permit) = self.place.take() else { unreachable!("step has made sure of a place") };
-        self.breaker.goes_out(job.calls == 0);
+        self.breaker.goes_out(job.calls == 0, job.failures);
         job.calls += 1;
         self.tell(State::Calling);
-        let grant = Grant { permit, slot, reservation, form: self.form, probe };
+        let grant = Grant { slot, reservation, form: self.form, probe };
         self.running.spawn(self.line.clone().attempt(job, grant));
         Step::Started
     }
@@ -358,7 +334,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
         job.tried.attempts += u32::from(counts);
         match assessment.class {
             Class::Transient | Class::SlowDown | Class::MaybeBilled => {
-                self.breaker.failed(now, probe);
+                job.failures = Some(self.breaker.failed(now, probe, job.failures));
                 self.last_failure.clone_from(&assessment.message);
             }
             _ => self.breaker.succeeded(),
@@ -433,7 +409,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
 
     fn wait(&mut self, state: State, until: Option<Instant>) -> Step {
         self.tell(state);
-        Step::Wait(Wait { until, for_place: false })
+        Step::Wait(until)
     }
 
     fn tell(&mut self, state: State) {

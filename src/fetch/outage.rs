@@ -1,7 +1,7 @@
 //! When the API is down: stop asking, probe now and then, and say when to give up.
 //!
 //! Two rules. After two rounds of failures without a success in between, only single probes go out,
-//! at growing distances. And retries are paid in tokens, which first tries earn slowly and successes
+//! at growing distances; a target that fails while others succeed is to blame itself, and tells nothing. And retries are paid in tokens, which first tries earn slowly and successes
 //! quickly: under a total outage calls beyond the first tries stay under a tenth of these, while a
 //! server that merely stumbles is retried freely.
 
@@ -17,6 +17,9 @@ const LONGEST_PROBE: Duration = Duration::from_secs(30);
 const EARNED_BY_TRY: f64 = 0.1;
 /// What a success earns, in retries: enough for the flow to grow again.
 const EARNED_BY_SUCCESS: f64 = 2.0;
+
+/// Failures in a row that are no outage, however few calls are in flight: more than one target's tries.
+const LEAST_THRESHOLD: u32 = 10;
 
 /// What may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +46,18 @@ pub(super) struct Breaker {
     most_tokens: f64,
     tokens: f64,
     failures_in_a_row: u32,
+    /// Targets among these that had not failed since the last success.
+    targets_in_a_row: u32,
+    /// How often the API has answered.
+    successes: u64,
     down: Option<Down>,
+}
+
+/// When a target failed first and last, by how often the API had answered before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failures {
+    first: u64,
+    last: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +72,7 @@ impl Breaker {
     /// For `targets` targets and `concurrency` calls in flight. A run too small to tell an outage from
     /// a few bad targets retries freely.
     pub(super) fn new(concurrency: u32, targets: usize) -> Self {
-        let threshold = concurrency.saturating_mul(2).max(2);
+        let threshold = concurrency.saturating_mul(2).max(LEAST_THRESHOLD);
         let small = targets <= threshold as usize;
         let most_tokens = if small { f64::INFINITY } else { f64::from(threshold) };
         Self {
@@ -66,6 +80,8 @@ impl Breaker {
             most_tokens,
             tokens: if small { f64::INFINITY } else { 0.0 },
             failures_in_a_row: 0,
+            targets_in_a_row: 0,
+            successes: 0,
             down: None,
         }
     }
@@ -81,9 +97,18 @@ impl Breaker {
         }
     }
 
-    /// A call goes out; says whether it is a probe.
-    pub(super) fn goes_out(&mut self, first_try: bool) -> bool {
-        let change = if first_try { EARNED_BY_TRY } else { -1.0 };
+    /// Whether it lies with a target that its calls fail: the API has answered others since the first time.
+    pub(super) fn blames(&self, failures: Option<Failures>) -> bool {
+        failures.is_some_and(|failures| failures.first < self.successes)
+    }
+
+    /// A call goes out, of a target that has failed so far as is said; says whether it is a probe.
+    pub(super) fn goes_out(&mut self, first_try: bool, failures: Option<Failures>) -> bool {
+        let change = match first_try {
+            true => EARNED_BY_TRY,
+            false if self.blames(failures) => 0.0,
+            false => -1.0,
+        };
         self.tokens = (self.tokens + change).clamp(0.0, self.most_tokens);
         match &mut self.down {
             Some(down) => {
@@ -94,25 +119,36 @@ impl Breaker {
         }
     }
 
-    /// Only retries are left and none is earned: they go on as probes.
+    /// Only retries are left and none is earned: they go on as probes, or, where the API has answered before, freely:
+    /// they are too few to tell an outage by.
     pub(super) fn starve(&mut self, now: Instant) {
-        if self.down.is_none() {
-            self.open(now);
+        match self.down {
+            None if self.successes == 0 => self.open(now),
+            None => self.tokens = self.tokens.max(1.0),
+            Some(_) => {}
         }
     }
 
     /// The API has answered, well or not: it is there.
     pub(super) fn succeeded(&mut self) {
+        self.successes += 1;
         self.failures_in_a_row = 0;
+        self.targets_in_a_row = 0;
         self.tokens = (self.tokens + EARNED_BY_SUCCESS).min(self.most_tokens);
         if self.down.take().is_some() {
             self.tokens = self.tokens.max(f64::from(self.threshold) / 2.0);
         }
     }
 
-    /// A call failed in a way that may be an outage's.
-    pub(super) fn failed(&mut self, now: Instant, probe: bool) {
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+    /// A call failed in a way that may be an outage's; what is now known of its target's failures.
+    pub(super) fn failed(&mut self, now: Instant, probe: bool, failures: Option<Failures>) -> Failures {
+        if !self.blames(failures) {
+            let is_new = failures.is_none_or(|failures| failures.last < self.successes);
+            self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+            self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(is_new));
+        }
+        // Once the API has answered, some targets that always fail are no outage: it takes as many different ones.
+        let in_a_row = if self.successes == 0 { self.failures_in_a_row } else { self.targets_in_a_row };
         match &mut self.down {
             Some(down) if probe => {
                 down.wait = (down.wait * 2).min(LONGEST_PROBE);
@@ -120,9 +156,10 @@ impl Breaker {
                 down.probing = false;
             }
             Some(_) => {}
-            None if self.failures_in_a_row >= self.threshold => self.open(now),
+            None if in_a_row >= self.threshold => self.open(now),
             None => {}
         }
+        Failures { first: failures.map_or(self.successes, |failures| failures.first), last: self.successes }
     }
 
     /// A probe was called off before it was sent.
@@ -152,16 +189,16 @@ mod tests {
         let mut breaker = Breaker::new(20, 1_000);
         for call in 0..40 {
             assert!(!matches!(breaker.admission(Instant::now()), Admission::NotBefore(_)), "call {call}");
-            let probe = breaker.goes_out(true);
-            breaker.failed(Instant::now(), probe);
+            let probe = breaker.goes_out(true, None);
+            breaker.failed(Instant::now(), probe, None);
         }
         let first = Instant::now() + FIRST_PROBE;
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(first));
         tokio::time::advance(FIRST_PROBE).await;
         assert_eq!(breaker.admission(Instant::now()), Admission::Probe { retry: true });
-        assert!(breaker.goes_out(false));
+        assert!(breaker.goes_out(false, None));
         assert_eq!(breaker.admission(Instant::now()), Admission::AfterProbe);
-        breaker.failed(Instant::now(), true);
+        breaker.failed(Instant::now(), true, None);
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(Instant::now() + 2 * FIRST_PROBE));
         breaker.succeeded();
         assert_eq!(breaker.admission(Instant::now()), Admission::Open);
@@ -183,9 +220,9 @@ mod tests {
                 }
                 Admission::AfterProbe => unreachable!("no call is left open here"),
             };
-            let probe = breaker.goes_out(!retry);
+            let probe = breaker.goes_out(!retry, None);
             *(if retry { &mut retries } else { &mut first_tries }) += 1;
-            breaker.failed(Instant::now(), probe);
+            breaker.failed(Instant::now(), probe, None);
         }
         assert!(retries * 10 <= first_tries, "{retries} retries, {first_tries} first tries");
         assert!(first_tries + retries < 100, "the breaker was open");
@@ -195,13 +232,13 @@ mod tests {
     async fn a_stumbling_server_is_retried_freely() {
         let mut breaker = Breaker::new(20, 100_000);
         for _ in 0..100 {
-            breaker.goes_out(true);
+            breaker.goes_out(true, None);
             breaker.succeeded();
         }
         for _ in 0..30 {
             assert_eq!(breaker.admission(Instant::now()), Admission::Open);
-            let probe = breaker.goes_out(false);
-            breaker.failed(Instant::now(), probe);
+            let probe = breaker.goes_out(false, None);
+            breaker.failed(Instant::now(), probe, None);
         }
     }
 }

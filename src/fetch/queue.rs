@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{judge::Tried, retry::Waits};
+use super::{judge::Tried, outage::Failures, retry::Waits};
 use crate::{money::Usd, targets::Target};
 
 /// One target on its way.
@@ -20,13 +20,15 @@ pub(super) struct Job {
     pub(super) calls: u32,
     pub(super) tried: Tried,
     pub(super) waits: Waits,
+    /// When its calls failed in a way that may be an outage's.
+    pub(super) failures: Option<Failures>,
     /// What the next call costs at least, once a price was refused.
     pub(super) least: Option<Usd>,
 }
 
 impl Job {
     fn new(target: Target) -> Self {
-        Self { target, calls: 0, tried: Tried::default(), waits: Waits::default(), least: None }
+        Self { target, calls: 0, tried: Tried::default(), waits: Waits::default(), failures: None, least: None }
     }
 }
 
@@ -55,8 +57,8 @@ impl<I: Iterator<Item = Target>> Queue<I> {
         self.ready.push_front(job);
     }
 
-    /// Takes the next target whose turn it is; retries only where they are `allowed`.
-    pub(super) fn next(&mut self, now: Instant, allowed: Allowed) -> Option<Job> {
+    /// Takes the next target whose turn it is; retries only where they are `allowed`, or `free`.
+    pub(super) fn next(&mut self, now: Instant, allowed: Allowed, free: impl Fn(&Job) -> bool) -> Option<Job> {
         while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 <= now) {
             self.ready.push_back(entry.remove());
         }
@@ -65,7 +67,7 @@ impl<I: Iterator<Item = Target>> Queue<I> {
         {
             return Some(job);
         }
-        let place = self.ready.iter().position(|job| job.calls == 0);
+        let place = self.ready.iter().position(|job| job.calls == 0 || free(job));
         place.and_then(|place| self.ready.remove(place)).or_else(|| self.fresh.next().map(Job::new))
     }
 
@@ -104,16 +106,16 @@ mod tests {
     async fn retries_go_first_when_they_are_due_and_allowed() {
         let target = |name: &str| crate::targets::clean(name, false).expect("a domain").target;
         let mut queue = Queue::new(["a.com", "b.com", "c.com"].map(target).into_iter());
-        let mut first = queue.next(Instant::now(), Allowed::Everything).expect("a target");
+        let mut first = queue.next(Instant::now(), Allowed::Everything, |_| false).expect("a target");
         first.calls = 1;
         queue.again(first, Instant::now() + Duration::from_secs(1));
         let name = |job: Option<Job>| job.map(|job| job.target.to_string());
-        assert_eq!(name(queue.next(Instant::now(), Allowed::Everything)).as_deref(), Some("b.com"));
+        assert_eq!(name(queue.next(Instant::now(), Allowed::Everything, |_| false)).as_deref(), Some("b.com"));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(name(queue.next(Instant::now(), Allowed::FirstTries)).as_deref(), Some("c.com"));
-        assert_eq!(name(queue.next(Instant::now(), Allowed::FirstTries)), None);
+        assert_eq!(name(queue.next(Instant::now(), Allowed::FirstTries, |_| false)).as_deref(), Some("c.com"));
+        assert_eq!(name(queue.next(Instant::now(), Allowed::FirstTries, |_| false)), None);
         assert!(queue.has_ready() && !queue.is_empty());
-        assert_eq!(name(queue.next(Instant::now(), Allowed::Everything)).as_deref(), Some("a.com"));
+        assert_eq!(name(queue.next(Instant::now(), Allowed::Everything, |_| false)).as_deref(), Some("a.com"));
         assert!(queue.is_empty());
     }
 
@@ -123,16 +125,17 @@ mod tests {
         let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
         let due = Instant::now();
         for _ in 0..2 {
-            let mut job = queue.next(due, Allowed::FirstTries).expect("a target");
+            let mut job = queue.next(due, Allowed::FirstTries, |_| false).expect("a target");
             job.calls = 1;
             queue.again(job, due + Duration::from_secs(1));
         }
         assert_eq!(queue.next_due(), Some(due + Duration::from_secs(1)));
         tokio::time::advance(Duration::from_secs(1)).await;
-        let first = queue.next(Instant::now(), Allowed::Everything).expect("a target");
+        let first = queue.next(Instant::now(), Allowed::Everything, |_| false).expect("a target");
         assert_eq!(first.target.as_str(), "a.com");
         queue.put_back(first);
-        let again = [0, 1].map(|_| queue.next(Instant::now(), Allowed::Everything).map(|job| job.target.to_string()));
+        let again = [0, 1]
+            .map(|_| queue.next(Instant::now(), Allowed::Everything, |_| false).map(|job| job.target.to_string()));
         assert_eq!(again, [Some("a.com".to_owned()), Some("b.com".to_owned())]);
         assert!(queue.is_empty());
     }

@@ -32,7 +32,7 @@ const QUEUE: usize = 256;
 const GROUP: usize = 8 << 20;
 /// Room made sure of for each answer to come: twice the usual size of one.
 const ROOM_PER_ANSWER: u64 = 64 << 10;
-/// Answers to come for each place in flight: one under way, and one that waits for the disk.
+/// Answers of that size to come for each place in flight, since some are larger.
 const ANSWERS_PER_PLACE: u64 = 2;
 
 struct Append {

@@ -14,7 +14,6 @@ use serde_json::Value;
 /// whatever its author wants.
 const BUILD_SCRIPTS: &[&str] = &[
     "ahash",
-    "crc32fast",
     "crunchy",
     "flatbuffers",
     "getrandom",

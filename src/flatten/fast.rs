@@ -341,6 +341,9 @@ impl Reading<'_> {
             self.columns.maps[index].keys.end();
             more = self.scanner.more(b'}')?;
         }
+        if self.columns.maps[index].repeats_a_key() {
+            return Err(Unfamiliar);
+        }
         Ok(())
     }
 }

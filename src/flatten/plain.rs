@@ -3,7 +3,8 @@
 //! It is slow, takes nothing for granted and shares no parsing with the fast way, which is held to it by tests. It
 //! reads the answers that the fast way gives up on, and serves whoever wants to check what was published.
 //!
-//! - An object's key that comes twice counts with its last value; a map's entries are all kept, in their order.
+//! - A key that comes twice, in an object or in a map, counts with its last value: engines refuse maps that repeat a key.
+//!   A map's entries are in the order in which their keys come first.
 //! - The rows are those of all results of the first task that is not null, as [`crate::api::wire`] counts them.
 //! - A key under its right name counts if it is there and not null, whatever its value; else its alias does.
 //! - Text that is not Unicode has U+FFFD in the place of each half of a surrogate pair, and of what is not UTF-8.
@@ -184,7 +185,19 @@ impl Reading<'_> {
     fn map(&mut self, name: &'static str, raw: Option<&RawValue>) -> Result<Option<PlainMap>, FlattenError> {
         let Some(raw) = raw else { return Ok(None) };
         let Some(object) = self.object(name, raw)? else { return Ok(None) };
-        Ok(Some(object.entries.into_iter().map(|(key, raw)| (key, self.integer(name, Some(raw)))).collect()))
+        let mut entries = PlainMap::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (key, raw) in object.entries {
+            let value = self.integer(name, Some(raw));
+            match places.get(&key) {
+                Some(place) => entries[*place].1 = value,
+                None => {
+                    places.insert(key.clone(), entries.len());
+                    entries.push((key, value));
+                }
+            }
+        }
+        Ok(Some(entries))
     }
 
     fn integer(&mut self, name: &'static str, raw: Option<&RawValue>) -> Option<i64> {

@@ -214,6 +214,9 @@ fn of_a_key_that_comes_twice_the_last_value_counts() {
     assert_eq!(row(r#"{"rank":1,"backlinks":5,"rank":2}"#).0.integers[..2], [Some(2), Some(5)]);
     assert_eq!(row(r#"{"rank":1,"rank":null}"#).0.integers[0], None);
     assert_eq!(row(r#"{"info":{"cms":"a","cms":"b"}}"#).0.info.texts[1].as_deref(), Some("b"));
+    let map = row(r#"{"referring_links_tld":{"com":1,"net":2,"com":3,"":4,"net":null}}"#).0.maps[0].clone();
+    let entries = [("com", Some(3)), ("net", None), ("", Some(4))];
+    assert_eq!(map, Some(entries.map(|(key, value)| (key.to_owned(), value)).to_vec()), "engines refuse repeated keys");
     let twice = r#"{"tasks":[{"result":[{"items":[{"rank":1},{"rank":2}],"items":[{"rank":3}]}]}]}"#;
     let (rows, ..) = flattened(twice).expect(twice);
     assert_eq!(rows.iter().map(|row| row.integers[0]).collect::<Vec<_>>(), [Some(3)]);

@@ -1,10 +1,10 @@
 //! A third reading of an answer, from the documented schema alone: for each column the cell it should have.
 //!
 //! It is small and slow and shares nothing with the export's own readings but the documentation: an object's key that
-//! comes twice counts with its last value, a map keeps all its entries in their order, what the API leaves out and
+//! comes twice counts with its last value, a map's too, whose entries are in the order in which keys come first, what the API leaves out and
 //! what is of another type is null, and what is no JSON object has no rows.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use jiff::{Timestamp, civil, tz::Offset};
 
@@ -113,6 +113,20 @@ fn row<'a>(target: &'a str, item: &'a Json<'a>) -> Row<'a> {
     COLUMNS.iter().map(cell).collect()
 }
 
+/// A map's entries, each key once.
+fn counts<'a>(entries: impl Iterator<Item = (&'a str, Option<i64>)>) -> Vec<(&'a str, Option<i64>)> {
+    let mut counts: Vec<(&str, Option<i64>)> = Vec::new();
+    let mut places = HashMap::new();
+    for (key, count) in entries {
+        let place = *places.entry(key).or_insert(counts.len());
+        match counts.get_mut(place) {
+            Some(entry) => entry.1 = count,
+            None => counts.push((key, count)),
+        }
+    }
+    counts
+}
+
 fn cell<'a>(kind: Kind, value: &'a Json<'a>) -> Cell<'a> {
     match (kind, value) {
         (Kind::Text, Json::Text(text)) => Cell::Text(text.as_ref().into()),
@@ -124,7 +138,7 @@ fn cell<'a>(kind: Kind, value: &'a Json<'a>) -> Cell<'a> {
             Cell::Texts(elements.iter().map(text).collect())
         }
         (Kind::Counts, Json::Object(entries)) => {
-            Cell::Counts(entries.iter().map(|(key, value)| (key.as_ref(), integer(value))).collect())
+            Cell::Counts(counts(entries.iter().map(|(key, value)| (key.as_ref(), integer(value)))))
         }
         _ => Cell::Null,
     }

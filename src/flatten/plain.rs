@@ -189,12 +189,11 @@ impl Reading<'_> {
         let mut places: HashMap<String, usize> = HashMap::new();
         for (key, raw) in object.entries {
             let value = self.integer(name, Some(raw));
-            match places.get(&key) {
-                Some(place) => entries[*place].1 = value,
-                None => {
-                    places.insert(key.clone(), entries.len());
-                    entries.push((key, value));
-                }
+            if let Some(place) = places.get(&key) {
+                entries[*place].1 = value;
+            } else {
+                places.insert(key.clone(), entries.len());
+                entries.push((key, value));
             }
         }
         Ok(Some(entries))

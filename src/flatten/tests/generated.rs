@@ -162,6 +162,10 @@ fn map(dice: &mut Dice, tame: bool) -> String {
     let entries: Vec<(String, String)> = (0..dice.below(8))
         .map(|_| (text(dice, tame), if dice.one_in(15) { value(dice, tame) } else { number(dice) }))
         .collect();
+    // Keys come twice now and then, which only the plain way reads.
+    let mut seen = std::collections::HashSet::new();
+    let once = !dice.one_in(20);
+    let entries = entries.into_iter().filter(|(key, _)| !once || seen.insert(key.clone())).collect::<Vec<_>>();
     let entries: Vec<String> =
         entries.into_iter().map(|(key, value)| format!("{key}{}:{}{value}", blank(dice), blank(dice))).collect();
     between(dice, '{', &entries, '}')

@@ -33,7 +33,7 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Task {
-    result: Option<Vec<HistoryResult>>,
+    result: Option<Vec<Option<HistoryResult>>>,
 }
 
 #[derive(Deserialize)]
@@ -184,7 +184,7 @@ pub(crate) async fn export(url: &str, domains: &Path, out: &Path) {
         }
         let Some(body) = calls.join_next().await else { break };
         let answer: Answer = serde_json::from_slice(&body.expect("no panic")).expect("an answer");
-        for result in answer.tasks.into_iter().filter_map(|task| task.result).flatten() {
+        for result in answer.tasks.into_iter().filter_map(|task| task.result).flatten().flatten() {
             result.items.iter().flatten().for_each(|item| rows.push(&result.target, item));
         }
         if rows.gathered >= BATCH {

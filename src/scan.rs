@@ -1,30 +1,28 @@
 //! A cursor over JSON text that copies strings and numbers out and skips the rest, validating all it passes.
 //!
-//! It accepts no text that is not JSON, but gives up ([`Unfamiliar`]) on some that is: the caller has a slower way for
-//! those. Nothing recurses, so that no depth of nesting can exhaust the stack. Eight bytes at a time are looked at as
+//! It accepts no text that is not JSON. What it skips may be any JSON; of what it copies out it gives some up
+//! ([`Unfamiliar`]: half a surrogate pair), and the caller has another way for that. Nothing recurses, so that no depth of nesting can exhaust the stack. Eight bytes at a time are looked at as
 //! one word, since that is where the time goes.
-
-use super::value;
 
 /// Not what answers usually look like, or no JSON at all.
 #[derive(Debug)]
-pub(super) struct Unfamiliar;
+pub(crate) struct Unfamiliar;
 
-pub(super) type Scan<T> = Result<T, Unfamiliar>;
+pub(crate) type Scan<T> = Result<T, Unfamiliar>;
 
 /// Bytes of a word.
 const WORD: usize = 8;
 /// Digits that always fit 63 bits.
 const SAFE_DIGITS: usize = 18;
 
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     text: &'a str,
     /// Where the next byte is; may be set back to a place where it was before.
-    pub(super) at: usize,
+    pub(crate) at: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
@@ -34,24 +32,24 @@ impl<'a> Scanner<'a> {
 
     /// The next byte; at the end 0, which is no JSON outside of strings.
     #[inline]
-    pub(super) fn peek(&self) -> u8 {
+    pub(crate) fn peek(&self) -> u8 {
         self.bytes().get(self.at).copied().unwrap_or(0)
     }
 
     /// The next `N` bytes.
     #[inline]
-    pub(super) fn ahead<const N: usize>(&self) -> Option<&'a [u8; N]> {
+    pub(crate) fn ahead<const N: usize>(&self) -> Option<&'a [u8; N]> {
         self.bytes().get(self.at..)?.first_chunk()
     }
 
     #[inline]
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.at == self.text.len()
     }
 
     /// Skips blanks and gives the byte after them.
     #[inline]
-    pub(super) fn blanks(&mut self) -> u8 {
+    pub(crate) fn blanks(&mut self) -> u8 {
         loop {
             let byte = self.peek();
             if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
@@ -63,20 +61,20 @@ impl<'a> Scanner<'a> {
 
     /// Takes the next byte if it is this one.
     #[inline]
-    pub(super) fn take(&mut self, byte: u8) -> bool {
+    pub(crate) fn take(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == byte;
         self.at += usize::from(is_next);
         is_next
     }
 
     #[inline]
-    pub(super) fn expect(&mut self, byte: u8) -> Scan<()> {
+    pub(crate) fn expect(&mut self, byte: u8) -> Scan<()> {
         if self.take(byte) { Ok(()) } else { Err(Unfamiliar) }
     }
 
     /// Takes the colon after a key, with the blanks around it.
     #[inline]
-    pub(super) fn colon(&mut self) -> Scan<()> {
+    pub(crate) fn colon(&mut self) -> Scan<()> {
         self.blanks();
         self.expect(b':')?;
         self.blanks();
@@ -85,7 +83,7 @@ impl<'a> Scanner<'a> {
 
     /// Enters an object or a list; `false` if it is empty, and then it has been left as well.
     #[inline]
-    pub(super) fn open(&mut self, close: u8) -> bool {
+    pub(crate) fn open(&mut self, close: u8) -> bool {
         self.at += 1;
         self.blanks();
         !self.take(close)
@@ -93,7 +91,7 @@ impl<'a> Scanner<'a> {
 
     /// After an element: `true` if another follows, `false` if the object or list has been left.
     #[inline]
-    pub(super) fn more(&mut self, close: u8) -> Scan<bool> {
+    pub(crate) fn more(&mut self, close: u8) -> Scan<bool> {
         let byte = self.blanks();
         self.at += 1;
         if byte == b',' {
@@ -108,7 +106,7 @@ impl<'a> Scanner<'a> {
 
     /// Takes a quoted string if it is this one, letter for letter.
     #[inline]
-    pub(super) fn take_quoted(&mut self, name: &str) -> bool {
+    pub(crate) fn take_quoted(&mut self, name: &str) -> bool {
         let end = self.at + 1 + name.len();
         let is_next = self.peek() == b'"'
             && self.bytes().get(end) == Some(&b'"')
@@ -121,7 +119,7 @@ impl<'a> Scanner<'a> {
 
     /// Takes a string and appends what it means to `out`.
     #[inline]
-    pub(super) fn string(&mut self, out: &mut Vec<u8>) -> Scan<()> {
+    pub(crate) fn string(&mut self, out: &mut Vec<u8>) -> Scan<()> {
         self.expect(b'"')?;
         loop {
             if let Some(chunk) = self.ahead::<WORD>() {
@@ -187,9 +185,9 @@ impl<'a> Scanner<'a> {
         digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?)).ok_or(Unfamiliar)
     }
 
-    /// Takes a number; the inner error says what it is, if it is no integer.
+    /// Takes a number; the inner error is its text, if it is not written as an integer of 63 bits usually is.
     #[inline]
-    pub(super) fn integer(&mut self) -> Scan<Result<i64, &'static str>> {
+    pub(crate) fn integer(&mut self) -> Scan<Result<i64, &'a str>> {
         let start = self.at;
         let negative = self.take(b'-');
         let first = self.at;
@@ -211,11 +209,33 @@ impl<'a> Scanner<'a> {
         }
         self.at = start;
         self.skip_number()?;
-        Ok(value::integer(&self.text[start..self.at]))
+        Ok(Err(self.since(start)))
+    }
+
+    /// The text from a place where the cursor was.
+    #[inline]
+    pub(crate) fn since(&self, start: usize) -> &'a str {
+        &self.text[start..self.at]
+    }
+
+    /// Skips a value of any kind and depth, and gives its text.
+    pub(crate) fn value(&mut self) -> Scan<&'a str> {
+        let start = self.at;
+        self.skip()?;
+        Ok(self.since(start))
+    }
+
+    /// Takes a key with its colon; what is between the quotes, as it is written there.
+    pub(crate) fn key(&mut self) -> Scan<&'a str> {
+        let start = self.at + 1;
+        self.skip_string()?;
+        let key = &self.text[start..self.at - 1];
+        self.colon()?;
+        Ok(key)
     }
 
     /// Skips a value of any kind and depth.
-    pub(super) fn skip(&mut self) -> Scan<()> {
+    pub(crate) fn skip(&mut self) -> Scan<()> {
         // The brackets that close what is open
         let mut open: Vec<u8> = Vec::new();
         loop {
@@ -228,7 +248,7 @@ impl<'a> Scanner<'a> {
                 b'{' => {
                     if self.open(b'}') {
                         open.push(b'}');
-                        self.skip_key()?;
+                        self.key()?;
                         continue;
                     }
                 }
@@ -247,16 +267,11 @@ impl<'a> Scanner<'a> {
                     continue;
                 }
                 if close == b'}' {
-                    self.skip_key()?;
+                    self.key()?;
                 }
                 break;
             }
         }
-    }
-
-    fn skip_key(&mut self) -> Scan<()> {
-        self.skip_string()?;
-        self.colon()
     }
 
     fn skip_string(&mut self) -> Scan<()> {
@@ -314,7 +329,7 @@ impl<'a> Scanner<'a> {
 
     /// Takes `true`, `false` or `null`.
     #[inline]
-    pub(super) fn literal<const N: usize>(&mut self, word: &[u8; N]) -> Scan<()> {
+    pub(crate) fn literal<const N: usize>(&mut self, word: &[u8; N]) -> Scan<()> {
         if self.ahead::<N>() != Some(word) {
             return Err(Unfamiliar);
         }

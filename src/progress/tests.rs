@@ -197,6 +197,7 @@ async fn events_of_many_tasks_are_all_counted() {
 
 fn snapshot(activity: Activity) -> Snapshot {
     let counted = Counted {
+        uploaded: 0,
         elapsed: Duration::from_secs(125),
         calls: 1_230,
         retries: 22,

@@ -104,6 +104,25 @@ async fn lines_tell_a_whole_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upload_is_told_in_bytes_as_a_phase_of_its_own() {
+    let check = async |mode: Mode, expected: &[&str]| {
+        let paper = Paper::default();
+        let progress = Progress::start_with(mode, false, Plan::of_held(4), Box::new(paper.clone()));
+        progress.uploading(3_000_000);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        progress.uploaded(1_500_000);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let text = paper.text();
+        for line in expected {
+            assert!(text.contains(line), "{text}");
+        }
+    };
+    let zero = "putting the dataset to its store: 0 B of 3.0 MB";
+    check(Mode::Plain, &[zero, "putting the dataset to its store: 1.5 MB of 3.0 MB"]).await;
+    check(Mode::Json, &["\"state\":\"uploading\"", "\"bytes_uploaded\":1500000"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn json_tells_a_whole_run() {
     let paper = Paper::default();
     a_run(Mode::Json, &paper).await;

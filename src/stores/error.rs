@@ -84,6 +84,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it is about the directory, and not about the store.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Changed(_) | Self::NoDataset(_) | Self::Io { .. })
+    }
+
     /// What to do about it; `None`: going on is all there is to do.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -35,7 +35,7 @@ mod wire;
 
 use self::standing::Standing;
 pub use self::{
-    error::StoreError,
+    error::{Blame, StoreError},
     place::{Place, PlaceError},
 };
 

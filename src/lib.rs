@@ -47,6 +47,7 @@ pub mod outcome;
 pub mod progress;
 pub mod report;
 pub mod sandbox;
+mod scan;
 pub mod stores;
 pub mod targets;
 pub mod verify;

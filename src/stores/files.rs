@@ -15,9 +15,6 @@ use crate::{
     report,
 };
 
-/// Bytes that are read at once where only a digest is wanted.
-const READ: usize = 256 << 10;
-
 /// A file that is to be under the prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -76,22 +73,9 @@ impl Files {
 /// A file beside the tables, whose digest nobody has written down.
 fn beside(dir: &Path, name: &str) -> Result<Wanted, StoreError> {
     let path = dir.join(name);
-    let (bytes, sha256) = digest(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+    let look = || Ok((fs::metadata(&path)?.len(), dataset::digest(File::open(&path)?)?));
+    let (bytes, sha256) = look().map_err(|source| StoreError::Io { path: path.clone(), source })?;
     Ok(Wanted { name: name.to_owned(), path, bytes, sha256 })
-}
-
-fn digest(path: &Path) -> io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
-    let (mut digest, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; READ]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok((bytes, hex(digest))),
-            read => {
-                digest.update(&buffer[..read]);
-                bytes += read as u64;
-            }
-        }
-    }
 }
 
 fn hex(digest: Sha256) -> String {

@@ -139,6 +139,14 @@ fn endpoint(service: Service) -> &'static str {
     }
 }
 
+/// What services say where there is no such bucket.
+const NO_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
+/// What they say where credentials are wrong or do not allow it.
+const NO_ACCESS: [&str; 5] =
+    ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "401 Unauthorized", "403 Forbidden"];
+/// Where a machine in a cloud is asked for credentials, which is done where the environment has none.
+const MACHINE: [&str; 2] = ["169.254.", "metadata.google.internal"];
+
 /// What an error of the client library comes to: whose it is, and what was said, without what it says of requests.
 pub(super) fn told(error: &object_store::Error, secrets: &[String]) -> (Blame, String) {
     let mut innermost: &dyn Error = error;
@@ -149,12 +157,12 @@ pub(super) fn told(error: &object_store::Error, secrets: &[String]) -> (Blame, S
     let text = innermost.to_string();
     let code = between(&text, "<Code>", "</Code>").unwrap_or_default();
     let said = between(&text, "<Message>", "</Message>").unwrap_or_default();
-    let has = |codes: &[&str]| codes.iter().any(|known| code == *known || text.contains(known));
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let asks_machine = has(&MACHINE);
     let blame = match error {
-        _ if has(&["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"]) => Blame::Bucket,
+        _ if has(&NO_BUCKET) => Blame::Bucket,
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => Blame::Access,
-        _ if has(&["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "401 Unauthorized"]) => Blame::Access,
-        _ if text.contains("169.254.") || text.contains("metadata.google.internal") => Blame::Access,
+        _ if has(&NO_ACCESS) || asks_machine => Blame::Access,
         object_store::Error::NotFound { .. } => Blame::Bucket,
         _ => Blame::Store,
     };
@@ -163,12 +171,11 @@ pub(super) fn told(error: &object_store::Error, secrets: &[String]) -> (Blame, S
         (code, "") => code.to_owned(),
         (code, said) => format!("{} ({code})", said.trim().trim_end_matches('.')),
     };
+    // Before anything is cut off: half a secret is one, too.
+    let reason = secrets.iter().fold(reason, |reason, secret| reason.replace(secret.as_str(), "…"));
     let mut reason = words::plain(reason.trim()).into_owned();
-    if blame == Blame::Access && (text.contains("169.254.") || text.contains("metadata.google.internal")) {
+    if asks_machine {
         reason = format!("no credentials in the environment, and this machine offers none ({reason})");
-    }
-    for secret in secrets {
-        reason = reason.replace(secret.as_str(), "…");
     }
     (blame, reason)
 }

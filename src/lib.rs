@@ -21,6 +21,7 @@
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
 //! | [`outcome`], [`progress`] | what a run has come to, and what it shows meanwhile |
 //! | [`report`] | the published dataset to one HTML page |
+//! | [`stores`] | the published dataset under a prefix of an object store |
 //! | [`sandbox`] | the simulated API, with faults and a bill |
 //!
 //! What holds everywhere:
@@ -47,6 +48,7 @@ pub mod progress;
 pub mod report;
 pub mod sandbox;
 mod scan;
+pub mod stores;
 pub mod targets;
 pub mod verify;
 pub mod words;

@@ -16,6 +16,7 @@ mod run;
 mod sandbox;
 mod schema;
 mod signals;
+mod store;
 mod verify;
 
 use std::{

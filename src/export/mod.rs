@@ -35,7 +35,7 @@ pub use self::{
     estimate::{Basis, Estimate, PriceSource, estimate},
     holdings::{Account, Held, Holdings, Source},
     publish::{Form, Published, Totals},
-    question::{Question, QuestionError},
+    question::{Question, QuestionError, SIMULATED},
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
 };
 use crate::{

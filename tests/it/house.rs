@@ -26,14 +26,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("report", &["api", "dataset", "export", "flatten", "money", "words"]),
     ("verify", &["api", "dataset", "export", "flatten", "ledger", "money", "outcome", "targets"]),
+    ("stores", &["api", "dataset", "export", "outcome", "progress", "report", "words"]),
     ("sandbox", &["clock", "money"]),
-    ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox"]),
+    ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox", "stores"]),
     ("logging", &["cli", "progress"]),
     (
         "commands",
         &[
             "api", "cli", "clock", "dataset", "export", "fetch", "flatten", "ledger", "logging", "money", "outcome",
-            "progress", "report", "sandbox", "targets", "verify", "words",
+            "progress", "report", "sandbox", "stores", "targets", "verify", "words",
         ],
     ),
     ("main", &["commands"]),

@@ -1,12 +1,12 @@
 //! The program killed while it refreshes, and while it takes over: nothing is bought twice, nothing is lost.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
 use backlinks_export::{ledger::Archive, sandbox::Settings};
 
 use super::age;
 use crate::program::{
-    Place, Running, ended, instant, latency, list, run, sandbox, seed, setting, summary, told, verified,
+    BINARY, Place, Running, ended, instant, latency, list, run, sandbox, say, seed, setting, summary, told, verified,
 };
 
 /// Kills of each test unless `KILLS` says otherwise.
@@ -86,15 +86,7 @@ async fn taking_over_that_is_killed_goes_on_and_takes_each_answer_once() {
     while kills < wanted {
         number += 1;
         let out = place.root.path().join(format!("out-{number}"));
-        let start = || {
-            Running::start(run(
-                std::process::Command::new(crate::program::BINARY),
-                &inputs,
-                &out,
-                &api.url(),
-                &previous,
-            ))
-        };
+        let start = || Running::start(run(Command::new(BINARY), &inputs, &out, &api.url(), &previous));
         let mut here = 0;
         while here < 5 {
             let life = Duration::from_millis(draws.below(usual));
@@ -121,5 +113,39 @@ async fn taking_over_that_is_killed_goes_on_and_takes_each_answer_once() {
         verified(&out).await;
         assert!(fs::read(&ledger).expect("readable") == bytes, "the earlier ledger is only read");
     }
-    crate::program::say(&format!("kills: {kills}, {midway} of them midway"));
+    say(&format!("kills: {kills}, {midway} of them midway"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_ends_taking_over_and_the_books_are_right() {
+    const EARLIER: usize = 1_500;
+    let (mut draws, mut midway) = (seed(), 0);
+    let (api, place) = (sandbox(instant()).await, Place::new(EARLIER));
+    ended(place.run(&api.url(), ""), 0).await;
+    let calls = api.bill().calls;
+    let previous = format!("--previous {}", place.out().display());
+    for number in 0..8 {
+        let out = place.root.path().join(format!("out-{number}"));
+        let start = || Running::start(run(Command::new(BINARY), &place.inputs(), &out, &api.url(), &previous));
+        let mut first = start();
+        tokio::time::sleep(Duration::from_millis(draws.between(20, 200))).await;
+        if first.has_ended() {
+            continue;
+        }
+        first.signal("INT");
+        let output = first.output().await;
+        let taken = Archive::read(&out).expect("sound").spending().taken_over;
+        match output.status.code() {
+            Some(130) if !output.stdout.is_empty() => assert_eq!(summary(&output)["taken_over"], taken),
+            // Before the first answer, or while the dataset was published.
+            Some(130 | 0) | None => {}
+            _ => panic!("{}", told(&output)),
+        }
+        midway += u64::from(taken > 0 && taken < EARLIER as u64);
+        let output = start().output().await;
+        assert_eq!((output.status.code(), &summary(&output)["taken_over"]), (Some(0), &EARLIER.into()));
+        verified(&out).await;
+    }
+    say(&format!("{midway} signals midway"));
+    assert_eq!(api.bill().calls, calls);
 }

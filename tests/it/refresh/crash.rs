@@ -73,6 +73,8 @@ fn bill_begins(archive: &Archive) -> i64 {
 async fn taking_over_that_is_killed_goes_on_and_takes_each_answer_once() {
     const EARLIER: usize = 1_500;
     const MORE: usize = 20;
+    /// Bytes of the lines of input, about.
+    const LINES: u64 = 8_000;
     let (mut draws, mut kills, wanted) = (seed(), 0, setting("KILLS", KILLS));
     let (api, place) = (sandbox(instant()).await, Place::new(EARLIER));
     ended(place.run(&api.url(), ""), 0).await;
@@ -81,7 +83,7 @@ async fn taking_over_that_is_killed_goes_on_and_takes_each_answer_once() {
     let inputs = place.root.path().join("more.txt");
     list(&inputs, EARLIER + MORE);
     let previous = format!("--concurrency {IN_FLIGHT} --previous {}", place.out().display());
-    let (mut number, mut midway, mut usual) = (0, 0, 400);
+    let (mut number, mut midway) = (0, 0);
     let mut calls = api.bill().calls;
     while kills < wanted {
         number += 1;
@@ -89,12 +91,16 @@ async fn taking_over_that_is_killed_goes_on_and_takes_each_answer_once() {
         let start = || Running::start(run(Command::new(BINARY), &inputs, &out, &api.url(), &previous));
         let mut here = 0;
         while here < 5 {
-            let life = Duration::from_millis(draws.below(usual));
-            match start().kill_after(life).await {
+            let length = || fs::metadata(out.join("_raw/ledger-0.jsonl.zst")).map_or(0, |metadata| metadata.len());
+            let (mut running, before) = (start(), length());
+            // Most kills fall within the time that is meant, which begins when the ledger grows.
+            while !draws.one_in(100) && length() <= before + LINES && !running.has_ended() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            match running.kill_after(Duration::from_millis(draws.below(25))).await {
                 Ok(()) => here += 1,
                 Err(output) => {
                     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
-                    usual = usual.saturating_sub(50).max(50);
                     break;
                 }
             }

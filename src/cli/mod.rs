@@ -4,6 +4,7 @@
 //! here, before anything else happens, with exit code 2.
 
 mod call;
+mod reuse;
 mod texts;
 mod token;
 mod values;
@@ -15,6 +16,7 @@ use jiff::civil::Date;
 
 pub use self::{
     call::{Body, CallArgs, Plan},
+    reuse::ReuseArgs,
     token::{Token, TokenError},
     values::Shard,
 };
@@ -215,6 +217,9 @@ pub struct RunArgs {
     /// What is asked.
     #[command(flatten)]
     pub question: QuestionArgs,
+    /// What need not be asked, and what is asked again.
+    #[command(flatten)]
+    pub reuse: ReuseArgs,
     /// How the API is called.
     #[command(flatten)]
     pub call: CallArgs,
@@ -266,6 +271,9 @@ pub struct PlanArgs {
     /// What is asked.
     #[command(flatten)]
     pub question: QuestionArgs,
+    /// What need not be asked, and what is asked again.
+    #[command(flatten)]
+    pub reuse: ReuseArgs,
     /// How the API is called.
     #[command(flatten)]
     pub call: CallArgs,

@@ -14,6 +14,7 @@ mod money;
 mod program;
 mod rate;
 mod readers;
+mod refresh;
 mod shell;
 mod signals;
 mod supply;

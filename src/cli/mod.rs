@@ -4,17 +4,19 @@
 //! here, before anything else happens, with exit code 2.
 
 mod call;
+mod config;
 mod texts;
 mod token;
 mod values;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::Date;
 
 pub use self::{
     call::{Body, CallArgs, Plan},
+    config::ConfigError,
     token::{Token, TokenError},
     values::Shard,
 };
@@ -44,6 +46,25 @@ pub struct Cli {
     /// How much to tell.
     #[command(flatten)]
     pub logging: Logging,
+}
+
+/// Why a command line cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// Help and version included, which are printed instead of anything else.
+    #[error(transparent)]
+    Line(#[from] clap::Error),
+    /// The file of flags that it names.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl Cli {
+    /// Reads a command line, and the file of flags that it names.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
+        let arguments = config::with_file(arguments.into_iter().collect())?;
+        Ok(Self::try_parse_from(arguments)?)
+    }
 }
 
 /// The commands.
@@ -122,6 +143,18 @@ pub struct InputArgs {
     /// Take the I-th of N disjoint shares, at an N-th of the pace
     #[arg(long, value_name = "I/N", default_value = "1/1", help_heading = "Input")]
     pub shard: Shard,
+}
+
+/// Where flags are kept.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Take flags from this TOML file; those given here win
+    ///
+    /// A long flag is a key: `max-cost = 50`, `sandbox = true`; INPUT is `input = ["a.txt"]`, DIR of `replay` is `dir`.
+    /// The command line wins over the file, the file over variables and defaults. Paths in it are taken from the
+    /// directory in which the command runs, as on the command line. The token may not stand in it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// What is asked of every target.
@@ -211,6 +244,9 @@ pub struct RunArgs {
     /// The run's directory, for the dataset and the answers that it is made of
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
+    /// Where flags are kept.
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// What is asked.
     #[command(flatten)]
     pub question: QuestionArgs,
@@ -256,6 +292,9 @@ pub struct PlanArgs {
     /// The run's directory, to see what it already holds
     #[arg(long, short, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Where flags are kept.
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// What is asked.
     #[command(flatten)]
     pub question: QuestionArgs,
@@ -317,6 +356,9 @@ pub struct ReplayArgs {
     /// The directory of the new dataset
     #[arg(long, short, value_name = "DIR2")]
     pub out: PathBuf,
+    /// Where flags are kept.
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// The form of the dataset.
     #[command(flatten)]
     pub dataset: DatasetArgs,

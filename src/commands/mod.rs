@@ -24,12 +24,12 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use serde_json::json;
 
 use crate::{
     api::http::SetupError,
-    cli::{Cli, Command, LogFormat, TokenError},
+    cli::{Cli, Command, LogFormat, TokenError, UsageError},
     clock::Clock,
     export::ExportError,
     logging::Console,
@@ -141,9 +141,15 @@ pub fn main() -> ExitCode {
 }
 
 fn command() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(UsageError::Config(error)) => {
+            let lines = [("error", error.to_string()), ("hint", error.hint())];
+            let lines = lines.map(|(label, text)| result::labelled(label, &words::plain(&text)));
+            let _ = io::stderr().write_all(lines.concat().as_bytes());
+            return ExitCode::from(exit::USAGE);
+        }
+        Err(UsageError::Line(error)) => {
             let text = error.render().to_string();
             // An argument is quoted as it was given.
             if !error.use_stderr() || text.lines().all(words::is_plain) {

@@ -1,6 +1,7 @@
 //! One integration binary for all tests that see the program from outside.
 
 mod cli;
+mod config;
 mod crash;
 mod damage;
 mod disk;
@@ -14,6 +15,7 @@ mod money;
 mod program;
 mod rate;
 mod readers;
+mod recipes;
 mod shell;
 mod signals;
 mod supply;

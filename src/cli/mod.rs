@@ -76,6 +76,9 @@ pub enum Command {
     /// Say what a run would do and cost; makes no paid call
     #[command(after_help = texts::PLAN_EXAMPLES)]
     Plan(PlanArgs),
+    /// Check token, API, DIR and machine before a run; makes no paid call
+    #[command(after_help = texts::DOCTOR_EXAMPLES, mut_arg("inputs", |inputs| inputs.required(false)))]
+    Doctor(DoctorArgs),
     /// Build a dataset anew from the ledgers of one or several runs; makes no call
     #[command(after_help = texts::REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
@@ -319,6 +322,39 @@ pub struct PlanArgs {
     pub format: Format,
 }
 
+/// Flags of `doctor`: those of `run`, and the form of the answer.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// What is to be exported, to know what it costs.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// The run's directory, to see whether it can be used
+    #[arg(long, short, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where flags are kept.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What is asked.
+    #[command(flatten)]
+    pub question: QuestionArgs,
+    /// How the API is called.
+    #[command(flatten)]
+    pub call: CallArgs,
+    /// What needs no check.
+    #[command(flatten)]
+    pub ignored: RunOnlyArgs,
+    /// Form of the result: text or json
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = Format::Text,
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub format: Format,
+}
+
 /// Flags of `run` that change nothing in a plan; taken so that one command line serves both.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Taken as `run` does, without effect here")]
@@ -436,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_takes_every_flag_of_a_run() {
+    fn a_plan_and_a_doctor_take_every_flag_of_a_run() {
         let definition = Cli::command();
         let flags = |name: &str| -> Vec<_> {
             let command = definition.find_subcommand(name).expect("a command");
@@ -445,9 +481,9 @@ mod tests {
                 .map(|flag| (flag.get_long(), flag.get_short(), flag.get_action().takes_values()))
                 .collect()
         };
-        let plan = flags("plan");
+        let (plan, doctor) = (flags("plan"), flags("doctor"));
         for flag in flags("run") {
-            assert!(plan.contains(&flag), "{flag:?}");
+            assert!(plan.contains(&flag) && doctor.contains(&flag), "{flag:?}");
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod account;
 mod announce;
+mod doctor;
 mod guard;
 mod inputs;
 mod paper;
@@ -173,6 +174,7 @@ fn command() -> ExitCode {
     let ended = match cli.command {
         Command::Run(arguments) => run::run(&arguments, &context),
         Command::Plan(arguments) => plan::plan(&arguments, &context),
+        Command::Doctor(arguments) => doctor::doctor(&arguments, &context),
         Command::Replay(arguments) => replay::replay(&arguments, &context),
         Command::Verify(arguments) => verify::verify(&arguments, &context),
         Command::Report(arguments) => report::report(&arguments),

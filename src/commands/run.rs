@@ -137,7 +137,7 @@ fn terms(arguments: &RunArgs, before: Spending) -> Terms {
 }
 
 /// Where the API is: the real one, or the simulated one in this process.
-async fn url(arguments: &CallArgs) -> Result<(String, Option<Sandbox>), Failure> {
+pub(super) async fn url(arguments: &CallArgs) -> Result<(String, Option<Sandbox>), Failure> {
     if !arguments.sandbox {
         return Ok((arguments.api.clone(), None));
     }

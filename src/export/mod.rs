@@ -212,6 +212,10 @@ pub struct Preview {
     pub held: u64,
     /// Those that have none.
     pub remaining: u64,
+    /// Final answers of the directory, whatever they are about.
+    pub answered: u64,
+    /// The version that started the directory; `None`: nothing did.
+    pub started_with: Option<String>,
 }
 
 impl Preview {
@@ -227,7 +231,9 @@ impl Preview {
         let parameters = question.parameters(archive.run(), "", clock.today())?;
         let held = inputs.targets().filter(|target| archive.standing(target).is_final()).count() as u64;
         let remaining = inputs.targets().len() as u64 - held;
-        Ok(Self { parameters, past: archive.past(clock.moment()), held, remaining })
+        let answered = archive.asked().filter(|(_, known)| known.standing.is_final()).count() as u64;
+        let started_with = archive.run().map(|run| run.version.clone());
+        Ok(Self { parameters, past: archive.past(clock.moment()), held, remaining, answered, started_with })
     }
 }
 

@@ -5,6 +5,7 @@ mod config;
 mod crash;
 mod damage;
 mod disk;
+mod doctor;
 mod export;
 mod fetch;
 mod hostile;

@@ -28,6 +28,7 @@ fn help_reads_well() {
     check("run_help", "run --help");
     check("run_help_short", "run -h");
     check("plan_help", "plan --help");
+    check("doctor_help", "doctor --help");
     check("replay_help", "replay --help");
     check("report_help", "report --help");
     check("schema_help", "schema --help");
@@ -39,7 +40,9 @@ fn help_reads_well() {
 #[test]
 fn short_help_fits_a_screen() {
     let shell = Shell::new();
-    for words in ["-h", "run -h", "plan -h", "replay -h", "report -h", "schema -h", "completions -h", "man -h"] {
+    for words in
+        ["-h", "run -h", "plan -h", "doctor -h", "replay -h", "report -h", "schema -h", "completions -h", "man -h"]
+    {
         let lines = shell.run(words).expect(0).stdout.lines().count();
         assert!(lines <= 52, "{words}: {lines} lines");
     }

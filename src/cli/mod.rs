@@ -96,8 +96,8 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
-    /// Print the man page
-    Man,
+    /// Print a man page, or write all of them
+    Man(ManArgs),
 }
 
 /// Flags that every command takes.
@@ -401,10 +401,28 @@ pub struct ReplayArgs {
     /// Failed targets tolerated before exit code 3: 5 or 1%
     #[arg(long, value_name = "N|P%", default_value = "0", help_heading = "Dataset")]
     pub max_failures: MaxFailures,
+    /// Make DIR2/report.html of the dataset once it is published
+    #[arg(long, help_heading = "Dataset")]
+    pub report: bool,
     /// What is shown.
     #[command(flatten)]
     pub display: DisplayArgs,
 }
+
+/// Flags of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Whose page [default: that of the program]
+    #[arg(value_name = "COMMAND", value_parser = COMMANDS)]
+    pub command: Option<String>,
+    /// Write the pages of the program and of all commands into this directory
+    #[arg(long, short, value_name = "DIR", conflicts_with = "command")]
+    pub out: Option<PathBuf>,
+}
+
+/// The names of all commands.
+const COMMANDS: [&str; 10] =
+    ["run", "plan", "doctor", "replay", "verify", "report", "schema", "sandbox", "completions", "man"];
 
 /// Flags of `report`.
 #[derive(Debug, Args)]
@@ -469,6 +487,12 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_its_page() {
+        let definition = Cli::command();
+        assert_eq!(definition.get_subcommands().map(clap::Command::get_name).collect::<Vec<_>>(), COMMANDS);
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn command() -> ExitCode {
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Sandbox(arguments) => sandbox::serve(arguments),
         Command::Completions { shell } => paper::completions(shell),
-        Command::Man => paper::man(),
+        Command::Man(arguments) => paper::man(&arguments),
     };
     ExitCode::from(ended.unwrap_or_else(|failure| {
         context.complain(&failure.error, failure.hint.as_deref());

@@ -6,6 +6,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
     Context, Failure,
+    report::reported,
     result::{display, finish},
     signals::Signals,
 };
@@ -49,7 +50,11 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context) -> Result<u8, Failur
         before: holdings.spending(),
     };
     let shown = progress.clone();
-    let concluding = spawn_blocking(move || conclude(&holdings, (&out, &lock), Ended::Finished, &terms, &shown));
+    let with_report = arguments.report;
+    let concluding = spawn_blocking(move || {
+        let outcome = conclude(&holdings, (&out, &lock), Ended::Finished, &terms, &shown)?;
+        reported(outcome, with_report)
+    });
     let outcome = concluding.await.map_err(Failure::unexpected)??;
     progress.finish();
     finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context)

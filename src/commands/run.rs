@@ -9,6 +9,7 @@ use super::{
     Context, Failure,
     announce::{announce, end_of_line},
     inputs::{read_inputs, warn_of},
+    report::reported,
     result::{display, finish},
     signals::Signals,
 };
@@ -20,7 +21,6 @@ use crate::{
     ledger::Spending,
     outcome::{Ended, Outcome, Signal},
     progress::{Plan, Progress},
-    report,
     sandbox::{Sandbox, Settings},
 };
 
@@ -101,17 +101,6 @@ async fn published(
         reported(outcome, with_report)
     });
     concluding.await.map_err(Failure::unexpected)?
-}
-
-/// Makes the report of what was published, where it is wanted. Blocks on the disk.
-fn reported(outcome: Outcome, wanted: bool) -> Result<Outcome, Failure> {
-    if !wanted || !outcome.published {
-        return Ok(outcome);
-    }
-    let report = report::write(&outcome.out, None).map_err(|error| {
-        Failure::unexpected(format!("the dataset is published, but its report is not written: {error}"))
-    })?;
-    Ok(Outcome { report: Some(report.path), ..outcome })
 }
 
 impl From<&QuestionArgs> for Question {

@@ -35,6 +35,17 @@ fn the_file_of_flags_that_is_shown_serves_the_commands_that_are_named() {
     );
     assert!(shell.path("out/audit/report.html").exists());
     assert_eq!(api.bill().calls, targets);
-    // With --out for the other directory, replay takes what concerns it.
+    // With --out for the other directory, replay takes what concerns it; the report is where _run.json says.
     shell.run("replay out/audit --config run.toml --out out/again").expect(0);
+    for dir in ["out/audit", "out/again"] {
+        let record: serde_json::Value = serde_json::from_str(&shell.read(&format!("{dir}/_run.json"))).expect("JSON");
+        assert_eq!(record["summary"]["report"], format!("{dir}/report.html"));
+        assert!(shell.path(dir).join("report.html").exists() && shell.path(dir).join("_SUCCESS").exists(), "{dir}");
+        shell.run(&format!("verify {dir}")).expect(0);
+    }
+    // A second time nothing changes.
+    let files = shell.files("out");
+    shell.run(&format!("run --config run.toml {}", api.flags())).expect(0);
+    shell.run("replay out/audit --config run.toml --out out/again").expect(0);
+    assert_eq!(shell.files("out"), files);
 }

@@ -48,6 +48,7 @@ pub mod outcome;
 pub mod progress;
 pub mod report;
 pub mod sandbox;
+mod scan;
 pub mod targets;
 pub mod verify;
 pub mod words;

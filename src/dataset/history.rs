@@ -15,9 +15,14 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use jiff::{civil::Date, tz::Offset};
+use sha2::{Digest, Sha256};
 
 use super::{
-    DatasetError, HISTORY, Options, Part, PartitionBy, encoding::Recipe, held::Held, part::OpenPart, partition::Place,
+    DatasetError, HISTORY, Options, Part, PartitionBy,
+    encoding::Recipe,
+    held::Held,
+    part::{OpenPart, first_number},
+    partition::Place,
 };
 
 /// Rows that are divided among the partitions at once: some 5 MB in memory, about 43 full histories.
@@ -54,7 +59,8 @@ pub struct HistoryWriter {
     frames: u64,
     places: HashMap<Place, usize>,
     partitions: Vec<Partition>,
-    finished: Vec<Part>,
+    /// By folder, and by order in it.
+    finished: Vec<((String, u32), Part)>,
 }
 
 /// The rows and the file of one directory.
@@ -143,7 +149,20 @@ impl HistoryWriter {
             self.retire(index)?;
         }
         self.finished.sort();
-        Ok(self.finished)
+        self.name_by_content()
+    }
+
+    /// Numbers the files anew, from a number that is drawn from what all of them hold.
+    fn name_by_content(self) -> Result<Vec<Part>, DatasetError> {
+        let mut content = Sha256::new();
+        for ((folder, number), part) in &self.finished {
+            content.update(format!("{folder}/{number} {}\n", part.sha256));
+        }
+        let first = first_number(content);
+        let name = |((folder, number), part): ((String, u32), Part)| {
+            part.renamed(&self.staging, part_path(&folder, &self.run_id, first + u64::from(number)))
+        };
+        self.finished.into_iter().map(name).collect()
     }
 
     /// Hands each row of the frame to its partition.
@@ -236,8 +255,7 @@ impl HistoryWriter {
         let part = if let Some(part) = partition.part.take() {
             part
         } else {
-            let name = format!("part-{}-{}.parquet", self.run_id, partition.next);
-            let path: PathBuf = [HISTORY, &partition.folder, &name].iter().collect();
+            let path = part_path(&partition.folder, &self.run_id, partition.next.into());
             partition.next += 1;
             OpenPart::create(&self.staging, path, &self.recipe)?
         };
@@ -245,8 +263,9 @@ impl HistoryWriter {
     }
 
     fn close(&mut self, index: usize) -> Result<(), DatasetError> {
-        if let Some(part) = self.partitions[index].part.take() {
-            self.finished.push(part.close()?);
+        let partition = &mut self.partitions[index];
+        if let Some(part) = partition.part.take() {
+            self.finished.push(((partition.folder.clone(), partition.next - 1), part.close()?));
         }
         Ok(())
     }
@@ -278,6 +297,11 @@ impl HistoryWriter {
         }
         row_groups.max().map_or(Ok(()), |(_, index)| self.close(index))
     }
+}
+
+/// Where a file lies in the run's directory.
+fn part_path(folder: &str, run_id: &str, number: u64) -> PathBuf {
+    [HISTORY, folder, &format!("part-{run_id}-{number}.parquet")].iter().collect()
 }
 
 /// Bytes of a batch's texts, lists and maps: what has no fixed size. Counted by rows alone, however they were cut.

@@ -1,7 +1,7 @@
 //! Record batches to Parquet tables that appear whole: staged, synced, then renamed into place.
 //!
 //! ```text
-//! batches -> HistoryWriter -> DIR/_staging/backlinks_history/year=2024/part-<run>-0.unfinished ─┐
+//! batches -> HistoryWriter -> DIR/_staging/backlinks_history/year=2024/part-<run>-<n>.unfinished ┐
 //! rows    -> TargetsWriter -> DIR/_staging/targets/part-<run>.unfinished ───────────────────────┤
 //!            Stage::publish: names ending in .parquet, each table's directory exchanged  <──────┘
 //!            then the side files, and _SUCCESS last
@@ -35,7 +35,7 @@ mod target_rows;
 pub use self::{
     encoding::{Compression, CompressionError},
     history::HistoryWriter,
-    part::Part,
+    part::{Part, digest},
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::{Stage, inspect, probe},
     side::{

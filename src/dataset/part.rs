@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -14,12 +14,12 @@ use parquet::arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{DatasetError, UNFINISHED, create_new, encoding::Recipe};
+use super::{DatasetError, UNFINISHED, create_new, encoding::Recipe, publish::rename};
 
 /// A file of a table: whole, synced, and as it is or will be published.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Part {
-    /// Where in the run's directory, such as `backlinks_history/year=2024/part-<run>-0.parquet`.
+    /// Where in the run's directory, such as `backlinks_history/year=2024/part-<run>-<n>.parquet`.
     pub path: PathBuf,
     /// Its rows.
     pub rows: u64,
@@ -27,6 +27,15 @@ pub struct Part {
     pub bytes: u64,
     /// The SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
+}
+
+/// The number of a table's first file, in which what the table holds has a say: nine digits, so that names sort by
+/// number. A reader lists names first and opens them one by one, some of them twice: would another publication have
+/// files of the same names, it could get some from each.
+pub(super) fn first_number(content: Sha256) -> u64 {
+    const LEAST: u64 = 100_000_000;
+    const MANY: u64 = 800_000_000;
+    LEAST + content.finalize().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) % MANY
 }
 
 /// A file's name until its table is published.
@@ -98,6 +107,27 @@ impl OpenPart {
         file.sync_all().map_err(DatasetError::io("sync", &self.staged))?;
         let sha256 = hex(&hash.clone().finalize());
         Ok(Part { path: self.path, rows: self.rows, bytes: *bytes, sha256 })
+    }
+}
+
+impl Part {
+    /// Gives a finished file in the staging folder the name under which it will be published.
+    pub(super) fn renamed(mut self, staging: &Path, path: PathBuf) -> Result<Self, DatasetError> {
+        rename(&unfinished(&staging.join(&self.path)), &unfinished(&staging.join(&path)))?;
+        self.path = path;
+        Ok(self)
+    }
+}
+
+/// The SHA-256 of what a reader gives, in hexadecimal.
+pub fn digest(mut source: impl Read) -> io::Result<String> {
+    const READ: usize = 256 * 1024;
+    let (mut digest, mut buffer) = (Sha256::new(), vec![0; READ]);
+    loop {
+        match source.read(&mut buffer)? {
+            0 => return Ok(hex(&digest.finalize())),
+            read => digest.update(&buffer[..read]),
+        }
     }
 }
 

@@ -23,8 +23,8 @@ use rustix::{
 };
 
 use super::{
-    DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TargetsWriter, UNFINISHED, create_new, part, side,
-    sync_folder,
+    DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNFINISHED, create_new, part,
+    side, sync_folder,
 };
 
 /// Partition levels below a table at most: year, month, run date.
@@ -69,7 +69,7 @@ fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
 }
 
 /// What a directory holds; nothing where there is none.
-fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, DatasetError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, DatasetError> {
     match fs::symlink_metadata(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(DatasetError::io("read", folder)(source)),
@@ -113,7 +113,7 @@ impl Stage {
     /// A writer for rows of `targets`; `columns` names the input's other columns.
     pub fn targets(&self, options: &Options, columns: &[String]) -> Result<TargetsWriter, DatasetError> {
         check_run_id(&options.run_id)?;
-        TargetsWriter::new(&self.staging, options, columns)
+        TargetsWriter::new(self.staging.clone(), self.dir.join(TARGETS), options, columns)
     }
 
     /// Puts all tables that have parts into place. `_SUCCESS` is gone from here on; side files and a new `_SUCCESS`

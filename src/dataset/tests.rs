@@ -1,7 +1,7 @@
 //! What readers and the contract rely on, by writing to a folder and reading it back with Parquet's own reader.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::Path,
     sync::Arc,
@@ -37,6 +37,19 @@ fn options(partition_by: &str) -> Options {
         run_id: "r1".to_owned(),
         metadata: vec![("date_from".to_owned(), "2019-01-01".to_owned())],
     }
+}
+
+/// Where parts lie, their numbers counted from the first one's.
+fn places(parts: &[Part]) -> Vec<String> {
+    let number = |part: &Part| -> u64 {
+        part.path.file_stem().unwrap().to_str().unwrap().rsplit_once('-').unwrap().1.parse().unwrap()
+    };
+    let first = parts.iter().map(number).min().unwrap();
+    let place = |part: &Part| {
+        let number = number(part);
+        part.path.to_str().unwrap().replace(&format!("-{number}."), &format!("-{}.", number - first))
+    };
+    parts.iter().map(place).collect()
 }
 
 /// Publishes batches, each with its run date.
@@ -113,11 +126,10 @@ fn every_row_lies_in_its_partition_in_the_order_given() {
     let rows = sample::rows(40..90);
     let parts = publish_rows(dir.path(), &options("year"), &rows);
 
-    let paths: Vec<_> = parts.iter().map(|part| part.path.to_str().unwrap()).collect();
     let mut expected: Vec<_> =
         (2019..=2026).map(|year| format!("backlinks_history/year={year}/part-r1-0.parquet")).collect();
     expected.push("backlinks_history/year=__HIVE_DEFAULT_PARTITION__/part-r1-0.parquet".to_owned());
-    assert_eq!(paths, expected);
+    assert_eq!(places(&parts), expected);
 
     let dates = rows.column(2).as_primitive::<TimestampMicrosecondType>();
     let years = options("year").partition_by;
@@ -153,7 +165,7 @@ fn parts_tell_size_and_digest_of_what_was_published() {
 fn types_and_nulls_come_back_as_written_without_the_help_of_arrow_metadata() {
     let dir = tempfile::tempdir().unwrap();
     let parts = publish_rows(dir.path(), &options("none"), &sample::rows(49..50));
-    assert_eq!(parts[0].path, Path::new("backlinks_history/part-r1-0.parquet"));
+    assert_eq!(places(&parts), ["backlinks_history/part-r1-0.parquet"]);
     let (held, metadata) = read(&dir.path().join(&parts[0].path));
     let field = |name: &str| held.schema_ref().field_with_name(name).unwrap().clone();
     let written = sample::schema();
@@ -251,7 +263,7 @@ fn a_dataset_without_rows_has_one_part_with_the_full_schema() {
     let check = |by: &str, path: &str| {
         let dir = tempfile::tempdir().unwrap();
         let parts = publish(dir.path(), &options(by), &[]);
-        assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), [path]);
+        assert_eq!(places(&parts), [path]);
         let (held, _) = read(&dir.path().join(&parts[0].path));
         assert_eq!((held.num_rows(), held.num_columns()), (0, sample::schema().fields().len()));
     };
@@ -271,7 +283,7 @@ fn the_part_without_rows_goes_where_it_is_told_so_that_partition_columns_keep_th
         let mut writer = stage.history(sample::schema(), &options(by)).unwrap();
         writer.without_rows(date(2026, 11, 24));
         let parts = writer.finish().unwrap();
-        assert_eq!(parts.iter().map(|part| part.path.to_str().unwrap()).collect::<Vec<_>>(), [path]);
+        assert_eq!(places(&parts), [path]);
     };
     check("none", "backlinks_history/part-r1-0.parquet");
     check("year", "backlinks_history/year=2026/part-r1-0.parquet");
@@ -287,12 +299,12 @@ fn rows_of_several_runs_are_divided_by_run_date() {
         (sample::rows(2..3), date(2026, 11, 1)),
     ];
     let parts = publish(dir.path(), &options("run_date"), &batches);
-    let shown: Vec<_> = parts.iter().map(|part| (part.path.to_str().unwrap(), part.rows)).collect();
+    assert_eq!(parts.iter().map(|part| part.rows).collect::<Vec<_>>(), [190, 95]);
     assert_eq!(
-        shown,
+        places(&parts),
         [
-            ("backlinks_history/run_date=2026-11-01/part-r1-0.parquet", 190),
-            ("backlinks_history/run_date=2026-11-02/part-r1-0.parquet", 95),
+            "backlinks_history/run_date=2026-11-01/part-r1-0.parquet",
+            "backlinks_history/run_date=2026-11-02/part-r1-0.parquet",
         ]
     );
 }
@@ -306,7 +318,7 @@ fn any_number_of_partitions_is_written_with_few_open() {
     let parts = publish(dir.path(), &options("run_date"), &batches);
     assert_eq!(parts.iter().map(|part| part.rows).sum::<u64>(), 500 * 2);
     // Closed for others in between, so its rows are in two files.
-    assert!(parts.iter().any(|part| part.path.ends_with("run_date=2026-11-24/part-r1-1.parquet")));
+    assert!(places(&parts).iter().any(|place| place.ends_with("run_date=2026-11-24/part-r1-1.parquet")));
     assert_eq!(files(dir.path()).len(), parts.len());
 }
 
@@ -323,14 +335,36 @@ fn rows_without_a_date_column_can_only_go_unpartitioned() {
 }
 
 #[test]
+fn file_names_are_those_of_another_publication_only_if_all_content_is_the_same() {
+    let names = |run_id: &str, metadata: &str, rows: &RecordBatch| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options("year");
+        options.run_id = run_id.to_owned();
+        options.metadata[0].1 = metadata.to_owned();
+        publish_rows(dir.path(), &options, rows);
+        files(dir.path()).into_keys().map(|name| name.replace(run_id, "RUN")).collect::<BTreeSet<_>>()
+    };
+    let rows = sample::rows(0..2);
+    let first = names("r1", "2019-01-01", &rows);
+    assert_eq!(names("r2", "2019-01-01", &rows), first);
+    for other in [names("r1", "2019-01-02", &rows), names("r1", "2019-01-01", &sample::rows(0..3))] {
+        assert!(first.is_disjoint(&other), "{first:?} {other:?}");
+    }
+    // One row more in one year alone
+    let more = rows.slice(0, rows.num_rows() - 1);
+    assert!(first.is_disjoint(&names("r1", "2019-01-01", &more)));
+}
+
+#[test]
 fn publishing_replaces_the_whole_table_and_takes_the_mark_away() {
     let dir = tempfile::tempdir().unwrap();
     publish_rows(dir.path(), &options("year"), &sample::rows(0..2));
     mark_success(dir.path()).unwrap();
     let mut second = options("none");
     second.run_id = "r2".to_owned();
-    publish_rows(dir.path(), &second, &sample::rows(0..2));
-    assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), ["backlinks_history/part-r2-0.parquet"]);
+    let parts = publish_rows(dir.path(), &second, &sample::rows(0..2));
+    assert_eq!(places(&parts), ["backlinks_history/part-r2-0.parquet"]);
+    assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), [parts[0].path.to_str().unwrap()]);
     assert!(!dir.path().join(STAGING).exists());
 }
 
@@ -359,9 +393,28 @@ fn a_table_with_a_file_that_was_never_finished_is_not_published() {
     dropped.finish().unwrap();
     let parts = writer.finish().unwrap();
     let error = stage.publish(&parts).unwrap_err().to_string();
-    assert!(error.ends_with("part-r1-0.unfinished was never finished; its table was not published"), "{error}");
+    assert!(error.ends_with(".unfinished was never finished; its table was not published"), "{error}");
     let after: BTreeMap<_, _> = files(dir.path()).into_iter().filter(|(name, _)| !name.starts_with(STAGING)).collect();
     assert!(before == after);
+}
+
+#[test]
+fn the_file_of_targets_bears_a_number_where_another_one_stood() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = |outcome: &'static str| {
+        let stage = Stage::begin(dir.path()).unwrap();
+        let mut writer = stage.targets(&options("year"), &[]).unwrap();
+        writer.push(&TargetRow { outcome, ..ROW }, &[]).unwrap();
+        let part = writer.finish().unwrap();
+        stage.publish(std::slice::from_ref(&part)).unwrap();
+        assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), [part.path.to_str().unwrap()]);
+        part.path.display().to_string()
+    };
+    assert_eq!(name("ok"), "targets/part-r1.parquet");
+    assert_eq!(name("ok"), "targets/part-r1.parquet");
+    let (failed, again, ok) = (name("failed"), name("failed"), name("ok"));
+    assert!(failed.starts_with("targets/part-r1-") && failed == again, "{failed} {again}");
+    assert!(ok.starts_with("targets/part-r1-") && ok != failed, "{ok} {failed}");
 }
 
 const ROW: TargetRow<'static> = TargetRow {

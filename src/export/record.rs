@@ -8,7 +8,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{ExportError, Form, Holdings, Published, Source, Totals, question::SIMULATED};
 use crate::{api::Parameters, dataset, flatten, ledger::Spending, words};
@@ -145,18 +144,7 @@ pub(super) fn ledger_digests(
 }
 
 fn digest(path: &Path, bytes: u64) -> io::Result<String> {
-    const READ: usize = 256 * 1024;
-    let mut file = fs::File::open(path)?.take(bytes);
-    let (mut digest, mut buffer) = (Sha256::new(), vec![0; READ]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => {
-                let digest: Vec<String> = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-                return Ok(digest.concat());
-            }
-            read => digest.update(&buffer[..read]),
-        }
-    }
+    dataset::digest(fs::File::open(path)?.take(bytes))
 }
 
 impl RunRecord {

@@ -10,9 +10,9 @@ use super::{
     columns::{Columns, Entries, Row, bit},
     drift::Drift,
     keys::{Habits, Slot},
-    scan::{Scan, Scanner, Unfamiliar},
     schema, value,
 };
+use crate::scan::{Scan, Scanner, Unfamiliar};
 
 /// One pass over one answer.
 pub(super) struct Reading<'a> {
@@ -203,7 +203,7 @@ impl Reading<'_> {
         if !matches!(self.scanner.peek(), b'-' | b'0'..=b'9') {
             return self.wrong_type(name, "integer");
         }
-        match self.scanner.integer()? {
+        match self.scanner.integer()?.or_else(value::integer) {
             Ok(value) => {
                 row.integers[index] = value;
                 row.present |= bit::integer(index);
@@ -325,7 +325,7 @@ impl Reading<'_> {
             self.scanner.string(&mut keys.bytes)?;
             self.scanner.colon()?;
             let value = match self.scanner.peek() {
-                b'-' | b'0'..=b'9' => self.scanner.integer()?,
+                b'-' | b'0'..=b'9' => self.scanner.integer()?.or_else(value::integer),
                 byte => {
                     self.scanner.skip()?;
                     Err(value::type_name(byte))

@@ -18,7 +18,6 @@ mod keys;
 mod plain;
 mod raw;
 mod read_back;
-mod scan;
 pub mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -27,13 +26,13 @@ mod value;
 use self::{
     columns::{Columns, INTEGERS, Row, SPAM_SCORE, bit},
     keys::Habits,
-    scan::Scanner,
 };
 pub use self::{
     drift::{Drift, MOST_UNKNOWN_KEYS, Seen, Surprise},
     plain::{PlainInfo, PlainMap, PlainRow, plain_rows},
     read_back::rows_of,
 };
+use crate::scan::Scanner;
 
 /// Bytes of answers, or of targets in their rows, that one record batch may come from: its offsets have 32 bits.
 pub const LARGEST_BATCH: usize = i32::MAX as usize;

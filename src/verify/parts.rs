@@ -77,10 +77,11 @@ fn by_table(record: &RunRecord, sound: &BTreeSet<&PathBuf>, differences: &Differ
         differences.add(RUN, "does not name one file of the table targets and at least one of backlinks_history");
     }
     parts.targets = targets.pop().flatten();
-    // By number, which is not the order of names: 10 follows 9.
     numbered.sort();
+    // All folders count from the same number.
+    let first = numbered.iter().map(|(_, number, ..)| *number).min().unwrap_or_default();
     for same in numbered.chunk_by(|one, next| one.0 == next.0) {
-        let gap = same.iter().enumerate().find(|(place, (_, number, ..))| place != number);
+        let gap = same.iter().enumerate().find(|(place, (_, number, ..))| first + place != *number);
         if let Some((_, (_, _, path, _))) = gap {
             differences.add(path, "does not follow the file before it in number");
         }
@@ -96,7 +97,8 @@ fn by_table(record: &RunRecord, sound: &BTreeSet<&PathBuf>, differences: &Differ
 fn place(folder: &str, name: &str, made_of: &MadeOf) -> Option<usize> {
     let own = name.strip_prefix("part-")?.strip_prefix(&*made_of.run_id)?.strip_suffix(".parquet")?;
     if folder == TARGETS {
-        return own.is_empty().then_some(0);
+        let is_one = own.is_empty() || own.strip_prefix('-').is_some_and(|number| number.parse::<u64>().is_ok());
+        return is_one.then_some(0);
     }
     let keys: Vec<&str> = made_of.partition_by.split(',').map(str::trim).filter(|key| *key != "none").collect();
     let mut levels = folder.split('/');

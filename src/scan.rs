@@ -1,30 +1,28 @@
 //! A cursor over JSON text that copies strings and numbers out and skips the rest, validating all it passes.
 //!
-//! It accepts no text that is not JSON, but gives up ([`Unfamiliar`]) on some that is: the caller has a slower way for
-//! those. Nothing recurses, so that no depth of nesting can exhaust the stack. Eight bytes at a time are looked at as
+//! It accepts no text that is not JSON. What it skips may be any JSON; of what it copies out it gives some up
+//! ([`Unfamiliar`]: half a surrogate pair), and the caller has another way for that. Nothing recurses, so that no depth of nesting can exhaust the stack. Eight bytes at a time are looked at as
 //! one word, since that is where the time goes.
-
-use super::value;
 
 /// Not what answers usually look like, or no JSON at all.
 #[derive(Debug)]
-pub(super) struct Unfamiliar;
+pub(crate) struct Unfamiliar;
 
-pub(super) type Scan<T> = Result<T, Unfamiliar>;
+pub(crate) type Scan<T> = Result<T, Unfamiliar>;
 
 /// Bytes of a word.
 const WORD: usize = 8;
 /// Digits that always fit 63 bits.
 const SAFE_DIGITS: usize = 18;
 
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     text: &'a str,
     /// Where the next byte is; may be set back to a place where it was before.
-    pub(super) at: usize,
+    pub(crate) at: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
@@ -32,51 +30,46 @@ impl<'a> Scanner<'a> {
         self.text.as_bytes()
     }
 
-    /// The next byte; at the end 0, which is no JSON outside of strings.
+    /// The next byte; 0 at the end.
     #[inline]
-    pub(super) fn peek(&self) -> u8 {
-        self.bytes().get(self.at).copied().unwrap_or(0)
+    pub(crate) fn peek(&self) -> u8 {
+        byte(self.bytes(), self.at)
     }
 
     /// The next `N` bytes.
     #[inline]
-    pub(super) fn ahead<const N: usize>(&self) -> Option<&'a [u8; N]> {
+    pub(crate) fn ahead<const N: usize>(&self) -> Option<&'a [u8; N]> {
         self.bytes().get(self.at..)?.first_chunk()
     }
 
     #[inline]
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.at == self.text.len()
     }
 
     /// Skips blanks and gives the byte after them.
     #[inline]
-    pub(super) fn blanks(&mut self) -> u8 {
-        loop {
-            let byte = self.peek();
-            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
-                return byte;
-            }
-            self.at += 1;
-        }
+    pub(crate) fn blanks(&mut self) -> u8 {
+        self.at = blanks_end(self.bytes(), self.at);
+        self.peek()
     }
 
     /// Takes the next byte if it is this one.
     #[inline]
-    pub(super) fn take(&mut self, byte: u8) -> bool {
+    pub(crate) fn take(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == byte;
         self.at += usize::from(is_next);
         is_next
     }
 
     #[inline]
-    pub(super) fn expect(&mut self, byte: u8) -> Scan<()> {
+    pub(crate) fn expect(&mut self, byte: u8) -> Scan<()> {
         if self.take(byte) { Ok(()) } else { Err(Unfamiliar) }
     }
 
     /// Takes the colon after a key, with the blanks around it.
     #[inline]
-    pub(super) fn colon(&mut self) -> Scan<()> {
+    pub(crate) fn colon(&mut self) -> Scan<()> {
         self.blanks();
         self.expect(b':')?;
         self.blanks();
@@ -85,7 +78,7 @@ impl<'a> Scanner<'a> {
 
     /// Enters an object or a list; `false` if it is empty, and then it has been left as well.
     #[inline]
-    pub(super) fn open(&mut self, close: u8) -> bool {
+    pub(crate) fn open(&mut self, close: u8) -> bool {
         self.at += 1;
         self.blanks();
         !self.take(close)
@@ -93,7 +86,7 @@ impl<'a> Scanner<'a> {
 
     /// After an element: `true` if another follows, `false` if the object or list has been left.
     #[inline]
-    pub(super) fn more(&mut self, close: u8) -> Scan<bool> {
+    pub(crate) fn more(&mut self, close: u8) -> Scan<bool> {
         let byte = self.blanks();
         self.at += 1;
         if byte == b',' {
@@ -108,7 +101,7 @@ impl<'a> Scanner<'a> {
 
     /// Takes a quoted string if it is this one, letter for letter.
     #[inline]
-    pub(super) fn take_quoted(&mut self, name: &str) -> bool {
+    pub(crate) fn take_quoted(&mut self, name: &str) -> bool {
         let end = self.at + 1 + name.len();
         let is_next = self.peek() == b'"'
             && self.bytes().get(end) == Some(&b'"')
@@ -121,7 +114,7 @@ impl<'a> Scanner<'a> {
 
     /// Takes a string and appends what it means to `out`.
     #[inline]
-    pub(super) fn string(&mut self, out: &mut Vec<u8>) -> Scan<()> {
+    pub(crate) fn string(&mut self, out: &mut Vec<u8>) -> Scan<()> {
         self.expect(b'"')?;
         loop {
             if let Some(chunk) = self.ahead::<WORD>() {
@@ -187,9 +180,9 @@ impl<'a> Scanner<'a> {
         digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?)).ok_or(Unfamiliar)
     }
 
-    /// Takes a number; the inner error says what it is, if it is no integer.
+    /// Takes a number; the inner error is its text, if it is not written as an integer of 63 bits usually is.
     #[inline]
-    pub(super) fn integer(&mut self) -> Scan<Result<i64, &'static str>> {
+    pub(crate) fn integer(&mut self) -> Scan<Result<i64, &'a str>> {
         let start = self.at;
         let negative = self.take(b'-');
         let first = self.at;
@@ -209,118 +202,205 @@ impl<'a> Scanner<'a> {
         if is_usual {
             return Ok(Ok(if negative { -value } else { value }));
         }
-        self.at = start;
-        self.skip_number()?;
-        Ok(value::integer(&self.text[start..self.at]))
+        self.at = number_end(self.bytes(), start)?;
+        Ok(Err(self.since(start)))
+    }
+
+    /// The text from a place where the cursor was.
+    #[inline]
+    pub(crate) fn since(&self, start: usize) -> &'a str {
+        &self.text[start..self.at]
+    }
+
+    /// Skips a value of any kind and depth, and gives its text.
+    pub(crate) fn value(&mut self) -> Scan<&'a str> {
+        let start = self.at;
+        self.skip()?;
+        Ok(self.since(start))
+    }
+
+    /// Takes a key with its colon; what is between the quotes, as it is written there.
+    pub(crate) fn key(&mut self) -> Scan<&'a str> {
+        let start = self.at;
+        self.at = string_end(self.bytes(), start)?;
+        let key = &self.text[start + 1..self.at - 1];
+        self.colon()?;
+        Ok(key)
     }
 
     /// Skips a value of any kind and depth.
-    pub(super) fn skip(&mut self) -> Scan<()> {
+    pub(crate) fn skip(&mut self) -> Scan<()> {
         // The brackets that close what is open
         let mut open: Vec<u8> = Vec::new();
+        // Kept in a register, unlike a field
+        let mut at = self.at;
+        let bytes = self.bytes();
         loop {
-            match self.blanks() {
-                b'"' => self.skip_string()?,
-                b'-' | b'0'..=b'9' => self.skip_number()?,
-                b't' => self.literal(b"true")?,
-                b'f' => self.literal(b"false")?,
-                b'n' => self.literal(b"null")?,
-                b'{' => {
-                    if self.open(b'}') {
-                        open.push(b'}');
-                        self.skip_key()?;
+            at = blanks_end(bytes, at);
+            let first = byte(bytes, at);
+            at = match first {
+                b'"' => string_end(bytes, at)?,
+                b'-' | b'0'..=b'9' => number_end(bytes, at)?,
+                b'{' | b'[' => {
+                    // In ASCII each bracket closes two after the one that opens
+                    let close = first + 2;
+                    at = blanks_end(bytes, at + 1);
+                    if byte(bytes, at) == close {
+                        at + 1
+                    } else {
+                        open.push(close);
+                        if close == b'}' {
+                            at = key_end(bytes, at)?;
+                        }
                         continue;
                     }
                 }
-                b'[' => {
-                    if self.open(b']') {
-                        open.push(b']');
-                        continue;
-                    }
-                }
+                b't' => literal_end(bytes, at, b"true")?,
+                b'f' => literal_end(bytes, at, b"false")?,
+                b'n' => literal_end(bytes, at, b"null")?,
                 _ => return Err(Unfamiliar),
-            }
+            };
             loop {
-                let Some(close) = open.last().copied() else { return Ok(()) };
-                if !self.more(close)? {
-                    open.pop();
-                    continue;
-                }
-                if close == b'}' {
-                    self.skip_key()?;
-                }
-                break;
-            }
-        }
-    }
-
-    fn skip_key(&mut self) -> Scan<()> {
-        self.skip_string()?;
-        self.colon()
-    }
-
-    fn skip_string(&mut self) -> Scan<()> {
-        self.expect(b'"')?;
-        loop {
-            if let Some(chunk) = self.ahead::<WORD>() {
-                let plain = plain_bytes(u64::from_le_bytes(*chunk));
-                self.at += plain;
-                if plain == WORD {
-                    continue;
-                }
-            }
-            let byte = self.peek();
-            self.at += 1;
-            match byte {
-                b'"' => return Ok(()),
-                b'\\' => {
-                    let letter = self.peek();
-                    self.at += 1;
-                    match letter {
-                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                        // Half a surrogate pair is no matter where nobody reads it
-                        b'u' => drop(self.four_hex()?),
-                        _ => return Err(Unfamiliar),
+                let Some(close) = open.last().copied() else {
+                    self.at = at;
+                    return Ok(());
+                };
+                at = blanks_end(bytes, at);
+                let byte = byte(bytes, at);
+                at += 1;
+                if byte == b',' {
+                    if close == b'}' {
+                        at = key_end(bytes, blanks_end(bytes, at))?;
                     }
+                    break;
                 }
-                0..0x20 => return Err(Unfamiliar),
-                _ => {}
+                if byte != close {
+                    return Err(Unfamiliar);
+                }
+                open.pop();
             }
         }
-    }
-
-    fn skip_number(&mut self) -> Scan<()> {
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
-        }
-        if self.take(b'.') {
-            self.digits()?;
-        }
-        if self.take(b'e') || self.take(b'E') {
-            let _ = self.take(b'+') || self.take(b'-');
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Scan<()> {
-        let start = self.at;
-        while self.peek().is_ascii_digit() {
-            self.at += 1;
-        }
-        if self.at > start { Ok(()) } else { Err(Unfamiliar) }
     }
 
     /// Takes `true`, `false` or `null`.
     #[inline]
-    pub(super) fn literal<const N: usize>(&mut self, word: &[u8; N]) -> Scan<()> {
-        if self.ahead::<N>() != Some(word) {
-            return Err(Unfamiliar);
-        }
-        self.at += N;
+    pub(crate) fn literal<const N: usize>(&mut self, word: &[u8; N]) -> Scan<()> {
+        self.at = literal_end(self.bytes(), self.at, word)?;
         Ok(())
     }
+}
+
+// What follows looks at the text from a place on, and says where the thing that stands there ends.
+
+/// The byte at a place; at the end 0, which is no JSON outside of strings.
+#[inline]
+fn byte(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
+}
+
+/// The next bytes as a word, the first of them lowest.
+#[inline]
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[inline]
+fn blanks_end(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(byte(bytes, at), b' ' | b'\n' | b'\t' | b'\r') {
+        at += 1;
+    }
+    at
+}
+
+/// The end of a key and its colon.
+#[inline]
+fn key_end(bytes: &[u8], at: usize) -> Scan<usize> {
+    let at = blanks_end(bytes, string_end(bytes, at)?);
+    if byte(bytes, at) == b':' { Ok(at + 1) } else { Err(Unfamiliar) }
+}
+
+#[inline]
+fn literal_end<const N: usize>(bytes: &[u8], at: usize, literal: &[u8; N]) -> Scan<usize> {
+    let is_it = bytes.get(at..).and_then(|rest| rest.first_chunk()) == Some(literal);
+    if is_it { Ok(at + N) } else { Err(Unfamiliar) }
+}
+
+#[inline]
+fn string_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
+    if byte(bytes, at) != b'"' {
+        return Err(Unfamiliar);
+    }
+    at += 1;
+    loop {
+        if let Some(word) = word(bytes, at) {
+            let plain = plain_bytes(word);
+            at += plain;
+            if plain == WORD {
+                continue;
+            }
+        }
+        match byte(bytes, at) {
+            b'"' => return Ok(at + 1),
+            b'\\' => at = escape_end(bytes, at)?,
+            // Also at the end
+            0..0x20 => return Err(Unfamiliar),
+            _ => at += 1,
+        }
+    }
+}
+
+#[cold]
+fn escape_end(bytes: &[u8], at: usize) -> Scan<usize> {
+    match byte(bytes, at + 1) {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
+        // Half a surrogate pair is no matter where nobody reads it
+        b'u' if bytes.get(at + 2..at + 6).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) => Ok(at + 6),
+        _ => Err(Unfamiliar),
+    }
+}
+
+#[inline]
+fn number_end(bytes: &[u8], at: usize) -> Scan<usize> {
+    if let Some(word) = word(bytes, at) {
+        let digits = digits(word);
+        let is_usual = matches!(digits, 1..WORD)
+            && (digits == 1 || bytes[at] != b'0')
+            && !matches!(bytes[at + digits], b'.' | b'e' | b'E');
+        if is_usual {
+            return Ok(at + digits);
+        }
+    }
+    long_number_end(bytes, at)
+}
+
+/// For numbers that are negative, long, or no integers.
+#[cold]
+fn long_number_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
+    let digits = |mut at: usize| {
+        let start = at;
+        while byte(bytes, at).is_ascii_digit() {
+            at += 1;
+        }
+        if at > start { Ok(at) } else { Err(Unfamiliar) }
+    };
+    at += usize::from(byte(bytes, at) == b'-');
+    at = if byte(bytes, at) == b'0' { at + 1 } else { digits(at)? };
+    if byte(bytes, at) == b'.' {
+        at = digits(at + 1)?;
+    }
+    if matches!(byte(bytes, at), b'e' | b'E') {
+        at = digits(at + 1 + usize::from(matches!(byte(bytes, at + 1), b'+' | b'-')))?;
+    }
+    Ok(at)
+}
+
+/// How many of a word's bytes, in the order of the text, are digits before the first that is none.
+#[inline]
+fn digits(word: u64) -> usize {
+    const HIGH: u64 = u64::from_le_bytes([0x80; WORD]);
+    let values = word ^ u64::from_le_bytes([b'0'; WORD]);
+    let others = (values.wrapping_add(u64::from_le_bytes([0x76; WORD])) | values) & HIGH;
+    others.trailing_zeros() as usize / WORD
 }
 
 /// Whether two slices of one length are equal, without the call that a comparison of slices costs: names are short.
@@ -368,6 +448,21 @@ mod tests {
     }
 
     #[test]
+    fn digits_are_counted_up_to_the_first_other_byte() {
+        for other in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+            for at in 0..WORD {
+                for behind in [b'0', b'9', other, 0, 0x8a, 0xff] {
+                    let mut bytes = [behind; WORD];
+                    bytes[..at].copy_from_slice(&b"90817263"[..at]);
+                    bytes[at] = other;
+                    assert_eq!(digits(u64::from_le_bytes(bytes)), at, "{bytes:?}");
+                }
+            }
+        }
+        assert_eq!(digits(u64::from_le_bytes(*b"90817263")), WORD);
+    }
+
+    #[test]
     fn a_name_is_taken_letter_for_letter() {
         let name = "referring_links_semantic_locations";
         for length in 0..=name.len() {
@@ -395,7 +490,12 @@ mod tests {
                 assert_eq!(skipped, valid, "{padded}");
             }
         };
-        for text in ["0", "-0", "01", "-", "1.", ".5", "1.5e", "1e+", "1E-7", "+1", "NaN", "Infinity", "1e400", "--1"] {
+        for text in
+            ["0", "-0", "01", "-", "1.", ".5", "1.5e", "1e+", "1E-7", "+1", "NaN", "Infinity", "1e400", "--1", "-01"]
+        {
+            check(text);
+        }
+        for text in ["1234567", "12345678", "123456789", "1234567.", "1234567.0", "12345678e", "0123456", "1234567a"] {
             check(text);
         }
         for text in ["true", "tru", "nul", "null", "falsey", "{}", "[]", "[,]", "[1,]", "{\"a\":}", "{\"a\"}", "{a:1}"]

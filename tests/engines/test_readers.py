@@ -1,0 +1,97 @@
+"""DuckDB reads a directory again and again while it is published anew and publishers are killed: whole tables only."""
+
+import os
+import random
+import subprocess
+import threading
+import time
+import unittest
+
+import world
+from engines import in_duckdb as duckdb
+
+PUBLICATIONS = 200
+FIRST_TARGETS = 5
+# Of so many, one is killed at a random moment
+ONE_KILLED_OF = 3
+# What a reader may meet in place of a table: files that were listed are gone. It has to read again, and gets no row.
+GONE = ["No such file", "No files found", "does not exist"]
+
+HISTORY = "SELECT count(*), count(DISTINCT target), sum(rank), sum(backlinks) FROM read_parquet('{}')"
+TARGETS = "SELECT count(*), count(DISTINCT target), sum(rows), min(outcome) FROM read_parquet('{}')"
+
+
+class Reader(threading.Thread):
+    """Asks the same question until it is stopped; keeps how often each answer came."""
+
+    def __init__(self, question):
+        super().__init__()
+        self.question, self.answers, self.errors = question, {}, {}
+        self.stopped = threading.Event()
+
+    def run(self):
+        connection = duckdb("UTC").cursor()
+        # Else metadata of an earlier file of the same name would be a way of its own to go wrong
+        connection.execute("SET enable_object_cache = false")
+        while not self.stopped.is_set():
+            try:
+                answer = connection.execute(self.question).fetchall()[0]
+                self.answers[answer] = self.answers.get(answer, 0) + 1
+            except Exception as error:  # noqa: BLE001
+                text = str(error)
+                kind = next((gone for gone in GONE if gone in text), text)
+                self.errors[kind] = self.errors.get(kind, 0) + 1
+
+
+class Readers(unittest.TestCase):
+    def test_a_reader_beside_publications_and_kills_sees_whole_tables_only(self):
+        seed = int(os.environ.get("SEED", time.time()))
+        print(f"(seed {seed}) ", end="", flush=True)
+        chance = random.Random(seed)
+        path, api = world.folder(), world.start_sandbox()
+        flags = ["--api", api, "--out", path / "out", "--date-from", "2021-01-01", *world.UNHURRIED]
+        tables = {"backlinks_history/**": HISTORY, "targets": TARGETS}
+        questions = {table: question.format(f"{path}/out/{table}/*.parquet") for table, question in tables.items()}
+        whole = {table: set() for table in tables}
+
+        def publish(targets, after=None):
+            """One more target, so that every file of both tables has other bytes than before."""
+            (path / "some.txt").write_text("".join(f"reader-{number}.com\n" for number in range(targets)))
+            command = [world.PROGRAM, "run", path / "some.txt", *flags]
+            environment = {**os.environ, "AISA_API_KEY": "any-token"}
+            process = subprocess.Popen(
+                list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
+            )
+            if after is not None:
+                time.sleep(after)
+                process.kill()
+            ended = process.wait()
+            # While nobody publishes
+            for table, question in questions.items():
+                whole[table].add(duckdb("UTC").execute(question).fetchall()[0])
+            return ended
+
+        self.assertEqual(publish(FIRST_TARGETS), 0)
+        begun = time.monotonic()
+        self.assertEqual(publish(FIRST_TARGETS + 1), 0)
+        usual = time.monotonic() - begun
+        readers = {table: Reader(question) for table, question in questions.items()}
+        for reader in readers.values():
+            reader.start()
+        try:
+            killed = 0
+            for number in range(PUBLICATIONS):
+                is_killed = number % ONE_KILLED_OF == 0
+                ended = publish(FIRST_TARGETS + 2 + number, usual * chance.random() if is_killed else None)
+                killed += ended != 0
+                self.assertIn(ended, (0, -9) if is_killed else (0,))
+        finally:
+            for reader in readers.values():
+                reader.stopped.set()
+            for reader in readers.values():
+                reader.join()
+        self.assertGreater(killed, PUBLICATIONS // ONE_KILLED_OF // 4)
+        for table, reader in readers.items():
+            self.assertEqual(set(reader.answers) - whole[table], set(), table)
+            self.assertGreater(len(reader.answers), PUBLICATIONS // 4, table)
+            self.assertLessEqual(set(reader.errors), set(GONE), table)

@@ -22,6 +22,7 @@
 //! | [`outcome`], [`progress`] | what a run has come to, and what it shows meanwhile |
 //! | [`doctor`] | what a run would find: the API, the token, the directory, the machine |
 //! | [`report`] | the published dataset to one HTML page |
+//! | [`stores`] | the published dataset under a prefix of an object store |
 //! | [`sandbox`] | the simulated API, with faults and a bill |
 //!
 //! What holds everywhere:
@@ -49,6 +50,7 @@ pub mod progress;
 pub mod report;
 pub mod sandbox;
 mod scan;
+pub mod stores;
 pub mod targets;
 pub mod verify;
 pub mod words;

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use memchr::memmem;
 use reqwest::{
-    Client, RequestBuilder, Response, Url,
+    Client, ClientBuilder, RequestBuilder, Response, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
     redirect, retry,
 };
@@ -130,26 +130,11 @@ pub struct HttpApi {
 impl HttpApi {
     /// Checks the URL and the token and sets up the connections; sends nothing.
     pub fn new(base: &str, token: &SecretString, timeout: Duration, clock: Clock) -> Result<Self, SetupError> {
-        static PROVIDER: Once = Once::new();
         let (endpoint, balance) = (url(base, ENDPOINT)?, url(base, BALANCE)?);
         let mut authorization = HeaderValue::from_str(&format!("{SCHEME}{}", token.expose_secret().trim()))
             .map_err(|_| SetupError::Token)?;
         authorization.set_sensitive(true);
-        PROVIDER.call_once(|| {
-            // An error means that a provider is installed already, which serves as well.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
-        let mut client = Client::builder()
-            .user_agent(concat!("backlinks-export/", env!("CARGO_PKG_VERSION")))
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(POOL_IDLE)
-            .tcp_nodelay(true)
-            // Whatever the system's files say of this name.
-            .resolve_to_addrs(LOCALHOST, &LOOPBACK.map(|address| SocketAddr::new(address, 0)));
+        let mut client = client_builder().connect_timeout(CONNECT);
         if endpoint.scheme() == "http" {
             // A proxy from the environment would see the token; with https it sees the host's name alone.
             client = client.no_proxy();
@@ -271,6 +256,25 @@ impl Api for HttpApi {
     }
 }
 
+/// Connections as all of this program's are: TLS by ring, no redirects, nothing sent twice by itself.
+pub fn client_builder() -> ClientBuilder {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // An error means that a provider is installed already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    Client::builder()
+        .user_agent(concat!("backlinks-export/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .pool_idle_timeout(POOL_IDLE)
+        .tcp_nodelay(true)
+        // Whatever the system's files say of this name.
+        .resolve_to_addrs(LOCALHOST, &LOOPBACK.map(|address| SocketAddr::new(address, 0)))
+}
+
 /// Waits until the deadline, and a little longer if that came so late that this process cannot have run meanwhile.
 async fn in_time<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
@@ -383,7 +387,8 @@ const LOCALHOST: &str = "localhost";
 const LOOPBACK: [std::net::IpAddr; 2] =
     [std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), std::net::IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether a URL is of this machine.
+pub fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == LOCALHOST || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -395,7 +400,7 @@ fn lost(error: &reqwest::Error) -> ApiError {
 }
 
 /// The innermost reasons of an error, without the URL that the outer text repeats.
-fn chain(error: &reqwest::Error) -> String {
+pub fn chain(error: &reqwest::Error) -> String {
     let mut words = Vec::new();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {

@@ -27,6 +27,7 @@ use crate::{
     outcome::MaxFailures,
     progress::Requested,
     sandbox,
+    stores::Place,
 };
 
 /// Export backlinks history of many domains to partitioned Parquet. A paid answer is never lost and never bought twice.
@@ -268,6 +269,12 @@ pub struct RunArgs {
     /// Make DIR/report.html of the dataset once it is published
     #[arg(long, help_heading = "Dataset")]
     pub report: bool,
+    /// Put the dataset into an object store, too: `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
+    ///
+    /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. What is there already is
+    /// not sent again; _SUCCESS is taken away first and put last.
+    #[arg(long, value_name = "URL", help_heading = "Dataset", hide_short_help = true)]
+    pub publish: Option<Place>,
     /// Ask on a terminal before spending more than this
     #[arg(
         long,
@@ -371,6 +378,8 @@ pub struct RunOnlyArgs {
     discard_raw: bool,
     #[arg(long, hide = true)]
     report: bool,
+    #[arg(long, hide = true)]
+    publish: Option<Place>,
     #[arg(long, hide = true, value_parser = values::usd)]
     confirm_above: Option<Usd>,
     #[arg(long, short, hide = true)]
@@ -381,6 +390,13 @@ pub struct RunOnlyArgs {
     summary: Option<Format>,
     #[arg(long, hide = true)]
     metrics: Option<PathBuf>,
+}
+
+impl RunOnlyArgs {
+    /// The object store of the dataset, whose access a doctor tries.
+    pub fn publish(&self) -> Option<&Place> {
+        self.publish.as_ref()
+    }
 }
 
 /// Flags of `replay`.
@@ -404,6 +420,12 @@ pub struct ReplayArgs {
     /// Make DIR2/report.html of the dataset once it is published
     #[arg(long, help_heading = "Dataset")]
     pub report: bool,
+    /// Put the dataset into an object store, too: `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
+    ///
+    /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. What is there already is
+    /// not sent again; _SUCCESS is taken away first and put last.
+    #[arg(long, value_name = "URL", help_heading = "Dataset", hide_short_help = true)]
+    pub publish: Option<Place>,
     /// What is shown.
     #[command(flatten)]
     pub display: DisplayArgs,

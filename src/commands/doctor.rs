@@ -14,6 +14,7 @@ use super::{
     print,
     result::{has_colour, is_ci, is_proxied, width},
     run::url,
+    store,
 };
 use crate::{
     api::http::{HttpApi, Place, place},
@@ -136,6 +137,15 @@ fn of_the_api(arguments: &DoctorArgs, money: Option<Money<'_>>, context: &Contex
         checks.extend(date.map(|date| doctor::clock(context.clock.now(), date)));
         if let Some(sandbox) = sandbox {
             sandbox.stop().await;
+        }
+        if let Some(place) = arguments.ignored.publish() {
+            checks.push(match store::checked(Some(place), arguments.call.sandbox).await {
+                Ok(_) => Check::ok("store", format!("objects can be put to {place} and deleted there")),
+                Err(failure) => {
+                    let hint = failure.hint.unwrap_or_else(|| "check --publish and the credentials".to_owned());
+                    Check::failed("store", failure.error, hint)
+                }
+            });
         }
         Ok(checks)
     })

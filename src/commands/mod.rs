@@ -17,6 +17,7 @@ mod run;
 mod sandbox;
 mod schema;
 mod signals;
+mod store;
 mod verify;
 
 use std::{

@@ -1,7 +1,5 @@
 //! `replay`: a dataset built anew from ledgers. Makes no call and needs no token.
 
-use std::{num::NonZeroU32, time::Duration};
-
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
@@ -9,12 +7,11 @@ use super::{
     report::reported,
     result::{display, finish},
     signals::Signals,
+    store,
 };
 use crate::{
     cli::ReplayArgs,
     export::{Form, Terms, conclude, gather, open_for_replay},
-    fetch::pace::Rate,
-    money::Usd,
     outcome::{Ended, Outcome},
     progress::Plan,
 };
@@ -24,23 +21,26 @@ pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Fa
     let ended = runtime.block_on(async {
         let signals = Signals::listen()?;
         tokio::select! {
-            ended = rebuild(arguments, context) => ended,
-            signal = signals.first() => Err(Failure::interrupted(signal, "before the dataset was published")),
+            ended = rebuild(arguments, context, &signals) => ended,
+            signal = signals.clone().second() => Err(Failure::interrupted(signal, "again")),
         }
     });
     runtime.shutdown_background();
     ended
 }
 
-async fn rebuild(arguments: &ReplayArgs, context: &Context) -> Result<u8, Failure> {
+async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
     let holdings = gather(&arguments.sources)?;
     let out = arguments.out.clone();
     let lock = open_for_replay(&out)?;
+    let interrupted = |signal| Err(Failure::interrupted(signal, "before the dataset was published"));
+    let destination = tokio::select! {
+        checked = store::checked(arguments.publish.as_ref(), holdings.is_simulated()) => checked?,
+        signal = signals.clone().first() => return interrupted(signal),
+    };
     let targets = holdings.inputs().counts().targets as u64;
-    let rate = Rate { calls: NonZeroU32::MIN, period: Duration::from_secs(1) };
-    let plan = Plan { total: targets, held: targets, rate, concurrency: NonZeroU32::MIN, spent: Usd::ZERO, cap: None };
-    let progress = display(&arguments.display, context, plan);
+    let progress = display(&arguments.display, context, Plan::of_held(targets));
     context.console.attach(&progress);
     let terms = Terms {
         form: Form::from(&arguments.dataset),
@@ -53,9 +53,13 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context) -> Result<u8, Failur
     let with_report = arguments.report;
     let concluding = spawn_blocking(move || {
         let outcome = conclude(&holdings, (&out, &lock), Ended::Finished, &terms, &shown)?;
-        reported(outcome, with_report)
+        Ok::<_, Failure>((reported(outcome, with_report)?, lock))
     });
-    let outcome = concluding.await.map_err(Failure::unexpected)??;
+    let (outcome, lock) = tokio::select! {
+        concluded = concluding => concluded.map_err(Failure::unexpected)??,
+        signal = signals.clone().first() => return interrupted(signal),
+    };
+    let outcome = store::put(destination, outcome, lock, &progress, (context, signals)).await?;
     progress.finish();
     finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context)
 }

@@ -12,13 +12,14 @@ use super::{
     report::reported,
     result::{display, finish},
     signals::Signals,
+    store,
 };
 use crate::{
     api::http::HttpApi,
     cli::{CallArgs, QuestionArgs, RunArgs},
     clock::Clock,
-    export::{Calls, Export, Fetched, Form, Question, Terms, conclude, discarded, of_record},
-    ledger::Spending,
+    export::{Calls, Export, ExportError, Fetched, Form, Question, Terms, conclude, discarded, of_record},
+    ledger::{Lock, Spending},
     outcome::{Ended, Outcome, Signal},
     progress::{Plan, Progress},
     sandbox::{Sandbox, Settings},
@@ -47,14 +48,28 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     if let Some(record) =
         discarded(&arguments.out, &inputs, &question, Some(&Form::from(&arguments.dataset)), context.clock)?
     {
+        let lock = Lock::take(&arguments.out).map_err(ExportError::from)?;
+        let destination = store::checked(arguments.publish.as_ref(), arguments.call.sandbox).await?;
         let outcome = of_record(&record, inputs.counts(), &terms(record.spending), &arguments.out);
         let outcome = reported(outcome, arguments.report)?;
+        let outcome = if destination.is_some() {
+            let progress = display(&arguments.display, context, Plan::of_held(outcome.targets));
+            let outcome = store::put(destination, outcome, lock, &progress, (context, signals)).await?;
+            progress.finish();
+            outcome
+        } else {
+            outcome
+        };
         return finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context);
     }
     let (url, sandbox) = url(&arguments.call).await?;
     let api = connect(&arguments.call, &url, context.clock)?;
     let export = Export::open(&arguments.out, inputs, &question, context.clock)?;
     let (calls, terms) = (calls(arguments), terms(export.spending()));
+    let destination = tokio::select! {
+        checked = store::checked(arguments.publish.as_ref(), arguments.call.sandbox) => checked?,
+        signal = signals.clone().first() => return Ok(signal.exit_code()),
+    };
     tokio::select! {
         announced = announce(arguments, context, &export, &calls) => announced?,
         // Nothing is bought yet: one signal is enough.
@@ -72,13 +87,14 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     let (ended, fetched) = export.fetch(api, calls, &progress, asked_to_stop).await?;
     let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
     let interruptible = !matches!(ended, Ended::Signal(_));
-    let outcome = tokio::select! {
+    let (outcome, lock) = tokio::select! {
         outcome = published(arguments, fetched, ended, terms, &progress) => outcome?,
         // Nothing is published before it is whole; the next run makes anew what was staged.
         signal = signals.clone().first(), if interruptible => {
             return Err(Failure::interrupted(signal, "before the dataset was published"));
         }
     };
+    let outcome = store::put(destination, outcome, lock, &progress, (context, signals)).await?;
     progress.finish();
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
@@ -86,19 +102,19 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context)
 }
 
-/// Publishes on a thread where blocking on the disk is allowed.
+/// Publishes on a thread where blocking on the disk is allowed. The directory stays locked.
 async fn published(
     arguments: &RunArgs,
     fetched: Fetched,
     ended: Ended,
     terms: Terms,
     progress: &Progress,
-) -> Result<Outcome, Failure> {
+) -> Result<(Outcome, Lock), Failure> {
     let (out, with_report, progress) = (arguments.out.clone(), arguments.report, progress.clone());
     let Fetched { holdings, lock } = fetched;
     let concluding = spawn_blocking(move || {
         let outcome = conclude(&holdings, (&out, &lock), ended, &terms, &progress)?;
-        reported(outcome, with_report)
+        Ok((reported(outcome, with_report)?, lock))
     });
     concluding.await.map_err(Failure::unexpected)?
 }

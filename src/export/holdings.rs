@@ -140,6 +140,11 @@ impl Holdings {
         &self.sources
     }
 
+    /// Whether any of it is of the simulated API.
+    pub fn is_simulated(&self) -> bool {
+        self.sources.iter().any(|source| is_simulated(&source.run))
+    }
+
     /// The name under which the dataset's files go: the run's, or one made from those of all runs.
     pub fn run_id(&self) -> String {
         let mut ids: Vec<&str> = self.sources.iter().map(|source| source.run.run_id.as_str()).collect();

@@ -68,7 +68,7 @@ fn api(simulated: bool) -> &'static str {
 
 /// How the id of a run begins that asks the simulated API of `--sandbox`: file names and rows show that no real
 /// answers are in them.
-pub(super) const SIMULATED: &str = "sandbox-";
+pub const SIMULATED: &str = "sandbox-";
 
 /// Whether a run asks the simulated API.
 pub(super) fn is_simulated(run: &Run) -> bool {

@@ -43,6 +43,21 @@ impl Spend {
     }
 }
 
+/// A published dataset's copy in an object store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The prefix.
+    pub url: String,
+    /// Objects of the dataset, `_SUCCESS` included.
+    pub files: u64,
+    /// Those that were not there yet.
+    pub files_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Whether `_SUCCESS` is there.
+    pub success: bool,
+}
+
 /// What a run has come to. Numbers are about the whole directory, earlier runs included, unless they say otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -94,6 +109,8 @@ pub struct Outcome {
     pub bytes: u64,
     /// The HTML report, where it was written.
     pub report: Option<PathBuf>,
+    /// Where else the dataset was put.
+    pub published_to: Option<Elsewhere>,
     /// What the API sent that this version does not know, a line each.
     pub drift: Vec<String>,
 }
@@ -186,6 +203,13 @@ impl Outcome {
             "files": self.files,
             "bytes": self.bytes,
             "report": self.report.as_ref().map(|path| path.display().to_string()),
+            "published_to": self.published_to.as_ref().map(|there| json!({
+                "url": there.url,
+                "files": there.files,
+                "files_sent": there.files_sent,
+                "bytes_sent": there.bytes_sent,
+                "success": there.success,
+            })),
             "drift": self.drift,
             "success": self.success(),
             "exit_code": self.exit_code(),

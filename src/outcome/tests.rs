@@ -224,6 +224,24 @@ fn a_stopped_run_tells_where_its_costs_come_from() {
 }
 
 #[test]
+fn a_copy_in_a_store_is_told_with_what_was_missing_there() {
+    let check = |files_sent: u64, success: bool, expected: &str| {
+        let there =
+            Elsewhere { url: "s3://bucket/audit".to_owned(), files: 12, files_sent, bytes_sent: 2_500_000, success };
+        let outcome = Outcome { published_to: Some(there), ..outcome() };
+        let text = outcome.text(200, false);
+        let line = text.lines().find(|line| line.starts_with("  put to")).expect("a line");
+        assert_eq!(line.trim(), expected);
+        let json = &outcome.json()["published_to"];
+        assert_eq!((&json["url"], &json["files_sent"]), (&"s3://bucket/audit".into(), &files_sent.into()));
+        assert_eq!((&json["success"], &json["bytes_sent"]), (&success.into(), &2_500_000.into()));
+    };
+    check(0, true, "put to    s3://bucket/audit (12 files, nothing was missing)");
+    check(3, true, "put to    s3://bucket/audit (12 files, 3 sent: 2.5 MB)");
+    check(11, false, "put to    s3://bucket/audit (12 files, 11 sent: 2.5 MB, without _SUCCESS)");
+}
+
+#[test]
 fn colour_changes_nothing_but_colour() {
     let outcome = stopped(Ended::Signal(Signal::Interrupt));
     let coloured = outcome.text(80, true);
@@ -276,6 +294,7 @@ fn json_has_the_promised_keys() {
       "pending": 0,
       "possibly_billed": 0,
       "published": true,
+      "published_to": null,
       "rejected": 3,
       "report": null,
       "retries": 120,

@@ -91,6 +91,15 @@ impl Outcome {
         if let Some(report) = &self.report {
             add("report", shown(report));
         }
+        if let Some(there) = &self.published_to {
+            let files = words::counted(there.files, "file", "files");
+            let sent = match there.files_sent {
+                0 => "nothing was missing".to_owned(),
+                sent => format!("{} sent: {}", words::count(sent), words::bytes(there.bytes_sent)),
+            };
+            let unfinished = if there.success { "" } else { ", without _SUCCESS" };
+            add("put to", format!("{} ({files}, {sent}{unfinished})", words::plain(&there.url)));
+        }
         if self.published && self.rows > 0 {
             let value = duckdb(&shown(&self.out));
             entries.push(Entry { label: "read it", value, whole: true });

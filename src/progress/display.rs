@@ -139,7 +139,7 @@ impl Display {
         let activity = snapshot.counted.activity;
         match activity {
             _ if activity.word() == word => true,
-            Activity::Finishing | Activity::Publishing(_) => false,
+            Activity::Finishing | Activity::Publishing(_) | Activity::Uploading(_) => false,
             _ => at > Duration::ZERO && snapshot.counted.elapsed < at + QUIET,
         }
     }

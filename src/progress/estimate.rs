@@ -60,7 +60,11 @@ impl Pulse {
     pub(super) fn left(&self, counted: &Counted, plan: &Plan) -> Option<Duration> {
         match counted.activity {
             Activity::Calling | Activity::RateLimit | Activity::AskedToWait(_) => {}
-            Activity::Outage | Activity::Finishing | Activity::Publishing(_) | Activity::Ended => return None,
+            Activity::Outage
+            | Activity::Finishing
+            | Activity::Publishing(_)
+            | Activity::Uploading(_)
+            | Activity::Ended => return None,
         }
         let targets = plan.total.saturating_sub(counted.done).saturating_sub(counted.failed);
         if targets == 0 {
@@ -122,6 +126,7 @@ mod tests {
             failed: 0,
             rows: 0,
             written: 0,
+            uploaded: 0,
             spent: Usd::ZERO,
             activity: Activity::Calling,
         }

@@ -45,11 +45,15 @@ pub(super) fn plain(snapshot: &Snapshot) -> String {
     let way = format!("{}/{} targets ({})", words::count(done), words::count(total), words::percent(done, total));
     let mut parts = vec![match counted.activity {
         Activity::Publishing(_) => format!("writing Parquet: {way}"),
+        Activity::Uploading(_) => {
+            let (done, total) = (words::bytes(done), words::bytes(total));
+            format!("putting the dataset to its store: {done} of {total}")
+        }
         Activity::Ended => format!("ended: {way}"),
         _ => way,
     }];
     parts.extend(snapshot.rows());
-    if !matches!(counted.activity, Activity::Publishing(_) | Activity::Ended) {
+    if !snapshot.is_after_fetch() && counted.activity != Activity::Ended {
         parts.push(format!("{}/min", words::count(snapshot.per_minute)));
     }
     parts.push(snapshot.money());
@@ -79,6 +83,7 @@ struct Told<'a> {
     cost_usd: f64,
     max_cost_usd: Option<f64>,
     targets_written: u64,
+    bytes_uploaded: u64,
 }
 
 #[derive(Serialize)]
@@ -112,6 +117,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         cost_usd: snapshot.spent.dollars(),
         max_cost_usd: snapshot.cap.map(crate::money::Usd::dollars),
         targets_written: counted.written,
+        bytes_uploaded: counted.uploaded,
     };
     serde_json::to_string(&told).expect("numbers and words always serialise")
 }

@@ -66,6 +66,14 @@ pub struct Plan {
     pub cap: Option<Usd>,
 }
 
+impl Plan {
+    /// So many targets, all of which have their answers.
+    pub fn of_held(targets: u64) -> Self {
+        let rate = Rate { calls: NonZeroU32::MIN, period: Duration::from_secs(1) };
+        Self { total: targets, held: targets, rate, concurrency: NonZeroU32::MIN, spent: Usd::ZERO, cap: None }
+    }
+}
+
 /// Counts what happens and shows it. Clones are the same display; the last one to go ends it.
 #[derive(Clone)]
 pub struct Progress(Arc<Handle>);
@@ -88,6 +96,8 @@ struct Shared {
     micros: AtomicU64,
     published: AtomicU64,
     to_publish: AtomicU64,
+    uploaded: AtomicU64,
+    to_upload: AtomicU64,
     /// An [`Activity`] in one number: its kind in the low three bits, above them the end of the wait.
     activity: AtomicU64,
     /// The activity has become one that is told at once, or ceased to be.
@@ -119,6 +129,8 @@ impl Progress {
             micros: AtomicU64::new(0),
             published: AtomicU64::new(0),
             to_publish: AtomicU64::new(0),
+            uploaded: AtomicU64::new(0),
+            to_upload: AtomicU64::new(0),
             activity: AtomicU64::new(CALLING),
             changed: Notify::new(),
             display: Mutex::new(Display::new(mode, colour, plan, out)),
@@ -180,6 +192,17 @@ impl Progress {
         self.0.shared.published.fetch_add(targets, Relaxed);
     }
 
+    /// The third phase begins: so many bytes of the dataset go to an object store.
+    pub fn uploading(&self, bytes: u64) {
+        self.0.shared.to_upload.store(bytes, Relaxed);
+        self.0.shared.does(UPLOADING);
+    }
+
+    /// So many more bytes are there.
+    pub fn uploaded(&self, bytes: u64) {
+        self.0.shared.uploaded.fetch_add(bytes, Relaxed);
+    }
+
     /// Tells one line for people, above the bar where there is one.
     pub fn note(&self, line: &str) {
         let shared = &self.0.shared;
@@ -232,6 +255,7 @@ const ASKED_TO_WAIT: u64 = 2;
 const OUTAGE: u64 = 3;
 const FINISHING: u64 = 4;
 const PUBLISHING: u64 = 5;
+const UPLOADING: u64 = 6;
 const KIND: u64 = (1 << KIND_BITS) - 1;
 
 impl Shared {
@@ -256,6 +280,7 @@ impl Shared {
             failed: self.failed.load(Relaxed),
             rows: self.rows.load(Relaxed),
             written: self.published.load(Relaxed),
+            uploaded: self.uploaded.load(Relaxed),
             spent: Usd::from_micros(i64::try_from(self.micros.load(Relaxed)).unwrap_or(i64::MAX)),
             activity: match activity & KIND {
                 RATE_LIMIT => Activity::RateLimit,
@@ -265,6 +290,7 @@ impl Shared {
                 OUTAGE => Activity::Outage,
                 FINISHING => Activity::Finishing,
                 PUBLISHING => Activity::Publishing(self.to_publish.load(Relaxed)),
+                UPLOADING => Activity::Uploading(self.to_upload.load(Relaxed)),
                 _ => Activity::Calling,
             },
         }

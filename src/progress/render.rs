@@ -40,8 +40,9 @@ pub(super) fn render(snapshot: &Snapshot, width: usize, colour: bool) -> [String
 
 fn way(snapshot: &Snapshot, room: usize, colour: bool) -> String {
     let (done, total) = snapshot.way();
-    let over = if let Activity::Publishing(_) = snapshot.counted.activity { 0 } else { snapshot.counted.failed };
-    let mut fields = vec![field(0, AS_IS, format!("{}/{}", words::count(done), words::count(total)))];
+    let over = if snapshot.is_after_fetch() { 0 } else { snapshot.counted.failed };
+    let shown = if matches!(snapshot.counted.activity, Activity::Uploading(_)) { words::bytes } else { words::count };
+    let mut fields = vec![field(0, AS_IS, format!("{}/{}", shown(done), shown(total)))];
     fields.push(field(2, AS_IS, words::percent(done, total)));
     if let Some(left) = snapshot.left {
         fields.push(field(1, AS_IS, format!("about {} left", words::about(left))));
@@ -61,7 +62,7 @@ fn way(snapshot: &Snapshot, room: usize, colour: bool) -> String {
 
 fn facts(snapshot: &Snapshot, room: usize, colour: bool) -> String {
     let counted = &snapshot.counted;
-    let publishing = matches!(counted.activity, Activity::Publishing(_));
+    let publishing = snapshot.is_after_fetch();
     let mut fields: Vec<Field> = snapshot.rows().map(|rows| field(4, AS_IS, rows)).into_iter().collect();
     if !publishing {
         fields.push(field(3, AS_IS, format!("{}/min", words::count(snapshot.per_minute))));
@@ -72,8 +73,7 @@ fn facts(snapshot: &Snapshot, room: usize, colour: bool) -> String {
     fields.push(field(expendable, style, format!("{} failed", words::count(counted.failed))));
     let doing = counted.activity.words();
     if !doing.is_empty() {
-        let style =
-            if matches!(counted.activity, Activity::RateLimit | Activity::Publishing(_)) { DIM } else { YELLOW };
+        let style = if publishing || counted.activity == Activity::RateLimit { DIM } else { YELLOW };
         fields.push(field(0, style, doing));
     }
     joined(fields, ", ", room, colour)

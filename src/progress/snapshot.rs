@@ -15,6 +15,8 @@ pub(super) enum Activity {
     Finishing,
     /// Of so many targets.
     Publishing(u64),
+    /// Of so many bytes.
+    Uploading(u64),
     Ended,
 }
 
@@ -28,6 +30,7 @@ impl Activity {
             Self::Outage => "API down, probing".to_owned(),
             Self::Finishing => "finishing calls in flight".to_owned(),
             Self::Publishing(_) => "writing Parquet".to_owned(),
+            Self::Uploading(_) => "putting the dataset to its store".to_owned(),
         }
     }
 
@@ -40,6 +43,7 @@ impl Activity {
             Self::Outage => "outage",
             Self::Finishing => "finishing",
             Self::Publishing(_) => "publishing",
+            Self::Uploading(_) => "uploading",
             Self::Ended => "ended",
         }
     }
@@ -57,6 +61,8 @@ pub(super) struct Counted {
     pub(super) rows: u64,
     /// Targets whose rows are in the dataset.
     pub(super) written: u64,
+    /// Bytes of the dataset that are in its store.
+    pub(super) uploaded: u64,
     pub(super) spent: Usd,
     pub(super) activity: Activity,
 }
@@ -91,8 +97,14 @@ impl Snapshot {
     pub(super) fn way(&self) -> (u64, u64) {
         match self.counted.activity {
             Activity::Publishing(total) => (self.counted.written, total),
+            Activity::Uploading(total) => (self.counted.uploaded, total),
             _ => (self.counted.done, self.total),
         }
+    }
+
+    /// Whether the calls are over.
+    pub(super) fn is_after_fetch(&self) -> bool {
+        matches!(self.counted.activity, Activity::Publishing(_) | Activity::Uploading(_))
     }
 
     /// `9,500 rows`; `None`: none are counted.

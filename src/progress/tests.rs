@@ -104,6 +104,25 @@ async fn lines_tell_a_whole_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upload_is_told_in_bytes_as_a_phase_of_its_own() {
+    let check = async |mode: Mode, expected: &[&str]| {
+        let paper = Paper::default();
+        let progress = Progress::start_with(mode, false, Plan::of_held(4), Box::new(paper.clone()));
+        progress.uploading(3_000_000);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        progress.uploaded(1_500_000);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let text = paper.text();
+        for line in expected {
+            assert!(text.contains(line), "{text}");
+        }
+    };
+    let zero = "putting the dataset to its store: 0 B of 3.0 MB";
+    check(Mode::Plain, &[zero, "putting the dataset to its store: 1.5 MB of 3.0 MB"]).await;
+    check(Mode::Json, &["\"state\":\"uploading\"", "\"bytes_uploaded\":1500000"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn json_tells_a_whole_run() {
     let paper = Paper::default();
     a_run(Mode::Json, &paper).await;
@@ -111,17 +130,17 @@ async fn json_tells_a_whole_run() {
         serde_json::from_str::<serde_json::Value>(line).expect("a JSON object a line");
     }
     assert_snapshot!(paper.text(), @r#"
-    {"event":"progress","elapsed_s":0.0,"state":"calling","targets":5000,"done":20,"failed":0,"rows":0,"calls":0,"retries":0,"calls_per_minute":0,"time_left_s":498,"cost_usd":0.55,"max_cost_usd":null,"targets_written":0}
-    {"event":"progress","elapsed_s":10.0,"state":"rate_limit","targets":5000,"done":120,"failed":0,"rows":9500,"calls":101,"retries":0,"calls_per_minute":606,"time_left_s":488,"cost_usd":3.29,"max_cost_usd":null,"targets_written":0}
+    {"event":"progress","elapsed_s":0.0,"state":"calling","targets":5000,"done":20,"failed":0,"rows":0,"calls":0,"retries":0,"calls_per_minute":0,"time_left_s":498,"cost_usd":0.55,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":10.0,"state":"rate_limit","targets":5000,"done":120,"failed":0,"rows":9500,"calls":101,"retries":0,"calls_per_minute":606,"time_left_s":488,"cost_usd":3.29,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
     {"event":"note","elapsed_s":12.0,"message":"the API sends a field that this version does not know: trust"}
-    {"event":"progress","elapsed_s":12.0,"state":"outage","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":605,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0}
-    {"event":"progress","elapsed_s":15.0,"state":"calling","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":484,"time_left_s":497,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0}
-    {"event":"progress","elapsed_s":17.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":427,"time_left_s":536,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0}
-    {"event":"progress","elapsed_s":20.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":363,"time_left_s":547,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0}
-    {"event":"progress","elapsed_s":27.0,"state":"finishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0}
-    {"event":"progress","elapsed_s":27.1,"state":"publishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":100}
-    {"event":"progress","elapsed_s":30.0,"state":"publishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":100}
-    {"event":"end","elapsed_s":36.1,"state":"ended","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":139}
+    {"event":"progress","elapsed_s":12.0,"state":"outage","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":605,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":15.0,"state":"calling","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":484,"time_left_s":497,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":17.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":427,"time_left_s":536,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":20.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":363,"time_left_s":547,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":27.0,"state":"finishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":27.1,"state":"publishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":100,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":30.0,"state":"publishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":100,"bytes_uploaded":0}
+    {"event":"end","elapsed_s":36.1,"state":"ended","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":139,"bytes_uploaded":0}
     "#);
 }
 
@@ -197,6 +216,7 @@ async fn events_of_many_tasks_are_all_counted() {
 
 fn snapshot(activity: Activity) -> Snapshot {
     let counted = Counted {
+        uploaded: 0,
         elapsed: Duration::from_secs(125),
         calls: 1_230,
         retries: 22,

@@ -48,6 +48,11 @@ def folder():
     return path
 
 
+def ended_by_its_id(process):
+    """Makes sure that a process of a test ends with it."""
+    _processes.append(process)
+
+
 def start_sandbox(*flags):
     """A simulated API; its base URL."""
     command = [PROGRAM, "sandbox", "--listen", "127.0.0.1:0", "--latency", "none", *flags]

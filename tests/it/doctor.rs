@@ -119,6 +119,8 @@ fn a_directory_of_another_version_is_worth_a_look() {
 #[test]
 fn what_fails_is_said_with_what_to_do() {
     let (shell, api) = (Shell::with_domains(100), Api::new("--credit 1"));
+    let shell = shell.set("AWS_ENDPOINT_URL", "http://127.0.0.1:1").set("AWS_REGION", "eu-central-1");
+    let shell = shell.set("AWS_ACCESS_KEY_ID", "any").set("AWS_SECRET_ACCESS_KEY", "any");
     shell.write("mixed.txt", "site1.com\nnot a domain\n");
     let check = |words: &str, code: i32, name: &str, wanted: &str| {
         let (json, _) = doctor(&shell, words, code);
@@ -141,6 +143,8 @@ fn what_fails_is_said_with_what_to_do() {
     check("--api http://127.0.0.1:1", 1, "token", "could not be tried");
     check(&format!("{api_flags} --token-file missing"), 1, "token", "cannot read the token from missing");
     check(&format!("--out /proc/none {api_flags}"), 1, "write", "cannot make /proc/");
+    // A store at which nobody listens.
+    check(&format!("{api_flags} --publish s3://bucket/latest"), 1, "store", "s3://bucket/latest");
     let refusing = Api::new("--token another");
     check(&refusing.flags(), 1, "token", "the token of AISA_API_KEY is refused: HTTP 401: ");
     let poor = Api::new("--credit 0");

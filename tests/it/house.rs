@@ -27,14 +27,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("doctor", &["api", "clock", "dataset", "export", "ledger", "money", "targets", "words"]),
     ("report", &["api", "dataset", "export", "flatten", "money", "words"]),
     ("verify", &["api", "dataset", "export", "flatten", "ledger", "money", "outcome", "targets"]),
+    ("stores", &["api", "dataset", "export", "outcome", "progress", "report", "words"]),
     ("sandbox", &["clock", "money"]),
-    ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox"]),
+    ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox", "stores"]),
     ("logging", &["cli", "progress"]),
     (
         "commands",
         &[
             "api", "cli", "clock", "dataset", "doctor", "export", "fetch", "flatten", "ledger", "logging", "money",
-            "outcome", "progress", "report", "sandbox", "targets", "verify", "words",
+            "outcome", "progress", "report", "sandbox", "stores", "targets", "verify", "words",
         ],
     ),
     ("main", &["commands"]),

@@ -16,6 +16,8 @@ const BUILD_SCRIPTS: &[&str] = &[
     "ahash",
     "crunchy",
     "flatbuffers",
+    "generic-array",
+    "getrandom",
     "getrandom",
     "httparse",
     "icu_normalizer_data",

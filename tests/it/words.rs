@@ -138,6 +138,8 @@ fn every_usage_error_says_how_to_go_on() {
     tell("run domains.txt --out out --sandbox --compression zstd:99");
     tell("run domains.txt --out foreign --sandbox");
     tell("run domains.txt --out domains.txt --sandbox");
+    tell("run domains.txt --out out --sandbox --publish bucket/prefix");
+    tell("run domains.txt --out out --sandbox --publish s3://bucket/a//b");
     // The API
     tell("run domains.txt --out out --token-file nowhere");
     tell("run domains.txt --out out --token-file blank-token");

@@ -1,0 +1,99 @@
+//! `--publish`: the dataset's copy in an object store, checked before anything is paid and put at the end.
+
+use super::{Context, Failure, signals::Signals};
+use crate::{
+    ledger::Lock,
+    outcome::Outcome,
+    progress::Progress,
+    stores::{Destination, Place, StoreError},
+};
+
+/// Makes sure that the dataset can be put there, where it is to be.
+pub(super) async fn checked(place: Option<&Place>, simulated: bool) -> Result<Option<Destination>, Failure> {
+    let Some(place) = place else { return Ok(None) };
+    let checking = async {
+        let destination = Destination::connect(place)?;
+        destination.check(simulated).await.map(|()| destination)
+    };
+    checking.await.map(Some).map_err(|error: StoreError| {
+        let hint = error.hint();
+        let failure = Failure::usage(error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
+}
+
+/// Puts what was published where it is to be put as well. The directory stays as it is meanwhile: `lock` is held.
+pub(super) async fn put(
+    destination: Option<Destination>,
+    outcome: Outcome,
+    lock: Lock,
+    progress: &Progress,
+    (context, signals): (&Context, &Signals),
+) -> Result<Outcome, Failure> {
+    let Some(destination) = destination.filter(|_| outcome.published) else { return Ok(outcome) };
+    let put = tokio::select! {
+        put = destination.publish(&outcome.out, progress) => put,
+        signal = signals.clone().first() => {
+            let meanwhile = format!("while the dataset was put to {}, which has no _SUCCESS yet", destination.place());
+            return Err(Failure::interrupted(signal, &meanwhile));
+        }
+    };
+    drop(lock);
+    match put {
+        Ok(there) => Ok(Outcome { published_to: Some(there), ..outcome }),
+        Err(error) => {
+            progress.finish();
+            // What else is wrong would not be told, since there is no result.
+            if let Some((error, hint)) = outcome.error() {
+                context.complain(&error, hint.as_deref());
+            }
+            Err(failed(&error, &outcome))
+        }
+    }
+}
+
+/// An upload that ended early, and how to go on with it.
+fn failed(error: &StoreError, outcome: &Outcome) -> Failure {
+    const AGAIN: &str = "run the same command again, which goes on with the upload";
+    if error.is_local() {
+        let hint = error.hint().unwrap_or_else(|| AGAIN.to_owned());
+        return Failure::unexpected(format!("the dataset is not put to its store: {error}")).hint(hint);
+    }
+    let hint = error.hint().map_or_else(|| AGAIN.to_owned(), |hint| format!("{hint}; then {AGAIN}"));
+    let out = outcome.out.display();
+    Failure::unexpected(format!("the dataset is whole in {out}, but not in its store: {error}")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::Blame;
+
+    #[test]
+    fn an_upload_that_ends_early_says_where_the_dataset_is_and_how_to_go_on() {
+        let outcome = Outcome { out: "out/audit".into(), ..Outcome::default() };
+        let check = |error: StoreError, expected: &str, hint: &str| {
+            let failure = failed(&error, &outcome);
+            assert_eq!((failure.exit, failure.error.as_str()), (1, expected));
+            assert_eq!(failure.hint.as_deref(), Some(hint));
+        };
+        let place: Place = "az://container/audit".parse().unwrap();
+        let attempt = "put targets/part-a.parquet".to_owned();
+        check(
+            StoreError::Refused { place, attempt, blame: Blame::Store, reason: "503 Server Busy".to_owned() },
+            "the dataset is whole in out/audit, but not in its store: az://container/audit cannot be used: cannot put \
+             targets/part-a.parquet: 503 Server Busy",
+            "check the network and AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT; then run the same command \
+             again, which goes on with the upload",
+        );
+        check(
+            StoreError::Changed("out/audit/targets/part-a.parquet".into()),
+            "the dataset is not put to its store: out/audit/targets/part-a.parquet is not what was published: its \
+             digest differs from that in _run.json",
+            "move _run.json away and run the same command again: it is published anew",
+        );
+    }
+}

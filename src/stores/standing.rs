@@ -1,0 +1,144 @@
+//! What lies under a prefix, and whether it is an export's to replace.
+//!
+//! Like a directory, a prefix is refused that holds anything else: replacing a dataset deletes what stood there.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{PROBE, Place, StoreError};
+use crate::{
+    dataset::{FAILURES, HISTORY, REJECTED, RUN, SUCCESS, TARGETS},
+    export::SIMULATED,
+    report,
+};
+
+/// Partition levels below a table at most: year, month, run date.
+const DEEPEST: usize = 3;
+
+/// Files beside the tables.
+const BESIDE: [&str; 4] = [FAILURES, REJECTED, RUN, report::FILE];
+
+/// What lies under a prefix.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// Names below the prefix, with sizes.
+    pub(super) sizes: BTreeMap<String, u64>,
+    /// `_run.json`; empty where there is none.
+    pub(super) record: Vec<u8>,
+}
+
+/// What is read of a `_run.json` that another version may have written.
+#[derive(Debug, Deserialize)]
+struct Record {
+    program: String,
+    run_id: String,
+    #[serde(default)]
+    ledgers: Vec<Ledger>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Ledger {
+    run_id: String,
+}
+
+impl Record {
+    fn is_simulated(&self) -> bool {
+        let ids = self.ledgers.iter().map(|ledger| &ledger.run_id);
+        ids.chain([&self.run_id]).any(|run_id| run_id.starts_with(SIMULATED))
+    }
+}
+
+impl Standing {
+    /// Refuses what is not an export's, and a real dataset where the new one is `simulated`.
+    pub(super) fn inspect(&self, place: &Place, simulated: bool) -> Result<(), StoreError> {
+        let foreign = |name: &str| StoreError::Foreign { place: place.clone(), name: name.to_owned() };
+        let record: Option<Record> = serde_json::from_slice(&self.record).ok();
+        let Some(record) = record.filter(|record| record.program == "backlinks-export") else {
+            let others = self.sizes.iter().find(|(name, bytes)| *name != PROBE && !is_folder(name, **bytes));
+            return others.map_or(Ok(()), |(name, _)| Err(foreign(name)));
+        };
+        if let Some((name, _)) = self.sizes.iter().find(|(name, bytes)| !is_own(name) && !is_folder(name, **bytes)) {
+            return Err(foreign(name));
+        }
+        if simulated && !record.is_simulated() {
+            return Err(StoreError::Real { place: place.clone() });
+        }
+        Ok(())
+    }
+
+    /// Whether `_SUCCESS` is there.
+    pub(super) fn is_marked(&self) -> bool {
+        self.sizes.contains_key(SUCCESS)
+    }
+
+    /// What has to go where `wanted` names what may stay. `_SUCCESS` goes first and is not among it.
+    pub(super) fn surplus(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let objects = self.sizes.iter().filter(|(name, bytes)| !is_folder(name, **bytes));
+        let names = objects.map(|(name, _)| name.as_str()).filter(|name| *name != SUCCESS && !wanted(name));
+        names.map(str::to_owned).collect()
+    }
+}
+
+/// Whether an object has a name that publishing gives.
+fn is_own(name: &str) -> bool {
+    let mut parts: Vec<&str> = name.split('/').collect();
+    let Some(file) = parts.pop() else { return false };
+    let Some((table, folders)) = parts.split_first() else {
+        return BESIDE.contains(&file) || file == SUCCESS || file == PROBE;
+    };
+    let is_part = file.starts_with("part-") && file.ends_with(".parquet");
+    let fits = folders.len() <= DEEPEST && folders.iter().all(|folder| folder.contains('='));
+    [HISTORY, TARGETS].contains(table) && fits && is_part
+}
+
+/// Empty objects that stand for folders, as consoles of stores make them.
+fn is_folder(name: &str, bytes: u64) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    bytes == 0 && (name.is_empty() || [HISTORY, TARGETS].contains(&name) || (name.contains('/') && last.contains('=')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_of_others_are_refused_and_those_of_exports_are_not() {
+        const REAL: &str = r#"{"program":"backlinks-export","run_id":"2026-1","ledgers":[{"run_id":"2026-1"}],"x":1}"#;
+        const SANDBOX: &str = r#"{"program":"backlinks-export","run_id":"sandbox-2026-1"}"#;
+        let place: Place = "s3://bucket/prefix".parse().unwrap();
+        let check = |names: &[&str], record: &str, simulated: bool, expected: &str| {
+            let sizes = names.iter().map(|name| ((*name).to_owned(), u64::from(!name.ends_with("history"))));
+            let mut sizes: BTreeMap<String, u64> = sizes.collect();
+            if !record.is_empty() {
+                sizes.insert(RUN.to_owned(), record.len() as u64);
+            }
+            let standing = Standing { sizes, record: record.as_bytes().to_vec() };
+            let told = standing.inspect(&place, simulated).map_or_else(|error| error.to_string(), |()| String::new());
+            assert_eq!(told.strip_prefix("s3://bucket/prefix holds ").unwrap_or(&told), expected, "{names:?}");
+        };
+        let part = "backlinks_history/year=2024/part-a-0.parquet";
+        let others = |name: &str| format!("{name}, which is no part of an export");
+        check(&[], "", false, "");
+        check(&[PROBE, "backlinks_history"], "", true, "");
+        check(&[part, "targets/part-a.parquet", SUCCESS, FAILURES, "report.html"], REAL, false, "");
+        check(&["backlinks_history/run_date=2026-11-01/part-b-12.parquet"], SANDBOX, true, "");
+        check(&[part], SANDBOX, false, "");
+        check(&[part], "", false, &others(part));
+        check(&[part], "{}", false, &others(RUN));
+        check(&[part], r#"{"program":"another","run_id":"1"}"#, false, &others(RUN));
+        check(&["notes.txt"], "", false, &others("notes.txt"));
+        check(&["notes.txt"], REAL, false, &others("notes.txt"));
+        check(&["_raw/ledger-0.jsonl.zst"], REAL, false, &others("_raw/ledger-0.jsonl.zst"));
+        check(&["targets/mine.parquet"], REAL, false, &others("targets/mine.parquet"));
+        check(&["targets/old/part-0.parquet"], REAL, false, &others("targets/old/part-0.parquet"));
+        check(
+            &["targets/a=1/b=2/c=3/d=4/part-0.parquet"],
+            REAL,
+            false,
+            &others("targets/a=1/b=2/c=3/d=4/part-0.parquet"),
+        );
+        let real = "a dataset of the real API, and this one would be of the simulated API";
+        check(&[part], REAL, true, real);
+    }
+}

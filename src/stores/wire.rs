@@ -1,0 +1,157 @@
+//! The client library's requests over this program's own connections: ring, no redirects, no plain http but to this
+//! machine and to the addresses where machines in a cloud ask for their credentials, and bounded answers.
+//!
+//! Retries are the library's. An answer is read whole: the largest are listings and the `_run.json` that stands there.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use object_store::{
+    ClientOptions,
+    client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService},
+};
+use reqwest::{Body, Client, Request, Response, Url};
+
+use crate::api::http::{SetupError, chain, client_builder, is_loopback};
+
+/// One exchange, from connecting to the last byte: a piece of 8 MiB at half a megabit a second.
+const EXCHANGE: Duration = Duration::from_mins(2);
+/// Reaching the store at all.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Reaching this machine, or the one that has credentials: they are next door or not there.
+const CONNECT_NEAR: Duration = Duration::from_secs(1);
+/// The largest answer that is read: twice the largest `_run.json`, thirty times a page of a listing.
+const LARGEST_ANSWER: usize = 32 << 20;
+
+/// Where machines of Google's cloud ask for credentials.
+const GOOGLE_METADATA: &str = "metadata.google.internal";
+/// Where machines and containers of Amazon's cloud do, by IPv6.
+const AMAZON_METADATA: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)];
+
+/// Connections to a store.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    secure: Client,
+    plain: Client,
+}
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum WireError {
+    #[error("{host} would be reached unencrypted; plain http is for this machine alone")]
+    Unencrypted { host: String },
+    #[error("cannot reach {host}: {reason}")]
+    Unreached { host: String, reason: String },
+    #[error("the connection to {host} failed: {reason}")]
+    Broken { host: String, reason: String },
+    #[error("{host} answers with more than {} MiB", LARGEST_ANSWER >> 20)]
+    TooLarge { host: String },
+    #[error("the request has no URL")]
+    NoUrl,
+}
+
+impl Wire {
+    /// Sets the connections up; sends nothing.
+    pub(super) fn new() -> Result<Self, SetupError> {
+        let tls = |error: reqwest::Error| SetupError::Tls(chain(&error));
+        let secure = client_builder().connect_timeout(CONNECT).timeout(EXCHANGE).build().map_err(tls)?;
+        // A proxy would see what is sent.
+        let plain = client_builder().no_proxy().connect_timeout(CONNECT_NEAR).timeout(EXCHANGE);
+        Ok(Self { secure, plain: plain.build().map_err(tls)? })
+    }
+
+    async fn exchange(&self, client: &Client, request: Request, host: &str) -> Result<HttpResponse, HttpError> {
+        let response = client.execute(request).await.map_err(|error| failed(&error, host))?;
+        let (status, version, headers) = (response.status(), response.version(), response.headers().clone());
+        let mut answer = HttpResponse::new(read(response, host).await?.into());
+        *answer.status_mut() = status;
+        *answer.version_mut() = version;
+        *answer.headers_mut() = headers;
+        Ok(answer)
+    }
+}
+
+impl HttpConnector for Wire {
+    /// The options are about the library's own connections; these are set up already.
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Wire {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = request.into_parts();
+        let Ok(url) = Url::parse(&parts.uri.to_string()) else {
+            return Err(HttpError::new(HttpErrorKind::Unknown, WireError::NoUrl));
+        };
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let client = match url.scheme() {
+            "https" => &self.secure,
+            "http" if may_be_plain(&url) => &self.plain,
+            _ => return Err(HttpError::new(HttpErrorKind::Unknown, WireError::Unencrypted { host })),
+        };
+        let mut sent = Request::new(parts.method, url);
+        *sent.headers_mut() = parts.headers;
+        *sent.body_mut() = Some(Body::wrap(body));
+        self.exchange(client, sent, &host).await
+    }
+}
+
+/// Whether nobody in between can listen: this machine, and what is on the same link by definition.
+fn may_be_plain(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    if is_loopback(url) || host == GOOGLE_METADATA {
+        return true;
+    }
+    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+        Ok(IpAddr::V4(address)) => address.is_link_local(),
+        Ok(IpAddr::V6(address)) => AMAZON_METADATA.contains(&address),
+        Err(_) => false,
+    }
+}
+
+async fn read(mut response: Response, host: &str) -> Result<Bytes, HttpError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error, host))? {
+        if body.len() + chunk.len() > LARGEST_ANSWER {
+            return Err(HttpError::new(HttpErrorKind::Unknown, WireError::TooLarge { host: host.to_owned() }));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+/// What the library makes of it: whether it is worth another try.
+fn failed(error: &reqwest::Error, host: &str) -> HttpError {
+    let (host, reason) = (host.to_owned(), chain(error));
+    match error {
+        error if error.is_connect() => HttpError::new(HttpErrorKind::Connect, WireError::Unreached { host, reason }),
+        error if error.is_timeout() => HttpError::new(HttpErrorKind::Timeout, WireError::Broken { host, reason }),
+        _ => HttpError::new(HttpErrorKind::Interrupted, WireError::Broken { host, reason }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_goes_to_this_machine_and_to_where_credentials_are_alone() {
+        let check = |url: &str, expected: bool| assert_eq!(may_be_plain(&Url::parse(url).unwrap()), expected, "{url}");
+        check("http://127.0.0.1:9000/bucket", true);
+        check("http://localhost:9000/bucket", true);
+        check("http://[::1]:9000/bucket", true);
+        check("http://169.254.169.254/latest/api/token", true);
+        check("http://[fd00:ec2::23]/v1/credentials", true);
+        check("http://metadata.google.internal/x", true);
+        check("http://s3.amazonaws.com/bucket", false);
+        check("http://10.0.0.1:9000/bucket", false);
+        check("http://localhost.example.com/bucket", false);
+    }
+}

@@ -8,7 +8,7 @@ by year. In a notebook: `spark.addArtifacts("rows.py", pyfile=True)`, `from rows
 
 The ledgers are read as they are, `DIR/_raw/ledger-*.jsonl.zst`; docs/ledger.md describes them. Workers need nothing but
 Python. Which answers count is what `replay` says: a target's newest answer with data or without; one without hides older
-rows. Spark before 4 reads .zst only with a native Hadoop library; docs/spark/README.md says what else there is to know.
+rows. What was bought anew (`--max-age`) or taken over (`--previous`) needs no care. Spark before 4 reads .zst only with a native Hadoop library; docs/spark/README.md says what else there is to know.
 """
 
 import datetime
@@ -67,7 +67,7 @@ def history(spark, directories):
     """The rows of `backlinks_history` that the ledgers in these directories hold, with their `year`, in no order."""
     lines = spark.read.text([f"{directory}/_raw/ledger-*.jsonl.zst" for directory in directories], lineSep="\n")
     # Most lines are no answers; only those that are get parsed.
-    lines = lines.where("value LIKE '%\"record\":\"answer\"%'")
+    lines = lines.where("""value LIKE '%"record":"answer"%' OR value LIKE '%"record":"taken_over"%'""")
     head = f.from_json("value", HEAD, {"columnNameOfCorruptRecord": "broken"})
     answers = lines.select(
         f.regexp_extract(f.col("_metadata.file_path"), "^(.*)/_raw/", 1).alias("directory"), "value", head.alias("head")
@@ -76,15 +76,13 @@ def history(spark, directories):
     said = f.concat(f.lit("damaged ledger, or a run is writing to it: "), "directory")
     answers = answers.where("head.broken IS NULL OR value LIKE '%}'")
     answers = answers.where(f.when(f.col("head.broken").isNull(), True).otherwise(f.raise_error(said)))
-    final = answers.where("head.record = 'answer' AND head.class IN ('data', 'no_data')").select(
+    final = answers.where("head.record IN ('answer', 'taken_over') AND head.class IN ('data', 'no_data')").select(
         "directory", "head.target", "head.at", "head.class",
         f.when((f.col("head.class") == "data") & (f.col("head.body_bytes") <= LARGEST_ANSWER), f.col("value")).alias("line"),
     )
-    # A directory's first answer counts in it, of several directories the newest.
-    first = Window.partitionBy("directory", "target").orderBy("at")
+    # In one directory as in several; an answer that was taken over is the same in both.
     newest = Window.partitionBy("target").orderBy(f.desc("at"), "directory")
-    chosen = final.withColumn("place", f.row_number().over(first)).where("place = 1")
-    chosen = chosen.withColumn("place", f.row_number().over(newest)).where("place = 1 AND line IS NOT NULL")
+    chosen = final.withColumn("place", f.row_number().over(newest)).where("place = 1 AND line IS NOT NULL")
     fields = ", ".join(f"{name}: {kind}" for name, kind in ROW.items())
     rows_of = f.udf(rows_of_line, f"ARRAY<STRUCT<{fields}>>", useArrow=False)
     rows = chosen.select("target", f.explode(rows_of("line")).alias("row")).select("target", "row.*")

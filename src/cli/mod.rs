@@ -5,6 +5,7 @@
 
 mod call;
 mod config;
+mod reuse;
 mod texts;
 mod token;
 mod values;
@@ -17,6 +18,7 @@ use jiff::civil::Date;
 pub use self::{
     call::{Body, CallArgs, Plan},
     config::ConfigError,
+    reuse::ReuseArgs,
     token::{Token, TokenError},
     values::Shard,
 };
@@ -185,7 +187,7 @@ pub struct DatasetArgs {
     #[arg(long, value_name = "LIST", default_value = "year", help_heading = "Dataset")]
     pub partition_by: PartitionBy,
     /// Of Parquet pages: zstd:LEVEL, snappy, lz4 or none
-    #[arg(long, value_name = "CODEC", default_value = "zstd:1", help_heading = "Dataset")]
+    #[arg(long, value_name = "CODEC", default_value = "zstd:1", help_heading = "Dataset", hide_short_help = true)]
     pub compression: Compression,
     /// Rows in a Parquet row group at most
     #[arg(
@@ -254,6 +256,9 @@ pub struct RunArgs {
     /// What is asked.
     #[command(flatten)]
     pub question: QuestionArgs,
+    /// What need not be asked, and what is asked again.
+    #[command(flatten)]
+    pub reuse: ReuseArgs,
     /// How the API is called.
     #[command(flatten)]
     pub call: CallArgs,
@@ -308,6 +313,9 @@ pub struct PlanArgs {
     /// What is asked.
     #[command(flatten)]
     pub question: QuestionArgs,
+    /// What need not be asked, and what is asked again.
+    #[command(flatten)]
+    pub reuse: ReuseArgs,
     /// How the API is called.
     #[command(flatten)]
     pub call: CallArgs,
@@ -344,6 +352,9 @@ pub struct DoctorArgs {
     /// What is asked.
     #[command(flatten)]
     pub question: QuestionArgs,
+    /// What need not be asked, and what is asked again.
+    #[command(flatten)]
+    pub reuse: ReuseArgs,
     /// How the API is called.
     #[command(flatten)]
     pub call: CallArgs,

@@ -32,12 +32,14 @@ Examples:
   backlinks-export run portfolio.csv --column website --max-cost 50 --out out/audit
   zcat domains.gz | backlinks-export run - --date-from 2024-01-01 --out out/recent
   backlinks-export run domains.txt --shard 2/4 --summary json --out out/shard-2
+  backlinks-export run portfolio.csv --max-age 4w --out out/audit
+  backlinks-export run portfolio.csv --previous out/2026-10 --out out/2026-11
 
 Exit codes:
   0    every target has data or is known to have none
   1    an unexpected error: disk full, DIR in use; run it again to go on
   2    wrong flags or inputs; nothing was called
-  3    finished, but more targets failed than --max-failures
+  3    finished, but more targets failed, or could not be refreshed, than --max-failures
   4    stopped by the API: token refused, no credit, account blocked, wrong URL, long outage
   5    stopped by --max-cost
   130  stopped by SIGINT (Ctrl-C); 143 by SIGTERM. A second signal ends at once
@@ -47,7 +49,7 @@ Files in DIR:
   backlinks_history/   Parquet, a row for each target and month
   targets/             Parquet, a row for each input line
   _raw/                every answer as it came: what the tables are made of
-  _failures.csv        targets that failed; an INPUT for another run
+  _failures.csv        targets that failed or could not be refreshed; an INPUT for another run
   _rejected.csv        input lines that were no domain
   _run.json            parameters, counts, cost and a digest of every file
   _SUCCESS             there when all is done, and only then";
@@ -69,7 +71,8 @@ Examples:
 pub(super) const REPLAY_EXAMPLES: &str = "\
 Examples:
   backlinks-export replay out/shard-1 out/shard-2 --out out/all
-  backlinks-export replay out/audit --partition-by year,month --compression zstd:9 --out out/small";
+  backlinks-export replay out/audit --partition-by year,month --compression zstd:9 --out out/small
+  backlinks-export replay out/2026-10 out/2026-11 --partition-by run_date,year --out out/snapshots";
 
 pub(super) const SANDBOX_EXAMPLES: &str = "\
 Example, in two terminals:

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, str::FromStr, time::Duration};
 
-use jiff::{SignedDuration, civil::Date};
+use jiff::{SignedDuration, Span, SpanRelativeTo, civil::Date};
 
 use crate::{
     api::{EARLIEST_DATE, LONGEST_TAG},
@@ -35,6 +35,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: SignedDuration = text.parse().map_err(|_| form.to_owned())?;
     let duration = Duration::try_from(parsed).map_err(|_| form.to_owned())?;
     if duration.is_zero() { Err("it has to be more than nothing".to_owned()) } else { Ok(duration) }
+}
+
+/// An age as `30d`, `2w` or `12h`; more than nothing. A day has 24 hours, a week seven days.
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    let form = "write it as 30d, 2w or 12h";
+    let span: Span = text.parse().map_err(|_| form.to_owned())?;
+    // Months and years are no fixed number of days.
+    let age = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| form.to_owned())?;
+    let age = Duration::try_from(age).map_err(|_| form.to_owned())?;
+    if age.is_zero() { Err("it has to be more than nothing".to_owned()) } else { Ok(age) }
 }
 
 /// A date as `2024-01-31`, within what the API knows.
@@ -143,6 +153,14 @@ mod tests {
         assert_eq!(duration("10min"), Ok(Duration::from_mins(10)));
         assert_eq!(duration("1h 30min"), Ok(Duration::from_mins(90)));
         assert!(duration("0s").is_err() && duration("-5s").is_err() && duration("130").is_err());
+        assert_eq!(age("30d"), Ok(Duration::from_hours(30 * 24)));
+        assert_eq!(age("2w"), Ok(Duration::from_hours(2 * 7 * 24)));
+        assert_eq!(age("1w 12h"), Ok(Duration::from_hours(7 * 24 + 12)));
+        assert_eq!(age("12 hours"), Ok(Duration::from_hours(12)));
+        assert_eq!(age("1s"), Ok(Duration::from_secs(1)));
+        for wrong in ["0d", "-3d", "30", "1mo", "1y", "", "soon"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
         assert!(date("2019-01-01").is_ok() && date("2018-12-31").is_err());
         assert!(date("2024-02-30").is_err() && date("20240101").is_err() && date("01.02.2024").is_err());
         assert_eq!(usd("12.5"), Ok(Usd::from_micros(12_500_000)));

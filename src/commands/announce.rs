@@ -49,11 +49,21 @@ pub(super) async fn announce(
     } else {
         format!("{} to {}", words::money(estimate.cost_low.min(high)), words::money(high))
     };
+    let reused = match (export.to_take_over() as u64, export.to_refresh() as u64) {
+        (0, 0) => String::new(),
+        (taken, 0) => format!("; {} taken over at no cost", words::counted(taken, "answer", "answers")),
+        (0, stale) => format!("; {} of them to refresh an older answer", words::count(stale)),
+        (taken, stale) => format!(
+            "; {} of them to refresh an older answer, {} taken over at no cost",
+            words::count(stale),
+            words::counted(taken, "answer", "answers")
+        ),
+    };
     let lines = [
         (
             "calls",
             format!(
-                "{} for {targets}, about {} at {rate}{per}",
+                "{} for {targets}, about {} at {rate}{per}{reused}",
                 words::count(estimate.calls),
                 words::about(estimate.elapsed)
             ),

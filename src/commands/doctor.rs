@@ -13,7 +13,7 @@ use super::{
     inputs::read_inputs,
     print,
     result::{has_colour, is_ci, is_proxied, width},
-    run::url,
+    run::{fresh_since, url},
     store,
 };
 use crate::{
@@ -64,7 +64,10 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
     }
     let none = Inputs::default();
     let given = inputs.as_ref().unwrap_or(&none);
-    let question = Question { simulated: Some(arguments.call.sandbox), ..Question::from(&arguments.question) };
+    let given = (given, &arguments.reuse.previous[..]);
+    let fresh_since = fresh_since(&arguments.reuse, context)?;
+    let simulated = Some(arguments.call.sandbox);
+    let question = Question { simulated, fresh_since, ..Question::from(&arguments.question) };
     let looked = arguments.out.as_deref().map(|dir| doctor::look(dir, given, &question, context.clock));
     let (found, preview, free) = match looked {
         Some(Looked { checks, preview, free }) => (checks, preview, free),
@@ -111,7 +114,7 @@ fn reckon(arguments: &DoctorArgs, preview: &Preview) -> Estimate {
     let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
     estimate(&Basis {
         calls: preview.remaining,
-        targets: preview.remaining + preview.held,
+        targets: preview.remaining + preview.held + preview.taken_over,
         parameters: &preview.parameters,
         rate,
         concurrency,

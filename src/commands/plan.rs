@@ -12,6 +12,7 @@ use super::{
     exit,
     inputs::read_inputs,
     print,
+    run::fresh_since,
 };
 use crate::{
     api::account::Quote,
@@ -28,12 +29,13 @@ const REASONS_SHOWN: usize = 5;
 
 pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failure> {
     let inputs = read_inputs(&arguments.input)?;
-    let question = Question::from(&arguments.question);
+    let fresh_since = fresh_since(&arguments.reuse, context)?;
+    let question = Question { fresh_since, ..Question::from(&arguments.question) };
     let preview = preview(arguments, &inputs, &question, context)?;
     let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
     let estimate = estimate(&Basis {
         calls: preview.remaining,
-        targets: preview.remaining + preview.held,
+        targets: preview.remaining + preview.held + preview.taken_over,
         parameters: &preview.parameters,
         rate,
         concurrency,
@@ -80,9 +82,9 @@ fn preview(arguments: &PlanArgs, inputs: &Inputs, question: &Question, context: 
     let clock = context.clock;
     let dropped = arguments.out.as_deref().map(|dir| discarded(dir, inputs, question, None, clock)).transpose()?;
     let Some(record) = dropped.flatten() else {
-        return Ok(Preview::new(arguments.out.as_deref(), inputs, question, clock)?);
+        return Ok(Preview::new(arguments.out.as_deref(), (inputs, &arguments.reuse.previous), question, clock)?);
     };
-    let bare = Preview::new(None, inputs, question, clock)?;
+    let bare = Preview::new(None, (inputs, &[]), question, clock)?;
     let held = inputs.counts().targets as u64;
     Ok(Preview { parameters: record.made_of.parameters.unwrap_or(bare.parameters.clone()), held, remaining: 0, ..bare })
 }
@@ -109,6 +111,8 @@ fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, asked: &Asked) 
         "duplicates": counts.duplicates,
         "subdomains": counts.subdomains,
         "held": preview.held,
+        "taken_over": preview.taken_over,
+        "refreshed": preview.refreshed,
         "calls": estimate.calls,
         "cost_usd_low": estimate.cost_low.dollars(),
         "cost_usd_high": estimate.cost_high.dollars(),
@@ -141,7 +145,15 @@ fn text(inputs: &Inputs, preview: &Preview, estimate: &Estimate, asked: &Asked, 
         row("subdomains", format!("{}, such as {example}", words::count(counts.subdomains as u64)));
     }
     row("held", words::count(preview.held));
-    row("calls", words::count(estimate.calls));
+    if preview.taken_over > 0 {
+        let answers = words::counted(preview.taken_over, "answer", "answers");
+        row("previous", format!("{answers} to take over, at no cost"));
+    }
+    let refreshed = match preview.refreshed {
+        0 => String::new(),
+        number => format!(", {} of them to refresh answers older than --max-age", words::count(number)),
+    };
+    row("calls", format!("{}{refreshed}", words::count(estimate.calls)));
     if estimate.calls > 0 {
         row("time", format!("about {} at {rate}", words::about(estimate.elapsed)));
     }

@@ -31,7 +31,7 @@ pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Fa
 
 async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
-    let holdings = gather(&arguments.sources)?;
+    let holdings = gather(&arguments.sources, &arguments.dataset.partition_by)?;
     let out = arguments.out.clone();
     let lock = open_for_replay(&out)?;
     let interrupted = |signal| Err(Failure::interrupted(signal, "before the dataset was published"));
@@ -47,6 +47,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         max_failures: arguments.max_failures,
         max_cost: None,
         discard_raw: false,
+        fresh_since: None,
         before: holdings.spending(),
     };
     let shown = progress.clone();

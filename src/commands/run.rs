@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use futures::FutureExt;
+use jiff::Timestamp;
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     api::http::HttpApi,
-    cli::{CallArgs, QuestionArgs, RunArgs},
+    cli::{CallArgs, QuestionArgs, ReuseArgs, RunArgs},
     clock::Clock,
     export::{Calls, Export, ExportError, Fetched, Form, Question, Terms, conclude, discarded, of_record},
     ledger::{Lock, Spending},
@@ -43,8 +44,10 @@ pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure>
 async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
     let inputs = read_inputs(&arguments.input)?;
-    let question = Question { simulated: Some(arguments.call.sandbox), ..Question::from(&arguments.question) };
-    let terms = |before| terms(arguments, before);
+    let fresh_since = fresh_since(&arguments.reuse, context)?;
+    let question =
+        Question { simulated: Some(arguments.call.sandbox), fresh_since, ..Question::from(&arguments.question) };
+    let terms = |before| terms(arguments, before, fresh_since);
     if let Some(record) =
         discarded(&arguments.out, &inputs, &question, Some(&Form::from(&arguments.dataset)), context.clock)?
     {
@@ -65,6 +68,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     let (url, sandbox) = url(&arguments.call).await?;
     let api = connect(&arguments.call, &url, context.clock)?;
     let export = Export::open(&arguments.out, inputs, &question, context.clock)?;
+    let export = export.with_previous(&arguments.reuse.previous)?;
     let (calls, terms) = (calls(arguments), terms(export.spending()));
     let destination = tokio::select! {
         checked = store::checked(arguments.publish.as_ref(), arguments.call.sandbox) => checked?,
@@ -127,16 +131,25 @@ impl From<&QuestionArgs> for Question {
             rank_scale: arguments.rank_scale,
             tag: arguments.tag.clone(),
             simulated: None,
+            fresh_since: None,
         }
     }
 }
 
-fn terms(arguments: &RunArgs, before: Spending) -> Terms {
+/// From when on answers are new enough.
+pub(super) fn fresh_since(arguments: &ReuseArgs, context: &Context) -> Result<Option<Timestamp>, Failure> {
+    let Some(age) = arguments.max_age else { return Ok(None) };
+    let since = context.clock.now().checked_sub(age);
+    since.map(Some).map_err(|_| Failure::usage("--max-age reaches back before all calendars").hint("leave it out"))
+}
+
+fn terms(arguments: &RunArgs, before: Spending, fresh_since: Option<Timestamp>) -> Terms {
     Terms {
         form: Form::from(&arguments.dataset),
         max_failures: arguments.max_failures,
         max_cost: arguments.call.max_cost,
         discard_raw: arguments.discard_raw,
+        fresh_since,
         before,
     }
 }

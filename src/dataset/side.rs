@@ -11,6 +11,7 @@ use std::{
     path::Path,
 };
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{DatasetError, FAILURES, REJECTED, RUN, SUCCESS, create_new, part, publish::rename, sync_folder};
@@ -32,6 +33,8 @@ pub struct Failure<'a> {
     pub possibly_billed: u64,
     /// What the API or the network said.
     pub message: Option<&'a str>,
+    /// When the answer came that is kept since no newer one could be had; `None`: there is none.
+    pub kept_from: Option<Timestamp>,
 }
 
 /// An input line that was no domain.
@@ -49,7 +52,8 @@ pub struct Rejected<'a> {
 
 /// Writes `_failures.csv`, which is valid input for the next run.
 pub fn write_failures<'a>(dir: &Path, failures: impl IntoIterator<Item = Failure<'a>>) -> Result<(), DatasetError> {
-    let header = ["domain", "reason", "http_status", "api_status_code", "attempts", "possibly_billed", "message"];
+    let header =
+        ["domain", "reason", "http_status", "api_status_code", "attempts", "possibly_billed", "message", "kept_from"];
     let rows = failures.into_iter().map(|failure| {
         [
             cell(failure.domain),
@@ -59,6 +63,7 @@ pub fn write_failures<'a>(dir: &Path, failures: impl IntoIterator<Item = Failure
             failure.attempts.to_string(),
             failure.possibly_billed.to_string(),
             cell(failure.message.unwrap_or_default()),
+            failure.kept_from.map(|at| at.to_string()).unwrap_or_default(),
         ]
     });
     write_csv(dir, FAILURES, header, rows)
@@ -195,7 +200,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
         write_failures(dir.path(), []).unwrap();
-        assert_eq!(read(FAILURES), "domain,reason,http_status,api_status_code,attempts,possibly_billed,message\n");
+        assert_eq!(
+            read(FAILURES),
+            "domain,reason,http_status,api_status_code,attempts,possibly_billed,message,kept_from\n"
+        );
         fs::write(dir.path().join("_failures.csv.unfinished"), "left by a crash").unwrap();
         let failure = Failure {
             domain: "a.com",
@@ -205,12 +213,20 @@ mod tests {
             attempts: 6,
             possibly_billed: 1,
             message: Some("=1+1, \"x\"\nnext"),
+            kept_from: Some(Timestamp::UNIX_EPOCH),
         };
-        let silent = Failure { domain: "b.com", http_status: None, api_status_code: None, message: None, ..failure };
+        let silent = Failure {
+            domain: "b.com",
+            http_status: None,
+            api_status_code: None,
+            message: None,
+            kept_from: None,
+            ..failure
+        };
         write_failures(dir.path(), [failure, silent]).unwrap();
         assert_eq!(
             read(FAILURES).lines().skip(1).collect::<Vec<_>>(),
-            ["a.com,gave up,200,50000,6,1,\"'=1+1, \"\"x\"\" next\"", "b.com,gave up,,,6,1,"]
+            ["a.com,gave up,200,50000,6,1,\"'=1+1, \"\"x\"\" next\",1970-01-01T00:00:00Z", "b.com,gave up,,,6,1,,"]
         );
         write_rejected(dir.path(), [Rejected { input: "-x", file: "a.txt", line: 7, reason: "no domain" }]).unwrap();
         assert_eq!(read(REJECTED), "input,file,line,reason\n'-x,a.txt,7,no domain\n");

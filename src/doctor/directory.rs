@@ -23,8 +23,8 @@ pub struct Looked {
     pub free: Option<u64>,
 }
 
-/// Looks at a directory without changing it; what it lies in is written to and cleaned up again.
-pub fn look(dir: &Path, given: &Inputs, question: &Question, clock: Clock) -> Looked {
+/// Looks at a directory for these lines, with those of earlier runs, without changing it; what it lies in is written to and cleaned up again.
+pub fn look(dir: &Path, given: (&Inputs, &[PathBuf]), question: &Question, clock: Clock) -> Looked {
     let folder = existing(dir);
     // Keeps runs out while a file that is not theirs lies there. Nothing is made for it.
     let lock = dir.is_dir().then(|| Lock::take(dir)).transpose();
@@ -57,7 +57,12 @@ fn existing(dir: &Path) -> PathBuf {
     if found.as_os_str().is_empty() { PathBuf::from(".") } else { found.to_owned() }
 }
 
-fn whose(dir: &Path, given: &Inputs, question: &Question, clock: Clock) -> Result<(Check, Preview), ExportError> {
+fn whose(
+    dir: &Path,
+    given: (&Inputs, &[PathBuf]),
+    question: &Question,
+    clock: Clock,
+) -> Result<(Check, Preview), ExportError> {
     const NAME: &str = "directory";
     let shown = dir.display();
     let record = RunRecord::read(dir);
@@ -69,7 +74,7 @@ fn whose(dir: &Path, given: &Inputs, question: &Question, clock: Clock) -> Resul
             format!("{shown} has its dataset, but its answers were dropped: nothing can be added"),
             "give another --out for other inputs; its targets are then bought again",
         );
-        return Ok((check, Preview::new(None, given, question, clock)?));
+        return Ok((check, Preview::new(None, (given.0, &[]), question, clock)?));
     }
     if record.is_some() && !dir.join(FOLDER).is_dir() {
         let check = Check::failed(
@@ -77,7 +82,7 @@ fn whose(dir: &Path, given: &Inputs, question: &Question, clock: Clock) -> Resul
             format!("{shown} is a dataset that replay has built; no run can go on with it"),
             "name a new or empty directory with --out",
         );
-        return Ok((check, Preview::new(None, given, question, clock)?));
+        return Ok((check, Preview::new(None, (given.0, &[]), question, clock)?));
     }
     let preview = Preview::new(Some(dir), given, question, clock)?;
     dataset::inspect(dir)?;

@@ -2,6 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
+use jiff::Timestamp;
+
 use super::{ExportError, Form, Holdings, MadeOf, RunRecord, Totals, publish::publish, record::ledger_digests};
 use crate::{
     api::record::Standing,
@@ -27,6 +29,8 @@ pub struct Terms {
     pub max_cost: Option<Usd>,
     /// Whether the ledger is dropped after a success.
     pub discard_raw: bool,
+    /// Answers that came before this are too old; `None`: none is.
+    pub fresh_since: Option<Timestamp>,
     /// What calls had come to before this run.
     pub before: Spending,
 }
@@ -41,8 +45,9 @@ pub fn conclude(
 ) -> Result<Outcome, ExportError> {
     let counts = holdings.inputs().counts();
     let spending = holdings.spending();
+    let stale = terms.fresh_since.map_or(0, |since| stale(holdings, since));
     if let Ended::Signal(_) = ended {
-        return Ok(outcome(counts, &totals(holdings), spending, terms, dir, ended));
+        return Ok(Outcome { stale, ..outcome(counts, &totals(holdings), spending, terms, dir, ended) });
     }
     let made_of = MadeOf::new(holdings, dir, &terms.form)?;
     let standing = RunRecord::read(dir).filter(|record| record.made_of == made_of && record.files_are_there(dir));
@@ -52,10 +57,11 @@ pub fn conclude(
     } else {
         let published = publish(holdings, dir, &terms.form, progress)?;
         let digests = ledger_digests(holdings, &made_of)?;
-        RunRecord::new(made_of, &published, spending, digests)
+        RunRecord::new(made_of, &published, spending, digests, holdings.oldest_answer())
     };
     let outcome = Outcome {
         published: true,
+        stale,
         rows: record.totals.rows,
         files: record.files.len() as u64,
         bytes: record.files.iter().map(|file| file.bytes).sum(),
@@ -121,6 +127,11 @@ fn outcome(counts: Counts, totals: &Totals, spending: Spending, terms: &Terms, d
         },
         max_cost: terms.max_cost,
         max_failures: terms.max_failures,
+        refreshed: spending.refreshed,
+        refreshed_this_run: spending.refreshed - terms.before.refreshed,
+        taken_over: spending.taken_over,
+        taken_over_this_run: spending.taken_over - terms.before.taken_over,
+        fresh_since: terms.fresh_since.map(|since| since.to_string()),
         failure_reasons: reasons,
         elapsed: Duration::ZERO,
         out: dir.to_owned(),
@@ -140,4 +151,10 @@ fn totals(holdings: &Holdings) -> Totals {
         }
     }
     totals
+}
+
+/// Targets whose answer came before `since`.
+fn stale(holdings: &Holdings, since: Timestamp) -> u64 {
+    let accounts = holdings.inputs().targets().filter_map(|target| holdings.account(target));
+    accounts.filter(|account| account.is_stale(since)).count() as u64
 }

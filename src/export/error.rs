@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::QuestionError;
+use super::{PreviousError, QuestionError};
 use crate::{dataset::DatasetError, ledger::LedgerError};
 
 /// Why an export cannot go on.
@@ -17,6 +17,9 @@ pub enum ExportError {
     /// The question cannot be asked, or not of this directory.
     #[error(transparent)]
     Question(#[from] QuestionError),
+    /// Answers of an earlier run cannot be taken over.
+    #[error(transparent)]
+    Previous(#[from] PreviousError),
     /// Ledgers that are to become one dataset answer different questions.
     #[error("these runs asked different questions: one with {first}, one with {other}")]
     DifferentQuestions {
@@ -67,6 +70,7 @@ impl ExportError {
             | Self::Missing(_)
             | Self::NoRun(_)
             | Self::Discarded(_) => true,
+            Self::Previous(error) => error.is_usage(),
             Self::Ledger(_) | Self::Dataset(_) | Self::Io { .. } => false,
         }
     }
@@ -76,6 +80,7 @@ impl ExportError {
         match self {
             Self::Ledger(error) => error.hint(),
             Self::Question(error) => error.hint(),
+            Self::Previous(error) => error.hint(),
             Self::DifferentQuestions { .. } => "replay them apart, each to an --out of its own".to_owned(),
             Self::Foreign(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
                 "name a new or empty directory with --out".to_owned()

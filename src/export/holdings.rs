@@ -1,10 +1,14 @@
 //! What is held: the answers in one run's ledger, or in those of several runs taken together.
 //!
-//! A target that several ledgers answer is taken from the newest answer; what its calls cost is the sum over all.
+//! A target that several ledgers answer is taken from the newest answer; what its calls cost is the sum over all. Where
+//! each run's rows are kept as a snapshot, that holds among the ledgers of runs that began on the same day.
 
-use std::collections::HashMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 
-use jiff::{civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
 use super::{ExportError, question::is_simulated};
@@ -22,8 +26,13 @@ pub struct Holdings {
     inputs: Inputs,
     inputs_sha256: String,
     /// For targets that several ledgers know: which of them counts.
-    contested: HashMap<Target, usize>,
+    contested: Contested,
+    /// The same among the ledgers of each day on which runs began; `None`: the newest answer of all is kept alone.
+    snapshots: Option<BTreeMap<Date, Contested>>,
 }
+
+/// For targets that several ledgers know: which of them counts.
+type Contested = HashMap<Target, usize>;
 
 /// One run's ledger.
 #[derive(Debug)]
@@ -34,15 +43,29 @@ pub struct Source {
     pub archive: Archive,
 }
 
+impl Source {
+    /// The day on which the run began.
+    pub fn run_date(&self) -> Date {
+        TimeZone::UTC.to_datetime(self.run.started_at).date()
+    }
+}
+
 /// A target whose history is held.
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a> {
     /// The target.
     pub target: &'a Target,
-    /// The day on which the run began that bought it.
+    /// The day on which the run began in whose ledger it lies.
     pub run_date: Date,
     source: usize,
     known: &'a Known,
+}
+
+impl Held<'_> {
+    /// Whether this is the answer that `account` tells of.
+    pub fn is_that_of(&self, account: &Account<'_>) -> bool {
+        self.source == account.source
+    }
 }
 
 /// What all ledgers together know of one target.
@@ -58,11 +81,23 @@ pub struct Account<'a> {
     pub cost: Usd,
     /// The weakest source of that.
     pub cost_source: Option<CostSource>,
+    /// Whether its answer was to be refreshed, and that was given up: an older answer is in force.
+    pub refresh_given_up: bool,
     source: usize,
     known: &'a Known,
 }
 
 impl Account<'_> {
+    /// When the answer came that stays in force because it could not be refreshed.
+    pub fn kept_from(&self) -> Option<Timestamp> {
+        self.known.at().filter(|_| self.refresh_given_up)
+    }
+
+    /// Whether its answer came before `since`.
+    pub fn is_stale(&self, since: Timestamp) -> bool {
+        self.standing.is_final() && !self.known.is_held_since(Some(since))
+    }
+
     /// What its calls cost; `None`: nobody told.
     pub fn known_cost(&self) -> Option<Usd> {
         let nothing_is_known = self.cost_source == Some(CostSource::Unknown) && self.cost == Usd::ZERO;
@@ -73,13 +108,25 @@ impl Account<'_> {
 impl Holdings {
     /// Takes ledgers together.
     ///
-    /// Fails where they answer different questions, or where two of them have an answer of one target and the
-    /// newer one cannot be told because a ledger cannot be read.
-    pub fn new(sources: Vec<Source>, inputs: Inputs, inputs_sha256: String) -> Result<Self, ExportError> {
-        let mut holdings = Self { sources, inputs, inputs_sha256, contested: HashMap::new() };
+    /// Fails where they answer different questions.
+    ///
+    /// With `snapshots` a target counts once for each day on which runs began.
+    pub fn new(
+        sources: Vec<Source>,
+        (inputs, inputs_sha256): (Inputs, String),
+        snapshots: bool,
+    ) -> Result<Self, ExportError> {
+        let mut holdings = Self { sources, inputs, inputs_sha256, contested: HashMap::new(), snapshots: None };
         holdings.check_questions()?;
-        if holdings.sources.len() > 1 {
-            holdings.settle_contested()?;
+        let all: Vec<usize> = (0..holdings.sources.len()).collect();
+        holdings.contested = holdings.settled(&all);
+        if snapshots {
+            let mut days: BTreeMap<Date, Vec<usize>> = BTreeMap::new();
+            for number in all {
+                days.entry(holdings.sources[number].run_date()).or_default().push(number);
+            }
+            let settled = days.into_iter().map(|(day, numbers)| (day, holdings.settled(&numbers)));
+            holdings.snapshots = Some(settled.collect());
         }
         Ok(holdings)
     }
@@ -98,26 +145,27 @@ impl Holdings {
         }
     }
 
-    fn settle_contested(&mut self) -> Result<(), LedgerError> {
+    /// For targets that several of these ledgers know: which of them counts.
+    fn settled(&self, among: &[usize]) -> Contested {
+        if among.len() < 2 {
+            return Contested::new();
+        }
         let mut knowing: HashMap<&Target, Vec<usize>> = HashMap::new();
-        for (number, source) in self.sources.iter().enumerate() {
-            source.archive.asked().for_each(|(target, _)| knowing.entry(target).or_default().push(number));
+        for number in among {
+            let asked = self.sources[*number].archive.asked();
+            asked.for_each(|(target, _)| knowing.entry(target).or_default().push(*number));
         }
-        let mut contested = HashMap::new();
-        for (target, sources) in knowing.into_iter().filter(|(_, sources)| sources.len() > 1) {
-            let mut best = None;
-            for number in sources {
-                let archive = &self.sources[number].archive;
-                let Some(known) = archive.known(target) else { continue };
-                let at = archive.head(known)?.map(|kept| kept.at);
-                // An answer counts more than none, a newer one more than an older one.
-                let rank = (known.standing.is_final(), at, std::cmp::Reverse(number));
-                best = best.max(Some((rank, number)));
-            }
-            contested.extend(best.map(|(_, number)| (target.clone(), number)));
-        }
-        self.contested = contested;
-        Ok(())
+        let rank = |target: &Target, number: usize| {
+            let known = self.sources[number].archive.known(target)?;
+            // An answer counts more than none, a newer one more than an older one.
+            Some(((known.standing.is_final(), known.at(), Reverse(number)), number))
+        };
+        let contested = knowing.into_iter().filter(|(_, numbers)| numbers.len() > 1);
+        let best = contested.filter_map(|(target, numbers)| {
+            let (_, number) = numbers.into_iter().filter_map(|number| rank(target, number)).max()?;
+            Some((target.clone(), number))
+        });
+        best.collect()
     }
 
     /// The lines that the dataset answers, in order.
@@ -158,22 +206,34 @@ impl Holdings {
         }
     }
 
-    /// What was asked; the last day is the latest of all runs.
+    /// What was asked; the last day is the latest that any answer was asked for.
     pub fn parameters(&self) -> Option<Parameters> {
-        self.sources.iter().map(|source| &source.run.parameters).max_by_key(|asked| asked.date_to).cloned()
+        let latest = self.sources.iter().map(|source| &source.run.parameters).max_by_key(|asked| asked.date_to)?;
+        let up_to = self.sources.iter().filter_map(|source| source.archive.asked_up_to()).max();
+        Some(Parameters { date_to: up_to.unwrap_or(latest.date_to), ..latest.clone() })
     }
 
-    /// Every target whose history is held, by name.
+    /// Every target whose history is held, by name; with snapshots, those of one day after the other.
     pub fn held(&self) -> Vec<Held<'_>> {
         let mut held = Vec::new();
-        for (number, Source { run, archive }) in self.sources.iter().enumerate() {
-            let run_date = TimeZone::UTC.to_datetime(run.started_at).date();
-            let counts = |target: &Target| self.contested.get(target).is_none_or(|chosen| *chosen == number);
-            let own = archive.asked().filter(|(target, known)| known.standing == Standing::Ok && counts(target));
+        for (number, source) in self.sources.iter().enumerate() {
+            let run_date = source.run_date();
+            let contested = self.snapshots.as_ref().and_then(|days| days.get(&run_date)).unwrap_or(&self.contested);
+            let counts = |target: &Target| contested.get(target).is_none_or(|chosen| *chosen == number);
+            let asked = source.archive.asked();
+            let own = asked.filter(|(target, known)| known.standing == Standing::Ok && counts(target));
             held.extend(own.map(|(target, known)| Held { target, run_date, source: number, known }));
         }
-        held.sort_unstable_by(|one, other| one.target.cmp(other.target));
+        // In each partition rows are sorted by target: with snapshots, that of a day is one of its own.
+        let day = |held: &Held<'_>| self.snapshots.as_ref().map(|_| held.run_date);
+        held.sort_unstable_by(|one, other| (day(one), one.target).cmp(&(day(other), other.target)));
         held
+    }
+
+    /// When the oldest answer came that is in force; `None`: there is none.
+    pub fn oldest_answer(&self) -> Option<Timestamp> {
+        let targets = self.inputs.targets().filter_map(|target| self.account(target));
+        targets.filter(|account| account.standing.is_final()).filter_map(|account| account.known.at()).min()
     }
 
     /// The body of a held answer, verbatim.
@@ -198,6 +258,7 @@ impl Holdings {
                 possibly_billed: 0,
                 cost: Usd::ZERO,
                 cost_source: None,
+                refresh_given_up: false,
                 source,
                 known,
             });
@@ -209,7 +270,18 @@ impl Holdings {
                 (entry.standing, entry.source, entry.known) = (known.standing, source, known);
             }
         }
+        if let Some(account) = &mut account {
+            account.refresh_given_up = self.sources[account.source].archive.is_refresh_given_up(target);
+        }
         account
+    }
+
+    /// Why a target needs a person: the latest result of its calls, or of those that were to refresh its answer.
+    pub fn failure(&self, target: &Target, account: &Account<'_>) -> Result<Option<Kept>, LedgerError> {
+        if account.refresh_given_up {
+            return self.sources[account.source].archive.refusal(target);
+        }
+        Ok(self.latest(account)?.1)
     }
 
     /// The run and the latest result behind what is known of a target, without its body. A body that makes no rows is

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! open:     lock -> ledger -> the question it holds -> lines, those of earlier readings included -> what is left
-//! fetch:    what is left -> calls -> ledger
+//! take:     what is left -> what earlier runs hold of it -> ledger
+//! fetch:    what is left then -> calls -> ledger
 //! publish:  ledger -> flatten -> dataset
 //! ```
 //!
@@ -13,6 +14,7 @@ mod conclude;
 mod error;
 mod estimate;
 mod holdings;
+mod previous;
 mod publish;
 mod question;
 mod record;
@@ -22,26 +24,28 @@ use std::{
     fs, io,
     num::NonZeroU32,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 
-use self::recorder::Recorder;
 pub use self::{
     conclude::{Terms, conclude, of_record},
     error::ExportError,
     estimate::{Basis, Estimate, PriceSource, estimate},
     holdings::{Account, Held, Holdings, Source},
+    previous::PreviousError,
     publish::{Form, Published, Totals},
     question::{Question, QuestionError, SIMULATED},
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
 };
+use self::{previous::Previous, recorder::Recorder};
 use crate::{
     api::{Api, BodyForm, Parameters},
     clock::Clock,
-    dataset,
+    dataset::{self, PartitionBy, PartitionKey},
     fetch::{self, Ended, pace::Rate},
     ledger::{self, Archive, Ledger, LedgerError, Lock, Past, Run, Spending},
     money::Usd,
@@ -75,7 +79,11 @@ pub struct Export {
     parameters: Parameters,
     inputs: Inputs,
     inputs_sha256: String,
+    /// To be called: targets without an answer, and behind them those whose answer is to be refreshed.
     remaining: Vec<Target>,
+    fresh_since: Option<Timestamp>,
+    /// What is taken over from earlier runs before any call.
+    previous: Previous,
     clock: Clock,
 }
 
@@ -99,7 +107,8 @@ impl Export {
             parameters: parameters.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
-        let remaining = given.targets().filter(|target| !archive.standing(target).is_final()).cloned().collect();
+        let remaining = remaining(&given, &archive, question.fresh_since).cloned().collect();
+        let fresh_since = question.fresh_since;
         let mut inputs_sha256 = ledger::digest(&given);
         let mut inputs = given;
         // The same lines are not read a second time: a million of them take a hundred megabytes.
@@ -109,12 +118,34 @@ impl Export {
             inputs = earlier.followed_by(inputs);
             inputs_sha256 = ledger::digest(&inputs);
         }
-        Ok(Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, clock })
+        let previous = Previous::default();
+        Ok(Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, fresh_since, previous, clock })
     }
 
-    /// Targets of this run's files that have no final answer yet.
+    /// Answers that the runs of these directories hold are taken over instead of bought, as far as they are new enough.
+    /// Reads those ledgers, which no run may write meanwhile, and writes nothing.
+    pub fn with_previous(mut self, dirs: &[PathBuf]) -> Result<Self, ExportError> {
+        if dirs.is_empty() {
+            return Ok(self);
+        }
+        self.previous = Previous::open(dirs, &self.lock, (&self.run, &self.parameters))?;
+        self.previous.choose(&mut self.remaining, self.fresh_since);
+        Ok(self)
+    }
+
+    /// Targets of this run's files that are left to be called: they have no answer yet, or one that is too old.
     pub fn remaining(&self) -> usize {
         self.remaining.len()
+    }
+
+    /// How many of them have an answer, which is to be refreshed.
+    pub fn to_refresh(&self) -> usize {
+        self.remaining.iter().filter(|target| self.archive.standing(target).is_final()).count()
+    }
+
+    /// Answers of earlier runs that are taken over before any call.
+    pub fn to_take_over(&self) -> usize {
+        self.previous.chosen()
     }
 
     /// All lines, those of earlier readings included.
@@ -159,9 +190,9 @@ impl Export {
     ) -> Result<(Ended, Fetched), ExportError> {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
         let earlier = earlier(&past);
-        let Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, clock } = self;
-        if remaining.is_empty() && inputs_are_kept {
-            let holdings = Holdings::new(vec![Source { run, archive }], inputs, inputs_sha256)?;
+        let Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, previous, clock, .. } = self;
+        if remaining.is_empty() && previous.chosen() == 0 && inputs_are_kept {
+            let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
             return Ok((Ended::Done, Fetched { holdings, lock }));
         }
         let is_new = archive.run().is_none();
@@ -172,6 +203,9 @@ impl Export {
         if !inputs_are_kept {
             ledger.set_inputs(&inputs).await?;
         }
+        let mut shutdown = pin!(shutdown);
+        let is_stopped = previous.take_over(&ledger, clock.now(), shutdown.as_mut()).await?;
+        let ledger = ledger.asking_up_to(parameters.date_to);
         let recorder = Arc::new(Recorder { ledger, progress: progress.clone() });
         let settings = fetch::Settings {
             rate: calls.rate,
@@ -184,16 +218,30 @@ impl Export {
         };
         let count = remaining.len();
         let parts = (Arc::new(api), Arc::clone(&recorder), clock);
-        let ended = fetch::fetch(remaining.into_iter(), count, settings, earlier, parts, shutdown).await;
+        let ended = if is_stopped {
+            drop(parts);
+            Ok(Ended::Shutdown)
+        } else {
+            fetch::fetch(remaining.into_iter(), count, settings, earlier, parts, shutdown).await
+        };
         // Calls that a failure has cut short may hold the journal for another moment; it is of no more use then.
         let archive = match Arc::into_inner(recorder) {
             Some(recorder) => recorder.ledger.close().await,
             None => Err(LedgerError::Closed),
         };
         let (ended, archive) = (ended?, archive?);
-        let holdings = Holdings::new(vec![Source { run, archive }], inputs, inputs_sha256)?;
+        let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
         Ok((ended, Fetched { holdings, lock }))
     }
+}
+
+/// Targets that are to be called: those without an answer, and behind them those whose answer came before `since`. What
+/// money there is buys what is missing first.
+fn remaining<'a>(given: &'a Inputs, archive: &Archive, since: Option<Timestamp>) -> impl Iterator<Item = &'a Target> {
+    let is_final = |target: &&Target| archive.standing(target).is_final();
+    let missing = given.targets().filter(move |target| !is_final(target));
+    let stale = given.targets().filter(move |target| is_final(target) && !archive.is_held_since(target, since));
+    missing.chain(stale)
 }
 
 /// What a fetch leaves behind, with the directory still locked.
@@ -212,10 +260,14 @@ pub struct Preview {
     pub parameters: Parameters,
     /// What earlier runs of the directory did.
     pub past: Past,
-    /// Targets of these lines that have a final answer.
+    /// Targets of these lines that have a final answer, which stays as it is.
     pub held: u64,
-    /// Those that have none.
+    /// Those whose answer would be taken over from an earlier run.
+    pub taken_over: u64,
+    /// Those that would be called.
     pub remaining: u64,
+    /// Those of them whose answer would be refreshed.
+    pub refreshed: u64,
     /// Final answers of the directory, whatever they are about.
     pub answered: u64,
     /// The version that started the directory; `None`: nothing did.
@@ -223,8 +275,13 @@ pub struct Preview {
 }
 
 impl Preview {
-    /// Looks at a directory, if there is one, for these lines.
-    pub fn new(dir: Option<&Path>, inputs: &Inputs, question: &Question, clock: Clock) -> Result<Self, ExportError> {
+    /// Looks at a directory, if there is one, for these lines, and at those of earlier runs.
+    pub fn new(
+        dir: Option<&Path>,
+        (inputs, previous): (&Inputs, &[PathBuf]),
+        question: &Question,
+        clock: Clock,
+    ) -> Result<Self, ExportError> {
         let archive = match dir {
             Some(dir) => {
                 check_directory(dir)?;
@@ -233,11 +290,20 @@ impl Preview {
             None => Archive::default(),
         };
         let parameters = question.parameters(archive.run(), "", clock.today())?;
-        let held = inputs.targets().filter(|target| archive.standing(target).is_final()).count() as u64;
-        let remaining = inputs.targets().len() as u64 - held;
-        let answered = archive.asked().filter(|(_, known)| known.standing.is_final()).count() as u64;
-        let started_with = archive.run().map(|run| run.version.clone());
-        Ok(Self { parameters, past: archive.past(clock.moment()), held, remaining, answered, started_with })
+        let mut left: Vec<Target> = remaining(inputs, &archive, question.fresh_since).cloned().collect();
+        let held = (inputs.targets().len() - left.len()) as u64;
+        let mut previous = Previous::look(previous, (dir, archive.run()), &parameters)?;
+        previous.choose(&mut left, question.fresh_since);
+        Ok(Self {
+            answered: archive.asked().filter(|(_, known)| known.standing.is_final()).count() as u64,
+            started_with: archive.run().map(|run| run.version.clone()),
+            past: archive.past(clock.moment()),
+            held,
+            taken_over: previous.chosen() as u64,
+            remaining: left.len() as u64,
+            refreshed: left.iter().filter(|target| archive.standing(target).is_final()).count() as u64,
+            parameters,
+        })
     }
 }
 
@@ -259,16 +325,19 @@ pub fn discarded(
         version: record.made_of.version.clone(),
     });
     question.parameters(held.as_ref(), "", clock.today())?;
+    // Of a record that does not tell how old its answers are, nobody knows whether they are new enough.
+    let is_fresh = question.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
     let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);
     let has_form = form.is_none_or(|form| record.made_of.has_form(form));
-    if has_lines && has_form && record.files_are_there(dir) {
+    if has_lines && has_form && is_fresh && record.files_are_there(dir) {
         return Ok(Some(record));
     }
     Err(ExportError::Discarded(dir.to_owned()))
 }
 
-/// Takes the ledgers of several runs together.
-pub fn gather(dirs: &[PathBuf]) -> Result<Holdings, ExportError> {
+/// Takes the ledgers of several runs together. Where the dataset is divided by the day on which runs began, the rows of
+/// each run are kept.
+pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<Holdings, ExportError> {
     let mut sources = Vec::with_capacity(dirs.len());
     let mut readings = Vec::with_capacity(dirs.len());
     for dir in dirs {
@@ -285,7 +354,8 @@ pub fn gather(dirs: &[PathBuf]) -> Result<Holdings, ExportError> {
     }
     let inputs = Inputs::merged(&readings);
     let inputs_sha256 = ledger::digest(&inputs);
-    Holdings::new(sources, inputs, inputs_sha256)
+    let snapshots = partition_by.keys().contains(&PartitionKey::RunDate);
+    Holdings::new(sources, (inputs, inputs_sha256), snapshots)
 }
 
 /// Opens a directory for a dataset that is built from others.

@@ -105,7 +105,14 @@ pub(super) fn publish(
         Ok(())
     })?;
     let mut parts = history.finish()?;
-    let mut lines = Lines { holdings, held: &held, rows: &rows, remarks: &remarks, totals: Totals::default() };
+    let mut lines = Lines {
+        holdings,
+        held: &held,
+        by_target: by_target(&held),
+        rows: &rows,
+        remarks: &remarks,
+        totals: Totals::default(),
+    };
     parts.push(lines.write(&stage, &options)?);
     let totals = lines.totals;
     stage.publish(&parts)?;
@@ -279,6 +286,8 @@ impl Opened {
 struct Lines<'a> {
     holdings: &'a Holdings,
     held: &'a [Held<'a>],
+    /// The places of `held` by target.
+    by_target: Vec<usize>,
     /// Rows of each of `held`.
     rows: &'a [Option<u32>],
     /// What is to be said of some of `held`.
@@ -337,15 +346,19 @@ impl Lines<'_> {
             });
         };
         let (run, latest) = self.holdings.latest(&account)?;
-        let place = self.place_of(target.as_str());
-        let rows = place.and_then(|place| self.rows[place]);
-        let outcome = self.count(&account, rows, latest.as_ref());
+        let places = self.places_of(target.as_str());
+        // The answer that counts, and the rows of all that are kept.
+        let place = places.iter().copied().find(|place| self.held[*place].is_that_of(&account));
+        let is_readable = place.is_some_and(|place| self.rows[place].is_some());
+        let rows = places.iter().filter_map(|place| self.rows[*place]).map(u64::from).sum();
+        let outcome = self.count(&account, is_readable, latest.as_ref());
         let remark = place.and_then(|place| self.remarks.get(&place)).map(String::as_str);
         let message = remark.or_else(|| latest.as_ref().and_then(|kept| kept.message.as_deref()));
+        let from_run_id = latest.as_ref().and_then(|kept| kept.from_run_id.as_deref());
         push(&TargetRow {
-            run_id: &run.run_id,
+            run_id: from_run_id.unwrap_or(&run.run_id),
             outcome,
-            rows: Some(u64::from(rows.unwrap_or(0))),
+            rows: Some(rows),
             cost: account.known_cost(),
             cost_source: account.cost_source.map(crate::ledger::CostSource::as_str),
             attempts: Some(u64::from(account.attempts)),
@@ -356,14 +369,17 @@ impl Lines<'_> {
             task_id: latest.as_ref().and_then(|kept| kept.task_id.as_deref()),
             latency_ms: latest.as_ref().map(|kept| kept.latency_ms),
             fetched_at: latest.as_ref().map(|kept| kept.at),
-            date_to: Some(run.parameters.date_to),
+            date_to: Some(latest.as_ref().and_then(|kept| kept.date_to).unwrap_or(run.parameters.date_to)),
             ..bare
         })
     }
 
-    /// A target's place among those whose history is held.
-    fn place_of(&self, target: &str) -> Option<usize> {
-        self.held.binary_search_by(|held| held.target.as_str().cmp(target)).ok()
+    /// A target's places among those whose history is held: one at most, save where there are snapshots.
+    fn places_of(&self, target: &str) -> &[usize] {
+        let name = |place: &usize| self.held[*place].target.as_str();
+        let first = self.by_target.partition_point(|place| name(place) < target);
+        let places = &self.by_target[first..];
+        &places[..places.partition_point(|place| name(place) == target)]
     }
 
     /// Why a target failed, in words that targets share: `rejected: 40501 Invalid Field.`
@@ -384,9 +400,9 @@ impl Lines<'_> {
         reason.trim_end_matches([' ', ':']).to_owned()
     }
 
-    fn count(&mut self, account: &Account<'_>, rows: Option<u32>, latest: Option<&Kept>) -> &'static str {
+    fn count(&mut self, account: &Account<'_>, is_readable: bool, latest: Option<&Kept>) -> &'static str {
         let standing = match account.standing {
-            Standing::Ok if rows.is_none() => Standing::Failed,
+            Standing::Ok if !is_readable => Standing::Failed,
             standing => standing,
         };
         let (outcome, count) = match standing {
@@ -403,6 +419,13 @@ impl Lines<'_> {
     }
 }
 
+/// The places of what is held in order of target.
+fn by_target(held: &[Held<'_>]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..held.len()).collect();
+    places.sort_by_key(|place| held[*place].target);
+    places
+}
+
 /// What stands beside a target whose answer is held but cannot be flattened.
 const UNREADABLE: &str = "the answer is kept but cannot be read as rows";
 
@@ -415,22 +438,21 @@ const LONGEST_MESSAGE: usize = 80;
 fn write_side_files(holdings: &Holdings, dir: &Path) -> Result<(), ExportError> {
     let mut failures = Vec::new();
     for target in holdings.inputs().targets() {
-        let Some(account) = holdings.account(target).filter(|account| account.standing == Standing::Failed) else {
-            continue;
-        };
-        let (_, latest) = holdings.latest(&account)?;
-        failures.push((target, account, latest));
+        let Some(account) = holdings.account(target).filter(needs_a_person) else { continue };
+        let why = holdings.failure(target, &account)?;
+        failures.push((target, account, why));
     }
     write_failures(
         dir,
-        failures.iter().map(|(target, account, latest)| Failure {
+        failures.iter().map(|(target, account, why)| Failure {
             domain: target.as_str(),
-            reason: latest.as_ref().map_or("no_answer", |kept| kept.class.as_str()),
-            http_status: latest.as_ref().and_then(|kept| kept.http_status),
-            api_status_code: latest.as_ref().and_then(|kept| kept.api_status_code),
+            reason: why.as_ref().map_or("no_answer", |kept| kept.class.as_str()),
+            http_status: why.as_ref().and_then(|kept| kept.http_status),
+            api_status_code: why.as_ref().and_then(|kept| kept.api_status_code),
             attempts: u64::from(account.attempts),
             possibly_billed: u64::from(account.possibly_billed),
-            message: latest.as_ref().and_then(|kept| kept.message.as_deref()),
+            message: why.as_ref().and_then(|kept| kept.message.as_deref()),
+            kept_from: account.kept_from(),
         }),
     )?;
     let rejected = holdings.inputs().lines().filter_map(|line| match line.fate {
@@ -438,4 +460,9 @@ fn write_side_files(holdings: &Holdings, dir: &Path) -> Result<(), ExportError> 
         Fate::Target(_) | Fate::Duplicate(_) => None,
     });
     Ok(write_rejected(dir, rejected)?)
+}
+
+/// Whether a target has no answer, or none but an old one that could not be refreshed.
+fn needs_a_person(account: &Account<'_>) -> bool {
+    account.standing == Standing::Failed || account.refresh_given_up
 }

@@ -1,9 +1,10 @@
 //! What a run asks of every target: fixed when a directory is first used, and held to ever after.
 //!
 //! A dataset whose rows answer different questions would be of no use, so other dates or another scale
-//! on the same directory are refused before anything is paid.
+//! on the same directory are refused before anything is paid. The last day alone may move on, where answers are to be
+//! refreshed: the same months once more would be of no use either. Each answer's record says up to which day it was asked.
 
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 
 use crate::{
     api::{EARLIEST_DATE, Parameters, RankScale},
@@ -23,6 +24,8 @@ pub struct Question {
     pub tag: Option<String>,
     /// Whether the simulated API is asked; `None`: nobody is.
     pub simulated: Option<bool>,
+    /// Answers that came before this are asked for again; `None`: an answer is held for good.
+    pub fresh_since: Option<Timestamp>,
 }
 
 /// Why a question cannot be asked.
@@ -105,28 +108,38 @@ impl Question {
         let held = held.map(|run| &run.parameters);
         let asked = Parameters {
             date_from: self.date_from.unwrap_or(EARLIEST_DATE),
-            date_to: self.date_to.or(held.map(|held| held.date_to)).unwrap_or(today),
+            date_to: self.date_to.unwrap_or_else(|| self.usual_date_to(held, today)),
             rank_scale: self.rank_scale.unwrap_or(RankScale::OneThousand),
             tag: self.tag.clone().or(held.map(|held| held.tag.clone())).unwrap_or_else(|| run_id.to_owned()),
         };
         if asked.date_from > asked.date_to {
             return Err(QuestionError::Order { from: asked.date_from, to: asked.date_to });
         }
-        let Some(held) = held else {
-            return if asked.date_to > today {
-                Err(QuestionError::Future { to: asked.date_to, today })
-            } else {
-                Ok(asked)
-            };
-        };
+        let moves_on = held.is_none_or(|held| self.fresh_since.is_some() && asked.date_to > held.date_to);
+        if moves_on && asked.date_to > today {
+            return Err(QuestionError::Future { to: asked.date_to, today });
+        }
+        let Some(held) = held else { return Ok(asked) };
         let differs = |flag, held: &dyn ToString, asked: &dyn ToString| {
             let (held, asked) = (held.to_string(), asked.to_string());
             if held == asked { Ok(()) } else { Err(QuestionError::Differs { flag, held, asked }) }
         };
         differs("date-from", &held.date_from, &asked.date_from)?;
-        differs("date-to", &held.date_to, &asked.date_to)?;
+        if !moves_on {
+            differs("date-to", &held.date_to, &asked.date_to)?;
+        }
         differs("rank-scale", &held.rank_scale.as_str(), &asked.rank_scale.as_str())?;
         Ok(asked)
+    }
+
+    /// The last day where the command line names none.
+    fn usual_date_to(&self, held: Option<&Parameters>, today: Date) -> Date {
+        match held {
+            // A clock that was set back takes no month away.
+            Some(held) if self.fresh_since.is_some() => held.date_to.max(today),
+            Some(held) => held.date_to,
+            None => today,
+        }
     }
 }
 
@@ -176,6 +189,35 @@ mod tests {
         check(Question { date_from: None, ..same.clone() }, "now it is 2019-01-01");
         check(Question { date_to: Some(TODAY), ..same.clone() }, "--date-to 2026-01-31");
         check(Question { rank_scale: None, ..same }, "--rank-scale one_hundred");
+    }
+
+    #[test]
+    fn a_refresh_asks_up_to_today_and_never_for_less_than_before() {
+        let refresh = Question {
+            date_from: Some(date(2020, 1, 1)),
+            rank_scale: Some(RankScale::OneHundred),
+            fresh_since: Some(Timestamp::UNIX_EPOCH),
+            ..Question::default()
+        };
+        let up_to = |to: Option<Date>, today: Date| {
+            let question = Question { date_to: to, ..refresh.clone() };
+            question
+                .parameters(Some(&held()), "id", today)
+                .map(|asked| asked.date_to)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(up_to(None, TODAY), Ok(TODAY));
+        assert_eq!(up_to(Some(date(2026, 2, 5)), TODAY), Ok(date(2026, 2, 5)));
+        assert_eq!(up_to(Some(date(2026, 1, 31)), TODAY), Ok(date(2026, 1, 31)), "as before");
+        assert_eq!(up_to(None, date(2025, 12, 31)), Ok(date(2026, 1, 31)), "the clock was set back");
+        let check = |to, wanted: &str| {
+            let error = up_to(Some(to), TODAY).expect_err("refused");
+            assert!(error.contains(wanted), "{error}");
+        };
+        check(date(2026, 1, 30), "was started with --date-to 2026-01-31");
+        check(date(2026, 2, 11), "is after today");
+        let other = Question { date_from: Some(date(2021, 1, 1)), ..refresh.clone() };
+        assert!(other.parameters(Some(&held()), "id", TODAY).is_err(), "the first day stays");
     }
 
     #[test]

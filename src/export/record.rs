@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{ExportError, Form, Holdings, Published, Source, Totals, question::SIMULATED};
@@ -33,6 +34,9 @@ pub struct RunRecord {
     /// For each ledger the SHA-256 of its files, by name, as far as they were read.
     #[serde(default)]
     pub raw_sha256: Vec<BTreeMap<String, String>>,
+    /// When the oldest answer came that is in force: where the ledger was dropped, nothing else tells it any more.
+    #[serde(default)]
+    pub oldest_answer: Option<Timestamp>,
 }
 
 /// What a dataset is made of: two datasets made of the same are equal byte for byte.
@@ -154,6 +158,7 @@ impl RunRecord {
         published: &Published,
         spending: Spending,
         raw_sha256: Vec<BTreeMap<String, String>>,
+        oldest_answer: Option<Timestamp>,
     ) -> Self {
         let files = published.parts.iter().map(|part| FileRecord {
             path: part.path.clone(),
@@ -167,7 +172,8 @@ impl RunRecord {
             format!("{surprise}: {times}, such as in the answer for {}", seen.example)
         });
         let drift = drift.collect();
-        Self { made_of, totals, spending, drift, summary, files: files.collect(), raw_discarded: false, raw_sha256 }
+        let (files, raw_discarded) = (files.collect(), false);
+        Self { made_of, totals, spending, summary, drift, files, raw_discarded, raw_sha256, oldest_answer }
     }
 
     /// Reads a directory's record; `None` where there is none, or none that this version can read.

@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Location,
-    record::{Answer, CostSource, Record},
+    record::{Answer, CostSource, Record, TakenOver},
 };
 use crate::{
     api::{
@@ -49,12 +50,23 @@ pub struct Known {
     unanswered: bool,
     /// Its answer, or the latest call's result where there is none; no head: nothing came of any call.
     last: Location,
+    /// When that came, in microseconds since 1970.
+    at: i64,
 }
 
 /// A call that went out and has no result yet.
 #[derive(Clone, Copy, Debug)]
 struct Unanswered {
     reserved: Option<Usd>,
+}
+
+/// The calls for a target since its final answer, which stays in force until another one is there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refresh {
+    calls: u32,
+    /// The latest result, which is no answer; `None`: nothing came of any of them.
+    last: Option<Location>,
+    given_up: bool,
 }
 
 /// What is known of all targets, and of the account's calls.
@@ -67,6 +79,14 @@ pub(super) struct Index {
     known: Vec<Known>,
     /// Calls without any record of their result yet, by their target's number.
     unanswered: HashMap<u32, Unanswered>,
+    /// Refreshes that were begun and have no answer yet, by their target's number.
+    refreshing: HashMap<u32, Refresh>,
+    /// First calls: of a target, or of a refresh.
+    first_calls: u64,
+    refreshed: u64,
+    taken_over: u64,
+    /// The last day that an answer was asked for which is not the run's.
+    asked_up_to: Option<Date>,
     /// When calls with a result went out, and those of killed processes at the latest.
     recent: VecDeque<Moment>,
     /// The form of body that the API has understood.
@@ -103,7 +123,7 @@ pub struct Past {
 pub struct Spending {
     /// Calls that went out.
     pub calls: u64,
-    /// Calls that repeated one of the same target.
+    /// Calls that repeated one of the same target; the first of a refresh is none.
     pub retries: u64,
     /// What the gateway's header said was debited.
     pub debited: Usd,
@@ -115,6 +135,12 @@ pub struct Spending {
     pub unknown: u64,
     /// Calls that may have been billed without an answer.
     pub possibly_billed: u64,
+    /// Answers that have taken the place of an older one of the same target.
+    #[serde(default)]
+    pub refreshed: u64,
+    /// Answers that were taken over from earlier runs, which cost nothing here.
+    #[serde(default)]
+    pub taken_over: u64,
 }
 
 impl Spending {
@@ -129,6 +155,8 @@ impl Spending {
             set_aside: self.set_aside.plus(other.set_aside),
             unknown: self.unknown + other.unknown,
             possibly_billed: self.possibly_billed + other.possibly_billed,
+            refreshed: self.refreshed + other.refreshed,
+            taken_over: self.taken_over + other.taken_over,
         }
     }
 }
@@ -180,18 +208,35 @@ impl Index {
 
     /// What all calls came to.
     pub(super) fn spending(&self) -> Spending {
-        let all = self.known.iter().filter(|known| known.attempts > 0);
-        let calls = all.clone().map(|known| u64::from(known.attempts)).sum();
+        let calls = self.known.iter().map(|known| u64::from(known.attempts)).sum::<u64>();
         let lost = self.known.iter().map(|known| u64::from(known.lost_without_record())).sum::<u64>();
         Spending {
             calls,
-            retries: calls - all.count() as u64,
+            retries: calls.saturating_sub(self.first_calls),
             debited: self.debited,
             upstream: self.upstream,
             set_aside: self.unknown.plus(self.lost()),
             unknown: self.unpriced_calls + lost,
             possibly_billed: self.known.iter().map(|known| u64::from(known.possibly_billed())).sum(),
+            refreshed: self.refreshed,
+            taken_over: self.taken_over,
         }
+    }
+
+    /// The latest result of a refresh that has no answer yet.
+    pub(super) fn refusal(&self, target: &Target) -> Option<&Location> {
+        self.refreshing.get(self.numbers.get(target)?)?.last.as_ref()
+    }
+
+    /// Whether a target's answer was to be refreshed, and that was given up.
+    pub(super) fn is_refresh_given_up(&self, target: &Target) -> bool {
+        let refresh = self.numbers.get(target).and_then(|number| self.refreshing.get(number));
+        refresh.is_some_and(|refresh| refresh.given_up)
+    }
+
+    /// The last day that an answer was asked for which is not the run's.
+    pub(super) fn asked_up_to(&self) -> Option<Date> {
+        self.asked_up_to
     }
 
     /// Takes a record in; `location` is where it lies.
@@ -201,12 +246,9 @@ impl Index {
             Record::Sent { target, at, since_boot, form, reserved_micros_usd, .. } => {
                 self.asked_in = Some(*form);
                 let number = self.number(target);
+                self.count_sent(number);
                 let known = &mut self.known[number as usize];
-                known.attempts += 1;
                 known.unanswered = true;
-                if !known.standing.is_final() {
-                    known.standing = Standing::Pending;
-                }
                 let unanswered = Unanswered { reserved: *reserved_micros_usd };
                 if let Some(earlier) = self.unanswered.insert(number, unanswered) {
                     // A process was killed with this call in flight.
@@ -218,23 +260,52 @@ impl Index {
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
                 }
             }
-            Record::CalledOff { target, .. } => {
-                let number = self.number(target);
-                self.unanswered.remove(&number);
-                let known = &mut self.known[number as usize];
-                known.unanswered = false;
-                known.attempts = known.attempts.saturating_sub(1);
-            }
+            Record::CalledOff { target, .. } => self.take_called_off(target),
             Record::Answer(answer) => self.take_answer(answer, location)?,
+            Record::TakenOver(taken) => self.take_taken_over(taken, location)?,
             Record::GaveUp { target, .. } => {
                 let number = self.number(target);
                 let known = &mut self.known[number as usize];
-                if !known.standing.is_final() {
+                if known.standing.is_final() {
+                    self.refreshing.entry(number).or_default().given_up = true;
+                } else {
                     known.standing = Standing::Failed;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Counts a call that goes out: the first of its target, the first that is to refresh an answer, or a further one.
+    fn count_sent(&mut self, number: u32) {
+        let known = &mut self.known[number as usize];
+        let is_first = if known.standing.is_final() {
+            let refresh = self.refreshing.entry(number).or_default();
+            refresh.calls += 1;
+            refresh.given_up = false;
+            refresh.calls == 1
+        } else {
+            known.standing = Standing::Pending;
+            known.attempts == 0
+        };
+        known.attempts += 1;
+        self.first_calls += u64::from(is_first);
+    }
+
+    fn take_called_off(&mut self, target: &Target) {
+        let number = self.number(target);
+        self.unanswered.remove(&number);
+        let known = &mut self.known[number as usize];
+        known.unanswered = false;
+        known.attempts = known.attempts.saturating_sub(1);
+        let was_first = if known.standing.is_final() {
+            let refresh = self.refreshing.entry(number).or_default();
+            refresh.calls = refresh.calls.saturating_sub(1);
+            refresh.calls == 0 && self.refreshing.remove(&number).is_some()
+        } else {
+            known.attempts == 0
+        };
+        self.first_calls = self.first_calls.saturating_sub(u64::from(was_first));
     }
 
     fn take_answer(&mut self, answer: &Answer, location: Location) -> Result<(), UnknownClass> {
@@ -247,13 +318,13 @@ impl Index {
             Some(CostSource::Debit) => self.debited = self.debited.plus(price),
             Some(CostSource::Upstream) => self.upstream = self.upstream.plus(price),
             Some(CostSource::Unknown) => self.unpriced_calls += 1,
-            None => {}
+            Some(CostSource::Previous) | None => {}
         }
         // What an untold debit may have come to beyond what is known of it.
         self.unknown = self.unknown.plus(match answer.cost_source {
             Some(CostSource::Unknown) => self.presumed(reserved),
             Some(CostSource::Upstream) => reserved.unwrap_or_default().minus(price).max(Usd::ZERO),
-            Some(CostSource::Debit) | None => Usd::ZERO,
+            Some(CostSource::Debit | CostSource::Previous) | None => Usd::ZERO,
         });
         self.remember(answer.left_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
@@ -265,15 +336,39 @@ impl Index {
         known.cost = known.cost.plus(price);
         known.cost_source = known.cost_source.max(answer.cost_source);
         known.lost = known.lost.saturating_add(u16::from(answer.possibly_billed()));
-        if !known.standing.is_final() {
-            known.last = location;
-            known.standing = match class {
-                Class::Data => Standing::Ok,
-                Class::NoData => Standing::NoData,
-                _ => Standing::Pending,
-            };
-        }
+        self.refreshed += u64::from(known.standing.is_final() && matches!(class, Class::Data | Class::NoData));
+        self.settle(number, class, answer, location);
         Ok(())
+    }
+
+    /// An answer that was paid for elsewhere: it settles where its target stands, and no call and no cost.
+    fn take_taken_over(&mut self, taken: &TakenOver, location: Location) -> Result<(), UnknownClass> {
+        let class = taken.answer.class()?;
+        let number = self.number(&taken.answer.target);
+        let known = &mut self.known[number as usize];
+        known.cost_source = known.cost_source.max(Some(CostSource::Previous));
+        self.taken_over += 1;
+        self.settle(number, class, &taken.answer, location);
+        Ok(())
+    }
+
+    /// The latest final answer is in force. What comes of calls after it tells why it was not refreshed.
+    fn settle(&mut self, number: u32, class: Class, answer: &Answer, location: Location) {
+        let known = &mut self.known[number as usize];
+        let standing = match class {
+            Class::Data => Standing::Ok,
+            Class::NoData => Standing::NoData,
+            _ if known.standing.is_final() => {
+                self.refreshing.entry(number).or_default().last = Some(location);
+                return;
+            }
+            _ => Standing::Pending,
+        };
+        (known.standing, known.last, known.at) = (standing, location, answer.at.as_microsecond());
+        if standing.is_final() {
+            self.refreshing.remove(&number);
+            self.asked_up_to = self.asked_up_to.max(answer.date_to);
+        }
     }
 
     fn number(&mut self, target: &Target) -> u32 {
@@ -310,6 +405,16 @@ impl Known {
         (self.last.head > 0).then_some(&self.last)
     }
 
+    /// When its answer came, or the latest call's result where there is none; `None`: nothing came of any call.
+    pub fn at(&self) -> Option<Timestamp> {
+        self.last().and_then(|_| Timestamp::from_microsecond(self.at).ok())
+    }
+
+    /// Whether its answer is held and came no earlier than `since`, if that is given.
+    pub fn is_held_since(&self, since: Option<Timestamp>) -> bool {
+        self.standing.is_final() && since.is_none_or(|since| self.at >= since.as_microsecond())
+    }
+
     /// The weakest source of its costs, a call without a result included.
     pub fn cost_source(&self) -> Option<CostSource> {
         if self.unanswered { Some(CostSource::Unknown) } else { self.cost_source }
@@ -327,6 +432,7 @@ impl Default for Known {
             interrupted: 0,
             unanswered: false,
             last: Location { segment: 0, head: 0, body: 0, offset: 0 },
+            at: 0,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The archive and write-ahead log of paid answers, in one: says what is held and what is left to buy.
 //!
 //! ```text
-//! DIR/_raw/ledger-<n>.jsonl.zst   run | input… inputs | sent answer | sent answer | … | gave_up
+//! DIR/_raw/ledger-<n>.jsonl.zst   run | input… inputs | taken_over… | sent answer | sent answer | … | gave_up
 //! ```
 //!
 //! Every record is one line of JSON in zstd frames of its own, so that the files are valid `.jsonl.zst`
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
 use crate::{
     api::record::{Answered, GaveUp, Sent, Standing},
@@ -34,6 +34,7 @@ mod index;
 mod inputs;
 mod record;
 mod segment;
+mod takeover;
 
 use self::{
     append::{Appender, Purpose, Tail},
@@ -46,6 +47,7 @@ pub use self::{
     index::{Known, Past, Spending},
     inputs::digest,
     record::{CostSource, Run},
+    takeover::Copied,
 };
 
 /// The folder of a run's directory in which the ledger lies.
@@ -168,9 +170,23 @@ impl Lock {
     /// Takes the lock of a run's directory, making the directory where there is none.
     pub fn take(dir: &Path) -> Result<Self, LedgerError> {
         fs::create_dir_all(dir).map_err(|source| LedgerError::io("make", dir, source))?;
+        Self::wait(dir, File::try_lock)
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Keeps runs out of a directory that is only read; others may read it, too.
+    pub fn share(dir: &Path) -> Result<Self, LedgerError> {
+        Self::wait(dir, File::try_lock_shared)
+    }
+
+    fn wait(dir: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>) -> Result<Self, LedgerError> {
         let open = File::open(dir).map_err(|source| LedgerError::io("open", dir, source))?;
         for look in 1.. {
-            match open.try_lock() {
+            match lock(&open) {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if look < LOOKS_AT_LOCK => std::thread::park_timeout(BETWEEN_LOOKS),
                 Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse { path: dir.to_owned() }),
@@ -209,6 +225,10 @@ pub struct Kept {
     pub at: Timestamp,
     /// What it means: a word of `api::status::Class`.
     pub class: String,
+    /// The last day asked for, where it is not the run's.
+    pub date_to: Option<Date>,
+    /// The run that has paid for it, where that is another one.
+    pub from_run_id: Option<String>,
     /// The body, verbatim.
     pub body: Option<Vec<u8>>,
 }
@@ -283,6 +303,11 @@ impl Archive {
         self.known(target).map_or(Standing::Pending, |known| known.standing)
     }
 
+    /// Whether a target's answer is held and came no earlier than `since`, if that is given.
+    pub fn is_held_since(&self, target: &Target, since: Option<Timestamp>) -> bool {
+        self.known(target).is_some_and(|known| known.is_held_since(since))
+    }
+
     /// What the next calls have to heed.
     pub fn past(&self, now: impl Into<Moment>) -> Past {
         self.index.past(now.into())
@@ -321,13 +346,31 @@ impl Archive {
         known.last().map(|location| self.kept_at(location, false)).transpose()
     }
 
+    /// The latest result of a call that was to refresh a target's answer and did not, without its body.
+    pub fn refusal(&self, target: &Target) -> Result<Option<Kept>, LedgerError> {
+        self.index.refusal(target).map(|location| self.kept_at(location, false)).transpose()
+    }
+
+    /// Whether a target's answer was to be refreshed, and that was given up.
+    pub fn is_refresh_given_up(&self, target: &Target) -> bool {
+        self.index.is_refresh_given_up(target)
+    }
+
+    /// The last day that any answer was asked for; `None`: there is none.
+    pub fn asked_up_to(&self) -> Option<Date> {
+        let run = self.run.as_ref()?;
+        Some(self.index.asked_up_to().map_or(run.parameters.date_to, |other| other.max(run.parameters.date_to)))
+    }
+
     /// The body of a target's answer if it has `most` bytes at most; of no bytes where there is none.
     pub fn body(&self, known: &Known, most: u64) -> Result<Body, LedgerError> {
         let Some(location) = known.last() else { return Ok(Body::Whole(Vec::new())) };
         let segment = self.segment(location.segment);
         let head = segment.head(location)?;
         match record::parse(&head) {
-            Ok(Record::Answer(answer)) if answer.body_bytes > most => Ok(Body::Larger(answer.body_bytes)),
+            Ok(record) if record.answer().is_some_and(|answer| answer.body_bytes > most) => {
+                Ok(Body::Larger(record.answer().map_or(0, |answer| answer.body_bytes)))
+            }
             _ if location.body == 0 => Ok(Body::Whole(Vec::new())),
             _ => segment.body(location, &head).map(Body::Whole),
         }
@@ -337,13 +380,15 @@ impl Archive {
         let segment = self.segment(location.segment);
         let head = segment.head(location)?;
         let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
-        let Record::Answer(answer) = record::parse(&head).map_err(|error| damaged(&error))? else {
-            return Err(damaged(&"it is no answer"));
+        let (answer, from_run_id) = match record::parse(&head).map_err(|error| damaged(&error))? {
+            Record::Answer(answer) => (*answer, None),
+            Record::TakenOver(taken) => (taken.answer, Some(taken.from_run_id)),
+            _ => return Err(damaged(&"it is no answer")),
         };
         let body = (with_body && location.body > 0).then(|| segment.body(location, &head)).transpose()?;
-        let Answer { http_status, api_status_code, message, task_id, latency_micros, at, class, .. } = *answer;
+        let Answer { http_status, api_status_code, message, task_id, latency_micros, at, class, date_to, .. } = answer;
         let latency_ms = latency_micros / 1000;
-        Ok(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, body })
+        Ok(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, date_to, from_run_id, body })
     }
 
     /// The ledger's files with their sizes in bytes.
@@ -396,6 +441,8 @@ pub struct Ledger {
     press: Press,
     appender: Appender,
     archive: Mutex<Archive>,
+    /// The last day that calls ask for, where it is not the run's.
+    date_to: Option<Date>,
 }
 
 impl Ledger {
@@ -413,7 +460,15 @@ impl Ledger {
         made.map_err(|source| LedgerError::io("make", &folder, source))?;
         append::sync_folder(&lock.dir)?;
         let appender = Appender::start(Tail::open(&folder, number, end, in_flight)?);
-        Ok(Self { folder, clock, press: Press::default(), appender, archive: Mutex::new(archive) })
+        let press = Press::default();
+        Ok(Self { folder, clock, press, appender, archive: Mutex::new(archive), date_to: None })
+    }
+
+    /// Says up to which day the calls from now on ask; by default that is what the run was started with.
+    #[must_use]
+    pub fn asking_up_to(self, day: Date) -> Self {
+        let of_run = self.archive().run.as_ref().map(|run| run.parameters.date_to);
+        Self { date_to: Some(day).filter(|day| of_run != Some(*day)), ..self }
     }
 
     /// Records the run's beginning.
@@ -443,7 +498,7 @@ impl Ledger {
 
     /// Records that a call is about to go out.
     pub async fn sent(&self, sent: &Sent) -> Result<(), LedgerError> {
-        self.append(Purpose::Ahead, Record::sent(sent, self.since_boot())).await
+        self.append(Purpose::Ahead, Record::sent(sent, self.since_boot(), self.date_to)).await
     }
 
     /// Records that a call did not go out after all.
@@ -455,14 +510,14 @@ impl Ledger {
     /// Records what came of a call, with its body.
     pub async fn answered(&self, answered: &Answered) -> Result<(), LedgerError> {
         let Some(body) = &answered.body else {
-            let answer = Answer::of(answered, 0, self.since_boot());
+            let answer = Answer::of(answered, 0, self.since_boot(), self.date_to);
             return self.append(Purpose::Result, Record::Answer(Box::new(answer))).await;
         };
         let written = record::Tail::of(body, answered.assessment.json);
         let mut answer = None;
         let framed = self.press.two_frames(
             |body| {
-                let record = Answer::of(answered, body as u64, self.since_boot());
+                let record = Answer::of(answered, body as u64, self.since_boot(), self.date_to);
                 record::answer_head(answer.insert(Record::Answer(Box::new(record))), written.key)
             },
             |out| written.write(out),

@@ -5,7 +5,7 @@
 
 use std::{fmt, io, time::Duration};
 
-use jiff::{Timestamp, Unit};
+use jiff::{Timestamp, Unit, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -51,11 +51,16 @@ pub(super) enum Record {
         form: BodyForm,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reserved_micros_usd: Option<Usd>,
+        /// The last day asked for, where it is not the run's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        date_to: Option<Date>,
     },
     /// A call that did not go out after all.
     CalledOff { target: Target, attempt: u32, at: Timestamp },
     /// What came of a call.
     Answer(Box<Answer>),
+    /// An answer that an earlier run has paid for, taken over from its ledger.
+    TakenOver(Box<TakenOver>),
     /// A target given up for this run.
     GaveUp { target: Target, at: Timestamp, class: String },
 }
@@ -92,12 +97,31 @@ pub(super) struct Answer {
     pub(super) body_bytes: u64,
     /// Bytes of the frame that follows and holds the body; 0: there is no body.
     pub(super) frame_bytes: u64,
+    /// The last day asked for, where it is not the run's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) date_to: Option<Date>,
+}
+
+/// An answer as it lies in another ledger, where it was paid for. A record of its own, so that nobody adds its cost up
+/// twice.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TakenOver {
+    /// The run that has paid for it.
+    pub(super) from_run_id: String,
+    /// When it was taken over.
+    #[serde(rename = "taken_over_at")]
+    pub(super) copied_at: Timestamp,
+    /// What that run has recorded, with the last day that it asked for.
+    #[serde(flatten)]
+    pub(super) answer: Answer,
 }
 
 /// Where a cost is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CostSource {
+    /// Nothing was paid here: an earlier run has paid for the answer. Stands in no record.
+    Previous,
     /// The gateway's debit header.
     Debit,
     /// The body's `cost`.
@@ -110,6 +134,7 @@ impl CostSource {
     /// The word in files and columns.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Previous => "previous",
             Self::Debit => "debit",
             Self::Upstream => "upstream",
             Self::Unknown => "unknown",
@@ -118,10 +143,19 @@ impl CostSource {
 }
 
 impl Record {
-    /// The record of a call about to go out, by both clocks.
-    pub(super) fn sent(sent: &Sent, since_boot: Option<SinceBoot>) -> Self {
+    /// The record of a call about to go out, by both clocks; `date_to` where it is not the run's.
+    pub(super) fn sent(sent: &Sent, since_boot: Option<SinceBoot>, date_to: Option<Date>) -> Self {
         let Sent { target, attempt, at, form, reserved } = sent.clone();
-        Self::Sent { target, attempt, at, since_boot, form, reserved_micros_usd: reserved }
+        Self::Sent { target, attempt, at, since_boot, form, reserved_micros_usd: reserved, date_to }
+    }
+
+    /// The answer in it, whoever has paid for it.
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::TakenOver(taken) => Some(&taken.answer),
+            _ => None,
+        }
     }
 }
 
@@ -133,8 +167,13 @@ impl From<&GaveUp> for Record {
 }
 
 impl Answer {
-    /// The line of a call's result whose body takes `frame_bytes` in the ledger.
-    pub(super) fn of(answered: &Answered, frame_bytes: u64, since_boot: Option<SinceBoot>) -> Self {
+    /// The line of a call's result whose body takes `frame_bytes` in the ledger; `date_to` where it is not the run's.
+    pub(super) fn of(
+        answered: &Answered,
+        frame_bytes: u64,
+        since_boot: Option<SinceBoot>,
+        date_to: Option<Date>,
+    ) -> Self {
         let Assessment { class, http_status, api_code, message, task_id, items, cost, json: _ } = &answered.assessment;
         let (cost_micros_usd, cost_source) = match *cost {
             Cost::Debit(price) => (Some(price), Some(CostSource::Debit)),
@@ -159,6 +198,7 @@ impl Answer {
             cost_source,
             body_bytes: answered.body.as_ref().map_or(0, |body| body.len() as u64),
             frame_bytes,
+            date_to,
         }
     }
 
@@ -259,6 +299,11 @@ pub(super) fn answer_head(answer: &Record, key: &str) -> Vec<u8> {
     head
 }
 
+/// The key that the beginning of an answer's line ends with; `None`: no body follows.
+pub(super) fn body_key(head: &[u8]) -> Option<&'static str> {
+    [JSON, TEXT, LATIN_1].into_iter().find(|key| head.ends_with(format!(",\"{key}\":").as_bytes()))
+}
+
 /// Reads a frame's record: a whole line, or an answer's beginning.
 pub(super) fn parse(content: &[u8]) -> Result<Record, serde_json::Error> {
     match content.last() {
@@ -276,20 +321,17 @@ pub(super) fn body(head: &[u8], mut tail: Vec<u8>) -> io::Result<Vec<u8>> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let end = tail.strip_suffix(b"}\n").ok_or_else(|| broken("an answer without an end"))?.len();
     tail.truncate(end);
-    let stands_under = |key: &str| head.ends_with(format!(",\"{key}\":").as_bytes());
-    if stands_under(JSON) {
+    let key = body_key(head).ok_or_else(|| broken("an answer of an unknown form"))?;
+    if key == JSON {
         return Ok(tail);
     }
     let text: String = serde_json::from_slice(&tail)?;
     drop(tail);
-    if stands_under(TEXT) {
-        Ok(text.into_bytes())
-    } else if stands_under(LATIN_1) {
-        let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
-        bytes.map_err(|_| broken("a body with a character that is no byte"))
-    } else {
-        Err(broken("an answer of an unknown form"))
+    if key == TEXT {
+        return Ok(text.into_bytes());
     }
+    let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+    bytes.map_err(|_| broken("a body with a character that is no byte"))
 }
 
 #[cfg(test)]

@@ -128,10 +128,7 @@ impl Segment {
         } else {
             Some(record::parse(&content).map_err(|error| self.damaged(offset, &error))?)
         };
-        let body = match &record {
-            Some(Record::Answer(answer)) => answer.frame_bytes,
-            _ => 0,
-        };
+        let body = record.as_ref().and_then(Record::answer).map_or(0, |answer| answer.frame_bytes);
         let size = |bytes: u64| u32::try_from(bytes).map_err(|error| self.damaged(offset, &error));
         let location = Location { segment: self.number, offset, head: size(head.len() as u64)?, body: size(body)? };
         Ok((location.end() <= length).then_some(Found { location, record }))
@@ -169,8 +166,14 @@ impl Segment {
 
     /// Makes sure that an answer's body is whole, without holding it.
     fn check_body(&self, location: &Location) -> Result<(), LedgerError> {
+        self.sound_body_frame(location).map(drop)
+    }
+
+    /// The frame of an answer's body as it lies there, sound as its checksum says.
+    pub(super) fn sound_body_frame(&self, location: &Location) -> Result<Vec<u8>, LedgerError> {
         let (offset, bytes) = self.body_frame(location)?;
-        frame::check(&bytes).map_err(|source| self.damaged(offset, &source))
+        frame::check(&bytes).map_err(|source| self.damaged(offset, &source))?;
+        Ok(bytes)
     }
 
     fn body_frame(&self, location: &Location) -> Result<(u64, Vec<u8>), LedgerError> {

@@ -38,6 +38,9 @@ impl Outcome {
         gauge("unknown_cost_calls", "Billed calls whose price nobody told.", &[("", number(self.spend.unknown_calls))]);
         let possibly = number(self.spend.possibly_billed);
         gauge("possibly_billed_calls", "Calls without an answer that may have been billed.", &[("", possibly)]);
+        gauge("stale_targets", "Targets whose answer is older than --max-age.", &[("", number(self.stale))]);
+        gauge("refreshed_answers", "Answers that took an older one's place.", &[("", number(self.refreshed))]);
+        gauge("taken_over_answers", "Answers taken over from earlier runs.", &[("", number(self.taken_over))]);
         gauge("elapsed_seconds", "How long this run took.", &[("", self.elapsed.as_secs_f64())]);
         gauge("success", "1 where _SUCCESS was written, else 0.", &[("", f64::from(u8::from(self.success())))]);
         gauge("exit_code", "The exit code of this run.", &[("", f64::from(self.exit_code()))]);

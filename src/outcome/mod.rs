@@ -113,6 +113,18 @@ pub struct Outcome {
     pub published_to: Option<Elsewhere>,
     /// What the API sent that this version does not know, a line each.
     pub drift: Vec<String>,
+    /// Answers that have taken the place of an older one.
+    pub refreshed: u64,
+    /// Those of them that this run has bought.
+    pub refreshed_this_run: u64,
+    /// Answers that were taken over from earlier runs.
+    pub taken_over: u64,
+    /// Those of them that this run has taken over.
+    pub taken_over_this_run: u64,
+    /// Targets whose answer is older than `--max-age` allows: it stays in force as long as there is no newer one.
+    pub stale: u64,
+    /// Answers from before this are older than `--max-age` allows; `None`: any age is allowed.
+    pub fresh_since: Option<String>,
 }
 
 impl Outcome {
@@ -194,6 +206,12 @@ impl Outcome {
                 "set_aside_usd": dollars(self.spend.set_aside),
             },
             "possibly_billed": self.spend.possibly_billed,
+            "refreshed": self.refreshed,
+            "refreshed_this_run": self.refreshed_this_run,
+            "taken_over": self.taken_over,
+            "taken_over_this_run": self.taken_over_this_run,
+            "stale": self.stale,
+            "fresh_since": self.fresh_since,
             "max_cost_usd": self.max_cost.map(dollars),
             "max_failures": self.max_failures.to_string(),
             "failure_reasons": reasons.collect::<Vec<_>>(),
@@ -224,8 +242,13 @@ impl Outcome {
         self.failed.saturating_add(self.pending)
     }
 
+    /// Targets without an answer, or without one that is new enough.
+    fn wanting(&self) -> u64 {
+        self.unanswered().saturating_add(self.stale)
+    }
+
     fn tolerated(&self) -> bool {
-        self.max_failures.allows(self.unanswered(), self.targets)
+        self.max_failures.allows(self.wanting(), self.targets)
     }
 
     /// `1,204 of 5,000 targets`
@@ -235,12 +258,15 @@ impl Outcome {
     }
 
     fn too_many_failures(&self) -> (String, Option<String>) {
-        let error = format!(
-            "finished, but {} of {} failed (more than --max-failures {})",
-            words::count(self.unanswered()),
-            words::counted(self.targets, "target", "targets"),
-            self.max_failures
-        );
+        let targets = words::counted(self.targets, "target", "targets");
+        let failed = format!("{} of {targets} failed", words::count(self.unanswered()));
+        let stale = format!("{} of {targets} could not be refreshed", words::count(self.stale));
+        let what = match (self.unanswered(), self.stale) {
+            (_, 0) => failed,
+            (0, _) => format!("{stale}: their older answers stay in force"),
+            _ => format!("{failed} and {} could not be refreshed", words::count(self.stale)),
+        };
+        let error = format!("finished, but {what} (more than --max-failures {})", self.max_failures);
         let file = self.out.join("_failures.csv");
         let hint = format!("see {}; run the same command again to try them once more", shown(&file));
         (error, Some(hint))
@@ -255,7 +281,7 @@ impl Outcome {
         format!(
             "--max-cost{cap} does not pay one more call ({} spent{set_aside}; {} left)",
             words::money(self.spend.known()),
-            words::counted(self.unanswered(), "target", "targets")
+            words::counted(self.wanting(), "target", "targets")
         )
     }
 }

@@ -285,6 +285,7 @@ fn json_has_the_promised_keys() {
         }
       ],
       "files": 12,
+      "fresh_since": null,
       "hint": "see out/_failures.csv; run the same command again to try them once more",
       "max_cost_usd": null,
       "max_failures": "0",
@@ -295,14 +296,39 @@ fn json_has_the_promised_keys() {
       "possibly_billed": 0,
       "published": true,
       "published_to": null,
+      "refreshed": 0,
+      "refreshed_this_run": 0,
       "rejected": 3,
       "report": null,
       "retries": 120,
       "rows": 465500,
+      "stale": 0,
       "stopped": null,
       "subdomains": 1,
       "success": false,
+      "taken_over": 0,
+      "taken_over_this_run": 0,
       "targets": 5000
     }
     "#);
+}
+
+#[test]
+fn answers_that_are_too_old_are_told_and_count_like_failures() {
+    let check = |failed, stale, limit: &str, exit: u8, words: &str| {
+        let ok = 4_900 - failed;
+        let outcome = Outcome { failed, stale, ok, max_failures: limit.parse().expect("a limit"), ..outcome() };
+        assert_eq!((outcome.exit_code(), outcome.success()), (exit, exit == 0), "{words}");
+        let told = outcome.error().map_or_else(|| outcome.text(200, false), |(error, _)| error);
+        assert!(told.contains(words), "{told}");
+    };
+    check(0, 3, "0", 3, "3 of 5,000 targets could not be refreshed: their older answers stay in force");
+    check(2, 3, "0", 3, "2 of 5,000 targets failed and 3 could not be refreshed (more than --max-failures 0)");
+    check(2, 3, "4", 3, "(more than --max-failures 4)");
+    check(2, 3, "5", 0, "Done, with failures within the limit");
+    check(0, 1, "1", 0, "1 target keeps an answer older than --max-age");
+    let outcome = Outcome { refreshed: 60, refreshed_this_run: 20, taken_over: 7, ..outcome() };
+    let text = outcome.text(200, false);
+    assert!(text.contains("refreshed 60 answers; 20 by this run"), "{text}");
+    assert!(text.contains("previous  7 answers taken over, at no cost, none by this run"), "{text}");
 }

@@ -57,7 +57,7 @@ impl Outcome {
     fn headline(&self) -> String {
         let answered = self.answered();
         match &self.ended {
-            Ended::Finished if self.success() && self.unanswered() == 0 => format!("Done: {answered} answered"),
+            Ended::Finished if self.success() && self.wanting() == 0 => format!("Done: {answered} answered"),
             Ended::Finished if self.success() => format!("Done, with failures within the limit: {answered} answered"),
             Ended::Finished => format!("Finished, but not all is well: {answered} answered"),
             _ => format!("Stopped early: {answered} answered"),
@@ -72,6 +72,8 @@ impl Outcome {
             }
         };
         add("targets", self.told_targets());
+        add("refreshed", self.told_refreshed());
+        add("previous", self.told_taken_over());
         add("input", self.told_input());
         add("rows", if self.published { words::count(self.rows) } else { String::new() });
         add("calls", self.told_calls());
@@ -81,7 +83,7 @@ impl Outcome {
         for (reason, count) in &self.failure_reasons {
             add("failure", format!("{}: {}", words::counted(*count, "target", "targets"), words::plain(reason)));
         }
-        if self.failed > 0 && self.published {
+        if self.failed + self.stale > 0 && self.published {
             add("failures", shown(&self.out.join("_failures.csv")));
         }
         for line in &self.drift {
@@ -117,6 +119,30 @@ impl Outcome {
         told
     }
 
+    /// What became of answers that were too old.
+    fn told_refreshed(&self) -> String {
+        let mut told = Vec::new();
+        if self.refreshed > 0 {
+            let mut refreshed = words::counted(self.refreshed, "answer", "answers");
+            add_share(&mut refreshed, self.refreshed_this_run, self.refreshed);
+            told.push(refreshed);
+        }
+        if self.stale > 0 {
+            let stale = words::counted(self.stale, "target keeps an answer", "targets keep an answer");
+            told.push(format!("{stale} older than --max-age"));
+        }
+        told.join("; ")
+    }
+
+    fn told_taken_over(&self) -> String {
+        if self.taken_over == 0 {
+            return String::new();
+        }
+        let mut told = format!("{} taken over, at no cost", words::counted(self.taken_over, "answer", "answers"));
+        add_share(&mut told, self.taken_over_this_run, self.taken_over);
+        told
+    }
+
     fn told_input(&self) -> String {
         let mut told = Vec::new();
         if self.rejected > 0 {
@@ -137,13 +163,7 @@ impl Outcome {
         if self.retries > 0 {
             let _ = write!(told, ", {} among them", words::counted(self.retries, "retry", "retries"));
         }
-        match self.calls_this_run {
-            these if these == self.calls => {}
-            0 => told.push_str(", none by this run"),
-            these => {
-                let _ = write!(told, "; {} by this run", words::count(these));
-            }
-        }
+        add_share(&mut told, self.calls_this_run, self.calls);
         told
     }
 
@@ -195,6 +215,17 @@ impl Outcome {
         let folder = shown(&self.out.join("backlinks_history"));
         let unfinished = if self.success() { "" } else { ", without _SUCCESS" };
         format!("{folder} ({files}, {bytes}{unfinished})")
+    }
+}
+
+/// Says how much of a whole this run has done, where it is not all of it.
+fn add_share(told: &mut String, this_run: u64, whole: u64) {
+    match this_run {
+        these if these == whole => {}
+        0 => told.push_str(", none by this run"),
+        these => {
+            let _ = write!(told, "; {} by this run", words::count(these));
+        }
     }
 }
 

@@ -107,7 +107,8 @@ pub fn render(dir: &Path) -> Result<String, ReportError> {
     let lines = Lines::read(&dataset)?;
     let portfolio = Portfolio::read(&dataset, &months)?;
     let shares = Shares::read(&dataset, &months)?;
-    page::page(&page::Content { record: &record, lines: &lines, portfolio: &portfolio, shares: &shares })
+    let snapshot = dataset.snapshot.as_ref();
+    page::page(&page::Content { record: &record, lines: &lines, portfolio: &portfolio, shares: &shares, snapshot })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! none of the dataset, and one that it names and that is not there is an error, not fewer rows.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     path::{Path, PathBuf},
 };
@@ -37,6 +37,8 @@ const LATEST_SHARE: u64 = 2;
 pub(super) struct Dataset {
     history: Vec<PathBuf>,
     targets: Vec<PathBuf>,
+    /// Where each run's rows are kept: the day whose rows are read, and how many days there are.
+    pub(super) snapshot: Option<(String, usize)>,
 }
 
 /// The months that a history has rows of.
@@ -66,7 +68,8 @@ impl Dataset {
             paths.sort_by_key(|path| (path.parent(), path.as_os_str().len(), *path));
             paths.into_iter().map(|path| dir.join(path)).collect::<Vec<_>>()
         };
-        let found = Self { history: of(HISTORY), targets: of(TARGETS) };
+        let mut found = Self { history: of(HISTORY), targets: of(TARGETS), snapshot: None };
+        found.keep_newest_snapshot(dir);
         if found.history.is_empty() || found.targets.is_empty() || !dir.join(HISTORY).is_dir() {
             return Err(ReportError::NoDataset(dir.to_owned()));
         }
@@ -77,6 +80,19 @@ impl Dataset {
             return Err(ReportError::Changed(missing.cloned().unwrap_or_else(|| dir.to_owned())));
         }
         Ok(found)
+    }
+
+    /// Where the rows of several runs are kept side by side, a sum over all would count targets more than once.
+    fn keep_newest_snapshot(&mut self, dir: &Path) {
+        let day = |path: &PathBuf| {
+            let keys = path.strip_prefix(dir).unwrap_or(path).iter().filter_map(|part| part.to_str());
+            keys.filter_map(|part| part.strip_prefix("run_date=")).map(str::to_owned).next()
+        };
+        let days: BTreeSet<String> = self.history.iter().filter_map(day).collect();
+        if let Some(newest) = days.last().filter(|_| days.len() > 1) {
+            self.history.retain(|path| day(path).as_ref() == Some(newest));
+            self.snapshot = Some((newest.clone(), days.len()));
+        }
     }
 
     /// Goes through `columns` of the history, file by file, each sorted by target and date.

@@ -102,6 +102,7 @@ fn record(partition_by: &str, files: Vec<FileRecord>) -> RunRecord {
         files,
         raw_discarded: false,
         raw_sha256: vec![],
+        oldest_answer: None,
     }
 }
 

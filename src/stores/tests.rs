@@ -245,6 +245,7 @@ impl Dataset {
             files: files.collect(),
             raw_discarded: false,
             raw_sha256: Vec::new(),
+            oldest_answer: None,
         };
         record.write(dir.path(), success).unwrap();
         fs::write(dir.path().join(FAILURES), "domain\n").unwrap();

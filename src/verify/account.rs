@@ -41,6 +41,7 @@ pub(super) struct Line<'a> {
     cost_micros_usd: Option<Usd>,
     cost_source: Option<CostSource>,
     reserved_micros_usd: Option<Usd>,
+    from_run_id: Option<String>,
     body_bytes: Option<u64>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
@@ -95,6 +96,36 @@ pub(super) struct Last {
     pub(super) api_status_code: Option<i64>,
     pub(super) message: Option<String>,
     pub(super) task_id: Option<String>,
+    /// The last day asked for, where it is not the run's.
+    pub(super) date_to: Option<Date>,
+    /// The run that has paid, where the answer was taken over.
+    pub(super) from_run_id: Option<String>,
+}
+
+impl Last {
+    fn of(line: &Line<'_>, place: Place) -> Option<Self> {
+        Some(Self {
+            place,
+            at: line.at?,
+            latency_ms: line.latency_micros? / 1000,
+            class: line.class.as_deref()?.to_owned(),
+            http_status: line.http_status,
+            api_status_code: line.api_status_code,
+            message: line.message.clone(),
+            task_id: line.task_id.clone(),
+            date_to: line.date_to,
+            from_run_id: line.from_run_id.clone(),
+        })
+    }
+}
+
+/// What has come of calling a target again that has its final answer: nothing final yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refresh {
+    calls: u32,
+    /// The latest result.
+    pub(super) last: Option<Last>,
+    pub(super) given_up: bool,
 }
 
 /// A call that went out and has no result.
@@ -111,6 +142,8 @@ pub(super) struct State {
     pub(super) attempts: u32,
     pub(super) cost: Usd,
     pub(super) last: Option<Last>,
+    /// A refresh that has no answer.
+    pub(super) refresh: Option<Refresh>,
     /// Calls that may have been billed without an answer, the one under way aside.
     lost: u32,
     /// Calls among them of which nothing was recorded any more.
@@ -121,6 +154,64 @@ pub(super) struct State {
 }
 
 impl State {
+    fn new() -> Self {
+        Self {
+            standing: Standing::Pending,
+            attempts: 0,
+            cost: Usd::ZERO,
+            last: None,
+            refresh: None,
+            lost: 0,
+            interrupted: 0,
+            source: None,
+            open: None,
+        }
+    }
+
+    /// A call goes out; says whether it is the first of the target, or of a refresh.
+    fn goes_out(&mut self) -> bool {
+        self.attempts += 1;
+        if !self.standing.is_final() {
+            self.standing = Standing::Pending;
+            return self.attempts == 1;
+        }
+        let refresh = self.refresh.get_or_insert_default();
+        (refresh.calls, refresh.given_up) = (refresh.calls + 1, false);
+        refresh.calls == 1
+    }
+
+    /// A call did not go out after all; says whether it had been a first one.
+    fn comes_back(&mut self) -> bool {
+        self.open = None;
+        self.attempts = self.attempts.saturating_sub(1);
+        if !self.standing.is_final() {
+            return self.attempts == 0;
+        }
+        let calls = self.refresh.as_ref().map_or(0, |refresh| refresh.calls.saturating_sub(1));
+        match &mut self.refresh {
+            Some(refresh) if calls > 0 => refresh.calls = calls,
+            refresh => *refresh = None,
+        }
+        calls == 0
+    }
+
+    /// The last final answer counts; what is none, only as long as there is no final one.
+    fn settle(&mut self, last: Last) {
+        let standing = match &*last.class {
+            "data" => Standing::Ok,
+            "no_data" => Standing::NoData,
+            _ if self.standing.is_final() => {
+                self.refresh.get_or_insert_default().last = Some(last);
+                return;
+            }
+            _ => Standing::Pending,
+        };
+        (self.standing, self.last) = (standing, Some(last));
+        if standing.is_final() {
+            self.refresh = None;
+        }
+    }
+
     pub(super) fn possibly_billed(&self) -> u32 {
         self.lost + u32::from(self.open.is_some())
     }
@@ -139,6 +230,11 @@ pub(super) struct Accounts {
     debited: Usd,
     upstream: Usd,
     unknown: u64,
+    first_calls: u64,
+    refreshed: u64,
+    taken_over: u64,
+    /// The last day that a final answer was asked for, where one was asked for another day than the run's.
+    pub(super) asked_up_to: Option<Date>,
 }
 
 /// What a call at an untold price counts for: its reservation, else the dearest price, else twice a list price.
@@ -152,32 +248,29 @@ impl Accounts {
     pub(super) fn take(&mut self, line: &Line<'_>, place: Place) -> Option<()> {
         let target = line.target.as_deref()?;
         if !self.targets.contains_key(target) {
-            let (lost, interrupted, source, open) = (0, 0, None, None);
-            let (standing, attempts, cost, last) = (Standing::Pending, 0, Usd::ZERO, None);
-            let new = State { standing, attempts, cost, last, lost, interrupted, source, open };
-            self.targets.insert(target.to_owned(), new);
+            self.targets.insert(target.to_owned(), State::new());
         }
         let state = self.targets.get_mut(target)?;
         match &*line.record {
             "sent" => {
-                state.attempts += 1;
+                self.first_calls += u64::from(state.goes_out());
                 if let Some(earlier) = state.open.replace(Open { reserved: line.reserved_micros_usd }) {
                     state.lost += 1;
                     state.interrupted += 1;
                     state.source = state.source.max(Some(CostSource::Unknown));
                     self.set_aside = self.set_aside.plus(presumed(earlier.reserved, self.dearest));
                 }
-                if !state.standing.is_final() {
-                    state.standing = Standing::Pending;
-                }
             }
-            "called_off" => {
-                state.open = None;
-                state.attempts = state.attempts.saturating_sub(1);
-            }
-            "gave_up" if !state.standing.is_final() => state.standing = Standing::Failed,
-            "gave_up" => {}
+            "called_off" => self.first_calls = self.first_calls.saturating_sub(u64::from(state.comes_back())),
+            "gave_up" if state.standing.is_final() => state.refresh.get_or_insert_default().given_up = true,
+            "gave_up" => state.standing = Standing::Failed,
             "answer" => return self.answer(target, line, place),
+            // Somebody else has paid for it.
+            "taken_over" if line.from_run_id.is_some() => {
+                self.taken_over += 1;
+                state.source = state.source.max(Some(CostSource::Previous));
+                return self.settle(target, line, place);
+            }
             _ => return None,
         }
         Some(())
@@ -202,26 +295,20 @@ impl Accounts {
                 let is_lost = class == "maybe_billed" || line.body().is_none();
                 state.lost += u32::from(is_lost);
             }
+            Some(CostSource::Previous) => return None,
             None => {}
         }
         state.cost = state.cost.plus(price);
         state.source = state.source.max(line.cost_source);
-        if !state.standing.is_final() {
-            state.standing = match class {
-                "data" => Standing::Ok,
-                "no_data" => Standing::NoData,
-                _ => Standing::Pending,
-            };
-            state.last = Some(Last {
-                place,
-                at: line.at?,
-                latency_ms: line.latency_micros? / 1000,
-                class: class.to_owned(),
-                http_status: line.http_status,
-                api_status_code: line.api_status_code,
-                message: line.message.clone(),
-                task_id: line.task_id.clone(),
-            });
+        self.refreshed += u64::from(state.standing.is_final() && matches!(class, "data" | "no_data"));
+        self.settle(target, line, place)
+    }
+
+    fn settle(&mut self, target: &str, line: &Line<'_>, place: Place) -> Option<()> {
+        let state = self.targets.get_mut(target)?;
+        state.settle(Last::of(line, place)?);
+        if matches!(line.class.as_deref(), Some("data" | "no_data")) {
+            self.asked_up_to = self.asked_up_to.max(line.date_to);
         }
         line.is_whole().then_some(())
     }
@@ -232,14 +319,17 @@ impl Accounts {
         let open = states().filter_map(|state| state.open);
         let open = open.map(|call| presumed(call.reserved, self.dearest)).fold(Usd::ZERO, Usd::plus);
         let lines_lost = |state: &State| u64::from(state.interrupted) + u64::from(state.open.is_some());
+        let calls: u64 = states().map(|state| u64::from(state.attempts)).sum();
         Spending {
-            calls: states().map(|state| u64::from(state.attempts)).sum(),
-            retries: states().map(|state| u64::from(state.attempts.saturating_sub(1))).sum(),
+            calls,
+            retries: calls.saturating_sub(self.first_calls),
             debited: self.debited,
             upstream: self.upstream,
             set_aside: self.set_aside.plus(open),
             unknown: self.unknown + states().map(lines_lost).sum::<u64>(),
             possibly_billed: states().map(|state| u64::from(state.possibly_billed())).sum(),
+            refreshed: self.refreshed,
+            taken_over: self.taken_over,
         }
     }
 }

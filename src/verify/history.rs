@@ -104,7 +104,14 @@ impl Comparison<'_> {
             .map(|(folder, files)| (folder, Stream::new(self.table.dir, files, self.table.differences)))
             .collect();
         for (place, held) in held.iter().enumerate() {
-            let rows_in = streams.iter_mut().filter_map(|(folder, stream)| {
+            // Snapshots come one day after the other, and each day has partitions of its own.
+            let day = held.run_date.map(|day| format!("run_date={day}"));
+            let is_of = |folder: &str| {
+                let mut keys = folder.split('/').filter(|key| key.starts_with("run_date="));
+                keys.all(|key| day.as_deref() == Some(key))
+            };
+            let own = streams.iter_mut().filter(|(folder, _)| is_of(folder));
+            let rows_in = own.filter_map(|(folder, stream)| {
                 let slices = stream.rows_of(held.target);
                 (!slices.is_empty()).then_some((*folder, slices))
             });

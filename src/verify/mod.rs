@@ -26,12 +26,21 @@ mod sources;
 mod stream;
 mod targets;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Serialize;
 
 pub use self::differences::{Difference, MOST_DIFFERENCES};
-use self::{differences::Differences, ledger::Ledger, parts::Parts, sources::Sources, targets::Lines};
+use self::{
+    differences::Differences,
+    ledger::Ledger,
+    parts::Parts,
+    sources::Sources,
+    targets::{Lines, Rows},
+};
 use crate::{
     dataset::{FAILURES, REJECTED},
     export::{RunRecord, Totals},
@@ -157,7 +166,8 @@ impl Verification<'_> {
     /// Everything that can be known.
     fn with_ledgers(&self, ledgers: &mut [Ledger], parts: &Parts, checked: &mut Checked) {
         checked.ledger_bytes = ledgers.iter().map(|ledger| ledger.bytes).sum();
-        let sources = Sources::new(ledgers);
+        let by_run = self.record.made_of.partition_by.split(',').any(|key| key.trim() == "run_date");
+        let sources = Sources::new(ledgers, by_run);
         let held = sources.held();
         let table = history::Table {
             dir: self.dir,
@@ -166,7 +176,12 @@ impl Verification<'_> {
             differences: self.differences,
         };
         let counts = history::compare(&table, &held);
-        let rows = held.iter().map(|held| held.target).zip(counts).collect();
+        let mut rows: BTreeMap<&str, Rows> = BTreeMap::new();
+        for (held, count) in held.iter().zip(counts) {
+            let rows = rows.entry(held.target).or_default();
+            rows.count += count.unwrap_or_default();
+            rows.is_readable |= count.is_some() && sources.counts(held);
+        }
         let run_id = sources.run_id();
         let mut lines = Lines { sources: &sources, run_id, rows, totals: Totals::default() };
         let path = parts.targets.as_ref().map(|file| (self.dir.join(file), file.as_str()));

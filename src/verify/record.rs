@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
+    account::Last,
     differences::Differences,
     frames::hex,
     side::{self, not_there},
@@ -73,13 +75,32 @@ pub(super) fn compare(record: &RunRecord, sources: &Sources<'_>, totals: &Totals
     expect("program", &made_of.program, "backlinks-export");
     expect("run_id", &made_of.run_id, &sources.run_id());
     expect("inputs_sha256", &made_of.inputs_sha256, &sources.inputs_sha256);
-    differences.expect(RUN, "parameters", &made_of.parameters.as_ref(), &sources.parameters());
+    differences.expect(RUN, "parameters", &made_of.parameters, &sources.parameters());
+    // A record of an earlier version does not tell it.
+    if record.oldest_answer.is_some() {
+        let micros = |at: Option<Timestamp>| at.map(Timestamp::as_microsecond);
+        differences.expect(RUN, "oldest_answer", &micros(record.oldest_answer), &micros(sources.oldest_answer()));
+    }
+    stale(record, sources, differences);
     for (told, ledger) in made_of.ledgers.iter().zip(sources.ledgers) {
         expect("ledgers[].run_id", &told.run_id, &ledger.run_id);
     }
     differences.expect(RUN, "totals", &by_class(&record.totals), totals);
     differences.expect(RUN, "spending", &record.spending, &sources.spending());
     summary(record, sources.inputs.counts(), differences);
+}
+
+/// Compares how many answers are said to be too old with the answers.
+fn stale(record: &RunRecord, sources: &Sources<'_>, differences: &Differences) {
+    let since = record.summary["fresh_since"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let is_older = |last: &Last| since.is_some_and(|since| last.at < since);
+    let answered = sources.of_lines().filter(|account| account.standing.is_final());
+    let expected = answered.filter(|account| account.last.is_some_and(is_older)).count();
+    let found = &record.summary["stale"];
+    // A record of an earlier version does not tell it.
+    if *found != expected && !(found.is_null() && expected == 0) {
+        differences.add(RUN, format!("summary.stale is {found}, should be {expected}"));
+    }
 }
 
 /// Failures by their first word alone: the rest is what the API said, told for people and cut where it is much.
@@ -95,7 +116,8 @@ fn by_class(totals: &Totals) -> Totals {
 /// Compares the result that was told with the numbers that it was told from.
 pub(super) fn summary(record: &RunRecord, counts: Counts, differences: &Differences) {
     let Totals { ok, no_data, failed, pending, rows, .. } = record.totals;
-    let Spending { calls, retries, debited, upstream, set_aside, unknown, possibly_billed } = record.spending;
+    let Spending { calls, retries, debited, upstream, set_aside, unknown, possibly_billed, refreshed, taken_over } =
+        record.spending;
     let (files, bytes) = (record.files.len() as u64, record.files.iter().map(|file| file.bytes).sum::<u64>());
     let expected = serde_json::json!({
         "targets": counts.targets,
@@ -116,6 +138,8 @@ pub(super) fn summary(record: &RunRecord, counts: Counts, differences: &Differen
             "set_aside_usd": set_aside.dollars(),
         },
         "possibly_billed": possibly_billed,
+        "refreshed": refreshed,
+        "taken_over": taken_over,
         "files": files,
         "bytes": bytes,
         "drift": record.drift,
@@ -124,17 +148,20 @@ pub(super) fn summary(record: &RunRecord, counts: Counts, differences: &Differen
     });
     for (key, expected) in expected.as_object().into_iter().flatten() {
         let found = record.summary.get(key).unwrap_or(&Value::Null);
-        if found != expected {
+        let is_of_earlier_version = found.is_null() && ["refreshed", "taken_over"].contains(&key.as_str());
+        if found != expected && !(is_of_earlier_version && *expected == 0) {
             differences.add(RUN, format!("summary.{key} is {found}, should be {expected}"));
         }
     }
 }
 
-/// Whether the run deserved `_SUCCESS`: it was not stopped, and no more targets than tolerated have no answer.
+/// Whether the run deserved `_SUCCESS`: it was not stopped, and no more targets than tolerated have no answer, or one
+/// that is too old.
 fn is_success(record: &RunRecord, counts: Counts) -> bool {
     let tolerated = record.summary["max_failures"].as_str().and_then(|text| text.parse::<MaxFailures>().ok());
     let without = record.totals.failed.saturating_add(record.totals.pending);
-    let is_tolerated = tolerated.is_some_and(|tolerated| tolerated.allows(without, counts.targets as u64));
+    let wanting = without.saturating_add(record.summary["stale"].as_u64().unwrap_or_default());
+    let is_tolerated = tolerated.is_some_and(|tolerated| tolerated.allows(wanting, counts.targets as u64));
     record.summary["stopped"].is_null() && is_tolerated
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
-use super::{differences::Differences, sources::Sources};
+use super::{
+    differences::Differences,
+    sources::{Account, Sources},
+};
 use crate::{
     api::record::Standing,
     dataset::{FAILURES, HISTORY, REJECTED, RUN, STAGING, SUCCESS, TARGETS},
@@ -14,12 +17,17 @@ const REPORT: &str = "report.html";
 
 /// `_failures.csv` as it should be.
 pub(super) fn failures(sources: &Sources<'_>) -> Vec<u8> {
-    let mut csv =
-        Csv::new(&["domain", "reason", "http_status", "api_status_code", "attempts", "possibly_billed", "message"]);
+    let header =
+        ["domain", "reason", "http_status", "api_status_code", "attempts", "possibly_billed", "message", "kept_from"];
+    let mut csv = Csv::new(&header);
     for target in sources.inputs.targets() {
         let account = sources.accounts.get(target.as_str());
-        let Some(account) = account.filter(|account| account.standing == Standing::Failed) else { continue };
-        let last = account.last;
+        let is_listed = |account: &&Account<'_>| account.standing == Standing::Failed || account.refresh_given_up();
+        let Some(account) = account.filter(is_listed) else { continue };
+        let (last, kept) = match account.refresh.filter(|_| account.refresh_given_up()) {
+            Some(refresh) => (refresh.last.as_ref(), account.last),
+            None => (account.last, None),
+        };
         let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
         csv.row(&[
             &harmless(target.as_str()),
@@ -29,6 +37,7 @@ pub(super) fn failures(sources: &Sources<'_>) -> Vec<u8> {
             &account.attempts.to_string(),
             &account.possibly_billed.to_string(),
             &harmless(last.and_then(|last| last.message.as_deref()).unwrap_or_default()),
+            &kept.map(|kept| kept.at.to_string()).unwrap_or_default(),
         ]);
     }
     csv.0

@@ -55,9 +55,18 @@ const UNREADABLE: &str = "the answer is kept but cannot be read as rows";
 pub(super) struct Lines<'a> {
     pub(super) sources: &'a Sources<'a>,
     pub(super) run_id: String,
-    /// For each target whose history is held the rows it should have; `None`: its answer cannot be read.
-    pub(super) rows: BTreeMap<&'a str, Option<u64>>,
+    /// For each target whose history is held the rows it should have.
+    pub(super) rows: BTreeMap<&'a str, Rows>,
     pub(super) totals: Totals,
+}
+
+/// Rows of one target.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rows {
+    /// Of all its answers: one, or with snapshots one of each day.
+    pub(super) count: u64,
+    /// Whether the answer that counts is held and can be read.
+    pub(super) is_readable: bool,
 }
 
 impl<'a> Lines<'a> {
@@ -107,7 +116,7 @@ impl<'a> Lines<'a> {
         if is_compared && missing > 0 {
             differences.add(name, format!("lacks the rows of the last {missing} input lines"));
         }
-        self.totals.rows = self.rows.values().flatten().sum();
+        self.totals.rows = self.rows.values().map(|rows| rows.count).sum();
     }
 
     /// The row that a line should have, counted.
@@ -129,9 +138,9 @@ impl<'a> Lines<'a> {
             }
             Fate::Target(target) => {
                 row.target = Some(target.as_str());
-                row.date_from = asked.map(|asked| asked.date_from);
-                row.date_to = asked.map(|asked| asked.date_to);
-                row.rank_scale = asked.map(|asked| asked.rank_scale.as_str());
+                row.date_from = asked.as_ref().map(|asked| asked.date_from);
+                row.date_to = asked.as_ref().map(|asked| asked.date_to);
+                row.rank_scale = asked.as_ref().map(|asked| asked.rank_scale.as_str());
                 let account = sources.accounts.get(target.as_str());
                 self.tell(&mut row, account);
             }
@@ -148,8 +157,8 @@ impl<'a> Lines<'a> {
             self.totals.pending += 1;
             return;
         };
-        let rows = row.target.and_then(|target| self.rows.get(target).copied().flatten());
-        let is_unreadable = account.standing == Standing::Ok && rows.is_none();
+        let rows = row.target.and_then(|target| self.rows.get(target).copied()).unwrap_or_default();
+        let is_unreadable = account.standing == Standing::Ok && !rows.is_readable;
         let (outcome, count) = match account.standing {
             Standing::Ok if is_unreadable => ("failed", &mut self.totals.failed),
             Standing::Ok => ("ok", &mut self.totals.ok),
@@ -165,7 +174,7 @@ impl<'a> Lines<'a> {
         }
         row.run_id.clone_from(&account.ledger.run_id);
         row.outcome = outcome;
-        row.rows = Some(rows.unwrap_or(0));
+        row.rows = Some(rows.count);
         row.cost = account.cost;
         row.cost_source = account.cost_source.map(CostSource::as_str);
         row.attempts = Some(account.attempts);
@@ -178,6 +187,10 @@ impl<'a> Lines<'a> {
             row.task_id = last.task_id.as_deref();
             row.latency_ms = Some(last.latency_ms);
             row.fetched_at = Some(last.at);
+            row.date_to = last.date_to.or(row.date_to);
+            if let Some(paid) = &last.from_run_id {
+                row.run_id.clone_from(paid);
+            }
         }
         if is_unreadable {
             row.message = Some(UNREADABLE);

@@ -53,6 +53,19 @@ def overlapping():
     return folder, world.Dataset(out, world.call("replay", *paths, "--out", out, *common))
 
 
+@functools.cache
+def monthly():
+    """A run, its refresh, and one that takes over what is held."""
+    folder, api = world.folder(), world.start_sandbox()
+    (folder / "list.txt").write_text("".join(f"site{number}.com\n" for number in range(30)))
+    (folder / "longer.txt").write_text("".join(f"site{number}.com\n" for number in range(45)))
+    common = ["--api", api, "--date-from", "2024-01-01", *world.UNHURRIED]
+    world.call("run", folder / "list.txt", "--out", folder / "a", "--date-to", "2024-06-30", *common)
+    world.call("run", folder / "list.txt", "--out", folder / "a", "--max-age", "1s", *common)
+    longer = ["--out", folder / "b", "--previous", folder / "a"]
+    return folder, world.Dataset(folder / "b", world.call("run", folder / "longer.txt", *longer, *common))
+
+
 class SparkJob(unittest.TestCase):
     maxDiff = 4000
 
@@ -83,6 +96,12 @@ class SparkJob(unittest.TestCase):
         one = found(history(spark(), [f"{folder}/run-*"]))
         self.assertGreater(len(one), 1_000)
         self.assert_same(one, published(merged))
+
+    def test_refreshed_and_taken_over_answers_count_once(self):
+        folder, dataset = monthly()
+        self.assertEqual(dataset.summary["calls"], 15)
+        self.assert_same(found(history(spark(), [str(dataset.path)])), published(dataset))
+        self.assert_same(found(history(spark(), [str(folder / "a"), str(folder / "b")])), published(dataset))
 
     def test_half_a_line_does_no_harm_and_damage_is_no_silent_loss(self):
         torn = world.folder() / "torn"

@@ -134,6 +134,7 @@ fn every_mistake_in_the_file_is_told_with_its_place() {
     tell(run, "rank-scale = \"one_hundert\"\n");
     tell(run, "date-from = 2018-12-31\n");
     tell(run, "shard = \"5/4\"\n");
+    tell(run, "previous = [\"a\", \"b\"]\nmax-age = 30\n");
     tell(run, "out = \"\"\n");
     tell(run, "concurrency = [1]\n");
     tell(run, "max-cost = true\n");

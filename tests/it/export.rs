@@ -128,6 +128,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
         max_failures: MaxFailures::default(),
         max_cost: None,
         discard_raw: false,
+        fresh_since: None,
         before: export.spending(),
     };
     let stop = async {

@@ -235,3 +235,129 @@ async fn a_missing_file_in_between_is_named() {
     let error = Archive::read(dir.path()).expect_err("a gap").to_string();
     assert!(error.contains("ledger-1.jsonl.zst") && error.contains("ledger-0.jsonl.zst"), "{error}");
 }
+
+#[tokio::test]
+async fn an_answer_is_in_force_until_there_is_a_newer_one() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let name = "a.com";
+    let refused = r#"{"tasks":[{"status_code":40501,"status_message":"Invalid"}]}"#;
+    let open = || open(folder.path()).expect("sound");
+    let gave_up = GaveUp { target: target(name), at: moment(102), class: Class::Rejected };
+    // What is known after these records, read anew from the disk.
+    let check = |at: i64, given_up: bool, calls: u64, retries: u64, refreshed: u64| {
+        let archive = Archive::read(folder.path()).expect("sound");
+        let known = archive.known(&target(name)).expect("asked");
+        assert_eq!((known.standing, known.at()), (Standing::Ok, Some(moment(at))));
+        assert_eq!(archive.is_refresh_given_up(&target(name)), given_up);
+        let spending = archive.spending();
+        assert_eq!((spending.calls, spending.retries, spending.refreshed), (calls, retries, refreshed));
+        assert!(archive.is_held_since(&target(name), Some(moment(at))));
+        assert!(!archive.is_held_since(&target(name), Some(moment(at + 1))));
+        archive
+    };
+    let (ledger, lock) = open();
+    ledger.start(&run()).await.expect("durable");
+    ledger.sent(&sent(name, 1, 0)).await.expect("durable");
+    ledger.answered(&answered(name, 1, 1, &body_of(name, 40))).await.expect("durable");
+    ledger.close().await.expect("closed");
+    drop(lock);
+    check(1, false, 1, 0, 0);
+    // A refresh that is refused and given up.
+    let later = date(2026, 12, 24);
+    let (ledger, lock) = open();
+    let ledger = ledger.asking_up_to(later);
+    ledger.sent(&sent(name, 1, 100)).await.expect("durable");
+    ledger.answered(&answered(name, 1, 101, refused)).await.expect("durable");
+    ledger.gave_up(&gave_up).await.expect("durable");
+    ledger.close().await.expect("closed");
+    drop(lock);
+    let archive = check(1, true, 2, 0, 0);
+    let refusal = archive.refusal(&target(name)).expect("readable").expect("told");
+    assert_eq!((&*refusal.class, refusal.at, refusal.date_to), ("rejected", moment(101), Some(later)));
+    let kept = archive.kept(archive.known(&target(name)).expect("asked")).expect("readable").expect("an answer");
+    assert_eq!((kept.body.map(|body| body.len()), kept.date_to), (Some(body_of(name, 40).len()), None));
+    assert_eq!(archive.asked_up_to(), Some(date(2026, 11, 24)), "no answer was had for the later day");
+    // One that a kill has cut short, one that was called off, and one that succeeds.
+    let (ledger, lock) = open();
+    ledger.sent(&sent(name, 1, 200)).await.expect("durable");
+    ledger.close().await.expect("closed");
+    drop(lock);
+    check(1, false, 3, 1, 0);
+    let (ledger, lock) = open();
+    let ledger = ledger.asking_up_to(later);
+    ledger.sent(&sent(name, 1, 300)).await.expect("durable");
+    ledger.called_off(&sent(name, 1, 300)).await.expect("durable");
+    ledger.close().await.expect("closed");
+    drop(lock);
+    check(1, false, 3, 1, 0);
+    let (ledger, lock) = open();
+    let ledger = ledger.asking_up_to(later);
+    ledger.sent(&sent(name, 1, 400)).await.expect("durable");
+    ledger.answered(&answered(name, 1, 401, &body_of(name, 80))).await.expect("durable");
+    ledger.close().await.expect("closed");
+    drop(lock);
+    let archive = check(401, false, 4, 2, 1);
+    assert!(archive.refusal(&target(name)).expect("readable").is_none());
+    assert_eq!(archive.asked_up_to(), Some(later));
+    assert_eq!(archive.spending().possibly_billed, 1, "the call that was cut short");
+    // The first call of a refresh that is called off counts as none.
+    let (ledger, lock) = open();
+    ledger.sent(&sent(name, 1, 500)).await.expect("durable");
+    ledger.called_off(&sent(name, 1, 500)).await.expect("durable");
+    ledger.close().await.expect("closed");
+    drop(lock);
+    check(401, false, 4, 2, 1);
+}
+
+#[tokio::test]
+async fn an_answer_is_copied_from_ledger_to_ledger_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let (ledger, lock) = open(&from).expect("new");
+    ledger.start(&run()).await.expect("durable");
+    // JSON on one line, JSON on several, and one that is too large to be held while its frame is made.
+    let bodies = [body_of("a.com", 40), body_of("b.com", 40).replace(',', ",\n"), body_of("c.com", 3 << 20)];
+    for (name, body) in ["a.com", "b.com", "c.com"].into_iter().zip(&bodies) {
+        ledger.sent(&sent(name, 1, 0)).await.expect("durable");
+        ledger.answered(&answered(name, 1, 1, body)).await.expect("durable");
+    }
+    ledger.sent(&sent("d.com", 1, 2)).await.expect("durable");
+    let earlier = ledger.close().await.expect("closed");
+    drop(lock);
+    let (ledger, _lock) = open(&to).expect("new");
+    let own = Run { run_id: "20261224T120000Z-abc123".to_owned(), ..run() };
+    ledger.start(&own).await.expect("durable");
+    for name in ["a.com", "b.com", "c.com", "d.com"] {
+        let known = earlier.known(&target(name)).expect("asked");
+        let copied = earlier.copy(known, moment(50)).expect("sound");
+        assert_eq!(copied.is_some(), name != "d.com");
+        if let Some(copied) = copied {
+            ledger.take_over(copied).await.expect("durable");
+        }
+    }
+    let archive = ledger.close().await.expect("closed");
+    for archive in [&archive, &Archive::read(&to).expect("sound")] {
+        for (name, expected) in ["a.com", "b.com", "c.com"].into_iter().zip(&bodies) {
+            let known = archive.known(&target(name)).expect("held");
+            let kept = archive.kept(known).expect("readable").expect("an answer");
+            assert_eq!(kept.body.as_deref(), Some(expected.as_bytes()), "{name}");
+            assert_eq!((kept.at, kept.from_run_id), (moment(1), Some(run().run_id)));
+            assert_eq!((kept.date_to, known.attempts, known.cost), (Some(date(2026, 11, 24)), 0, Usd::ZERO));
+        }
+        let spending = archive.spending();
+        assert_eq!((spending.taken_over, spending.calls, spending.upstream), (3, 0, Usd::ZERO));
+        assert_eq!(archive.past(moment(60)).spent, Usd::ZERO);
+    }
+    // Any byte of a body that was changed since the ledger was opened keeps it from being copied.
+    let sound = fs::read(file(&from)).expect("readable");
+    let known = earlier.known(&target("a.com")).expect("asked");
+    let (_, begin) = known.place();
+    let end = usize::try_from(begin + known.size()).expect("small");
+    for place in usize::try_from(begin).expect("small")..end {
+        let mut damaged = sound.clone();
+        damaged[place] ^= 0x40;
+        fs::write(file(&from), &damaged).expect("written");
+        let error = earlier.copy(known, moment(50)).expect_err("damaged").to_string();
+        assert!(error.contains("is damaged at byte"), "{place}: {error}");
+    }
+}

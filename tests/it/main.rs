@@ -17,6 +17,7 @@ mod program;
 mod rate;
 mod readers;
 mod recipes;
+mod refresh;
 mod shell;
 mod signals;
 mod supply;

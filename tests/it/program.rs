@@ -90,7 +90,9 @@ pub(crate) fn run(mut command: Command, inputs: &Path, out: &Path, api: &str, fl
     if !flags.contains("--date-from") {
         command.args(["--date-from", "2023-11-01"]);
     }
-    command.args(["--date-to", "2024-02-29"]);
+    if !flags.contains("--date-to") {
+        command.args(["--date-to", "2024-02-29"]);
+    }
     if !flags.contains("--rate") {
         command.args(["--rate", "20000/s"]);
     }

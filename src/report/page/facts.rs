@@ -50,6 +50,9 @@ pub(super) fn facts(content: &Content<'_>) -> Html {
     let bytes = record.files.iter().map(|file| file.bytes).sum();
     let files = words::counted(record.files.len() as u64, "file", "files");
     fact("Dataset", format!("{}, {files}, {}", rows(record.totals.rows), words::bytes(bytes)));
+    if let Some((day, days)) = content.snapshot {
+        fact("Snapshot", format!("{day}, the newest of {days}: the figures of this page are of its rows alone"));
+    }
     fact("Partitioned by", made_of.partition_by.replace('_', " "));
     fact("Compression", made_of.compression.clone());
     fact("Program", format!("{} {}, schema {}", made_of.program, made_of.version, made_of.schema_version));

@@ -27,6 +27,8 @@ pub(super) struct Content<'a> {
     pub(super) lines: &'a Lines,
     pub(super) portfolio: &'a Portfolio,
     pub(super) shares: &'a Shares,
+    /// Where the rows of several runs are kept: the day whose rows are told, and how many days there are.
+    pub(super) snapshot: Option<&'a (String, usize)>,
 }
 
 /// The whole page.

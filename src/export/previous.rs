@@ -1,0 +1,274 @@
+//! What earlier runs hold of a run's targets, taken over into its ledger before anything is bought.
+//!
+//! Those directories are only read: a shared lock keeps runs out of them meanwhile. Each answer is checked, copied and
+//! synced like one that was bought, so that a run that is killed midway takes over the rest the next time. What does
+//! not suit (another question, simulated answers beside real ones) is refused before that.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+
+use super::{ExportError, RunRecord, question::is_simulated};
+use crate::{
+    api::Parameters,
+    ledger::{Archive, Copied, Known, Ledger, LedgerError, Lock, Run},
+    targets::Target,
+};
+
+/// Bytes that are copied at once: some thirty full histories.
+const BLOCK_BYTES: u64 = 1 << 20;
+/// Answers that are copied at once, however small.
+const BLOCK_ANSWERS: usize = 64;
+/// Blocks that are read and checked side by side.
+const BLOCKS_READ: usize = 4;
+/// Blocks that wait for the disk side by side.
+const BLOCKS_WRITTEN: usize = 8;
+
+/// Why answers of an earlier run cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum PreviousError {
+    /// Its ledger cannot be used.
+    #[error(transparent)]
+    Ledger(LedgerError),
+    /// It is where this run keeps its own.
+    #[error("--previous {} is the directory of this run itself", .0.display())]
+    Itself(PathBuf),
+    /// No directory of that name.
+    #[error("--previous {} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// There is no ledger.
+    #[error("--previous {} holds no run: there is no ledger in it", .0.display())]
+    NoRun(PathBuf),
+    /// Its answers were dropped.
+    #[error("the answers of --previous {} were dropped with --discard-raw", .0.display())]
+    Discarded(PathBuf),
+    /// It answers another question.
+    #[error("--previous {} was asked with --{flag} {held}, this run asks with {asked}", dir.display())]
+    Differs {
+        /// The directory.
+        dir: PathBuf,
+        /// The flag's name.
+        flag: &'static str,
+        /// What it was asked with.
+        held: String,
+        /// What this run asks with.
+        asked: String,
+    },
+    /// Real and simulated answers would stand in one dataset.
+    #[error("--previous {} holds {}, this run wants {}", dir.display(), kind(*.held), kind(!*.held))]
+    OtherApi {
+        /// The directory.
+        dir: PathBuf,
+        /// Whether it holds simulated answers.
+        held: bool,
+    },
+}
+
+fn kind(simulated: bool) -> &'static str {
+    if simulated { "simulated answers (--sandbox)" } else { "real answers" }
+}
+
+impl PreviousError {
+    /// Whether it is the user's to mend.
+    pub(super) fn is_usage(&self) -> bool {
+        !matches!(self, Self::Ledger(_))
+    }
+
+    /// What to do about it.
+    pub(super) fn hint(&self) -> String {
+        match self {
+            Self::Ledger(LedgerError::InUse { .. }) => {
+                "wait for it to end; or leave out --previous, and everything is bought anew".to_owned()
+            }
+            Self::Ledger(LedgerError::Damaged { .. }) => {
+                "put back a sound copy of the file; or leave out --previous, and everything is bought anew".to_owned()
+            }
+            Self::Ledger(error) => error.hint(),
+            Self::Itself(_) => "leave out --previous: what DIR holds itself is never bought again".to_owned(),
+            Self::Missing(_) | Self::NoRun(_) => "name a directory that was the --out of a run".to_owned(),
+            Self::Discarded(_) => "leave out --previous; everything is then bought anew".to_owned(),
+            Self::Differs { flag, held, .. } => {
+                format!("give --{flag} {held}, or leave out --previous, and everything is bought anew")
+            }
+            Self::OtherApi { .. } => "leave out --previous".to_owned(),
+        }
+    }
+}
+
+/// Ledgers of earlier runs, and which of their answers are taken over.
+#[derive(Debug, Default)]
+pub(super) struct Previous {
+    earlier: Arc<Vec<Earlier>>,
+    /// In the order in which they lie in the ledgers.
+    chosen: Vec<Chosen>,
+}
+
+/// The ledger of an earlier run.
+#[derive(Debug)]
+struct Earlier {
+    archive: Archive,
+    /// Keeps runs out; `None`: it is only looked at.
+    _lock: Option<Lock>,
+}
+
+/// An answer that is taken over.
+#[derive(Clone, Debug)]
+struct Chosen {
+    source: usize,
+    known: Known,
+}
+
+impl Previous {
+    /// Reads the ledgers of `dirs` for a run that asks with `parameters` in the directory of `own`.
+    pub(super) fn open(
+        dirs: &[PathBuf],
+        own: &Lock,
+        (run, parameters): (&Run, &Parameters),
+    ) -> Result<Self, ExportError> {
+        Self::read(dirs, (Some(own.dir()), Some(run)), parameters, true)
+    }
+
+    /// The same without keeping anybody out, for a plan.
+    pub(super) fn look(
+        dirs: &[PathBuf],
+        own: (Option<&Path>, Option<&Run>),
+        parameters: &Parameters,
+    ) -> Result<Self, ExportError> {
+        Self::read(dirs, own, parameters, false)
+    }
+
+    fn read(
+        dirs: &[PathBuf],
+        (own, run): (Option<&Path>, Option<&Run>),
+        parameters: &Parameters,
+        locked: bool,
+    ) -> Result<Self, ExportError> {
+        let mut earlier = Vec::with_capacity(dirs.len());
+        for dir in dirs {
+            check_place(dir, own)?;
+            let lock = locked.then(|| Lock::share(dir)).transpose().map_err(PreviousError::Ledger)?;
+            let archive = Archive::read(dir).map_err(PreviousError::Ledger)?;
+            let Some(theirs) = archive.run() else { return Err(PreviousError::NoRun(dir.clone()).into()) };
+            check_question(dir, theirs, run, parameters)?;
+            earlier.push(Earlier { archive, _lock: lock });
+        }
+        Ok(Self { earlier: Arc::new(earlier), chosen: Vec::new() })
+    }
+
+    /// Chooses for each of `wanted` the newest answer that came no earlier than `since`, and takes the target out.
+    pub(super) fn choose(&mut self, wanted: &mut Vec<Target>, since: Option<Timestamp>) {
+        let sources = || self.earlier.iter().enumerate();
+        let mut chosen = Vec::new();
+        wanted.retain(|target| {
+            let known = sources().filter_map(|(source, earlier)| Some((source, earlier.archive.known(target)?)));
+            let suitable = known.filter(|(_, known)| known.is_held_since(since));
+            // The first of several directories, where it is the same answer.
+            let newest = suitable.max_by_key(|(source, known)| (known.at(), std::cmp::Reverse(*source)));
+            chosen.extend(newest.map(|(source, known)| Chosen { source, known: known.clone() }));
+            newest.is_none()
+        });
+        chosen.sort_by_key(|chosen| (chosen.source, chosen.known.place()));
+        self.chosen = chosen;
+    }
+
+    /// How many answers are taken over.
+    pub(super) fn chosen(&self) -> usize {
+        self.chosen.len()
+    }
+
+    /// Takes over what was chosen, which is held once this returns; says whether it was stopped before all was.
+    pub(super) async fn take_over(
+        self,
+        ledger: &Ledger,
+        at: Timestamp,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<bool, ExportError> {
+        if self.chosen.is_empty() {
+            return Ok(false);
+        }
+        let stopped = AtomicBool::new(false);
+        let Self { earlier, chosen } = self;
+        let copied = stream::iter(blocks(chosen))
+            .take_while(|_| std::future::ready(!stopped.load(Ordering::Relaxed)))
+            .map(|block| {
+                let earlier = Arc::clone(&earlier);
+                async move { spawn_blocking(move || copy(&earlier, &block, at)).await }
+            })
+            .buffered(BLOCKS_READ)
+            .map(|copied| copied.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
+        let kept = copied.try_for_each_concurrent(BLOCKS_WRITTEN, |block| async {
+            let kept = try_join_all(block.into_iter().map(|copied| ledger.take_over(copied)));
+            kept.await.map(drop).map_err(ExportError::from)
+        });
+        tokio::pin!(kept, shutdown);
+        tokio::select! {
+            biased;
+            kept = &mut kept => return kept.map(|()| false),
+            () = &mut shutdown => stopped.store(true, Ordering::Relaxed),
+        }
+        // What is under way comes to its end, so that the books are right.
+        kept.await.map(|()| true)
+    }
+}
+
+/// Answers that follow each other, so many as are copied at once.
+fn blocks(chosen: Vec<Chosen>) -> impl Iterator<Item = Vec<Chosen>> {
+    let mut chosen = chosen.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut block = vec![chosen.next()?];
+        let mut bytes = block[0].known.size();
+        while block.len() < BLOCK_ANSWERS
+            && let Some(next) = chosen.next_if(|next| bytes + next.known.size() <= BLOCK_BYTES)
+        {
+            bytes += next.known.size();
+            block.push(next);
+        }
+        Some(block)
+    })
+}
+
+fn copy(earlier: &[Earlier], block: &[Chosen], at: Timestamp) -> Result<Vec<Copied>, ExportError> {
+    let copied = block.iter().map(|chosen| earlier[chosen.source].archive.copy(&chosen.known, at));
+    let copied: Result<Vec<_>, _> = copied.filter_map(Result::transpose).collect();
+    copied.map_err(|error| PreviousError::Ledger(error).into())
+}
+
+fn check_place(dir: &Path, own: Option<&Path>) -> Result<(), ExportError> {
+    let place = match dir.canonicalize() {
+        Ok(place) => place,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(PreviousError::Missing(dir.to_owned()).into());
+        }
+        Err(source) => return Err(ExportError::Io { verb: "find", path: dir.to_owned(), source }),
+    };
+    if own.and_then(|own| own.canonicalize().ok()) == Some(place) {
+        return Err(PreviousError::Itself(dir.to_owned()).into());
+    }
+    if RunRecord::read(dir).is_some_and(|record| record.raw_discarded) {
+        return Err(PreviousError::Discarded(dir.to_owned()).into());
+    }
+    Ok(())
+}
+
+/// Answers to another question are of no use; the last day may differ, since each row tells its own.
+fn check_question(dir: &Path, theirs: &Run, own: Option<&Run>, parameters: &Parameters) -> Result<(), PreviousError> {
+    let held = is_simulated(theirs);
+    if own.is_some_and(|own| is_simulated(own) != held) {
+        return Err(PreviousError::OtherApi { dir: dir.to_owned(), held });
+    }
+    let differs = |flag, held: String, asked: String| {
+        if held == asked { Ok(()) } else { Err(PreviousError::Differs { dir: dir.to_owned(), flag, held, asked }) }
+    };
+    let (theirs, asked) = (&theirs.parameters, parameters);
+    differs("date-from", theirs.date_from.to_string(), asked.date_from.to_string())?;
+    differs("rank-scale", theirs.rank_scale.as_str().to_owned(), asked.rank_scale.as_str().to_owned())
+}

@@ -1,0 +1,69 @@
+//! Answers that another ledger holds, copied from there: paid for once, kept twice.
+//!
+//! The frame of a body is copied as it lies, compressed, once its checksum has been looked at: what is damaged there
+//! must not count as held here. The line before it is written anew, as a record of its own kind, so that whoever adds
+//! up what answers have cost does not count it twice. The other ledger is only read.
+
+use jiff::Timestamp;
+
+use super::{
+    Archive, Known, Ledger, LedgerError,
+    append::Purpose,
+    record::{self, Record, TakenOver},
+};
+
+/// A final answer of another ledger, ready to be kept in this one.
+#[derive(Debug)]
+pub struct Copied {
+    taken: TakenOver,
+    /// Under which key the body stands; `None`: there is none.
+    key: Option<&'static str>,
+    /// The frame of the body.
+    frame: Vec<u8>,
+}
+
+impl Archive {
+    /// Copies a target's answer, checking that it is whole; `None`: there is none that is final.
+    pub fn copy(&self, known: &Known, at: Timestamp) -> Result<Option<Copied>, LedgerError> {
+        let Some((location, run)) = known.last().filter(|_| known.standing.is_final()).zip(self.run()) else {
+            return Ok(None);
+        };
+        let segment = self.segment(location.segment);
+        let head = segment.head(location)?;
+        let mut taken = match record::parse(&head).map_err(|error| segment.damaged(location.offset, &error))? {
+            // The run that has paid for it is told, however often it was taken over since.
+            Record::TakenOver(taken) => TakenOver { copied_at: at, ..*taken },
+            Record::Answer(answer) => TakenOver { from_run_id: run.run_id.clone(), copied_at: at, answer: *answer },
+            _ => return Err(segment.damaged(location.offset, &"it is no answer")),
+        };
+        taken.answer.date_to.get_or_insert(run.parameters.date_to);
+        let frame = if location.body > 0 { segment.sound_body_frame(location)? } else { Vec::new() };
+        Ok(Some(Copied { taken, key: record::body_key(&head), frame }))
+    }
+}
+
+impl Known {
+    /// Bytes that a copy of its answer takes, about.
+    pub fn size(&self) -> u64 {
+        self.last().map_or(0, |last| u64::from(last.head) + u64::from(last.body))
+    }
+
+    /// Where its answer lies among all of its ledger: those that lie side by side are best read one after the other.
+    pub fn place(&self) -> (u32, u64) {
+        self.last().map_or((0, 0), |last| (last.segment, last.offset))
+    }
+}
+
+impl Ledger {
+    /// Keeps an answer of another ledger. It is held here once this returns.
+    pub async fn take_over(&self, copied: Copied) -> Result<(), LedgerError> {
+        let Copied { taken, key, frame } = copied;
+        let record = Record::TakenOver(Box::new(taken));
+        let Some(key) = key else { return self.append(Purpose::Ahead, record).await };
+        let mut bytes = self.frame(&record::answer_head(&record, key))?;
+        bytes.extend_from_slice(&frame);
+        let location = self.appender.append(Purpose::Ahead, bytes, frame.len()).await?;
+        self.note(&record, location);
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Answers that are bought anew when they are old, taken over from earlier runs, and kept as snapshots: the real program
+//! against the simulated API, judged by its bill. Time is not waited for: a ledger's records are dated back.
+
+mod crash;
+mod previous;
+mod snapshots;
+mod stale;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use arrow::{compute::cast, datatypes::DataType, util::display::array_value_to_string};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+use zstd::{
+    bulk::Compressor,
+    zstd_safe::{CParameter, find_frame_compressed_size},
+};
+
+use super::{
+    program::{rows, table},
+    shell::Shell,
+};
+
+/// Short histories, the same ones on any day.
+pub(super) const DATES: &str = "--date-from 2023-11-01 --date-to 2024-02-29";
+
+/// Dates a run's ledger back by so many days, as if all of it had happened then.
+pub(super) fn age(out: &Path, days: i64) {
+    let files: Vec<PathBuf> =
+        fs::read_dir(out.join("_raw")).expect("a ledger").map(|it| it.expect("it").path()).collect();
+    for file in files {
+        let bytes = fs::read(&file).expect("readable");
+        let mut compressor = Compressor::new(1).expect("a compressor");
+        compressor.set_parameter(CParameter::ChecksumFlag(true)).expect("known");
+        let (mut aged, mut at) = (Vec::new(), 0);
+        while at < bytes.len() {
+            let size = find_frame_compressed_size(&bytes[at..]).expect("a frame");
+            let frame = &bytes[at..at + size];
+            at += size;
+            let content = zstd::decode_all(frame).expect("sound");
+            // Bodies and lines of input have no time of their own.
+            if content.starts_with(br#"{"record":"#) && !content.starts_with(br#"{"record":"input","#) {
+                aged.extend(compressor.compress(&dated_back(content, days)).expect("compressed"));
+            } else {
+                aged.extend(frame);
+            }
+        }
+        fs::write(&file, aged).expect("written");
+    }
+}
+
+/// A record's line, or its beginning, with its times so many days earlier.
+fn dated_back(content: Vec<u8>, days: i64) -> Vec<u8> {
+    let mut text = String::from_utf8(content).expect("text");
+    for key in ["at", "started_at", "taken_over_at"] {
+        let begin = format!("\"{key}\":\"");
+        let Some(start) = text.find(&begin).map(|place| place + begin.len()) else { continue };
+        let end = start + text[start..].find('"').expect("an end");
+        let time: Timestamp = text[start..end].parse().expect("a time");
+        let earlier = time.checked_sub(SignedDuration::from_hours(24 * days)).expect("a time");
+        text.replace_range(start..end, &earlier.to_string());
+    }
+    text.into_bytes()
+}
+
+/// The records of a run's ledger in their order, bodies aside.
+pub(super) fn records(out: &Path) -> Vec<Map<String, Value>> {
+    let bytes = fs::read(out.join("_raw/ledger-0.jsonl.zst")).expect("a ledger");
+    let text = String::from_utf8(zstd::decode_all(&*bytes).expect("sound")).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// The table `targets`: for each target its columns as text, empty for null; lines that repeat one are left out.
+pub(super) fn told(out: &Path) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut told = BTreeMap::new();
+    for bytes in table(out, "targets").values() {
+        for batch in rows(bytes) {
+            for row in 0..batch.num_rows() {
+                let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+                let cells = columns.map(|(field, column)| {
+                    // Times as microseconds: their names need a calendar.
+                    let is_time = matches!(column.data_type(), DataType::Timestamp(..));
+                    let column = if is_time { &cast(column, &DataType::Int64).expect("a number") } else { column };
+                    (field.name().clone(), array_value_to_string(column, row).expect("a value"))
+                });
+                let cells: BTreeMap<String, String> = cells.collect();
+                if cells["outcome"] != "duplicate" {
+                    told.insert(cells["target"].clone(), cells);
+                }
+            }
+        }
+    }
+    told
+}
+
+/// How many targets have this in a column.
+pub(super) fn count(out: &Path, column: &str, value: &str) -> usize {
+    told(out).values().filter(|cells| cells[column] == value).count()
+}
+
+/// Rows of each partition of the history.
+pub(super) fn rows_by_partition(out: &Path) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for (path, bytes) in table(out, "backlinks_history") {
+        let folder = path.rsplit_once('/').expect("a folder").0.to_owned();
+        *counts.entry(folder).or_default() +=
+            rows(&bytes).iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>();
+    }
+    counts
+}
+
+/// `verify` has to find that everything agrees.
+pub(super) fn verified(shell: &Shell, out: &str) {
+    shell.run(&format!("verify {out}")).expect(0);
+}

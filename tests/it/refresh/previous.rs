@@ -1,0 +1,195 @@
+//! `--previous DIR`: what an earlier run holds is taken over, costs nothing, and is told as what it is.
+
+use std::{collections::BTreeMap, fs};
+
+use backlinks_export::ledger::Lock;
+use serde_json::Value;
+
+use super::{DATES, age, records, told, verified};
+use crate::shell::{Api, Shell};
+
+/// The id of a run.
+fn run_id(shell: &Shell, out: &str) -> String {
+    let record: Value = serde_json::from_str(&shell.read(&format!("{out}/_run.json"))).expect("JSON");
+    record["run_id"].as_str().expect("an id").to_owned()
+}
+
+fn number(target: &str) -> usize {
+    target.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number")
+}
+
+#[test]
+fn what_an_earlier_run_holds_is_taken_over_and_costs_nothing() {
+    let (shell, api) = (Shell::with_domains(20), Api::new("--fail-code 40102:0.2"));
+    let run = |out: &str, more: &str| format!("run domains.txt --out {out} --summary json {} {more}", api.flags());
+    shell.run(&run("first", DATES)).expect(0);
+    let (files, first) = (shell.files("first"), told(&shell.path("first")));
+    assert!(first.values().any(|row| row["outcome"] == "no_data"), "answers without data are held, too");
+    shell.list(10..30);
+    let later = "--date-from 2023-11-01 --date-to 2024-04-30";
+    let plan = format!("plan domains.txt --out second --previous first {later}");
+    let json = shell.run(&format!("{plan} --format json")).expect(0).json();
+    assert_eq!([&json["held"], &json["taken_over"], &json["calls"], &json["refreshed"]], [0, 10, 10, 0]);
+    let text = shell.run(&plan).expect(0).stdout;
+    assert!(text.contains("previous    10 answers to take over, at no cost\n  calls       10\n"), "{text}");
+    assert!(!shell.path("second").exists());
+    let command = run("second", &format!("{later} --previous first"));
+    let json = shell.run(&command).expect(0).json();
+    let told_by = |key: &str| json[key].as_u64().expect("a number");
+    assert_eq!(["targets", "calls", "retries", "taken_over", "taken_over_this_run"].map(told_by), [20, 10, 0, 10, 10]);
+    assert_eq!((api.bill().calls, api.bill().bought_again().count()), (30, 0));
+    assert_eq!(shell.files("first"), files, "the earlier directory is only read");
+    let second = told(&shell.path("second"));
+    let (ours, theirs) = (run_id(&shell, "second"), run_id(&shell, "first"));
+    let mut cost = 0.0;
+    for (target, row) in &second {
+        cost += row["cost_usd"].parse::<f64>().expect("a cost");
+        let cells = ["run_id", "cost_source", "attempts", "date_to"].map(|column| &*row[column]);
+        if number(target) >= 20 {
+            assert_eq!(cells, [&*ours, "debit", "1", "2024-04-30"], "{target}");
+            continue;
+        }
+        assert_eq!(cells, [&*theirs, "previous", "0", "2024-02-29"], "{target}");
+        assert_eq!(row["cost_usd"], "0.0");
+        for column in ["outcome", "rows", "fetched_at", "task_id", "latency_ms", "http_status", "api_status_code"] {
+            assert_eq!(row[column], first[target][column], "{target}: {column}");
+        }
+    }
+    assert!((json["cost_usd"].as_f64().expect("a cost") - cost).abs() < 1e-9);
+    verified(&shell, "second");
+    // Once taken over it is held: nothing happens again, with the flag or without it.
+    let files = shell.files("second");
+    shell.run(&command).expect(0);
+    shell.run(&run("second", later)).expect(0);
+    assert_eq!((shell.files("second") == files, api.bill().calls), (true, 30));
+    // Both together are paid for once.
+    shell.run("replay first second --out both").expect(0);
+    verified(&shell, "both");
+    let both = told(&shell.path("both"));
+    assert!(both.values().all(|row| row["cost_source"] == "debit" && row["attempts"] == "1"));
+    // From there on it goes: who has paid is still told.
+    shell.run(&run("third", &format!("{later} --previous second"))).expect(0);
+    assert_eq!(api.bill().calls, 30);
+    let paid_by: BTreeMap<_, _> =
+        told(&shell.path("third")).into_iter().map(|(target, row)| (target, row["run_id"].clone())).collect();
+    assert!(
+        paid_by.iter().all(|(target, id)| *id == if number(target) >= 20 { &*ours } else { &*theirs }),
+        "{paid_by:?}"
+    );
+    verified(&shell, "third");
+}
+
+#[test]
+fn a_record_that_was_taken_over_says_what_the_first_said_and_adds_to_no_sum_of_answers() {
+    let (shell, api) = (Shell::with_domains(3), Api::new(""));
+    let run = |out: &str, more: &str| format!("run domains.txt --out {out} {} {DATES} {more}", api.flags());
+    shell.run(&run("first", "")).expect(0);
+    shell.run(&run("second", "--previous first")).expect(0);
+    let of = |out: &str, kind: &str| -> BTreeMap<String, _> {
+        let of_kind = records(&shell.path(out)).into_iter().filter(|record| record["record"] == kind);
+        of_kind.map(|record| (record["target"].as_str().expect("a name").to_owned(), record)).collect()
+    };
+    let (answers, mut taken) = (of("first", "answer"), of("second", "taken_over"));
+    assert_eq!((answers.len(), taken.len(), of("second", "answer").len()), (3, 3, 0));
+    for (target, record) in &mut taken {
+        let mark = ["record", "from_run_id", "taken_over_at", "date_to"].map(|key| record.remove(key).expect(key));
+        assert_eq!([&mark[1], &mark[3]], [&*run_id(&shell, "first"), "2024-02-29"]);
+        let mut answer = answers[target].clone();
+        answer.remove("record");
+        assert_eq!(*record, answer, "verbatim, the time and the cost included");
+    }
+}
+
+#[test]
+fn only_answers_that_are_new_enough_are_taken_over_and_the_newest_of_several() {
+    let (shell, api) = (Shell::with_domains(6), Api::new(""));
+    let run =
+        |out: &str, more: &str| format!("run domains.txt --out {out} --summary json {} {DATES} {more}", api.flags());
+    for (out, days) in [("old", 60), ("older", 90), ("young", 10)] {
+        if out == "young" {
+            shell.list(0..2);
+        }
+        shell.run(&run(out, "")).expect(0);
+        age(&shell.path(out), days);
+    }
+    shell.list(0..6);
+    let ids = ["old", "older", "young"].map(|out| run_id(&shell, out));
+    let calls = api.bill().calls;
+    let from = |out: &str, id: &str| told(&shell.path(out)).values().filter(|row| row["run_id"] == id).count();
+    shell.run(&run("any", "--previous older --previous young --previous old")).expect(0);
+    assert_eq!(([&ids[0], &ids[1], &ids[2]].map(|id| from("any", id)), api.bill().calls), ([4, 0, 2], calls));
+    verified(&shell, "any");
+    let json =
+        shell.run(&run("fresh", "--previous older --previous young --previous old --max-age 30d")).expect(0).json();
+    assert_eq!([&json["taken_over"], &json["calls"], &json["stale"]], [2, 4, 0]);
+    verified(&shell, "fresh");
+    // An answer of its own that is too old makes room for a younger one of an earlier run.
+    age(&shell.path("any"), 100);
+    let json = shell.run(&run("any", "--previous young --max-age 30d")).expect(0).json();
+    assert_eq!([&json["taken_over_this_run"], &json["calls"], &json["refreshed"]], [2, 4, 4]);
+    verified(&shell, "any");
+    // What was tried in vain before, and is then taken over, was paid for as far as it was.
+    let failing = Api::new("--fail-code 40501:1");
+    let own = format!("run domains.txt --out tried {} {DATES}", failing.flags());
+    shell.run(&own).expect(3);
+    shell.run(&run("tried", "--previous old")).expect(0);
+    assert!(told(&shell.path("tried")).values().all(|row| row["attempts"] == "1" && row["outcome"] == "ok"));
+    verified(&shell, "tried");
+}
+
+#[test]
+fn what_does_not_suit_is_refused_before_anything_is_paid() {
+    let (shell, api) = (Shell::with_domains(4), Api::new(""));
+    let run = |out: &str, more: &str| format!("run domains.txt --out {out} {} {DATES} {more}", api.flags());
+    shell.run(&run("first", "")).expect(0);
+    shell.run(&run("dropped", "--discard-raw")).expect(0);
+    shell.run(&format!("run domains.txt --sandbox --out simulated --progress none {DATES}")).expect(0);
+    fs::create_dir(shell.path("empty")).expect("made");
+    let calls = api.bill().calls;
+    let refused = |code: i32, command: &str, error: &str, hint: &str| {
+        for command in [command.to_owned(), command.replacen("run ", "plan ", 1)] {
+            let told = shell.run(&command).expect(code).stderr;
+            assert!(told.contains(error) && told.contains(hint), "{command}: {told}");
+        }
+    };
+    let away = "hint: leave out --previous";
+    refused(2, &run("new", "--previous missing"), "--previous missing does not exist", "hint: name a directory");
+    refused(2, &run("new", "--previous empty"), "--previous empty holds no run", "hint: name a directory");
+    refused(2, &run("new", "--previous dropped"), "dropped were dropped with --discard-raw", away);
+    refused(2, &run("first", "--previous ./first"), "./first is the directory of this run itself", away);
+    let earlier = run("new", "--previous first").replace("2023-11-01", "2023-10-01");
+    refused(2, &earlier, "first was asked with --date-from 2023-11-01, this run asks with 2023-10-01", "hint: give");
+    let scale = run("new", "--previous first --rank-scale one_hundred");
+    refused(2, &scale, "was asked with --rank-scale one_thousand, this run asks with one_hundred", "hint: give");
+    refused(2, &run("first", "--previous simulated"), "simulated holds simulated answers (--sandbox)", away);
+    let told = shell.run(&run("new", "--previous simulated")).expect(2).stderr;
+    assert!(told.contains("this run wants real answers"), "{told}");
+    // A run is under way there.
+    let lock = Lock::take(&shell.path("first")).expect("free");
+    let told = shell.run(&run("new", "--previous first")).expect(1).stderr;
+    assert!(told.contains("first is in use by another run") && told.contains("leave out --previous"), "{told}");
+    drop(lock);
+    // Several runs may read it at the same time.
+    let lock = Lock::share(&shell.path("first")).expect("free");
+    shell.run(&run("beside", "--previous first")).expect(0);
+    drop(lock);
+    // Damage: of a record, and of a body.
+    let file = shell.path("first/_raw/ledger-0.jsonl.zst");
+    let sound = fs::read(&file).expect("readable");
+    for place in [sound.len() / 3, sound.len() * 2 / 3, 20] {
+        let mut damaged = sound.clone();
+        damaged[place] ^= 0x10;
+        fs::write(&file, damaged).expect("written");
+        let told = shell.run(&run("new", "--previous first")).expect(1).stderr;
+        assert!(told.contains("first/_raw/ledger-0.jsonl.zst is damaged at byte"), "{told}");
+        assert!(told.contains("put back a sound copy of the file; or leave out --previous"), "{told}");
+    }
+    assert_eq!(api.bill().calls, calls);
+    // What was sound before the damage may be held already; the rest comes once it is mended.
+    fs::write(&file, &sound).expect("written");
+    shell.run(&run("new", "--previous first")).expect(0);
+    assert_eq!(api.bill().calls, calls);
+    verified(&shell, "new");
+    let taken = records(&shell.path("new")).iter().filter(|record| record["record"] == "taken_over").count();
+    assert_eq!(taken, 4, "each once");
+}

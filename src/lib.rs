@@ -20,6 +20,7 @@
 //! | [`flatten`] | an answer to Arrow record batches; the schema |
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
 //! | [`outcome`], [`progress`] | what a run has come to, and what it shows meanwhile |
+//! | [`doctor`] | what a run would find: the API, the token, the directory, the machine |
 //! | [`report`] | the published dataset to one HTML page |
 //! | [`stores`] | the published dataset under a prefix of an object store |
 //! | [`sandbox`] | the simulated API, with faults and a bill |
@@ -37,6 +38,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod dataset;
+pub mod doctor;
 pub mod export;
 pub mod fetch;
 pub mod flatten;

@@ -13,7 +13,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
     sync::{Arc, Once},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -175,6 +175,7 @@ impl HttpApi {
                 hide(self.token(), &mut id);
                 String::from_utf8_lossy(&id).into_owned()
             }),
+            date: date(response.headers()).and_then(|told| told.try_into().ok()),
             ..Reply::default()
         };
         let (body, cut) = self.read_body(response, deadline).await;
@@ -331,6 +332,31 @@ fn with_max_price(request: RequestBuilder, price: Usd) -> RequestBuilder {
     request.header(MAX_PRICE, format!("{:.6}", price.dollars()))
 }
 
+/// Where an API is, without its paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Scheme, host and port, to be shown.
+    pub origin: String,
+    /// The host, as it is looked up.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether TLS is spoken.
+    pub is_encrypted: bool,
+}
+
+/// Where the API of a base URL is; the URL is checked as for a call.
+pub fn place(base: &str) -> Result<Place, SetupError> {
+    let url = url(base, BALANCE)?;
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    Ok(Place {
+        origin: url.origin().ascii_serialization(),
+        host: if host == LOCALHOST { LOOPBACK[0].to_string() } else { host.to_owned() },
+        port: url.port_or_known_default().unwrap_or_default(),
+        is_encrypted: url.scheme() == "https",
+    })
+}
+
 /// A path under a base URL to which a token may be sent.
 fn url(base: &str, path: &str) -> Result<Url, SetupError> {
     // Credentials are not repeated, least of all where they do not belong.
@@ -396,6 +422,11 @@ fn debit(micros: &str) -> Option<Usd> {
     micros.parse().ok().map(Usd::from_micros).filter(|price| *price >= Usd::ZERO)
 }
 
+/// The server's own clock.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(text(headers, &header::DATE)?).ok()
+}
+
 /// `Retry-After`, in seconds or as a date; a date is measured against the server's own clock where it tells it.
 pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
     let written = text(headers, &header::RETRY_AFTER)?;
@@ -403,8 +434,7 @@ pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let until = httpdate::parse_http_date(written).ok()?;
-    let told = text(headers, &header::DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-    let now = told.or_else(|| clock.now().try_into().ok())?;
+    let now = date(headers).or_else(|| clock.now().try_into().ok())?;
     Some(until.duration_since(now).unwrap_or_default())
 }
 

@@ -11,7 +11,7 @@
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use crate::{money::Usd, targets::Target};
@@ -102,6 +102,8 @@ pub struct Reply {
     pub debit: Option<Usd>,
     /// The gateway's name for this call, for its support.
     pub request_id: Option<String>,
+    /// What time it is at the server, by the header `Date`.
+    pub date: Option<Timestamp>,
     /// Why the body ends before its end; `None`: it is whole.
     pub cut: Option<ApiError>,
 }

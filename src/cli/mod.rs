@@ -4,18 +4,20 @@
 //! here, before anything else happens, with exit code 2.
 
 mod call;
+mod config;
 mod reuse;
 mod texts;
 mod token;
 mod values;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::Date;
 
 pub use self::{
     call::{Body, CallArgs, Plan},
+    config::ConfigError,
     reuse::ReuseArgs,
     token::{Token, TokenError},
     values::Shard,
@@ -49,6 +51,25 @@ pub struct Cli {
     pub logging: Logging,
 }
 
+/// Why a command line cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// Help and version included, which are printed instead of anything else.
+    #[error(transparent)]
+    Line(#[from] clap::Error),
+    /// The file of flags that it names.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl Cli {
+    /// Reads a command line, and the file of flags that it names.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
+        let arguments = config::with_file(arguments.into_iter().collect())?;
+        Ok(Self::try_parse_from(arguments)?)
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -58,6 +79,9 @@ pub enum Command {
     /// Say what a run would do and cost; makes no paid call
     #[command(after_help = texts::PLAN_EXAMPLES)]
     Plan(PlanArgs),
+    /// Check token, API, DIR and machine before a run; makes no paid call
+    #[command(after_help = texts::DOCTOR_EXAMPLES, mut_arg("inputs", |inputs| inputs.required(false)))]
+    Doctor(DoctorArgs),
     /// Build a dataset anew from the ledgers of one or several runs; makes no call
     #[command(after_help = texts::REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
@@ -75,8 +99,8 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
-    /// Print the man page
-    Man,
+    /// Print a man page, or write all of them
+    Man(ManArgs),
 }
 
 /// Flags that every command takes.
@@ -127,6 +151,18 @@ pub struct InputArgs {
     pub shard: Shard,
 }
 
+/// Where flags are kept.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Take flags from this TOML file; those given here win
+    ///
+    /// A long flag is a key: `max-cost = 50`, `sandbox = true`; INPUT is `input = ["a.txt"]`, DIR of `replay` is `dir`.
+    /// The command line wins over the file, the file over variables and defaults. Paths in it are taken from the
+    /// directory in which the command runs, as on the command line. The token may not stand in it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
 /// What is asked of every target.
 #[derive(Debug, Args)]
 pub struct QuestionArgs {
@@ -151,7 +187,7 @@ pub struct DatasetArgs {
     #[arg(long, value_name = "LIST", default_value = "year", help_heading = "Dataset")]
     pub partition_by: PartitionBy,
     /// Of Parquet pages: zstd:LEVEL, snappy, lz4 or none
-    #[arg(long, value_name = "CODEC", default_value = "zstd:1", help_heading = "Dataset")]
+    #[arg(long, value_name = "CODEC", default_value = "zstd:1", help_heading = "Dataset", hide_short_help = true)]
     pub compression: Compression,
     /// Rows in a Parquet row group at most
     #[arg(
@@ -214,6 +250,9 @@ pub struct RunArgs {
     /// The run's directory, for the dataset and the answers that it is made of
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
+    /// Where flags are kept.
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// What is asked.
     #[command(flatten)]
     pub question: QuestionArgs,
@@ -268,6 +307,9 @@ pub struct PlanArgs {
     /// The run's directory, to see what it already holds
     #[arg(long, short, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Where flags are kept.
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// What is asked.
     #[command(flatten)]
     pub question: QuestionArgs,
@@ -284,6 +326,42 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub ignored: RunOnlyArgs,
     /// Form of the plan: text or json
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = Format::Text,
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub format: Format,
+}
+
+/// Flags of `doctor`: those of `run`, and the form of the answer.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// What is to be exported, to know what it costs.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// The run's directory, to see whether it can be used
+    #[arg(long, short, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where flags are kept.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What is asked.
+    #[command(flatten)]
+    pub question: QuestionArgs,
+    /// What need not be asked, and what is asked again.
+    #[command(flatten)]
+    pub reuse: ReuseArgs,
+    /// How the API is called.
+    #[command(flatten)]
+    pub call: CallArgs,
+    /// What needs no check.
+    #[command(flatten)]
+    pub ignored: RunOnlyArgs,
+    /// Form of the result: text or json
     #[arg(
         long,
         value_enum,
@@ -325,6 +403,13 @@ pub struct RunOnlyArgs {
     metrics: Option<PathBuf>,
 }
 
+impl RunOnlyArgs {
+    /// The object store of the dataset, whose access a doctor tries.
+    pub fn publish(&self) -> Option<&Place> {
+        self.publish.as_ref()
+    }
+}
+
 /// Flags of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -334,12 +419,18 @@ pub struct ReplayArgs {
     /// The directory of the new dataset
     #[arg(long, short, value_name = "DIR2")]
     pub out: PathBuf,
+    /// Where flags are kept.
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// The form of the dataset.
     #[command(flatten)]
     pub dataset: DatasetArgs,
     /// Failed targets tolerated before exit code 3: 5 or 1%
     #[arg(long, value_name = "N|P%", default_value = "0", help_heading = "Dataset")]
     pub max_failures: MaxFailures,
+    /// Make DIR2/report.html of the dataset once it is published
+    #[arg(long, help_heading = "Dataset")]
+    pub report: bool,
     /// Put the dataset into an object store, too: `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
     ///
     /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. What is there already is
@@ -350,6 +441,21 @@ pub struct ReplayArgs {
     #[command(flatten)]
     pub display: DisplayArgs,
 }
+
+/// Flags of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Whose page [default: that of the program]
+    #[arg(value_name = "COMMAND", value_parser = COMMANDS)]
+    pub command: Option<String>,
+    /// Write the pages of the program and of all commands into this directory
+    #[arg(long, short, value_name = "DIR", conflicts_with = "command")]
+    pub out: Option<PathBuf>,
+}
+
+/// The names of all commands.
+const COMMANDS: [&str; 10] =
+    ["run", "plan", "doctor", "replay", "verify", "report", "schema", "sandbox", "completions", "man"];
 
 /// Flags of `report`.
 #[derive(Debug, Args)]
@@ -417,7 +523,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_takes_every_flag_of_a_run() {
+    fn every_command_has_its_page() {
+        let definition = Cli::command();
+        assert_eq!(definition.get_subcommands().map(clap::Command::get_name).collect::<Vec<_>>(), COMMANDS);
+    }
+
+    #[test]
+    fn a_plan_and_a_doctor_take_every_flag_of_a_run() {
         let definition = Cli::command();
         let flags = |name: &str| -> Vec<_> {
             let command = definition.find_subcommand(name).expect("a command");
@@ -426,9 +538,9 @@ mod tests {
                 .map(|flag| (flag.get_long(), flag.get_short(), flag.get_action().takes_values()))
                 .collect()
         };
-        let plan = flags("plan");
+        let (plan, doctor) = (flags("plan"), flags("doctor"));
         for flag in flags("run") {
-            assert!(plan.contains(&flag), "{flag:?}");
+            assert!(plan.contains(&flag) && doctor.contains(&flag), "{flag:?}");
         }
     }
 }

@@ -61,6 +61,13 @@ Examples:
   backlinks-export plan portfolio.csv
   backlinks-export plan portfolio.csv --out out/audit --format json";
 
+pub(super) const DOCTOR_EXAMPLES: &str = "\
+Takes the other flags of `run` too, so that one command line serves both. Exit 0: nothing failed; 1: something did.
+
+Examples:
+  backlinks-export doctor --out out/audit
+  backlinks-export doctor portfolio.csv --max-cost 50 --out out/audit --format json";
+
 pub(super) const REPLAY_EXAMPLES: &str = "\
 Examples:
   backlinks-export replay out/shard-1 out/shard-2 --out out/all

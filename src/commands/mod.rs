@@ -5,6 +5,7 @@
 
 mod account;
 mod announce;
+mod doctor;
 mod guard;
 mod inputs;
 mod paper;
@@ -25,12 +26,12 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use serde_json::json;
 
 use crate::{
     api::http::SetupError,
-    cli::{Cli, Command, LogFormat, TokenError},
+    cli::{Cli, Command, LogFormat, TokenError, UsageError},
     clock::Clock,
     export::ExportError,
     logging::Console,
@@ -142,9 +143,15 @@ pub fn main() -> ExitCode {
 }
 
 fn command() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(UsageError::Config(error)) => {
+            let lines = [("error", error.to_string()), ("hint", error.hint())];
+            let lines = lines.map(|(label, text)| result::labelled(label, &words::plain(&text)));
+            let _ = io::stderr().write_all(lines.concat().as_bytes());
+            return ExitCode::from(exit::USAGE);
+        }
+        Err(UsageError::Line(error)) => {
             let text = error.render().to_string();
             // An argument is quoted as it was given.
             if !error.use_stderr() || text.lines().all(words::is_plain) {
@@ -168,13 +175,14 @@ fn command() -> ExitCode {
     let ended = match cli.command {
         Command::Run(arguments) => run::run(&arguments, &context),
         Command::Plan(arguments) => plan::plan(&arguments, &context),
+        Command::Doctor(arguments) => doctor::doctor(&arguments, &context),
         Command::Replay(arguments) => replay::replay(&arguments, &context),
         Command::Verify(arguments) => verify::verify(&arguments, &context),
         Command::Report(arguments) => report::report(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Sandbox(arguments) => sandbox::serve(arguments),
         Command::Completions { shell } => paper::completions(shell),
-        Command::Man => paper::man(),
+        Command::Man(arguments) => paper::man(&arguments),
     };
     ExitCode::from(ended.unwrap_or_else(|failure| {
         context.complain(&failure.error, failure.hint.as_deref());

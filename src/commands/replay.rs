@@ -4,6 +4,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
     Context, Failure,
+    report::reported,
     result::{display, finish},
     signals::Signals,
     store,
@@ -50,8 +51,10 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         before: holdings.spending(),
     };
     let shown = progress.clone();
+    let with_report = arguments.report;
     let concluding = spawn_blocking(move || {
-        conclude(&holdings, (&out, &lock), Ended::Finished, &terms, &shown).map(|outcome| (outcome, lock))
+        let outcome = conclude(&holdings, (&out, &lock), Ended::Finished, &terms, &shown)?;
+        Ok::<_, Failure>((reported(outcome, with_report)?, lock))
     });
     let (outcome, lock) = tokio::select! {
         concluded = concluding => concluded.map_err(Failure::unexpected)??,

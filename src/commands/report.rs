@@ -3,6 +3,8 @@
 use super::{Failure, exit, print};
 use crate::{
     cli::ReportArgs,
+    export::RunRecord,
+    outcome::Outcome,
     report::{self, ReportError},
     words,
 };
@@ -21,4 +23,17 @@ impl From<ReportError> for Failure {
             None => failure,
         }
     }
+}
+
+/// Makes the report of what a command has published, where it is wanted, and has `_run.json` say where it is. Blocks on
+/// the disk.
+pub(super) fn reported(outcome: Outcome, wanted: bool) -> Result<Outcome, Failure> {
+    if !wanted || !outcome.published {
+        return Ok(outcome);
+    }
+    let report = report::write(&outcome.out, None).map_err(|error| {
+        Failure::unexpected(format!("the dataset is published, but its report is not written: {error}"))
+    })?;
+    RunRecord::note_report(&outcome.out, &report.path)?;
+    Ok(Outcome { report: Some(report.path), ..outcome })
 }

@@ -41,7 +41,7 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, plan: Plan) ->
         Requested::Auto if context.log_format == LogFormat::Json => Requested::Json,
         requested => requested,
     };
-    let surroundings = Surroundings { terminal, ci: is_set("CI"), dumb: variable("TERM").as_deref() == Some("dumb") };
+    let surroundings = Surroundings { terminal, ci: is_ci(), dumb: variable("TERM").as_deref() == Some("dumb") };
     Progress::start(mode(requested, surroundings), terminal && has_colour(), plan)
 }
 
@@ -95,8 +95,18 @@ pub(super) fn labelled(label: &str, words: &str) -> String {
 }
 
 /// Whether colours are welcome, by the convention of `NO_COLOR`.
-fn has_colour() -> bool {
+pub(super) fn has_colour() -> bool {
     !is_set("NO_COLOR")
+}
+
+/// Whether the program runs in a CI job.
+pub(super) fn is_ci() -> bool {
+    is_set("CI")
+}
+
+/// Whether calls over https go through a proxy.
+pub(super) fn is_proxied() -> bool {
+    ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().any(is_set)
 }
 
 fn is_set(name: &str) -> bool {

@@ -10,6 +10,7 @@ use super::{
     Context, Failure,
     announce::{announce, end_of_line},
     inputs::{read_inputs, warn_of},
+    report::reported,
     result::{display, finish},
     signals::Signals,
     store,
@@ -22,7 +23,6 @@ use crate::{
     ledger::{Lock, Spending},
     outcome::{Ended, Outcome, Signal},
     progress::{Plan, Progress},
-    report,
     sandbox::{Sandbox, Settings},
 };
 
@@ -123,17 +123,6 @@ async fn published(
     concluding.await.map_err(Failure::unexpected)?
 }
 
-/// Makes the report of what was published, where it is wanted. Blocks on the disk.
-fn reported(outcome: Outcome, wanted: bool) -> Result<Outcome, Failure> {
-    if !wanted || !outcome.published {
-        return Ok(outcome);
-    }
-    let report = report::write(&outcome.out, None).map_err(|error| {
-        Failure::unexpected(format!("the dataset is published, but its report is not written: {error}"))
-    })?;
-    Ok(Outcome { report: Some(report.path), ..outcome })
-}
-
 impl From<&QuestionArgs> for Question {
     fn from(arguments: &QuestionArgs) -> Self {
         Self {
@@ -166,7 +155,7 @@ fn terms(arguments: &RunArgs, before: Spending, fresh_since: Option<Timestamp>) 
 }
 
 /// Where the API is: the real one, or the simulated one in this process.
-async fn url(arguments: &CallArgs) -> Result<(String, Option<Sandbox>), Failure> {
+pub(super) async fn url(arguments: &CallArgs) -> Result<(String, Option<Sandbox>), Failure> {
     if !arguments.sandbox {
         return Ok((arguments.api.clone(), None));
     }

@@ -37,7 +37,7 @@ pub use self::{
     history::HistoryWriter,
     part::{Part, digest},
     partition::{PartitionBy, PartitionError, PartitionKey},
-    publish::{Stage, inspect},
+    publish::{Stage, inspect, probe},
     side::{
         Failure, Rejected, is_marked, mark_success, replace_file, unmark_success, write_failures, write_rejected,
         write_run,

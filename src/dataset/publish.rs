@@ -11,7 +11,8 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -22,8 +23,8 @@ use rustix::{
 };
 
 use super::{
-    DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNFINISHED, part, side,
-    sync_folder,
+    DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNFINISHED, create_new, part,
+    side, sync_folder,
 };
 
 /// Partition levels below a table at most: year, month, run date.
@@ -183,6 +184,28 @@ fn swap_in_two(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetErr
 #[expect(clippy::disallowed_methods, reason = "this is the place the fence leaves open")]
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DatasetError> {
     fs::rename(from, to).map_err(DatasetError::io("rename to", to))
+}
+
+/// Makes a small file in a folder, syncs it, renames it and removes it: finds out whether an export can do so.
+pub fn probe(folder: &Path) -> Result<(), DatasetError> {
+    let name = |stage: u8| folder.join(format!(".probe-{}-{stage}.{UNFINISHED}", std::process::id()));
+    let (first, second) = (name(0), name(1));
+    let try_it = || {
+        let mut file = create_new(&first)?;
+        file.write_all(b"probe").and_then(|()| file.sync_all()).map_err(DatasetError::io("write", &first))?;
+        rename(&first, &second)?;
+        sync_folder(folder)
+    };
+    // One of that name is of a process that is gone.
+    let _ = fs::remove_file(&first);
+    let tried = try_it();
+    for path in [&first, &second] {
+        match fs::remove_file(path) {
+            Err(error) if tried.is_ok() && path == &second => return Err(DatasetError::io("remove", path)(error)),
+            _ => {}
+        }
+    }
+    tried
 }
 
 fn exists(path: &Path) -> Result<bool, DatasetError> {

@@ -268,6 +268,10 @@ pub struct Preview {
     pub remaining: u64,
     /// Those of them whose answer would be refreshed.
     pub refreshed: u64,
+    /// Final answers of the directory, whatever they are about.
+    pub answered: u64,
+    /// The version that started the directory; `None`: nothing did.
+    pub started_with: Option<String>,
 }
 
 impl Preview {
@@ -291,6 +295,8 @@ impl Preview {
         let mut previous = Previous::look(previous, (dir, archive.run()), &parameters)?;
         previous.choose(&mut left, question.fresh_since);
         Ok(Self {
+            answered: archive.asked().filter(|(_, known)| known.standing.is_final()).count() as u64,
+            started_with: archive.run().map(|run| run.version.clone()),
             past: archive.past(clock.moment()),
             held,
             taken_over: previous.chosen() as u64,

@@ -190,6 +190,18 @@ impl RunRecord {
         Ok(())
     }
 
+    /// Has a directory's record say where the report of its dataset is.
+    pub fn note_report(dir: &Path, report: &Path) -> Result<(), ExportError> {
+        let Some(mut record) = Self::read(dir) else { return Ok(()) };
+        let path = serde_json::Value::from(report.display().to_string());
+        if record.summary["report"] == path {
+            return Ok(());
+        }
+        record.summary["report"] = path;
+        // What it says about success stays as it is.
+        record.write(dir, false)
+    }
+
     /// Whether every file that it names is there with its size.
     pub fn files_are_there(&self, dir: &Path) -> bool {
         self.files.iter().all(|file| {

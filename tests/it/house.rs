@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "export",
         &["api", "clock", "dataset", "fetch", "flatten", "ledger", "money", "outcome", "progress", "targets", "words"],
     ),
+    ("doctor", &["api", "clock", "dataset", "export", "ledger", "money", "targets", "words"]),
     ("report", &["api", "dataset", "export", "flatten", "money", "words"]),
     ("verify", &["api", "dataset", "export", "flatten", "ledger", "money", "outcome", "targets"]),
     ("stores", &["api", "dataset", "export", "outcome", "progress", "report", "words"]),
@@ -33,8 +34,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
-            "api", "cli", "clock", "dataset", "export", "fetch", "flatten", "ledger", "logging", "money", "outcome",
-            "progress", "report", "sandbox", "stores", "targets", "verify", "words",
+            "api", "cli", "clock", "dataset", "doctor", "export", "fetch", "flatten", "ledger", "logging", "money",
+            "outcome", "progress", "report", "sandbox", "stores", "targets", "verify", "words",
         ],
     ),
     ("main", &["commands"]),

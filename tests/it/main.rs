@@ -1,9 +1,11 @@
 //! One integration binary for all tests that see the program from outside.
 
 mod cli;
+mod config;
 mod crash;
 mod damage;
 mod disk;
+mod doctor;
 mod export;
 mod fetch;
 mod hostile;
@@ -14,6 +16,7 @@ mod money;
 mod program;
 mod rate;
 mod readers;
+mod recipes;
 mod refresh;
 mod shell;
 mod signals;

@@ -28,6 +28,7 @@ fn help_reads_well() {
     check("run_help", "run --help");
     check("run_help_short", "run -h");
     check("plan_help", "plan --help");
+    check("doctor_help", "doctor --help");
     check("replay_help", "replay --help");
     check("report_help", "report --help");
     check("schema_help", "schema --help");
@@ -39,7 +40,9 @@ fn help_reads_well() {
 #[test]
 fn short_help_fits_a_screen() {
     let shell = Shell::new();
-    for words in ["-h", "run -h", "plan -h", "replay -h", "report -h", "schema -h", "completions -h", "man -h"] {
+    for words in
+        ["-h", "run -h", "plan -h", "doctor -h", "replay -h", "report -h", "schema -h", "completions -h", "man -h"]
+    {
         let lines = shell.run(words).expect(0).stdout.lines().count();
         assert!(lines <= 52, "{words}: {lines} lines");
     }
@@ -62,6 +65,23 @@ fn completions_and_man_page_are_derived() {
         assert!(script.contains("backlinks-export") && script.contains("max-cost"), "{name}");
     }
     assert!(shell.run("man").expect(0).stdout.contains(".TH backlinks-export 1"));
+    let page = shell.run("man run").expect(0).stdout;
+    assert!(page.contains(".TH backlinks-export-run 1") && page.contains("max\\-cost"), "{page}");
+    assert!(refused(&shell, "man rum").stderr.contains("tip: a similar value exists: 'run'"));
+    shell.run("man --out pages/man1").expect(0);
+    let pages = shell.files("pages/man1");
+    // All that the program's page refers to are there, and each is what is printed.
+    assert_eq!(pages.len(), 11);
+    for (name, (bytes, _)) in &pages {
+        let name = name.to_string_lossy();
+        let command = name.trim_start_matches("backlinks-export").trim_end_matches(".1").trim_start_matches('-');
+        let printed = shell.run(&format!("man {command}")).expect(0).stdout;
+        assert_eq!(printed.as_bytes(), bytes, "{name}");
+        let referred = format!("backlinks\\-export\\-{command}(1)");
+        assert!(command.is_empty() || shell.run("man").stdout.contains(&referred), "{referred}");
+    }
+    shell.write("file", "");
+    assert!(shell.run("man --out file/below").expect(1).stderr.starts_with("error: cannot write file/below: "));
     assert!(shell.run("--version").expect(0).stdout.starts_with("backlinks-export "));
 }
 

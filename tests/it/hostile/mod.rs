@@ -2,6 +2,7 @@
 //! it reaches a terminal, a sheet or a page as more than text.
 
 mod answers;
+mod doctor;
 mod input;
 mod secrets;
 mod server;

@@ -1,0 +1,219 @@
+"""Reads the ledgers of many runs on a Spark cluster and gives the rows that `backlinks-export replay` gives.
+
+    spark-submit docs/spark/rows.py OUT DIR [DIR …]
+
+DIR is a run's directory, or a glob of several, on any storage that Spark reads; OUT is a new Parquet table, partitioned
+by year. In a notebook: `spark.addArtifacts("rows.py", pyfile=True)`, `from rows import history`, and then
+`history(spark, ["s3a://bucket/audit/*"])`.
+
+The ledgers are read as they are, `DIR/_raw/ledger-*.jsonl.zst`; docs/ledger.md describes them. Workers need nothing but
+Python. Which answers count is what `replay` says: a target's newest answer with data or without; one without hides older
+rows. What was bought anew (`--max-age`) or taken over (`--previous`) needs no care. Spark before 4 reads .zst only with a native Hadoop library; docs/spark/README.md says what else there is to know.
+"""
+
+import datetime
+import decimal
+import json
+import re
+import sys
+
+from pyspark.sql import Window
+from pyspark.sql import functions as f
+
+INTEGERS = (
+    "rank backlinks new_backlinks lost_backlinks new_referring_domains lost_referring_domains crawled_pages "
+    "internal_links_count external_links_count broken_backlinks broken_pages referring_domains "
+    "referring_domains_nofollow referring_main_domains referring_main_domains_nofollow referring_ips referring_subnets "
+    "referring_pages referring_pages_nofollow"
+).split()
+INFO_TEXTS = ["server", "cms", "country", "ip_address"]
+MAPS = [
+    f"referring_links_{name}"
+    for name in ["tld", "types", "attributes", "platform_types", "semantic_locations", "countries"]
+]
+# Names under which the API has served a key as well
+ALIASES = {
+    "new_referring_domains": "new_reffering_domains",
+    "lost_referring_domains": "lost_reffering_domains",
+    "referring_links_attributes": "referring_links_flags",
+}
+# A row, with its date in microseconds since 1970: a Python timestamp would be taken for local time
+ROW = {
+    "type": "STRING",
+    "micros": "BIGINT",
+    "year": "INT",
+    **dict.fromkeys(INTEGERS, "BIGINT"),
+    **{f"info_{name}": "STRING" for name in INFO_TEXTS},
+    "info_is_ip": "BOOLEAN",
+    "info_platform_type": "ARRAY<STRING>",
+    "info_target_spam_score": "BIGINT",
+    **dict.fromkeys(MAPS, "MAP<STRING, BIGINT>"),
+}
+# What is read of a line besides its body
+HEAD = "record STRING, target STRING, at TIMESTAMP, class STRING, body_bytes BIGINT, broken STRING"
+# Larger answers make no rows, nor do items beyond so many
+LARGEST_ANSWER = 8 * 1024 * 1024
+MOST_ROWS = 20_000
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+DATE = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ?(?:Z|([+-])(\d\d):?(\d\d))?)?", re.ASCII
+)
+# A JSON number that is no integer of 64 bits: not null, and no value either
+NO_INTEGER = object()
+
+
+def history(spark, directories):
+    """The rows of `backlinks_history` that the ledgers in these directories hold, with their `year`, in no order."""
+    lines = spark.read.text([f"{directory}/_raw/ledger-*.jsonl.zst" for directory in directories], lineSep="\n")
+    # Most lines are no answers; only those that are get parsed.
+    lines = lines.where("""value LIKE '%"record":"answer"%' OR value LIKE '%"record":"taken_over"%'""")
+    head = f.from_json("value", HEAD, {"columnNameOfCorruptRecord": "broken"})
+    answers = lines.select(
+        f.regexp_extract(f.col("_metadata.file_path"), "^(.*)/_raw/", 1).alias("directory"), "value", head.alias("head")
+    )
+    # A process that was killed may have left half a line; a whole one that is no JSON is damage.
+    said = f.concat(f.lit("damaged ledger, or a run is writing to it: "), "directory")
+    answers = answers.where("head.broken IS NULL OR value LIKE '%}'")
+    answers = answers.where(f.when(f.col("head.broken").isNull(), True).otherwise(f.raise_error(said)))
+    final = answers.where("head.record IN ('answer', 'taken_over') AND head.class IN ('data', 'no_data')").select(
+        "directory", "head.target", "head.at", "head.class",
+        f.when((f.col("head.class") == "data") & (f.col("head.body_bytes") <= LARGEST_ANSWER), f.col("value")).alias("line"),
+    )
+    # In one directory as in several; an answer that was taken over is the same in both.
+    newest = Window.partitionBy("target").orderBy(f.desc("at"), "directory")
+    chosen = final.withColumn("place", f.row_number().over(newest)).where("place = 1 AND line IS NOT NULL")
+    fields = ", ".join(f"{name}: {kind}" for name, kind in ROW.items())
+    rows_of = f.udf(rows_of_line, f"ARRAY<STRUCT<{fields}>>", useArrow=False)
+    rows = chosen.select("target", f.explode(rows_of("line")).alias("row")).select("target", "row.*")
+    others = [name for name in ROW if name not in ("type", "micros", "year")]
+    return rows.select("target", "type", f.timestamp_micros("micros").alias("date"), *others, "year")
+
+
+def rows_of_line(line):
+    """The rows of an answer's line, as tuples of `ROW`."""
+    body = body_of(loads(line))
+    if not isinstance(body, dict):
+        raise ValueError("the answer is no JSON object")
+    task = next((task for task in listed(body.get("tasks")) if task is not None), None)
+    items = [
+        item
+        for result in listed(task.get("result") if isinstance(task, dict) else None)
+        if isinstance(result, dict)
+        for item in listed(result.get("items"))
+        if isinstance(item, dict)
+    ]
+    rows = [row_of(item) for item in items[:MOST_ROWS]]
+    return sorted(rows, key=lambda row: (row[1] is None, row[1]))
+
+
+def loads(text):
+    """JSON whose numbers are exact."""
+    return json.loads(text, parse_int=exact, parse_float=exact, parse_constant=no_json)
+
+
+def no_json(name):
+    raise ValueError(f"{name} is no JSON")
+
+
+def exact(token):
+    """An integer of 64 bits, however it is written."""
+    try:
+        number = int(token)
+        return number if -(2**63) <= number < 2**63 else NO_INTEGER
+    except ValueError:
+        pass
+    try:
+        number = decimal.Decimal(token)
+        # Nothing is written out that has more digits than 64 bits hold.
+        if number != 0 and number.adjusted() > 19:
+            return NO_INTEGER
+        whole = int(number)
+    except (decimal.DecimalException, ValueError):
+        return NO_INTEGER
+    return whole if whole == number and -(2**63) <= whole < 2**63 else NO_INTEGER
+
+
+def body_of(line):
+    """The body, verbatim in the line where it is JSON on one line."""
+    if "body" in line:
+        return line["body"]
+    if "body_text" in line:
+        return loads(line["body_text"])
+    return loads(line["body_latin1"].encode("latin-1").decode("utf-8", "replace"))
+
+
+def listed(value):
+    return value if isinstance(value, list) else []
+
+
+def row_of(item):
+    def value(name):
+        right = item.get(name)
+        return item.get(ALIASES[name]) if right is None and name in ALIASES else right
+
+    info = item.get("info")
+    info = info if isinstance(info, dict) else {}
+    micros = micros_of(text(item.get("date")))
+    platforms = info.get("platform_type")
+    return (
+        text(item.get("type")),
+        micros,
+        None if micros is None else (EPOCH + datetime.timedelta(microseconds=micros)).year,
+        *(integer(value(name)) for name in INTEGERS),
+        *(text(info.get(name)) for name in INFO_TEXTS),
+        info["is_ip"] if isinstance(info.get("is_ip"), bool) else None,
+        [text(element) for element in platforms] if isinstance(platforms, list) else None,
+        integer(info.get("target_spam_score")),
+        *(counts(value(name)) for name in MAPS),
+    )
+
+
+def integer(value):
+    return value if type(value) is int else None
+
+
+def text(value):
+    """Half a surrogate pair is no character, and Spark takes none."""
+    if not isinstance(value, str):
+        return None
+    return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def counts(value):
+    return {text(key): integer(count) for key, count in value.items()} if isinstance(value, dict) else None
+
+
+def micros_of(written):
+    """Microseconds since 1970 of a date as the API writes it, with or without time, fraction and offset."""
+    found = DATE.fullmatch(written.strip()) if written is not None else None
+    if found is None:
+        return None
+    year, month, day, hour, minute, second, fraction, sign, offset_hour, offset_minute = found.groups()
+    try:
+        moment = datetime.datetime(
+            *map(int, (year, month, day, hour or 0, minute or 0, second or 0)), tzinfo=datetime.timezone.utc
+        )
+        offset = datetime.timedelta(hours=int(offset_hour or 0), minutes=int(offset_minute or 0))
+        moment = moment + offset if sign == "-" else moment - offset
+    except (ValueError, OverflowError):
+        return None
+    micros = (moment - EPOCH) // datetime.timedelta(microseconds=1) + int((fraction or "0").ljust(6, "0")[:6])
+    return micros if 1900 <= moment.year <= 9999 else None
+
+
+def main(out, *directories):
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.builder.appName("backlinks-export rows").getOrCreate()
+    rows = history(spark, directories)
+    # A file for each year, sorted as `replay` sorts.
+    rows = rows.repartition("year").sortWithinPartitions("year", "target", f.asc_nulls_last("date"))
+    rows.write.partitionBy("year").parquet(out)
+    spark.stop()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -1,0 +1,233 @@
+//! `doctor`: whether a run would find what it needs. Makes no paid call and leaves nothing behind.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal},
+    time::Duration,
+};
+
+use serde_json::json;
+
+use super::{
+    Context, Failure, exit,
+    inputs::read_inputs,
+    print,
+    result::{has_colour, is_ci, is_proxied, width},
+    run::{fresh_since, url},
+    store,
+};
+use crate::{
+    api::http::{HttpApi, Place, place},
+    cli::{CallArgs, DoctorArgs, Format, TokenError},
+    doctor::{self, Asked, Check, Level, Looked, Money},
+    export::{Basis, Estimate, Preview, Question, estimate},
+    money::Usd,
+    outcome::wrapped,
+    targets::Inputs,
+    words,
+};
+
+/// The answer to the one question takes no longer.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Where what was found begins: behind the level and the check's name.
+const INDENT: usize = 20;
+
+pub(super) fn doctor(arguments: &DoctorArgs, context: &Context) -> Result<u8, Failure> {
+    let checks = checks(arguments, context)?;
+    let checks: Vec<_> = checks.into_iter().map(harmless).collect();
+    print(&match arguments.format {
+        Format::Text => text(&checks),
+        Format::Json => json(&checks),
+    })?;
+    let failed = count(&checks, Level::Failed);
+    if failed == 0 {
+        return Ok(exit::SUCCESS);
+    }
+    let error = format!("{failed} of {} checks failed", checks.len());
+    context.complain(&error, Some("what to do is said beside each; then run doctor again"));
+    Ok(exit::ERROR)
+}
+
+/// Messages are also other people's words.
+fn harmless(check: Check) -> Check {
+    let plain = |text: String| words::plain(&text).into_owned();
+    Check { message: plain(check.message), hint: check.hint.map(plain), ..check }
+}
+
+fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failure> {
+    let mut checks = Vec::new();
+    let mut inputs = None;
+    if !arguments.input.inputs.is_empty() {
+        let (check, read) = read(arguments);
+        checks.push(check);
+        inputs = read;
+    }
+    let none = Inputs::default();
+    let given = inputs.as_ref().unwrap_or(&none);
+    let given = (given, &arguments.reuse.previous[..]);
+    let fresh_since = fresh_since(&arguments.reuse, context)?;
+    let simulated = Some(arguments.call.sandbox);
+    let question = Question { simulated, fresh_since, ..Question::from(&arguments.question) };
+    let looked = arguments.out.as_deref().map(|dir| doctor::look(dir, given, &question, context.clock));
+    let (found, preview, free) = match looked {
+        Some(Looked { checks, preview, free }) => (checks, preview, free),
+        None => match Preview::new(None, given, &question, context.clock) {
+            Ok(preview) => (Vec::new(), Some(preview), None),
+            Err(error) => (vec![Check::failed("question", error.to_string(), error.hint())], None, None),
+        },
+    };
+    checks.extend(found);
+    let reckoned = inputs.as_ref().zip(preview.as_ref()).map(|(_, preview)| reckon(arguments, preview));
+    checks.extend(free.map(|free| doctor::space(free, reckoned.as_ref())));
+    let left = arguments.call.max_cost.map(|cap| {
+        let spent = preview.as_ref().map_or(Usd::ZERO, |preview| preview.past.spent);
+        cap.minus(spent).max(Usd::ZERO)
+    });
+    let money = reckoned.as_ref().map(|estimate| Money { estimate, left });
+    checks.extend(of_the_api(arguments, money, context)?);
+    checks.extend(of_the_machine(arguments));
+    Ok(checks)
+}
+
+fn read(arguments: &DoctorArgs) -> (Check, Option<Inputs>) {
+    let inputs = match read_inputs(&arguments.input) {
+        Ok(inputs) => inputs,
+        Err(failure) => {
+            let hint = failure.hint.unwrap_or_else(|| "name a file with a domain on each line".to_owned());
+            return (Check::failed("inputs", failure.error, hint), None);
+        }
+    };
+    let counts = inputs.counts();
+    let targets = words::counted(counts.targets as u64, "target", "targets");
+    let check = match counts.rejected {
+        0 => Check::ok("inputs", targets),
+        rejected => Check::warning(
+            "inputs",
+            format!("{targets}; {} no domain", words::counted(rejected as u64, "line is", "lines are")),
+            "plan shows them; they are not called",
+        ),
+    };
+    (check, Some(inputs))
+}
+
+fn reckon(arguments: &DoctorArgs, preview: &Preview) -> Estimate {
+    let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
+    estimate(&Basis {
+        calls: preview.remaining,
+        targets: preview.remaining + preview.held + preview.taken_over,
+        parameters: &preview.parameters,
+        rate,
+        concurrency,
+        past: &preview.past,
+    })
+}
+
+/// What is found out by asking the API, the simulated one included.
+fn of_the_api(arguments: &DoctorArgs, money: Option<Money<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
+    super::runtime()?.block_on(async {
+        let (url, sandbox) = url(&arguments.call).await?;
+        let place = match place(&url) {
+            Ok(place) => place,
+            Err(error) => return Ok(vec![Check::failed("api", error.to_string(), error.hint())]),
+        };
+        let Asked { mut checks, balance, date } = asked(&arguments.call, &url, &place, context).await;
+        if arguments.call.sandbox {
+            checks.push(Check::ok("cost", "nothing: the API is simulated"));
+        } else {
+            checks.extend(balance.map(|left| doctor::balance(left, money)));
+            checks.extend(money.map(doctor::cost));
+        }
+        checks.extend(date.map(|date| doctor::clock(context.clock.now(), date)));
+        if let Some(sandbox) = sandbox {
+            sandbox.stop().await;
+        }
+        if let Some(place) = arguments.ignored.publish() {
+            checks.push(match store::checked(Some(place), arguments.call.sandbox).await {
+                Ok(_) => Check::ok("store", format!("objects can be put to {place} and deleted there")),
+                Err(failure) => {
+                    let hint = failure.hint.unwrap_or_else(|| "check --publish and the credentials".to_owned());
+                    Check::failed("store", failure.error, hint)
+                }
+            });
+        }
+        Ok(checks)
+    })
+}
+
+async fn asked(call: &CallArgs, url: &str, place: &Place, context: &Context) -> Asked {
+    let proxied = place.is_encrypted && is_proxied();
+    let set_up = call.token().map_err(|error| (error.to_string(), error.hint(), matches!(error, TokenError::Missing)));
+    let set_up = set_up.and_then(|token| {
+        let api = HttpApi::new(url, &token.0, LONGEST, context.clock);
+        api.map_err(|error| (error.to_string(), error.hint(), false))
+    });
+    match set_up {
+        Ok(api) => doctor::ask(&api, place, &whose(call), proxied).await,
+        Err((error, hint, _)) => {
+            let checks = vec![doctor::reach(place, proxied).await, Check::failed("token", error, hint)];
+            Asked { checks, balance: None, date: None }
+        }
+    }
+}
+
+/// Where the token is from.
+fn whose(call: &CallArgs) -> String {
+    match &call.token_file {
+        _ if call.sandbox => "any token".to_owned(),
+        Some(path) => format!("the token of {}", path.display()),
+        None => "the token of AISA_API_KEY".to_owned(),
+    }
+}
+
+fn of_the_machine(arguments: &DoctorArgs) -> [Check; 2] {
+    let (_, concurrency) = arguments.call.limits(arguments.input.shard);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let shown = match (io::stderr().is_terminal(), is_ci()) {
+        (true, false) => "a terminal: a bar, and a question before more than --confirm-above is spent",
+        (true, true) => "a terminal, but CI is set: a line every ten seconds",
+        (false, true) => "no terminal, and CI is set: a line every ten seconds, and nothing is asked",
+        (false, false) => "no terminal: a line every ten seconds, and nothing is asked",
+    };
+    [doctor::files(limit, concurrency), Check::ok("terminal", shown)]
+}
+
+fn count(checks: &[Check], level: Level) -> u64 {
+    checks.iter().filter(|check| check.level == level).count() as u64
+}
+
+fn json(checks: &[Check]) -> String {
+    let told = json!({
+        "checks": checks,
+        "failed": count(checks, Level::Failed),
+        "warnings": count(checks, Level::Warning),
+        "ok": count(checks, Level::Failed) == 0,
+    });
+    format!("{told:#}\n")
+}
+
+fn text(checks: &[Check]) -> String {
+    let stdout = io::stdout();
+    let (is_terminal, has_colour) = (stdout.is_terminal(), stdout.is_terminal() && has_colour());
+    let room = width(&console::Term::stdout()).saturating_sub(INDENT + 1).max(INDENT);
+    let mut text = String::new();
+    for check in checks {
+        let hint = check.hint.as_ref().map(|hint| format!("hint: {hint}"));
+        let lines = std::iter::once(check.message.clone()).chain(hint);
+        let lines = lines.flat_map(|line| if is_terminal { wrapped(&line, room) } else { vec![line] });
+        let level = check.level.as_str();
+        let padding = " ".repeat(9 - level.len());
+        let colour = match check.level {
+            Level::Ok => "\x1b[32m",
+            Level::Warning => "\x1b[33m",
+            Level::Failed => "\x1b[1;31m",
+        };
+        let level = if has_colour { format!("{colour}{level}\x1b[0m") } else { level.to_owned() };
+        let mut label = format!("{level}{padding}{:<11}", check.name);
+        for line in lines {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{label}{line}");
+            label = " ".repeat(INDENT);
+        }
+    }
+    text
+}

@@ -1,0 +1,274 @@
+//! What can be known before anything is bought: whether the surroundings of a run are such that it can end well.
+//!
+//! Each thing that is looked at becomes one [`Check`], with what to do where it is not well. Nothing here makes a paid
+//! call, and nothing is left behind: the one file that is written, as a probe, is removed again. What is judged is told
+//! apart from how it is found out, so that the judgements are tested without a machine that is ill.
+
+mod directory;
+mod network;
+
+use std::num::NonZeroU32;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub use self::{
+    directory::{Looked, look},
+    network::{Asked, ask, reach},
+};
+use crate::{export::Estimate, money::Usd, words};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// Whether it is well.
+    pub level: Level,
+    /// What was found.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Whether something is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// It is.
+    Ok,
+    /// A run may end well all the same.
+    Warning,
+    /// A run would not.
+    Failed,
+}
+
+impl Level {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Check {
+    /// All is well.
+    pub fn ok(name: &'static str, message: impl Into<String>) -> Self {
+        Self { name, level: Level::Ok, message: message.into(), hint: None }
+    }
+
+    /// Worth a look.
+    pub fn warning(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { name, level: Level::Warning, message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// To be mended.
+    pub fn failed(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { name, level: Level::Failed, message: message.into(), hint: Some(hint.into()) }
+    }
+}
+
+/// What the calls would cost, and what may be spent on them.
+#[derive(Clone, Copy, Debug)]
+pub struct Money<'a> {
+    /// The run reckoned in advance.
+    pub estimate: &'a Estimate,
+    /// What `--max-cost` leaves; `None`: there is no cap.
+    pub left: Option<Usd>,
+}
+
+/// Whether the cap pays for the run.
+pub fn cost(money: Money<'_>) -> Check {
+    const NAME: &str = "cost";
+    let Money { estimate, left } = money;
+    if estimate.calls == 0 {
+        return Check::ok(NAME, "nothing: every target is held");
+    }
+    let calls = words::counted(estimate.calls, "call", "calls");
+    let reckoned = format!("{} for {calls}", range(estimate));
+    match left {
+        None => Check::ok(NAME, reckoned),
+        Some(left) if left < estimate.cost_high => Check::warning(
+            NAME,
+            format!("{reckoned}, of which --max-cost leaves {}", words::money(left)),
+            "a run stops there with exit code 5; with a higher --max-cost the same command goes on",
+        ),
+        Some(left) => Check::ok(NAME, format!("{reckoned}; --max-cost leaves {}", words::money(left))),
+    }
+}
+
+/// Whether the account pays for the run; without an estimate, whether there is anything on it.
+pub fn balance(balance: Usd, money: Option<Money<'_>>) -> Check {
+    const NAME: &str = "balance";
+    const HINT: &str = "top up the account, or list fewer targets; a run that finds no credit stops with exit code 4, \
+                        keeps what it has and goes on later";
+    let shown = format!("{} left on the account", words::money(balance));
+    let Some(Money { estimate, left }) = money.filter(|money| money.estimate.calls > 0) else {
+        return match balance {
+            Usd::ZERO => Check::warning(NAME, shown, HINT),
+            _ => Check::ok(NAME, shown),
+        };
+    };
+    let capped = |cost: Usd| left.map_or(cost, |left| cost.min(left));
+    if balance < capped(estimate.cost_low) {
+        Check::failed(NAME, format!("{shown}, which does not pay for the run ({})", range(estimate)), HINT)
+    } else if balance < capped(estimate.cost_high) {
+        Check::warning(NAME, format!("{shown}, which may not pay for all of the run ({})", range(estimate)), HINT)
+    } else {
+        Check::ok(NAME, shown)
+    }
+}
+
+fn range(estimate: &Estimate) -> String {
+    format!("{} to {}", words::money(estimate.cost_low), words::money(estimate.cost_high))
+}
+
+/// Whether this machine's clock shows the server's time.
+pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
+    const NAME: &str = "clock";
+    /// Servers tell whole seconds, and an answer is under way for some.
+    const MOST: u64 = 60;
+    let Some(server) = server else {
+        return Check::warning(
+            NAME,
+            "not compared: the API's answer tells no time",
+            "compare it by hand: a wrong date changes which days are asked for",
+        );
+    };
+    let apart = now.duration_since(server);
+    let shown = words::about(apart.unsigned_abs());
+    if apart.unsigned_abs().as_secs() <= MOST {
+        return Check::ok(NAME, format!("within {MOST} s of the server's"));
+    }
+    let side = if apart.is_negative() { "behind" } else { "ahead of" };
+    Check::warning(
+        NAME,
+        format!("about {shown} {side} the server's"),
+        "set it (timedatectl set-ntp true): dates that are asked for, records and TLS rely on it",
+    )
+}
+
+/// Whether the disk has room for the run: for its answers, and for its tables twice, since they are replaced whole.
+pub fn space(free: u64, estimate: Option<&Estimate>) -> Check {
+    const NAME: &str = "space";
+    /// Bytes of a full history in the ledger, compressed.
+    const PER_ANSWER: u64 = 22_000;
+    /// Logs, the report, side files, and what others write meanwhile.
+    const BESIDE: u64 = 50_000_000;
+    let needed = estimate.map_or(0, |estimate| estimate.calls * PER_ANSWER + 2 * estimate.bytes) + BESIDE;
+    let shown = format!("{} free; the run needs some {}", words::bytes(free), words::bytes(needed));
+    let hint = "free some space, or give an --out on another disk; a full disk ends the buying and loses nothing";
+    if free < needed {
+        Check::failed(NAME, shown, hint)
+    } else if free < 2 * needed {
+        Check::warning(NAME, shown, hint)
+    } else {
+        Check::ok(NAME, shown)
+    }
+}
+
+/// Whether this process may open as many files as a run does; `None`: as many as it likes.
+pub fn files(limit: Option<u64>, concurrency: NonZeroU32) -> Check {
+    const NAME: &str = "files";
+    /// A folder for each month of the history, the ledger's files and the system's own.
+    const BESIDE: u64 = 160;
+    let needed = u64::from(concurrency.get()) + BESIDE;
+    let Some(limit) = limit else { return Check::ok(NAME, "any number may be open") };
+    let shown = format!("{} may be open; {concurrency} calls in flight need some {needed}", words::count(limit));
+    if limit < needed {
+        Check::failed(NAME, shown, "raise it (ulimit -n 1024), or lower --concurrency")
+    } else {
+        Check::ok(NAME, shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::export::PriceSource;
+
+    fn usd(dollars: i64) -> Usd {
+        Usd::from_micros(dollars * 1_000_000)
+    }
+
+    fn estimate(calls: u64) -> Estimate {
+        Estimate {
+            calls,
+            cost_low: usd(30),
+            cost_high: usd(60),
+            price_source: PriceSource::ListPrice,
+            elapsed: Duration::ZERO,
+            rows: 0,
+            bytes: 10_000_000,
+        }
+    }
+
+    #[test]
+    fn a_balance_is_held_against_what_may_be_spent() {
+        let check = |left: i64, cap: Option<i64>, level: Level| {
+            let estimate = estimate(1_000);
+            let money = Money { estimate: &estimate, left: cap.map(usd) };
+            let found = balance(usd(left), Some(money));
+            assert_eq!(found.level, level, "{left} {cap:?}: {found:?}");
+        };
+        check(60, None, Level::Ok);
+        check(59, None, Level::Warning);
+        check(29, None, Level::Failed);
+        check(29, Some(29), Level::Ok);
+        check(29, Some(40), Level::Failed);
+        check(40, Some(40), Level::Ok);
+        check(0, Some(0), Level::Ok);
+        assert_eq!(balance(usd(0), None).level, Level::Warning);
+        assert_eq!(balance(usd(1), None).level, Level::Ok);
+        let nothing = estimate(0);
+        assert_eq!(balance(usd(1), Some(Money { estimate: &nothing, left: None })).level, Level::Ok);
+    }
+
+    #[test]
+    fn a_cap_that_does_not_pay_for_all_is_worth_a_warning() {
+        let check = |calls: u64, cap: Option<i64>, level: Level, wanted: &str| {
+            let estimate = estimate(calls);
+            let found = cost(Money { estimate: &estimate, left: cap.map(usd) });
+            assert!(found.level == level && found.message.contains(wanted), "{found:?}");
+        };
+        check(1_000, None, Level::Ok, "$30.00 to $60.00 for 1,000 calls");
+        check(1_000, Some(60), Level::Ok, "leaves $60.00");
+        check(1_000, Some(59), Level::Warning, "leaves $59.00");
+        check(0, Some(0), Level::Ok, "nothing");
+    }
+
+    #[test]
+    fn clocks_may_differ_by_a_minute() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let check = |server: &str, level: Level, wanted: &str| {
+            let found = clock(now, Some(server.parse().unwrap()));
+            assert!(found.level == level && found.message.contains(wanted), "{found:?}");
+        };
+        check("2026-11-24T12:00:00Z", Level::Ok, "within 60 s");
+        check("2026-11-24T12:01:00Z", Level::Ok, "within 60 s");
+        check("2026-11-24T11:59:00Z", Level::Ok, "within 60 s");
+        check("2026-11-24T12:01:01Z", Level::Warning, "about 1 min 10 s behind the server's");
+        check("2026-11-24T10:00:00Z", Level::Warning, "about 2 h ahead of the server's");
+        check("1970-01-01T00:00:00Z", Level::Warning, "ahead of");
+        assert_eq!(clock(now, None).level, Level::Warning);
+    }
+
+    #[test]
+    fn room_and_open_files_are_reckoned() {
+        let estimate = estimate(1_000);
+        let needed = 22_000_000 + 20_000_000 + 50_000_000;
+        assert_eq!(space(needed - 1, Some(&estimate)).level, Level::Failed);
+        assert_eq!(space(needed, Some(&estimate)).level, Level::Warning);
+        assert_eq!(space(2 * needed, Some(&estimate)).level, Level::Ok);
+        assert_eq!(space(100_000_000, None).level, Level::Ok);
+        let thirty = NonZeroU32::new(30).unwrap();
+        assert_eq!(files(Some(189), thirty).level, Level::Failed);
+        assert_eq!(files(Some(190), thirty).level, Level::Ok);
+        assert_eq!(files(None, thirty).level, Level::Ok);
+    }
+}

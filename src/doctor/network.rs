@@ -1,0 +1,150 @@
+//! The API: whether it can be reached, what it says to the token, what is left on the account and what time it is there.
+//!
+//! One question is asked, for the balance, which costs nothing. Where it gets no answer, the way to the host is gone
+//! step by step to say which one fails.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::{Instant, timeout},
+};
+
+use super::{Check, Level};
+use crate::{
+    api::{
+        Reply, account,
+        http::{HttpApi, Place},
+    },
+    money::Usd,
+    words,
+};
+
+/// A step of the way to the host takes no longer.
+const STEP: Duration = Duration::from_secs(5);
+/// Addresses of a host that are tried.
+const MOST_ADDRESSES: usize = 4;
+
+/// What came of asking.
+#[derive(Debug)]
+pub struct Asked {
+    /// Whether the API answers, and whether it takes the token.
+    pub checks: Vec<Check>,
+    /// What is left on the account, where it was told.
+    pub balance: Option<Usd>,
+    /// Whether anything answered that tells the time, and what time that is.
+    pub date: Option<Option<Timestamp>>,
+}
+
+/// Asks for the balance. `whose` says where the token is from.
+pub async fn ask(api: &HttpApi, place: &Place, whose: &str, is_proxied: bool) -> Asked {
+    let started = Instant::now();
+    match api.balance().await {
+        Ok(reply) => answered(&reply, place, whose, started.elapsed()),
+        Err(error) => {
+            let reached = reach(place, is_proxied).await;
+            let (step, hint) = match reached.level {
+                Level::Failed => return unanswered(reached, whose),
+                _ if is_proxied => ("the proxy or the API", "check HTTPS_PROXY and ALL_PROXY, and then --api"),
+                _ if place.is_encrypted => (
+                    "the connection stands, but not TLS or what follows it",
+                    "check --api, this machine's clock, and what stands between it and the API; certificates are checked",
+                ),
+                _ => ("the connection stands, but no answer comes", "check --api and what listens there"),
+            };
+            let message = format!("{}: {step}: {error}", place.origin);
+            unanswered(Check::failed("api", message, hint), whose)
+        }
+    }
+}
+
+fn unanswered(reached: Check, whose: &str) -> Asked {
+    Asked { checks: vec![reached, not_tried(whose)], balance: None, date: None }
+}
+
+/// Goes the way to the host, as far as a connection.
+pub async fn reach(place: &Place, is_proxied: bool) -> Check {
+    const NAME: &str = "api";
+    let Place { origin, host, port, .. } = place;
+    if is_proxied {
+        return Check::ok(NAME, format!("{origin} is called through a proxy; the way to it was not tried"));
+    }
+    let failed = |step: &str, reason: &str, hint: &str| {
+        Check::failed(NAME, format!("{origin} cannot be reached: {step}: {reason}"), hint)
+    };
+    let addresses: Vec<_> = match timeout(STEP, lookup_host((host.as_str(), *port))).await {
+        Ok(Ok(addresses)) => addresses.take(MOST_ADDRESSES).collect(),
+        Ok(Err(error)) => {
+            return failed("DNS", &error.to_string(), "check the name in --api, and this machine's DNS (resolv.conf)");
+        }
+        Err(_) => return failed("DNS", "no answer", "check this machine's DNS (resolv.conf) and its network"),
+    };
+    let mut reason = "the name has no address".to_owned();
+    for address in addresses {
+        match timeout(STEP, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Check::ok(NAME, format!("{origin} can be connected to, at {address}")),
+            Ok(Err(error)) => reason = format!("{address}: {error}"),
+            Err(_) => reason = format!("{address}: no answer"),
+        }
+    }
+    failed("connecting", &reason, "check --api, the network and its firewall; behind a proxy set HTTPS_PROXY")
+}
+
+/// What an answer says.
+fn answered(reply: &Reply, place: &Place, whose: &str, elapsed: Duration) -> Asked {
+    let told = account::balance(reply);
+    let status = format!("{} answers: HTTP {} after {}", place.origin, reply.status, words::duration(elapsed));
+    let is_page = reply.body.trim_ascii_start().starts_with(b"<");
+    let said = told.as_ref().err().map_or("", String::as_str);
+    let checks = match &reply.cut {
+        Some(error) => {
+            let api = Check::failed("api", format!("{status}, and breaks off: {error}"), "check --api and the network");
+            vec![api, not_tried(whose)]
+        }
+        None if is_page && (200..300).contains(&reply.status) => {
+            let hint = "check --api; a portal or proxy may stand between this machine and the API";
+            vec![Check::failed("api", format!("{status}, but with a web page"), hint), not_tried(whose)]
+        }
+        None => judged(reply.status, &status, whose, said),
+    };
+    Asked { checks, balance: told.ok().filter(|_| !is_page && reply.cut.is_none()), date: Some(reply.date) }
+}
+
+fn not_tried(whose: &str) -> Check {
+    Check::warning("token", format!("{whose} could not be tried"), "a run stops at once if it is refused")
+}
+
+/// What a whole answer says by its status. `said` is why there is no balance in it, nothing where there is one.
+fn judged(code: u16, status: &str, whose: &str, said: &str) -> Vec<Check> {
+    let api = |level: fn(_, _, _) -> Check, message: String, hint: &str| {
+        vec![level("api", message, hint.to_owned()), not_tried(whose)]
+    };
+    let with =
+        |token: Check, balance: Option<Check>| [Check::ok("api", status), token].into_iter().chain(balance).collect();
+    let not_refused = || Check::ok("token", format!("{whose} is not refused"));
+    match code {
+        200..300 if said.is_empty() => with(Check::ok("token", format!("{whose} is accepted")), None),
+        200..300 => with(not_refused(), Some(Check::warning("balance", said, "look at the account's own page"))),
+        401 | 403 => {
+            let refused = format!("{whose} is refused: {said}");
+            with(Check::failed("token", refused, "copy it anew from the account's page"), None)
+        }
+        402 => with(not_refused(), Some(Check::failed("balance", format!("no credit: {said}"), "top up the account"))),
+        300..=399 => api(
+            Check::failed,
+            format!("{status}, which leads elsewhere; redirects are not followed, so that the token stays here"),
+            "give the URL that it leads to with --api",
+        ),
+        404 | 405 => api(
+            Check::warning,
+            format!("{status}; there is no balance ({said})"),
+            "check --api; where the API has no balance to ask for, the first call of a run shows whether it is right",
+        ),
+        429 => api(Check::warning, format!("{status} ({said})"), "others use this token; lower --rate, or wait"),
+        500.. => {
+            api(Check::failed, format!("{status} ({said})"), "try again later; a run waits for it up to --max-outage")
+        }
+        _ => api(Check::warning, format!("{status} ({said})"), "check --api"),
+    }
+}

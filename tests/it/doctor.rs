@@ -1,0 +1,186 @@
+//! `doctor`: what it finds where all is well, and where it is not; nothing is bought and nothing is left behind.
+
+use std::fs;
+
+use backlinks_export::ledger::Lock;
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use super::shell::{Api, Ran, Shell};
+
+/// Each check's name and level.
+fn levels(json: &Value) -> Vec<String> {
+    let checks = json["checks"].as_array().expect("a list");
+    checks.iter().map(|check| format!("{} {}", text(&check["name"]), text(&check["level"]))).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn message<'a>(json: &'a Value, name: &str) -> &'a str {
+    let found = json["checks"].as_array().expect("a list").iter().find(|check| check["name"] == name);
+    text(&found.unwrap_or_else(|| panic!("no {name} in {json}"))["message"])
+}
+
+/// Runs it with JSON as its result. Whatever fails has a hint, and so has every warning.
+fn doctor(shell: &Shell, words: &str, code: i32) -> (Value, Ran) {
+    let ran = shell.run(&format!("doctor --format json {words}")).expect(code);
+    let json = ran.json();
+    for check in json["checks"].as_array().expect("a list") {
+        assert_eq!(check["hint"].is_string(), check["level"] != "ok", "{check}");
+    }
+    assert_eq!(json["ok"], code == 0, "{json}");
+    assert_eq!(ran.stderr.contains("error: "), code != 0, "{}", ran.stderr);
+    (json, ran)
+}
+
+#[test]
+fn all_is_well() {
+    let (shell, api) = (Shell::with_domains(20), Api::new(""));
+    let (json, _) = doctor(&shell, &format!("domains.txt --out out --max-cost 5 {}", api.flags()), 0);
+    let names =
+        ["inputs", "directory", "write", "space", "api", "token", "balance", "cost", "clock", "files", "terminal"];
+    let expected: Vec<_> = names.iter().map(|name| format!("{name} ok")).collect();
+    assert_eq!(levels(&json), expected, "{json}");
+    assert_eq!(message(&json, "inputs"), "20 targets");
+    assert_eq!(message(&json, "directory"), "out will be made");
+    assert_eq!(message(&json, "balance"), "$1,000.00 left on the account");
+    assert!(message(&json, "cost").ends_with("for 20 calls; --max-cost leaves $5.00"), "{json}");
+    assert_eq!((api.bill().calls, api.bill().strayed), (0, 0));
+    let left: Vec<_> = fs::read_dir(shell.path(".")).expect("a folder").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    // Without anything to look at, too, and with the simulated API of its own.
+    assert_eq!(levels(&doctor(&shell, "--sandbox", 0).0).len(), 6);
+    let shell = shell.unset("AISA_API_KEY");
+    doctor(&shell, "domains.txt --out out --sandbox", 0);
+}
+
+#[test]
+fn a_directory_is_known_by_what_is_in_it() {
+    let (shell, api) = (Shell::with_domains(6), Api::new(""));
+    let run = format!("run domains.txt --out out {} --date-from 2023-11-01 --date-to 2024-02-29", api.flags());
+    shell.run(&run).expect(0);
+    let files = shell.files("out");
+    let look = |dir: &str, more: &str, code: i32, wanted: &str| {
+        let (json, _) = doctor(&shell, &format!("--out {dir} {} {more}", api.flags()), code);
+        assert!(message(&json, "directory").contains(wanted), "{dir}: {json}");
+        json
+    };
+    let dates = "--date-from 2023-11-01";
+    look("out", dates, 0, "out holds 6 answers of an earlier run");
+    // What is held costs nothing.
+    let json = look("out", &format!("{dates} domains.txt"), 0, "6 answers");
+    assert!(message(&json, "cost").starts_with("nothing"), "{json}");
+    assert_eq!(shell.files("out"), files);
+    look("out", "", 1, "was started with --date-from 2023-11-01, now it is 2019-01-01");
+    look("out", &format!("{dates} --sandbox"), 1, "without --sandbox");
+    fs::create_dir(shell.path("empty")).expect("made");
+    look("empty", "", 0, "empty is empty");
+    fs::create_dir(shell.path("foreign")).expect("made");
+    shell.write("foreign/thesis.doc", "years of work");
+    look("foreign", "", 1, "foreign holds other files and no run");
+    look("domains.txt/x", "", 1, "is no directory, or lies below a file");
+    shell.run("replay out --out merged").expect(0);
+    look("merged", "", 1, "is a dataset that replay has built");
+    let lock = Lock::take(&shell.path("out")).expect("free");
+    let json = look("out", dates, 1, "out is in use by another run");
+    assert!(!levels(&json).contains(&"write ok".to_owned()), "nothing is written beside a run: {json}");
+    drop(lock);
+    // Damage, also in what will be replaced.
+    fs::write(shell.path("out/backlinks_history/notes.txt"), "mine").expect("written");
+    look("out", dates, 1, "notes.txt");
+    fs::remove_file(shell.path("out/backlinks_history/notes.txt")).expect("removed");
+    shell.run(&format!("{run} --discard-raw")).expect(0);
+    look("out", dates, 0, "its answers were dropped");
+}
+
+#[test]
+fn a_directory_of_another_version_is_worth_a_look() {
+    let (shell, api) = (Shell::with_domains(2), Api::new(""));
+    shell.run(&format!("run domains.txt --out out {}", api.flags())).expect(0);
+    // The first record, in a frame of its own, says which version began.
+    let ledger = shell.path("out/_raw/ledger-0.jsonl.zst");
+    let bytes = fs::read(&ledger).expect("a ledger");
+    let first = zstd::zstd_safe::find_frame_compressed_size(&bytes).expect("a frame");
+    let head = String::from_utf8(zstd::decode_all(&bytes[..first]).expect("whole")).expect("text");
+    let version = concat!("\"version\":\"", env!("CARGO_PKG_VERSION"), "\"");
+    assert!(head.contains(version), "{head}");
+    let mut older = zstd::Encoder::new(Vec::new(), 1).expect("an encoder");
+    older.include_checksum(true).expect("allowed");
+    older.set_pledged_src_size(Some(head.len() as u64)).expect("allowed");
+    std::io::Write::write_all(&mut older, head.replace(version, "\"version\":\"0.0.9\"").as_bytes()).expect("room");
+    let rewritten = [&older.finish().expect("room"), &bytes[first..]].concat();
+    fs::write(&ledger, rewritten).expect("written");
+    let (json, _) = doctor(&shell, &format!("--out out {}", api.flags()), 0);
+    assert!(message(&json, "directory").starts_with("out was started with version 0.0.9"), "{json}");
+}
+
+#[test]
+fn what_fails_is_said_with_what_to_do() {
+    let (shell, api) = (Shell::with_domains(100), Api::new("--credit 1"));
+    let shell = shell.set("AWS_ENDPOINT_URL", "http://127.0.0.1:1").set("AWS_REGION", "eu-central-1");
+    let shell = shell.set("AWS_ACCESS_KEY_ID", "any").set("AWS_SECRET_ACCESS_KEY", "any");
+    shell.write("mixed.txt", "site1.com\nnot a domain\n");
+    let check = |words: &str, code: i32, name: &str, wanted: &str| {
+        let (json, _) = doctor(&shell, words, code);
+        assert!(message(&json, name).contains(wanted), "{words}: {json}");
+    };
+    let api_flags = api.flags();
+    check(
+        &format!("domains.txt {api_flags}"),
+        1,
+        "balance",
+        "$1.00 left on the account, which does not pay for the run",
+    );
+    check(&format!("domains.txt {api_flags} --max-cost 0.5"), 0, "cost", "of which --max-cost leaves $0.50");
+    check(&format!("mixed.txt {api_flags}"), 0, "inputs", "1 target; 1 line is no domain");
+    check(&format!("missing.txt {api_flags}"), 1, "inputs", "missing.txt");
+    check(&format!("--date-from 2024-02-01 --date-to 2024-01-01 {api_flags}"), 1, "question", "is after --date-to");
+    check("--api http://api.example.com", 1, "api", "would send the token unencrypted");
+    check("--api https://nowhere.invalid", 1, "api", "https://nowhere.invalid cannot be reached: DNS: ");
+    check("--api http://127.0.0.1:1", 1, "api", "http://127.0.0.1:1 cannot be reached: connecting: 127.0.0.1:1: ");
+    check("--api http://127.0.0.1:1", 1, "token", "could not be tried");
+    check(&format!("{api_flags} --token-file missing"), 1, "token", "cannot read the token from missing");
+    check(&format!("--out /proc/none {api_flags}"), 1, "write", "cannot make /proc/");
+    // A store at which nobody listens.
+    check(&format!("{api_flags} --publish s3://bucket/latest"), 1, "store", "s3://bucket/latest");
+    let refusing = Api::new("--token another");
+    check(&refusing.flags(), 1, "token", "the token of AISA_API_KEY is refused: HTTP 401: ");
+    let poor = Api::new("--credit 0");
+    check(&poor.flags(), 0, "balance", "$0.00 left on the account");
+    assert_eq!([&api, &refusing, &poor].map(|api| api.bill().calls), [0, 0, 0]);
+    // Without a token the way to the API is tried all the same, and nothing is asked.
+    let shell = shell.unset("AISA_API_KEY");
+    let (json, _) = doctor(&shell, &api_flags, 1);
+    assert!(message(&json, "token").starts_with("no API token: AISA_API_KEY is not set"), "{json}");
+    assert!(message(&json, "api").contains(" can be connected to, at 127.0.0.1:"), "{json}");
+}
+
+#[test]
+fn few_open_files_are_noticed() {
+    let (shell, api) = (Shell::new(), Api::new(""));
+    let mut command = std::process::Command::new("sh");
+    let script = format!("ulimit -n 100; exec \"$0\" doctor --api {}", api.url());
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_backlinks-export")]).current_dir(shell.path("."));
+    let output = command.env("AISA_API_KEY", "any").output().expect("a shell");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("failed   files      100 may be open; 20 calls in flight need some 180\n"), "{told}");
+}
+
+#[test]
+fn the_text_has_a_line_a_check() {
+    let shell = Shell::with_domains(3).unset("AISA_API_KEY");
+    let ran = shell.run("doctor domains.txt --out out --api http://127.0.0.1:1 --max-cost 0.1").expect(1);
+    let stdout: Vec<_> =
+        ran.stdout.lines().filter(|line| !line.contains("may be open") && !line.contains(" free; ")).collect();
+    assert_snapshot!(format!("{}\n{}", stdout.join("\n"), ran.stderr));
+    // Flags of run, and a file of flags, serve as well.
+    shell.write(
+        "run.toml",
+        "input = \"domains.txt\"\nsandbox = true\nout = \"out\"\npartition-by = \"none\"\nyes = true\n",
+    );
+    let told = shell.run("doctor --config run.toml --report --max-failures 1%").expect(0).stdout;
+    assert!(told.starts_with("ok       inputs     3 targets\nok       directory  out will be made\n"), "{told}");
+}

@@ -17,6 +17,7 @@
 //! | [`api`] | the one-method seam to the paid API, its wire format, and the table of what a status means |
 //! | [`fetch`] | every target that is left, called until it has its answer or is given up |
 //! | [`ledger`] | the archive and write-ahead log of paid answers |
+//! | `scan` | the cursor over JSON text with which `api` and `flatten` read answers |
 //! | [`flatten`] | an answer to Arrow record batches; the schema |
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
 //! | [`outcome`], [`progress`] | what a run has come to, and what it shows meanwhile |

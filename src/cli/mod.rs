@@ -5,7 +5,7 @@
 
 mod call;
 mod config;
-mod reuse;
+mod flags;
 mod texts;
 mod token;
 mod values;
@@ -13,24 +13,18 @@ mod values;
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::civil::Date;
 
 pub use self::{
     call::{Body, CallArgs, Plan},
     config::ConfigError,
-    reuse::ReuseArgs,
+    flags::{
+        ConfigArgs, DatasetArgs, DisplayArgs, Format, InputArgs, LogFormat, Logging, QuestionArgs, ReuseArgs,
+        RunOnlyArgs,
+    },
     token::{Token, TokenError},
     values::Shard,
 };
-use crate::{
-    api::RankScale,
-    dataset::{Compression, Options, PartitionBy},
-    money::Usd,
-    outcome::MaxFailures,
-    progress::Requested,
-    sandbox,
-    stores::Place,
-};
+use crate::{money::Usd, outcome::MaxFailures, sandbox, stores::Place};
 
 /// Export backlinks history of many domains to partitioned Parquet. A paid answer is never lost and never bought twice.
 #[derive(Debug, Parser)]
@@ -101,144 +95,6 @@ pub enum Command {
     },
     /// Print a man page, or write all of them
     Man(ManArgs),
-}
-
-/// Flags that every command takes.
-#[derive(Debug, Args)]
-pub struct Logging {
-    /// Form of the log lines on standard error
-    #[arg(
-        long,
-        value_enum,
-        default_value_t = LogFormat::Text,
-        global = true,
-        value_name = "FORMAT",
-        help_heading = "Output",
-        hide_short_help = true
-    )]
-    pub log_format: LogFormat,
-    /// Log more: -v each call, -vv all there is; `RUST_LOG` wins over both
-    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Output")]
-    pub verbose: u8,
-    /// Log errors alone, and show no progress unless --progress says how
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output", hide_short_help = true)]
-    pub quiet: bool,
-}
-
-/// Form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// What is exported: files of domains.
-#[derive(Debug, Args)]
-pub struct InputArgs {
-    /// Files of domains: .txt, .csv or .tsv, also .gz or .zst; `-` is standard input
-    #[arg(required = true, value_name = "INPUT")]
-    pub inputs: Vec<PathBuf>,
-    /// Column with the domains [default: domain, target, url, website or host]
-    #[arg(long, value_name = "NAME", help_heading = "Input")]
-    pub column: Option<String>,
-    /// Take IP addresses as targets; the API may not know them
-    #[arg(long, help_heading = "Input", hide_short_help = true)]
-    pub allow_ip: bool,
-    /// Take the I-th of N disjoint shares, at an N-th of the pace
-    #[arg(long, value_name = "I/N", default_value = "1/1", help_heading = "Input")]
-    pub shard: Shard,
-}
-
-/// Where flags are kept.
-#[derive(Debug, Args)]
-pub struct ConfigArgs {
-    /// Take flags from this TOML file; those given here win
-    ///
-    /// A long flag is a key: `max-cost = 50`, `sandbox = true`; INPUT is `input = ["a.txt"]`, DIR of `replay` is `dir`.
-    /// The command line wins over the file, the file over variables and defaults. Paths in it are taken from the
-    /// directory in which the command runs, as on the command line. The token may not stand in it.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-/// What is asked of every target.
-#[derive(Debug, Args)]
-pub struct QuestionArgs {
-    /// First day of the history [default: 2019-01-01]
-    #[arg(long, value_name = "DATE", value_parser = values::date, help_heading = "Question")]
-    pub date_from: Option<Date>,
-    /// Last day of the history [default: today in UTC at the first run of DIR]
-    #[arg(long, value_name = "DATE", value_parser = values::date, help_heading = "Question")]
-    pub date_to: Option<Date>,
-    /// Scale of the column rank [default: 0 to 1,000]
-    #[arg(long, value_enum, value_name = "SCALE", help_heading = "Question", hide_short_help = true)]
-    pub rank_scale: Option<RankScale>,
-    /// Text that the API echoes in its records [default: the run id]
-    #[arg(long, value_parser = values::tag, help_heading = "Question", hide_short_help = true)]
-    pub tag: Option<String>,
-}
-
-/// The form of the dataset.
-#[derive(Clone, Debug, Args)]
-pub struct DatasetArgs {
-    /// Folders by year, month, `run_date`, with commas between; or none
-    #[arg(long, value_name = "LIST", default_value = "year", help_heading = "Dataset")]
-    pub partition_by: PartitionBy,
-    /// Of Parquet pages: zstd:LEVEL, snappy, lz4 or none
-    #[arg(long, value_name = "CODEC", default_value = "zstd:1", help_heading = "Dataset", hide_short_help = true)]
-    pub compression: Compression,
-    /// Rows in a Parquet row group at most
-    #[arg(
-        long,
-        value_name = "ROWS",
-        default_value_t = Options::ROW_GROUP_ROWS,
-        value_parser = values::rows,
-        help_heading = "Dataset",
-        hide_short_help = true
-    )]
-    pub row_group_rows: usize,
-}
-
-/// What is shown while a command runs, and at its end.
-#[derive(Debug, Args)]
-pub struct DisplayArgs {
-    /// Progress on standard error: auto, bar, plain, json or none
-    ///
-    /// `auto` is a bar on a terminal and a line every ten seconds elsewhere, as `plain` always is; `json` is an object
-    /// every ten seconds.
-    #[arg(
-        long,
-        value_enum,
-        default_value_t = Requested::Auto,
-        value_name = "KIND",
-        help_heading = "Output",
-        hide_possible_values = true
-    )]
-    pub progress: Requested,
-    /// The result on standard output: text or json
-    #[arg(
-        long,
-        value_enum,
-        default_value_t = Format::Text,
-        value_name = "FORMAT",
-        help_heading = "Output",
-        hide_possible_values = true
-    )]
-    pub summary: Format,
-    /// Write the result as metrics in Prometheus' text format
-    #[arg(long, value_name = "FILE", help_heading = "Output", hide_short_help = true)]
-    pub metrics: Option<PathBuf>,
-}
-
-/// Form of a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 /// Flags of `run`.
@@ -371,43 +227,6 @@ pub struct DoctorArgs {
         help_heading = "Output"
     )]
     pub format: Format,
-}
-
-/// Flags of `run` that change nothing in a plan; taken so that one command line serves both.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Taken as `run` does, without effect here")]
-pub struct RunOnlyArgs {
-    #[arg(long, hide = true, default_value = "year")]
-    partition_by: PartitionBy,
-    #[arg(long, hide = true, default_value = "zstd:1")]
-    compression: Compression,
-    #[arg(long, hide = true)]
-    row_group_rows: Option<usize>,
-    #[arg(long, hide = true)]
-    max_failures: Option<MaxFailures>,
-    #[arg(long, hide = true)]
-    discard_raw: bool,
-    #[arg(long, hide = true)]
-    report: bool,
-    #[arg(long, hide = true)]
-    publish: Option<Place>,
-    #[arg(long, hide = true, value_parser = values::usd)]
-    confirm_above: Option<Usd>,
-    #[arg(long, short, hide = true)]
-    yes: bool,
-    #[arg(long, hide = true)]
-    progress: Option<Requested>,
-    #[arg(long, hide = true)]
-    summary: Option<Format>,
-    #[arg(long, hide = true)]
-    metrics: Option<PathBuf>,
-}
-
-impl RunOnlyArgs {
-    /// The object store of the dataset, whose access a doctor tries.
-    pub fn publish(&self) -> Option<&Place> {
-        self.publish.as_ref()
-    }
 }
 
 /// Flags of `replay`.

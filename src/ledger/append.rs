@@ -103,7 +103,12 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: Tail) -> Ta
             (tail, placed)
         });
         let placed;
-        (tail, placed) = written.await.expect("writing a group does not panic");
+        (tail, placed) = match written.await {
+            Ok(written) => written,
+            // The program ends before it was the group's turn: nothing of it is written, and nobody waits for it.
+            Err(error) if error.is_cancelled() => std::future::pending().await,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
         // Whoever no longer waits for an acknowledgement has been stopped; the bytes are there all the same.
         acknowledged.into_iter().zip(placed).for_each(|(ack, place)| drop(ack.send(place)));
     }

@@ -123,7 +123,12 @@ async fn next(mut pieces: Pieces, most: usize) -> Result<(Pieces, Vec<u8>), Stor
 pub(super) async fn on_disk<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    spawn_blocking(read).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    match spawn_blocking(read).await {
+        Ok(read) => read,
+        // The program ends before it was its turn, and nobody waits for it.
+        Err(error) if error.is_cancelled() => std::future::pending().await,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 /// What an object says of itself.

@@ -15,7 +15,6 @@
 //!   target's rows takes less than decoding its answer, which happens on the caller's other thread.
 
 use std::{
-    fs::{File, OpenOptions},
     io,
     path::{Path, PathBuf},
 };
@@ -24,6 +23,7 @@ use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
 mod encoding;
+mod files;
 mod held;
 mod history;
 mod part;
@@ -34,10 +34,11 @@ mod target_rows;
 
 pub use self::{
     encoding::{Compression, CompressionError},
+    files::probe,
     history::HistoryWriter,
     part::{Part, digest},
     partition::{PartitionBy, PartitionError, PartitionKey},
-    publish::{Stage, inspect, probe},
+    publish::{Stage, inspect},
     side::{
         Failure, Rejected, is_marked, mark_success, replace_file, unmark_success, write_failures, write_rejected,
         write_run,
@@ -173,16 +174,6 @@ fn advice(source: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run the same command again",
         _ => "",
     }
-}
-
-/// A new file, never one that is there, nor one behind a link.
-fn create_new(path: &Path) -> Result<File, DatasetError> {
-    OpenOptions::new().write(true).create_new(true).open(path).map_err(DatasetError::io("make", path))
-}
-
-/// Makes the names in a folder durable.
-fn sync_folder(path: &Path) -> Result<(), DatasetError> {
-    File::open(path).and_then(|open| open.sync_all()).map_err(DatasetError::io("sync", path))
 }
 
 #[cfg(test)]

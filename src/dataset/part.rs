@@ -14,7 +14,11 @@ use parquet::arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{DatasetError, UNFINISHED, create_new, encoding::Recipe, publish::rename};
+use super::{
+    DatasetError, UNFINISHED,
+    encoding::Recipe,
+    files::{create_new, rename},
+};
 
 /// A file of a table: whole, synced, and as it is or will be published.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

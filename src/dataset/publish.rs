@@ -1,4 +1,4 @@
-//! Tables appear or are replaced whole, by one rename of their directory; the only place that renames.
+//! Tables appear or are replaced whole, by one rename of their directory.
 //!
 //! A crash at any instant leaves the old table or the new one. Everything is on the disk before a rename and the
 //! rename is before anything that relies on it: files are synced when they are closed, directories here.
@@ -12,7 +12,6 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -23,8 +22,9 @@ use rustix::{
 };
 
 use super::{
-    DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNFINISHED, create_new, part,
-    side, sync_folder,
+    DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNFINISHED,
+    files::{entries, exists, remove_tree, rename, sync_folder},
+    part, side,
 };
 
 /// Partition levels below a table at most: year, month, run date.
@@ -66,18 +66,6 @@ fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
         }
     }
     Ok(())
-}
-
-/// What a directory holds; nothing where there is none.
-pub(super) fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, DatasetError> {
-    match fs::symlink_metadata(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(DatasetError::io("read", folder)(source)),
-        Ok(metadata) if metadata.is_symlink() => return Err(DatasetError::Symlink { path: folder.to_owned() }),
-        Ok(metadata) if !metadata.is_dir() => return Err(DatasetError::Foreign { path: folder.to_owned() }),
-        Ok(_) => {}
-    }
-    fs::read_dir(folder).and_then(Iterator::collect).map_err(DatasetError::io("read", folder))
 }
 
 /// Where tables are made until they are published. One at a time for a directory, which the ledger's lock sees to.
@@ -178,50 +166,6 @@ fn swap(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
 fn swap_in_two(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
     rename(place, aside)?;
     rename(from, place)
-}
-
-/// Renames, which is durable once the folder is synced.
-#[expect(clippy::disallowed_methods, reason = "this is the place the fence leaves open")]
-pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DatasetError> {
-    fs::rename(from, to).map_err(DatasetError::io("rename to", to))
-}
-
-/// Makes a small file in a folder, syncs it, renames it and removes it: finds out whether an export can do so.
-pub fn probe(folder: &Path) -> Result<(), DatasetError> {
-    let name = |stage: u8| folder.join(format!(".probe-{}-{stage}.{UNFINISHED}", std::process::id()));
-    let (first, second) = (name(0), name(1));
-    let try_it = || {
-        let mut file = create_new(&first)?;
-        file.write_all(b"probe").and_then(|()| file.sync_all()).map_err(DatasetError::io("write", &first))?;
-        rename(&first, &second)?;
-        sync_folder(folder)
-    };
-    // One of that name is of a process that is gone.
-    let _ = fs::remove_file(&first);
-    let tried = try_it();
-    for path in [&first, &second] {
-        match fs::remove_file(path) {
-            Err(error) if tried.is_ok() && path == &second => return Err(DatasetError::io("remove", path)(error)),
-            _ => {}
-        }
-    }
-    tried
-}
-
-fn exists(path: &Path) -> Result<bool, DatasetError> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(DatasetError::io("read", path)(source)),
-    }
-}
-
-/// Removes a directory with all it holds, if there is one. Links in it are removed, not followed.
-fn remove_tree(path: &Path) -> Result<(), DatasetError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(DatasetError::io("remove", path)),
-    }
 }
 
 /// Makes all names in a staged table durable, and makes sure that each belongs to a finished part.

@@ -14,7 +14,11 @@ use std::{
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{DatasetError, FAILURES, REJECTED, RUN, SUCCESS, create_new, part, publish::rename, sync_folder};
+use super::{
+    DatasetError, FAILURES, REJECTED, RUN, SUCCESS,
+    files::{create_new, rename, sync_folder},
+    part,
+};
 
 /// A target that needs a person.
 #[derive(Clone, Copy, Debug)]

@@ -25,8 +25,8 @@ use sha2::{Digest, Sha256};
 use super::{
     DatasetError, Options, Part, TARGETS,
     encoding::Recipe,
+    files::entries,
     part::{OpenPart, digest, first_number},
-    publish::entries,
 };
 use crate::money::Usd;
 

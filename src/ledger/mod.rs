@@ -12,129 +12,50 @@
 //! - [`Ledger`] appends, for the one process that holds the [`Lock`].
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
+    fs, io,
     os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 
 use crate::{
-    api::record::{Answered, GaveUp, Sent, Standing},
-    clock::{Clock, Moment, SinceBoot},
-    targets::{Inputs, Target},
+    api::record::{Answered, GaveUp, Sent},
+    clock::{Clock, SinceBoot},
+    targets::Inputs,
 };
 
 mod append;
+mod archive;
+mod error;
 mod frame;
 mod index;
 mod inputs;
+mod lock;
 mod record;
 mod segment;
 mod takeover;
 
 use self::{
     append::{Appender, Purpose, Tail},
+    archive::segment_numbers,
     frame::Press,
-    index::Index,
     record::{Answer, InputsEnd, Record},
-    segment::{End, Found, Segment},
+    segment::Segment,
 };
 pub use self::{
+    archive::{Archive, Body, Kept, discard},
+    error::LedgerError,
     index::{Known, Past, Spending},
     inputs::digest,
+    lock::Lock,
     record::{CostSource, Run},
     takeover::Copied,
 };
 
 /// The folder of a run's directory in which the ledger lies.
 pub const FOLDER: &str = "_raw";
-
-/// Why the ledger cannot be used.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// The file system refuses.
-    #[error("cannot {verb} {}: {source}{}", path.display(), advice(source))]
-    Io {
-        /// What was attempted.
-        verb: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The file system's answer.
-        source: Arc<io::Error>,
-    },
-    /// Another process exports into this directory.
-    #[error("{} is in use by another run", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The ledger's place leads elsewhere.
-    #[error("{} is a symbolic link; a ledger lies in the directory itself, where nobody else can exchange it", path.display())]
-    Symlink {
-        /// The link.
-        path: PathBuf,
-    },
-    /// A file is not what was written.
-    #[error("{} is damaged at byte {offset}: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where the first record that does not fit begins.
-        offset: u64,
-        /// What does not fit.
-        reason: String,
-    },
-    /// The input lines that are kept are not what was written.
-    #[error("the input lines in the ledger cannot be used: {reason}")]
-    Inputs {
-        /// What does not fit.
-        reason: String,
-    },
-    /// The writing has ended.
-    #[error("the ledger is closed")]
-    Closed,
-}
-
-impl LedgerError {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::InUse { .. } => "wait for it to end, or give another --out".to_owned(),
-            Self::Damaged { offset, .. } => format!(
-                "put back a sound copy of the file; or keep a copy and cut it there (truncate --size={offset}), which gives up what follows"
-            ),
-            Self::Symlink { .. } => "remove the link, or give another --out".to_owned(),
-            Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
-                "everything fetched is kept; once that is mended, run the same command again".to_owned()
-            }
-        }
-    }
-
-    fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
-        // What opening a link says where links are not followed.
-        if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
-            return Self::Symlink { path: path.to_owned() };
-        }
-        Self::Io { verb, path: path.to_owned(), source: Arc::new(source) }
-    }
-
-    /// Whether the disk, or the user's share of it, has no room left.
-    fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if is_full(source))
-    }
-}
-
-fn is_full(source: &io::Error) -> bool {
-    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-fn advice(source: &io::Error) -> &'static str {
-    if is_full(source) { "; free some space and run the same command again" } else { "" }
-}
 
 /// Where a record lies: the frame of its line, and right behind it that of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,283 +72,6 @@ impl Location {
     fn end(&self) -> u64 {
         self.offset + u64::from(self.head) + u64::from(self.body)
     }
-}
-
-/// Looks at a lock that another process holds. One that was killed gives it back when the system has cleared it away,
-/// which a sync under way can hold up.
-const LOOKS_AT_LOCK: u32 = 50;
-/// The time between two of them.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-
-/// Keeps other processes from exporting into the same directory, as long as it lives.
-#[derive(Debug)]
-pub struct Lock {
-    dir: PathBuf,
-    _open: File,
-}
-
-impl Lock {
-    /// Takes the lock of a run's directory, making the directory where there is none.
-    pub fn take(dir: &Path) -> Result<Self, LedgerError> {
-        fs::create_dir_all(dir).map_err(|source| LedgerError::io("make", dir, source))?;
-        Self::wait(dir, File::try_lock)
-    }
-
-    /// The directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Keeps runs out of a directory that is only read; others may read it, too.
-    pub fn share(dir: &Path) -> Result<Self, LedgerError> {
-        Self::wait(dir, File::try_lock_shared)
-    }
-
-    fn wait(dir: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>) -> Result<Self, LedgerError> {
-        let open = File::open(dir).map_err(|source| LedgerError::io("open", dir, source))?;
-        for look in 1.. {
-            match lock(&open) {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if look < LOOKS_AT_LOCK => std::thread::park_timeout(BETWEEN_LOOKS),
-                Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse { path: dir.to_owned() }),
-                Err(TryLockError::Error(source)) => return Err(LedgerError::io("lock", dir, source)),
-            }
-        }
-        Ok(Self { dir: dir.to_owned(), _open: open })
-    }
-}
-
-/// What a directory's ledger holds.
-#[derive(Debug, Default)]
-pub struct Archive {
-    segments: Vec<Segment>,
-    index: Index,
-    run: Option<Run>,
-    inputs: Option<inputs::Stored>,
-    /// Where the last file's whole records end.
-    end: u64,
-}
-
-/// An answer, or the latest result of a target that has none.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    /// HTTP status.
-    pub http_status: Option<u16>,
-    /// The status code inside the body.
-    pub api_status_code: Option<i64>,
-    /// What the API or the network said.
-    pub message: Option<String>,
-    /// The API's id of the task.
-    pub task_id: Option<String>,
-    /// From the first byte sent to the last received, in milliseconds.
-    pub latency_ms: u64,
-    /// When it was complete.
-    pub at: Timestamp,
-    /// What it means: a word of `api::status::Class`.
-    pub class: String,
-    /// The last day asked for, where it is not the run's.
-    pub date_to: Option<Date>,
-    /// The run that has paid for it, where that is another one.
-    pub from_run_id: Option<String>,
-    /// The body, verbatim.
-    pub body: Option<Vec<u8>>,
-}
-
-/// A body, if it is no larger than was asked for.
-#[derive(Clone, Debug)]
-pub enum Body {
-    /// Verbatim.
-    Whole(Vec<u8>),
-    /// It has this many bytes, which were not read.
-    Larger(u64),
-}
-
-impl Archive {
-    /// Reads the ledger of a run's directory; an empty one where there is none yet.
-    pub fn read(dir: &Path) -> Result<Self, LedgerError> {
-        let folder = dir.join(FOLDER);
-        let mut archive = Self::default();
-        let numbers = segment_numbers(&folder)?;
-        for (place, number) in numbers.iter().copied().enumerate() {
-            let segment = Segment::open(&folder.join(Segment::name(number)), number)?;
-            if u32::try_from(place).is_ok_and(|expected| expected != number) {
-                return Err(
-                    segment.damaged(0, &format!("the file before it, {}, is missing", Segment::name(number - 1)))
-                );
-            }
-            let end = segment.scan(|found| archive.take(&segment, found))?;
-            archive.end = match end {
-                End::Clean(end) => end,
-                End::Torn(end) if place + 1 == numbers.len() => end,
-                End::Torn(end) => {
-                    return Err(segment.damaged(end, &"the file ends within a record, yet another follows"));
-                }
-            };
-            archive.segments.push(segment);
-        }
-        Ok(archive)
-    }
-
-    fn take(&mut self, segment: &Segment, Found { location, record }: Found) -> Result<(), LedgerError> {
-        let Some(record) = record else {
-            inputs::Stored::note_chunk(&mut self.inputs, location);
-            return Ok(());
-        };
-        let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
-        self.index.take(&record, location).map_err(|error| damaged(&error))?;
-        match record {
-            Record::Run(run) if self.run.is_none() => self.run = Some(run),
-            Record::Inputs(end) => inputs::Stored::close(&mut self.inputs, end).map_err(|error| damaged(&error))?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// What the run of this directory is; `None`: it was never started.
-    pub fn run(&self) -> Option<&Run> {
-        self.run.as_ref()
-    }
-
-    /// What is known of a target; `None`: never asked.
-    pub fn known(&self, target: &Target) -> Option<&Known> {
-        self.index.get(target)
-    }
-
-    /// All targets that were ever asked about, in no order.
-    pub fn asked(&self) -> impl Iterator<Item = (&Target, &Known)> {
-        self.index.iter()
-    }
-
-    /// Where a target stands.
-    pub fn standing(&self, target: &Target) -> Standing {
-        self.known(target).map_or(Standing::Pending, |known| known.standing)
-    }
-
-    /// Whether a target's answer is held and came no earlier than `since`, if that is given.
-    pub fn is_held_since(&self, target: &Target, since: Option<Timestamp>) -> bool {
-        self.known(target).is_some_and(|known| known.is_held_since(since))
-    }
-
-    /// What the next calls have to heed.
-    pub fn past(&self, now: impl Into<Moment>) -> Past {
-        self.index.past(now.into())
-    }
-
-    /// Makes durable what was read: a process that was killed may have left records that no sync has seen.
-    pub fn sync(&self) -> Result<(), LedgerError> {
-        let Some(last) = self.segments.last() else { return Ok(()) };
-        last.file.sync_data().map_err(|source| LedgerError::io("sync", &last.path, source))
-    }
-
-    /// What all calls came to.
-    pub fn spending(&self) -> Spending {
-        self.index.spending()
-    }
-
-    /// The digest of the input lines that are kept; `None`: there are none.
-    pub fn inputs_digest(&self) -> Option<&str> {
-        self.inputs.as_ref()?.digest()
-    }
-
-    /// The input lines that are kept, as they were read.
-    pub fn inputs(&self) -> Result<Option<Inputs>, LedgerError> {
-        self.inputs
-            .as_ref()
-            .map_or(Ok(None), |stored| stored.read(|location| self.segment(location.segment).head(location)))
-    }
-
-    /// A target's answer, or its latest result; `None`: nothing came of any call.
-    pub fn kept(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
-        known.last().map(|location| self.kept_at(location, true)).transpose()
-    }
-
-    /// The same without the body, which is not read.
-    pub fn head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
-        known.last().map(|location| self.kept_at(location, false)).transpose()
-    }
-
-    /// The latest result of a call that was to refresh a target's answer and did not, without its body.
-    pub fn refusal(&self, target: &Target) -> Result<Option<Kept>, LedgerError> {
-        self.index.refusal(target).map(|location| self.kept_at(location, false)).transpose()
-    }
-
-    /// Whether a target's answer was to be refreshed, and that was given up.
-    pub fn is_refresh_given_up(&self, target: &Target) -> bool {
-        self.index.is_refresh_given_up(target)
-    }
-
-    /// The last day that any answer was asked for; `None`: there is none.
-    pub fn asked_up_to(&self) -> Option<Date> {
-        let run = self.run.as_ref()?;
-        Some(self.index.asked_up_to().map_or(run.parameters.date_to, |other| other.max(run.parameters.date_to)))
-    }
-
-    /// The body of a target's answer if it has `most` bytes at most; of no bytes where there is none.
-    pub fn body(&self, known: &Known, most: u64) -> Result<Body, LedgerError> {
-        let Some(location) = known.last() else { return Ok(Body::Whole(Vec::new())) };
-        let segment = self.segment(location.segment);
-        let head = segment.head(location)?;
-        match record::parse(&head) {
-            Ok(record) if record.answer().is_some_and(|answer| answer.body_bytes > most) => {
-                Ok(Body::Larger(record.answer().map_or(0, |answer| answer.body_bytes)))
-            }
-            _ if location.body == 0 => Ok(Body::Whole(Vec::new())),
-            _ => segment.body(location, &head).map(Body::Whole),
-        }
-    }
-
-    fn kept_at(&self, location: &Location, with_body: bool) -> Result<Kept, LedgerError> {
-        let segment = self.segment(location.segment);
-        let head = segment.head(location)?;
-        let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
-        let (answer, from_run_id) = match record::parse(&head).map_err(|error| damaged(&error))? {
-            Record::Answer(answer) => (*answer, None),
-            Record::TakenOver(taken) => (taken.answer, Some(taken.from_run_id)),
-            _ => return Err(damaged(&"it is no answer")),
-        };
-        let body = (with_body && location.body > 0).then(|| segment.body(location, &head)).transpose()?;
-        let Answer { http_status, api_status_code, message, task_id, latency_micros, at, class, date_to, .. } = answer;
-        let latency_ms = latency_micros / 1000;
-        Ok(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, date_to, from_run_id, body })
-    }
-
-    /// The ledger's files with their sizes in bytes.
-    pub fn files(&self) -> Result<Vec<(PathBuf, u64)>, LedgerError> {
-        self.segments.iter().map(|segment| Ok((segment.path.clone(), segment.length()?))).collect()
-    }
-
-    fn segment(&self, number: u32) -> &Segment {
-        // Files are numbered from 0 without gaps, which `read` has made sure of.
-        &self.segments[number as usize]
-    }
-}
-
-fn segment_numbers(folder: &Path) -> Result<Vec<u32>, LedgerError> {
-    if fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink()) {
-        return Err(LedgerError::Symlink { path: folder.to_owned() });
-    }
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(LedgerError::io("read", folder, source)),
-    };
-    let mut numbers = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|source| LedgerError::io("read", folder, source))?;
-        numbers.extend(entry.file_name().to_str().and_then(Segment::number));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// Removes the ledger of a locked directory, for good.
-pub fn discard(lock: &Lock) -> Result<(), LedgerError> {
-    let folder = lock.dir.join(FOLDER);
-    for number in segment_numbers(&folder)?.into_iter().rev() {
-        let path = folder.join(Segment::name(number));
-        fs::remove_file(&path).map_err(|source| LedgerError::io("remove", &path, source))?;
-    }
-    append::sync_folder(&folder)
 }
 
 /// Calls in flight unless said otherwise.

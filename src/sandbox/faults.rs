@@ -7,7 +7,7 @@ use std::{str::FromStr, time::Duration};
 
 use super::{
     random::Random,
-    settings::{NotASetting, duration, percent},
+    values::{NotASetting, duration, percent},
 };
 
 /// The faults of the simulated API, all off by default. `P` is a share of the calls, from 0 to 1.

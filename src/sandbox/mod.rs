@@ -28,11 +28,13 @@ mod random;
 mod request;
 mod server;
 pub mod settings;
+mod values;
 
 pub use self::{
     bill::Bill,
     faults::Faults,
     settings::{BodyForm, Latency, Price, RateLimit, Settings},
+    values::NotASetting,
 };
 use self::{bill::Books, decide::Service};
 

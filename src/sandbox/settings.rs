@@ -5,7 +5,11 @@
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
-use super::{faults::Faults, random::Random};
+use super::{
+    faults::Faults,
+    random::Random,
+    values::{NotASetting, duration, percent},
+};
 use crate::money::Usd;
 
 /// The simulated API's settings; [`Settings::default`] is the honest API.
@@ -59,11 +63,6 @@ impl Default for Settings {
         }
     }
 }
-
-/// Text that stands for no setting, with an example of one that does.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not of the form {1}")]
-pub struct NotASetting(pub(super) String, pub(super) &'static str);
 
 /// The forms of a request body; the API's pages document both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -209,25 +208,6 @@ impl FromStr for RateLimit {
             period: period.filter(|period| !period.is_zero()).ok_or_else(refused)?,
         })
     }
-}
-
-/// A factor in hundredths.
-pub(super) fn percent(factor: &str) -> Option<u32> {
-    const MOST: f64 = 1000.0;
-    let factor: f64 = factor.parse().ok()?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
-    (0.0..=MOST).contains(&factor).then(|| (factor * 100.0).round() as u32)
-}
-
-/// A duration as people write it: `250ms`, `2s`, `1.5min`, `1h`; a bare number is in seconds.
-pub(super) fn duration(text: &str) -> Option<Duration> {
-    const MOST: f64 = 1e6;
-    let text = text.trim();
-    let units = [("ms", 0.001), ("min", 60.0), ("s", 1.0), ("h", 3600.0), ("", 1.0)];
-    let (number, unit) =
-        units.iter().find_map(|(suffix, unit)| text.strip_suffix(suffix).map(|number| (number, unit)))?;
-    let seconds = number.trim().parse::<f64>().ok()? * unit;
-    (0.0..=MOST).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
 fn dollars(text: &str) -> Result<Usd, NotASetting> {

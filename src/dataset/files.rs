@@ -1,0 +1,78 @@
+//! What tables need of the file system: new files, renames, folders made durable. The only place that renames.
+//!
+//! Never follows a symbolic link: what lies behind one is not ours.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::Path,
+};
+
+use super::{DatasetError, UNFINISHED};
+
+/// A new file, never one that is there, nor one behind a link.
+pub(super) fn create_new(path: &Path) -> Result<File, DatasetError> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(DatasetError::io("make", path))
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_folder(path: &Path) -> Result<(), DatasetError> {
+    File::open(path).and_then(|open| open.sync_all()).map_err(DatasetError::io("sync", path))
+}
+
+/// Renames, which is durable once the folder is synced.
+#[expect(clippy::disallowed_methods, reason = "this is the place the fence leaves open")]
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DatasetError> {
+    fs::rename(from, to).map_err(DatasetError::io("rename to", to))
+}
+
+/// Makes a small file in a folder, syncs it, renames it and removes it: finds out whether an export can do so.
+pub fn probe(folder: &Path) -> Result<(), DatasetError> {
+    let name = |stage: u8| folder.join(format!(".probe-{}-{stage}.{UNFINISHED}", std::process::id()));
+    let (first, second) = (name(0), name(1));
+    let try_it = || {
+        let mut file = create_new(&first)?;
+        file.write_all(b"probe").and_then(|()| file.sync_all()).map_err(DatasetError::io("write", &first))?;
+        rename(&first, &second)?;
+        sync_folder(folder)
+    };
+    // One of that name is of a process that is gone.
+    let _ = fs::remove_file(&first);
+    let tried = try_it();
+    for path in [&first, &second] {
+        match fs::remove_file(path) {
+            Err(error) if tried.is_ok() && path == &second => return Err(DatasetError::io("remove", path)(error)),
+            _ => {}
+        }
+    }
+    tried
+}
+
+/// Whether something is there, a broken link included.
+pub(super) fn exists(path: &Path) -> Result<bool, DatasetError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(DatasetError::io("read", path)(source)),
+    }
+}
+
+/// What a directory holds; nothing where there is none.
+pub(super) fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, DatasetError> {
+    match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(DatasetError::io("read", folder)(source)),
+        Ok(metadata) if metadata.is_symlink() => return Err(DatasetError::Symlink { path: folder.to_owned() }),
+        Ok(metadata) if !metadata.is_dir() => return Err(DatasetError::Foreign { path: folder.to_owned() }),
+        Ok(_) => {}
+    }
+    fs::read_dir(folder).and_then(Iterator::collect).map_err(DatasetError::io("read", folder))
+}
+
+/// Removes a directory with all it holds, if there is one. Links in it are removed, not followed.
+pub(super) fn remove_tree(path: &Path) -> Result<(), DatasetError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(DatasetError::io("remove", path)),
+    }
+}

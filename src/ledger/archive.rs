@@ -1,0 +1,256 @@
+//! What is held: each target's standing, its answer, and what all calls came to. Changes nothing on the disk, but for
+//! [`discard`].
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use jiff::{Timestamp, civil::Date};
+
+use super::{
+    FOLDER, LedgerError, Location, Lock, append,
+    index::{Index, Known, Past, Spending},
+    inputs,
+    record::{self, Answer, Record, Run},
+    segment::{End, Found, Segment},
+};
+use crate::{
+    api::record::Standing,
+    clock::Moment,
+    targets::{Inputs, Target},
+};
+
+/// What a directory's ledger holds.
+#[derive(Debug, Default)]
+pub struct Archive {
+    pub(super) segments: Vec<Segment>,
+    pub(super) index: Index,
+    pub(super) run: Option<Run>,
+    pub(super) inputs: Option<inputs::Stored>,
+    /// Where the last file's whole records end.
+    pub(super) end: u64,
+}
+
+/// An answer, or the latest result of a target that has none.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// HTTP status.
+    pub http_status: Option<u16>,
+    /// The status code inside the body.
+    pub api_status_code: Option<i64>,
+    /// What the API or the network said.
+    pub message: Option<String>,
+    /// The API's id of the task.
+    pub task_id: Option<String>,
+    /// From the first byte sent to the last received, in milliseconds.
+    pub latency_ms: u64,
+    /// When it was complete.
+    pub at: Timestamp,
+    /// What it means: a word of `api::status::Class`.
+    pub class: String,
+    /// The last day asked for, where it is not the run's.
+    pub date_to: Option<Date>,
+    /// The run that has paid for it, where that is another one.
+    pub from_run_id: Option<String>,
+    /// The body, verbatim.
+    pub body: Option<Vec<u8>>,
+}
+
+/// A body, if it is no larger than was asked for.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Verbatim.
+    Whole(Vec<u8>),
+    /// It has this many bytes, which were not read.
+    Larger(u64),
+}
+
+impl Archive {
+    /// Reads the ledger of a run's directory; an empty one where there is none yet.
+    pub fn read(dir: &Path) -> Result<Self, LedgerError> {
+        let folder = dir.join(FOLDER);
+        let mut archive = Self::default();
+        let numbers = segment_numbers(&folder)?;
+        for (place, number) in numbers.iter().copied().enumerate() {
+            let segment = Segment::open(&folder.join(Segment::name(number)), number)?;
+            if u32::try_from(place).is_ok_and(|expected| expected != number) {
+                return Err(
+                    segment.damaged(0, &format!("the file before it, {}, is missing", Segment::name(number - 1)))
+                );
+            }
+            let end = segment.scan(|found| archive.take(&segment, found))?;
+            archive.end = match end {
+                End::Clean(end) => end,
+                End::Torn(end) if place + 1 == numbers.len() => end,
+                End::Torn(end) => {
+                    return Err(segment.damaged(end, &"the file ends within a record, yet another follows"));
+                }
+            };
+            archive.segments.push(segment);
+        }
+        Ok(archive)
+    }
+
+    fn take(&mut self, segment: &Segment, Found { location, record }: Found) -> Result<(), LedgerError> {
+        let Some(record) = record else {
+            inputs::Stored::note_chunk(&mut self.inputs, location);
+            return Ok(());
+        };
+        let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
+        self.index.take(&record, location).map_err(|error| damaged(&error))?;
+        match record {
+            Record::Run(run) if self.run.is_none() => self.run = Some(run),
+            Record::Inputs(end) => inputs::Stored::close(&mut self.inputs, end).map_err(|error| damaged(&error))?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the run of this directory is; `None`: it was never started.
+    pub fn run(&self) -> Option<&Run> {
+        self.run.as_ref()
+    }
+
+    /// What is known of a target; `None`: never asked.
+    pub fn known(&self, target: &Target) -> Option<&Known> {
+        self.index.get(target)
+    }
+
+    /// All targets that were ever asked about, in no order.
+    pub fn asked(&self) -> impl Iterator<Item = (&Target, &Known)> {
+        self.index.iter()
+    }
+
+    /// Where a target stands.
+    pub fn standing(&self, target: &Target) -> Standing {
+        self.known(target).map_or(Standing::Pending, |known| known.standing)
+    }
+
+    /// Whether a target's answer is held and came no earlier than `since`, if that is given.
+    pub fn is_held_since(&self, target: &Target, since: Option<Timestamp>) -> bool {
+        self.known(target).is_some_and(|known| known.is_held_since(since))
+    }
+
+    /// What the next calls have to heed.
+    pub fn past(&self, now: impl Into<Moment>) -> Past {
+        self.index.past(now.into())
+    }
+
+    /// Makes durable what was read: a process that was killed may have left records that no sync has seen.
+    pub fn sync(&self) -> Result<(), LedgerError> {
+        let Some(last) = self.segments.last() else { return Ok(()) };
+        last.file.sync_data().map_err(|source| LedgerError::io("sync", &last.path, source))
+    }
+
+    /// What all calls came to.
+    pub fn spending(&self) -> Spending {
+        self.index.spending()
+    }
+
+    /// The digest of the input lines that are kept; `None`: there are none.
+    pub fn inputs_digest(&self) -> Option<&str> {
+        self.inputs.as_ref()?.digest()
+    }
+
+    /// The input lines that are kept, as they were read.
+    pub fn inputs(&self) -> Result<Option<Inputs>, LedgerError> {
+        self.inputs
+            .as_ref()
+            .map_or(Ok(None), |stored| stored.read(|location| self.segment(location.segment).head(location)))
+    }
+
+    /// A target's answer, or its latest result; `None`: nothing came of any call.
+    pub fn kept(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
+        known.last().map(|location| self.kept_at(location, true)).transpose()
+    }
+
+    /// The same without the body, which is not read.
+    pub fn head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
+        known.last().map(|location| self.kept_at(location, false)).transpose()
+    }
+
+    /// The latest result of a call that was to refresh a target's answer and did not, without its body.
+    pub fn refusal(&self, target: &Target) -> Result<Option<Kept>, LedgerError> {
+        self.index.refusal(target).map(|location| self.kept_at(location, false)).transpose()
+    }
+
+    /// Whether a target's answer was to be refreshed, and that was given up.
+    pub fn is_refresh_given_up(&self, target: &Target) -> bool {
+        self.index.is_refresh_given_up(target)
+    }
+
+    /// The last day that any answer was asked for; `None`: there is none.
+    pub fn asked_up_to(&self) -> Option<Date> {
+        let run = self.run.as_ref()?;
+        Some(self.index.asked_up_to().map_or(run.parameters.date_to, |other| other.max(run.parameters.date_to)))
+    }
+
+    /// The body of a target's answer if it has `most` bytes at most; of no bytes where there is none.
+    pub fn body(&self, known: &Known, most: u64) -> Result<Body, LedgerError> {
+        let Some(location) = known.last() else { return Ok(Body::Whole(Vec::new())) };
+        let segment = self.segment(location.segment);
+        let head = segment.head(location)?;
+        match record::parse(&head) {
+            Ok(record) if record.answer().is_some_and(|answer| answer.body_bytes > most) => {
+                Ok(Body::Larger(record.answer().map_or(0, |answer| answer.body_bytes)))
+            }
+            _ if location.body == 0 => Ok(Body::Whole(Vec::new())),
+            _ => segment.body(location, &head).map(Body::Whole),
+        }
+    }
+
+    fn kept_at(&self, location: &Location, with_body: bool) -> Result<Kept, LedgerError> {
+        let segment = self.segment(location.segment);
+        let head = segment.head(location)?;
+        let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
+        let (answer, from_run_id) = match record::parse(&head).map_err(|error| damaged(&error))? {
+            Record::Answer(answer) => (*answer, None),
+            Record::TakenOver(taken) => (taken.answer, Some(taken.from_run_id)),
+            _ => return Err(damaged(&"it is no answer")),
+        };
+        let body = (with_body && location.body > 0).then(|| segment.body(location, &head)).transpose()?;
+        let Answer { http_status, api_status_code, message, task_id, latency_micros, at, class, date_to, .. } = answer;
+        let latency_ms = latency_micros / 1000;
+        Ok(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, date_to, from_run_id, body })
+    }
+
+    /// The ledger's files with their sizes in bytes.
+    pub fn files(&self) -> Result<Vec<(PathBuf, u64)>, LedgerError> {
+        self.segments.iter().map(|segment| Ok((segment.path.clone(), segment.length()?))).collect()
+    }
+
+    pub(super) fn segment(&self, number: u32) -> &Segment {
+        // Files are numbered from 0 without gaps, which `read` has made sure of.
+        &self.segments[number as usize]
+    }
+}
+
+/// The numbers of the files that there are, in order.
+pub(super) fn segment_numbers(folder: &Path) -> Result<Vec<u32>, LedgerError> {
+    if fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink()) {
+        return Err(LedgerError::Symlink { path: folder.to_owned() });
+    }
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(LedgerError::io("read", folder, source)),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| LedgerError::io("read", folder, source))?;
+        numbers.extend(entry.file_name().to_str().and_then(Segment::number));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Removes the ledger of a locked directory, for good.
+pub fn discard(lock: &Lock) -> Result<(), LedgerError> {
+    let folder = lock.dir.join(FOLDER);
+    for number in segment_numbers(&folder)?.into_iter().rev() {
+        let path = folder.join(Segment::name(number));
+        fs::remove_file(&path).map_err(|source| LedgerError::io("remove", &path, source))?;
+    }
+    append::sync_folder(&folder)
+}

@@ -1,0 +1,90 @@
+//! What can be wrong with a ledger, and what to do about it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Why the ledger cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The file system refuses.
+    #[error("cannot {verb} {}: {source}{}", path.display(), advice(source))]
+    Io {
+        /// What was attempted.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The file system's answer.
+        source: Arc<io::Error>,
+    },
+    /// Another process exports into this directory.
+    #[error("{} is in use by another run", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The ledger's place leads elsewhere.
+    #[error("{} is a symbolic link; a ledger lies in the directory itself, where nobody else can exchange it", path.display())]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A file is not what was written.
+    #[error("{} is damaged at byte {offset}: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the first record that does not fit begins.
+        offset: u64,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The input lines that are kept are not what was written.
+    #[error("the input lines in the ledger cannot be used: {reason}")]
+    Inputs {
+        /// What does not fit.
+        reason: String,
+    },
+    /// The writing has ended.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+impl LedgerError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::InUse { .. } => "wait for it to end, or give another --out".to_owned(),
+            Self::Damaged { offset, .. } => format!(
+                "put back a sound copy of the file; or keep a copy and cut it there (truncate --size={offset}), which gives up what follows"
+            ),
+            Self::Symlink { .. } => "remove the link, or give another --out".to_owned(),
+            Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
+                "everything fetched is kept; once that is mended, run the same command again".to_owned()
+            }
+        }
+    }
+
+    pub(super) fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
+        // What opening a link says where links are not followed.
+        if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            return Self::Symlink { path: path.to_owned() };
+        }
+        Self::Io { verb, path: path.to_owned(), source: Arc::new(source) }
+    }
+
+    /// Whether the disk, or the user's share of it, has no room left.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source))
+    }
+}
+
+fn is_full(source: &io::Error) -> bool {
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn advice(source: &io::Error) -> &'static str {
+    if is_full(source) { "; free some space and run the same command again" } else { "" }
+}

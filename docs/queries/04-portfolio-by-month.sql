@@ -1,7 +1,11 @@
--- How does the whole portfolio develop, month by month?
-SELECT date_trunc('month', date) AS month, count(*) AS targets, sum(backlinks) AS backlinks,
-       sum(referring_domains) AS referring_domains
-FROM backlinks_history
-WHERE date IS NOT NULL
-GROUP BY date_trunc('month', date)
+-- How does the whole portfolio develop, month by month? Each target counts as of its latest date in the month.
+WITH dated AS (
+  SELECT date_trunc('month', date) AS month, backlinks, referring_domains,
+         row_number() OVER (PARTITION BY target, date_trunc('month', date) ORDER BY date DESC) AS nth
+  FROM backlinks_history
+  WHERE date IS NOT NULL)
+SELECT month, count(*) AS targets, sum(backlinks) AS backlinks, sum(referring_domains) AS referring_domains
+FROM dated
+WHERE nth = 1
+GROUP BY month
 ORDER BY month;

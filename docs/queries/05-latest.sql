@@ -1,6 +1,10 @@
--- Where does every target stand today?
-SELECT target, max(date) AS as_of, max_by(rank, date) AS rank, max_by(backlinks, date) AS backlinks,
-       max_by(referring_domains, date) AS referring_domains
-FROM backlinks_history
-GROUP BY target
+-- Where does every target stand today? All of a line is of the same date: null is what that answer does not tell.
+WITH dated AS (
+  SELECT target, date, rank, backlinks, referring_domains,
+         row_number() OVER (PARTITION BY target ORDER BY date DESC) AS nth
+  FROM backlinks_history
+  WHERE date IS NOT NULL)
+SELECT target, date AS as_of, rank, backlinks, referring_domains
+FROM dated
+WHERE nth = 1
 ORDER BY target;

@@ -1,7 +1,8 @@
--- Whose referring domains link mostly with nofollow?
+-- Whose referring domains link most with nofollow, among the targets that have a hundred of them or more?
 WITH latest AS (
   SELECT target, max_by(referring_domains, date) AS domains, max_by(referring_domains_nofollow, date) AS nofollow
   FROM backlinks_history
+  WHERE referring_domains IS NOT NULL AND referring_domains_nofollow IS NOT NULL
   GROUP BY target)
 SELECT target, domains, nofollow, round(100.0 * nofollow / domains, 1) AS nofollow_percent
 FROM latest

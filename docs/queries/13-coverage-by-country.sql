@@ -1,10 +1,12 @@
--- In which countries do the targets' servers stand, and how many referring domains have they?
+-- In which countries do the targets' servers stand, and how many referring domains have they? Each is the last told.
 WITH latest AS (
-  SELECT target, max_by(info_country, date) AS country, max_by(referring_domains, date) AS domains
+  SELECT target,
+         max_by(info_country, date) FILTER (WHERE info_country IS NOT NULL) AS country,
+         max_by(referring_domains, date) FILTER (WHERE referring_domains IS NOT NULL) AS domains
   FROM backlinks_history
-  WHERE info_country IS NOT NULL
   GROUP BY target)
 SELECT country, count(*) AS targets, sum(domains) AS referring_domains
 FROM latest
+WHERE country IS NOT NULL
 GROUP BY country
 ORDER BY targets DESC, country;

@@ -1,0 +1,358 @@
+"""docs/queries/*.sql against a second way to each answer: plain Python over the ledger's answers as they came.
+
+Each function of `ANSWERS` reads the question at the head of its query's file, not the SQL below it: dicts and loops,
+exact fractions where the query divides. DuckDB runs the file as it stands; that Spark says the same is the matter of
+test_examples.
+"""
+
+import collections
+import datetime
+import functools
+import unittest
+from fractions import Fraction
+
+import answers
+import odd
+import world
+from engines import in_duckdb as duckdb
+
+QUERIES = world.ROOT / "docs/queries"
+# So many lines has a list of the most.
+TOP = 20
+
+
+class Ledger:
+    """What a run was told: the rows by target in order of their dates, and the fate of each line of the inputs."""
+
+    def __init__(self, dataset):
+        self.rows = collections.defaultdict(list)
+        for target, body in answers.held(dataset.path).items():
+            for result in body["tasks"][0]["result"]:
+                for item in result["items"]:
+                    row = answers.row_of(target, {**item, "date": None})
+                    row["date"] = moment(item.get("date"))
+                    self.rows[target].append(row)
+        self.dated = {
+            target: sorted((row for row in rows if row["date"]), key=lambda row: row["date"])
+            for target, rows in self.rows.items()
+        }
+        self.newest = max(row["date"] for row in self.dated_rows())
+        self.lines = list(lines(dataset, self.rows))
+
+    def all_rows(self):
+        return [row for rows in self.rows.values() for row in rows]
+
+    def dated_rows(self):
+        return [row for rows in self.dated.values() for row in rows]
+
+    def last_with(self, target, *names, until=None):
+        """The latest row of a target that tells all of these, up to a moment."""
+        for row in reversed(self.dated[target]):
+            if all(row[name] is not None for name in names) and (until is None or row["date"] <= until):
+                return row
+        return None
+
+
+def lines(dataset, rows):
+    """Each line of the inputs with its outcome; the calls of a target are accounted to the first line that names it."""
+    calls, came, inputs = collections.Counter(), collections.defaultdict(list), []
+    for record in answers.records(dataset.path):
+        if record["record"] == "input":
+            inputs.append(record)
+        elif record["record"] == "sent":
+            calls[record["target"]] += 1
+        elif record["record"] == "called_off":
+            calls[record["target"]] -= 1
+        elif record["record"] == "answer":
+            came[record["target"]].append(record)
+    seen = set()
+    nothing = dict.fromkeys(["micros", "rows", "http_status", "api_status_code", "message", "possibly_billed"])
+    for record in inputs:
+        target = record.get("target")
+        if target is None:
+            yield {**nothing, "outcome": "rejected", "message": record["rejected"]}
+        elif target in seen:
+            yield {**nothing, "outcome": "duplicate"}
+        else:
+            seen.add(target)
+            of_use = [answer for answer in came[target] if answer["class"] in ("data", "no_data")]
+            # What it stands on: the answer in force, or the latest of those that were of no use
+            last = (of_use or came[target] or [{}])[-1]
+            outcome = {"data": "ok", "no_data": "no_data", None: "pending"}.get(last.get("class"), "failed")
+            # A call whose answer never came, or was lost on the way with nobody telling what it cost
+            lost = [one for one in came[target] if one["class"] == "maybe_billed" and one["cost_source"] == "unknown"]
+            yield {
+                "outcome": outcome,
+                # Where no call was made, or nobody told a price, the cost is not known.
+                "micros": total(answer["cost_micros_usd"] for answer in came[target]),
+                "rows": len(rows.get(target, [])),
+                **{name: last.get(name) for name in ["http_status", "api_status_code", "message"]},
+                "possibly_billed": calls[target] - len(came[target]) + len(lost),
+            }
+
+
+def moment(text):
+    """A date as the API writes it; what is no date is none."""
+    try:
+        return datetime.datetime.fromisoformat(text.replace(" +", "+")).astimezone(datetime.timezone.utc)
+    except (AttributeError, ValueError):
+        return None
+
+
+def month_of(row):
+    """Months since the year 0"""
+    return row["date"].year * 12 + row["date"].month - 1
+
+
+def first_of(month):
+    return datetime.datetime(month // 12, month % 12 + 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def twelve_months_before(then):
+    """The same day a year before; of a leap day, the day before it."""
+    leap_day = (then.month, then.day) == (2, 29)
+    return then.replace(year=then.year - 1, day=28 if leap_day else then.day)
+
+
+def total(values):
+    """The sum of what is known; of nothing, it is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def rounded(exact, digits):
+    """A half away from zero, from the exact value"""
+    if exact is None:
+        return None
+    scaled = abs(exact) * 10**digits
+    whole = int(scaled + Fraction(1, 2))
+    return (whole if exact >= 0 else -whole) / 10**digits
+
+
+def most(found, by, *names):
+    """The first of a list, the largest before the others, equal ones by name."""
+    return sorted(found, key=lambda line: (-line[by], *(line[name] for name in names)))[:TOP]
+
+
+def who_grew_most_in_a_year(ledger):
+    found = []
+    for target in ledger.dated:
+        now = ledger.last_with(target, "referring_domains")
+        then = ledger.last_with(target, "referring_domains", until=twelve_months_before(ledger.newest))
+        if then and then["referring_domains"]:
+            was, is_now = then["referring_domains"], now["referring_domains"]
+            percent = rounded(Fraction(100 * is_now, was) - 100, 1)
+            found.append({"target": target, "year_ago": was, "today": is_now, "percent": percent})
+    return most(found, "percent", "target")
+
+
+def who_lost_more_than_it_won_in_a_year(ledger):
+    found = []
+    for target, rows in ledger.dated.items():
+        year = [row for row in rows if row["date"] > twelve_months_before(ledger.newest)]
+        lost, won = (total(row[name] for row in year) for name in ["lost_referring_domains", "new_referring_domains"])
+        if lost is not None and won is not None and lost > won:
+            found.append({"target": target, "lost": lost, "won": won})
+    return sorted(found, key=lambda line: (line["won"] - line["lost"], line["target"]))[:TOP]
+
+
+def share_of_com_by_year(ledger):
+    com, everything = collections.Counter(), collections.Counter()
+    for row in ledger.all_rows():
+        links = (row["referring_links_tld"] or {}).get("com")
+        if links is not None and row["backlinks"] is not None:
+            year = row["date"].year if row["date"] else None
+            com[year] += links
+            everything[year] += row["backlinks"]
+    # Rows without a date are of no year, which DuckDB tells last.
+    years = sorted(com, key=lambda year: (year is None, year))
+    return [{"year": year, "com_percent": rounded(Fraction(100 * com[year], everything[year]), 1)} for year in years]
+
+
+def portfolio_month_by_month(ledger):
+    months = collections.defaultdict(dict)
+    for row in ledger.dated_rows():
+        # The rows of a target come in order: what stays is its latest of the month.
+        months[month_of(row)][row["target"]] = row
+    return [
+        {
+            "month": first_of(month),
+            "targets": len(rows),
+            "backlinks": total(row["backlinks"] for row in rows.values()),
+            "referring_domains": total(row["referring_domains"] for row in rows.values()),
+        }
+        for month, rows in sorted(months.items())
+    ]
+
+
+def where_every_target_stands(ledger):
+    latest = [rows[-1] for _, rows in sorted(ledger.dated.items()) if rows]
+    numbers = ["rank", "backlinks", "referring_domains"]
+    return [{"target": row["target"], "as_of": row["date"], **{name: row[name] for name in numbers}} for row in latest]
+
+
+def highest_spam_scores(ledger):
+    latest = [ledger.last_with(target, "info_target_spam_score") for target in ledger.dated]
+    found = [{"target": row["target"], "spam_score": row["info_target_spam_score"]} for row in latest if row]
+    return most(found, "spam_score", "target")
+
+
+def months_of_sudden_gains(ledger):
+    began = datetime.datetime(2021, 5, 1, tzinfo=datetime.timezone.utc)
+    found = []
+    for target, rows in ledger.dated.items():
+        counted = [row for row in rows if row["date"] >= began and row["new_referring_domains"] is not None]
+        for row in counted:
+            date, won = row["date"], row["new_referring_domains"]
+            before = [
+                other["new_referring_domains"] for other in counted if 1 <= month_of(row) - month_of(other) <= 12
+            ]
+            usual = Fraction(sum(before), len(before)) if before else 0
+            if usual > 10 and won > 5 * usual:
+                line = {"target": target, "date": date, "won": won, "usual": rounded(usual, 1)}
+                found.append((-won / usual, target, date, line))
+    return [line for *_, line in sorted(found, key=lambda each: each[:3])][:TOP]
+
+
+def largest_shares_of_nofollow(ledger):
+    found = []
+    for target in ledger.dated:
+        row = ledger.last_with(target, "referring_domains", "referring_domains_nofollow")
+        if row and row["referring_domains"] >= 100:
+            domains, nofollow = row["referring_domains"], row["referring_domains_nofollow"]
+            percent = rounded(Fraction(100 * nofollow, domains), 1)
+            found.append({"target": target, "domains": domains, "nofollow": nofollow, "nofollow_percent": percent})
+    return most(found, "nofollow_percent", "target")
+
+
+def most_links_a_domain(ledger):
+    found = []
+    for target in ledger.dated:
+        row = ledger.last_with(target, "backlinks", "referring_domains")
+        if row and row["referring_domains"]:
+            links, domains = row["backlinks"], row["referring_domains"]
+            each = rounded(Fraction(links, domains), 1)
+            found.append({"target": target, "backlinks": links, "domains": domains, "links_a_domain": each})
+    return most(found, "links_a_domain", "target")
+
+
+def targets_with_months_left_out(ledger):
+    found = []
+    for target, rows in ledger.dated.items():
+        served = {month_of(row) for row in rows}
+        left_out = [month for month in range(min(served), max(served)) if month not in served]
+        if left_out:
+            found.append((-len(left_out), target, len(served), len(served) + len(left_out)))
+    return [{"target": name, "months": months, "expected": expected} for _, name, months, expected in sorted(found)]
+
+
+def cost_by_outcome(ledger):
+    found = []
+    for outcome in sorted({line["outcome"] for line in ledger.lines}):
+        of_it = [line for line in ledger.lines if line["outcome"] == outcome]
+        micros, rows = (total(line[name] for line in of_it) for name in ["micros", "rows"])
+        found.append({
+            "outcome": outcome,
+            "lines": len(of_it),
+            "usd": None if micros is None else rounded(Fraction(micros, 10**6), 2),
+            "history_rows": rows,
+            "usd_per_1000_rows": rounded(Fraction(micros, 1000 * rows), 4) if rows and micros is not None else None,
+        })
+    return found
+
+
+def why_there_is_no_data(ledger):
+    reason = ["outcome", "http_status", "api_status_code", "message"]
+    groups = collections.defaultdict(list)
+    for line in ledger.lines:
+        if line["outcome"] not in ("ok", "duplicate"):
+            groups[tuple(line[name] for name in reason)].append(line["possibly_billed"])
+    found = [
+        {**dict(zip(reason, group)), "targets": len(billed), "possibly_billed_calls": total(billed)}
+        for group, billed in groups.items()
+    ]
+    return sorted(found, key=lambda line: (-line["targets"], line["outcome"], line["message"] is None, line["message"]))
+
+
+def countries_of_servers(ledger):
+    countries = collections.defaultdict(list)
+    for target in ledger.dated:
+        told = ledger.last_with(target, "info_country")
+        if told:
+            row = ledger.last_with(target, "referring_domains")
+            countries[told["info_country"]].append(row and row["referring_domains"])
+    found = [
+        {"country": country, "targets": len(domains), "referring_domains": total(domains)}
+        for country, domains in countries.items()
+    ]
+    return sorted(found, key=lambda line: (-line["targets"], line["country"]))
+
+
+ANSWERS = {
+    "01-growth": who_grew_most_in_a_year,
+    "02-net-loss": who_lost_more_than_it_won_in_a_year,
+    "03-com-share": share_of_com_by_year,
+    "04-portfolio-by-month": portfolio_month_by_month,
+    "05-latest": where_every_target_stands,
+    "06-spam": highest_spam_scores,
+    "07-shocks": months_of_sudden_gains,
+    "08-nofollow": largest_shares_of_nofollow,
+    "09-concentration": most_links_a_domain,
+    "10-missing-months": targets_with_months_left_out,
+    "11-cost": cost_by_outcome,
+    "12-failures": why_there_is_no_data,
+    "13-coverage-by-country": countries_of_servers,
+}
+# The columns that give the order, where lines can be equal in all of them and may then come in any order
+ORDERED_BY = {"12-failures": ["targets", "outcome", "message"]}
+
+
+@functools.cache
+def ledger_of(make):
+    return Ledger(make())
+
+
+class Queries(unittest.TestCase):
+    maxDiff = 4000
+
+    def check(self, name, make):
+        """Whether DuckDB finds what the ledger says; how many lines that are."""
+        dataset = make()
+        # Months begin by the session's time zone; the API's are those of UTC.
+        connection = duckdb("UTC")
+        connection.execute(
+            "CREATE VIEW backlinks_history AS"
+            f" SELECT * FROM read_parquet('{dataset.history}', hive_partitioning = true)"
+        )
+        connection.execute(f"CREATE VIEW targets AS SELECT * FROM '{dataset.targets}'")
+        result = connection.execute((QUERIES / f"{name}.sql").read_text())
+        columns = [column[0] for column in result.description]
+        found = [dict(zip(columns, row)) for row in result.fetchall()]
+        wanted = ANSWERS[name](ledger_of(make))
+        for line in wanted:
+            self.assertEqual(list(line), columns)
+        if name in ORDERED_BY:
+            order = [[[line[column] for column in ORDERED_BY[name]] for line in lines] for lines in (found, wanted)]
+            self.assertEqual(order[0], order[1])
+            found, wanted = (sorted(lines, key=lambda line: repr(list(line.values()))) for lines in (found, wanted))
+        self.assertEqual(found, wanted)
+        return len(found)
+
+    def test_every_query_has_a_second_way_to_its_answer(self):
+        self.assertEqual(sorted(ANSWERS), sorted(file.stem for file in QUERIES.glob("*.sql")))
+
+    def test_each_query_answers_its_question_as_plain_python_does(self):
+        for name in ANSWERS:
+            with self.subTest(name):
+                # Nothing equal to nothing would say nothing.
+                self.assertGreater(self.check(name, world.portfolio), 0)
+
+    def test_each_query_says_what_is_pending_where_a_run_stopped_at_its_cap(self):
+        for name in ANSWERS:
+            with self.subTest(name):
+                self.check(name, world.capped)
+
+    def test_each_query_takes_null_for_unknown_and_stands_rows_without_a_date(self):
+        for name in ANSWERS:
+            with self.subTest(name):
+                self.check(name, odd.odd)

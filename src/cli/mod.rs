@@ -12,7 +12,10 @@ mod values;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue},
+};
 
 pub use self::{
     call::{Body, CallArgs, Plan},
@@ -60,8 +63,23 @@ impl Cli {
     /// Reads a command line, and the file of flags that it names.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         let arguments = config::with_file(arguments.into_iter().collect())?;
-        Ok(Self::try_parse_from(arguments)?)
+        Ok(Self::try_parse_from(arguments).map_err(without_credentials)?)
     }
+}
+
+/// A wrong value is repeated in the message, but not the credentials that somebody has put into a URL.
+fn without_credentials(mut error: clap::Error) -> clap::Error {
+    let blackened = match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) => value.split_once("://").and_then(|(scheme, rest)| {
+            let (_, behind) = rest.rsplit_once('@')?;
+            Some(format!("{scheme}://…@{behind}"))
+        }),
+        _ => None,
+    };
+    if let Some(value) = blackened {
+        error.insert(ContextKind::InvalidValue, ContextValue::String(value));
+    }
+    error
 }
 
 /// The commands.
@@ -339,6 +357,18 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn credentials_in_a_url_are_not_repeated() {
+        let check = |url: &str, shown: &str| {
+            let words = ["backlinks-export", "run", "a.txt", "--out", "out", "--publish", url];
+            let told = Cli::read(words.map(OsString::from)).unwrap_err().to_string();
+            assert!(told.contains(&format!("'{shown}'")), "{told}");
+        };
+        check("s3://key:secret@bucket/p", "s3://…@bucket/p");
+        check("s3://key:sec@ret@bucket/p", "s3://…@bucket/p");
+        check("s3:/bucket", "s3:/bucket");
     }
 
     #[test]

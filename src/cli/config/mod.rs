@@ -29,7 +29,7 @@ use toml::{
 };
 
 pub use self::error::ConfigError;
-use super::Cli;
+use super::{Cli, without_credentials};
 
 /// The flag that names the file, and its key, which no file may have.
 const CONFIG: &str = "config";
@@ -226,7 +226,7 @@ impl Keys {
         let line = ["backlinks-export".as_ref(), command.as_ref()].into_iter();
         let line = line.chain(values.map(|value| value.flag.as_os_str())).map(OsStr::to_owned);
         let Err(error) = self.definition.clone().try_get_matches_from(line) else { return Ok(()) };
-        let told = error.render().to_string();
+        let told = without_credentials(error).render().to_string();
         let mut parts = told.split("\n\n");
         let first = parts.next().unwrap_or_default().trim_start_matches("error: ");
         let message = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");

@@ -20,7 +20,7 @@ use crate::{
     api::http::{HttpApi, Place, place},
     cli::{CallArgs, DoctorArgs, Format, TokenError},
     doctor::{self, Asked, Check, Level, Looked, Money},
-    export::{Basis, Estimate, Preview, Question, estimate},
+    export::{Preview, Question},
     money::Usd,
     outcome::wrapped,
     targets::Inputs,
@@ -77,7 +77,8 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
         },
     };
     checks.extend(found);
-    let reckoned = inputs.as_ref().zip(preview.as_ref()).map(|(_, preview)| reckon(arguments, preview));
+    let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
+    let reckoned = inputs.as_ref().and(preview.as_ref()).map(|preview| preview.estimate(rate, concurrency));
     checks.extend(free.map(|free| doctor::space(free, reckoned.as_ref())));
     let left = arguments.call.max_cost.map(|cap| {
         let spent = preview.as_ref().map_or(Usd::ZERO, |preview| preview.past.spent);
@@ -108,18 +109,6 @@ fn read(arguments: &DoctorArgs) -> (Check, Option<Inputs>) {
         ),
     };
     (check, Some(inputs))
-}
-
-fn reckon(arguments: &DoctorArgs, preview: &Preview) -> Estimate {
-    let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
-    estimate(&Basis {
-        calls: preview.remaining,
-        targets: preview.remaining + preview.held + preview.taken_over,
-        parameters: &preview.parameters,
-        rate,
-        concurrency,
-        past: &preview.past,
-    })
 }
 
 /// What is found out by asking the API, the simulated one included.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::account::Quote,
     cli::{Format, PlanArgs},
-    export::{Basis, Estimate, Preview, PriceSource, Question, discarded, estimate},
+    export::{Estimate, Preview, PriceSource, Question, discarded},
     fetch::pace::Rate,
     money::Usd,
     targets::{Fate, Inputs},
@@ -33,14 +33,7 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let question = Question { fresh_since, ..Question::from(&arguments.question) };
     let preview = preview(arguments, &inputs, &question, context)?;
     let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
-    let estimate = estimate(&Basis {
-        calls: preview.remaining,
-        targets: preview.remaining + preview.held + preview.taken_over,
-        parameters: &preview.parameters,
-        rate,
-        concurrency,
-        past: &preview.past,
-    });
+    let estimate = preview.estimate(rate, concurrency);
     let asked = Asked {
         balance: account::balance(&arguments.call, context),
         quote: quote(arguments, &inputs, &preview, context)?,

@@ -36,7 +36,7 @@ pub use self::{
     encoding::{Compression, CompressionError},
     files::probe,
     history::HistoryWriter,
-    part::{Part, digest},
+    part::{Part, digest, hex},
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::{Stage, inspect},
     side::{
@@ -60,6 +60,9 @@ pub const REJECTED: &str = "_rejected.csv";
 pub const RUN: &str = "_run.json";
 /// There when every target has data or is known to have none, and everything else lies in place.
 pub const SUCCESS: &str = "_SUCCESS";
+
+/// Partition levels below a table at most: year, month, run date.
+pub const DEEPEST: usize = 3;
 
 /// Every table, in order of publication.
 const TABLES: [&str; 2] = [HISTORY, TARGETS];

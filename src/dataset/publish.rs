@@ -22,13 +22,11 @@ use rustix::{
 };
 
 use super::{
-    DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNFINISHED,
+    DEEPEST, DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNFINISHED,
     files::{entries, exists, remove_tree, rename, sync_folder},
     part, side,
 };
 
-/// Partition levels below a table at most: year, month, run date.
-const DEEPEST: usize = 3;
 /// The longest run id: a file name has 255 bytes.
 const LONGEST_RUN_ID: usize = 100;
 

@@ -19,19 +19,19 @@ const BYTES_PER_ROW: u64 = 176;
 
 /// What is known before the first call.
 #[derive(Clone, Copy, Debug)]
-pub struct Basis<'a> {
+pub(super) struct Basis<'a> {
     /// Calls to make, if none has to be repeated.
-    pub calls: u64,
+    pub(super) calls: u64,
     /// Targets of the dataset, those that are held included.
-    pub targets: u64,
+    pub(super) targets: u64,
     /// What is asked of each.
-    pub parameters: &'a Parameters,
+    pub(super) parameters: &'a Parameters,
     /// Calls in any sliding period.
-    pub rate: Rate,
+    pub(super) rate: Rate,
     /// Calls in flight.
-    pub concurrency: NonZeroU32,
+    pub(super) concurrency: NonZeroU32,
     /// What calls of this directory have cost.
-    pub past: &'a Past,
+    pub(super) past: &'a Past,
 }
 
 /// A run reckoned in advance.
@@ -73,7 +73,7 @@ impl PriceSource {
 }
 
 /// Reckons a run.
-pub fn estimate(basis: &Basis<'_>) -> Estimate {
+pub(super) fn estimate(basis: &Basis<'_>) -> Estimate {
     let rows_each = months(basis.parameters.date_from, basis.parameters.date_to);
     let calls = i64::try_from(basis.calls).unwrap_or(i64::MAX);
     let listed = PER_CALL.plus(PER_ROW.times(i64::try_from(rows_each).unwrap_or(i64::MAX)));

@@ -34,14 +34,18 @@ use jiff::{Timestamp, tz::TimeZone};
 pub use self::{
     conclude::{Terms, conclude, of_record},
     error::ExportError,
-    estimate::{Basis, Estimate, PriceSource, estimate},
+    estimate::{Estimate, PriceSource},
     holdings::{Account, Held, Holdings, Source},
     previous::PreviousError,
     publish::{Form, Published, Totals},
     question::{Question, QuestionError, SIMULATED},
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
 };
-use self::{previous::Previous, recorder::Recorder};
+use self::{
+    estimate::{Basis, estimate},
+    previous::Previous,
+    recorder::Recorder,
+};
 use crate::{
     api::{Api, BodyForm, Parameters},
     clock::Clock,
@@ -275,6 +279,18 @@ pub struct Preview {
 }
 
 impl Preview {
+    /// What a run of these lines would do and cost.
+    pub fn estimate(&self, rate: Rate, concurrency: NonZeroU32) -> Estimate {
+        estimate(&Basis {
+            calls: self.remaining,
+            targets: self.remaining + self.held + self.taken_over,
+            parameters: &self.parameters,
+            rate,
+            concurrency,
+            past: &self.past,
+        })
+    }
+
     /// Looks at a directory, if there is one, for these lines, and at those of earlier runs.
     pub fn new(
         dir: Option<&Path>,

@@ -45,14 +45,11 @@ impl Reading<'_> {
         let mut seen = false;
         let mut more = self.scanner.open(b'}');
         while more {
-            let mut scratch = std::mem::take(&mut self.habits.scratch);
-            scratch.clear();
-            let taken = self.scanner.string(&mut scratch);
-            let is_it = scratch == name.as_bytes();
-            self.habits.scratch = scratch;
-            taken?;
-            self.scanner.colon()?;
-            if !is_it {
+            let key = self.scanner.key()?;
+            if key.contains('\\') {
+                return Err(Unfamiliar);
+            }
+            if key != name {
                 self.scanner.skip()?;
             } else if seen {
                 return Err(Unfamiliar);

@@ -78,11 +78,6 @@ fn beside(dir: &Path, name: &str) -> Result<Wanted, StoreError> {
     Ok(Wanted { name: name.to_owned(), path, bytes, sha256 })
 }
 
-fn hex(digest: Sha256) -> String {
-    let digits: Vec<String> = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.concat()
-}
-
 /// A file that is read piece by piece, and held against its digest at the end.
 #[derive(Debug)]
 pub(super) struct Pieces {
@@ -127,6 +122,6 @@ impl Pieces {
     }
 
     fn is_whole(&mut self) -> bool {
-        matches!(self.file.read(&mut [0]), Ok(0)) && hex(self.digest.clone()) == self.sha256
+        matches!(self.file.read(&mut [0]), Ok(0)) && dataset::hex(&self.digest.clone().finalize()) == self.sha256
     }
 }

@@ -8,13 +8,10 @@ use serde::Deserialize;
 
 use super::{PROBE, Place, StoreError};
 use crate::{
-    dataset::{FAILURES, HISTORY, REJECTED, RUN, SUCCESS, TARGETS},
+    dataset::{DEEPEST, FAILURES, HISTORY, REJECTED, RUN, SUCCESS, TARGETS},
     export::SIMULATED,
     report,
 };
-
-/// Partition levels below a table at most: year, month, run date.
-const DEEPEST: usize = 3;
 
 /// Files beside the tables.
 const BESIDE: [&str; 4] = [FAILURES, REJECTED, RUN, report::FILE];

@@ -236,13 +236,7 @@ impl Holdings {
         targets.filter(|account| account.standing.is_final()).filter_map(|account| account.known.at()).min()
     }
 
-    /// The body of a held answer, verbatim.
-    pub fn body(&self, held: &Held<'_>) -> Result<Vec<u8>, LedgerError> {
-        let kept = self.sources[held.source].archive.kept(held.known)?;
-        Ok(kept.and_then(|kept| kept.body).unwrap_or_default())
-    }
-
-    /// The same, if it has `most` bytes at most.
+    /// The body of a held answer, verbatim, if it has `most` bytes at most.
     pub fn body_within(&self, held: &Held<'_>, most: usize) -> Result<Body, LedgerError> {
         self.sources[held.source].archive.body(held.known, most as u64)
     }
@@ -290,8 +284,8 @@ impl Holdings {
         let Source { run, archive } = &self.sources[account.source];
         let latest = match account.standing {
             Standing::Ok => archive.head(account.known)?,
-            Standing::NoData | Standing::Failed | Standing::Pending => archive.kept(account.known)?,
+            Standing::NoData | Standing::Failed | Standing::Pending => archive.sound_head(account.known)?,
         };
-        Ok((run, latest.map(|kept| Kept { body: None, ..kept })))
+        Ok((run, latest))
     }
 }

@@ -170,6 +170,14 @@ impl Archive {
         known.last().map(|location| self.kept_at(location, false)).transpose()
     }
 
+    /// The same, and makes sure that the body is whole, without holding it.
+    pub fn sound_head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
+        if let Some(location) = known.last().filter(|location| location.body > 0) {
+            self.segment(location.segment).check_body(location)?;
+        }
+        self.head(known)
+    }
+
     /// The latest result of a call that was to refresh a target's answer and did not, without its body.
     pub fn refusal(&self, target: &Target) -> Result<Option<Kept>, LedgerError> {
         self.index.refusal(target).map(|location| self.kept_at(location, false)).transpose()

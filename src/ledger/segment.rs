@@ -165,7 +165,7 @@ impl Segment {
     }
 
     /// Makes sure that an answer's body is whole, without holding it.
-    fn check_body(&self, location: &Location) -> Result<(), LedgerError> {
+    pub(super) fn check_body(&self, location: &Location) -> Result<(), LedgerError> {
         self.sound_body_frame(location).map(drop)
     }
 

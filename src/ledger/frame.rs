@@ -14,11 +14,13 @@ use zstd::{
     zstd_safe::{self, CParameter},
 };
 
+use crate::api::http::LARGEST_BODY;
+
 /// A level below 1 trades a third of the size for two thirds of the time; answers of 138 KB become some 30 KB.
 const LEVEL: i32 = -3;
 
 /// The most that one frame may hold: an answer's largest body as a JSON text, in which a byte may take six.
-const LARGEST: usize = 6 * 32 * 1024 * 1024 + 1024;
+const LARGEST: usize = 6 * LARGEST_BODY + 1024;
 
 /// Buffers that have grown past this size for an unusual body are not kept.
 const LARGEST_KEPT: usize = 1 << 20;
@@ -233,5 +235,47 @@ mod tests {
             let noticed = measure(&damaged) != Measured::Whole(frame.len());
             assert!(noticed || content(&damaged).map_or(true, |read| read == record), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn only_a_frame_that_tells_a_believable_size_is_read() {
+        // A frame's beginning, by RFC 8878: one segment, a checksum, and a size of eight bytes
+        let claims = |size: u64| [&[0x28, 0xb5, 0x2f, 0xfd, 0xe4][..], &size.to_le_bytes(), &[1, 0, 0]].concat();
+        let refused = |frame: &[u8]| {
+            let error = content(frame).expect_err("no frame").to_string();
+            error == "a frame without a believable size"
+        };
+        assert!(!refused(&claims(LARGEST as u64)), "refused for what it lacks");
+        assert!(refused(&claims(LARGEST as u64 + 1)) && refused(&claims(u64::MAX - 2)));
+        let mut unsized_ = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).expect("an encoder");
+        unsized_.write_all(b"content").expect("room");
+        assert!(refused(&unsized_.finish().expect("a frame")));
+        assert!(refused(b"no frame at all"));
+    }
+
+    #[test]
+    fn plates_are_used_again_unless_an_unusual_body_has_made_them_large() {
+        let check = |size: usize, kept: usize| {
+            let press = Press::default();
+            for _ in 0..3 {
+                press.two_frames(|_| b"head".to_vec(), |out| out.write_all(&vec![7; size])).expect("two frames");
+                press.frame(b"content").expect("a frame");
+            }
+            assert_eq!(press.plates().len(), kept, "{size} bytes");
+        };
+        check(1_000, 1);
+        check(LARGEST_KEPT / 2, 1);
+        // One is made anew after it, for the small frame.
+        check(2 * LARGEST_KEPT, 1);
+        let press = Press::default();
+        press.two_frames(|_| Vec::new(), |out| out.write_all(&vec![7; 2 * LARGEST_KEPT])).expect("two frames");
+        assert_eq!(press.plates().len(), 0);
+    }
+
+    #[test]
+    fn a_counter_takes_all_and_counts_it() {
+        let mut counter = Counter(1);
+        assert_eq!((counter.write(b"abc").expect("taken"), counter.0), (3, 4));
+        counter.flush().expect("nothing to do");
     }
 }

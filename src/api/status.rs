@@ -324,6 +324,23 @@ mod tests {
     }
 
     #[test]
+    fn a_success_within_is_one_only_under_a_success_without_and_other_words_for_it_are_none() {
+        let body = |code: i64| {
+            format!(r#"{{"tasks":[{{"status_code":{code},"result":[{{"target":"a.com","items":[{{}}]}}]}}]}}"#)
+        };
+        let check = |status: u16, code: i64, expected: Class| {
+            assert_eq!(assess(&reply(status, &body(code)), &target()).class, expected, "{code} under HTTP {status}");
+        };
+        check(200, 20000, Class::Data);
+        check(500, 20000, Class::Transient);
+        check(404, 20000, Class::Fatal(Fatal::WrongUrl));
+        check(200, 20100, Class::MaybeBilled);
+        check(200, 0, Class::MaybeBilled);
+        check(200, 39999, Class::MaybeBilled);
+        check(502, 20100, Class::Transient);
+    }
+
+    #[test]
     fn every_http_status_has_its_class() {
         use Class::{Contract, Rejected, SlowDown, Transient};
         use Fatal::{NoCredit, TokenRefused, WrongUrl};

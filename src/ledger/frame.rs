@@ -239,37 +239,46 @@ mod tests {
 
     #[test]
     fn only_a_frame_that_tells_a_believable_size_is_read() {
+        // A body of 32 MiB in which each byte takes six, and what stands around it
+        const MOST: u64 = 201_327_616;
         // A frame's beginning, by RFC 8878: one segment, a checksum, and a size of eight bytes
         let claims = |size: u64| [&[0x28, 0xb5, 0x2f, 0xfd, 0xe4][..], &size.to_le_bytes(), &[1, 0, 0]].concat();
         let refused = |frame: &[u8]| {
             let error = content(frame).expect_err("no frame").to_string();
             error == "a frame without a believable size"
         };
-        assert!(!refused(&claims(LARGEST as u64)), "refused for what it lacks");
-        assert!(refused(&claims(LARGEST as u64 + 1)) && refused(&claims(u64::MAX - 2)));
-        let mut unsized_ = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).expect("an encoder");
-        unsized_.write_all(b"content").expect("room");
-        assert!(refused(&unsized_.finish().expect("a frame")));
+        assert!(!refused(&claims(MOST)), "refused for what it lacks");
+        assert!(refused(&claims(MOST + 1)) && refused(&claims(u64::MAX - 2)));
+        let mut untold = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).expect("an encoder");
+        untold.write_all(b"content").expect("room");
+        assert!(refused(&untold.finish().expect("a frame")));
         assert!(refused(b"no frame at all"));
     }
 
     #[test]
-    fn plates_are_used_again_unless_an_unusual_body_has_made_them_large() {
+    fn a_frame_without_a_checksum_or_of_an_unknown_kind_is_none() {
+        let bare = zstd::bulk::compress(b"content", LEVEL).expect("a frame");
+        assert_eq!(measure(&bare), Measured::Foreign);
+        let mut unknown = Press::default().frame(b"content").expect("a frame");
+        // Reserved for what comes
+        unknown[4] |= 0x08;
+        assert_eq!(measure(&unknown), Measured::Foreign);
+    }
+
+    #[test]
+    fn what_made_a_frame_is_used_again_unless_an_unusual_body_has_made_it_large() {
         let check = |size: usize, kept: usize| {
             let press = Press::default();
             for _ in 0..3 {
                 press.two_frames(|_| b"head".to_vec(), |out| out.write_all(&vec![7; size])).expect("two frames");
-                press.frame(b"content").expect("a frame");
             }
             assert_eq!(press.plates().len(), kept, "{size} bytes");
+            press.frame(b"content").expect("a frame");
+            assert_eq!(press.plates().len(), 1);
         };
         check(1_000, 1);
-        check(LARGEST_KEPT / 2, 1);
-        // One is made anew after it, for the small frame.
-        check(2 * LARGEST_KEPT, 1);
-        let press = Press::default();
-        press.two_frames(|_| Vec::new(), |out| out.write_all(&vec![7; 2 * LARGEST_KEPT])).expect("two frames");
-        assert_eq!(press.plates().len(), 0);
+        check(400_000, 1);
+        check(1_500_000, 0);
     }
 
     #[test]

@@ -354,6 +354,8 @@ mod tests {
         check(br#"{"a":1}"#, true, JSON);
         check(b"{\"a\":\n1}", true, TEXT);
         check(b"{\"a\":\r1}", true, TEXT);
+        check(b"{\"a\":\n1\n}", true, TEXT);
+        check(b"{\"a\":\r\n1}", true, TEXT);
         check(br#"{"a":1}"#, false, TEXT);
         check(b"<html>\r\n\"busy\"</html>", false, TEXT);
         check(b"", false, TEXT);
@@ -451,6 +453,19 @@ mod tests {
             assert_eq!(line(&parse(&head).expect("a record")), whole);
         }
         assert_eq!(body_key(&whole), None);
+    }
+
+    #[test]
+    fn an_answer_is_found_whoever_has_paid_for_it() {
+        let answer = Answer::of(&answered(Cost::Unknown, None), 0, None, None);
+        let at = answer.at;
+        let taken = TakenOver { from_run_id: "r".into(), copied_at: at, answer: answer.clone() };
+        let check = |record: Record, expected: bool| {
+            assert_eq!(record.answer().map(|answer| answer.items), expected.then_some(3), "{record:?}");
+        };
+        check(Record::TakenOver(Box::new(taken)), true);
+        check(Record::CalledOff { target: answer.target.clone(), attempt: 1, at }, false);
+        check(Record::Answer(Box::new(answer)), true);
     }
 
     #[test]

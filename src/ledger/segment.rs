@@ -301,7 +301,7 @@ mod tests {
         let (answer_, body) = answer(BODY);
         let mut bytes = Vec::new();
         let mut expected = Vec::new();
-        for size in [10, 5_000, 50, 300_000, 20, 20_000] {
+        for size in [10, 5_000, 50, 300_000, 20, 2_000_000] {
             let frame = lines_of_input(size);
             expected.push((bytes.len(), frame.len(), 0, false));
             bytes.extend(frame);
@@ -314,12 +314,14 @@ mod tests {
             .map(|(at, known)| (place(at.offset), at.head as usize, at.body as usize, known))
             .collect();
         assert_eq!((found, end), (expected, End::Clean(bytes.len() as u64)));
+        let last = lines_of_input(10);
+        assert_eq!(scanned(&last).expect("sound").1, End::Clean(last.len() as u64));
     }
 
     #[test]
     fn an_answers_body_is_where_its_record_says_or_that_is_told() {
         let (bytes, body) = answer(BODY);
-        let (_folder, segment) = segment(&[bytes.clone(), bytes.clone()].concat());
+        let (folder, segment) = segment(&[bytes.clone(), bytes.clone()].concat());
         let size = |bytes: usize| u32::try_from(bytes).expect("small");
         let head = bytes.len() - body;
         let second = bytes.len() as u64;
@@ -335,6 +337,9 @@ mod tests {
         assert_eq!(damage(segment.body(&longer, &text)), (second + head as u64, "the file ends here".into()));
         let beyond = Location { offset: 2 * second, ..location };
         assert_eq!(damage(segment.head(&beyond)), (2 * second, "the file ends here".into()));
+        // What the file system refuses is no damage.
+        let directory = Segment::open(folder.path(), 3).expect("open");
+        assert!(matches!(directory.head(&location), Err(LedgerError::Io { .. })));
     }
 
     #[test]
@@ -355,7 +360,7 @@ mod tests {
         const STEP: usize = 1024 * 1024;
         let first = lines_of_input(10);
         let whole = lines_of_input(5_000);
-        for length in [1, 3, STEP - 3, STEP - 2, STEP - 1, STEP, STEP + 1, STEP + 2, 3 * STEP + 7] {
+        for length in [1, 3, 100_000, STEP - 3, STEP - 2, STEP - 1, STEP, STEP + 1, STEP + 2, 3 * STEP + 7] {
             // With the bytes in it by which a search finds a frame's beginning
             let mut foreign = vec![0; length];
             foreign[length / 2] = 0x28;

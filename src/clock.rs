@@ -121,6 +121,19 @@ impl Moment {
     }
 }
 
+impl Moment {
+    /// The end of the piece of time in which this moment is, by each clock for itself.
+    #[must_use]
+    pub fn rounded_up(self, piece: Duration) -> Self {
+        let micros = u64::try_from(piece.as_micros()).unwrap_or(u64::MAX).max(1);
+        let wall = self.wall.as_microsecond();
+        let up = i64::try_from(micros).map_or(0, |micros| (micros - wall.rem_euclid(micros)) % micros);
+        let since_boot =
+            self.since_boot.map(|since| SinceBoot { micros: since.micros.next_multiple_of(micros), ..since });
+        Self { wall: Timestamp::from_microsecond(wall.saturating_add(up)).unwrap_or(self.wall), since_boot }
+    }
+}
+
 impl From<Timestamp> for Moment {
     fn from(wall: Timestamp) -> Self {
         Self { wall, since_boot: None }

@@ -40,7 +40,7 @@ pub use self::{
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::{Stage, inspect},
     side::{
-        Failure, Rejected, is_marked, mark_success, replace_file, unmark_success, write_failures, write_rejected,
+        Failure, FailuresFile, Rejected, is_marked, mark_success, replace_file, unmark_success, write_rejected,
         write_run,
     },
     target_rows::{TargetRow, TargetsWriter, input_column_names, targets_schema},

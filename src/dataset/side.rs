@@ -8,7 +8,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
@@ -54,12 +54,28 @@ pub struct Rejected<'a> {
     pub reason: &'a str,
 }
 
-/// Writes `_failures.csv`, which is valid input for the next run.
-pub fn write_failures<'a>(dir: &Path, failures: impl IntoIterator<Item = Failure<'a>>) -> Result<(), DatasetError> {
-    let header =
-        ["domain", "reason", "http_status", "api_status_code", "attempts", "possibly_billed", "message", "kept_from"];
-    let rows = failures.into_iter().map(|failure| {
-        [
+/// `_failures.csv` while it is written: valid input for the next run.
+pub struct FailuresFile(CsvFile);
+
+impl FailuresFile {
+    /// Begins it with a header.
+    pub fn begin(dir: &Path) -> Result<Self, DatasetError> {
+        let header = [
+            "domain",
+            "reason",
+            "http_status",
+            "api_status_code",
+            "attempts",
+            "possibly_billed",
+            "message",
+            "kept_from",
+        ];
+        CsvFile::begin(dir, FAILURES, &header).map(Self)
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, failure: &Failure<'_>) -> Result<(), DatasetError> {
+        self.0.push(&[
             cell(failure.domain),
             cell(failure.reason),
             failure.http_status.map(|status| status.to_string()).unwrap_or_default(),
@@ -68,16 +84,22 @@ pub fn write_failures<'a>(dir: &Path, failures: impl IntoIterator<Item = Failure
             failure.possibly_billed.to_string(),
             cell(failure.message.unwrap_or_default()),
             failure.kept_from.map(|at| at.to_string()).unwrap_or_default(),
-        ]
-    });
-    write_csv(dir, FAILURES, header, rows)
+        ])
+    }
+
+    /// Puts it into place.
+    pub fn finish(self) -> Result<(), DatasetError> {
+        self.0.finish()
+    }
 }
 
 /// Writes `_rejected.csv`.
 pub fn write_rejected<'a>(dir: &Path, rejected: impl IntoIterator<Item = Rejected<'a>>) -> Result<(), DatasetError> {
-    let header = ["input", "file", "line", "reason"];
-    let rows = rejected.into_iter().map(|it| [cell(it.input), cell(it.file), it.line.to_string(), cell(it.reason)]);
-    write_csv(dir, REJECTED, header, rows)
+    let mut file = CsvFile::begin(dir, REJECTED, &["input", "file", "line", "reason"])?;
+    for it in rejected {
+        file.push(&[cell(it.input), cell(it.file), it.line.to_string(), cell(it.reason)])?;
+    }
+    file.finish()
 }
 
 /// Writes `_run.json`: an object, to which its own digest is added as the last entry, so that no byte of it changes
@@ -118,20 +140,28 @@ pub fn is_marked(dir: &Path) -> bool {
     fs::symlink_metadata(dir.join(SUCCESS)).is_ok()
 }
 
-fn write_csv<const N: usize>(
-    dir: &Path,
-    name: &str,
-    header: [&str; N],
-    rows: impl Iterator<Item = [String; N]>,
-) -> Result<(), DatasetError> {
-    replace(dir, name, |out| {
-        let mut csv = csv::Writer::from_writer(out);
-        csv.write_record(header)?;
-        for row in rows {
-            csv.write_record(row)?;
-        }
-        csv.flush()
-    })
+/// A table of text while it is written, row by row, so that none of it is held.
+struct CsvFile {
+    unfinished: Unfinished,
+    csv: csv::Writer<fs::File>,
+}
+
+impl CsvFile {
+    fn begin(dir: &Path, name: &'static str, header: &[&str]) -> Result<Self, DatasetError> {
+        let (unfinished, file) = Unfinished::begin(dir, name)?;
+        let mut csv = csv::Writer::from_writer(file);
+        csv.write_record(header).map_err(|error| unfinished.failed("write")(error.into()))?;
+        Ok(Self { unfinished, csv })
+    }
+
+    fn push(&mut self, row: &[String]) -> Result<(), DatasetError> {
+        self.csv.write_record(row).map_err(|error| self.unfinished.failed("write")(error.into()))
+    }
+
+    fn finish(self) -> Result<(), DatasetError> {
+        let file = self.csv.into_inner().map_err(|error| self.unfinished.failed("write")(error.into_error()))?;
+        self.unfinished.finish(&file)
+    }
 }
 
 /// Text that neither a spreadsheet nor a terminal takes for more than that.
@@ -164,18 +194,38 @@ fn replace(
     name: &str,
     write: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>,
 ) -> Result<(), DatasetError> {
-    let temporary = dir.join(format!("{name}.{}", super::UNFINISHED));
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(DatasetError::io("remove", &temporary)(error));
+    let (unfinished, file) = Unfinished::begin(dir, name)?;
+    let mut out = BufWriter::new(file);
+    write(&mut out).and_then(|()| out.flush()).map_err(unfinished.failed("write"))?;
+    unfinished.finish(out.get_ref())
+}
+
+/// A file that has another name until it is whole.
+struct Unfinished {
+    temporary: PathBuf,
+    place: PathBuf,
+}
+
+impl Unfinished {
+    fn begin(dir: &Path, name: &str) -> Result<(Self, fs::File), DatasetError> {
+        let unfinished = Self { temporary: dir.join(format!("{name}.{}", super::UNFINISHED)), place: dir.join(name) };
+        match fs::remove_file(&unfinished.temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unfinished.failed("remove")(error)),
+            _ => {}
         }
-        _ => {}
+        let file = create_new(&unfinished.temporary)?;
+        Ok((unfinished, file))
     }
-    let mut out = BufWriter::new(create_new(&temporary)?);
-    write(&mut out).and_then(|()| out.flush()).map_err(DatasetError::io("write", &temporary))?;
-    out.get_ref().sync_all().map_err(DatasetError::io("sync", &temporary))?;
-    rename(&temporary, &dir.join(name))?;
-    sync_folder(dir)
+
+    fn failed(&self, verb: &'static str) -> impl FnOnce(io::Error) -> DatasetError {
+        DatasetError::io(verb, &self.temporary)
+    }
+
+    fn finish(self, file: &fs::File) -> Result<(), DatasetError> {
+        file.sync_all().map_err(self.failed("sync"))?;
+        rename(&self.temporary, &self.place)?;
+        self.place.parent().map_or(Ok(()), sync_folder)
+    }
 }
 
 #[cfg(test)]
@@ -203,7 +253,7 @@ mod tests {
     fn csv_files_have_a_header_even_without_lines_and_are_replaced_whole() {
         let dir = tempfile::tempdir().unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-        write_failures(dir.path(), []).unwrap();
+        FailuresFile::begin(dir.path()).unwrap().finish().unwrap();
         assert_eq!(
             read(FAILURES),
             "domain,reason,http_status,api_status_code,attempts,possibly_billed,message,kept_from\n"
@@ -227,7 +277,10 @@ mod tests {
             kept_from: None,
             ..failure
         };
-        write_failures(dir.path(), [failure, silent]).unwrap();
+        let mut file = FailuresFile::begin(dir.path()).unwrap();
+        file.push(&failure).unwrap();
+        file.push(&silent).unwrap();
+        file.finish().unwrap();
         assert_eq!(
             read(FAILURES).lines().skip(1).collect::<Vec<_>>(),
             ["a.com,gave up,200,50000,6,1,\"'=1+1, \"\"x\"\" next\",1970-01-01T00:00:00Z", "b.com,gave up,,,6,1,,"]

@@ -50,21 +50,17 @@ impl Source {
     }
 }
 
-/// A target whose history is held.
+/// A history that is held: which ledger's, and which target's there. Eight bytes, since there is one for each target.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<'a> {
-    /// The target.
-    pub target: &'a Target,
-    /// The day on which the run began in whose ledger it lies.
-    pub run_date: Date,
-    source: usize,
-    known: &'a Known,
+pub struct Held {
+    source: u32,
+    number: u32,
 }
 
-impl Held<'_> {
+impl Held {
     /// Whether this is the answer that `account` tells of.
-    pub fn is_that_of(&self, account: &Account<'_>) -> bool {
-        self.source == account.source
+    pub fn is_that_of(self, account: &Account<'_>) -> bool {
+        self.source as usize == account.source
     }
 }
 
@@ -150,22 +146,27 @@ impl Holdings {
         if among.len() < 2 {
             return Contested::new();
         }
-        let mut knowing: HashMap<&Target, Vec<usize>> = HashMap::new();
-        for number in among {
-            let asked = self.sources[*number].archive.asked();
-            asked.for_each(|(target, _)| knowing.entry(target).or_default().push(*number));
+        let mut settled = Contested::new();
+        for (place, number) in among.iter().enumerate() {
+            for (target, _) in self.sources[*number].archive.asked() {
+                let knows = |number: &&usize| self.sources[**number].archive.known(target).is_some();
+                if !among[..place].iter().any(|earlier| knows(&earlier))
+                    && among[place + 1..].iter().any(|later| knows(&later))
+                {
+                    settled.extend(self.best(target, &among[place..]).map(|best| (target.clone(), best)));
+                }
+            }
         }
-        let rank = |target: &Target, number: usize| {
-            let known = self.sources[number].archive.known(target)?;
-            // An answer counts more than none, a newer one more than an older one.
-            Some(((known.standing.is_final(), known.at(), Reverse(number)), number))
+        settled
+    }
+
+    /// Which of these ledgers counts for a target: an answer counts more than none, a newer one more than an older one.
+    fn best(&self, target: &Target, among: &[usize]) -> Option<usize> {
+        let rank = |number: &usize| {
+            let known = self.sources[*number].archive.known(target)?;
+            Some(((known.standing.is_final(), known.at(), Reverse(*number)), *number))
         };
-        let contested = knowing.into_iter().filter(|(_, numbers)| numbers.len() > 1);
-        let best = contested.filter_map(|(target, numbers)| {
-            let (_, number) = numbers.into_iter().filter_map(|number| rank(target, number)).max()?;
-            Some((target.clone(), number))
-        });
-        best.collect()
+        among.iter().filter_map(rank).max().map(|(_, number)| number)
     }
 
     /// The lines that the dataset answers, in order.
@@ -214,20 +215,32 @@ impl Holdings {
     }
 
     /// Every target whose history is held, by name; with snapshots, those of one day after the other.
-    pub fn held(&self) -> Vec<Held<'_>> {
+    pub fn held(&self) -> Vec<Held> {
         let mut held = Vec::new();
-        for (number, source) in self.sources.iter().enumerate() {
-            let run_date = source.run_date();
+        for (source, Source { archive, .. }) in (0..).zip(&self.sources) {
+            let run_date = self.run_date(Held { source, number: 0 });
             let contested = self.snapshots.as_ref().and_then(|days| days.get(&run_date)).unwrap_or(&self.contested);
-            let counts = |target: &Target| contested.get(target).is_none_or(|chosen| *chosen == number);
-            let asked = source.archive.asked();
-            let own = asked.filter(|(target, known)| known.standing == Standing::Ok && counts(target));
-            held.extend(own.map(|(target, known)| Held { target, run_date, source: number, known }));
+            let counts = |target: &Target| contested.get(target).is_none_or(|chosen| *chosen == source as usize);
+            let own = (0..)
+                .zip(archive.asked())
+                .filter(|(_, (target, known))| known.standing == Standing::Ok && counts(target));
+            held.extend(own.map(|(number, _)| Held { source, number }));
         }
         // In each partition rows are sorted by target: with snapshots, that of a day is one of its own.
-        let day = |held: &Held<'_>| self.snapshots.as_ref().map(|_| held.run_date);
-        held.sort_unstable_by(|one, other| (day(one), one.target).cmp(&(day(other), other.target)));
+        let day = |held: &Held| self.snapshots.as_ref().map(|_| self.run_date(*held));
+        let order = |held: &Held| (day(held), self.target(*held));
+        held.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         held
+    }
+
+    /// Whose history this is.
+    pub fn target(&self, held: Held) -> &Target {
+        self.sources[held.source as usize].archive.numbered(held.number).0
+    }
+
+    /// The day on which the run began in whose ledger it lies.
+    pub fn run_date(&self, held: Held) -> Date {
+        self.sources[held.source as usize].run_date()
     }
 
     /// When the oldest answer came that is in force; `None`: there is none.
@@ -237,8 +250,9 @@ impl Holdings {
     }
 
     /// The body of a held answer, verbatim, if it has `most` bytes at most.
-    pub fn body_within(&self, held: &Held<'_>, most: usize) -> Result<Body, LedgerError> {
-        self.sources[held.source].archive.body(held.known, most as u64)
+    pub fn body_within(&self, held: Held, most: usize) -> Result<Body, LedgerError> {
+        let archive = &self.sources[held.source as usize].archive;
+        archive.body(archive.numbered(held.number).1, most as u64)
     }
 
     /// What is known of a target; `None`: it was never asked about.

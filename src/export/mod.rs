@@ -21,7 +21,7 @@ mod record;
 mod recorder;
 
 use std::{
-    fs, io,
+    fs, io, iter,
     num::NonZeroU32,
     path::{Path, PathBuf},
     pin::pin,
@@ -193,7 +193,7 @@ impl Export {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(Ended, Fetched), ExportError> {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
-        let earlier = earlier(&past);
+        let earlier = earlier(&past, calls.rate);
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, previous, clock, .. } = self;
         if remaining.is_empty() && previous.chosen() == 0 && inputs_are_kept {
             let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
@@ -226,7 +226,7 @@ impl Export {
             drop(parts);
             Ok(Ended::Shutdown)
         } else {
-            fetch::fetch(remaining.into_iter(), count, settings, earlier, parts, shutdown).await
+            fetch::fetch(given_back(remaining), count, settings, earlier, parts, shutdown).await
         };
         // Calls that a failure has cut short may hold the journal for another moment; it is of no more use then.
         let archive = match Arc::into_inner(recorder) {
@@ -368,7 +368,7 @@ pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<Holdings, 
         readings.extend(archive.inputs()?);
         sources.push(Source { run, archive });
     }
-    let inputs = Inputs::merged(&readings);
+    let inputs = Inputs::merged(readings);
     let inputs_sha256 = ledger::digest(&inputs);
     let snapshots = partition_by.keys().contains(&PartitionKey::RunDate);
     Holdings::new(sources, (inputs, inputs_sha256), snapshots)
@@ -402,11 +402,27 @@ fn was_begun(dir: &Path) -> Result<bool, ExportError> {
     Ok(true)
 }
 
-/// Calls of earlier processes as moments of this process's clock.
-fn earlier(past: &Past) -> fetch::Earlier {
+/// Calls of earlier processes as moments of this process's clock, as far as they may still count.
+fn earlier(past: &Past, rate: Rate) -> fetch::Earlier {
     let now = tokio::time::Instant::now();
-    let calls = past.calls.iter().filter_map(|ago| now.checked_sub(*ago)).collect();
+    let recent = past.calls.iter().filter(|(ago, _)| *ago < rate.window());
+    let moments = recent.filter_map(|(ago, calls)| now.checked_sub(*ago).map(|at| (at, *calls)));
+    let calls = moments.flat_map(|(at, calls)| iter::repeat_n(at, calls as usize)).collect();
     fetch::Earlier { calls, spent: past.spent, dearest: past.dearest, form: past.form }
+}
+
+/// Targets in their order, whose memory goes back on the way: the ledger's index takes as much.
+fn given_back(mut targets: Vec<Target>) -> impl Iterator<Item = Target> {
+    /// Targets after which memory is given back.
+    const OFTEN: usize = 1 << 16;
+    targets.reverse();
+    iter::from_fn(move || {
+        let next = targets.pop();
+        if targets.len().is_multiple_of(OFTEN) {
+            targets.shrink_to_fit();
+        }
+        next
+    })
 }
 
 /// A name that sorts by time and that no other run has.

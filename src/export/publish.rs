@@ -21,12 +21,12 @@ use super::{Account, ExportError, Held, Holdings};
 use crate::{
     api::record::Standing,
     dataset::{
-        Compression, Failure, Options, Part, PartitionBy, Rejected, Stage, TargetRow, write_failures, write_rejected,
+        Compression, Failure, FailuresFile, Options, Part, PartitionBy, Rejected, Stage, TargetRow, write_rejected,
     },
     flatten::{self, Drift, FlattenError, Flattener},
     ledger::{Body, Kept},
     progress::Progress,
-    targets::{Fate, Line},
+    targets::{Fate, Line, Target},
 };
 
 /// Targets in a block: some 1,500 rows of full histories, or 2 MB.
@@ -108,15 +108,17 @@ pub(super) fn publish(
     let mut lines = Lines {
         holdings,
         held: &held,
-        by_target: by_target(&held),
+        by_target: (!held.is_sorted_by_key(|held| holdings.target(*held))).then(|| by_target(holdings, &held)),
         rows: &rows,
         remarks: &remarks,
+        failures: FailuresFile::begin(dir)?,
         totals: Totals::default(),
     };
     parts.push(lines.write(&stage, &options)?);
-    let totals = lines.totals;
+    let Lines { failures, totals, .. } = lines;
     stage.publish(&parts)?;
-    write_side_files(holdings, dir)?;
+    failures.finish()?;
+    write_rejected(dir, holdings.inputs().lines().filter_map(|line| rejected(&line)))?;
     Ok(Published { parts, totals, drift })
 }
 
@@ -150,22 +152,22 @@ struct Block {
 }
 
 /// Some targets that follow each other.
-enum Piece<'a> {
+enum Piece {
     /// Flattened.
     Rows(Block),
     /// Too much for the block.
-    Deferred(&'a Held<'a>),
+    Deferred(Held),
 }
 
 /// Flattens all that is held and hands it to `write` in order.
 fn flatten_in_order(
     holdings: &Holdings,
-    held: &[Held<'_>],
+    held: &[Held],
     mut write: impl FnMut(Block) -> Result<(), ExportError>,
 ) -> Result<Drift, ExportError> {
     // A block has one day of purchase, since that can be a partition.
-    let blocks: Vec<&[Held<'_>]> =
-        held.chunk_by(|one, next| one.run_date == next.run_date).flat_map(|same| same.chunks(BLOCK)).collect();
+    let is_same_day = |one: &Held, next: &Held| holdings.run_date(*one) == holdings.run_date(*next);
+    let blocks: Vec<&[Held]> = held.chunk_by(is_same_day).flat_map(|same| same.chunks(BLOCK)).collect();
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).clamp(1, MOST_THREADS);
     thread::scope(|scope| {
         let mut workers = Vec::with_capacity(threads);
@@ -198,8 +200,8 @@ fn flatten_in_order(
 /// What one thread does: its share of the blocks, until nobody wants them any more.
 fn flatten_blocks<'a>(
     holdings: &Holdings,
-    blocks: impl Iterator<Item = &'a [Held<'a>]>,
-    sender: &SyncSender<Result<Vec<Piece<'a>>, ExportError>>,
+    blocks: impl Iterator<Item = &'a [Held]>,
+    sender: &SyncSender<Result<Vec<Piece>, ExportError>>,
 ) -> Drift {
     let mut flattener = Flattener::new();
     for targets in blocks {
@@ -212,39 +214,36 @@ fn flatten_blocks<'a>(
     flattener.take_drift()
 }
 
-fn flatten_block<'a>(
-    holdings: &Holdings,
-    targets: &'a [Held<'a>],
-    flattener: &mut Flattener,
-) -> Result<Vec<Piece<'a>>, ExportError> {
+fn flatten_block(holdings: &Holdings, targets: &[Held], flattener: &mut Flattener) -> Result<Vec<Piece>, ExportError> {
+    let run_date = holdings.run_date(targets[0]);
     let mut pieces = Vec::with_capacity(1);
     let mut open = Opened::default();
     let mut room = BLOCK_BYTES;
-    for held in targets {
+    for held in targets.iter().copied() {
         let most = if flattener.rows() < BLOCK_ROWS { room.min(USUAL_ANSWER) } else { 0 };
         match holdings.body_within(held, most)? {
             Body::Whole(body) => {
                 room -= body.len();
-                open.push(held, &body, flattener);
+                open.push(holdings.target(held), &body, flattener);
             }
             Body::Larger(_) => {
-                pieces.extend(open.close(held.run_date, flattener).map(Piece::Rows));
+                pieces.extend(open.close(run_date, flattener).map(Piece::Rows));
                 pieces.push(Piece::Deferred(held));
             }
         }
     }
-    pieces.extend(open.close(targets[0].run_date, flattener).map(Piece::Rows));
+    pieces.extend(open.close(run_date, flattener).map(Piece::Rows));
     Ok(pieces)
 }
 
 /// Flattens one answer that was too much for its block.
-fn flatten_deferred(holdings: &Holdings, held: &Held<'_>, flattener: &mut Flattener) -> Result<Block, ExportError> {
+fn flatten_deferred(holdings: &Holdings, held: Held, flattener: &mut Flattener) -> Result<Block, ExportError> {
     let mut open = Opened::default();
     match holdings.body_within(held, flatten::LARGEST_ANSWER)? {
-        Body::Whole(body) => open.push(held, &body, flattener),
+        Body::Whole(body) => open.push(holdings.target(held), &body, flattener),
         Body::Larger(bytes) => open.unreadable(&FlattenError::TooLarge { bytes }),
     }
-    Ok(open.close(held.run_date, flattener).expect("a target was pushed"))
+    Ok(open.close(holdings.run_date(held), flattener).expect("a target was pushed"))
 }
 
 /// A block that still grows.
@@ -255,8 +254,8 @@ struct Opened {
 }
 
 impl Opened {
-    fn push(&mut self, held: &Held<'_>, body: &[u8], flattener: &mut Flattener) {
-        match flattener.push(held.target.as_str(), body) {
+    fn push(&mut self, target: &Target, body: &[u8], flattener: &mut Flattener) {
+        match flattener.push(target.as_str(), body) {
             Ok(appended) => {
                 if appended.beyond > 0 {
                     let (kept, beyond) = (appended.rows, appended.beyond);
@@ -285,13 +284,14 @@ impl Opened {
 /// The rows of `targets`.
 struct Lines<'a> {
     holdings: &'a Holdings,
-    held: &'a [Held<'a>],
-    /// The places of `held` by target.
-    by_target: Vec<usize>,
+    held: &'a [Held],
+    /// The places of `held` by target; `None`: it is in that order itself.
+    by_target: Option<Vec<u32>>,
     /// Rows of each of `held`.
     rows: &'a [Option<u32>],
     /// What is to be said of some of `held`.
     remarks: &'a BTreeMap<usize, String>,
+    failures: FailuresFile,
     totals: Totals,
 }
 
@@ -346,14 +346,16 @@ impl Lines<'_> {
             });
         };
         let (run, latest) = self.holdings.latest(&account)?;
-        let places = self.places_of(target.as_str());
         // The answer that counts, and the rows of all that are kept.
-        let place = places.iter().copied().find(|place| self.held[*place].is_that_of(&account));
+        let place = self.places_of(target).find(|place| self.held[*place].is_that_of(&account));
         let is_readable = place.is_some_and(|place| self.rows[place].is_some());
-        let rows = places.iter().filter_map(|place| self.rows[*place]).map(u64::from).sum();
+        let rows = self.places_of(target).filter_map(|place| self.rows[place]).map(u64::from).sum();
         let outcome = self.count(&account, is_readable, latest.as_ref());
         let remark = place.and_then(|place| self.remarks.get(&place)).map(String::as_str);
         let message = remark.or_else(|| latest.as_ref().and_then(|kept| kept.message.as_deref()));
+        if outcome == FAILED || account.refresh_given_up {
+            self.failure(target, &account, account.standing == Standing::Ok && !is_readable)?;
+        }
         let from_run_id = latest.as_ref().and_then(|kept| kept.from_run_id.as_deref());
         push(&TargetRow {
             run_id: from_run_id.unwrap_or(&run.run_id),
@@ -374,18 +376,39 @@ impl Lines<'_> {
         })
     }
 
+    /// Tells of a target that needs a person.
+    fn failure(&mut self, target: &Target, account: &Account<'_>, is_unreadable: bool) -> Result<(), ExportError> {
+        let why = self.holdings.failure(target, account)?;
+        let class = why.as_ref().map_or(NO_ANSWER, |kept| kept.class.as_str());
+        Ok(self.failures.push(&Failure {
+            domain: target.as_str(),
+            reason: if is_unreadable { UNREADABLE_ANSWER } else { class },
+            http_status: why.as_ref().and_then(|kept| kept.http_status),
+            api_status_code: why.as_ref().and_then(|kept| kept.api_status_code),
+            attempts: u64::from(account.attempts),
+            possibly_billed: u64::from(account.possibly_billed),
+            message: Some(UNREADABLE)
+                .filter(|_| is_unreadable)
+                .or(why.as_ref().and_then(|kept| kept.message.as_deref())),
+            kept_from: account.kept_from(),
+        })?)
+    }
+
     /// A target's places among those whose history is held: one at most, save where there are snapshots.
-    fn places_of(&self, target: &str) -> &[usize] {
-        let name = |place: &usize| self.held[*place].target.as_str();
-        let first = self.by_target.partition_point(|place| name(place) < target);
-        let places = &self.by_target[first..];
-        &places[..places.partition_point(|place| name(place) == target)]
+    fn places_of(&self, target: &Target) -> impl Iterator<Item = usize> {
+        let found = |held: Held| self.holdings.target(held);
+        let first = match &self.by_target {
+            None => self.held.partition_point(|held| found(*held) < target),
+            Some(places) => places.partition_point(|place| found(self.held[*place as usize]) < target),
+        };
+        let place = |at: usize| self.by_target.as_ref().map_or(at, |places| places[at] as usize);
+        (first..self.held.len()).map(place).take_while(move |place| found(self.held[*place]) == target)
     }
 
     /// Why a target failed, in words that targets share: `rejected: 40501 Invalid Field.`
     fn reason(&self, standing: Standing, latest: Option<&Kept>) -> String {
         let Some(kept) = latest.filter(|_| standing != Standing::Ok) else {
-            return if standing == Standing::Ok { "unreadable_answer".to_owned() } else { "no_answer".to_owned() };
+            return if standing == Standing::Ok { UNREADABLE_ANSWER.to_owned() } else { NO_ANSWER.to_owned() };
         };
         let code = match (kept.api_status_code, kept.http_status) {
             (Some(code), _) => format!(" {code}"),
@@ -408,7 +431,7 @@ impl Lines<'_> {
         let (outcome, count) = match standing {
             Standing::Ok => ("ok", &mut self.totals.ok),
             Standing::NoData => ("no_data", &mut self.totals.no_data),
-            Standing::Failed => ("failed", &mut self.totals.failed),
+            Standing::Failed => (FAILED, &mut self.totals.failed),
             Standing::Pending => ("pending", &mut self.totals.pending),
         };
         *count += 1;
@@ -420,12 +443,17 @@ impl Lines<'_> {
 }
 
 /// The places of what is held in order of target.
-fn by_target(held: &[Held<'_>]) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..held.len()).collect();
-    places.sort_by_key(|place| held[*place].target);
+fn by_target(holdings: &Holdings, held: &[Held]) -> Vec<u32> {
+    let mut places: Vec<u32> = (0..).zip(held).map(|(place, _)| place).collect();
+    places.sort_by_key(|place| holdings.target(held[*place as usize]));
     places
 }
 
+/// The outcome of a target that needs a person.
+const FAILED: &str = "failed";
+/// Why targets failed of which no call brought anything, or nothing that makes rows.
+const NO_ANSWER: &str = "no_answer";
+const UNREADABLE_ANSWER: &str = "unreadable_answer";
 /// What stands beside a target whose answer is held but cannot be flattened.
 const UNREADABLE: &str = "the answer is kept but cannot be read as rows";
 
@@ -435,34 +463,7 @@ const MOST_WORDED: usize = 20;
 /// What the API said, cut to so many characters.
 const LONGEST_MESSAGE: usize = 80;
 
-fn write_side_files(holdings: &Holdings, dir: &Path) -> Result<(), ExportError> {
-    let mut failures = Vec::new();
-    for target in holdings.inputs().targets() {
-        let Some(account) = holdings.account(target).filter(needs_a_person) else { continue };
-        let why = holdings.failure(target, &account)?;
-        failures.push((target, account, why));
-    }
-    write_failures(
-        dir,
-        failures.iter().map(|(target, account, why)| Failure {
-            domain: target.as_str(),
-            reason: why.as_ref().map_or("no_answer", |kept| kept.class.as_str()),
-            http_status: why.as_ref().and_then(|kept| kept.http_status),
-            api_status_code: why.as_ref().and_then(|kept| kept.api_status_code),
-            attempts: u64::from(account.attempts),
-            possibly_billed: u64::from(account.possibly_billed),
-            message: why.as_ref().and_then(|kept| kept.message.as_deref()),
-            kept_from: account.kept_from(),
-        }),
-    )?;
-    let rejected = holdings.inputs().lines().filter_map(|line| match line.fate {
-        Fate::Rejected(reason) => Some(Rejected { input: line.input, file: line.file, line: line.number, reason }),
-        Fate::Target(_) | Fate::Duplicate(_) => None,
-    });
-    Ok(write_rejected(dir, rejected)?)
-}
-
-/// Whether a target has no answer, or none but an old one that could not be refreshed.
-fn needs_a_person(account: &Account<'_>) -> bool {
-    account.standing == Standing::Failed || account.refresh_given_up
+fn rejected<'a>(line: &Line<'a>) -> Option<Rejected<'a>> {
+    let Fate::Rejected(reason) = line.fate else { return None };
+    Some(Rejected { input: line.input, file: line.file, line: line.number, reason })
 }

@@ -54,7 +54,7 @@ impl Rate {
     /// The time that must lie between call k and call k+N: the period and a margin for what jitters
     /// between this program and the server's clock. A hundredth keeps 99 % of the rate; the bounds
     /// keep it useful for periods of a second and cheap for those of an hour.
-    fn window(self) -> Duration {
+    pub fn window(self) -> Duration {
         const LEAST: Duration = Duration::from_millis(20);
         const MOST: Duration = Duration::from_secs(1);
         self.period + (self.period / 100).clamp(LEAST, MOST)

@@ -117,9 +117,14 @@ impl Archive {
         self.index.get(target)
     }
 
-    /// All targets that were ever asked about, in no order.
+    /// All targets that were ever asked about, in the order in which they first were.
     pub fn asked(&self) -> impl Iterator<Item = (&Target, &Known)> {
         self.index.iter()
+    }
+
+    /// One of them, by its place in that order.
+    pub fn numbered(&self, number: u32) -> (&Target, &Known) {
+        self.index.numbered(number)
     }
 
     /// Where a target stands.

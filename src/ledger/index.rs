@@ -23,11 +23,15 @@ use crate::{
     },
     clock::Moment,
     money::Usd,
-    targets::Target,
+    targets::{Target, TargetSet},
 };
 
 /// How long calls are remembered for the rate window: the longest period that a rate can have.
 const REMEMBERED: Duration = Duration::from_hours(1);
+/// Calls are remembered as if they had gone out at the end of such a piece of time, together with all others in it.
+const PIECE: Duration = Duration::from_millis(100);
+/// Pieces among which a call's own is looked for: calls that go out together are answered seconds apart.
+const PIECES_OPEN: usize = 64;
 
 /// What a lost call is reckoned to have cost before any price is known: about twice the list price of a full history.
 const PRESUMED_PRICE: Usd = Usd::from_micros(100_000);
@@ -71,10 +75,10 @@ struct Refresh {
 
 /// What is known of all targets, and of the account's calls.
 ///
-/// A million targets take some 100 MB: the table, which is half empty after it has grown, holds numbers alone.
+/// A million targets take some 90 MB.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    numbers: HashMap<Target, u32>,
+    targets: TargetSet,
     /// By the target's number.
     known: Vec<Known>,
     /// Calls without any record of their result yet, by their target's number.
@@ -87,8 +91,8 @@ pub(super) struct Index {
     taken_over: u64,
     /// The last day that an answer was asked for which is not the run's.
     asked_up_to: Option<Date>,
-    /// When calls with a result went out, and those of killed processes at the latest.
-    recent: VecDeque<Moment>,
+    /// When calls with a result went out, and those of killed processes at the latest; how many at each moment.
+    recent: VecDeque<(Moment, u32)>,
     /// The form of body that the API has understood.
     form: Option<BodyForm>,
     asked_in: Option<BodyForm>,
@@ -104,8 +108,9 @@ pub(super) struct Index {
 /// What a process that starts now has to know of the calls before it.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
-    /// How long ago calls went out, at least, that may still count for the rate; those without a result count as of now.
-    pub calls: Vec<Duration>,
+    /// How long ago calls went out, at least, that may still count for the rate, and how many; those without a result
+    /// count as of now.
+    pub calls: Vec<(Duration, u32)>,
     /// Money that is gone: known costs, and what was set aside for calls at an unknown price.
     pub spent: Usd,
     /// The dearest call so far; zero: no price is known.
@@ -172,18 +177,23 @@ impl Past {
 impl Index {
     /// What is known of a target; `None`: never asked.
     pub(super) fn get(&self, target: &Target) -> Option<&Known> {
-        self.numbers.get(target).map(|number| &self.known[*number as usize])
+        self.targets.number(target).map(|number| &self.known[number as usize])
     }
 
-    /// All targets that were ever asked about.
+    /// All targets that were ever asked about, in the order in which they first were.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Target, &Known)> {
-        self.numbers.iter().map(|(target, number)| (target, &self.known[*number as usize]))
+        self.targets.targets().iter().zip(&self.known)
+    }
+
+    /// One of them, by its place in that order.
+    pub(super) fn numbered(&self, number: u32) -> (&Target, &Known) {
+        (&self.targets.targets()[number as usize], &self.known[number as usize])
     }
 
     /// What the next calls have to heed.
     pub(super) fn past(&self, now: Moment) -> Past {
-        let mut calls: Vec<Duration> = self.recent.iter().map(|at| at.age(&now)).collect();
-        calls.extend(self.unanswered.values().map(|_| Duration::ZERO));
+        let mut calls: Vec<_> = self.recent.iter().map(|(at, calls)| (at.age(&now), *calls)).collect();
+        calls.extend(self.unanswered.values().map(|_| (Duration::ZERO, 1)));
         let known = self.known.iter().map(|known| known.cost).fold(Usd::ZERO, Usd::plus);
         Past {
             calls,
@@ -225,12 +235,12 @@ impl Index {
 
     /// The latest result of a refresh that has no answer yet.
     pub(super) fn refusal(&self, target: &Target) -> Option<&Location> {
-        self.refreshing.get(self.numbers.get(target)?)?.last.as_ref()
+        self.refreshing.get(&self.targets.number(target)?)?.last.as_ref()
     }
 
     /// Whether a target's answer was to be refreshed, and that was given up.
     pub(super) fn is_refresh_given_up(&self, target: &Target) -> bool {
-        let refresh = self.numbers.get(target).and_then(|number| self.refreshing.get(number));
+        let refresh = self.targets.number(target).and_then(|number| self.refreshing.get(&number));
         refresh.is_some_and(|refresh| refresh.given_up)
     }
 
@@ -372,20 +382,22 @@ impl Index {
     }
 
     fn number(&mut self, target: &Target) -> u32 {
-        if let Some(number) = self.numbers.get(target) {
-            return *number;
+        let (number, is_new) = self.targets.insert(target.clone());
+        if is_new {
+            self.known.push(Known::default());
         }
-        let number = u32::try_from(self.known.len()).expect("a ledger of four billion targets fits no disk");
-        self.known.push(Known::default());
-        self.numbers.insert(target.clone(), number);
         number
     }
 
     fn remember(&mut self, at: Moment) {
-        while self.recent.front().is_some_and(|first| first.age(&at) > REMEMBERED) {
+        while self.recent.front().is_some_and(|(first, _)| first.age(&at) > REMEMBERED) {
             self.recent.pop_front();
         }
-        self.recent.push_back(at);
+        let at = at.rounded_up(PIECE);
+        match self.recent.iter_mut().rev().take(PIECES_OPEN).find(|(moment, _)| *moment == at) {
+            Some((_, calls)) => *calls += 1,
+            None => self.recent.push_back((at, 1)),
+        }
     }
 }
 

@@ -6,9 +6,8 @@
 //! never judges a name.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 
-use super::Target;
+use super::{Target, TargetSet};
 
 /// All input lines of a run, in order.
 #[derive(Debug, Default)]
@@ -153,7 +152,7 @@ pub enum RawFate<'a> {
 #[derive(Debug, Default)]
 pub struct InputsBuilder {
     inputs: Inputs,
-    seen: SeenTargets,
+    targets: TargetSet,
     reason_ids: HashMap<Box<str>, u32>,
 }
 
@@ -212,23 +211,21 @@ impl InputsBuilder {
 
     /// The lines gathered.
     pub fn finish(self) -> Inputs {
-        self.inputs
+        Inputs { targets: self.targets.into_targets(), ..self.inputs }
     }
 
     fn place(&mut self, target: Target) -> StoredFate {
-        let inputs = &mut self.inputs;
-        if let Some(id) = self.seen.find(&target, &inputs.targets) {
-            inputs.counts.duplicates += 1;
+        let counts = &mut self.inputs.counts;
+        let (id, is_new) = self.targets.insert(target);
+        if !is_new {
+            counts.duplicates += 1;
             return StoredFate::Duplicate(id);
         }
-        let id = narrow(inputs.targets.len());
-        if target.is_subdomain() {
-            inputs.counts.subdomains += 1;
-            inputs.first_subdomain.get_or_insert(id);
+        if self.targets.targets()[id as usize].is_subdomain() {
+            counts.subdomains += 1;
+            self.inputs.first_subdomain.get_or_insert(id);
         }
-        inputs.counts.targets += 1;
-        inputs.targets.push(target);
-        self.seen.insert_last(&inputs.targets);
+        counts.targets += 1;
         StoredFate::Target(id)
     }
 
@@ -272,54 +269,6 @@ enum StoredFate {
 
 fn narrow(number: usize) -> u32 {
     u32::try_from(number).expect("text is limited to MOST_TEXT, and every index counts something of at least a byte")
-}
-
-/// A hash set of the targets pushed, which holds their indices instead of copies: linear probing, at most half full.
-#[derive(Debug, Default)]
-struct SeenTargets {
-    slots: Vec<u32>,
-    hasher: RandomState,
-}
-
-impl SeenTargets {
-    const FREE: u32 = u32::MAX;
-    /// Slots at first; a power of two, as all later sizes are.
-    const SMALLEST: usize = 64;
-
-    fn find(&self, target: &Target, targets: &[Target]) -> Option<u32> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        match self.slots[self.slot_of(target, targets)] {
-            Self::FREE => None,
-            id => Some(id),
-        }
-    }
-
-    /// Adds the last of `targets`, which must be new.
-    fn insert_last(&mut self, targets: &[Target]) {
-        let unplaced = if targets.len() * 2 > self.slots.len() {
-            self.slots = vec![Self::FREE; (self.slots.len() * 2).max(Self::SMALLEST)];
-            0
-        } else {
-            targets.len() - 1
-        };
-        for (id, target) in targets.iter().enumerate().skip(unplaced) {
-            let slot = self.slot_of(target, targets);
-            self.slots[slot] = narrow(id);
-        }
-    }
-
-    /// The slot that holds `target`, or the free one where it belongs. Ends, since half of the slots are free.
-    fn slot_of(&self, target: &Target, targets: &[Target]) -> usize {
-        let mask = self.slots.len() - 1;
-        #[expect(clippy::cast_possible_truncation, reason = "the mask keeps the low bits alone")]
-        let mut slot = self.hasher.hash_one(target) as usize & mask;
-        while self.slots[slot] != Self::FREE && targets[self.slots[slot] as usize] != *target {
-            slot = (slot + 1) & mask;
-        }
-        slot
-    }
 }
 
 #[cfg(test)]
@@ -374,19 +323,6 @@ mod tests {
         let inputs = InputsBuilder::new().finish();
         assert_eq!((inputs.lines().len(), inputs.targets().len(), inputs.counts()), (0, 0, Counts::default()));
         assert_eq!(inputs.first_subdomain(), None);
-    }
-
-    #[test]
-    fn the_set_of_seen_targets_grows_without_losing_any() {
-        let mut builder = InputsBuilder::new();
-        for round in 0..2 {
-            for number in 0..5_000 {
-                let host = format!("site{number}.com");
-                push(&mut builder, number + round, &host, target(&host), &[]);
-            }
-        }
-        let counts = builder.finish().counts();
-        assert_eq!((counts.targets, counts.duplicates), (5_000, 5_000));
     }
 
     #[test]

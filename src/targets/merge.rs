@@ -40,10 +40,11 @@ impl Inputs {
 
     /// Shards of one reading as one again: lines by file, in the order in which the files first appear, and number.
     #[must_use]
-    pub fn merged(shards: &[Self]) -> Self {
-        if let [only] = shards {
-            return Self::gathered([only].into_iter(), |_, _| true);
-        }
+    pub fn merged(shards: Vec<Self>) -> Self {
+        let shards = match <[Self; 1]>::try_from(shards) {
+            Ok([only]) => return only,
+            Err(shards) => shards,
+        };
         let mut files: Vec<&str> = Vec::new();
         let mut lines: Vec<(usize, u64, usize, Line<'_>)> = Vec::new();
         let mut seen = HashSet::new();
@@ -178,7 +179,7 @@ mod tests {
         let share = |wanted: usize| whole.share(|name| name.len() % 3 == wanted);
         let shards = [share(0), share(1), share(2)];
         assert_eq!(shards.iter().map(|shard| shard.counts().lines).sum::<usize>(), whole.counts().lines);
-        let merged = Inputs::merged(&shards);
+        let merged = Inputs::merged(shards.into());
         assert_eq!(shown(&merged), shown(&whole));
         assert_eq!(merged.counts(), whole.counts());
     }

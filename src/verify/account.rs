@@ -1,8 +1,9 @@
 //! What a ledger's lines come to, told once more in plain words: where each target stands and what it cost.
 //!
-//! The rules are those that are documented for the ledger; the export's own index is not asked.
+//! The rules are those that are documented for the ledger; the export's own index is not asked. Of each target a hundred
+//! bytes are held: what a call's result says besides is read again when its row is compared.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
 use jiff::{Timestamp, civil::Date};
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use crate::{
     api::{RankScale, record::Standing},
     ledger::{CostSource, Spending},
     money::Usd,
+    targets::{Target, TargetSet},
 };
 
 /// A line of the ledger as any reader sees it: one table, in which `record` tells what a line is.
@@ -28,8 +30,7 @@ pub(super) struct Line<'a> {
     pub(super) lines: Option<usize>,
     pub(super) columns: Option<Vec<String>>,
     pub(super) sha256: Option<String>,
-    #[serde(borrow)]
-    pub(super) target: Option<Cow<'a, str>>,
+    pub(super) target: Option<Target>,
     at: Option<Timestamp>,
     latency_micros: Option<u64>,
     #[serde(borrow)]
@@ -47,9 +48,16 @@ pub(super) struct Line<'a> {
     body: Option<&'a RawValue>,
     body_text: Option<String>,
     body_latin1: Option<String>,
+    /// The length of a body that was measured apart, since it is too large to be held.
+    #[serde(skip)]
+    pub(super) measured: Option<u64>,
 }
 
 impl Line<'_> {
+    fn has_body(&self) -> bool {
+        self.body.is_some() || self.body_text.is_some() || self.body_latin1.is_some() || self.measured.is_some()
+    }
+
     /// An answer's body; `None`: there is none.
     pub(super) fn body(&self) -> Option<Cow<'_, str>> {
         if let Some(body) = self.body {
@@ -66,6 +74,9 @@ impl Line<'_> {
     /// Whether the body has the length that it is said to have.
     fn is_whole(&self) -> bool {
         let said = self.body_bytes.unwrap_or_default();
+        if let Some(measured) = self.measured {
+            return measured == said;
+        }
         match (self.body, &self.body_text, &self.body_latin1) {
             // Blanks around a body stand outside of what a reader takes for it.
             (Some(body), None, None) => body.get().len() as u64 <= said,
@@ -80,15 +91,39 @@ impl Line<'_> {
 /// Where a line lies in a ledger.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    pub(super) file: usize,
     pub(super) offset: u64,
-    pub(super) length: usize,
+    /// Bytes of all its frames.
+    pub(super) length: u32,
+    /// Bytes of the first, in which everything but a body is.
+    pub(super) head: u32,
+    pub(super) file: u32,
 }
 
 /// What counts of a call's result.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Last {
     pub(super) place: Place,
+    /// In microseconds since 1970.
+    at: i64,
+    /// Bytes of its body.
+    pub(super) body_bytes: u64,
+}
+
+impl Last {
+    fn of(line: &Line<'_>, place: Place) -> Option<Self> {
+        // Without these the line says nothing of a result.
+        let (at, _, _) = (line.at?, line.latency_micros?, line.class.as_ref()?);
+        Some(Self { place, at: at.as_microsecond(), body_bytes: line.body_bytes.unwrap_or_default() })
+    }
+
+    pub(super) fn at(&self) -> Timestamp {
+        Timestamp::from_microsecond(self.at).unwrap_or_default()
+    }
+}
+
+/// What a call's result says, its body aside.
+#[derive(Clone, Debug)]
+pub(super) struct Details {
     pub(super) at: Timestamp,
     pub(super) latency_ms: u64,
     pub(super) class: String,
@@ -102,10 +137,9 @@ pub(super) struct Last {
     pub(super) from_run_id: Option<String>,
 }
 
-impl Last {
-    fn of(line: &Line<'_>, place: Place) -> Option<Self> {
+impl Details {
+    pub(super) fn of(line: &Line<'_>) -> Option<Self> {
         Some(Self {
-            place,
             at: line.at?,
             latency_ms: line.latency_micros? / 1000,
             class: line.class.as_deref()?.to_owned(),
@@ -142,15 +176,15 @@ pub(super) struct State {
     pub(super) attempts: u32,
     pub(super) cost: Usd,
     pub(super) last: Option<Last>,
-    /// A refresh that has no answer.
-    pub(super) refresh: Option<Refresh>,
+    /// A refresh that has no answer; apart, since few targets have one.
+    pub(super) refresh: Option<Box<Refresh>>,
     /// Calls that may have been billed without an answer, the one under way aside.
     lost: u32,
     /// Calls among them of which nothing was recorded any more.
     interrupted: u32,
     source: Option<CostSource>,
     /// A call without a result yet.
-    open: Option<Open>,
+    open: Option<Box<Open>>,
 }
 
 impl State {
@@ -196,8 +230,8 @@ impl State {
     }
 
     /// The last final answer counts; what is none, only as long as there is no final one.
-    fn settle(&mut self, last: Last) {
-        let standing = match &*last.class {
+    fn settle(&mut self, class: &str, last: Last) {
+        let standing = match class {
             "data" => Standing::Ok,
             "no_data" => Standing::NoData,
             _ if self.standing.is_final() => {
@@ -224,7 +258,9 @@ impl State {
 /// All targets of one ledger, and what its calls came to.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
-    pub(super) targets: HashMap<String, State>,
+    pub(super) targets: TargetSet,
+    /// By the target's number.
+    states: Vec<State>,
     dearest: Usd,
     set_aside: Usd,
     debited: Usd,
@@ -244,17 +280,28 @@ fn presumed(reserved: Option<Usd>, dearest: Usd) -> Usd {
 }
 
 impl Accounts {
+    /// What is known of a target, and its number.
+    pub(super) fn get(&self, target: &Target) -> Option<(u32, &State)> {
+        let number = self.targets.number(target)?;
+        Some((number, self.state(number)))
+    }
+
+    pub(super) fn state(&self, number: u32) -> &State {
+        &self.states[number as usize]
+    }
+
     /// Takes a line of a call in; `None`: it does not make sense.
     pub(super) fn take(&mut self, line: &Line<'_>, place: Place) -> Option<()> {
-        let target = line.target.as_deref()?;
-        if !self.targets.contains_key(target) {
-            self.targets.insert(target.to_owned(), State::new());
+        let (number, is_new) = self.targets.insert(line.target.clone()?);
+        let number = number as usize;
+        if is_new {
+            self.states.push(State::new());
         }
-        let state = self.targets.get_mut(target)?;
+        let state = self.states.get_mut(number)?;
         match &*line.record {
             "sent" => {
                 self.first_calls += u64::from(state.goes_out());
-                if let Some(earlier) = state.open.replace(Open { reserved: line.reserved_micros_usd }) {
+                if let Some(earlier) = state.open.replace(Box::new(Open { reserved: line.reserved_micros_usd })) {
                     state.lost += 1;
                     state.interrupted += 1;
                     state.source = state.source.max(Some(CostSource::Unknown));
@@ -264,20 +311,20 @@ impl Accounts {
             "called_off" => self.first_calls = self.first_calls.saturating_sub(u64::from(state.comes_back())),
             "gave_up" if state.standing.is_final() => state.refresh.get_or_insert_default().given_up = true,
             "gave_up" => state.standing = Standing::Failed,
-            "answer" => return self.answer(target, line, place),
+            "answer" => return self.answer(number, line, place),
             // Somebody else has paid for it.
             "taken_over" if line.from_run_id.is_some() => {
                 self.taken_over += 1;
                 state.source = state.source.max(Some(CostSource::Previous));
-                return self.settle(target, line, place);
+                return self.settle(number, line, place);
             }
             _ => return None,
         }
         Some(())
     }
 
-    fn answer(&mut self, target: &str, line: &Line<'_>, place: Place) -> Option<()> {
-        let state = self.targets.get_mut(target)?;
+    fn answer(&mut self, number: usize, line: &Line<'_>, place: Place) -> Option<()> {
+        let state = self.states.get_mut(number)?;
         let reserved = state.open.take().and_then(|call| call.reserved);
         let price = line.cost_micros_usd.unwrap_or_default();
         let class = line.class.as_deref()?;
@@ -292,7 +339,7 @@ impl Accounts {
             Some(CostSource::Unknown) => {
                 self.unknown += 1;
                 self.set_aside = self.set_aside.plus(presumed(reserved, self.dearest));
-                let is_lost = class == "maybe_billed" || line.body().is_none();
+                let is_lost = matches!(class, "maybe_billed" | "rejected") || !line.has_body();
                 state.lost += u32::from(is_lost);
             }
             Some(CostSource::Previous) => return None,
@@ -301,12 +348,12 @@ impl Accounts {
         state.cost = state.cost.plus(price);
         state.source = state.source.max(line.cost_source);
         self.refreshed += u64::from(state.standing.is_final() && matches!(class, "data" | "no_data"));
-        self.settle(target, line, place)
+        self.settle(number, line, place)
     }
 
-    fn settle(&mut self, target: &str, line: &Line<'_>, place: Place) -> Option<()> {
-        let state = self.targets.get_mut(target)?;
-        state.settle(Last::of(line, place)?);
+    fn settle(&mut self, number: usize, line: &Line<'_>, place: Place) -> Option<()> {
+        let state = self.states.get_mut(number)?;
+        state.settle(line.class.as_deref()?, Last::of(line, place)?);
         if matches!(line.class.as_deref(), Some("data" | "no_data")) {
             self.asked_up_to = self.asked_up_to.max(line.date_to);
         }
@@ -315,8 +362,8 @@ impl Accounts {
 
     /// What all calls came to.
     pub(super) fn spending(&self) -> Spending {
-        let states = || self.targets.values();
-        let open = states().filter_map(|state| state.open);
+        let states = || self.states.iter();
+        let open = states().filter_map(|state| state.open.as_ref());
         let open = open.map(|call| presumed(call.reserved, self.dearest)).fold(Usd::ZERO, Usd::plus);
         let lines_lost = |state: &State| u64::from(state.interrupted) + u64::from(state.open.is_some());
         let calls: u64 = states().map(|state| u64::from(state.attempts)).sum();

@@ -107,6 +107,7 @@ impl<'a> Column<'a> {
     pub(super) fn is(&self, row: usize, expected: &Cell<'_>) -> bool {
         match (self, expected) {
             (Self::Text(column), Cell::Text(text)) => column.is_valid(row) && column.value(row) == text,
+            (Self::Text(column), Cell::Beginning(text)) => column.is_valid(row) && column.value(row).starts_with(text),
             (Self::Integer(column), Cell::Integer(value)) => column.is_valid(row) && column.value(row) == *value,
             (Self::Counts(column, keys, counts), Cell::Counts(entries)) => {
                 let entry = |entry: usize, (key, count): &(&str, Option<i64>)| {
@@ -139,6 +140,7 @@ pub(super) fn shown(cell: &Cell<'_>) -> String {
     match cell {
         Cell::Null => "null".to_owned(),
         Cell::Text(text) => format!("{text:?}"),
+        Cell::Beginning(text) => format!("{text:?} and so on"),
         Cell::Integer(value) => value.to_string(),
         Cell::Moment(micros) => {
             Timestamp::from_microsecond(*micros).map_or_else(|_| micros.to_string(), |at| at.to_string())

@@ -26,8 +26,9 @@ pub(super) enum Kind {
 }
 
 /// One cell as it should be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) enum Cell<'a> {
+    #[default]
     Null,
     Text(Cow<'a, str>),
     Integer(i64),
@@ -37,6 +38,8 @@ pub(super) enum Cell<'a> {
     Float(f64),
     Texts(Vec<Option<&'a str>>),
     Counts(Vec<(&'a str, Option<i64>)>),
+    /// A text that begins so.
+    Beginning(&'a str),
 }
 
 /// The columns of `backlinks_history` as they are documented: name, kind, and other names that the API has used.
@@ -78,27 +81,40 @@ pub(super) const COLUMNS: [(&str, Kind, &str); 35] = [
     ("referring_links_countries", Kind::Counts, ""),
 ];
 
-/// The place of `date` among the columns.
-const DATE: usize = 2;
+/// Bytes of the largest answer that is read as rows (`docs/security.md`).
+pub(super) const LARGEST_ANSWER: u64 = 8 * 1024 * 1024;
+/// Items of an answer that are rows; what is beyond is in the ledger alone.
+const MOST_ROWS: usize = 20_000;
 
 /// One row of `backlinks_history` as it should be, in the order of [`COLUMNS`].
 pub(super) type Row<'a> = Vec<Cell<'a>>;
 
-/// A row's date.
-pub(super) fn date_of(row: &Row<'_>) -> Option<i64> {
-    if let Some(Cell::Moment(micros)) = row.get(DATE) { Some(*micros) } else { None }
+/// An item of an answer that should be a row.
+pub(super) struct Item<'a> {
+    pub(super) date: Option<i64>,
+    item: &'a Json<'a>,
 }
 
-/// The rows that an answer should have, by date, those without one last; `None`: it is no JSON object.
-pub(super) fn rows<'a>(target: &'a str, answer: &'a Json<'a>) -> Option<Vec<Row<'a>>> {
+impl<'a> Item<'a> {
+    /// The row that it should be.
+    pub(super) fn row(&self, target: &'a str) -> Row<'a> {
+        row(target, self.item)
+    }
+}
+
+/// The items of an answer that should be rows, by date, those without one last, and how many more it has; `None`: it is
+/// no JSON object.
+pub(super) fn items<'a>(answer: &'a Json<'a>) -> Option<(Vec<Item<'a>>, usize)> {
     let Json::Object(_) = answer else { return None };
     let tasks = answer.get("tasks").map(Json::elements).unwrap_or_default();
     let first = tasks.iter().find(|task| **task != Json::Null);
     let results = first.and_then(|task| task.get("result")).map(Json::elements).unwrap_or_default();
     let items = results.iter().filter_map(|result| result.get("items")).flat_map(Json::elements);
-    let mut rows: Vec<_> = items.filter(|item| matches!(item, Json::Object(_))).map(|item| row(target, item)).collect();
-    rows.sort_by_key(|row| (date_of(row).is_none(), date_of(row)));
-    Some(rows)
+    let mut items = items.filter(|item| matches!(item, Json::Object(_)));
+    let date = |item: &Json<'_>| if let Json::Text(text) = item.get("date")? { moment(text) } else { None };
+    let mut rows: Vec<_> = items.by_ref().take(MOST_ROWS).map(|item| Item { date: date(item), item }).collect();
+    rows.sort_by_key(|item| (item.date.is_none(), item.date));
+    Some((rows, items.count()))
 }
 
 fn row<'a>(target: &'a str, item: &'a Json<'a>) -> Row<'a> {

@@ -100,14 +100,22 @@ impl<'a> Frames<'a> {
 
 /// What is in a frame, if its checksum says so.
 pub(super) fn content(decompressor: &mut Decompressor<'_>, frame: &[u8]) -> Result<Vec<u8>, String> {
-    if frame.get(4).is_none_or(|descriptor| descriptor & CHECKSUM == 0) {
-        return Err("a frame without a checksum".to_owned());
-    }
-    let size = zstd_safe::get_frame_content_size(frame).ok().flatten();
-    let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= LARGEST_FRAME);
-    let size = size.ok_or("a frame without a believable size")?;
+    has_checksum(frame)?;
+    let size = content_size(frame).ok_or("a frame without a believable size")?;
     let content = decompressor.decompress(frame, size).map_err(|error| error.to_string())?;
     if content.len() == size { Ok(content) } else { Err("a frame shorter than it says".to_owned()) }
+}
+
+/// A flipped bit would take the protection of a frame away that has none.
+pub(super) fn has_checksum(frame: &[u8]) -> Result<(), String> {
+    let has_one = frame.get(4).is_some_and(|descriptor| descriptor & CHECKSUM != 0);
+    if has_one { Ok(()) } else { Err("a frame without a checksum".to_owned()) }
+}
+
+/// How much a frame says it holds, if that can be.
+pub(super) fn content_size(frame: &[u8]) -> Option<usize> {
+    let size = zstd_safe::get_frame_content_size(frame).ok().flatten();
+    size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= LARGEST_FRAME)
 }
 
 /// Where in some bytes a whole frame begins, if one does.

@@ -13,7 +13,7 @@ use std::{
     path::Path,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -24,12 +24,13 @@ use jiff::{Timestamp, civil::Date, tz::Offset};
 use super::{
     account::Line,
     cells::{between, columns},
-    decode::{COLUMNS, Row, date_of, rows},
+    decode::{COLUMNS, Item, LARGEST_ANSWER, items},
     differences::Differences,
     json::Json,
-    sources::Held,
+    sources::{Held, Sources},
     stream::{Slice, Stream},
 };
+use crate::targets::Target;
 
 /// Partitions that are open at once; more are compared in several rounds.
 const OPEN_PARTITIONS: usize = 128;
@@ -39,8 +40,14 @@ const TARGETS_AHEAD: usize = 64;
 const MOST_THREADS: usize = 8;
 /// What stands for null in a partition's name.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
-/// Says that a target's answer is no JSON object.
-const UNREADABLE: u64 = u64::MAX;
+/// Answers that are larger are decoded one at a time: ten times a full history.
+const USUAL_ANSWER: u64 = 1 << 20;
+/// Rows of one target that may wait for a thread: twenty times those of a full history.
+const USUAL_ROWS: usize = 2_000;
+/// Says that an answer makes no rows.
+const UNREADABLE: u32 = u32::MAX;
+/// Says that nothing is held.
+const NOT_HELD: u32 = u32::MAX - 1;
 
 /// The partitions of the table: their folders with their files in order; `None`: not to be compared.
 pub(super) type Partitions = BTreeMap<String, Option<Vec<String>>>;
@@ -55,23 +62,55 @@ pub(super) struct Table<'a> {
 
 /// The rows of one target, in each partition that has any.
 struct Job<'a> {
-    held: &'a Held<'a>,
-    place: usize,
+    held: Held,
     slices: Vec<(&'a str, Vec<Slice>)>,
 }
 
-/// Compares all; returns how many rows each target should have, `None` for an answer that has none to be read.
-pub(super) fn compare(table: &Table<'_>, held: &[Held<'_>]) -> Vec<Option<u64>> {
-    let counts: Vec<AtomicU64> = held.iter().map(|_| AtomicU64::new(0)).collect();
+/// How many rows each answer should have.
+pub(super) struct Counts {
+    /// By ledger and target.
+    rows: Vec<Vec<AtomicU32>>,
+    /// Items of answers that have more than are rows.
+    beyond: Mutex<BTreeMap<Held, usize>>,
+}
+
+impl Counts {
+    fn new(sources: &Sources<'_>) -> Self {
+        let targets = sources.ledgers.iter().map(|ledger| ledger.accounts.targets.targets());
+        let none = |targets: &[Target]| targets.iter().map(|_| AtomicU32::new(NOT_HELD)).collect();
+        Self { rows: targets.map(none).collect(), beyond: Mutex::default() }
+    }
+
+    fn set(&self, held: Held, count: u32, beyond: usize) {
+        self.rows[held.ledger as usize][held.number as usize].store(count, Ordering::Relaxed);
+        if beyond > 0 {
+            self.beyond.lock().unwrap_or_else(PoisonError::into_inner).insert(held, beyond);
+        }
+    }
+
+    /// Rows of an answer; `None`: it has none to be read, or none is held.
+    pub(super) fn of(&self, held: Held) -> Option<u64> {
+        let count = self.rows[held.ledger as usize][held.number as usize].load(Ordering::Relaxed);
+        Some(u64::from(count)).filter(|_| ![UNREADABLE, NOT_HELD].contains(&count))
+    }
+
+    /// Items of an answer that are no rows, since it has too many.
+    pub(super) fn beyond(&self, held: Held) -> Option<usize> {
+        self.beyond.lock().unwrap_or_else(PoisonError::into_inner).get(&held).copied()
+    }
+}
+
+/// Compares all.
+pub(super) fn compare(table: &Table<'_>, sources: &Sources<'_>) -> Counts {
+    let (counts, large) = (Counts::new(sources), Mutex::new(()));
     let folders: Vec<&str> = table.partitions.keys().map(String::as_str).collect();
     // Even without any partition each answer is looked at once.
     let rounds: Vec<&[&str]> = if folders.is_empty() { vec![&[]] } else { folders.chunks(OPEN_PARTITIONS).collect() };
     for (number, round) in rounds.into_iter().enumerate() {
-        let comparison = Comparison { table, round, is_first: number == 0, counts: &counts };
-        comparison.run(held);
+        let comparison = Comparison { table, round, is_first: number == 0, sources, counts: &counts, large: &large };
+        comparison.run();
     }
-    let count = |count: &AtomicU64| Some(count.load(Ordering::Relaxed)).filter(|count| *count != UNREADABLE);
-    counts.iter().map(count).collect()
+    counts
 }
 
 /// One round: some of the partitions.
@@ -79,11 +118,14 @@ struct Comparison<'a> {
     table: &'a Table<'a>,
     round: &'a [&'a str],
     is_first: bool,
-    counts: &'a [AtomicU64],
+    sources: &'a Sources<'a>,
+    counts: &'a Counts,
+    /// Whose turn it is to decode a large answer.
+    large: &'a Mutex<()>,
 }
 
 impl Comparison<'_> {
-    fn run(&self, held: &[Held<'_>]) {
+    fn run(&self) {
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).clamp(1, MOST_THREADS);
         let (sender, receiver) = sync_channel(TARGETS_AHEAD);
         let receiver = Mutex::new(receiver);
@@ -91,32 +133,37 @@ impl Comparison<'_> {
             for _ in 0..threads {
                 scope.spawn(|| self.work(&receiver));
             }
-            self.hand_out(held, &sender);
+            self.hand_out(&sender);
             drop(sender);
         });
     }
 
     /// Goes through the partitions side by side, target by target.
-    fn hand_out<'a>(&'a self, held: &'a [Held<'a>], sender: &SyncSender<Job<'a>>) {
+    fn hand_out<'a>(&'a self, sender: &SyncSender<Job<'a>>) {
         let partitions =
             self.round.iter().filter_map(|folder| Some((*folder, self.table.partitions[*folder].as_ref()?)));
         let mut streams: Vec<_> = partitions
             .map(|(folder, files)| (folder, Stream::new(self.table.dir, files, self.table.differences)))
             .collect();
-        for (place, held) in held.iter().enumerate() {
+        for held in self.sources.held.iter().copied() {
             // Snapshots come one day after the other, and each day has partitions of its own.
-            let day = held.run_date.map(|day| format!("run_date={day}"));
+            let day = self.sources.ledger(held).run_date.map(|day| format!("run_date={day}"));
             let is_of = |folder: &str| {
                 let mut keys = folder.split('/').filter(|key| key.starts_with("run_date="));
                 keys.all(|key| day.as_deref() == Some(key))
             };
             let own = streams.iter_mut().filter(|(folder, _)| is_of(folder));
             let rows_in = own.filter_map(|(folder, stream)| {
-                let slices = stream.rows_of(held.target);
+                let slices = stream.rows_of(self.sources.target(held).as_str());
                 (!slices.is_empty()).then_some((*folder, slices))
             });
-            let job = Job { held, place, slices: rows_in.collect() };
-            if sender.send(job).is_err() {
+            let job = Job { held, slices: rows_in.collect() };
+            // Many rows do not wait for a thread: they would be held meanwhile.
+            let rows: usize =
+                job.slices.iter().flat_map(|(_, slices)| slices).map(|slice| slice.batch.num_rows()).sum();
+            if rows > USUAL_ROWS {
+                self.compare_target(&job);
+            } else if sender.send(job).is_err() {
                 return;
             }
         }
@@ -134,7 +181,14 @@ impl Comparison<'_> {
     }
 
     fn compare_target(&self, job: &Job<'_>) {
-        let Held { target, ledger, last, .. } = job.held;
+        let (ledger, last) = (self.sources.ledger(job.held), self.sources.last(job.held));
+        let target = self.sources.target(job.held).as_str();
+        if last.body_bytes > LARGEST_ANSWER {
+            self.counts.set(job.held, UNREADABLE, 0);
+            return self.compare_rows(job, target, Vec::new());
+        }
+        let is_large = last.body_bytes > USUAL_ANSWER;
+        let _turn = is_large.then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
         let add = |what: String| self.table.differences.add(&ledger.name, format!("the answer for {target} {what}"));
         let text = match ledger.line(last.place) {
             Ok(text) => text,
@@ -143,24 +197,26 @@ impl Comparison<'_> {
         let Ok(line) = serde_json::from_slice::<Line<'_>>(&text) else { return add("is no line of JSON".to_owned()) };
         let body = line.body().unwrap_or_default();
         let answer = Json::read(&body);
-        let expected = answer.as_ref().and_then(|answer| rows(target, answer));
-        let count = expected.as_ref().map_or(UNREADABLE, |rows| rows.len() as u64);
-        self.counts[job.place].store(count, Ordering::Relaxed);
-        self.compare_rows(job, expected.unwrap_or_default());
+        let expected = answer.as_ref().and_then(items);
+        let count = |(rows, _): &(Vec<Item<'_>>, usize)| u32::try_from(rows.len()).unwrap_or(UNREADABLE);
+        let (count, (rows, beyond)) = (expected.as_ref().map_or(UNREADABLE, count), expected.unwrap_or_default());
+        self.counts.set(job.held, count, beyond);
+        self.compare_rows(job, target, rows);
     }
 
-    fn compare_rows(&self, job: &Job<'_>, expected: Vec<Row<'_>>) {
-        let mut by_folder: BTreeMap<String, Vec<Row<'_>>> = BTreeMap::new();
-        for row in expected {
-            let folder = partition(self.table.partition_by, date_of(&row), job.held.run_date);
-            by_folder.entry(folder).or_default().push(row);
+    fn compare_rows(&self, job: &Job<'_>, target: &str, expected: Vec<Item<'_>>) {
+        let run_date = self.sources.ledger(job.held).run_date;
+        let mut by_folder: BTreeMap<String, Vec<Item<'_>>> = BTreeMap::new();
+        for item in expected {
+            let folder = partition(self.table.partition_by, item.date, run_date);
+            by_folder.entry(folder).or_default().push(item);
         }
         for (folder, slices) in &job.slices {
             let rows = by_folder.remove(*folder).unwrap_or_default();
-            self.compare_partition(job.held.target, &rows, slices);
+            self.compare_partition(target, &rows, slices);
         }
         for (folder, rows) in by_folder {
-            let what = || format!("lacks all {} rows of {}", rows.len(), job.held.target);
+            let what = || format!("lacks all {} rows of {target}", rows.len());
             match self.table.partitions.get(&folder) {
                 None if self.is_first => self.table.differences.add(folder, what()),
                 Some(Some(files)) if self.round.contains(&&*folder) => {
@@ -172,7 +228,7 @@ impl Comparison<'_> {
     }
 
     /// Rows of one target in one partition: the first that differs is told.
-    fn compare_partition(&self, target: &str, expected: &[Row<'_>], slices: &[Slice]) {
+    fn compare_partition(&self, target: &str, expected: &[Item<'_>], slices: &[Slice]) {
         let found: usize = slices.iter().map(|slice| slice.batch.num_rows()).sum();
         if found != expected.len() {
             let file = slices.first().map(|slice| slice.file.clone()).unwrap_or_default();
@@ -185,19 +241,20 @@ impl Comparison<'_> {
             let Some(columns) = columns(&slice.batch, &COLUMNS.map(|(name, kind, _)| (name, kind))) else {
                 return add(": the columns are not those of the schema".to_owned());
             };
-            for (number, row) in (0..slice.batch.num_rows()).zip(&mut rows) {
-                let wrong = columns.iter().zip(row).position(|(column, cell)| !column.is(number, cell));
+            for (number, item) in (0..slice.batch.num_rows()).zip(&mut rows) {
+                let row = item.row(target);
+                let wrong = columns.iter().zip(&row).position(|(column, cell)| !column.is(number, cell));
                 if let Some(wrong) = wrong {
                     let what = between(&columns[wrong].cell(number), &row[wrong]);
-                    return add(format!("{}: {} {what}", day(row), COLUMNS[wrong].0));
+                    return add(format!("{}: {} {what}", day(item), COLUMNS[wrong].0));
                 }
             }
         }
     }
 }
 
-fn day(row: &Row<'_>) -> String {
-    let moment = date_of(row).and_then(|micros| Timestamp::from_microsecond(micros).ok());
+fn day(item: &Item<'_>) -> String {
+    let moment = item.date.and_then(|micros| Timestamp::from_microsecond(micros).ok());
     moment.map_or(", without a date".to_owned(), |moment| format!(", {moment}"))
 }
 

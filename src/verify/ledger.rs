@@ -6,20 +6,23 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io,
+    io::{self, BufReader, Read},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 use jiff::civil::Date;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, Visitor},
+};
 use sha2::{Digest, Sha256};
 use zstd::{bulk::Decompressor, zstd_safe};
 
 use super::{
-    account::{Accounts, Line, Place},
+    account::{Accounts, Details, Line, Place},
     differences::Differences,
-    frames::{Frames, LONGEST_TAIL, Next, content, hex, something_whole},
+    frames::{Frames, LONGEST_TAIL, Next, content, content_size, has_checksum, hex, something_whole},
 };
 use crate::{
     api::Parameters,
@@ -41,8 +44,8 @@ pub(super) struct Ledger {
     files: Vec<File>,
     /// Bytes that were read.
     pub(super) bytes: u64,
-    /// Lines of input that no record has closed yet, and how many.
-    open_lines: Vec<u8>,
+    /// Where lines of input lie that no record has closed yet, and how many there are.
+    open_lines: Vec<(Place, usize)>,
 }
 
 /// Why reading ended early.
@@ -104,10 +107,10 @@ impl Ledger {
     /// Reads one file; returns where it is torn, if it is, and the digest of what was read.
     fn read_file(&mut self, path: &Path, end: u64) -> Result<(Option<u64>, String), Stop> {
         let mut file = File::open(path)?;
+        self.files.push(file.try_clone()?);
         let mut frames = Frames::new(&mut file, end);
         let mut decompressor = Decompressor::new()?;
-        let (mut line, mut offset, mut begun) = (Vec::new(), 0_u64, 0_u64);
-        let number = self.files.len();
+        let (mut line, mut head, mut offset, mut begun) = (Vec::new(), 0, 0_u64, 0_u64);
         let torn = loop {
             let size = match frames.next().map_err(|reason| Stop::Damaged(offset, reason))? {
                 Next::Frame(size) => size,
@@ -117,31 +120,52 @@ impl Ledger {
                     break Some(begun);
                 }
             };
+            let at = offset;
+            let damaged = |reason| Stop::Damaged(at, reason);
             let frame = frames.take(size);
-            let content = content(&mut decompressor, frame).map_err(|reason| Stop::Damaged(offset, reason))?;
+            // A body that makes no rows is measured on the way, and never held.
+            let is_large = !line.is_empty() && content_size(frame).is_some_and(|size| size > LARGEST_HELD);
+            let measured = if is_large {
+                Some(measure(&line, frame).map_err(damaged)?)
+            } else {
+                line.append(&mut content(&mut decompressor, frame).map_err(damaged)?);
+                None
+            };
             offset += size as u64;
-            line.extend_from_slice(&content);
-            if line.ends_with(b"\n") {
-                let length = usize::try_from(offset - begun).unwrap_or(usize::MAX);
-                let place = Place { file: number, offset: begun, length };
-                self.take(&line, place).map_err(|reason| Stop::Damaged(begun, reason))?;
+            if begun + size as u64 == offset {
+                head = size;
+            }
+            if is_large || line.ends_with(b"\n") {
+                let place = self.place(begun, (offset - begun, head)).map_err(damaged)?;
+                self.take(&mut line, measured, place).map_err(|reason| Stop::Damaged(begun, reason))?;
                 line.clear();
                 begun = offset;
             }
         };
         let digest = frames.finish()?;
         self.bytes += offset;
-        self.files.push(file);
         Ok((torn, digest))
     }
 
-    /// Understands a line, or some of input.
-    fn take(&mut self, text: &[u8], place: Place) -> Result<(), String> {
+    /// A line of the last file.
+    fn place(&self, offset: u64, (length, head): (u64, usize)) -> Result<Place, String> {
+        let narrow = |number: u64| u32::try_from(number).map_err(|_| "a line of more than four gigabytes".to_owned());
+        let file = (self.files.len() - 1) as u64;
+        Ok(Place { offset, length: narrow(length)?, head: narrow(head as u64)?, file: narrow(file)? })
+    }
+
+    /// Understands a line, or some of input. Of a line whose body was `measured`, that body is missing.
+    fn take(&mut self, text: &mut Vec<u8>, measured: Option<u64>, place: Place) -> Result<(), String> {
         if text.starts_with(b"{\"record\":\"input\",") {
-            self.open_lines.extend_from_slice(text);
+            self.open_lines.push((place, memchr::memchr_iter(b'\n', text).count()));
             return Ok(());
         }
-        let line: Line<'_> = serde_json::from_slice(text).map_err(|error| format!("it is no line of JSON: {error}"))?;
+        if measured.is_some() {
+            text.extend_from_slice(NO_BODY);
+        }
+        let line = serde_json::from_slice(text).map_err(|error| format!("it is no line of JSON: {error}"));
+        let mut line: Line<'_> = line?;
+        line.measured = measured;
         match &*line.record {
             "run" if self.run_id.is_empty() => {
                 self.run_id = line.run_id.ok_or("a run without a name")?;
@@ -161,16 +185,25 @@ impl Ledger {
 
     /// The last so many input lines are those that count.
     fn close_inputs(&mut self, end: &Line<'_>) -> Result<(), String> {
-        let text = std::mem::take(&mut self.open_lines);
-        let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        let open = std::mem::take(&mut self.open_lines);
         let (wanted, columns) = end.lines.zip(end.columns.clone()).ok_or("input lines without an end")?;
-        let first = lines.len().checked_sub(wanted).ok_or("some input lines are missing")?;
+        let there: usize = open.iter().map(|(_, lines)| lines).sum();
+        let mut before = there.checked_sub(wanted).ok_or("some input lines are missing")?;
         let mut digest = Sha256::new();
         let mut builder = InputsBuilder::new();
-        for line in &lines[first..] {
-            digest.update(line);
-            let line: InputLine = serde_json::from_slice(line).map_err(|error| format!("an input line: {error}"))?;
-            line.push(&mut builder)?;
+        for (place, lines) in open {
+            let skipped = before.min(lines);
+            before -= skipped;
+            if skipped == lines {
+                continue;
+            }
+            let text = self.line(place).map_err(|error| error.to_string())?;
+            for line in text.split_inclusive(|byte| *byte == b'\n').skip(skipped) {
+                digest.update(line);
+                let line: InputLine =
+                    serde_json::from_slice(line).map_err(|error| format!("an input line: {error}"))?;
+                line.push(&mut builder)?;
+            }
         }
         digest.update(serde_json::to_vec(&columns).map_err(|error| error.to_string())?);
         builder.set_columns(columns);
@@ -184,9 +217,22 @@ impl Ledger {
 
     /// A line once more.
     pub(super) fn line(&self, place: Place) -> io::Result<Vec<u8>> {
-        let broken = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let mut bytes = vec![0; place.length];
-        self.files[place.file].read_exact_at(&mut bytes, place.offset)?;
+        self.frames(place, place.length)
+    }
+
+    /// What a line says besides its body.
+    pub(super) fn details(&self, place: Place) -> io::Result<Details> {
+        let mut head = self.frames(place, place.head)?;
+        if place.head < place.length {
+            head.extend_from_slice(NO_BODY);
+        }
+        let line: Line<'_> = serde_json::from_slice(&head)?;
+        Details::of(&line).ok_or_else(|| broken("the line is not what it was".to_owned()))
+    }
+
+    fn frames(&self, place: Place, length: u32) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length as usize];
+        self.files[place.file as usize].read_exact_at(&mut bytes, place.offset)?;
         let mut decompressor = Decompressor::new()?;
         let (mut line, mut at) = (Vec::new(), 0);
         while at < bytes.len() {
@@ -196,6 +242,63 @@ impl Ledger {
             at += size;
         }
         Ok(line)
+    }
+}
+
+/// What ends a line of which the body is left out.
+const NO_BODY: &[u8] = b"null}";
+/// Bodies whose frame holds more are measured, not held: they are larger than any that makes rows.
+const LARGEST_HELD: usize = 2 * 8 * 1024 * 1024;
+
+fn broken(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// The length of the body in a frame that follows the beginning of its line.
+fn measure(head: &[u8], frame: &[u8]) -> Result<u64, String> {
+    /// A body of which only the length is kept.
+    #[derive(Deserialize)]
+    struct Tail {
+        body: Option<IgnoredAny>,
+        body_text: Option<Length>,
+        body_latin1: Option<Length>,
+    }
+    has_checksum(frame)?;
+    let fails = |error: &dyn std::fmt::Display| format!("it is no line of JSON: {error}");
+    let decoder = zstd::Decoder::with_buffer(frame).map_err(|error| fails(&error))?.single_frame();
+    let tail = serde_json::from_reader(head.chain(BufReader::new(decoder))).map_err(|error| fails(&error))?;
+    match tail {
+        // Without what closes the line.
+        Tail { body: Some(IgnoredAny), body_text: None, body_latin1: None } => {
+            Ok(content_size(frame).map_or(0, |size| size as u64).saturating_sub(2))
+        }
+        Tail { body: None, body_text: Some(length), body_latin1: None } => Ok(length.bytes),
+        Tail { body: None, body_text: None, body_latin1: Some(length) } => Ok(length.characters),
+        _ => Err("a line of which nobody knows what its body is".to_owned()),
+    }
+}
+
+/// A text of which only the length is kept.
+struct Length {
+    bytes: u64,
+    characters: u64,
+}
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Measure;
+        impl Visitor<'_> for Measure {
+            type Value = Length;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Length, E> {
+                Ok(Length { bytes: text.len() as u64, characters: text.chars().count() as u64 })
+            }
+        }
+        deserializer.deserialize_str(Measure)
     }
 }
 

@@ -26,21 +26,12 @@ mod sources;
 mod stream;
 mod targets;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
 pub use self::differences::{Difference, MOST_DIFFERENCES};
-use self::{
-    differences::Differences,
-    ledger::Ledger,
-    parts::Parts,
-    sources::Sources,
-    targets::{Lines, Rows},
-};
+use self::{differences::Differences, ledger::Ledger, parts::Parts, sources::Sources, targets::Lines};
 use crate::{
     dataset::{FAILURES, REJECTED},
     export::{RunRecord, Totals},
@@ -168,31 +159,25 @@ impl Verification<'_> {
         checked.ledger_bytes = ledgers.iter().map(|ledger| ledger.bytes).sum();
         let by_run = self.record.made_of.partition_by.split(',').any(|key| key.trim() == "run_date");
         let sources = Sources::new(ledgers, by_run);
-        let held = sources.held();
         let table = history::Table {
             dir: self.dir,
             partitions: &parts.partitions,
             partition_by: &self.record.made_of.partition_by,
             differences: self.differences,
         };
-        let counts = history::compare(&table, &held);
-        let mut rows: BTreeMap<&str, Rows> = BTreeMap::new();
-        for (held, count) in held.iter().zip(counts) {
-            let rows = rows.entry(held.target).or_default();
-            rows.count += count.unwrap_or_default();
-            rows.is_readable |= count.is_some() && sources.counts(held);
-        }
+        let counts = history::compare(&table, &sources);
         let run_id = sources.run_id();
-        let mut lines = Lines { sources: &sources, run_id, rows, totals: Totals::default() };
+        let differences = self.differences;
+        let mut lines = Lines { sources: &sources, run_id, counts: &counts, differences, totals: Totals::default() };
         let path = parts.targets.as_ref().map(|file| (self.dir.join(file), file.as_str()));
-        lines.compare(path.as_ref().map(|(path, name)| (path.as_path(), *name)), self.differences);
+        lines.compare(path.as_ref().map(|(path, name)| (path.as_path(), *name)));
         record::compare(self.record, &sources, &lines.totals, self.differences);
-        side::compare(self.dir, FAILURES, &side::failures(&sources), self.differences);
+        side::compare(self.dir, FAILURES, &side::failures(&sources, &counts, self.differences), self.differences);
         side::compare(self.dir, REJECTED, &side::rejected(&sources), self.differences);
         record::success(self.dir, self.record, sources.inputs.counts(), self.differences);
         let spending = sources.spending();
         checked.lines = sources.inputs.counts().lines as u64;
-        checked.answers = held.len() as u64;
+        checked.answers = sources.held.len() as u64;
         checked.rows = lines.totals.rows;
         checked.calls = spending.calls;
         checked.cost = spending.debited.plus(spending.upstream);

@@ -93,7 +93,7 @@ pub(super) fn compare(record: &RunRecord, sources: &Sources<'_>, totals: &Totals
 /// Compares how many answers are said to be too old with the answers.
 fn stale(record: &RunRecord, sources: &Sources<'_>, differences: &Differences) {
     let since = record.summary["fresh_since"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
-    let is_older = |last: &Last| since.is_some_and(|since| last.at < since);
+    let is_older = |last: &Last| since.is_some_and(|since| last.at() < since);
     let answered = sources.of_lines().filter(|account| account.standing.is_final());
     let expected = answered.filter(|account| account.last.is_some_and(is_older)).count();
     let found = &record.summary["stale"];

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
-use super::{
-    differences::Differences,
-    sources::{Account, Sources},
-};
+use super::{differences::Differences, history::Counts, sources::Sources, targets};
 use crate::{
     api::record::Standing,
     dataset::{FAILURES, HISTORY, REJECTED, RUN, STAGING, SUCCESS, TARGETS},
@@ -16,28 +13,35 @@ use crate::{
 const REPORT: &str = "report.html";
 
 /// `_failures.csv` as it should be.
-pub(super) fn failures(sources: &Sources<'_>) -> Vec<u8> {
+pub(super) fn failures(sources: &Sources<'_>, counts: &Counts, differences: &Differences) -> Vec<u8> {
     let header =
         ["domain", "reason", "http_status", "api_status_code", "attempts", "possibly_billed", "message", "kept_from"];
     let mut csv = Csv::new(&header);
     for target in sources.inputs.targets() {
-        let account = sources.accounts.get(target.as_str());
-        let is_listed = |account: &&Account<'_>| account.standing == Standing::Failed || account.refresh_given_up();
-        let Some(account) = account.filter(is_listed) else { continue };
+        let Some(account) = sources.account(target) else { continue };
+        let is_unreadable = targets::is_unreadable(sources, counts, &account, target);
+        if account.standing != Standing::Failed && !account.refresh_given_up() && !is_unreadable {
+            continue;
+        }
         let (last, kept) = match account.refresh.filter(|_| account.refresh_given_up()) {
             Some(refresh) => (refresh.last.as_ref(), account.last),
             None => (account.last, None),
         };
+        let details = last.map(|last| account.ledger.details(last.place)).transpose();
+        let fails = |error| differences.add(&account.ledger.name, format!("{target} cannot be read again: {error}"));
+        let details = details.map_err(fails).unwrap_or_default();
+        let class = details.as_ref().map_or(targets::NO_ANSWER, |details| &details.class);
+        let message = details.as_ref().and_then(|details| details.message.as_deref()).unwrap_or_default();
         let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
         csv.row(&[
             &harmless(target.as_str()),
-            &harmless(last.map_or("no_answer", |last| &last.class)),
-            &number(last.and_then(|last| last.http_status).map(i64::from)),
-            &number(last.and_then(|last| last.api_status_code)),
+            &harmless(if is_unreadable { targets::UNREADABLE_ANSWER } else { class }),
+            &number(details.as_ref().and_then(|details| details.http_status).map(i64::from)),
+            &number(details.as_ref().and_then(|details| details.api_status_code)),
             &account.attempts.to_string(),
             &account.possibly_billed.to_string(),
-            &harmless(last.and_then(|last| last.message.as_deref()).unwrap_or_default()),
-            &kept.map(|kept| kept.at.to_string()).unwrap_or_default(),
+            &harmless(if is_unreadable { targets::UNREADABLE } else { message }),
+            &kept.map(|kept| kept.at().to_string()).unwrap_or_default(),
         ]);
     }
     csv.0

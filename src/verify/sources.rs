@@ -2,9 +2,9 @@
 //!
 //! A target that several ledgers know is taken from the newest final answer, what its calls cost is the sum over all.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::cmp::Reverse;
 
-use jiff::{Timestamp, civil::Date};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -16,7 +16,7 @@ use crate::{
     api::{Parameters, record::Standing},
     ledger::{CostSource, Spending},
     money::Usd,
-    targets::Inputs,
+    targets::{Inputs, Target},
 };
 
 /// All that is known of one target.
@@ -29,6 +29,8 @@ pub(super) struct Account<'a> {
     pub(super) last: Option<&'a Last>,
     /// A refresh of its answer that has come to nothing so far.
     pub(super) refresh: Option<&'a Refresh>,
+    /// The place of the ledger whose answer counts.
+    pub(super) source: u32,
     pub(super) ledger: &'a Ledger,
 }
 
@@ -42,59 +44,81 @@ impl Account<'_> {
 /// The ledgers.
 pub(super) struct Sources<'a> {
     pub(super) ledgers: &'a [Ledger],
-    pub(super) accounts: BTreeMap<&'a str, Account<'a>>,
     pub(super) inputs: Inputs,
     pub(super) inputs_sha256: String,
-    /// All that is held, in the order of comparison.
-    held: Vec<(&'a Ledger, &'a str, &'a Last)>,
+    /// All that is held, by target; with snapshots, that of one day after the other.
+    pub(super) held: Vec<Held>,
 }
 
-/// A target whose history is held.
-pub(super) struct Held<'a> {
-    pub(super) target: &'a str,
-    pub(super) run_date: Option<Date>,
-    pub(super) ledger: &'a Ledger,
-    pub(super) last: &'a Last,
+/// A history that is held: which ledger's, and which target's there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Held {
+    pub(super) ledger: u32,
+    pub(super) number: u32,
 }
 
 impl<'a> Sources<'a> {
     /// With `snapshots` each day on which runs began keeps its own rows.
     pub(super) fn new(ledgers: &'a mut [Ledger], snapshots: bool) -> Self {
         let readings: Vec<Inputs> = ledgers.iter_mut().filter_map(|ledger| ledger.inputs.take()).collect();
-        let ledgers: &[Ledger] = ledgers;
-        let mut knowing: BTreeMap<&str, Vec<(&Ledger, &State)>> = BTreeMap::new();
-        for ledger in ledgers {
-            for (target, state) in &ledger.accounts.targets {
-                knowing.entry(target).or_default().push((ledger, state));
+        let of_one = ledgers.first().filter(|_| readings.len() == 1).map(|ledger| ledger.inputs_sha256.clone());
+        let inputs = Inputs::merged(readings);
+        let inputs_sha256 = of_one.unwrap_or_else(|| crate::ledger::digest(&inputs));
+        let mut sources = Self { ledgers, inputs, inputs_sha256, held: Vec::new() };
+        sources.held = sources.all_held(snapshots);
+        sources
+    }
+
+    /// For each target one answer, or with `snapshots` one of each day.
+    fn all_held(&self, snapshots: bool) -> Vec<Held> {
+        let day = |ledger: &Ledger| ledger.run_date.filter(|_| snapshots);
+        let mut all = Vec::new();
+        for (place, ledger) in (0..).zip(self.ledgers) {
+            for (number, target) in (0..).zip(ledger.accounts.targets.targets()) {
+                let same_day: Vec<_> = self.states(target).filter(|(_, other, _)| day(other) == day(ledger)).collect();
+                let (counts, state) = best(&same_day);
+                if counts == place && state.standing == Standing::Ok && state.last.is_some() {
+                    all.push(Held { ledger: place, number });
+                }
             }
         }
-        let held = held(&knowing, snapshots);
-        let accounts = knowing.into_iter().map(|(target, states)| (target, account(&states))).collect();
-        let (inputs, inputs_sha256) = match <[Inputs; 1]>::try_from(readings) {
-            Ok([only]) => (only, ledgers.first().map(|ledger| ledger.inputs_sha256.clone()).unwrap_or_default()),
-            Err(several) => {
-                let merged = Inputs::merged(&several);
-                let digest = crate::ledger::digest(&merged);
-                (merged, digest)
-            }
-        };
-        Self { ledgers, accounts, inputs, inputs_sha256, held }
+        let order = |held: &Held| (day(self.ledger(*held)), self.target(*held));
+        all.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
+        all
     }
 
-    /// Every target whose history is held, by name; with snapshots, those of one day after the other.
-    pub(super) fn held(&self) -> Vec<Held<'a>> {
-        let held = |(ledger, target, last): &(&'a Ledger, &'a str, &'a Last)| Held {
-            target,
-            run_date: ledger.run_date,
-            ledger,
-            last,
-        };
-        self.held.iter().map(held).collect()
+    /// What each ledger knows of a target, with the ledger's place.
+    fn states(&self, target: &Target) -> impl Iterator<Item = (u32, &'a Ledger, &'a State)> {
+        let known =
+            (0..).zip(self.ledgers).map(|(place, ledger)| Some((place, ledger, ledger.accounts.get(target)?.1)));
+        known.flatten()
     }
 
-    /// Whether this is the answer that counts for its target.
-    pub(super) fn counts(&self, held: &Held<'_>) -> bool {
-        self.accounts.get(held.target).is_some_and(|account| std::ptr::eq(account.ledger, held.ledger))
+    pub(super) fn ledger(&self, held: Held) -> &'a Ledger {
+        &self.ledgers[held.ledger as usize]
+    }
+
+    /// Whose history it is.
+    pub(super) fn target(&self, held: Held) -> &'a Target {
+        &self.ledger(held).accounts.targets.targets()[held.number as usize]
+    }
+
+    /// The answer.
+    pub(super) fn last(&self, held: Held) -> &'a Last {
+        self.ledger(held).accounts.state(held.number).last.as_ref().expect("what is held has an answer")
+    }
+
+    /// A target's history in each of the ledgers that know it, held or not.
+    pub(super) fn histories(&self, target: &Target) -> impl Iterator<Item = Held> {
+        let number =
+            |(place, ledger): (u32, &Ledger)| Some(Held { ledger: place, number: ledger.accounts.get(target)?.0 });
+        (0..).zip(self.ledgers).filter_map(number)
+    }
+
+    /// What is known of a target; `None`: it was never asked about.
+    pub(super) fn account(&self, target: &Target) -> Option<Account<'a>> {
+        let states: Vec<_> = self.states(target).collect();
+        (!states.is_empty()).then(|| account(self.ledgers, &states))
     }
 
     /// The name under which the dataset's files go.
@@ -117,14 +141,14 @@ impl<'a> Sources<'a> {
     }
 
     /// Targets of the lines, with what is known of them.
-    pub(super) fn of_lines(&self) -> impl Iterator<Item = &Account<'a>> {
-        self.inputs.targets().filter_map(|target| self.accounts.get(target.as_str()))
+    pub(super) fn of_lines(&self) -> impl Iterator<Item = Account<'a>> {
+        self.inputs.targets().filter_map(|target| self.account(target))
     }
 
     /// When the oldest answer came that is in force.
     pub(super) fn oldest_answer(&self) -> Option<Timestamp> {
         let answered = self.of_lines().filter(|account| account.standing.is_final());
-        answered.filter_map(|account| account.last).map(|last| last.at).min()
+        answered.filter_map(|account| account.last).map(Last::at).min()
     }
 
     /// What all calls came to.
@@ -134,40 +158,19 @@ impl<'a> Sources<'a> {
 }
 
 /// The one of these ledgers whose state counts: an answer more than none, a newer one more than an older one.
-fn best<'a>(states: &[(&'a Ledger, &'a State)]) -> (&'a Ledger, &'a State) {
-    let rank = |place: usize, state: &State| {
-        (state.standing.is_final(), state.last.as_ref().map(|last| last.at), Reverse(place))
-    };
-    let best = states.iter().enumerate().max_by_key(|(place, (_, state))| rank(*place, state));
-    *best.expect("a target is there because a ledger knows it").1
+fn best<'a>(states: &[(u32, &'a Ledger, &'a State)]) -> (u32, &'a State) {
+    let rank =
+        |place: u32, state: &State| (state.standing.is_final(), state.last.as_ref().map(Last::at), Reverse(place));
+    let best = states.iter().max_by_key(|(place, _, state)| rank(*place, state));
+    let (place, _, state) = best.expect("a target is there because a ledger knows it");
+    (*place, *state)
 }
 
-/// What is held: for each target one answer, or with `snapshots` one of each day, in order of day and target.
-fn held<'a>(
-    knowing: &BTreeMap<&'a str, Vec<(&'a Ledger, &'a State)>>,
-    snapshots: bool,
-) -> Vec<(&'a Ledger, &'a str, &'a Last)> {
-    let mut held = Vec::new();
-    for (target, states) in knowing {
-        let mut days: BTreeMap<Option<Date>, Vec<(&Ledger, &State)>> = BTreeMap::new();
-        for (ledger, state) in states {
-            days.entry(ledger.run_date.filter(|_| snapshots)).or_default().push((*ledger, *state));
-        }
-        for (day, states) in days {
-            let (ledger, state) = best(&states);
-            let last = state.last.as_ref().filter(|_| state.standing == Standing::Ok);
-            held.extend(last.map(|last| (day, ledger, *target, last)));
-        }
-    }
-    held.sort_by_key(|(day, _, target, _)| (*day, *target));
-    held.into_iter().map(|(_, ledger, target, last)| (ledger, target, last)).collect()
-}
-
-fn account<'a>(states: &[(&'a Ledger, &'a State)]) -> Account<'a> {
-    let (ledger, state) = best(states);
-    let sum = |count: fn(&State) -> u32| states.iter().map(|(_, state)| u64::from(count(state))).sum();
-    let cost = states.iter().map(|(_, state)| state.cost).fold(Usd::ZERO, Usd::plus);
-    let cost_source = states.iter().filter_map(|(_, state)| state.cost_source()).max();
+fn account<'a>(ledgers: &'a [Ledger], states: &[(u32, &'a Ledger, &'a State)]) -> Account<'a> {
+    let (source, state) = best(states);
+    let sum = |count: fn(&State) -> u32| states.iter().map(|(.., state)| u64::from(count(state))).sum();
+    let cost = states.iter().map(|(.., state)| state.cost).fold(Usd::ZERO, Usd::plus);
+    let cost_source = states.iter().filter_map(|(.., state)| state.cost_source()).max();
     let nobody_told = cost_source == Some(CostSource::Unknown) && cost == Usd::ZERO;
     Account {
         standing: state.standing,
@@ -176,7 +179,8 @@ fn account<'a>(states: &[(&'a Ledger, &'a State)]) -> Account<'a> {
         cost: (!nobody_told).then_some(cost),
         cost_source,
         last: state.last.as_ref(),
-        refresh: state.refresh.as_ref(),
-        ledger,
+        refresh: state.refresh.as_deref(),
+        source,
+        ledger: &ledgers[source as usize],
     }
 }

@@ -6,9 +6,12 @@ use arrow::{
     array::{Array, StringArray},
     record_batch::RecordBatch,
 };
-use parquet::arrow::{
-    ProjectionMask,
-    arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+    },
+    file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 
 use super::{
@@ -19,6 +22,8 @@ use super::{
 
 /// Rows that are read at once of each partition.
 const BATCH_ROWS: usize = 1024;
+/// Bytes of them at most, as they are before compression: usual rows have a thousand.
+const BATCH_BYTES: u64 = 8 << 20;
 
 /// Rows of one target that follow each other in a file.
 pub(super) struct Slice {
@@ -55,7 +60,17 @@ pub(super) fn open(
         None => ProjectionMask::all(),
         Some(names) => ProjectionMask::columns(builder.parquet_schema(), names.iter().copied()),
     };
+    let rows = rows.min(rows_in(BATCH_BYTES, builder.metadata()));
     builder.with_projection(mask).with_batch_size(rows).build().map_err(|error| error.to_string())
+}
+
+/// How many of a file's rows have so many bytes together, one at least.
+fn rows_in(bytes: u64, file: &ParquetMetaData) -> usize {
+    let sum = |of: fn(&RowGroupMetaData) -> i64| {
+        file.row_groups().iter().map(|group| u64::try_from(of(group)).unwrap_or_default()).sum::<u64>()
+    };
+    let (all, rows) = (sum(RowGroupMetaData::total_byte_size), sum(RowGroupMetaData::num_rows));
+    usize::try_from(bytes.saturating_mul(rows) / all.max(1)).unwrap_or(usize::MAX).max(1)
 }
 
 impl<'a> Stream<'a> {

@@ -1,16 +1,16 @@
 //! The table `targets` against the input lines and what the ledgers know of each target.
 
-use std::collections::BTreeMap;
-
 use jiff::{
     Timestamp,
     civil::{Date, date},
 };
 
 use super::{
+    account::Details,
     cells::{between, columns},
     decode::{Cell, Kind},
     differences::Differences,
+    history::Counts,
     sources::{Account, Sources},
     stream::open,
 };
@@ -20,7 +20,7 @@ use crate::{
     export::Totals,
     ledger::CostSource,
     money::Usd,
-    targets::{Fate, Line},
+    targets::{Fate, Line, Target},
 };
 
 /// The columns that are always there.
@@ -49,29 +49,44 @@ pub(super) const COLUMNS: [(&str, Kind); 19] = [
 /// Rows that are read at once.
 const BATCH_ROWS: usize = 4096;
 /// What stands beside a target whose answer is held and has no rows to be read.
-const UNREADABLE: &str = "the answer is kept but cannot be read as rows";
+pub(super) const UNREADABLE: &str = "the answer is kept but cannot be read as rows";
+/// Why such a target failed, and one of which no call brought anything.
+pub(super) const UNREADABLE_ANSWER: &str = "unreadable_answer";
+pub(super) const NO_ANSWER: &str = "no_answer";
 
 /// What the table is compared with.
 pub(super) struct Lines<'a> {
     pub(super) sources: &'a Sources<'a>,
     pub(super) run_id: String,
-    /// For each target whose history is held the rows it should have.
-    pub(super) rows: BTreeMap<&'a str, Rows>,
+    /// How many rows each answer should have.
+    pub(super) counts: &'a Counts,
+    pub(super) differences: &'a Differences,
     pub(super) totals: Totals,
 }
 
-/// Rows of one target.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Rows {
-    /// Of all its answers: one, or with snapshots one of each day.
-    pub(super) count: u64,
-    /// Whether the answer that counts is held and can be read.
-    pub(super) is_readable: bool,
+/// What a target's row goes by.
+struct Known<'a> {
+    account: Account<'a>,
+    /// What the result says that counts.
+    details: Option<Details>,
+    /// Rows of all its answers: one, or with snapshots one of each day.
+    rows: u64,
+    /// Whether its answer is held and makes no rows.
+    is_unreadable: bool,
+    /// Items of its answer beyond those that are rows.
+    beyond: Option<String>,
+}
+
+/// Whether a target's answer is held and makes no rows.
+pub(super) fn is_unreadable(sources: &Sources<'_>, counts: &Counts, account: &Account<'_>, target: &Target) -> bool {
+    let counting = sources.histories(target).find(|held| held.ledger == account.source);
+    account.standing == Standing::Ok && counting.is_none_or(|held| counts.of(held).is_none())
 }
 
 impl<'a> Lines<'a> {
     /// Compares every row of the file with its line, and counts; `None`: there is no file to be compared.
-    pub(super) fn compare(&mut self, path: Option<(&std::path::Path, &str)>, differences: &Differences) {
+    pub(super) fn compare(&mut self, path: Option<(&std::path::Path, &str)>) {
+        let differences = self.differences;
         let sources = self.sources;
         let more = input_column_names(sources.inputs.columns());
         let kinds: Vec<_> = COLUMNS.into_iter().chain(more.iter().map(|name| (name.as_str(), Kind::Text))).collect();
@@ -99,7 +114,8 @@ impl<'a> Lines<'a> {
                     return differences.add(name, format!("has more rows than the {} input lines", lines.len()));
                 };
                 let source = format!("{}:{}", line.file, line.number);
-                let expected = self.row(&line, &source);
+                let known = self.known(&line);
+                let expected = self.row(&line, known.as_ref(), &source);
                 for (index, (column, cell)) in columns.iter().zip(&expected).enumerate() {
                     if !column.is(row, cell) {
                         let what = between(&column.cell(row), cell);
@@ -111,26 +127,51 @@ impl<'a> Lines<'a> {
         let mut missing = 0_u64;
         for line in lines {
             missing += 1;
-            self.row(&line, "");
+            let known = self.known(&line);
+            self.row(&line, known.as_ref(), "");
         }
         if is_compared && missing > 0 {
             differences.add(name, format!("lacks the rows of the last {missing} input lines"));
         }
-        self.totals.rows = self.rows.values().map(|rows| rows.count).sum();
+        self.totals.rows = sources.held.iter().filter_map(|held| self.counts.of(*held)).sum();
+    }
+
+    /// All that is known of a line's target; `None`: it is no target, or was never asked about.
+    fn known(&self, line: &Line<'_>) -> Option<Known<'a>> {
+        let Fate::Target(target) = line.fate else { return None };
+        let account = self.sources.account(target)?;
+        let details = account.last.and_then(|last| {
+            let read = account.ledger.details(last.place);
+            let fails = |error| {
+                let name = &account.ledger.name;
+                self.differences.add(name, format!("the result of {target} cannot be read again: {error}"));
+            };
+            read.map_err(fails).ok()
+        });
+        let histories = || self.sources.histories(target);
+        let beyond = histories().find(|held| held.ledger == account.source).and_then(|held| {
+            let beyond = self.counts.beyond(held)?;
+            let kept = self.counts.of(held)?;
+            Some(format!("the first {kept} items are rows; {beyond} more are in the ledger alone"))
+        });
+        Some(Known {
+            details,
+            rows: histories().filter_map(|held| self.counts.of(held)).sum(),
+            is_unreadable: is_unreadable(self.sources, self.counts, &account, target),
+            beyond,
+            account,
+        })
     }
 
     /// The row that a line should have, counted.
-    fn row<'b>(&mut self, line: &Line<'b>, source: &'b str) -> Vec<Cell<'b>>
-    where
-        'a: 'b,
-    {
+    fn row<'b>(&mut self, line: &Line<'b>, known: Option<&'b Known<'a>>, source: &'b str) -> Vec<Cell<'b>> {
         let sources = self.sources;
         let asked = sources.parameters();
         let mut row = Row { run_id: self.run_id.clone(), ..Row::default() };
         match line.fate {
             Fate::Rejected(reason) => {
                 row.outcome = "rejected";
-                row.message = Some(reason);
+                row.message = text(Some(reason));
             }
             Fate::Duplicate(target) => {
                 row.outcome = "duplicate";
@@ -141,8 +182,7 @@ impl<'a> Lines<'a> {
                 row.date_from = asked.as_ref().map(|asked| asked.date_from);
                 row.date_to = asked.as_ref().map(|asked| asked.date_to);
                 row.rank_scale = asked.as_ref().map(|asked| asked.rank_scale.as_str());
-                let account = sources.accounts.get(target.as_str());
-                self.tell(&mut row, account);
+                self.tell(&mut row, known);
             }
         }
         let cells = (0..sources.inputs.columns().len()).map(|column| text(line.column(column)));
@@ -150,17 +190,15 @@ impl<'a> Lines<'a> {
     }
 
     /// Fills in what is known of a target, and counts it.
-    fn tell<'b>(&mut self, row: &mut Row<'b>, account: Option<&'b Account<'b>>) {
+    fn tell<'b>(&mut self, row: &mut Row<'b>, known: Option<&'b Known<'a>>) {
         (row.rows, row.attempts, row.possibly_billed) = (Some(0), Some(0), Some(0));
-        let Some(account) = account else {
+        let Some(Known { account, details, rows, is_unreadable, beyond }) = known else {
             row.outcome = "pending";
             self.totals.pending += 1;
             return;
         };
-        let rows = row.target.and_then(|target| self.rows.get(target).copied()).unwrap_or_default();
-        let is_unreadable = account.standing == Standing::Ok && !rows.is_readable;
         let (outcome, count) = match account.standing {
-            Standing::Ok if is_unreadable => ("failed", &mut self.totals.failed),
+            Standing::Ok if *is_unreadable => ("failed", &mut self.totals.failed),
             Standing::Ok => ("ok", &mut self.totals.ok),
             Standing::NoData => ("no_data", &mut self.totals.no_data),
             Standing::Failed => ("failed", &mut self.totals.failed),
@@ -168,32 +206,33 @@ impl<'a> Lines<'a> {
         };
         *count += 1;
         if outcome == "failed" {
-            let class = account.last.map_or("no_answer", |last| &last.class);
-            let reason = if is_unreadable { "unreadable_answer" } else { class };
+            let class = details.as_ref().map_or(NO_ANSWER, |details| &details.class);
+            let reason = if *is_unreadable { UNREADABLE_ANSWER } else { class };
             *self.totals.failures.entry(reason.to_owned()).or_default() += 1;
         }
         row.run_id.clone_from(&account.ledger.run_id);
         row.outcome = outcome;
-        row.rows = Some(rows.count);
+        row.rows = Some(*rows);
         row.cost = account.cost;
         row.cost_source = account.cost_source.map(CostSource::as_str);
         row.attempts = Some(account.attempts);
         row.possibly_billed = Some(account.possibly_billed);
         row.date_to = account.ledger.parameters.as_ref().map(|asked| asked.date_to);
-        if let Some(last) = account.last {
-            row.http_status = last.http_status;
-            row.api_status_code = last.api_status_code;
-            row.message = last.message.as_deref();
-            row.task_id = last.task_id.as_deref();
-            row.latency_ms = Some(last.latency_ms);
-            row.fetched_at = Some(last.at);
-            row.date_to = last.date_to.or(row.date_to);
-            if let Some(paid) = &last.from_run_id {
+        if let Some(details) = details {
+            row.http_status = details.http_status;
+            row.api_status_code = details.api_status_code;
+            row.message = text(beyond.as_deref().or(details.message.as_deref()));
+            row.task_id = details.task_id.as_deref();
+            row.latency_ms = Some(details.latency_ms);
+            row.fetched_at = Some(details.at);
+            row.date_to = details.date_to.or(row.date_to);
+            if let Some(paid) = &details.from_run_id {
                 row.run_id.clone_from(paid);
             }
         }
-        if is_unreadable {
-            row.message = Some(UNREADABLE);
+        if *is_unreadable {
+            // How it cannot be read is told in the words of the export's own readings.
+            row.message = Cell::Beginning(UNREADABLE);
         }
     }
 }
@@ -211,7 +250,7 @@ struct Row<'a> {
     possibly_billed: Option<u64>,
     http_status: Option<u16>,
     api_status_code: Option<i64>,
-    message: Option<&'a str>,
+    message: Cell<'a>,
     task_id: Option<&'a str>,
     latency_ms: Option<u64>,
     fetched_at: Option<Timestamp>,
@@ -234,7 +273,7 @@ impl<'a> Row<'a> {
             count(self.possibly_billed),
             self.http_status.map_or(Cell::Null, |status| Cell::Integer(status.into())),
             self.api_status_code.map_or(Cell::Null, Cell::Integer),
-            text(self.message),
+            self.message,
             text(self.task_id),
             count(self.latency_ms),
             self.fetched_at.map_or(Cell::Null, |at| Cell::Moment(at.as_microsecond())),

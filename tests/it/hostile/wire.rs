@@ -136,6 +136,13 @@ async fn run(server: &Server, names: &[String], flags: &[&str]) -> (Ran, tempfil
     (ran(command).await, dir)
 }
 
+/// What was published agrees with what was paid for, as a second reading finds in bounded memory.
+async fn assert_sound(out: &Path) {
+    let verified = ran(program(&["verify", &out.display().to_string()])).await;
+    assert_eq!(verified.code(), Some(0), "{}{}", verified.stdout(), verified.stderr());
+    assert!(verified.most_memory < MOST_MEMORY_KIB, "{} MiB", verified.most_memory / 1024);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_worst_answers_end_no_run_and_nothing_paid_for_is_lost() {
     let server = Server::start(script()).await;
@@ -180,6 +187,10 @@ async fn the_worst_answers_end_no_run_and_nothing_paid_for_is_lost() {
     // Two rows of each but the one with a million and the one that is too large to be a history.
     assert_eq!(summary["rows"], 2 * (20 + 2 + 4) + 20_000);
     assert_eq!((&summary["ok"], &summary["failed"]), (&27.into(), &10.into()), "{summary}");
+    let failures = fs::read_to_string(dir.path().join("out/_failures.csv")).expect("a file");
+    assert_eq!(failures.lines().count(), 1 + 10, "{failures}");
+    assert!(failures.contains("long0.com,unreadable_answer,200,20000,1,0,"), "{failures}");
+    assert_sound(&dir.path().join("out")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,6 +213,7 @@ async fn a_dozen_large_bodies_at_once_take_no_more_memory_than_one() {
     for name in names.iter().filter(|name| !name.starts_with("good")) {
         assert_eq!(ledger.kept(name).body.map(|body| body.len()), Some(LARGEST_BODY), "{name}");
     }
+    assert_sound(&dir.path().join("out")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,4 +230,5 @@ async fn forty_answers_that_are_almost_too_large_are_published_in_bounded_memory
     assert!(matches!(archive.body(long, 1_000), Ok(Body::Larger(20_000_000..))));
     let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
     assert_eq!(summary["rows"], 2 * 20 + 10 * 20_000);
+    assert_sound(&dir.path().join("out")).await;
 }

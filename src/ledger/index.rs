@@ -588,7 +588,7 @@ mod tests {
         };
         check(&story, (50_000, 1, 0, 1, 1));
         assert_eq!(story.known(A).cost_source(), Some(CostSource::Unknown));
-        assert_eq!(story.past().calls, [Duration::ZERO]);
+        assert_eq!(story.past().calls, [(Duration::ZERO, 1)]);
         story.sent(A, BodyForm::Array, None);
         check(&story, (150_000, 2, 1, 2, 2));
         assert_eq!(story.past().calls.len(), 2);
@@ -707,13 +707,33 @@ mod tests {
                 story.answered(A, Class::Transient, None);
                 story.second = *second;
             }
-            let ages: Vec<_> = story.past().calls.iter().map(Duration::as_secs).collect();
+            let ages: Vec<_> = story.past().calls.iter().map(|(age, _)| age.as_secs()).collect();
             assert_eq!(ages, expected, "{seconds:?}");
         };
         check(&[0, 10, 20], &[0, 0, 0]);
         check(&[0, 10, 3_615], &[15, 5, 0]);
         check(&[0, 10, 7_200], &[3_600, 3_590, 0]);
         check(&[0, 10, 7_201], &[3_591, 0]);
+    }
+
+    #[test]
+    fn calls_in_one_piece_of_time_are_remembered_together_as_of_its_end() {
+        let check = |milliseconds: &[i64], expected: &[(i64, u32)]| {
+            let mut index = Index::default();
+            let at =
+                |of: i64| Moment::from(moment(0).saturating_add(jiff::Span::new().milliseconds(of)).expect("a time"));
+            milliseconds.iter().for_each(|of| index.remember(at(*of)));
+            let expected: Vec<_> = expected.iter().map(|(of, calls)| (at(*of), *calls)).collect();
+            assert_eq!(index.recent, expected, "{milliseconds:?}");
+        };
+        check(&[0], &[(0, 1)]);
+        check(&[0, 1, 100, 101, 60, 250], &[(0, 1), (100, 3), (200, 1), (300, 1)]);
+        // One that comes back late is still found among 64, and is one by itself after more.
+        let later = |pieces: i64| (1..=pieces).map(|piece| piece * 100);
+        let told = |pieces: i64| [0].into_iter().chain(later(pieces)).chain([0]).collect::<Vec<_>>();
+        let alone = |pieces: i64| later(pieces).map(|of| (of, 1));
+        check(&told(63), &[(0, 2)].into_iter().chain(alone(63)).collect::<Vec<_>>());
+        check(&told(64), &[(0, 1)].into_iter().chain(alone(64)).chain([(0, 1)]).collect::<Vec<_>>());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod conclude;
 mod error;
 mod estimate;
 mod holdings;
+mod lines;
 mod previous;
 mod publish;
 mod question;
@@ -36,8 +37,9 @@ pub use self::{
     error::ExportError,
     estimate::{Estimate, PriceSource},
     holdings::{Account, Held, Holdings, Source},
+    lines::Totals,
     previous::PreviousError,
-    publish::{Form, Published, Totals},
+    publish::{Form, Published},
     question::{Question, QuestionError, SIMULATED},
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
 };

@@ -167,18 +167,18 @@ impl Archive {
 
     /// A target's answer, or its latest result; `None`: nothing came of any call.
     pub fn kept(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
-        known.last().map(|location| self.kept_at(location, true)).transpose()
+        known.last().map(|location| self.kept_at(&location, true)).transpose()
     }
 
     /// The same without the body, which is not read.
     pub fn head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
-        known.last().map(|location| self.kept_at(location, false)).transpose()
+        known.last().map(|location| self.kept_at(&location, false)).transpose()
     }
 
     /// The same, and makes sure that the body is whole, without holding it.
     pub fn sound_head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
         if let Some(location) = known.last().filter(|location| location.body > 0) {
-            self.segment(location.segment).check_body(location)?;
+            self.segment(location.segment).check_body(&location)?;
         }
         self.head(known)
     }
@@ -203,13 +203,13 @@ impl Archive {
     pub fn body(&self, known: &Known, most: u64) -> Result<Body, LedgerError> {
         let Some(location) = known.last() else { return Ok(Body::Whole(Vec::new())) };
         let segment = self.segment(location.segment);
-        let head = segment.head(location)?;
+        let head = segment.head(&location)?;
         match record::parse(&head) {
             Ok(record) if record.answer().is_some_and(|answer| answer.body_bytes > most) => {
                 Ok(Body::Larger(record.answer().map_or(0, |answer| answer.body_bytes)))
             }
             _ if location.body == 0 => Ok(Body::Whole(Vec::new())),
-            _ => segment.body(location, &head).map(Body::Whole),
+            _ => segment.body(&location, &head).map(Body::Whole),
         }
     }
 

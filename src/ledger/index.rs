@@ -36,7 +36,7 @@ const PIECES_OPEN: usize = 64;
 /// What a lost call is reckoned to have cost before any price is known: about twice the list price of a full history.
 const PRESUMED_PRICE: Usd = Usd::from_micros(100_000);
 
-/// What is known of one target.
+/// What is known of one target, in 48 bytes.
 #[derive(Clone, Debug)]
 pub struct Known {
     /// Where it stands.
@@ -52,11 +52,17 @@ pub struct Known {
     interrupted: u16,
     /// Whether a call went out that has no result yet.
     unanswered: bool,
-    /// Its answer, or the latest call's result where there is none; no head: nothing came of any call.
-    last: Location,
+    /// Where its answer lies, or the latest call's result where there is none: file, place, and bytes of both frames; no
+    /// head: nothing came of any call.
+    segment: u16,
+    offset: u64,
+    head: u32,
+    body: u32,
     /// When that came, in microseconds since 1970.
     at: i64,
 }
+
+const _: () = assert!(size_of::<Known>() == 48);
 
 /// A call that went out and has no result yet.
 #[derive(Clone, Copy, Debug)]
@@ -374,7 +380,8 @@ impl Index {
             }
             _ => Standing::Pending,
         };
-        (known.standing, known.last, known.at) = (standing, location, answer.at.as_microsecond());
+        (known.standing, known.at) = (standing, answer.at.as_microsecond());
+        known.set_last(location);
         if standing.is_final() {
             self.refreshing.remove(&number);
             self.asked_up_to = self.asked_up_to.max(answer.date_to);
@@ -413,8 +420,14 @@ impl Known {
     }
 
     /// Where its answer lies, or the latest call's result where there is none.
-    pub(super) fn last(&self) -> Option<&Location> {
-        (self.last.head > 0).then_some(&self.last)
+    pub(super) fn last(&self) -> Option<Location> {
+        let Self { segment, offset, head, body, .. } = *self;
+        (head > 0).then_some(Location { segment: segment.into(), head, body, offset })
+    }
+
+    fn set_last(&mut self, Location { segment, head, body, offset }: Location) {
+        self.segment = segment.try_into().expect("65,536 files of the ledger have a gigabyte each");
+        (self.offset, self.head, self.body) = (offset, head, body);
     }
 
     /// When its answer came, or the latest call's result where there is none; `None`: nothing came of any call.
@@ -443,7 +456,10 @@ impl Default for Known {
             lost: 0,
             interrupted: 0,
             unanswered: false,
-            last: Location { segment: 0, head: 0, body: 0, offset: 0 },
+            segment: 0,
+            offset: 0,
+            head: 0,
+            body: 0,
             at: 0,
         }
     }

@@ -29,7 +29,7 @@ impl Archive {
             return Ok(None);
         };
         let segment = self.segment(location.segment);
-        let head = segment.head(location)?;
+        let head = segment.head(&location)?;
         let mut taken = match record::parse(&head).map_err(|error| segment.damaged(location.offset, &error))? {
             // The run that has paid for it is told, however often it was taken over since.
             Record::TakenOver(taken) => TakenOver { copied_at: at, ..*taken },
@@ -37,7 +37,7 @@ impl Archive {
             _ => return Err(segment.damaged(location.offset, &"it is no answer")),
         };
         taken.answer.date_to.get_or_insert(run.parameters.date_to);
-        let frame = if location.body > 0 { segment.sound_body_frame(location)? } else { Vec::new() };
+        let frame = if location.body > 0 { segment.sound_body_frame(&location)? } else { Vec::new() };
         Ok(Some(Copied { taken, key: record::body_key(&head), frame }))
     }
 }

@@ -1,0 +1,271 @@
+//! The API over the wire: reqwest with rustls, HTTP/1.1, one attempt a call.
+//!
+//! Never follows a redirect, never repeats a call by itself, never sends the token to another host
+//! than the one it was built for, and never holds more of a body than [`LARGEST_BODY`]. HTTP/2 is off because one
+//! lost connection would make thirty paid calls uncertain at once.
+
+mod body;
+mod deadline;
+mod place;
+
+use std::{
+    net::SocketAddr,
+    sync::Once,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use memchr::memmem;
+use reqwest::{
+    Client, ClientBuilder, RequestBuilder, Url,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+    redirect, retry,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use self::{
+    body::Bodies,
+    deadline::Deadline,
+    place::{BALANCE, LOCALHOST, LOOPBACK, url},
+};
+pub use self::{
+    body::{LARGEST_BODY, USUAL_BODY},
+    place::{ENDPOINT, Place, SetupError, is_loopback, place},
+};
+use super::{Api, ApiError, ErrorKind, Reply, Request};
+use crate::{clock::Clock, money::Usd};
+
+/// Connections unused for longer are closed: gateways drop theirs after about a minute, and a call
+/// on a dropped connection may be billed without an answer.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+
+/// Reaching the server at all; a call that fails here was never sent.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// What stands before the token in its header.
+const SCHEME: &str = "Bearer ";
+
+/// Shorter tokens are looked for in no answer: they may be words.
+const SHORTEST_SECRET: usize = 16;
+
+const MAX_PRICE: HeaderName = HeaderName::from_static("x-aisa-max-price-usd");
+const COST_MODE: HeaderName = HeaderName::from_static("x-aisa-cost-mode");
+const DEBIT: HeaderName = HeaderName::from_static("x-aisa-customer-cost-micros-usd");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The API at one URL with one token.
+#[derive(Debug)]
+pub struct HttpApi {
+    client: Client,
+    endpoint: Url,
+    balance: Url,
+    authorization: HeaderValue,
+    timeout: Duration,
+    clock: Clock,
+    bodies: Bodies,
+}
+
+impl HttpApi {
+    /// Checks the URL and the token and sets up the connections; sends nothing.
+    pub fn new(base: &str, token: &SecretString, timeout: Duration, clock: Clock) -> Result<Self, SetupError> {
+        let (endpoint, balance) = (url(base, ENDPOINT)?, url(base, BALANCE)?);
+        let mut authorization = HeaderValue::from_str(&format!("{SCHEME}{}", token.expose_secret().trim()))
+            .map_err(|_| SetupError::Token)?;
+        authorization.set_sensitive(true);
+        let mut client = client_builder().connect_timeout(CONNECT);
+        if endpoint.scheme() == "http" {
+            // A proxy from the environment would see the token; with https it sees the host's name alone.
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(|error| SetupError::Tls(chain(&error)))?;
+        Ok(Self { client, endpoint, balance, authorization, timeout, clock, bodies: Bodies::default() })
+    }
+
+    /// Asks what is left on the account, which costs nothing.
+    pub async fn balance(&self) -> Result<Reply, ApiError> {
+        self.exchange(self.client.get(self.balance.clone())).await
+    }
+
+    /// Asks what a call would cost. Two headers keep it from buying: the quote mode, and a highest price of nothing.
+    pub async fn quote(&self, body: Bytes) -> Result<Reply, ApiError> {
+        let request = self.call(body).header(COST_MODE, "quote");
+        self.exchange(with_max_price(request, Usd::ZERO)).await
+    }
+
+    fn call(&self, body: Bytes) -> RequestBuilder {
+        self.client.post(self.endpoint.clone()).header(header::CONTENT_TYPE, "application/json").body(body)
+    }
+
+    /// One exchange within the time-out.
+    async fn exchange(&self, request: RequestBuilder) -> Result<Reply, ApiError> {
+        let deadline = Deadline::after(self.timeout);
+        let request = request.header(header::AUTHORIZATION, self.authorization.clone());
+        let request = request.header(header::ACCEPT_ENCODING, "gzip");
+        let response = deadline.meet(request.send()).await?.map_err(|error| lost(&error))?;
+        let reply = Reply {
+            status: response.status().as_u16(),
+            retry_after: retry_after(response.headers(), self.clock),
+            debit: text(response.headers(), &DEBIT).and_then(debit),
+            request_id: text(response.headers(), &REQUEST_ID).map(|id| {
+                let mut id = id.as_bytes().to_vec();
+                hide(self.token(), &mut id);
+                String::from_utf8_lossy(&id).into_owned()
+            }),
+            date: date(response.headers()).and_then(|told| told.try_into().ok()),
+            ..Reply::default()
+        };
+        let (mut body, cut) = self.bodies.read(response, &deadline).await;
+        hide(self.token(), body.bytes_mut());
+        Ok(Reply { body: body.into(), cut, ..reply })
+    }
+
+    fn token(&self) -> &[u8] {
+        self.authorization.as_bytes().strip_prefix(SCHEME.as_bytes()).unwrap_or_default()
+    }
+}
+
+impl Api for HttpApi {
+    async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
+        let call = self.call(request.body.clone());
+        self.exchange(match request.max_price {
+            Some(price) => with_max_price(call, price),
+            None => call,
+        })
+        .await
+    }
+}
+
+/// Connections as all of this program's are: TLS by ring, no redirects, nothing sent twice by itself.
+pub fn client_builder() -> ClientBuilder {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // An error means that a provider is installed already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    Client::builder()
+        .user_agent(concat!("backlinks-export/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .pool_idle_timeout(POOL_IDLE)
+        .tcp_nodelay(true)
+        // Whatever the system's files say of this name.
+        .resolve_to_addrs(LOCALHOST, &LOOPBACK.map(|address| SocketAddr::new(address, 0)))
+}
+
+/// Blackens the token where a server repeats it: answers are kept, and their messages shown.
+fn hide(token: &[u8], body: &mut [u8]) {
+    if token.len() < SHORTEST_SECRET {
+        return;
+    }
+    let finder = memmem::Finder::new(token);
+    let mut from = 0;
+    while let Some(found) = finder.find(&body[from..]) {
+        let start = from + found;
+        from = start + token.len();
+        body[start..from].fill(b'*');
+    }
+}
+
+fn with_max_price(request: RequestBuilder, price: Usd) -> RequestBuilder {
+    request.header(MAX_PRICE, format!("{:.6}", price.dollars()))
+}
+
+fn lost(error: &reqwest::Error) -> ApiError {
+    let kind = if error.is_connect() { ErrorKind::NotSent } else { ErrorKind::Lost };
+    ApiError { kind, message: chain(error) }
+}
+
+/// The innermost reasons of an error, without the URL that the outer text repeats.
+pub fn chain(error: &reqwest::Error) -> String {
+    let mut words = Vec::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        let text = inner.to_string();
+        if words.last() != Some(&text) {
+            words.push(text);
+        }
+        source = inner.source();
+    }
+    if words.is_empty() { "the connection failed".to_owned() } else { words.join(": ") }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// A debit in millionths of a dollar; below nothing it is none, or it would make room under a spending cap.
+fn debit(micros: &str) -> Option<Usd> {
+    micros.parse().ok().map(Usd::from_micros).filter(|price| *price >= Usd::ZERO)
+}
+
+/// The server's own clock.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(text(headers, &header::DATE)?).ok()
+}
+
+/// `Retry-After`, in seconds or as a date; a date is measured against the server's own clock where it tells it.
+pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
+    let written = text(headers, &header::RETRY_AFTER)?;
+    if let Ok(seconds) = written.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(written).ok()?;
+    let now = date(headers).or_else(|| clock.now().try_into().ok())?;
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_debit_is_a_whole_number_of_millionths_and_never_a_credit() {
+        let check = |text: &str, expected: Option<i64>| assert_eq!(debit(text).map(Usd::micros), expected, "{text}");
+        check("36000", Some(36_000));
+        check("0", Some(0));
+        check("-1", None);
+        check("0.5", None);
+        check("9223372036854775808", None);
+        check("", None);
+    }
+
+    #[test]
+    fn a_token_that_a_server_repeats_is_blackened() {
+        let check = |token: &str, body: &str, expected: &str| {
+            let mut body = body.as_bytes().to_vec();
+            hide(token.as_bytes(), &mut body);
+            assert_eq!(String::from_utf8(body).unwrap(), expected);
+        };
+        check("sk-0123456789abcdef", "no sk-0123456789abcdef!", "no *******************!");
+        check("sk-0123456789abcdef", "sk-0123456789abcde sk-", "sk-0123456789abcde sk-");
+        check("aaaaaaaaaaaaaaaa", &"a".repeat(35), &format!("{}aaa", "*".repeat(32)));
+        check("test", "a test", "a test");
+        check("", "", "");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_nothing_else() {
+        let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+        let check = |value: &str, date: Option<&str>, expected: Option<u64>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value.parse().expect("a header"));
+            if let Some(date) = date {
+                headers.insert(header::DATE, date.parse().expect("a header"));
+            }
+            let seconds = retry_after(&headers, clock).map(|wait| wait.as_secs_f64().round());
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let expected = expected.map(|seconds| seconds as f64);
+            assert_eq!(seconds, expected, "{value}");
+        };
+        check("7", None, Some(7));
+        check(" 0 ", None, Some(0));
+        check("Tue, 24 Nov 2026 12:00:30 GMT", None, Some(30));
+        check("Tue, 24 Nov 2026 11:00:00 GMT", None, Some(0));
+        check("Tue, 24 Nov 2026 15:00:30 GMT", Some("Tue, 24 Nov 2026 15:00:00 GMT"), Some(30));
+        check("-1", None, None);
+        check("soon", None, None);
+        check("99999999999999999999999", None, None);
+    }
+}

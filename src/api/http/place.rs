@@ -1,0 +1,133 @@
+//! Where the API is: which base URLs may have the token, and what is shown of them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use reqwest::Url;
+
+/// Path of the endpoint below the base URL.
+pub const ENDPOINT: &str = "dataforseo/backlinks/history/live";
+
+/// Path of the account's balance below the base URL.
+pub(super) const BALANCE: &str = "credits/balance";
+
+/// Why the API cannot be called at all; found before the first call.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The base URL is not one.
+    #[error("--api {url:?} cannot be used: {reason}")]
+    Url {
+        /// As given.
+        url: String,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A token would travel in the clear.
+    #[error("--api {url} would send the token unencrypted")]
+    Unencrypted {
+        /// As given.
+        url: String,
+    },
+    /// The token cannot stand in a header.
+    #[error("the token has characters that no API key has (line breaks or control characters)")]
+    Token,
+    /// The TLS set-up failed.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+}
+
+impl SetupError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Url { .. } => {
+                "write it as https://api.aisa.one/apis/v1; it comes from --api, or else from BACKLINKS_API_URL"
+                    .to_owned()
+            }
+            Self::Unencrypted { .. } => "use https; plain http is for loopback addresses alone".to_owned(),
+            Self::Token => "copy the token anew, on one line".to_owned(),
+            Self::Tls(_) => "nothing was called; once that is mended, run the same command again".to_owned(),
+        }
+    }
+}
+
+/// Where an API is, without its paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Scheme, host and port, to be shown.
+    pub origin: String,
+    /// The host, as it is looked up.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether TLS is spoken.
+    pub is_encrypted: bool,
+}
+
+/// Where the API of a base URL is; the URL is checked as for a call.
+pub fn place(base: &str) -> Result<Place, SetupError> {
+    let url = url(base, BALANCE)?;
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    Ok(Place {
+        origin: url.origin().ascii_serialization(),
+        host: if host == LOCALHOST { LOOPBACK[0].to_string() } else { host.to_owned() },
+        port: url.port_or_known_default().unwrap_or_default(),
+        is_encrypted: url.scheme() == "https",
+    })
+}
+
+/// A path under a base URL to which a token may be sent.
+pub(super) fn url(base: &str, path: &str) -> Result<Url, SetupError> {
+    // Credentials are not repeated, least of all where they do not belong.
+    let shown = base.rsplit_once('@').map_or_else(|| base.to_owned(), |(_, behind)| format!("…@{behind}"));
+    let refused = |reason: &str| SetupError::Url { url: shown.clone(), reason: reason.to_owned() };
+    let base_url = base.trim();
+    if base_url.is_empty() {
+        return Err(refused("it is empty"));
+    }
+    if !base_url.contains("://") {
+        return Err(refused("it begins with neither https:// nor http://"));
+    }
+    let url = Url::parse(&format!("{}/{path}", base_url.trim_end_matches('/')))
+        .map_err(|error| refused(&error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("credentials do not belong in it; the token comes from AISA_API_KEY or --token-file"));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        "http" => Err(SetupError::Unencrypted { url: shown }),
+        _ => Err(refused("it begins with neither https:// nor http://")),
+    }
+}
+
+/// The one name that may stand for this machine, and what it stands for.
+pub(super) const LOCALHOST: &str = "localhost";
+pub(super) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// Whether a URL is of this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == LOCALHOST || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_travels_encrypted_or_to_loopback() {
+        let check = |base: &str, allowed: bool| assert_eq!(url(base, ENDPOINT).is_ok(), allowed, "{base}");
+        check("https://api.example.com/apis/v1", true);
+        check("https://api.example.com/apis/v1/", true);
+        check("http://127.0.0.1:8080/apis/v1", true);
+        check("http://localhost:8080", true);
+        check("http://[::1]:8080", true);
+        check("http://api.example.com", false);
+        check("http://127.0.0.1.example.com", false);
+        check("http://10.0.0.1", false);
+        check("https://user:pass@api.example.com", false);
+        check("ftp://127.0.0.1", false);
+        check("api.example.com", false);
+    }
+}

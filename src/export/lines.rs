@@ -1,0 +1,232 @@
+//! The table `targets`: what became of each input line, and the targets among them that need a person.
+//!
+//! Row by row, in the order of the lines, so that nothing is held but what is counted.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Account, ExportError, Held, Holdings};
+use crate::{
+    api::{Parameters, record::Standing},
+    dataset::{Failure, FailuresFile, Options, Part, Stage, TargetRow},
+    ledger::Kept,
+    targets::{Fate, Line, Target},
+};
+
+/// Sums over the rows of `targets`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Targets whose history is held.
+    pub ok: u64,
+    /// Targets of which the API knows nothing.
+    pub no_data: u64,
+    /// Targets that were given up.
+    pub failed: u64,
+    /// Targets without an answer yet.
+    pub pending: u64,
+    /// Rows of `backlinks_history`.
+    pub rows: u64,
+    /// Why targets failed, with how many did.
+    pub failures: BTreeMap<String, u64>,
+}
+
+/// The rows of `targets`.
+pub(super) struct Lines<'a> {
+    holdings: &'a Holdings,
+    asked: Option<Parameters>,
+    held: &'a [Held],
+    /// The places of `held` by target; `None`: it is in that order itself.
+    by_target: Option<Vec<u32>>,
+    /// Rows of each of `held`.
+    rows: &'a [Option<u32>],
+    /// What is to be said of some of `held`.
+    remarks: &'a BTreeMap<usize, String>,
+    failures: FailuresFile,
+    totals: Totals,
+}
+
+impl<'a> Lines<'a> {
+    /// Rows for what is `held`, of which each has so many rows, and some a remark.
+    pub(super) fn new(
+        holdings: &'a Holdings,
+        (held, rows, remarks): (&'a [Held], &'a [Option<u32>], &'a BTreeMap<usize, String>),
+        failures: FailuresFile,
+    ) -> Self {
+        let is_sorted = held.is_sorted_by_key(|held| holdings.target(*held));
+        let by_target = (!is_sorted).then(|| by_target(holdings, held));
+        let asked = holdings.parameters();
+        Self { holdings, asked, held, by_target, rows, remarks, failures, totals: Totals::default() }
+    }
+
+    /// The file of failures, which is still to be put into place, and the sums.
+    pub(super) fn finish(self) -> (FailuresFile, Totals) {
+        (self.failures, self.totals)
+    }
+
+    /// Writes the table, and tells of failures on the way.
+    pub(super) fn write(&mut self, stage: &Stage, options: &Options) -> Result<Part, ExportError> {
+        let inputs = self.holdings.inputs();
+        let mut writer = stage.targets(options, inputs.columns())?;
+        let mut cells = Vec::with_capacity(inputs.columns().len());
+        for line in inputs.lines() {
+            cells.clear();
+            cells.extend((0..inputs.columns().len()).map(|column| line.column(column)));
+            let source = format!("{}:{}", line.file, line.number);
+            self.line(&line, options, &source, |row| Ok(writer.push(row, &cells)?))?;
+        }
+        self.totals.rows = self.rows.iter().flatten().map(|rows| u64::from(*rows)).sum();
+        Ok(writer.finish()?)
+    }
+
+    fn line(
+        &mut self,
+        line: &Line<'_>,
+        options: &Options,
+        source: &str,
+        push: impl FnOnce(&TargetRow<'_>) -> Result<(), ExportError>,
+    ) -> Result<(), ExportError> {
+        let bare = TargetRow { input: line.input, source, run_id: &options.run_id, ..TargetRow::default() };
+        let target = match line.fate {
+            Fate::Rejected(reason) => {
+                return push(&TargetRow { outcome: "rejected", message: Some(reason), ..bare });
+            }
+            Fate::Duplicate(target) => {
+                return push(&TargetRow { outcome: "duplicate", target: Some(target.as_str()), ..bare });
+            }
+            Fate::Target(target) => target,
+        };
+        let bare = TargetRow {
+            target: Some(target.as_str()),
+            date_from: self.asked.as_ref().map(|asked| asked.date_from),
+            date_to: self.asked.as_ref().map(|asked| asked.date_to),
+            rank_scale: self.asked.as_ref().map(|asked| asked.rank_scale.as_str()),
+            ..bare
+        };
+        let Some(account) = self.holdings.account(target) else {
+            self.totals.pending += 1;
+            return push(&TargetRow {
+                outcome: "pending",
+                rows: Some(0),
+                attempts: Some(0),
+                possibly_billed: Some(0),
+                ..bare
+            });
+        };
+        let (run, latest) = self.holdings.latest(&account)?;
+        // The answer that counts, and the rows of all that are kept.
+        let place = self.places_of(target).find(|place| self.held[*place].is_that_of(&account));
+        let is_readable = place.is_some_and(|place| self.rows[place].is_some());
+        let rows = self.places_of(target).filter_map(|place| self.rows[place]).map(u64::from).sum();
+        let outcome = self.count(&account, is_readable, latest.as_ref());
+        let remark = place.and_then(|place| self.remarks.get(&place)).map(String::as_str);
+        let message = remark.or_else(|| latest.as_ref().and_then(|kept| kept.message.as_deref()));
+        if outcome == FAILED || account.refresh_given_up {
+            self.failure(target, &account, account.standing == Standing::Ok && !is_readable)?;
+        }
+        let from_run_id = latest.as_ref().and_then(|kept| kept.from_run_id.as_deref());
+        push(&TargetRow {
+            run_id: from_run_id.unwrap_or(&run.run_id),
+            outcome,
+            rows: Some(rows),
+            cost: account.known_cost(),
+            cost_source: account.cost_source.map(crate::ledger::CostSource::as_str),
+            attempts: Some(u64::from(account.attempts)),
+            possibly_billed: Some(u64::from(account.possibly_billed)),
+            http_status: latest.as_ref().and_then(|kept| kept.http_status),
+            api_status_code: latest.as_ref().and_then(|kept| kept.api_status_code),
+            message,
+            task_id: latest.as_ref().and_then(|kept| kept.task_id.as_deref()),
+            latency_ms: latest.as_ref().map(|kept| kept.latency_ms),
+            fetched_at: latest.as_ref().map(|kept| kept.at),
+            date_to: Some(latest.as_ref().and_then(|kept| kept.date_to).unwrap_or(run.parameters.date_to)),
+            ..bare
+        })
+    }
+
+    /// Tells of a target that needs a person.
+    fn failure(&mut self, target: &Target, account: &Account<'_>, is_unreadable: bool) -> Result<(), ExportError> {
+        let why = self.holdings.failure(target, account)?;
+        let class = why.as_ref().map_or(NO_ANSWER, |kept| kept.class.as_str());
+        Ok(self.failures.push(&Failure {
+            domain: target.as_str(),
+            reason: if is_unreadable { UNREADABLE_ANSWER } else { class },
+            http_status: why.as_ref().and_then(|kept| kept.http_status),
+            api_status_code: why.as_ref().and_then(|kept| kept.api_status_code),
+            attempts: u64::from(account.attempts),
+            possibly_billed: u64::from(account.possibly_billed),
+            message: Some(UNREADABLE)
+                .filter(|_| is_unreadable)
+                .or(why.as_ref().and_then(|kept| kept.message.as_deref())),
+            kept_from: account.kept_from(),
+        })?)
+    }
+
+    /// A target's places among those whose history is held: one at most, save where there are snapshots.
+    fn places_of(&self, target: &Target) -> impl Iterator<Item = usize> {
+        let found = |held: Held| self.holdings.target(held);
+        let first = match &self.by_target {
+            None => self.held.partition_point(|held| found(*held) < target),
+            Some(places) => places.partition_point(|place| found(self.held[*place as usize]) < target),
+        };
+        let place = |at: usize| self.by_target.as_ref().map_or(at, |places| places[at] as usize);
+        (first..self.held.len()).map(place).take_while(move |place| found(self.held[*place]) == target)
+    }
+
+    /// Why a target failed, in words that targets share: `rejected: 40501 Invalid Field.`
+    fn reason(&self, standing: Standing, latest: Option<&Kept>) -> String {
+        let Some(kept) = latest.filter(|_| standing != Standing::Ok) else {
+            return if standing == Standing::Ok { UNREADABLE_ANSWER.to_owned() } else { NO_ANSWER.to_owned() };
+        };
+        let code = match (kept.api_status_code, kept.http_status) {
+            (Some(code), _) => format!(" {code}"),
+            (None, Some(status)) => format!(" HTTP {status}"),
+            (None, None) => String::new(),
+        };
+        let bare = format!("{}:{code}", kept.class);
+        let message: String = kept.message.iter().flat_map(|message| message.chars()).take(LONGEST_MESSAGE).collect();
+        let worded = format!("{bare} {message}");
+        let known = self.totals.failures.contains_key(&worded) || self.totals.failures.len() < MOST_WORDED;
+        let reason = if known { worded } else { bare };
+        reason.trim_end_matches([' ', ':']).to_owned()
+    }
+
+    fn count(&mut self, account: &Account<'_>, is_readable: bool, latest: Option<&Kept>) -> &'static str {
+        let standing = match account.standing {
+            Standing::Ok if !is_readable => Standing::Failed,
+            standing => standing,
+        };
+        let (outcome, count) = match standing {
+            Standing::Ok => ("ok", &mut self.totals.ok),
+            Standing::NoData => ("no_data", &mut self.totals.no_data),
+            Standing::Failed => (FAILED, &mut self.totals.failed),
+            Standing::Pending => ("pending", &mut self.totals.pending),
+        };
+        *count += 1;
+        if standing == Standing::Failed {
+            *self.totals.failures.entry(self.reason(account.standing, latest)).or_default() += 1;
+        }
+        outcome
+    }
+}
+
+/// The places of what is held in order of target.
+fn by_target(holdings: &Holdings, held: &[Held]) -> Vec<u32> {
+    let mut places: Vec<u32> = (0..).zip(held).map(|(place, _)| place).collect();
+    places.sort_by_key(|place| holdings.target(held[*place as usize]));
+    places
+}
+
+/// The outcome of a target that needs a person.
+const FAILED: &str = "failed";
+/// Why targets failed of which no call brought anything, or nothing that makes rows.
+const NO_ANSWER: &str = "no_answer";
+const UNREADABLE_ANSWER: &str = "unreadable_answer";
+/// What stands beside a target whose answer is held but cannot be flattened.
+pub(super) const UNREADABLE: &str = "the answer is kept but cannot be read as rows";
+
+/// Reasons that are told with what the API said. Beyond them, when its words differ from target to target, the code
+/// stands alone.
+const MOST_WORDED: usize = 20;
+/// What the API said, cut to so many characters.
+const LONGEST_MESSAGE: usize = 80;

@@ -738,7 +738,9 @@ mod tests {
             let mut index = Index::default();
             let at =
                 |of: i64| Moment::from(moment(0).saturating_add(jiff::Span::new().milliseconds(of)).expect("a time"));
-            milliseconds.iter().for_each(|of| index.remember(at(*of)));
+            for of in milliseconds {
+                index.remember(at(*of));
+            }
             let expected: Vec<_> = expected.iter().map(|(of, calls)| (at(*of), *calls)).collect();
             assert_eq!(index.recent, expected, "{milliseconds:?}");
         };

@@ -378,7 +378,7 @@ mod tests {
             target: crate::targets::clean("a.com", false).expect("a domain").target,
             attempt: 2,
             at: "2026-11-24T12:00:00.5Z".parse().expect("a time"),
-            latency: Duration::from_micros(1_500_000),
+            latency: Duration::from_millis(1_500),
             assessment,
             request_id: Some("r-1".into()),
             body: body.map(|body| body.to_owned().into()),
@@ -422,7 +422,7 @@ mod tests {
         let answer = Answer::of(&answered(Cost::Nothing, None), 0, Some(since_boot), None);
         let left = answer.left_at();
         assert_eq!(left.wall, "2026-11-24T11:59:59Z".parse().expect("a time"));
-        assert_eq!(left.since_boot, Some(since_boot.earlier(Duration::from_micros(1_500_000))));
+        assert_eq!(left.since_boot, Some(since_boot.earlier(Duration::from_millis(1_500))));
     }
 
     #[test]

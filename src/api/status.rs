@@ -177,7 +177,6 @@ fn assess_reply(reply: &Reply, target: &Target) -> Assessment {
     let class = match (&envelope, &reply.cut) {
         (Some(envelope), _) => class_of_envelope(reply.status, success, envelope, target),
         (None, Some(ApiError { kind: ErrorKind::TooLarge, .. })) if success => Class::Rejected,
-        (None, _) if success => Class::MaybeBilled,
         (None, _) => of_http(reply.status, None),
     };
     let json = envelope.is_some() && std::str::from_utf8(&reply.body).is_ok();
@@ -220,13 +219,12 @@ fn class_of_envelope(status: u16, success: bool, envelope: &Envelope, target: &T
             }
         }
         Some(code) if code >= 40000 => of_code(code, message),
-        _ if success => Class::MaybeBilled,
         _ => of_http(status, envelope.gateway_code.as_deref()),
     }
 }
 
 /// The meaning of a status code inside the body.
-pub fn of_code(code: i64, message: &str) -> Class {
+fn of_code(code: i64, message: &str) -> Class {
     match code {
         40102 => Class::NoData,
         40501 if message.contains("No Search Results") => Class::NoData,
@@ -245,7 +243,7 @@ pub fn of_code(code: i64, message: &str) -> Class {
 }
 
 /// The meaning of an HTTP status whose body has no code of the API's own.
-pub fn of_http(status: u16, gateway_code: Option<&str>) -> Class {
+fn of_http(status: u16, gateway_code: Option<&str>) -> Class {
     let says = |word: &str| gateway_code.is_some_and(|code| code.contains(word));
     match status {
         400 => Class::Contract,
@@ -257,6 +255,7 @@ pub fn of_http(status: u16, gateway_code: Option<&str>) -> Class {
         // Redirects are not followed: a body and a token are meant for one host.
         300..=399 | 404 | 405 => Class::Fatal(Fatal::WrongUrl),
         408 | 425 | 500..=599 => Class::Transient,
+        // A success that says nothing of one.
         200..=299 => Class::MaybeBilled,
         _ => Class::Rejected,
     }
@@ -322,6 +321,23 @@ mod tests {
         check(&[40201, 40204, 40207], Class::Fatal(AccountBlocked));
         check(&[40400, 40402], Class::Fatal(WrongUrl));
         assert_eq!(assess(&reply(200, &answer(40501, "No Search Results.")), &target()).class, NoData);
+    }
+
+    #[test]
+    fn a_success_within_is_one_only_under_a_success_without_and_other_words_for_it_are_none() {
+        let body = |code: i64| {
+            format!(r#"{{"tasks":[{{"status_code":{code},"result":[{{"target":"a.com","items":[{{}}]}}]}}]}}"#)
+        };
+        let check = |status: u16, code: i64, expected: Class| {
+            assert_eq!(assess(&reply(status, &body(code)), &target()).class, expected, "{code} under HTTP {status}");
+        };
+        check(200, 20000, Class::Data);
+        check(500, 20000, Class::Transient);
+        check(404, 20000, Class::Fatal(Fatal::WrongUrl));
+        check(200, 20100, Class::MaybeBilled);
+        check(200, 0, Class::MaybeBilled);
+        check(200, 39999, Class::MaybeBilled);
+        check(502, 20100, Class::Transient);
     }
 
     #[test]
@@ -413,6 +429,7 @@ mod tests {
         check(200, "", ErrorKind::Lost, Class::MaybeBilled, Cost::Unknown);
         check(503, "<html", ErrorKind::Lost, Class::Transient, Cost::Nothing);
         check(429, "<html", ErrorKind::TooLarge, Class::SlowDown, Cost::Nothing);
+        check(422, "<html", ErrorKind::Lost, Class::Rejected, Cost::Nothing);
     }
 
     #[test]
@@ -438,5 +455,50 @@ mod tests {
         assert_eq!(assess(&debited, &target()).cost, Cost::Debit(Usd::from_micros(36_000)));
         assert_eq!(assess(&reply(200, &answer(20000, "Ok.")), &target()).cost, Cost::Unknown);
         assert_eq!(assess(&reply(503, r#"{"error":"busy"}"#), &target()).cost, Cost::Nothing);
+        assert_eq!(assess(&reply(200, &answer(50100, "No.")), &target()).cost, Cost::Nothing);
+        let free = |code: i64| format!(r#"{{"tasks":[{{"status_code":{code},"cost":0,"result":null}}]}}"#);
+        assert_eq!(assess(&reply(200, &free(20000)), &target()).cost, Cost::Upstream(Usd::ZERO));
+        assert_eq!(assess(&reply(200, &free(50401)), &target()).cost, Cost::Unknown, "perhaps debited all the same");
+    }
+
+    #[test]
+    fn what_a_reply_says_of_itself_is_kept() {
+        let body = r#"{"status_code":20000,"tasks":[{"id":"7-x","status_code":20000,"status_message":"Ok.","cost":0.024,"result":[{"target":"a.com","items":[{},{}]}]}]}"#;
+        let expected = Assessment {
+            class: Class::Data,
+            http_status: Some(202),
+            api_code: Some(20000),
+            message: Some("Ok.".into()),
+            task_id: Some("7-x".into()),
+            items: 2,
+            json: true,
+            cost: Cost::Upstream(Usd::from_micros(24_000)),
+        };
+        assert_eq!(assess(&reply(202, body), &target()), expected);
+        let lost = assess(&Err(ApiError { kind: ErrorKind::Lost, message: "no route".into() }), &target());
+        assert_eq!((lost.message.as_deref(), lost.http_status, lost.items), (Some("no route"), None, 0));
+    }
+
+    #[test]
+    fn a_page_instead_of_an_answer_is_told_by_its_first_words() {
+        let check = |page: &str, expected: Option<&str>| {
+            assert_eq!(assess(&reply(502, page), &target()).message.as_deref(), expected, "{page:?}");
+        };
+        check("", None);
+        check(" \r\n\t ", None);
+        check("<html>\n  <b>busy</b>\r\n</html>", Some("<html> <b>busy</b> </html>"));
+        check(&"x".repeat(1_000), Some(&"x".repeat(120)));
+        // Four bytes a character
+        check(&"😀".repeat(1_000), Some(&"😀".repeat(120)));
+    }
+
+    #[test]
+    fn every_reason_to_stop_says_what_is_wrong_and_how_to_go_on() {
+        let all = [Fatal::TokenRefused, Fatal::NoCredit, Fatal::AccountBlocked, Fatal::WrongUrl];
+        let words = [("token", "AISA_API_KEY"), ("credit", "top up"), ("blocked", "support"), ("URL", "--api")];
+        for (fatal, (reason, hint)) in all.into_iter().zip(words) {
+            assert!(fatal.reason().contains(reason) && fatal.hint().contains(hint), "{fatal:?}");
+            assert!(fatal.hint().starts_with("everything fetched is kept; "), "{fatal:?}");
+        }
     }
 }

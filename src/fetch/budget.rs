@@ -65,7 +65,8 @@ impl Budget {
         let rest = cap.minus(self.spent).minus(self.reserved);
         let refused = if self.in_flight > 0 { Refused::Wait } else { Refused::Exhausted };
         let expected = self.dearest.max(least.unwrap_or_default());
-        if rest <= Usd::ZERO || rest < expected || (self.dearest == Usd::ZERO && self.in_flight > 0) {
+        // While no price is known the one call in flight holds the whole rest.
+        if rest <= Usd::ZERO || rest < expected {
             return Err(refused);
         }
         let limit = if expected == Usd::ZERO { FIRST_LIMIT } else { expected.plus(expected.part(HEADROOM)) };
@@ -219,5 +220,60 @@ mod tests {
     fn without_a_cap_everything_may_go() {
         let mut budget = Budget::new(None, Usd::ZERO, Usd::ZERO);
         assert_eq!(budget.reserve(None), Ok(Reservation(None)));
+    }
+
+    #[test]
+    fn a_call_is_allowed_its_price_and_a_quarter_and_holds_three_times_the_dearest() {
+        let check = |cap: i64, spent: i64, dearest: i64, least: Option<i64>, expected: Result<(i64, i64), Refused>| {
+            let mut budget = Budget::new(Some(usd(cap)), usd(spent), usd(dearest));
+            let amounts = budget.reserve(least.map(usd)).map(|reservation| reservation.0.expect("a cap"));
+            let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.held.micros()));
+            assert_eq!(found, expected, "{cap}, {spent} spent, dearest {dearest}, at least {least:?}");
+        };
+        // No price is known: everything is held.
+        check(1_000_000, 0, 0, None, Ok((100_000, 1_000_000)));
+        check(1_000_000, 940_000, 0, None, Ok((60_000, 60_000)));
+        check(1_000_000, 999_999, 0, None, Ok((1, 1)));
+        check(1_000_000, 1_000_000, 0, None, Err(Refused::Exhausted));
+        check(1_000_000, 0, 0, Some(100_001), Ok((125_001, 1_000_000)));
+        check(1_000_000, 900_000, 0, Some(100_001), Err(Refused::Exhausted));
+        check(1_000_000, 0, 40_000, None, Ok((50_000, 120_000)));
+        check(1_000_000, 0, 40_000, Some(30_000), Ok((50_000, 120_000)));
+        check(1_000_000, 0, 40_000, Some(200_000), Ok((250_000, 250_000)));
+        // The last call may have all that is left, if that pays for it.
+        check(1_000_000, 900_000, 40_000, None, Ok((50_000, 100_000)));
+        check(1_000_000, 960_000, 40_000, None, Ok((40_000, 40_000)));
+        check(1_000_000, 960_001, 40_000, None, Err(Refused::Exhausted));
+        check(1_000_000, 2_000_000, 40_000, None, Err(Refused::Exhausted));
+    }
+
+    #[test]
+    fn a_call_beside_others_waits_until_there_is_room_for_all_that_it_holds() {
+        let mut budget = Budget::new(Some(usd(240_000)), Usd::ZERO, usd(40_000));
+        let [first, second] = [0, 1].map(|_| budget.reserve(None).expect("room for two"));
+        assert_eq!(budget.reserve(None), Err(Refused::Wait));
+        budget.release(first);
+        budget.settle(second, Cost::Debit(usd(30_000)));
+        let third = budget.reserve(None).expect("room");
+        // 90,000 would pay for a call, yet not for one whose price triples.
+        assert_eq!(budget.reserve(None), Err(Refused::Wait));
+        budget.settle(third, Cost::Nothing);
+        assert_eq!((budget.spent, budget.reserved, budget.in_flight), (usd(30_000), Usd::ZERO, 0));
+    }
+
+    #[test]
+    fn each_kind_of_cost_is_booked_and_only_a_told_price_is_learnt() {
+        let check = |cost: Cost, spent: i64, dearest: i64| {
+            let mut budget = Budget::new(Some(usd(1_000_000)), Usd::ZERO, usd(40_000));
+            let call = budget.reserve(None).expect("room");
+            budget.settle(call, cost);
+            assert_eq!((budget.spent, budget.dearest), (usd(spent), usd(dearest)), "{cost:?}");
+        };
+        check(Cost::Debit(usd(30_000)), 30_000, 40_000);
+        check(Cost::Debit(usd(60_000)), 60_000, 60_000);
+        check(Cost::Upstream(usd(20_000)), 50_000, 40_000);
+        check(Cost::Upstream(usd(70_000)), 70_000, 70_000);
+        check(Cost::Unknown, 50_000, 40_000);
+        check(Cost::Nothing, 0, 40_000);
     }
 }

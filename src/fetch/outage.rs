@@ -46,18 +46,17 @@ pub(super) struct Breaker {
     most_tokens: f64,
     tokens: f64,
     failures_in_a_row: u32,
-    /// Targets among these that had not failed since the last success.
+    /// Targets among these that had not failed before.
     targets_in_a_row: u32,
     /// How often the API has answered.
     successes: u64,
     down: Option<Down>,
 }
 
-/// When a target failed first and last, by how often the API had answered before.
+/// When a target failed first, by how often the API had answered before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failures {
     first: u64,
-    last: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,9 +142,8 @@ impl Breaker {
     /// A call failed in a way that may be an outage's; what is now known of its target's failures.
     pub(super) fn failed(&mut self, now: Instant, probe: bool, failures: Option<Failures>) -> Failures {
         if !self.blames(failures) {
-            let is_new = failures.is_none_or(|failures| failures.last < self.successes);
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-            self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(is_new));
+            self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(failures.is_none()));
         }
         // Once the API has answered, some targets that always fail are no outage: it takes as many different ones.
         let in_a_row = if self.successes == 0 { self.failures_in_a_row } else { self.targets_in_a_row };
@@ -159,7 +157,7 @@ impl Breaker {
             None if in_a_row >= self.threshold => self.open(now),
             None => {}
         }
-        Failures { first: failures.map_or(self.successes, |failures| failures.first), last: self.successes }
+        failures.unwrap_or(Failures { first: self.successes })
     }
 
     /// A probe was called off before it was sent.
@@ -240,5 +238,158 @@ mod tests {
             let probe = breaker.goes_out(false, None);
             breaker.failed(Instant::now(), probe, None);
         }
+    }
+
+    /// Calls that fail one after the other, each of another target.
+    fn fail(breaker: &mut Breaker, targets: u32) {
+        for _ in 0..targets {
+            let probe = breaker.goes_out(true, None);
+            breaker.failed(Instant::now(), probe, None);
+        }
+    }
+
+    /// How many retries may go out one after the other.
+    fn retries(breaker: &Breaker) -> u32 {
+        const MANY: u32 = 1_000;
+        let mut breaker = Breaker { down: None, ..*breaker };
+        let may_go_out = |_: &u32| {
+            let is_open = breaker.admission(Instant::now()) == Admission::Open;
+            breaker.goes_out(false, None);
+            is_open
+        };
+        u32::try_from((0..MANY).take_while(may_go_out).count()).expect("small")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_go_out_at_growing_distances_until_the_api_answers() {
+        let mut breaker = Breaker::new(20, 1_000);
+        fail(&mut breaker, 39);
+        assert_eq!(breaker.down_since(), None);
+        fail(&mut breaker, 1);
+        let since = Instant::now();
+        for wait in [1, 2, 4, 8, 16, 30, 30] {
+            let moment = Instant::now() + Duration::from_secs(wait);
+            assert_eq!(breaker.admission(moment - Duration::from_nanos(1)), Admission::NotBefore(moment));
+            tokio::time::advance(Duration::from_secs(wait)).await;
+            assert_eq!(breaker.admission(moment), Admission::Probe { retry: true });
+            assert!(breaker.goes_out(true, None), "a probe");
+            // What went out before the outage comes back and tells nothing more.
+            breaker.failed(moment, false, None);
+            assert_eq!(breaker.admission(moment), Admission::AfterProbe);
+            breaker.failed(moment, true, None);
+        }
+        assert_eq!(breaker.down_since(), Some(since));
+        tokio::time::advance(LONGEST_PROBE).await;
+        breaker.goes_out(true, None);
+        breaker.called_off();
+        assert_eq!(breaker.admission(Instant::now()), Admission::Probe { retry: true });
+        breaker.succeeded();
+        assert_eq!((breaker.down_since(), breaker.admission(Instant::now())), (None, Admission::Open));
+        assert!(!breaker.goes_out(true, None), "an ordinary call");
+        fail(&mut breaker, 39);
+        assert_eq!(breaker.down_since(), None, "what failed before is forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn first_tries_earn_a_tenth_of_a_retry_and_successes_two() {
+        let check = |first_tries: u32, successes: u32, expected: u32| {
+            let mut breaker = Breaker::new(20, 1_000);
+            for _ in 0..first_tries {
+                breaker.goes_out(true, None);
+            }
+            (0..successes).for_each(|_| breaker.succeeded());
+            assert_eq!(retries(&breaker), expected, "{first_tries} first tries, {successes} successes");
+        };
+        check(0, 0, 0);
+        check(9, 0, 0);
+        check(11, 0, 1);
+        check(25, 0, 2);
+        check(0, 1, 2);
+        check(25, 3, 8);
+        check(0, 20, 40);
+        // As many as two rounds at most
+        check(0, 100, 40);
+        check(1_000, 0, 40);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_with_no_more_targets_than_two_rounds_retries_freely() {
+        let check = |concurrency: u32, targets: usize, freely: bool| {
+            let breaker = Breaker::new(concurrency, targets);
+            assert_eq!(retries(&breaker), if freely { 1_000 } else { 0 }, "{concurrency} in flight, {targets} targets");
+        };
+        check(20, 40, true);
+        check(20, 41, false);
+        check(1, 10, true);
+        check(1, 11, false);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_outage_a_round_of_retries_may_go_out_at_once() {
+        let mut breaker = Breaker::new(20, 1_000);
+        fail(&mut breaker, 40);
+        breaker.succeeded();
+        assert_eq!(retries(&breaker), 20);
+        let mut breaker = Breaker::new(20, 1_000);
+        fail(&mut breaker, 39);
+        breaker.succeeded();
+        assert_eq!(retries(&breaker), 5, "no outage");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_fails_while_others_succeed_is_to_blame_itself() {
+        let mut breaker = Breaker::new(1, 1_000);
+        let now = Instant::now();
+        let bad = breaker.failed(now, false, None);
+        assert!(!breaker.blames(None) && !breaker.blames(Some(bad)), "nobody has succeeded");
+        breaker.succeeded();
+        assert!(breaker.blames(Some(bad)) && !breaker.blames(None));
+        // Its retries cost nothing and its failures tell nothing.
+        let before = retries(&breaker);
+        for _ in 0..50 {
+            breaker.goes_out(false, Some(bad));
+            assert_eq!(breaker.failed(now, false, Some(bad)), bad);
+        }
+        assert_eq!((retries(&breaker), breaker.down_since()), (before, None));
+        // Once the API has answered, one target that fails is no outage, and ten are.
+        let late = breaker.failed(now, false, None);
+        for _ in 0..50 {
+            breaker.failed(now, false, Some(late));
+        }
+        assert_eq!(breaker.down_since(), None);
+        fail(&mut breaker, 8);
+        assert_eq!(breaker.down_since(), None);
+        fail(&mut breaker, 1);
+        assert_eq!(breaker.down_since(), Some(now));
+        // Before that, ten failures of whomever are one.
+        let mut breaker = Breaker::new(1, 1_000);
+        let first = breaker.failed(now, false, None);
+        for _ in 0..8 {
+            breaker.failed(now, false, Some(first));
+        }
+        assert_eq!(breaker.down_since(), None);
+        breaker.failed(now, false, Some(first));
+        assert_eq!(breaker.down_since(), Some(now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_alone_go_on_as_probes_or_freely_where_the_api_has_answered() {
+        let now = Instant::now();
+        let mut silent = Breaker::new(20, 1_000);
+        silent.starve(now);
+        assert_eq!(silent.admission(now), Admission::NotBefore(now + FIRST_PROBE));
+        silent.starve(now + FIRST_PROBE);
+        assert_eq!(silent.down_since(), Some(now), "it goes on as it began");
+        let mut answering = Breaker::new(20, 1_000);
+        answering.succeeded();
+        assert_eq!(retries(&answering), 2);
+        answering.starve(now);
+        assert_eq!(retries(&answering), 2, "what is earned is kept");
+        for _ in 0..2 {
+            answering.goes_out(false, None);
+        }
+        assert_eq!(answering.admission(now), Admission::FirstTries);
+        answering.starve(now);
+        assert_eq!((answering.admission(now), retries(&answering)), (Admission::Open, 1));
     }
 }

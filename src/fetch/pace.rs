@@ -88,7 +88,10 @@ pub struct Pacer {
     window: Window,
     hold_until: Option<Instant>,
     slowness: f64,
+    /// The last 429 that counted.
     slowed_at: Option<Instant>,
+    /// Since when there was none, less the time for which the distance has shrunk already.
+    calm_since: Option<Instant>,
     last: Option<Instant>,
 }
 
@@ -105,6 +108,7 @@ impl Pacer {
             hold_until: None,
             slowness: 1.0,
             slowed_at: None,
+            calm_since: None,
             last: None,
         }
     }
@@ -134,9 +138,10 @@ impl Pacer {
         if let Some(wait) = retry_after {
             self.hold_until = self.hold_until.max(Some(now + wait));
         }
+        self.recover(now);
         if self.slowed_at.is_none_or(|at| now.duration_since(at) >= ECHO) {
             self.slowness = (self.slowness * 2.0).min(SLOWEST);
-            self.slowed_at = Some(now);
+            (self.slowed_at, self.calm_since) = (Some(now), Some(now));
         }
     }
 
@@ -146,12 +151,12 @@ impl Pacer {
     }
 
     fn recover(&mut self, now: Instant) {
-        while let Some(at) = self.slowed_at.filter(|at| now.duration_since(*at) >= CALM) {
+        while let Some(since) = self.calm_since.filter(|since| now.duration_since(*since) >= CALM) {
             self.slowness = 1.0 + (self.slowness - 1.0) * RECOVERY;
-            self.slowed_at = Some(at + CALM);
+            self.calm_since = Some(since + CALM);
             if self.slowness < 1.05 {
                 self.slowness = 1.0;
-                self.slowed_at = None;
+                self.calm_since = None;
             }
         }
     }
@@ -270,6 +275,8 @@ impl governor::clock::Reference for SinceStart {
 
 #[cfg(test)]
 mod tests {
+    use governor::clock::Reference;
+
     use super::*;
 
     fn rate(calls: u32, period: Duration) -> Rate {
@@ -354,5 +361,112 @@ mod tests {
         granted(&mut pacer, Duration::from_mins(1), |_| Duration::ZERO).await;
         let later = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await.len();
         assert!(later * 100 >= before * 95, "{before} before, {later} a minute later");
+    }
+
+    #[test]
+    fn a_rate_is_said_by_its_unit_and_has_a_margin_and_a_burst() {
+        let check = |calls: u32, seconds: u64, said: &str, window: u64, burst: u32| {
+            let rate = rate(calls, Duration::from_secs(seconds));
+            let found = (rate.to_string(), rate.window(), rate.burst().get());
+            assert_eq!(found, (said.to_owned(), Duration::from_millis(window), burst));
+        };
+        check(1, 1, "1/s", 1_020, 1);
+        check(5, 1, "5/s", 1_020, 2);
+        check(1_000, 1, "1000/s", 1_020, 51);
+        check(50, 5, "50 in 5 s", 5_050, 2);
+        check(3_000, 60, "3000/min", 60_600, 4);
+        check(50, 3_600, "50/h", 3_601_000, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_downs_double_the_distance_once_a_second_up_to_a_limit_and_calm_takes_a_quarter_off() {
+        let start = Instant::now();
+        let check = |told: &[u64], now: u64, distance: u64| {
+            let mut pacer = Pacer::new(rate(1, Duration::from_mins(1)), []);
+            pacer.check(start).expect("the first call").leaves_now();
+            for at in told {
+                pacer.slow_down(start + Duration::from_millis(*at), None);
+            }
+            let next = pacer.check(start + Duration::from_millis(now)).expect_err("too early");
+            assert_eq!((next - start).as_millis(), u128::from(distance), "{told:?}, asked at {now}");
+        };
+        check(&[], 0, 60_600);
+        check(&[0], 0, 120_000);
+        check(&[0, 999], 999, 120_000);
+        check(&[0, 1_000], 1_000, 240_000);
+        check(&[0, 999, 1_000], 1_000, 240_000);
+        check(&[0, 1_000, 2_000, 3_000, 4_000], 4_000, 32 * 60_000);
+        check(&[0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000], 6_000, 32 * 60_000);
+        check(&[0, 1_000], 5_999, 240_000);
+        check(&[0, 1_000], 6_000, 195_000);
+        check(&[0, 1_000], 10_999, 195_000);
+        check(&[0, 1_000], 11_000, 161_250);
+        // A twentieth is no slowness any more; what is left is the window.
+        check(&[0], 54_999, 63_378);
+        check(&[0], 55_000, 60_600);
+        check(&[0, 55_000], 55_000, 120_000);
+        // What has shrunk it meanwhile makes no echo of the next one.
+        check(&[0, 5_500], 5_500, 210_000);
+        check(&[0, 5_500, 6_499], 6_499, 210_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_wait_ends_at_the_very_moment_that_was_told() {
+        let mut pacer = Pacer::new(rate(60, Duration::from_mins(1)), []);
+        pacer.check(Instant::now()).expect("the first call").leaves_now();
+        let told = Instant::now();
+        pacer.slow_down(told, Some(Duration::from_secs(3)));
+        pacer.slow_down(told, Some(Duration::from_secs(1)));
+        let until = told + Duration::from_secs(3);
+        assert_eq!(pacer.check(told).expect_err("held"), until);
+        assert_eq!(pacer.held_until(told), Some(until), "the longest wait counts");
+        assert_eq!(pacer.held_until(until - Duration::from_nanos(1)), Some(until));
+        assert_eq!(pacer.held_until(until), None);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        pacer.check(Instant::now()).expect("no longer held").leaves_now();
+        let next = pacer.check(Instant::now()).expect_err("twice the distance");
+        assert_eq!(next, until + Duration::from_secs(2));
+        assert_eq!(pacer.check(next - Duration::from_nanos(1)).expect_err("too early"), next);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        pacer.check(Instant::now()).expect("the moment that was told");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_has_room_again_a_period_after_its_oldest_call_left() {
+        let start = Instant::now();
+        let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
+        // Calls of an earlier process, in any order
+        let window = Window::new(rate(2, Duration::from_secs(10)), [at(1_000), at(0)]);
+        assert_eq!(window.has_room(at(1_000)), Err(at(10_100)));
+        assert_eq!(window.has_room(at(10_100) - Duration::from_nanos(1)), Err(at(10_100)));
+        assert_eq!(window.has_room(at(10_100)), Ok(()));
+        let mut slot = window.grant();
+        assert_eq!(window.has_room(at(10_100)), Err(at(11_100)));
+        // The oldest is on its way out: nobody knows yet when its period ends.
+        assert_eq!(window.has_room(at(11_100)), Ok(()));
+        let unused = window.grant();
+        assert_eq!(window.has_room(at(11_100)), Err(at(11_101)));
+        tokio::time::advance(Duration::from_secs(12)).await;
+        slot.leaves_now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // One that has left keeps its moment; one that is dropped counts from then on.
+        drop(slot);
+        drop(unused);
+        assert_eq!(window.has_room(at(13_000)), Err(at(22_100)));
+        assert_eq!(window.has_room(at(22_100)), Ok(()));
+        let third = window.grant();
+        assert_eq!(window.has_room(at(22_100)), Err(at(23_100)));
+        drop(third);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn governor_reckons_with_the_clock_that_tests_pause() {
+        let start = SinceStart(Instant::now());
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let now = TokioClock.now();
+        let apart = Nanos::from(Duration::from_secs(5));
+        let sum = start + apart;
+        assert_eq!((sum, now.saturating_sub(apart)), (now, start));
+        assert_eq!((now.duration_since(start), start.duration_since(now)), (apart, Nanos::from(Duration::ZERO)));
     }
 }

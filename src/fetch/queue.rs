@@ -139,4 +139,22 @@ mod tests {
         assert_eq!(again, [Some("a.com".to_owned()), Some("b.com".to_owned())]);
         assert!(queue.is_empty());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_retries_are_held_back_only_those_go_that_are_untried_or_free() {
+        let target = |name: &str| crate::targets::clean(name, false).expect("a domain").target;
+        let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
+        let next = |queue: &mut Queue<_>, free: bool| queue.next(Instant::now(), Allowed::FirstTries, |_| free);
+        assert!(!queue.has_ready());
+        let untried = next(&mut queue, false).expect("a target");
+        queue.put_back(untried);
+        assert!(queue.has_ready());
+        let mut tried = next(&mut queue, false).expect("one that was not called yet");
+        assert_eq!(tried.target.as_str(), "a.com");
+        tried.calls = 1;
+        queue.put_back(tried);
+        assert_eq!(next(&mut queue, false).expect("the one behind").target.as_str(), "b.com");
+        assert!(next(&mut queue, false).is_none());
+        assert_eq!(next(&mut queue, true).expect("free").target.as_str(), "a.com");
+    }
 }

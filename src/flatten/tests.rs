@@ -26,7 +26,8 @@ fn flattened(body: impl AsRef<[u8]>) -> Result<(Vec<PlainRow>, Drift, Appended),
         (Ok(appended), Ok(plain)) => {
             assert_eq!(rows, plain.rows, "{}", String::from_utf8_lossy(body));
             assert_eq!(*flattener.drift(), plain_drift, "{}", String::from_utf8_lossy(body));
-            assert_eq!((appended.rows, appended.skipped), (rows.len() as u64, plain.skipped));
+            let counted = (appended.rows, appended.skipped, appended.beyond);
+            assert_eq!(counted, (rows.len() as u64, plain.skipped, plain.beyond));
             Ok((rows, plain_drift, appended))
         }
         (Err(error), Err(plain)) => {
@@ -335,6 +336,23 @@ fn an_error_takes_back_what_the_answer_had_begun() {
 }
 
 #[test]
+fn a_full_batch_says_so_and_there_is_room_again_once_it_is_handed_over() {
+    let mut flattener = Flattener::new();
+    let body = answer(r#"{"rank":1}"#);
+    for _ in 0..2 {
+        flattener.push("a.com", body.as_bytes()).expect("an answer");
+    }
+    // Broken text may take three bytes for one.
+    assert_eq!((flattener.gathered, flattener.columns.target_bytes()), (6 * body.len(), 10));
+    flattener.gathered = LARGEST_BATCH - 3 * body.len();
+    flattener.push("a.com", body.as_bytes()).expect("the last that fits");
+    assert!(matches!(flattener.push("b.com", body.as_bytes()), Err(FlattenError::Full)));
+    assert_eq!(flattener.finish().num_rows(), 3);
+    flattener.push("b.com", body.as_bytes()).expect("room again");
+    assert_eq!(flattener.rows(), 1);
+}
+
+#[test]
 fn no_depth_is_too_much() {
     const DEPTH: usize = 350_000;
     let deep = |open: &str, close: &str| [open.repeat(DEPTH), "1".into(), close.repeat(DEPTH)].concat();
@@ -363,6 +381,26 @@ fn a_million_of_anything_is_fine() {
     let keys: Vec<String> = (0..MANY / 2).map(|key| format!("\"u{key}\":0")).collect();
     let (_, drift, _) = flattened(answer(&format!("{{{}}}", keys.join(",")))).expect("an answer");
     assert_eq!(drift.iter().count(), MOST_UNKNOWN_KEYS + 1);
+}
+
+#[test]
+fn items_beyond_the_most_rows_are_counted_alike_by_both_ways() {
+    let most = usize::try_from(MOST_ROWS).expect("small");
+    for beyond in [0, 1, 3] {
+        let items = [vec!["{}"; most], vec!["{}"; beyond], vec!["null"]].concat();
+        let (rows, drift, appended) = flattened(answer(&items.join(","))).expect("an answer");
+        let beyond = beyond as u64;
+        assert_eq!((rows.len(), appended.beyond, appended.skipped), (most, beyond, 1));
+        assert_eq!(drift.count(&Surprise::TooManyItems), beyond);
+    }
+}
+
+#[test]
+fn a_map_with_many_different_keys_is_still_read_the_fast_way() {
+    let entries: Vec<String> = (0..1_000).map(|entry| format!("\"k{entry}\":{entry}")).collect();
+    let (_, _, appended) =
+        flattened(answer(&format!(r#"{{"referring_links_tld":{{{}}}}}"#, entries.join(",")))).expect("an answer");
+    assert!(appended.fast);
 }
 
 #[test]

@@ -14,11 +14,13 @@ use zstd::{
     zstd_safe::{self, CParameter},
 };
 
+use crate::api::http::LARGEST_BODY;
+
 /// A level below 1 trades a third of the size for two thirds of the time; answers of 138 KB become some 30 KB.
 const LEVEL: i32 = -3;
 
 /// The most that one frame may hold: an answer's largest body as a JSON text, in which a byte may take six.
-const LARGEST: usize = 6 * 32 * 1024 * 1024 + 1024;
+const LARGEST: usize = 6 * LARGEST_BODY + 1024;
 
 /// Buffers that have grown past this size for an unusual body are not kept.
 const LARGEST_KEPT: usize = 1 << 20;
@@ -233,5 +235,56 @@ mod tests {
             let noticed = measure(&damaged) != Measured::Whole(frame.len());
             assert!(noticed || content(&damaged).map_or(true, |read| read == record), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn only_a_frame_that_tells_a_believable_size_is_read() {
+        // A body of 32 MiB in which each byte takes six, and what stands around it
+        const MOST: u64 = 201_327_616;
+        // A frame's beginning, by RFC 8878: one segment, a checksum, and a size of eight bytes
+        let claims = |size: u64| [&[0x28, 0xb5, 0x2f, 0xfd, 0xe4][..], &size.to_le_bytes(), &[1, 0, 0]].concat();
+        let refused = |frame: &[u8]| {
+            let error = content(frame).expect_err("no frame").to_string();
+            error == "a frame without a believable size"
+        };
+        assert!(!refused(&claims(MOST)), "refused for what it lacks");
+        assert!(refused(&claims(MOST + 1)) && refused(&claims(u64::MAX - 2)));
+        let mut untold = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).expect("an encoder");
+        untold.write_all(b"content").expect("room");
+        assert!(refused(&untold.finish().expect("a frame")));
+        assert!(refused(b"no frame at all"));
+    }
+
+    #[test]
+    fn a_frame_without_a_checksum_or_of_an_unknown_kind_is_none() {
+        let bare = zstd::bulk::compress(b"content", LEVEL).expect("a frame");
+        assert_eq!(measure(&bare), Measured::Foreign);
+        let mut unknown = Press::default().frame(b"content").expect("a frame");
+        // Reserved for what comes
+        unknown[4] |= 0x08;
+        assert_eq!(measure(&unknown), Measured::Foreign);
+    }
+
+    #[test]
+    fn what_made_a_frame_is_used_again_unless_an_unusual_body_has_made_it_large() {
+        let check = |size: usize, kept: usize| {
+            let press = Press::default();
+            for _ in 0..3 {
+                press.two_frames(|_| b"head".to_vec(), |out| out.write_all(&vec![7; size])).expect("two frames");
+            }
+            assert_eq!(press.plates().len(), kept, "{size} bytes");
+            press.frame(b"content").expect("a frame");
+            assert_eq!(press.plates().len(), 1);
+        };
+        check(1_000, 1);
+        check(400_000, 1);
+        check(1_500_000, 0);
+    }
+
+    #[test]
+    fn a_counter_takes_all_and_counts_it() {
+        let mut counter = Counter(1);
+        assert_eq!((counter.write(b"abc").expect("taken"), counter.0), (3, 4));
+        counter.flush().expect("nothing to do");
     }
 }

@@ -353,9 +353,130 @@ mod tests {
         };
         check(br#"{"a":1}"#, true, JSON);
         check(b"{\"a\":\n1}", true, TEXT);
+        check(b"{\"a\":\r1}", true, TEXT);
+        check(b"{\"a\":\n1\n}", true, TEXT);
+        check(b"{\"a\":\r\n1}", true, TEXT);
+        check(br#"{"a":1}"#, false, TEXT);
         check(b"<html>\r\n\"busy\"</html>", false, TEXT);
         check(b"", false, TEXT);
         check(&(0..=255).collect::<Vec<u8>>(), false, LATIN_1);
         check(&(0..=255).cycle().take(10_000).collect::<Vec<u8>>(), false, LATIN_1);
+    }
+
+    fn answered(cost: Cost, body: Option<&str>) -> Answered {
+        let assessment = Assessment {
+            class: Class::Data,
+            http_status: Some(200),
+            api_code: Some(20000),
+            message: Some("Ok.".into()),
+            task_id: Some("7-x".into()),
+            items: 3,
+            json: true,
+            cost,
+        };
+        Answered {
+            target: crate::targets::clean("a.com", false).expect("a domain").target,
+            attempt: 2,
+            at: "2026-11-24T12:00:00.5Z".parse().expect("a time"),
+            latency: Duration::from_millis(1_500),
+            assessment,
+            request_id: Some("r-1".into()),
+            body: body.map(|body| body.to_owned().into()),
+        }
+    }
+
+    #[test]
+    fn what_came_of_a_call_stands_in_its_line() {
+        let check = |cost: Cost, expected: serde_json::Value| {
+            let answer = Answer::of(&answered(cost, Some("{}")), 11, None, None);
+            assert_eq!(answer.class().expect("a class"), Class::Data);
+            let line: serde_json::Value =
+                serde_json::from_slice(&line(&Record::Answer(Box::new(answer)))).expect("JSON");
+            let mut whole = serde_json::json!({
+                "record": "answer", "target": "a.com", "attempt": 2, "at": "2026-11-24T12:00:00.5Z",
+                "latency_micros": 1_500_000, "class": "data", "http_status": 200, "api_status_code": 20000,
+                "message": "Ok.", "task_id": "7-x", "request_id": "r-1", "items": 3, "body_bytes": 2, "frame_bytes": 11,
+            });
+            let members = whole.as_object_mut().expect("an object");
+            members.extend(expected.as_object().expect("an object").clone());
+            assert_eq!(line, whole);
+        };
+        let price = Usd::from_micros(24_000);
+        check(Cost::Debit(price), serde_json::json!({"cost_micros_usd": 24_000, "cost_source": "debit"}));
+        check(Cost::Upstream(price), serde_json::json!({"cost_micros_usd": 24_000, "cost_source": "upstream"}));
+        check(Cost::Unknown, serde_json::json!({"cost_micros_usd": null, "cost_source": "unknown"}));
+        check(Cost::Nothing, serde_json::json!({"cost_micros_usd": null, "cost_source": null}));
+        assert_eq!(Answer::of(&answered(Cost::Nothing, None), 0, None, None).body_bytes, 0);
+    }
+
+    #[test]
+    fn sources_of_costs_are_named_alike_in_records_and_columns() {
+        for source in [CostSource::Previous, CostSource::Debit, CostSource::Upstream, CostSource::Unknown] {
+            assert_eq!(serde_json::to_value(source).expect("a word"), source.as_str());
+        }
+    }
+
+    #[test]
+    fn a_call_went_out_its_latency_before_its_answer_came_by_both_clocks() {
+        let since_boot = serde_json::from_str(r#"{"boot":7,"since_boot_micros":9000000}"#).expect("a moment");
+        let answer = Answer::of(&answered(Cost::Nothing, None), 0, Some(since_boot), None);
+        let left = answer.left_at();
+        assert_eq!(left.wall, "2026-11-24T11:59:59Z".parse().expect("a time"));
+        assert_eq!(left.since_boot, Some(since_boot.earlier(Duration::from_millis(1_500))));
+    }
+
+    #[test]
+    fn an_answer_without_use_at_an_untold_price_may_have_been_billed() {
+        let check = |class: Class, cost: Cost, frame_bytes: u64, expected: bool| {
+            let mut answer = Answer::of(&answered(cost, None), frame_bytes, None, None);
+            class.as_str().clone_into(&mut answer.class);
+            assert_eq!(answer.possibly_billed(), expected, "{class:?} {cost:?} {frame_bytes}");
+        };
+        check(Class::MaybeBilled, Cost::Unknown, 0, true);
+        check(Class::MaybeBilled, Cost::Unknown, 9, true);
+        check(Class::Rejected, Cost::Unknown, 9, true);
+        check(Class::Data, Cost::Unknown, 0, true);
+        check(Class::Data, Cost::Unknown, 9, false);
+        check(Class::WrongTarget, Cost::Unknown, 9, false);
+        check(Class::MaybeBilled, Cost::Debit(Usd::from_micros(1)), 0, false);
+        check(Class::MaybeBilled, Cost::Nothing, 0, false);
+    }
+
+    #[test]
+    fn the_beginning_of_an_answer_is_read_as_its_whole_line_is() {
+        let record = Record::Answer(Box::new(Answer::of(&answered(Cost::Unknown, Some("{}")), 11, None, None)));
+        let whole = line(&record);
+        assert_eq!(line(&parse(&whole).expect("a record")), whole);
+        for key in [JSON, TEXT, LATIN_1] {
+            let head = answer_head(&record, key);
+            assert_eq!(body_key(&head), Some(key));
+            assert_eq!(line(&parse(&head).expect("a record")), whole);
+        }
+        assert_eq!(body_key(&whole), None);
+    }
+
+    #[test]
+    fn an_answer_is_found_whoever_has_paid_for_it() {
+        let answer = Answer::of(&answered(Cost::Unknown, None), 0, None, None);
+        let at = answer.at;
+        let taken = TakenOver { from_run_id: "r".into(), copied_at: at, answer: answer.clone() };
+        let check = |record: Record, expected: bool| {
+            assert_eq!(record.answer().map(|answer| answer.items), expected.then_some(3), "{record:?}");
+        };
+        check(Record::TakenOver(Box::new(taken)), true);
+        check(Record::CalledOff { target: answer.target.clone(), attempt: 1, at }, false);
+        check(Record::Answer(Box::new(answer)), true);
+    }
+
+    #[test]
+    fn a_body_that_fits_no_form_is_told() {
+        let check = |head: &str, tail: &str, expected: &str| {
+            let error = body(head.as_bytes(), tail.as_bytes().to_vec()).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{head} {tail}: {error}");
+        };
+        check(r#"{"a":1,"body":"#, "{}", "an answer without an end");
+        check(r#"{"a":1,"other":"#, "{}}\n", "an answer of an unknown form");
+        check(r#"{"a":1,"body_text":"#, "{}}\n", "invalid type");
+        check(r#"{"a":1,"body_latin1":"#, "\"\u{100}\"}\n", "a body with a character that is no byte");
     }
 }

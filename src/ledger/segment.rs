@@ -225,3 +225,178 @@ impl Segment {
 fn memchr_all(bytes: &[u8], wanted: u8) -> impl Iterator<Item = usize> + '_ {
     bytes.iter().enumerate().filter(move |(_, byte)| **byte == wanted).map(|(place, _)| place)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{super::frame::Press, *};
+
+    /// The end of an answer that is its body.
+    const BODY: &[u8] = b"{\"tasks\":[]}}\n";
+
+    fn segment(bytes: &[u8]) -> (tempfile::TempDir, Segment) {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join(Segment::name(3));
+        fs::write(&path, bytes).expect("written");
+        let segment = Segment::open(&path, 3).expect("readable");
+        (folder, segment)
+    }
+
+    /// Letters and digits that no frame makes much smaller.
+    fn noise(bytes: usize) -> String {
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from_digit(u32::try_from((state >> 33) % 36).expect("small"), 36).expect("a digit")
+        };
+        (0..bytes).map(|_| next()).collect()
+    }
+
+    fn lines_of_input(bytes: usize) -> Vec<u8> {
+        let content = format!("{{\"record\":\"input\",\"{}\":0}}\n", noise(bytes));
+        Press::default().frame(content.as_bytes()).expect("a frame")
+    }
+
+    /// The two frames of an answer, and how long the second is.
+    fn answer(tail: &[u8]) -> (Vec<u8>, usize) {
+        let head = |length: usize| {
+            let known = r#""target":"a.com","attempt":1,"at":"2026-11-24T12:00:00Z","latency_micros":0,"class":"data","items":0"#;
+            format!(r#"{{"record":"answer",{known},"body_bytes":1,"frame_bytes":{length},"body":"#).into_bytes()
+        };
+        Press::default().two_frames(head, |out| out.write_all(tail)).expect("two frames")
+    }
+
+    /// What a walk through some bytes finds, and where it ends.
+    fn scanned(bytes: &[u8]) -> Result<(Vec<Found>, End), LedgerError> {
+        let mut all = Vec::new();
+        let end = segment(bytes).1.scan(|found| {
+            all.push(found);
+            Ok(())
+        })?;
+        Ok((all, end))
+    }
+
+    /// Where the damage is, and what is wrong.
+    fn damage<T>(result: Result<T, LedgerError>) -> (u64, String) {
+        match result {
+            Err(LedgerError::Damaged { offset, reason, .. }) => (offset, reason),
+            Err(error) => panic!("another error: {error}"),
+            Ok(_) => panic!("no damage was seen"),
+        }
+    }
+
+    #[test]
+    fn a_file_is_named_by_its_number() {
+        assert_eq!((Segment::name(12), Segment::number(&Segment::name(12))), ("ledger-12.jsonl.zst".into(), Some(12)));
+        for other in
+            ["ledger-.jsonl.zst", "ledger-1.jsonl", "1.jsonl.zst", "ledger-x.jsonl.zst", "ledger-4294967296.jsonl.zst"]
+        {
+            assert_eq!(Segment::number(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn frames_of_any_size_are_found_where_they_lie() {
+        let (answer_, body) = answer(BODY);
+        let mut bytes = Vec::new();
+        let mut expected = Vec::new();
+        for size in [10, 5_000, 50, 300_000, 20, 7_000_000] {
+            let frame = lines_of_input(size);
+            expected.push((bytes.len(), frame.len(), 0, false));
+            bytes.extend(frame);
+            expected.push((bytes.len(), answer_.len() - body, body, true));
+            bytes.extend(&answer_);
+        }
+        let (found, end) = scanned(&bytes).expect("sound");
+        let place = |place: u64| usize::try_from(place).expect("small");
+        let found: Vec<_> = (found.iter().map(|Found { location, record }| (*location, record.is_some())))
+            .map(|(at, known)| (place(at.offset), at.head as usize, at.body as usize, known))
+            .collect();
+        assert_eq!((found, end), (expected, End::Clean(bytes.len() as u64)));
+        let last = lines_of_input(10);
+        assert_eq!(scanned(&last).expect("sound").1, End::Clean(last.len() as u64));
+    }
+
+    #[test]
+    fn an_answers_body_is_where_its_record_says_or_that_is_told() {
+        let (bytes, body) = answer(BODY);
+        let (folder, segment) = segment(&[bytes.clone(), bytes.clone()].concat());
+        let size = |bytes: usize| u32::try_from(bytes).expect("small");
+        let head = bytes.len() - body;
+        let second = bytes.len() as u64;
+        let location = Location { segment: 3, offset: second, head: size(head), body: size(body) };
+        let text = segment.head(&location).expect("sound");
+        assert_eq!(segment.body(&location, &text).expect("sound"), BODY[..BODY.len() - 2]);
+        assert_eq!(segment.sound_body_frame(&location).expect("sound"), bytes[head..]);
+        segment.check_body(&location).expect("sound");
+        let shorter = Location { body: size(body - 1), ..location };
+        let told = damage(segment.check_body(&shorter));
+        assert_eq!(told, (second + head as u64, "the answer's body is not where its record says".into()));
+        let longer = Location { body: size(body + 1), ..location };
+        assert_eq!(damage(segment.body(&longer, &text)), (second + head as u64, "the file ends here".into()));
+        let beyond = Location { offset: 2 * second, ..location };
+        assert_eq!(damage(segment.head(&beyond)), (2 * second, "the file ends here".into()));
+        // What the file system refuses is no damage.
+        let directory = Segment::open(folder.path(), 3).expect("open");
+        assert!(matches!(directory.head(&location), Err(LedgerError::Io { .. })));
+    }
+
+    #[test]
+    fn a_tail_that_was_torn_anywhere_ends_the_file_before_it() {
+        let first = lines_of_input(10);
+        // A body that spans several steps of the search for something whole behind
+        let (last, body) = answer(format!("\"{}\"}}\n", noise(4 << 20)).as_bytes());
+        assert!(body > 2 << 20);
+        for cut in [1, 3, 4, 5, 100, last.len() - body, last.len() - body + 1, last.len() / 2, last.len() - 1] {
+            let bytes = [&first[..], &last[..cut]].concat();
+            let (found, end) = scanned(&bytes).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+            assert_eq!((found.len(), end), (1, End::Torn(first.len() as u64)), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_before_something_whole_is_damage_however_long_it_is() {
+        const STEP: usize = 1024 * 1024;
+        let first = lines_of_input(10);
+        let whole = lines_of_input(5_000);
+        for length in [1, 3, 100_000, STEP - 3, STEP - 2, STEP - 1, STEP, STEP + 1, STEP + 2, 3 * STEP + 7] {
+            // With the bytes in it by which a search finds a frame's beginning
+            let mut foreign = vec![0; length];
+            foreign[length / 2] = 0x28;
+            let bytes = [&first[..], &foreign, &whole].concat();
+            let (offset, reason) = damage(scanned(&bytes));
+            let place = first.len() + length;
+            let expected = format!("it cannot be read, yet something whole follows at byte {place}");
+            assert_eq!((offset, reason), (first.len() as u64, expected), "{length} bytes");
+            // A frame that is whole by its size alone is a torn tail's as well.
+            let mut unsound = bytes;
+            *unsound.last_mut().expect("a checksum") ^= 1;
+            assert_eq!(scanned(&unsound).expect("torn").1, End::Torn(first.len() as u64), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn only_the_last_body_is_looked_at_on_the_way() {
+        let (bytes, body) = answer(BODY);
+        let mut last = [bytes.clone(), bytes.clone()].concat();
+        *last.last_mut().expect("a checksum") ^= 1;
+        assert_eq!(damage(scanned(&last)).0, (2 * bytes.len() - body) as u64);
+        let mut first = [bytes.clone(), bytes.clone()].concat();
+        first[bytes.len() - 1] ^= 1;
+        assert_eq!(scanned(&first).expect("looked at when it is read").1, End::Clean(2 * bytes.len() as u64));
+        // An error of who is told ends the walk.
+        let refused =
+            segment(&bytes).1.scan(|_| Err(LedgerError::io("keep", Path::new("x"), io::Error::other("full"))));
+        assert!(matches!(refused, Err(LedgerError::Io { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn no_link_is_taken_for_a_file_of_the_ledger() {
+        let (folder, segment) = segment(b"");
+        assert_eq!((segment.length().expect("a size"), segment.scan(|_| Ok(())).expect("sound")), (0, End::Clean(0)));
+        let link = folder.path().join(Segment::name(4));
+        std::os::unix::fs::symlink(&segment.path, &link).expect("a link");
+        assert!(Segment::open(&link, 4).is_err());
+    }
+}

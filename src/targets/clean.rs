@@ -317,6 +317,24 @@ mod tests {
     }
 
     #[test]
+    fn names_and_labels_may_be_as_long_as_dns_lets_them() {
+        let label = |length: usize| "a".repeat(length);
+        let name = |last: usize| [label(63), label(63), label(63), label(last), "com".into()].join(".");
+        let check = |written: &str, expected: Result<usize, Reject>| {
+            let length = clean(written, false).map(|cleaned| cleaned.target.as_str().len());
+            assert_eq!(length, expected, "{written}");
+        };
+        check(&name(57), Ok(253));
+        check(&name(58), Err(Reject::LongName));
+        check(&format!("{}.com", label(63)), Ok(67));
+        check(&format!("{}.com", label(64)), Err(Reject::LongLabel));
+        // What nobody sees counts as written: four bytes for each character of the longest name.
+        let with_unseen = |count: usize| format!("exam{}ple-no.com", "\u{ad}".repeat(count));
+        check(&with_unseen(499), Ok(14));
+        check(&with_unseen(500), Err(Reject::LongName));
+    }
+
+    #[test]
     fn addresses_are_targets_where_they_are_allowed() {
         let check = |written: &str, expected: &str| {
             let cleaned = clean(written, true).expect(written);

@@ -73,9 +73,14 @@ async fn a_damaged_ledger_is_named_and_nothing_is_bought_or_published() {
     let whole = fs::read(&file).expect("readable");
     let published = table(&place.out(), "backlinks_history");
     let calls = api.bill().calls;
+    let sound = zstd::decode_all(&*whole).expect("sound");
     for place_of_damage in (1..20).map(|part| whole.len() * part / 20) {
         let mut damaged = whole.clone();
         damaged[place_of_damage] ^= 0x10;
+        // A few bits of a frame mean nothing: whichever they are, it holds the same, and its checksum says so.
+        if zstd::decode_all(&*damaged).is_ok_and(|content| content == sound) {
+            continue;
+        }
         fs::write(&file, &damaged).expect("written");
         // Another form of the dataset makes it read every answer.
         let output = ended(place.run(&api.url(), "--partition-by none"), 1).await;

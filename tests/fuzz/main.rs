@@ -29,6 +29,13 @@ fn opening_a_ledger() {
 }
 
 #[test]
+fn reading_the_records_of_sound_frames() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let seeds = targets::some_records();
+    fuzz("records", &seeds, targets::RECORDS, |bytes| targets::records(folder.path(), bytes));
+}
+
+#[test]
 fn reading_retry_after() {
     fuzz("retry_after", &[], targets::DATES, targets::retry_after);
 }

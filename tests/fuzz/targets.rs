@@ -62,6 +62,31 @@ pub(crate) const JSON: &[&str] = &[
     "[[[[",
     "]]]]",
 ];
+pub(crate) const RECORDS: &[&str] = &[
+    r#"{"record":"run","#,
+    r#"{"record":"inputs","#,
+    r#"{"record":"sent","#,
+    r#"{"record":"called_off","#,
+    r#"{"record":"answer","#,
+    r#"{"record":"taken_over","#,
+    r#"{"record":"gave_up","#,
+    r#""target":"site0.com""#,
+    r#""attempt":4294967295"#,
+    r#""since_boot":"#,
+    r#""frame_bytes":18446744073709551615"#,
+    r#""body_bytes":0"#,
+    r#""cost_micros_usd":9223372036854775807"#,
+    r#""reserved_micros_usd":-1"#,
+    r#""cost_source":"debit""#,
+    r#""class":"data""#,
+    r#""chunks":18446744073709551615"#,
+    r#""lines":1"#,
+    r#""date_to":"2026-12-31""#,
+    r#""at":"-009999-01-01T00:00:00Z""#,
+    "\u{1e}",
+    "null",
+    "\n",
+];
 pub(crate) const DATES: &[&str] =
     &["Wed, 21 Oct 2026 07:28:00 GMT", "18446744073709551615", "-1", "0", "\n", "99999999999999999999"];
 pub(crate) const CELLS: &[&str] =
@@ -133,6 +158,32 @@ pub(crate) fn ledger(folder: &Path, bytes: &[u8]) -> Seen {
     let inputs = archive.inputs().map(|inputs| inputs.map(|inputs| inputs.lines().len())).ok();
     let spending = archive.spending();
     seen((1, kept, broken, inputs, spending.calls, archive.run().is_some()))
+}
+
+/// Ends a frame's content where whole frames are made of the bytes.
+const END_OF_FRAME: u8 = 0x1e;
+
+/// A ledger whose frames are sound whatever they hold: behind the checksums, where mutated bytes hardly ever get to.
+pub(crate) fn records(folder: &Path, bytes: &[u8]) -> Seen {
+    let mut compressor = zstd::bulk::Compressor::new(1).expect("memory");
+    compressor.include_checksum(true).expect("a flag");
+    let frames = bytes.split(|byte| *byte == END_OF_FRAME);
+    ledger(folder, &frames.flat_map(|content| compressor.compress(content).expect("memory")).collect::<Vec<u8>>())
+}
+
+/// What the frames of ledgers hold, as a run writes them.
+pub(crate) fn some_records() -> Vec<Vec<u8>> {
+    let contents = |ledger: Vec<u8>| {
+        let mut rest = &ledger[..];
+        let mut contents = Vec::new();
+        while let Ok(length) = zstd::zstd_safe::find_frame_compressed_size(rest) {
+            let (frame, others) = rest.split_at(length);
+            contents.push(zstd::decode_all(frame).expect("sound"));
+            rest = others;
+        }
+        contents.join(&END_OF_FRAME)
+    };
+    some_ledgers().into_iter().map(contents).collect()
 }
 
 fn some_target(name: &str) -> Target {

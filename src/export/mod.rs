@@ -11,10 +11,12 @@
 //! prints or reads flags; what a person is told comes from `outcome`.
 
 mod conclude;
+mod directory;
 mod error;
 mod estimate;
 mod holdings;
 mod lines;
+mod preview;
 mod previous;
 mod publish;
 mod question;
@@ -22,7 +24,7 @@ mod record;
 mod recorder;
 
 use std::{
-    fs, io, iter,
+    iter,
     num::NonZeroU32,
     path::{Path, PathBuf},
     pin::pin,
@@ -34,16 +36,19 @@ use jiff::{Timestamp, tz::TimeZone};
 
 pub use self::{
     conclude::{Terms, conclude, of_record},
+    directory::open_for_replay,
     error::ExportError,
     estimate::{Estimate, PriceSource},
     holdings::{Account, Held, Holdings, Source},
     lines::Totals,
+    preview::Preview,
     previous::PreviousError,
     publish::{Form, Published},
     question::{Question, QuestionError, SIMULATED},
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
 };
 use self::{
+    directory::check_directory,
     estimate::{Basis, estimate},
     previous::Previous,
     recorder::Recorder,
@@ -259,72 +264,6 @@ pub struct Fetched {
     pub lock: Lock,
 }
 
-/// What is held at the outset, seen without touching anything: for a plan.
-#[derive(Debug)]
-pub struct Preview {
-    /// What would be asked of every target.
-    pub parameters: Parameters,
-    /// What earlier runs of the directory did.
-    pub past: Past,
-    /// Targets of these lines that have a final answer, which stays as it is.
-    pub held: u64,
-    /// Those whose answer would be taken over from an earlier run.
-    pub taken_over: u64,
-    /// Those that would be called.
-    pub remaining: u64,
-    /// Those of them whose answer would be refreshed.
-    pub refreshed: u64,
-    /// Final answers of the directory, whatever they are about.
-    pub answered: u64,
-    /// The version that started the directory; `None`: nothing did.
-    pub started_with: Option<String>,
-}
-
-impl Preview {
-    /// What a run of these lines would do and cost.
-    pub fn estimate(&self, rate: Rate, concurrency: NonZeroU32) -> Estimate {
-        estimate(&Basis {
-            calls: self.remaining,
-            targets: self.remaining + self.held + self.taken_over,
-            parameters: &self.parameters,
-            rate,
-            concurrency,
-            past: &self.past,
-        })
-    }
-
-    /// Looks at a directory, if there is one, for these lines, and at those of earlier runs.
-    pub fn new(
-        dir: Option<&Path>,
-        (inputs, previous): (&Inputs, &[PathBuf]),
-        question: &Question,
-        clock: Clock,
-    ) -> Result<Self, ExportError> {
-        let archive = match dir {
-            Some(dir) => {
-                check_directory(dir)?;
-                Archive::read(dir)?
-            }
-            None => Archive::default(),
-        };
-        let parameters = question.parameters(archive.run(), "", clock.today())?;
-        let mut left: Vec<Target> = remaining(inputs, &archive, question.fresh_since).cloned().collect();
-        let held = (inputs.targets().len() - left.len()) as u64;
-        let mut previous = Previous::look(previous, (dir, archive.run()), &parameters)?;
-        previous.choose(&mut left, question.fresh_since);
-        Ok(Self {
-            answered: archive.asked().filter(|(_, known)| known.standing.is_final()).count() as u64,
-            started_with: archive.run().map(|run| run.version.clone()),
-            past: archive.past(clock.moment()),
-            held,
-            taken_over: previous.chosen() as u64,
-            remaining: left.len() as u64,
-            refreshed: left.iter().filter(|target| archive.standing(target).is_final()).count() as u64,
-            parameters,
-        })
-    }
-}
-
 /// The record of a directory whose ledger was dropped; `None`: it was not.
 ///
 /// Such a directory answers what it was asked, and nothing more; its dataset stays in the form that it has.
@@ -376,34 +315,6 @@ pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<Holdings, 
     Holdings::new(sources, (inputs, inputs_sha256), snapshots)
 }
 
-/// Opens a directory for a dataset that is built from others.
-pub fn open_for_replay(dir: &Path) -> Result<Lock, ExportError> {
-    if dir.join(ledger::FOLDER).exists() {
-        return Err(ExportError::OfARun(dir.to_owned()));
-    }
-    if RunRecord::read(dir).is_none() {
-        check_directory(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
-    }
-    Ok(Lock::take(dir)?)
-}
-
-/// Whether a directory holds nothing but what a replay leaves that was killed before its record was written. What lies
-/// in these folders is looked at before anything is replaced.
-fn was_begun(dir: &Path) -> Result<bool, ExportError> {
-    let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
-    let folders = [dataset::STAGING, dataset::HISTORY, dataset::TARGETS];
-    if !folders.into_iter().any(|folder| dir.join(folder).is_dir()) {
-        return Ok(false);
-    }
-    for entry in fs::read_dir(dir).map_err(fails)? {
-        let name = entry.map_err(fails)?.file_name();
-        if !name.to_str().is_some_and(dataset::is_own) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 /// Calls of earlier processes as moments of this process's clock, as far as they may still count.
 fn earlier(past: &Past, rate: Rate) -> fetch::Earlier {
     let now = tokio::time::Instant::now();
@@ -434,21 +345,4 @@ fn new_run_id(question: &Question, clock: Clock) -> String {
     let random = RandomState::new().hash_one(&at) & 0xff_ffff;
     let prefix = if question.simulated == Some(true) { question::SIMULATED } else { "" };
     format!("{prefix}{at}-{random:06x}")
-}
-
-/// A directory of somebody else's is refused, not filled.
-fn check_directory(dir: &Path) -> Result<(), ExportError> {
-    let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
-    let mut entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(ExportError::NoDirectory(dir.to_owned()));
-        }
-        Err(error) => return Err(fails(error)),
-    };
-    if dir.join(ledger::FOLDER).is_dir() || entries.next().is_none() {
-        return Ok(());
-    }
-    Err(ExportError::Foreign(dir.to_owned()))
 }

@@ -1,0 +1,87 @@
+//! What a run would do, told before anything is done: for a plan.
+
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Estimate, ExportError, Question,
+    directory::check_directory,
+    estimate::{Basis, estimate},
+    previous::Previous,
+    remaining,
+};
+use crate::{
+    api::Parameters,
+    clock::Clock,
+    fetch::pace::Rate,
+    ledger::{Archive, Past},
+    targets::{Inputs, Target},
+};
+
+/// What is held at the outset, seen without touching anything.
+#[derive(Debug)]
+pub struct Preview {
+    /// What would be asked of every target.
+    pub parameters: Parameters,
+    /// What earlier runs of the directory did.
+    pub past: Past,
+    /// Targets of these lines that have a final answer, which stays as it is.
+    pub held: u64,
+    /// Those whose answer would be taken over from an earlier run.
+    pub taken_over: u64,
+    /// Those that would be called.
+    pub remaining: u64,
+    /// Those of them whose answer would be refreshed.
+    pub refreshed: u64,
+    /// Final answers of the directory, whatever they are about.
+    pub answered: u64,
+    /// The version that started the directory; `None`: nothing did.
+    pub started_with: Option<String>,
+}
+
+impl Preview {
+    /// What a run of these lines would do and cost.
+    pub fn estimate(&self, rate: Rate, concurrency: NonZeroU32) -> Estimate {
+        estimate(&Basis {
+            calls: self.remaining,
+            targets: self.remaining + self.held + self.taken_over,
+            parameters: &self.parameters,
+            rate,
+            concurrency,
+            past: &self.past,
+        })
+    }
+
+    /// Looks at a directory, if there is one, for these lines, and at those of earlier runs.
+    pub fn new(
+        dir: Option<&Path>,
+        (inputs, previous): (&Inputs, &[PathBuf]),
+        question: &Question,
+        clock: Clock,
+    ) -> Result<Self, ExportError> {
+        let archive = match dir {
+            Some(dir) => {
+                check_directory(dir)?;
+                Archive::read(dir)?
+            }
+            None => Archive::default(),
+        };
+        let parameters = question.parameters(archive.run(), "", clock.today())?;
+        let mut left: Vec<Target> = remaining(inputs, &archive, question.fresh_since).cloned().collect();
+        let held = (inputs.targets().len() - left.len()) as u64;
+        let mut previous = Previous::look(previous, (dir, archive.run()), &parameters)?;
+        previous.choose(&mut left, question.fresh_since);
+        Ok(Self {
+            answered: archive.asked().filter(|(_, known)| known.standing.is_final()).count() as u64,
+            started_with: archive.run().map(|run| run.version.clone()),
+            past: archive.past(clock.moment()),
+            held,
+            taken_over: previous.chosen() as u64,
+            remaining: left.len() as u64,
+            refreshed: left.iter().filter(|target| archive.standing(target).is_final()).count() as u64,
+            parameters,
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! One target's part of the index.
+
+use jiff::Timestamp;
+
+use crate::{
+    api::record::Standing,
+    ledger::{Location, record::CostSource},
+    money::Usd,
+};
+
+/// What is known of one target, in 48 bytes.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Where it stands.
+    pub standing: Standing,
+    /// Calls that went out, of all runs of this directory.
+    pub attempts: u32,
+    /// What its calls cost, as far as anybody told.
+    pub cost: Usd,
+    cost_source: Option<CostSource>,
+    /// Calls that may have been billed without an answer, the one under way aside.
+    lost: u16,
+    /// Calls among them that a killed process left without any record of their result.
+    interrupted: u16,
+    /// Whether a call went out that has no result yet.
+    unanswered: bool,
+    /// Where its answer lies, or the latest call's result where there is none: file, place, and bytes of both frames; no
+    /// head: nothing came of any call.
+    segment: u16,
+    offset: u64,
+    head: u32,
+    body: u32,
+    /// When that came, in microseconds since 1970.
+    at: i64,
+}
+
+const _: () = assert!(size_of::<Known>() == 48);
+
+impl Known {
+    /// Calls that may have been billed, one without a result included.
+    pub fn possibly_billed(&self) -> u32 {
+        u32::from(self.lost) + u32::from(self.unanswered)
+    }
+
+    /// Calls without any record of their result.
+    pub(super) fn lost_without_record(&self) -> u32 {
+        u32::from(self.interrupted) + u32::from(self.unanswered)
+    }
+
+    /// Where its answer lies, or the latest call's result where there is none.
+    pub(in crate::ledger) fn last(&self) -> Option<Location> {
+        let Self { segment, offset, head, body, .. } = *self;
+        (head > 0).then_some(Location { segment: segment.into(), head, body, offset })
+    }
+
+    /// When its answer came, or the latest call's result where there is none; `None`: nothing came of any call.
+    pub fn at(&self) -> Option<Timestamp> {
+        self.last().and_then(|_| Timestamp::from_microsecond(self.at).ok())
+    }
+
+    /// Whether its answer is held and came no earlier than `since`, if that is given.
+    pub fn is_held_since(&self, since: Option<Timestamp>) -> bool {
+        self.standing.is_final() && since.is_none_or(|since| self.at >= since.as_microsecond())
+    }
+
+    /// The weakest source of its costs, a call without a result included.
+    pub fn cost_source(&self) -> Option<CostSource> {
+        if self.unanswered { Some(CostSource::Unknown) } else { self.cost_source }
+    }
+
+    /// A call goes out.
+    pub(super) fn sent(&mut self) {
+        self.attempts += 1;
+        self.unanswered = true;
+    }
+
+    /// It did not after all.
+    pub(super) fn called_off(&mut self) {
+        self.attempts = self.attempts.saturating_sub(1);
+        self.unanswered = false;
+    }
+
+    /// The call before the one under way was in flight when its process was killed.
+    pub(super) fn interrupted(&mut self) {
+        self.lost = self.lost.saturating_add(1);
+        self.interrupted = self.interrupted.saturating_add(1);
+        self.has_cost_from(Some(CostSource::Unknown));
+    }
+
+    /// A call's result came.
+    pub(super) fn answered(&mut self, price: Usd, source: Option<CostSource>, possibly_billed: bool) {
+        self.unanswered = false;
+        self.cost = self.cost.plus(price);
+        self.lost = self.lost.saturating_add(u16::from(possibly_billed));
+        self.has_cost_from(source);
+    }
+
+    /// The weakest of all sources counts.
+    pub(super) fn has_cost_from(&mut self, source: Option<CostSource>) {
+        self.cost_source = self.cost_source.max(source);
+    }
+
+    /// What is in force from now on: the latest answer, or the latest result where there is none.
+    pub(super) fn settle(&mut self, standing: Standing, at: Timestamp, location: Location) {
+        let Location { segment, head, body, offset } = location;
+        self.segment = segment.try_into().expect("65,536 files of the ledger have a gigabyte each");
+        (self.offset, self.head, self.body) = (offset, head, body);
+        (self.standing, self.at) = (standing, at.as_microsecond());
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            standing: Standing::Pending,
+            attempts: 0,
+            cost: Usd::ZERO,
+            cost_source: None,
+            lost: 0,
+            interrupted: 0,
+            unanswered: false,
+            segment: 0,
+            offset: 0,
+            head: 0,
+            body: 0,
+            at: 0,
+        }
+    }
+}

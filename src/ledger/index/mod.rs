@@ -1,0 +1,312 @@
+//! What the ledger says of each target, kept in memory: where it stands, what it cost, where its answer lies.
+//!
+//! Built by walking through the records on opening, and kept up to date by the same rules as records
+//! are appended: there is one way to understand a record.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use jiff::civil::Date;
+
+use super::{
+    Location,
+    record::{Answer, CostSource, Record, TakenOver},
+};
+use crate::{
+    api::{
+        BodyForm,
+        record::Standing,
+        status::{Class, UnknownClass},
+    },
+    clock::Moment,
+    money::Usd,
+    targets::{Target, TargetSet},
+};
+
+mod known;
+mod spending;
+
+pub use self::{
+    known::Known,
+    spending::{Past, Spending},
+};
+
+/// How long calls are remembered for the rate window: the longest period that a rate can have.
+const REMEMBERED: Duration = Duration::from_hours(1);
+/// Calls are remembered as if they had gone out at the end of such a piece of time, together with all others in it.
+const PIECE: Duration = Duration::from_millis(100);
+/// Pieces among which a call's own is looked for: calls that go out together are answered seconds apart.
+const PIECES_OPEN: usize = 64;
+
+/// What a lost call is reckoned to have cost before any price is known: about twice the list price of a full history.
+const PRESUMED_PRICE: Usd = Usd::from_micros(100_000);
+
+/// A call that went out and has no result yet.
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    reserved: Option<Usd>,
+}
+
+/// The calls for a target since its final answer, which stays in force until another one is there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refresh {
+    calls: u32,
+    /// The latest result, which is no answer; `None`: nothing came of any of them.
+    last: Option<Location>,
+    given_up: bool,
+}
+
+/// What is known of all targets, and of the account's calls.
+///
+/// A million targets take some 90 MB.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    targets: TargetSet,
+    /// By the target's number.
+    known: Vec<Known>,
+    /// Calls without any record of their result yet, by their target's number.
+    unanswered: HashMap<u32, Unanswered>,
+    /// Refreshes that were begun and have no answer yet, by their target's number.
+    refreshing: HashMap<u32, Refresh>,
+    /// First calls: of a target, or of a refresh.
+    first_calls: u64,
+    refreshed: u64,
+    taken_over: u64,
+    /// The last day that an answer was asked for which is not the run's.
+    asked_up_to: Option<Date>,
+    /// When calls with a result went out, and those of killed processes at the latest; how many at each moment.
+    recent: VecDeque<(Moment, u32)>,
+    /// The form of body that the API has understood.
+    form: Option<BodyForm>,
+    asked_in: Option<BodyForm>,
+    dearest: Usd,
+    /// What was set aside for calls whose debit nobody told, less what is known of it.
+    unknown: Usd,
+    debited: Usd,
+    upstream: Usd,
+    unpriced_calls: u64,
+    priced_calls: u64,
+}
+
+impl Index {
+    /// What is known of a target; `None`: never asked.
+    pub(super) fn get(&self, target: &Target) -> Option<&Known> {
+        self.targets.number(target).map(|number| &self.known[number as usize])
+    }
+
+    /// All targets that were ever asked about, in the order in which they first were.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Target, &Known)> {
+        self.targets.targets().iter().zip(&self.known)
+    }
+
+    /// One of them, by its place in that order.
+    pub(super) fn numbered(&self, number: u32) -> (&Target, &Known) {
+        (&self.targets.targets()[number as usize], &self.known[number as usize])
+    }
+
+    /// What the next calls have to heed.
+    pub(super) fn past(&self, now: Moment) -> Past {
+        let mut calls: Vec<_> = self.recent.iter().map(|(at, calls)| (at.age(&now), *calls)).collect();
+        calls.extend(self.unanswered.values().map(|_| (Duration::ZERO, 1)));
+        let known = self.known.iter().map(|known| known.cost).fold(Usd::ZERO, Usd::plus);
+        Past {
+            calls,
+            spent: known.plus(self.unknown).plus(self.lost()),
+            dearest: self.dearest,
+            known_cost: known,
+            priced_calls: self.priced_calls,
+            form: self.form,
+        }
+    }
+
+    /// What calls without a result are reckoned to have cost.
+    fn lost(&self) -> Usd {
+        self.unanswered.values().map(|call| self.presumed(call.reserved)).fold(Usd::ZERO, Usd::plus)
+    }
+
+    /// What a call at an unknown price is reckoned to have cost: what was set aside for it, or the dearest price.
+    fn presumed(&self, reserved: Option<Usd>) -> Usd {
+        let dearest = if self.dearest == Usd::ZERO { PRESUMED_PRICE } else { self.dearest };
+        reserved.unwrap_or(dearest)
+    }
+
+    /// What all calls came to.
+    pub(super) fn spending(&self) -> Spending {
+        let calls = self.known.iter().map(|known| u64::from(known.attempts)).sum::<u64>();
+        let lost = self.known.iter().map(|known| u64::from(known.lost_without_record())).sum::<u64>();
+        Spending {
+            calls,
+            retries: calls.saturating_sub(self.first_calls),
+            debited: self.debited,
+            upstream: self.upstream,
+            set_aside: self.unknown.plus(self.lost()),
+            unknown: self.unpriced_calls + lost,
+            possibly_billed: self.known.iter().map(|known| u64::from(known.possibly_billed())).sum(),
+            refreshed: self.refreshed,
+            taken_over: self.taken_over,
+        }
+    }
+
+    /// The latest result of a refresh that has no answer yet.
+    pub(super) fn refusal(&self, target: &Target) -> Option<&Location> {
+        self.refreshing.get(&self.targets.number(target)?)?.last.as_ref()
+    }
+
+    /// Whether a target's answer was to be refreshed, and that was given up.
+    pub(super) fn is_refresh_given_up(&self, target: &Target) -> bool {
+        let refresh = self.targets.number(target).and_then(|number| self.refreshing.get(&number));
+        refresh.is_some_and(|refresh| refresh.given_up)
+    }
+
+    /// The last day that an answer was asked for which is not the run's.
+    pub(super) fn asked_up_to(&self) -> Option<Date> {
+        self.asked_up_to
+    }
+
+    /// Takes a record in; `location` is where it lies.
+    pub(super) fn take(&mut self, record: &Record, location: Location) -> Result<(), UnknownClass> {
+        match record {
+            Record::Run(_) | Record::Inputs(_) => {}
+            Record::Sent { target, at, since_boot, form, reserved_micros_usd, .. } => {
+                self.asked_in = Some(*form);
+                let number = self.number(target);
+                self.count_sent(number);
+                let unanswered = Unanswered { reserved: *reserved_micros_usd };
+                if let Some(earlier) = self.unanswered.insert(number, unanswered) {
+                    // A process was killed with this call in flight.
+                    self.known[number as usize].interrupted();
+                    self.unknown = self.unknown.plus(self.presumed(earlier.reserved));
+                    // It went out before this one, nobody knows when.
+                    self.remember(Moment { wall: *at, since_boot: *since_boot });
+                }
+            }
+            Record::CalledOff { target, .. } => self.take_called_off(target),
+            Record::Answer(answer) => self.take_answer(answer, location)?,
+            Record::TakenOver(taken) => self.take_taken_over(taken, location)?,
+            Record::GaveUp { target, .. } => {
+                let number = self.number(target);
+                let known = &mut self.known[number as usize];
+                if known.standing.is_final() {
+                    self.refreshing.entry(number).or_default().given_up = true;
+                } else {
+                    known.standing = Standing::Failed;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a call that goes out: the first of its target, the first that is to refresh an answer, or a further one.
+    fn count_sent(&mut self, number: u32) {
+        let known = &mut self.known[number as usize];
+        let is_first = if known.standing.is_final() {
+            let refresh = self.refreshing.entry(number).or_default();
+            refresh.calls += 1;
+            refresh.given_up = false;
+            refresh.calls == 1
+        } else {
+            known.standing = Standing::Pending;
+            known.attempts == 0
+        };
+        known.sent();
+        self.first_calls += u64::from(is_first);
+    }
+
+    fn take_called_off(&mut self, target: &Target) {
+        let number = self.number(target);
+        self.unanswered.remove(&number);
+        let known = &mut self.known[number as usize];
+        known.called_off();
+        let was_first = if known.standing.is_final() {
+            let refresh = self.refreshing.entry(number).or_default();
+            refresh.calls = refresh.calls.saturating_sub(1);
+            refresh.calls == 0 && self.refreshing.remove(&number).is_some()
+        } else {
+            known.attempts == 0
+        };
+        self.first_calls = self.first_calls.saturating_sub(u64::from(was_first));
+    }
+
+    fn take_answer(&mut self, answer: &Answer, location: Location) -> Result<(), UnknownClass> {
+        let class = answer.class()?;
+        let number = self.number(&answer.target);
+        let reserved = self.unanswered.remove(&number).and_then(|call| call.reserved);
+        let price = answer.cost_micros_usd.unwrap_or_default();
+        self.dearest = self.dearest.max(price);
+        match answer.cost_source {
+            Some(CostSource::Debit) => self.debited = self.debited.plus(price),
+            Some(CostSource::Upstream) => self.upstream = self.upstream.plus(price),
+            Some(CostSource::Unknown) => self.unpriced_calls += 1,
+            Some(CostSource::Previous) | None => {}
+        }
+        // What an untold debit may have come to beyond what is known of it.
+        self.unknown = self.unknown.plus(match answer.cost_source {
+            Some(CostSource::Unknown) => self.presumed(reserved),
+            Some(CostSource::Upstream) => reserved.unwrap_or_default().minus(price).max(Usd::ZERO),
+            Some(CostSource::Debit | CostSource::Previous) | None => Usd::ZERO,
+        });
+        self.remember(answer.left_at());
+        self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
+        if matches!(class, Class::Data | Class::NoData) {
+            self.form = self.asked_in;
+        }
+        let known = &mut self.known[number as usize];
+        known.answered(price, answer.cost_source, answer.possibly_billed());
+        self.refreshed += u64::from(known.standing.is_final() && matches!(class, Class::Data | Class::NoData));
+        self.settle(number, class, answer, location);
+        Ok(())
+    }
+
+    /// An answer that was paid for elsewhere: it settles where its target stands, and no call and no cost.
+    fn take_taken_over(&mut self, taken: &TakenOver, location: Location) -> Result<(), UnknownClass> {
+        let class = taken.answer.class()?;
+        let number = self.number(&taken.answer.target);
+        self.known[number as usize].has_cost_from(Some(CostSource::Previous));
+        self.taken_over += 1;
+        self.settle(number, class, &taken.answer, location);
+        Ok(())
+    }
+
+    /// The latest final answer is in force. What comes of calls after it tells why it was not refreshed.
+    fn settle(&mut self, number: u32, class: Class, answer: &Answer, location: Location) {
+        let known = &mut self.known[number as usize];
+        let standing = match class {
+            Class::Data => Standing::Ok,
+            Class::NoData => Standing::NoData,
+            _ if known.standing.is_final() => {
+                self.refreshing.entry(number).or_default().last = Some(location);
+                return;
+            }
+            _ => Standing::Pending,
+        };
+        known.settle(standing, answer.at, location);
+        if standing.is_final() {
+            self.refreshing.remove(&number);
+            self.asked_up_to = self.asked_up_to.max(answer.date_to);
+        }
+    }
+
+    fn number(&mut self, target: &Target) -> u32 {
+        let (number, is_new) = self.targets.insert(target.clone());
+        if is_new {
+            self.known.push(Known::default());
+        }
+        number
+    }
+
+    fn remember(&mut self, at: Moment) {
+        while self.recent.front().is_some_and(|(first, _)| first.age(&at) > REMEMBERED) {
+            self.recent.pop_front();
+        }
+        let at = at.rounded_up(PIECE);
+        match self.recent.iter_mut().rev().take(PIECES_OPEN).find(|(moment, _)| *moment == at) {
+            Some((_, calls)) => *calls += 1,
+            None => self.recent.push_back((at, 1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

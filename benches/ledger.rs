@@ -118,7 +118,7 @@ fn read_back(bencher: Bencher<'_, '_>) {
     let targets: Vec<Target> = (0..ANSWERS).map(target).collect();
     bencher.counter(ItemsCount::new(ANSWERS)).bench_local(|| {
         for target in &targets {
-            let known = archive.known(target).expect("known");
+            let known = archive.known(target.view()).expect("known");
             black_box(archive.kept(known).expect("readable"));
         }
     });

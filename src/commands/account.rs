@@ -13,7 +13,7 @@ use crate::{
     },
     cli::{CallArgs, TokenError},
     money::Usd,
-    targets::Target,
+    targets::TargetRef,
 };
 
 /// A plan waits no longer than this for the balance.
@@ -41,7 +41,7 @@ pub(super) fn balance(arguments: &CallArgs, context: &Context) -> Balance {
 /// Asks what a call for `target` would cost.
 pub(super) fn quote(
     arguments: &CallArgs,
-    target: &Target,
+    target: TargetRef<'_>,
     parameters: &Parameters,
     context: &Context,
 ) -> Result<Quote, Failure> {

@@ -16,7 +16,7 @@ use crate::{
     api::{Parameters, record::Standing},
     ledger::{Archive, Body, CostSource, Kept, Known, LedgerError, Run, Spending},
     money::Usd,
-    targets::{Inputs, Target},
+    targets::{Inputs, Target, TargetRef},
 };
 
 /// Ledgers that become one dataset, and the lines that it answers.
@@ -153,7 +153,7 @@ impl Holdings {
                 if !among[..place].iter().any(|earlier| knows(&earlier))
                     && among[place + 1..].iter().any(|later| knows(&later))
                 {
-                    settled.extend(self.best(target, &among[place..]).map(|best| (target.clone(), best)));
+                    settled.extend(self.best(target, &among[place..]).map(|best| (target.to_target(), best)));
                 }
             }
         }
@@ -161,7 +161,7 @@ impl Holdings {
     }
 
     /// Which of these ledgers counts for a target: an answer counts more than none, a newer one more than an older one.
-    fn best(&self, target: &Target, among: &[usize]) -> Option<usize> {
+    fn best(&self, target: TargetRef<'_>, among: &[usize]) -> Option<usize> {
         let rank = |number: &usize| {
             let known = self.sources[*number].archive.known(target)?;
             Some(((known.standing.is_final(), known.at(), Reverse(*number)), *number))
@@ -220,10 +220,11 @@ impl Holdings {
         for (source, Source { archive, .. }) in (0..).zip(&self.sources) {
             let run_date = self.run_date(Held { source, number: 0 });
             let contested = self.snapshots.as_ref().and_then(|days| days.get(&run_date)).unwrap_or(&self.contested);
-            let counts = |target: &Target| contested.get(target).is_none_or(|chosen| *chosen == source as usize);
+            let counts =
+                |target: TargetRef<'_>| contested.get(target.as_str()).is_none_or(|chosen| *chosen == source as usize);
             let own = (0..)
                 .zip(archive.asked())
-                .filter(|(_, (target, known))| known.standing == Standing::Ok && counts(target));
+                .filter(|(_, (target, known))| known.standing == Standing::Ok && counts(*target));
             held.extend(own.map(|(number, _)| Held { source, number }));
         }
         // In each partition rows are sorted by target: with snapshots, that of a day is one of its own.
@@ -234,7 +235,7 @@ impl Holdings {
     }
 
     /// Whose history this is.
-    pub fn target(&self, held: Held) -> &Target {
+    pub fn target(&self, held: Held) -> TargetRef<'_> {
         self.sources[held.source as usize].archive.numbered(held.number).0
     }
 
@@ -256,7 +257,7 @@ impl Holdings {
     }
 
     /// What is known of a target; `None`: it was never asked about.
-    pub fn account(&self, target: &Target) -> Option<Account<'_>> {
+    pub fn account(&self, target: TargetRef<'_>) -> Option<Account<'_>> {
         let mut account: Option<Account<'_>> = None;
         for (source, Source { archive, .. }) in self.sources.iter().enumerate() {
             let Some(known) = archive.known(target) else { continue };
@@ -274,7 +275,7 @@ impl Holdings {
             entry.possibly_billed += known.possibly_billed();
             entry.cost = entry.cost.plus(known.cost);
             entry.cost_source = entry.cost_source.max(known.cost_source());
-            if self.contested.get(target) == Some(&source) {
+            if self.contested.get(target.as_str()) == Some(&source) {
                 (entry.standing, entry.source, entry.known) = (known.standing, source, known);
             }
         }
@@ -285,7 +286,7 @@ impl Holdings {
     }
 
     /// Why a target needs a person: the latest result of its calls, or of those that were to refresh its answer.
-    pub fn failure(&self, target: &Target, account: &Account<'_>) -> Result<Option<Kept>, LedgerError> {
+    pub fn failure(&self, target: TargetRef<'_>, account: &Account<'_>) -> Result<Option<Kept>, LedgerError> {
         if account.refresh_given_up {
             return self.sources[account.source].archive.refusal(target);
         }

@@ -11,7 +11,7 @@ use crate::{
     api::{Parameters, record::Standing},
     dataset::{Failure, FailuresFile, Options, Part, Stage, TargetRow},
     ledger::Kept,
-    targets::{Fate, Line, Target},
+    targets::{Fate, Line, TargetRef},
 };
 
 /// Sums over the rows of `targets`.
@@ -145,7 +145,12 @@ impl<'a> Lines<'a> {
     }
 
     /// Tells of a target that needs a person.
-    fn failure(&mut self, target: &Target, account: &Account<'_>, is_unreadable: bool) -> Result<(), ExportError> {
+    fn failure(
+        &mut self,
+        target: TargetRef<'_>,
+        account: &Account<'_>,
+        is_unreadable: bool,
+    ) -> Result<(), ExportError> {
         let why = self.holdings.failure(target, account)?;
         let class = why.as_ref().map_or(NO_ANSWER, |kept| kept.class.as_str());
         Ok(self.failures.push(&Failure {
@@ -163,7 +168,7 @@ impl<'a> Lines<'a> {
     }
 
     /// A target's places among those whose history is held: one at most, save where there are snapshots.
-    fn places_of(&self, target: &Target) -> impl Iterator<Item = usize> {
+    fn places_of(&self, target: TargetRef<'_>) -> impl Iterator<Item = usize> {
         let found = |held: Held| self.holdings.target(held);
         let first = match &self.by_target {
             None => self.held.partition_point(|held| found(*held) < target),

@@ -61,7 +61,7 @@ use crate::{
     ledger::{self, Archive, Ledger, LedgerError, Lock, Past, Run, Spending},
     money::Usd,
     progress::Progress,
-    targets::{Inputs, Target},
+    targets::{Inputs, TargetSet},
 };
 
 /// How calls are made.
@@ -90,8 +90,9 @@ pub struct Export {
     parameters: Parameters,
     inputs: Inputs,
     inputs_sha256: String,
-    /// To be called: targets without an answer, and behind them those whose answer is to be refreshed.
-    remaining: Vec<Target>,
+    /// To be called: targets without an answer, and behind them those whose answer is to be refreshed; by their places
+    /// among those of the lines.
+    remaining: Vec<u32>,
     fresh_since: Option<Timestamp>,
     /// What is taken over from earlier runs before any call.
     previous: Previous,
@@ -118,17 +119,19 @@ impl Export {
             parameters: parameters.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
-        let remaining = remaining(&given, &archive, question.fresh_since).cloned().collect();
         let fresh_since = question.fresh_since;
         let mut inputs_sha256 = ledger::digest(&given);
         let mut inputs = given;
+        let mut named = None;
         // The same lines are not read a second time: a million of them take a hundred megabytes.
         if archive.inputs_digest() != Some(inputs_sha256.as_str())
             && let Some(earlier) = archive.inputs()?
         {
+            named = Some(inputs.target_set());
             inputs = earlier.followed_by(inputs);
             inputs_sha256 = ledger::digest(&inputs);
         }
+        let remaining = remaining(&inputs, named.as_ref(), &archive, fresh_since);
         let previous = Previous::default();
         Ok(Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, fresh_since, previous, clock })
     }
@@ -140,7 +143,7 @@ impl Export {
             return Ok(self);
         }
         self.previous = Previous::open(dirs, &self.lock, (&self.run, &self.parameters))?;
-        self.previous.choose(&mut self.remaining, self.fresh_since);
+        self.previous.choose(&self.inputs, &mut self.remaining, self.fresh_since);
         Ok(self)
     }
 
@@ -151,7 +154,7 @@ impl Export {
 
     /// How many of them have an answer, which is to be refreshed.
     pub fn to_refresh(&self) -> usize {
-        self.remaining.iter().filter(|target| self.archive.standing(target).is_final()).count()
+        to_refresh(&self.remaining, &self.inputs, &self.archive)
     }
 
     /// Answers of earlier runs that are taken over before any call.
@@ -233,7 +236,8 @@ impl Export {
             drop(parts);
             Ok(Ended::Shutdown)
         } else {
-            fetch::fetch(given_back(remaining), count, settings, earlier, parts, shutdown).await
+            let targets = remaining.iter().map(|number| inputs.target(*number).to_target());
+            fetch::fetch(targets, count, settings, earlier, parts, shutdown).await
         };
         // Calls that a failure has cut short may hold the journal for another moment; it is of no more use then.
         let archive = match Arc::into_inner(recorder) {
@@ -246,13 +250,25 @@ impl Export {
     }
 }
 
-/// Targets that are to be called: those without an answer, and behind them those whose answer came before `since`. What
-/// money there is buys what is missing first.
-fn remaining<'a>(given: &'a Inputs, archive: &Archive, since: Option<Timestamp>) -> impl Iterator<Item = &'a Target> {
-    let is_final = |target: &&Target| archive.standing(target).is_final();
-    let missing = given.targets().filter(move |target| !is_final(target));
-    let stale = given.targets().filter(move |target| is_final(target) && !archive.is_held_since(target, since));
-    missing.chain(stale)
+/// Targets of these lines that are to be called, by number; of the `wanted` ones alone, where some are. Those without
+/// an answer come first, then those whose answer came before `since`: what money there is buys what is missing.
+fn remaining(inputs: &Inputs, wanted: Option<&TargetSet>, archive: &Archive, since: Option<Timestamp>) -> Vec<u32> {
+    let (mut missing, mut stale) = (Vec::new(), Vec::new());
+    let is_wanted = |target| wanted.is_none_or(|wanted| wanted.number(target).is_some());
+    for (number, target) in (0..).zip(inputs.targets()).filter(|(_, target)| is_wanted(*target)) {
+        if !archive.standing(target).is_final() {
+            missing.push(number);
+        } else if !archive.is_held_since(target, since) {
+            stale.push(number);
+        }
+    }
+    missing.append(&mut stale);
+    missing
+}
+
+/// Targets among those that remain which have an answer, to be refreshed.
+fn to_refresh(remaining: &[u32], inputs: &Inputs, archive: &Archive) -> usize {
+    remaining.iter().filter(|number| archive.standing(inputs.target(**number)).is_final()).count()
 }
 
 /// What a fetch leaves behind, with the directory still locked.
@@ -322,20 +338,6 @@ fn earlier(past: &Past, rate: Rate) -> fetch::Earlier {
     let moments = recent.filter_map(|(ago, calls)| now.checked_sub(*ago).map(|at| (at, *calls)));
     let calls = moments.flat_map(|(at, calls)| iter::repeat_n(at, calls as usize)).collect();
     fetch::Earlier { calls, spent: past.spent, dearest: past.dearest, form: past.form }
-}
-
-/// Targets in their order, whose memory goes back on the way: the ledger's index takes as much.
-fn given_back(mut targets: Vec<Target>) -> impl Iterator<Item = Target> {
-    /// Targets after which memory is given back.
-    const OFTEN: usize = 1 << 16;
-    targets.reverse();
-    iter::from_fn(move || {
-        let next = targets.pop();
-        if targets.len().is_multiple_of(OFTEN) {
-            targets.shrink_to_fit();
-        }
-        next
-    })
 }
 
 /// A name that sorts by time and that no other run has.

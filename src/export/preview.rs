@@ -10,14 +10,14 @@ use super::{
     directory::check_directory,
     estimate::{Basis, estimate},
     previous::Previous,
-    remaining,
+    remaining, to_refresh,
 };
 use crate::{
     api::Parameters,
     clock::Clock,
     fetch::pace::Rate,
     ledger::{Archive, Past},
-    targets::{Inputs, Target},
+    targets::Inputs,
 };
 
 /// What is held at the outset, seen without touching anything.
@@ -69,10 +69,10 @@ impl Preview {
             None => Archive::default(),
         };
         let parameters = question.parameters(archive.run(), "", clock.today())?;
-        let mut left: Vec<Target> = remaining(inputs, &archive, question.fresh_since).cloned().collect();
+        let mut left = remaining(inputs, None, &archive, question.fresh_since);
         let held = (inputs.targets().len() - left.len()) as u64;
         let mut previous = Previous::look(previous, (dir, archive.run()), &parameters)?;
-        previous.choose(&mut left, question.fresh_since);
+        previous.choose(inputs, &mut left, question.fresh_since);
         Ok(Self {
             answered: archive.asked().filter(|(_, known)| known.standing.is_final()).count() as u64,
             started_with: archive.run().map(|run| run.version.clone()),
@@ -80,7 +80,7 @@ impl Preview {
             held,
             taken_over: previous.chosen() as u64,
             remaining: left.len() as u64,
-            refreshed: left.iter().filter(|target| archive.standing(target).is_final()).count() as u64,
+            refreshed: to_refresh(&left, inputs, &archive) as u64,
             parameters,
         })
     }

@@ -21,7 +21,7 @@ use super::{ExportError, RunRecord, question::is_simulated};
 use crate::{
     api::Parameters,
     ledger::{Archive, Copied, Known, Ledger, LedgerError, Lock, Run},
-    targets::Target,
+    targets::Inputs,
 };
 
 /// Bytes that are copied at once: some thirty full histories.
@@ -164,11 +164,13 @@ impl Previous {
         Ok(Self { earlier: Arc::new(earlier), chosen: Vec::new() })
     }
 
-    /// Chooses for each of `wanted` the newest answer that came no earlier than `since`, and takes the target out.
-    pub(super) fn choose(&mut self, wanted: &mut Vec<Target>, since: Option<Timestamp>) {
+    /// Chooses for each of the `wanted` among the targets of `inputs` the newest answer that came no earlier than `since`,
+    /// and takes the target out.
+    pub(super) fn choose(&mut self, inputs: &Inputs, wanted: &mut Vec<u32>, since: Option<Timestamp>) {
         let sources = || self.earlier.iter().enumerate();
         let mut chosen = Vec::new();
-        wanted.retain(|target| {
+        wanted.retain(|number| {
+            let target = inputs.target(*number);
             let known = sources().filter_map(|(source, earlier)| Some((source, earlier.archive.known(target)?)));
             let suitable = known.filter(|(_, known)| known.is_held_since(since));
             // The first of several directories, where it is the same answer.

@@ -25,7 +25,7 @@ use crate::{
     flatten::{self, Drift, FlattenError, Flattener},
     ledger::Body,
     progress::Progress,
-    targets::{Fate, Line, Target},
+    targets::{Fate, Line, TargetRef},
 };
 
 /// Targets in a block: some 1,500 rows of full histories, or 2 MB.
@@ -228,7 +228,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn push(&mut self, target: &Target, body: &[u8], flattener: &mut Flattener) {
+    fn push(&mut self, target: TargetRef<'_>, body: &[u8], flattener: &mut Flattener) {
         match flattener.push(target.as_str(), body) {
             Ok(appended) => {
                 if appended.beyond > 0 {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     api::record::Standing,
     clock::Moment,
-    targets::{Inputs, Target},
+    targets::{Inputs, TargetRef},
 };
 
 /// What a directory's ledger holds.
@@ -113,27 +113,27 @@ impl Archive {
     }
 
     /// What is known of a target; `None`: never asked.
-    pub fn known(&self, target: &Target) -> Option<&Known> {
+    pub fn known(&self, target: TargetRef<'_>) -> Option<&Known> {
         self.index.get(target)
     }
 
     /// All targets that were ever asked about, in the order in which they first were.
-    pub fn asked(&self) -> impl Iterator<Item = (&Target, &Known)> {
+    pub fn asked(&self) -> impl Iterator<Item = (TargetRef<'_>, &Known)> {
         self.index.iter()
     }
 
     /// One of them, by its place in that order.
-    pub fn numbered(&self, number: u32) -> (&Target, &Known) {
+    pub fn numbered(&self, number: u32) -> (TargetRef<'_>, &Known) {
         self.index.numbered(number)
     }
 
     /// Where a target stands.
-    pub fn standing(&self, target: &Target) -> Standing {
+    pub fn standing(&self, target: TargetRef<'_>) -> Standing {
         self.known(target).map_or(Standing::Pending, |known| known.standing)
     }
 
     /// Whether a target's answer is held and came no earlier than `since`, if that is given.
-    pub fn is_held_since(&self, target: &Target, since: Option<Timestamp>) -> bool {
+    pub fn is_held_since(&self, target: TargetRef<'_>, since: Option<Timestamp>) -> bool {
         self.known(target).is_some_and(|known| known.is_held_since(since))
     }
 
@@ -184,12 +184,12 @@ impl Archive {
     }
 
     /// The latest result of a call that was to refresh a target's answer and did not, without its body.
-    pub fn refusal(&self, target: &Target) -> Result<Option<Kept>, LedgerError> {
+    pub fn refusal(&self, target: TargetRef<'_>) -> Result<Option<Kept>, LedgerError> {
         self.index.refusal(target).map(|location| self.kept_at(location, false)).transpose()
     }
 
     /// Whether a target's answer was to be refreshed, and that was given up.
-    pub fn is_refresh_given_up(&self, target: &Target) -> bool {
+    pub fn is_refresh_given_up(&self, target: TargetRef<'_>) -> bool {
         self.index.is_refresh_given_up(target)
     }
 

@@ -42,7 +42,7 @@ struct Written<'a> {
 impl<'a> Written<'a> {
     fn of(line: Line<'a>, columns: usize) -> Self {
         let (target, rejected) = match line.fate {
-            Fate::Target(target) | Fate::Duplicate(target) => (Some(target.clone()), None),
+            Fate::Target(target) | Fate::Duplicate(target) => (Some(target.to_target()), None),
             Fate::Rejected(reason) => (None, Some(reason.into())),
         };
         let columns = (0..columns).map(|index| line.column(index).map(Cow::from)).collect();
@@ -168,7 +168,7 @@ impl Stored {
 
 fn push(builder: &mut InputsBuilder, written: &Written<'_>) -> Result<(), LedgerError> {
     let fate = match (&written.target, &written.rejected) {
-        (Some(target), _) => RawFate::Target(target.clone()),
+        (Some(target), _) => RawFate::Target(target.view()),
         (None, Some(reason)) => RawFate::Rejected(reason),
         (None, None) => return Err(LedgerError::Inputs { reason: "a line with neither target nor reason".to_owned() }),
     };
@@ -195,7 +195,7 @@ mod tests {
         for number in 1..=lines {
             let host = format!("site{}.com", number % 900);
             let target = clean(&host, false).expect("a domain").target;
-            let fate = if number % 7 == 0 { RawFate::Rejected("no \"host\"") } else { RawFate::Target(target) };
+            let fate = if number % 7 == 0 { RawFate::Rejected("no \"host\"") } else { RawFate::Target(target.view()) };
             let columns: &[(usize, &str)] = if number % 3 == 0 { &[(1, "Ünal\n")] } else { &[] };
             builder.push(RawLine { input: &host, file: "a.csv", number, fate, columns });
         }

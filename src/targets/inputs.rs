@@ -7,17 +7,17 @@
 
 use std::collections::HashMap;
 
-use super::{Target, TargetSet};
+use super::{TargetRef, TargetSet, set::Names};
 
 /// All input lines of a run, in order.
 #[derive(Debug, Default)]
 pub struct Inputs {
-    /// Per line its input and then its cells, without separators.
+    /// Per line its input, unless that is its target to the letter, and then its cells, without separators.
     text: String,
     entries: Vec<Entry>,
     /// Cells of all lines that are not empty, in order of line and then as pushed.
     cells: Vec<Cell>,
-    targets: Vec<Target>,
+    targets: Names,
     files: Vec<Box<str>>,
     reasons: Vec<Box<str>>,
     columns: Vec<String>,
@@ -44,9 +44,9 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate<'a> {
     /// The first line to name this target.
-    Target(&'a Target),
+    Target(TargetRef<'a>),
     /// An earlier line named this target.
-    Duplicate(&'a Target),
+    Duplicate(TargetRef<'a>),
     /// No domain, and why.
     Rejected(&'a str),
 }
@@ -89,8 +89,22 @@ impl Inputs {
     }
 
     /// Each target once, in order of first appearance.
-    pub fn targets(&self) -> impl ExactSizeIterator<Item = &Target> {
+    pub fn targets(&self) -> impl ExactSizeIterator<Item = TargetRef<'_>> {
         self.targets.iter()
+    }
+
+    /// One of them, by its place in that order.
+    pub fn target(&self, number: u32) -> TargetRef<'_> {
+        self.targets.get(number)
+    }
+
+    /// The targets as a set, with the same numbers.
+    pub fn target_set(&self) -> TargetSet {
+        let mut set = TargetSet::default();
+        for target in self.targets() {
+            set.insert(target);
+        }
+        set
     }
 
     /// How many lines met which fate.
@@ -100,7 +114,7 @@ impl Inputs {
 
     /// The first target below its registrable domain, as an example for a warning.
     pub fn first_subdomain(&self) -> Option<&str> {
-        self.first_subdomain.map(|id| self.targets[id as usize].as_str())
+        self.first_subdomain.map(|id| self.targets.get(id).as_str())
     }
 
     fn line(&self, index: usize) -> Line<'_> {
@@ -108,16 +122,23 @@ impl Inputs {
         let next = self.entries.get(index + 1);
         let text_end = next.map_or(self.text.len(), |next| next.text as usize);
         let cells_end = next.map_or(self.cells.len(), |next| next.cells as usize);
-        let (input, cell_text) = self.text[entry.text as usize..text_end].split_at(entry.input_length as usize);
+        let text = &self.text[entry.text as usize..text_end];
+        let fate = match entry.fate {
+            StoredFate::Target(id) => Fate::Target(self.targets.get(id)),
+            StoredFate::Duplicate(id) => Fate::Duplicate(self.targets.get(id)),
+            StoredFate::Rejected(id) => Fate::Rejected(&self.reasons[id as usize]),
+        };
+        let (input, cell_text) = match fate {
+            Fate::Target(target) | Fate::Duplicate(target) if entry.input_length == AS_ITS_TARGET => {
+                (target.as_str(), text)
+            }
+            _ => text.split_at(entry.input_length as usize),
+        };
         Line {
             input,
             file: &self.files[entry.file as usize],
             number: entry.number,
-            fate: match entry.fate {
-                StoredFate::Target(id) => Fate::Target(&self.targets[id as usize]),
-                StoredFate::Duplicate(id) => Fate::Duplicate(&self.targets[id as usize]),
-                StoredFate::Rejected(id) => Fate::Rejected(&self.reasons[id as usize]),
-            },
+            fate,
             cell_text,
             cells: &self.cells[entry.cells as usize..cells_end],
         }
@@ -125,7 +146,7 @@ impl Inputs {
 }
 
 /// A line on its way into [`InputsBuilder::push`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RawLine<'a> {
     /// The domain as written, trimmed.
     pub input: &'a str,
@@ -140,10 +161,10 @@ pub struct RawLine<'a> {
 }
 
 /// What a line was judged to be, before anybody asked whether its target was seen before.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum RawFate<'a> {
     /// It names this target.
-    Target(Target),
+    Target(TargetRef<'a>),
     /// It is no domain, and why.
     Rejected(&'a str),
 }
@@ -179,7 +200,10 @@ impl InputsBuilder {
         let inputs = &mut self.inputs;
         let entry_text = narrow(inputs.text.len());
         let entry_cells = narrow(inputs.cells.len());
-        inputs.text.push_str(line.input);
+        let is_target = matches!(line.fate, RawFate::Target(target) if target.as_str() == line.input);
+        if !is_target {
+            inputs.text.push_str(line.input);
+        }
         let cells_start = inputs.text.len();
         for &(column, cell) in line.columns.iter().filter(|(_, cell)| !cell.is_empty()) {
             inputs.text.push_str(cell);
@@ -196,7 +220,7 @@ impl InputsBuilder {
         self.inputs.counts.lines += 1;
         self.inputs.entries.push(Entry {
             text: entry_text,
-            input_length: narrow(line.input.len()),
+            input_length: if is_target { AS_ITS_TARGET } else { narrow(line.input.len()) },
             cells: entry_cells,
             file,
             number: line.number,
@@ -204,24 +228,24 @@ impl InputsBuilder {
         });
     }
 
-    /// Bytes of text held so far.
+    /// Bytes of text held so far, of lines or of targets, whichever is more.
     pub(super) fn text_length(&self) -> usize {
-        self.inputs.text.len()
+        self.inputs.text.len().max(self.targets.text_length())
     }
 
     /// The lines gathered.
     pub fn finish(self) -> Inputs {
-        Inputs { targets: self.targets.into_targets(), ..self.inputs }
+        Inputs { targets: self.targets.into_names(), ..self.inputs }
     }
 
-    fn place(&mut self, target: Target) -> StoredFate {
+    fn place(&mut self, target: TargetRef<'_>) -> StoredFate {
         let counts = &mut self.inputs.counts;
         let (id, is_new) = self.targets.insert(target);
         if !is_new {
             counts.duplicates += 1;
             return StoredFate::Duplicate(id);
         }
-        if self.targets.targets()[id as usize].is_subdomain() {
+        if target.is_subdomain() {
             counts.subdomains += 1;
             self.inputs.first_subdomain.get_or_insert(id);
         }
@@ -240,6 +264,9 @@ impl InputsBuilder {
         StoredFate::Rejected(id)
     }
 }
+
+/// Says of a line that its input is its target to the letter.
+const AS_ITS_TARGET: u32 = u32::MAX;
 
 /// A line, by offsets; text and cells end where those of the next line begin.
 #[derive(Debug)]
@@ -276,8 +303,9 @@ mod tests {
     use super::*;
     use crate::targets::clean;
 
-    fn target(host: &str) -> RawFate<'static> {
-        RawFate::Target(clean(host, false).expect("a domain").target)
+    fn target(host: &'static str) -> RawFate<'static> {
+        assert_eq!(clean(host, false).expect("a domain").target.as_str(), host);
+        RawFate::Target(TargetRef(host))
     }
 
     fn push(builder: &mut InputsBuilder, number: u64, input: &str, fate: RawFate<'_>, columns: &[(usize, &str)]) {
@@ -290,7 +318,8 @@ mod tests {
         push(&mut builder, 2, "https://B.com", target("b.com"), &[(0, "Ünal"), (1, ""), (2, "x")]);
         push(&mut builder, 3, "nonsense", RawFate::Rejected("no"), &[(1, "y")]);
         push(&mut builder, 5, "blog.a.com", target("blog.a.com"), &[]);
-        builder.push(RawLine { input: "b.com", file: "b.txt", number: 1, fate: target("b.com"), columns: &[] });
+        builder.push(RawLine { input: "b.com", file: "b.txt", number: 1, fate: target("b.com"), columns: &[(1, "z")] });
+        push(&mut builder, 9, "c.com", target("c.com"), &[(0, "é"), (2, "y")]);
         builder.set_columns(vec!["client".into(), "owner".into(), "since".into()]);
         let inputs = builder.finish();
 
@@ -301,19 +330,24 @@ mod tests {
                 ("https://B.com", "a.csv", 2),
                 ("nonsense", "a.csv", 3),
                 ("blog.a.com", "a.csv", 5),
-                ("b.com", "b.txt", 1)
+                ("b.com", "b.txt", 1),
+                ("c.com", "a.csv", 9)
             ]
         );
         let cells: Vec<_> = inputs.lines().map(|line| [0, 1, 2, 3].map(|index| line.column(index))).collect();
         assert_eq!(cells[0], [Some("Ünal"), None, Some("x"), None]);
         assert_eq!(cells[1], [None, Some("y"), None, None]);
-        assert_eq!(cells[2..], [[None; 4]; 2]);
+        assert_eq!(cells[2], [None; 4]);
+        assert_eq!(cells[3], [None, Some("z"), None, None]);
+        assert_eq!(cells[4], [Some("é"), None, Some("y"), None]);
         let targets: Vec<_> = inputs.targets().collect();
         let fates: Vec<_> = inputs.lines().map(|line| line.fate).collect();
-        let expected =
-            [Fate::Target(targets[0]), Fate::Rejected("no"), Fate::Target(targets[1]), Fate::Duplicate(targets[0])];
+        let [b, blog, c] = targets[..] else { panic!("three targets") };
+        let expected = [Fate::Target(b), Fate::Rejected("no"), Fate::Target(blog), Fate::Duplicate(b), Fate::Target(c)];
         assert_eq!(fates, expected);
-        assert_eq!(inputs.counts(), Counts { lines: 4, targets: 2, duplicates: 1, rejected: 1, subdomains: 1 });
+        assert_eq!([b, blog, c], [0, 1, 2].map(|number| inputs.target(number)));
+        assert!(inputs.target_set().iter().eq(inputs.targets()));
+        assert_eq!(inputs.counts(), Counts { lines: 5, targets: 3, duplicates: 1, rejected: 1, subdomains: 1 });
         assert_eq!(inputs.first_subdomain(), Some("blog.a.com"));
         assert_eq!(inputs.columns(), ["client", "owner", "since"]);
     }

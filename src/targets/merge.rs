@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use super::{Fate, Inputs, InputsBuilder, Line, RawFate, RawLine};
+use super::{Fate, Inputs, InputsBuilder, Line, RawFate, RawLine, TargetRef};
 
 impl Inputs {
     /// The lines that belong to a share of the targets: `holds` is asked about the target's name, or about what was
@@ -25,11 +25,11 @@ impl Inputs {
     /// before is forgotten.
     #[must_use]
     pub fn followed_by(self, given: Self) -> Self {
-        let named: HashSet<&str> = given.targets().map(super::Target::as_str).collect();
+        let named: HashSet<&str> = given.targets().map(TargetRef::as_str).collect();
         if self.targets().all(|target| named.contains(target.as_str())) {
             return given;
         }
-        let known: HashSet<&str> = self.targets().map(super::Target::as_str).collect();
+        let known: HashSet<&str> = self.targets().map(TargetRef::as_str).collect();
         let rejected: HashSet<_> = self.lines().filter(is_rejected).map(|line| place(&line)).collect();
         Self::gathered([&self, &given].into_iter(), |reading, line| match line.fate {
             _ if reading == 0 => true,
@@ -114,7 +114,7 @@ impl Gathering {
         let cells: Vec<(usize, &str)> =
             places.filter_map(|(own, place)| line.column(own).map(|cell| (*place, cell))).collect();
         let fate = match line.fate {
-            Fate::Target(target) | Fate::Duplicate(target) => RawFate::Target(target.clone()),
+            Fate::Target(target) | Fate::Duplicate(target) => RawFate::Target(target),
             Fate::Rejected(reason) => RawFate::Rejected(reason),
         };
         self.builder.push(RawLine { input: line.input, file: line.file, number: line.number, fate, columns: &cells });
@@ -137,7 +137,7 @@ mod tests {
         for (number, input) in lines {
             let cleaned = clean(input, false);
             let fate = match &cleaned {
-                Ok(cleaned) => RawFate::Target(cleaned.target.clone()),
+                Ok(cleaned) => RawFate::Target(cleaned.target.view()),
                 Err(_) => RawFate::Rejected("no domain"),
             };
             let cells: Vec<_> = (0..columns.len()).map(|column| (column, *input)).collect();

@@ -15,10 +15,9 @@ mod merge;
 mod read;
 mod set;
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 
 pub use clean::{Cleaned, Reject, clean};
 pub use inputs::{Counts, Fate, Inputs, InputsBuilder, Line, RawFate, RawLine};
@@ -27,11 +26,11 @@ pub use set::TargetSet;
 
 /// A checked host as it is sent to the API: lower-case ASCII with A-labels (`xn--…`), no `www.`, no trailing dot.
 ///
-/// Made by [`clean()`] alone, and cheap to clone: 24 bytes, in which nearly every name has its place; longer ones are
-/// shared. Deserialising trusts the text, which comes from the program's own records.
+/// Made by [`clean()`] alone. Deserialising trusts the text, which comes from the program's own records. Where there are
+/// many, as in [`Inputs`] and a [`TargetSet`], they lie in one string and are seen as [`TargetRef`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Target(SmolStr);
+pub struct Target(Box<str>);
 
 impl Target {
     /// The host.
@@ -39,10 +38,15 @@ impl Target {
         &self.0
     }
 
-    /// Whether the host has more labels than its registrable domain, as `blog.example.co.uk` has.
-    pub fn is_subdomain(&self) -> bool {
-        psl::domain(self.0.as_bytes())
-            .is_some_and(|domain| domain.suffix().is_known() && domain.as_bytes().len() < self.0.len())
+    /// The same, borrowed.
+    pub fn view(&self) -> TargetRef<'_> {
+        TargetRef(&self.0)
+    }
+}
+
+impl Borrow<str> for Target {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -53,6 +57,40 @@ impl fmt::Display for Target {
 }
 
 impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.0)
+    }
+}
+
+/// A [`Target`] that lies elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetRef<'a>(&'a str);
+
+impl<'a> TargetRef<'a> {
+    /// The host.
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// A target of its own.
+    pub fn to_target(self) -> Target {
+        Target(self.0.into())
+    }
+
+    /// Whether the host has more labels than its registrable domain, as `blog.example.co.uk` has.
+    pub fn is_subdomain(self) -> bool {
+        psl::domain(self.0.as_bytes())
+            .is_some_and(|domain| domain.suffix().is_known() && domain.as_bytes().len() < self.0.len())
+    }
+}
+
+impl fmt::Display for TargetRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
+    }
+}
+
+impl fmt::Debug for TargetRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Target({})", self.0)
     }

@@ -13,7 +13,7 @@ use crate::{
     api::{RankScale, record::Standing},
     ledger::{CostSource, Spending},
     money::Usd,
-    targets::{Target, TargetSet},
+    targets::{Target, TargetRef, TargetSet},
 };
 
 /// A line of the ledger as any reader sees it: one table, in which `record` tells what a line is.
@@ -281,7 +281,7 @@ fn presumed(reserved: Option<Usd>, dearest: Usd) -> Usd {
 
 impl Accounts {
     /// What is known of a target, and its number.
-    pub(super) fn get(&self, target: &Target) -> Option<(u32, &State)> {
+    pub(super) fn get(&self, target: TargetRef<'_>) -> Option<(u32, &State)> {
         let number = self.targets.number(target)?;
         Some((number, self.state(number)))
     }
@@ -292,7 +292,7 @@ impl Accounts {
 
     /// Takes a line of a call in; `None`: it does not make sense.
     pub(super) fn take(&mut self, line: &Line<'_>, place: Place) -> Option<()> {
-        let (number, is_new) = self.targets.insert(line.target.clone()?);
+        let (number, is_new) = self.targets.insert(line.target.as_ref()?.view());
         let number = number as usize;
         if is_new {
             self.states.push(State::new());

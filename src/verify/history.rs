@@ -27,10 +27,10 @@ use super::{
     decode::{COLUMNS, Item, LARGEST_ANSWER, items},
     differences::Differences,
     json::Json,
+    ledger::Ledger,
     sources::{Held, Sources},
     stream::{Slice, Stream},
 };
-use crate::targets::Target;
 
 /// Partitions that are open at once; more are compared in several rounds.
 const OPEN_PARTITIONS: usize = 128;
@@ -76,9 +76,8 @@ pub(super) struct Counts {
 
 impl Counts {
     fn new(sources: &Sources<'_>) -> Self {
-        let targets = sources.ledgers.iter().map(|ledger| ledger.accounts.targets.targets());
-        let none = |targets: &[Target]| targets.iter().map(|_| AtomicU32::new(NOT_HELD)).collect();
-        Self { rows: targets.map(none).collect(), beyond: Mutex::default() }
+        let none = |ledger: &Ledger| ledger.accounts.targets.iter().map(|_| AtomicU32::new(NOT_HELD)).collect();
+        Self { rows: sources.ledgers.iter().map(none).collect(), beyond: Mutex::default() }
     }
 
     fn set(&self, held: Held, count: u32, beyond: usize) {

@@ -345,7 +345,7 @@ struct InputLine {
 impl InputLine {
     fn push(&self, builder: &mut InputsBuilder) -> Result<(), String> {
         let fate = match (&self.target, &self.rejected) {
-            (Some(target), None) => RawFate::Target(target.clone()),
+            (Some(target), None) => RawFate::Target(target.view()),
             (None, Some(reason)) => RawFate::Rejected(reason),
             _ => return Err("an input line that is neither a target nor rejected".to_owned()),
         };

@@ -16,7 +16,7 @@ use crate::{
     api::{Parameters, record::Standing},
     ledger::{CostSource, Spending},
     money::Usd,
-    targets::{Inputs, Target},
+    targets::{Inputs, TargetRef},
 };
 
 /// All that is known of one target.
@@ -74,7 +74,7 @@ impl<'a> Sources<'a> {
         let day = |ledger: &Ledger| ledger.run_date.filter(|_| snapshots);
         let mut all = Vec::new();
         for (place, ledger) in (0..).zip(self.ledgers) {
-            for (number, target) in (0..).zip(ledger.accounts.targets.targets()) {
+            for (number, target) in (0..).zip(ledger.accounts.targets.iter()) {
                 let same_day: Vec<_> = self.states(target).filter(|(_, other, _)| day(other) == day(ledger)).collect();
                 let (counts, state) = best(&same_day);
                 if counts == place && state.standing == Standing::Ok && state.last.is_some() {
@@ -88,9 +88,9 @@ impl<'a> Sources<'a> {
     }
 
     /// What each ledger knows of a target, with the ledger's place.
-    fn states(&self, target: &Target) -> impl Iterator<Item = (u32, &'a Ledger, &'a State)> {
+    fn states(&self, target: TargetRef<'_>) -> impl Iterator<Item = (u32, &'a Ledger, &'a State)> {
         let known =
-            (0..).zip(self.ledgers).map(|(place, ledger)| Some((place, ledger, ledger.accounts.get(target)?.1)));
+            (0..).zip(self.ledgers).map(move |(place, ledger)| Some((place, ledger, ledger.accounts.get(target)?.1)));
         known.flatten()
     }
 
@@ -99,8 +99,8 @@ impl<'a> Sources<'a> {
     }
 
     /// Whose history it is.
-    pub(super) fn target(&self, held: Held) -> &'a Target {
-        &self.ledger(held).accounts.targets.targets()[held.number as usize]
+    pub(super) fn target(&self, held: Held) -> TargetRef<'a> {
+        self.ledger(held).accounts.targets.get(held.number)
     }
 
     /// The answer.
@@ -109,14 +109,14 @@ impl<'a> Sources<'a> {
     }
 
     /// A target's history in each of the ledgers that know it, held or not.
-    pub(super) fn histories(&self, target: &Target) -> impl Iterator<Item = Held> {
+    pub(super) fn histories(&self, target: TargetRef<'_>) -> impl Iterator<Item = Held> {
         let number =
-            |(place, ledger): (u32, &Ledger)| Some(Held { ledger: place, number: ledger.accounts.get(target)?.0 });
+            move |(place, ledger): (u32, &Ledger)| Some(Held { ledger: place, number: ledger.accounts.get(target)?.0 });
         (0..).zip(self.ledgers).filter_map(number)
     }
 
     /// What is known of a target; `None`: it was never asked about.
-    pub(super) fn account(&self, target: &Target) -> Option<Account<'a>> {
+    pub(super) fn account(&self, target: TargetRef<'_>) -> Option<Account<'a>> {
         let states: Vec<_> = self.states(target).collect();
         (!states.is_empty()).then(|| account(self.ledgers, &states))
     }

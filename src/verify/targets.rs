@@ -20,7 +20,7 @@ use crate::{
     export::Totals,
     ledger::CostSource,
     money::Usd,
-    targets::{Fate, Line, Target},
+    targets::{Fate, Line, TargetRef},
 };
 
 /// The columns that are always there.
@@ -78,7 +78,12 @@ struct Known<'a> {
 }
 
 /// Whether a target's answer is held and makes no rows.
-pub(super) fn is_unreadable(sources: &Sources<'_>, counts: &Counts, account: &Account<'_>, target: &Target) -> bool {
+pub(super) fn is_unreadable(
+    sources: &Sources<'_>,
+    counts: &Counts,
+    account: &Account<'_>,
+    target: TargetRef<'_>,
+) -> bool {
     let counting = sources.histories(target).find(|held| held.ledger == account.source);
     account.standing == Standing::Ok && counting.is_none_or(|held| counts.of(held).is_none())
 }

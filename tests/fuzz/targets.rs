@@ -104,7 +104,7 @@ pub(crate) fn clean(bytes: &[u8]) -> Seen {
                 "{name}"
             );
             assert_eq!(targets::clean(name, false).as_ref(), Ok(&cleaned), "{name}");
-            assert_eq!(cleaned.subdomain, cleaned.target.is_subdomain(), "{name}");
+            assert_eq!(cleaned.subdomain, cleaned.target.view().is_subdomain(), "{name}");
             seen((0, cleaned.subdomain, name.matches('.').count().min(4), name.starts_with("xn--")))
         }
         Err(reject) => {

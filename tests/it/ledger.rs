@@ -93,7 +93,7 @@ fn file(dir: &Path) -> std::path::PathBuf {
 }
 
 fn body(archive: &Archive, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
-    let Some(known) = archive.known(&target(name)) else { return Ok(None) };
+    let Some(known) = archive.known(target(name).view()) else { return Ok(None) };
     Ok(archive.kept(known)?.and_then(|kept| kept.body))
 }
 
@@ -104,13 +104,13 @@ async fn what_was_acknowledged_is_read_back() {
     let archive = Archive::read(dir.path()).expect("readable");
     assert_eq!(archive.run(), Some(&run()));
     for name in ["a.com", "b.com", "c.com"] {
-        assert_eq!(archive.standing(&target(name)), Standing::Ok);
+        assert_eq!(archive.standing(target(name).view()), Standing::Ok);
         assert_eq!(body(&archive, name).expect("readable").as_deref(), Some(body_of(name, 40).as_bytes()));
     }
-    assert_eq!(archive.standing(&target("d.com")), Standing::Failed);
-    assert_eq!(archive.standing(&target("e.com")), Standing::Pending);
-    assert_eq!(archive.standing(&target("f.com")), Standing::Pending);
-    let lost = archive.known(&target("e.com")).expect("asked");
+    assert_eq!(archive.standing(target("d.com").view()), Standing::Failed);
+    assert_eq!(archive.standing(target("e.com").view()), Standing::Pending);
+    assert_eq!(archive.standing(target("f.com").view()), Standing::Pending);
+    let lost = archive.known(target("e.com").view()).expect("asked");
     assert_eq!((lost.attempts, lost.possibly_billed()), (1, 1));
     let past = archive.past(moment(60));
     assert_eq!(past.calls.len(), 5);
@@ -162,7 +162,7 @@ async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_g
     for cut in 0..whole.len() {
         fs::write(file(dir.path()), &whole[..cut]).expect("written");
         let archive = Archive::read(dir.path()).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
-        let held = NAMES.iter().filter(|name| archive.standing(&target(name)) == Standing::Ok).count();
+        let held = NAMES.iter().filter(|name| archive.standing(target(name).view()) == Standing::Ok).count();
         assert!(held >= most_held, "cut at {cut}: a longer prefix holds no less");
         most_held = held;
         for name in &NAMES[..held] {
@@ -173,7 +173,7 @@ async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_g
             );
         }
         for name in &NAMES[held..] {
-            assert_eq!(archive.standing(&target(name)), Standing::Pending, "cut at {cut}");
+            assert_eq!(archive.standing(target(name).view()), Standing::Pending, "cut at {cut}");
         }
     }
     assert_eq!(most_held, 3);
@@ -186,7 +186,7 @@ async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_g
         ledger.close().await.expect("closed");
         drop(lock);
         let archive = Archive::read(dir.path()).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
-        assert_eq!(archive.standing(&target("z.com")), Standing::Ok, "cut at {cut}");
+        assert_eq!(archive.standing(target("z.com").view()), Standing::Ok, "cut at {cut}");
     }
 }
 
@@ -246,13 +246,13 @@ async fn an_answer_is_in_force_until_there_is_a_newer_one() {
     // What is known after these records, read anew from the disk.
     let check = |at: i64, given_up: bool, calls: u64, retries: u64, refreshed: u64| {
         let archive = Archive::read(folder.path()).expect("sound");
-        let known = archive.known(&target(name)).expect("asked");
+        let known = archive.known(target(name).view()).expect("asked");
         assert_eq!((known.standing, known.at()), (Standing::Ok, Some(moment(at))));
-        assert_eq!(archive.is_refresh_given_up(&target(name)), given_up);
+        assert_eq!(archive.is_refresh_given_up(target(name).view()), given_up);
         let spending = archive.spending();
         assert_eq!((spending.calls, spending.retries, spending.refreshed), (calls, retries, refreshed));
-        assert!(archive.is_held_since(&target(name), Some(moment(at))));
-        assert!(!archive.is_held_since(&target(name), Some(moment(at + 1))));
+        assert!(archive.is_held_since(target(name).view(), Some(moment(at))));
+        assert!(!archive.is_held_since(target(name).view(), Some(moment(at + 1))));
         archive
     };
     let (ledger, lock) = open();
@@ -272,9 +272,9 @@ async fn an_answer_is_in_force_until_there_is_a_newer_one() {
     ledger.close().await.expect("closed");
     drop(lock);
     let archive = check(1, true, 2, 0, 0);
-    let refusal = archive.refusal(&target(name)).expect("readable").expect("told");
+    let refusal = archive.refusal(target(name).view()).expect("readable").expect("told");
     assert_eq!((&*refusal.class, refusal.at, refusal.date_to), ("rejected", moment(101), Some(later)));
-    let kept = archive.kept(archive.known(&target(name)).expect("asked")).expect("readable").expect("an answer");
+    let kept = archive.kept(archive.known(target(name).view()).expect("asked")).expect("readable").expect("an answer");
     assert_eq!((kept.body.map(|body| body.len()), kept.date_to), (Some(body_of(name, 40).len()), None));
     assert_eq!(archive.asked_up_to(), Some(date(2026, 11, 24)), "no answer was had for the later day");
     // One that a kill has cut short, one that was called off, and one that succeeds.
@@ -297,7 +297,7 @@ async fn an_answer_is_in_force_until_there_is_a_newer_one() {
     ledger.close().await.expect("closed");
     drop(lock);
     let archive = check(401, false, 4, 2, 1);
-    assert!(archive.refusal(&target(name)).expect("readable").is_none());
+    assert!(archive.refusal(target(name).view()).expect("readable").is_none());
     assert_eq!(archive.asked_up_to(), Some(later));
     assert_eq!(archive.spending().possibly_billed, 1, "the call that was cut short");
     // The first call of a refresh that is called off counts as none.
@@ -328,7 +328,7 @@ async fn an_answer_is_copied_from_ledger_to_ledger_whole_or_not_at_all() {
     let own = Run { run_id: "20261224T120000Z-abc123".to_owned(), ..run() };
     ledger.start(&own).await.expect("durable");
     for name in ["a.com", "b.com", "c.com", "d.com"] {
-        let known = earlier.known(&target(name)).expect("asked");
+        let known = earlier.known(target(name).view()).expect("asked");
         let copied = earlier.copy(known, moment(50)).expect("sound");
         assert_eq!(copied.is_some(), name != "d.com");
         if let Some(copied) = copied {
@@ -338,7 +338,7 @@ async fn an_answer_is_copied_from_ledger_to_ledger_whole_or_not_at_all() {
     let archive = ledger.close().await.expect("closed");
     for archive in [&archive, &Archive::read(&to).expect("sound")] {
         for (name, expected) in ["a.com", "b.com", "c.com"].into_iter().zip(&bodies) {
-            let known = archive.known(&target(name)).expect("held");
+            let known = archive.known(target(name).view()).expect("held");
             let kept = archive.kept(known).expect("readable").expect("an answer");
             assert_eq!(kept.body.as_deref(), Some(expected.as_bytes()), "{name}");
             assert_eq!((kept.at, kept.from_run_id), (moment(1), Some(run().run_id)));
@@ -350,7 +350,7 @@ async fn an_answer_is_copied_from_ledger_to_ledger_whole_or_not_at_all() {
     }
     // Any byte of a body that was changed since the ledger was opened keeps it from being copied.
     let sound = fs::read(file(&from)).expect("readable");
-    let known = earlier.known(&target("a.com")).expect("asked");
+    let known = earlier.known(target("a.com").view()).expect("asked");
     let (_, begin) = known.place();
     let end = usize::try_from(begin + known.size()).expect("small");
     for place in usize::try_from(begin).expect("small")..end {

@@ -73,7 +73,7 @@ impl Story {
     }
 
     fn known(&self, name: &str) -> &Known {
-        self.index.get(&target(name)).expect("asked")
+        self.index.get(target(name).view()).expect("asked")
     }
 
     fn past(&self) -> Past {
@@ -161,7 +161,7 @@ fn a_target_stands_where_its_latest_records_say() {
             }
         }
         let spending = story.index.spending();
-        let found = (story.known(A).standing, story.index.is_refresh_given_up(&target(A)));
+        let found = (story.known(A).standing, story.index.is_refresh_given_up(target(A).view()));
         assert_eq!(found, (standing, given_up), "{records:?}");
         assert_eq!((spending.refreshed, spending.retries), (refreshed, retries), "{records:?}");
     };
@@ -198,23 +198,23 @@ fn an_answer_in_force_has_its_place_and_time_and_a_refusal_its_own() {
     assert_eq!(held(&story), (None, None), "that is another target's");
     story.answered(A, Class::Transient, None);
     assert_eq!(held(&story), (Some(3), Some(moment(2))));
-    assert!(!story.known(A).is_held_since(None) && story.index.refusal(&target(A)).is_none());
+    assert!(!story.known(A).is_held_since(None) && story.index.refusal(target(A).view()).is_none());
     story.answered(A, Class::Data, DEBIT);
     assert_eq!(held(&story), (Some(4), Some(moment(3))));
     assert!(story.known(A).is_held_since(None) && story.known(A).is_held_since(Some(moment(3))));
     assert!(!story.known(A).is_held_since(Some(moment(4))));
-    assert_eq!(story.index.refusal(&target(A)), None);
+    assert_eq!(story.index.refusal(target(A).view()), None);
     story.sent(A, BodyForm::Array, None);
-    assert_eq!(story.index.refusal(&target(A)), None, "nothing came of it yet");
+    assert_eq!(story.index.refusal(target(A).view()), None, "nothing came of it yet");
     story.answered(A, Class::Rejected, None);
-    assert_eq!(story.index.refusal(&target(A)).map(|last| last.offset), Some(6));
+    assert_eq!(story.index.refusal(target(A).view()).map(|last| last.offset), Some(6));
     assert_eq!(held(&story), (Some(4), Some(moment(3))));
     story.sent(A, BodyForm::Array, None);
     story.answered(A, Class::NoData, DEBIT);
-    assert_eq!(story.index.refusal(&target(A)), None);
+    assert_eq!(story.index.refusal(target(A).view()), None);
     assert_eq!(held(&story), (Some(8), Some(moment(7))));
-    assert_eq!(story.index.refusal(&target("never.com")), None);
-    assert!(story.index.get(&target("never.com")).is_none());
+    assert_eq!(story.index.refusal(target("never.com").view()), None);
+    assert!(story.index.get(target("never.com").view()).is_none());
 }
 
 #[test]

@@ -185,12 +185,14 @@ impl<'a> Gathering<'a> {
             return Err(too_much(format!("{} lines", self.limits.lines)));
         }
         let length = input.len() + found.cells.iter().map(|(_, cell)| cell.len()).sum::<usize>();
+        // A name in its own letters is shorter than its A-labels.
+        let length = judged.as_ref().map_or(length, |cleaned| length.max(cleaned.target.as_str().len()));
         if length > self.limits.text.saturating_sub(self.builder.text_length()) {
             return Err(too_much(format!("{} bytes of text", self.limits.text)));
         }
         self.lines += 1;
         let fate = match &judged {
-            Ok(cleaned) => RawFate::Target(cleaned.target.clone()),
+            Ok(cleaned) => RawFate::Target(cleaned.target.view()),
             Err(reason) => RawFate::Rejected(reason),
         };
         self.builder.push(RawLine { input: &input, file, number: found.number, fate, columns: found.cells });

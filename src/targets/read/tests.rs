@@ -213,7 +213,7 @@ fn the_column_that_is_asked_for_is_taken() {
     let files = Files::new(&[("a.csv", b"domain,Site\na.com,b.com\n"), ("b.txt", b"c.com")]);
     let targets = |column| {
         let inputs = files.read_within(Limits::USUAL, &["a.csv", "b.txt"], column).expect("inputs");
-        inputs.targets().map(ToString::to_string).collect::<Vec<_>>()
+        inputs.targets().map(|target| target.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(targets(None), ["a.com", "c.com"]);
     assert_eq!(targets(Some("site")), ["b.com", "c.com"]);

@@ -116,7 +116,7 @@ impl Ledger {
     }
 
     fn kept(&self, name: &str) -> Kept {
-        let known = self.0.known(&clean(name, false).expect("a domain").target).expect("it was asked about");
+        let known = self.0.known(clean(name, false).expect("a domain").target.view()).expect("it was asked about");
         self.0.kept(known).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"))
     }
 }
@@ -226,7 +226,7 @@ async fn forty_answers_that_are_almost_too_large_are_published_in_bounded_memory
     assert_eq!(ran.code(), Some(0), "{}", ran.stderr());
     assert!(ran.most_memory < MOST_MEMORY_KIB, "{} MiB", ran.most_memory / 1024);
     let archive = Archive::read(&dir.path().join("out")).expect("a sound ledger");
-    let long = archive.known(&clean("long3.com", false).expect("a domain").target).expect("asked");
+    let long = archive.known(clean("long3.com", false).expect("a domain").target.view()).expect("asked");
     assert!(matches!(archive.body(long, 1_000), Ok(Body::Larger(20_000_000..))));
     let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
     assert_eq!(summary["rows"], 2 * 20 + 10 * 20_000);

@@ -18,6 +18,7 @@ use crate::{money::Usd, targets::Target};
 
 pub mod account;
 pub mod http;
+pub mod price;
 pub mod record;
 pub mod status;
 pub mod wire;

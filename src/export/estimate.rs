@@ -77,7 +77,7 @@ pub(super) fn estimate(basis: &Basis<'_>) -> Estimate {
     let rows_each = months(basis.parameters.date_from, basis.parameters.date_to);
     let calls = i64::try_from(basis.calls).unwrap_or(i64::MAX);
     let listed = PER_CALL.plus(PER_ROW.times(i64::try_from(rows_each).unwrap_or(i64::MAX)));
-    let (low, high, price_source) = match basis.past.dearest {
+    let (low, high, price_source) = match basis.past.dearest.price() {
         Usd::ZERO => (listed, listed.times(GATEWAY_FACTOR), PriceSource::ListPrice),
         dearest => (basis.past.mean_price().unwrap_or(dearest), dearest, PriceSource::OwnCalls),
     };
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(listed.elapsed, Duration::from_secs(100));
         assert_eq!(listed.rows, 1_100 * 95);
         assert_eq!(listed.price_source, PriceSource::ListPrice);
-        past.dearest = Usd::from_micros(36_000);
+        past.dearest.debited(Usd::from_micros(36_000));
         (past.known_cost, past.priced_calls) = (Usd::from_micros(90_000), 3);
         let own = reckoned(&past);
         assert_eq!((own.cost_low, own.cost_high), (Usd::from_micros(30_000_000), Usd::from_micros(36_000_000)));

@@ -2,10 +2,17 @@
 //!
 //! Before a call goes out, a limit is told to the API, which refuses (unbilled) above it, and several times
 //! that is set aside, for a gateway that does not heed it. Until the first price is known one call at a time
-//! goes out with the whole rest set aside. A call whose debit nobody told is booked at its limit, for good.
+//! goes out with the whole rest set aside. A call whose debit nobody told is booked at its limit, for good, or at the most
+//! that the gateway makes of an upstream price.
 //! Without a cap only the sum is kept.
 
-use crate::{api::status::Cost, money::Usd};
+use crate::{
+    api::{
+        price::{Dearest, most_debited},
+        status::Cost,
+    },
+    money::Usd,
+};
 
 /// A call's limit lies above the dearest price seen by a quarter, so that an ordinary rise is not refused.
 const HEADROOM: i64 = 4;
@@ -22,7 +29,7 @@ pub(super) struct Budget {
     spent: Usd,
     reserved: Usd,
     in_flight: u32,
-    dearest: Usd,
+    dearest: Dearest,
 }
 
 /// What is set aside for one call.
@@ -54,8 +61,8 @@ pub(super) enum Refused {
 }
 
 impl Budget {
-    /// A budget in which `spent` is gone already and the dearest call so far cost `dearest` (zero: not known).
-    pub(super) fn new(cap: Option<Usd>, spent: Usd, dearest: Usd) -> Self {
+    /// A budget in which `spent` is gone already.
+    pub(super) fn new(cap: Option<Usd>, spent: Usd, dearest: Dearest) -> Self {
         Self { cap, spent, reserved: Usd::ZERO, in_flight: 0, dearest }
     }
 
@@ -64,13 +71,14 @@ impl Budget {
         let Some(cap) = self.cap else { return Ok(Reservation(None)) };
         let rest = cap.minus(self.spent).minus(self.reserved);
         let refused = if self.in_flight > 0 { Refused::Wait } else { Refused::Exhausted };
-        let expected = self.dearest.max(least.unwrap_or_default());
+        let dearest = self.dearest.price();
+        let expected = dearest.max(least.unwrap_or_default());
         // While no price is known the one call in flight holds the whole rest.
         if rest <= Usd::ZERO || rest < expected {
             return Err(refused);
         }
         let limit = if expected == Usd::ZERO { FIRST_LIMIT } else { expected.plus(expected.part(HEADROOM)) };
-        let held = if self.dearest == Usd::ZERO { rest } else { limit.max(self.dearest.times(RISE)) };
+        let held = if dearest == Usd::ZERO { rest } else { limit.max(dearest.times(RISE)) };
         if held > rest && self.in_flight > 0 {
             return Err(Refused::Wait);
         }
@@ -85,19 +93,20 @@ impl Budget {
         self.take_back(reservation);
     }
 
-    /// Books what the call cost. Where nobody told the debit, that is the limit: the API refuses above it.
+    /// Books what the call cost. Where nobody told the debit, that is the limit, since the API refuses above it.
     pub(super) fn settle(&mut self, reservation: Reservation, cost: Cost) {
         self.take_back(reservation);
         let limit = reservation.limit().unwrap_or_default();
         let paid = match cost {
             Cost::Debit(price) => price,
-            // What the gateway paid; it may debit a multiple.
-            Cost::Upstream(price) => price.max(limit),
+            Cost::Upstream(price) => most_debited(price).max(limit),
             Cost::Unknown => limit,
             Cost::Nothing => Usd::ZERO,
         };
-        if let Cost::Debit(price) | Cost::Upstream(price) = cost {
-            self.dearest = self.dearest.max(price);
+        match cost {
+            Cost::Debit(price) => self.dearest.debited(price),
+            Cost::Upstream(price) => self.dearest.upstream(price),
+            Cost::Unknown | Cost::Nothing => {}
         }
         self.spent = self.spent.plus(paid);
     }
@@ -118,6 +127,13 @@ mod tests {
         Usd::from_micros(micros)
     }
 
+    /// A budget in which so much is spent and the dearest debit was so high.
+    fn of(cap: i64, spent: i64, dearest: i64) -> Budget {
+        let mut prices = Dearest::default();
+        prices.debited(usd(dearest));
+        Budget::new(Some(usd(cap)), usd(spent), prices)
+    }
+
     #[test]
     fn spent_and_reserved_never_pass_the_cap_whatever_the_prices() {
         let mut random = 7_u64;
@@ -128,7 +144,7 @@ mod tests {
         for _ in 0..1_000 {
             let cap = i64::try_from(next(2_000_000)).expect("small") + 1;
             let mut price = i64::try_from(next(60_000)).expect("small") + 1;
-            let mut budget = Budget::new(Some(usd(cap)), Usd::ZERO, Usd::ZERO);
+            let mut budget = of(cap, 0, 0);
             let (mut billed, mut in_flight) = (0_i64, Vec::new());
             let mut least = None;
             for _ in 0..500 {
@@ -163,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_unused_rest_is_under_one_price() {
-        let mut budget = Budget::new(Some(usd(100_000)), Usd::ZERO, Usd::ZERO);
+        let mut budget = of(100_000, 0, 0);
         let mut calls = 0;
         while let Ok(reservation) = budget.reserve(None) {
             budget.settle(reservation, Cost::Debit(usd(27_000)));
@@ -175,7 +191,7 @@ mod tests {
 
     #[test]
     fn one_call_alone_learns_the_first_price() {
-        let mut budget = Budget::new(Some(usd(1_000_000)), Usd::ZERO, Usd::ZERO);
+        let mut budget = of(1_000_000, 0, 0);
         let first = budget.reserve(None).expect("the whole cap");
         assert_eq!(first.limit(), Some(FIRST_LIMIT));
         assert_eq!(budget.reserve(None), Err(Refused::Wait));
@@ -185,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_price_that_triples_unrefused_breaks_no_cap() {
-        let mut budget = Budget::new(Some(usd(3_000_000)), usd(0), usd(30_000));
+        let mut budget = of(3_000_000, 0, 30_000);
         let mut in_flight = Vec::new();
         while let Ok(reservation) = budget.reserve(None) {
             in_flight.push(reservation);
@@ -200,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_lost_first_call_is_booked_at_its_limit_and_the_rest_stays_usable() {
-        let mut budget = Budget::new(Some(usd(1_000_000)), Usd::ZERO, Usd::ZERO);
+        let mut budget = of(1_000_000, 0, 0);
         let first = budget.reserve(None).expect("room");
         budget.settle(first, Cost::Unknown);
         assert_eq!(budget.spent, FIRST_LIMIT);
@@ -210,22 +226,33 @@ mod tests {
 
     #[test]
     fn an_upstream_price_is_no_debit() {
-        let mut budget = Budget::new(Some(usd(1_000_000)), Usd::ZERO, usd(40_000));
+        let mut budget = of(1_000_000, 0, 40_000);
         let call = budget.reserve(None).expect("room");
         budget.settle(call, Cost::Upstream(usd(20_000)));
         assert_eq!(budget.spent, usd(50_000), "booked at its limit");
+        let mut budget = of(1_000_000, 0, 0);
+        let (mut debited, price) = (0, 24_000);
+        while let Ok(call) = budget.reserve(None) {
+            debited += 2 * price;
+            budget.settle(call, Cost::Upstream(usd(price)));
+        }
+        assert!(
+            debited <= 1_000_000,
+            "a gateway that debits twice the upstream price and tells nothing of it: {debited}"
+        );
+        assert!(debited > 700_000, "booked at a limit a quarter above that, which a gateway may reach: {debited}");
     }
 
     #[test]
     fn without_a_cap_everything_may_go() {
-        let mut budget = Budget::new(None, Usd::ZERO, Usd::ZERO);
+        let mut budget = Budget::new(None, Usd::ZERO, Dearest::default());
         assert_eq!(budget.reserve(None), Ok(Reservation(None)));
     }
 
     #[test]
     fn a_call_is_allowed_its_price_and_a_quarter_and_holds_three_times_the_dearest() {
         let check = |cap: i64, spent: i64, dearest: i64, least: Option<i64>, expected: Result<(i64, i64), Refused>| {
-            let mut budget = Budget::new(Some(usd(cap)), usd(spent), usd(dearest));
+            let mut budget = of(cap, spent, dearest);
             let amounts = budget.reserve(least.map(usd)).map(|reservation| reservation.0.expect("a cap"));
             let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.held.micros()));
             assert_eq!(found, expected, "{cap}, {spent} spent, dearest {dearest}, at least {least:?}");
@@ -249,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_call_beside_others_waits_until_there_is_room_for_all_that_it_holds() {
-        let mut budget = Budget::new(Some(usd(240_000)), Usd::ZERO, usd(40_000));
+        let mut budget = of(240_000, 0, 40_000);
         let [first, second] = [0, 1].map(|_| budget.reserve(None).expect("room for two"));
         assert_eq!(budget.reserve(None), Err(Refused::Wait));
         budget.release(first);
@@ -264,15 +291,16 @@ mod tests {
     #[test]
     fn each_kind_of_cost_is_booked_and_only_a_told_price_is_learnt() {
         let check = |cost: Cost, spent: i64, dearest: i64| {
-            let mut budget = Budget::new(Some(usd(1_000_000)), Usd::ZERO, usd(40_000));
+            let mut budget = of(1_000_000, 0, 40_000);
             let call = budget.reserve(None).expect("room");
             budget.settle(call, cost);
-            assert_eq!((budget.spent, budget.dearest), (usd(spent), usd(dearest)), "{cost:?}");
+            assert_eq!((budget.spent, budget.dearest.price()), (usd(spent), usd(dearest)), "{cost:?}");
         };
         check(Cost::Debit(usd(30_000)), 30_000, 40_000);
         check(Cost::Debit(usd(60_000)), 60_000, 60_000);
         check(Cost::Upstream(usd(20_000)), 50_000, 40_000);
-        check(Cost::Upstream(usd(70_000)), 70_000, 70_000);
+        check(Cost::Upstream(usd(30_000)), 60_000, 40_000);
+        check(Cost::Upstream(usd(70_000)), 140_000, 70_000);
         check(Cost::Unknown, 50_000, 40_000);
         check(Cost::Nothing, 0, 40_000);
     }

@@ -17,6 +17,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use crate::{
     api::{
         Api, BodyForm, Parameters,
+        price::Dearest,
         record::{Answered, GaveUp, Sent},
         status::{Class, Fatal},
     },
@@ -104,8 +105,8 @@ pub struct Earlier {
     pub calls: Vec<Instant>,
     /// Money that is gone.
     pub spent: Usd,
-    /// The dearest call; zero: no price is known.
-    pub dearest: Usd,
+    /// The dearest calls.
+    pub dearest: Dearest,
     /// The form of body that the API has understood.
     pub form: Option<BodyForm>,
 }

@@ -261,7 +261,8 @@ pub(super) struct Accounts {
     pub(super) targets: TargetSet,
     /// By the target's number.
     states: Vec<State>,
-    dearest: Usd,
+    dearest_debit: Usd,
+    dearest_upstream: Usd,
     set_aside: Usd,
     debited: Usd,
     upstream: Usd,
@@ -290,8 +291,17 @@ impl Accounts {
         &self.states[number as usize]
     }
 
+    /// The dearest debit; where none was ever told, twice the dearest upstream price.
+    fn dearest(&self) -> Usd {
+        match self.dearest_debit {
+            Usd::ZERO => self.dearest_upstream.times(2),
+            debit => debit.max(self.dearest_upstream),
+        }
+    }
+
     /// Takes a line of a call in; `None`: it does not make sense.
     pub(super) fn take(&mut self, line: &Line<'_>, place: Place) -> Option<()> {
+        let dearest = self.dearest();
         let (number, is_new) = self.targets.insert(line.target.as_ref()?.view());
         let number = number as usize;
         if is_new {
@@ -305,7 +315,7 @@ impl Accounts {
                     state.lost += 1;
                     state.interrupted += 1;
                     state.source = state.source.max(Some(CostSource::Unknown));
-                    self.set_aside = self.set_aside.plus(presumed(earlier.reserved, self.dearest));
+                    self.set_aside = self.set_aside.plus(presumed(earlier.reserved, dearest));
                 }
             }
             "called_off" => self.first_calls = self.first_calls.saturating_sub(u64::from(state.comes_back())),
@@ -324,21 +334,26 @@ impl Accounts {
     }
 
     fn answer(&mut self, number: usize, line: &Line<'_>, place: Place) -> Option<()> {
+        let dearest = self.dearest();
         let state = self.states.get_mut(number)?;
         let reserved = state.open.take().and_then(|call| call.reserved);
         let price = line.cost_micros_usd.unwrap_or_default();
         let class = line.class.as_deref()?;
-        self.dearest = self.dearest.max(price);
         match line.cost_source {
-            Some(CostSource::Debit) => self.debited = self.debited.plus(price),
+            Some(CostSource::Debit) => {
+                self.dearest_debit = self.dearest_debit.max(price);
+                self.debited = self.debited.plus(price);
+            }
             Some(CostSource::Upstream) => {
+                self.dearest_upstream = self.dearest_upstream.max(price);
                 self.upstream = self.upstream.plus(price);
-                // The debit may be as high as the call allowed.
-                self.set_aside = self.set_aside.plus(reserved.unwrap_or_default().minus(price).max(Usd::ZERO));
+                // The debit may be twice that, or as high as the call allowed.
+                let most = price.times(2).max(reserved.unwrap_or_default());
+                self.set_aside = self.set_aside.plus(most.minus(price));
             }
             Some(CostSource::Unknown) => {
                 self.unknown += 1;
-                self.set_aside = self.set_aside.plus(presumed(reserved, self.dearest));
+                self.set_aside = self.set_aside.plus(presumed(reserved, dearest));
                 let is_lost = matches!(class, "maybe_billed" | "rejected") || !line.has_body();
                 state.lost += u32::from(is_lost);
             }
@@ -364,7 +379,7 @@ impl Accounts {
     pub(super) fn spending(&self) -> Spending {
         let states = || self.states.iter();
         let open = states().filter_map(|state| state.open.as_ref());
-        let open = open.map(|call| presumed(call.reserved, self.dearest)).fold(Usd::ZERO, Usd::plus);
+        let open = open.map(|call| presumed(call.reserved, self.dearest())).fold(Usd::ZERO, Usd::plus);
         let lines_lost = |state: &State| u64::from(state.interrupted) + u64::from(state.open.is_some());
         let calls: u64 = states().map(|state| u64::from(state.attempts)).sum();
         Spending {

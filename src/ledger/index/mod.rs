@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::{
         BodyForm,
+        price::{Dearest, most_debited},
         record::Standing,
         status::{Class, UnknownClass},
     },
@@ -81,7 +82,7 @@ pub(super) struct Index {
     /// The form of body that the API has understood.
     form: Option<BodyForm>,
     asked_in: Option<BodyForm>,
-    dearest: Usd,
+    dearest: Dearest,
     /// What was set aside for calls whose debit nobody told, less what is known of it.
     unknown: Usd,
     debited: Usd,
@@ -128,8 +129,8 @@ impl Index {
 
     /// What a call at an unknown price is reckoned to have cost: what was set aside for it, or the dearest price.
     fn presumed(&self, reserved: Option<Usd>) -> Usd {
-        let dearest = if self.dearest == Usd::ZERO { PRESUMED_PRICE } else { self.dearest };
-        reserved.unwrap_or(dearest)
+        let dearest = Some(self.dearest.price()).filter(|price| *price > Usd::ZERO);
+        reserved.or(dearest).unwrap_or(PRESUMED_PRICE)
     }
 
     /// What all calls came to.
@@ -234,17 +235,22 @@ impl Index {
         let number = self.number(&answer.target);
         let reserved = self.unanswered.remove(&number).and_then(|call| call.reserved);
         let price = answer.cost_micros_usd.unwrap_or_default();
-        self.dearest = self.dearest.max(price);
         match answer.cost_source {
-            Some(CostSource::Debit) => self.debited = self.debited.plus(price),
-            Some(CostSource::Upstream) => self.upstream = self.upstream.plus(price),
+            Some(CostSource::Debit) => {
+                self.dearest.debited(price);
+                self.debited = self.debited.plus(price);
+            }
+            Some(CostSource::Upstream) => {
+                self.dearest.upstream(price);
+                self.upstream = self.upstream.plus(price);
+            }
             Some(CostSource::Unknown) => self.unpriced_calls += 1,
             Some(CostSource::Previous) | None => {}
         }
         // What an untold debit may have come to beyond what is known of it.
         self.unknown = self.unknown.plus(match answer.cost_source {
             Some(CostSource::Unknown) => self.presumed(reserved),
-            Some(CostSource::Upstream) => reserved.unwrap_or_default().minus(price).max(Usd::ZERO),
+            Some(CostSource::Upstream) => most_debited(price).max(reserved.unwrap_or_default()).minus(price),
             Some(CostSource::Debit | CostSource::Previous) | None => Usd::ZERO,
         });
         self.remember(answer.left_at());

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{api::BodyForm, money::Usd};
+use crate::{
+    api::{BodyForm, price::Dearest},
+    money::Usd,
+};
 
 /// What a process that starts now has to know of the calls before it.
 #[derive(Clone, Debug, Default)]
@@ -14,8 +17,8 @@ pub struct Past {
     pub calls: Vec<(Duration, u32)>,
     /// Money that is gone: known costs, and what was set aside for calls at an unknown price.
     pub spent: Usd,
-    /// The dearest call so far; zero: no price is known.
-    pub dearest: Usd,
+    /// The dearest calls so far.
+    pub dearest: Dearest,
     /// What calls cost of which the price is known.
     pub known_cost: Usd,
     /// How many calls that are.

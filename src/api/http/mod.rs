@@ -208,8 +208,9 @@ fn date(headers: &HeaderMap) -> Option<SystemTime> {
 /// `Retry-After`, in seconds or as a date; a date is measured against the server's own clock where it tells it.
 pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
     let written = text(headers, &header::RETRY_AFTER)?;
-    if let Ok(seconds) = written.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number beyond all numbers is a long time, too.
+        return Some(Duration::from_secs(written.parse().unwrap_or(u64::MAX)));
     }
     let until = httpdate::parse_http_date(written).ok()?;
     let now = date(headers).or_else(|| clock.now().try_into().ok())?;
@@ -255,7 +256,7 @@ mod tests {
                 headers.insert(header::DATE, date.parse().expect("a header"));
             }
             let seconds = retry_after(&headers, clock).map(|wait| wait.as_secs_f64().round());
-            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            #[expect(clippy::cast_precision_loss, reason = "numbers small enough, and one that is rounded alike")]
             let expected = expected.map(|seconds| seconds as f64);
             assert_eq!(seconds, expected, "{value}");
         };
@@ -266,6 +267,8 @@ mod tests {
         check("Tue, 24 Nov 2026 15:00:30 GMT", Some("Tue, 24 Nov 2026 15:00:00 GMT"), Some(30));
         check("-1", None, None);
         check("soon", None, None);
-        check("99999999999999999999999", None, None);
+        check("", None, None);
+        check("4294967296", None, Some(4_294_967_296));
+        check("99999999999999999999999", None, Some(u64::MAX));
     }
 }

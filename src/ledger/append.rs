@@ -30,10 +30,9 @@ const ROLL: u64 = 1 << 30;
 const QUEUE: usize = 256;
 /// The most bytes in a group, so that one sync stays short.
 const GROUP: usize = 8 << 20;
-/// Room made sure of for each answer to come: twice the usual size of one.
-const ROOM_PER_ANSWER: u64 = 64 << 10;
-/// Answers of that size to come for each place in flight, since some are larger.
-const ANSWERS_PER_PLACE: u64 = 2;
+/// Room made sure of for each answer to come: four times the usual size of one. Where a larger one was seen, that
+/// much and a half.
+const ROOM_PER_ANSWER: u64 = 128 << 10;
 
 struct Append {
     bytes: Vec<u8>,
@@ -123,8 +122,10 @@ pub(super) struct Tail {
     file: File,
     end: u64,
     reserved: u64,
-    /// Room made sure of beyond what is written.
-    headroom: u64,
+    /// Answers for which room is made sure of beyond what is written.
+    in_flight: u32,
+    /// The bytes of the largest answer so far.
+    largest: u64,
     /// Why no further call may go out, though what comes of earlier ones can be written.
     full: Option<LedgerError>,
     /// Why nothing can be written any more.
@@ -132,14 +133,14 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Opens a file to go on at `end`, cutting off what a crash left behind it. There will be room for the answers of
-    /// so many calls `in_flight`.
-    pub(super) fn open(folder: &Path, number: u32, end: u64, in_flight: u32) -> Result<Self, LedgerError> {
-        let headroom = u64::from(in_flight) * ANSWERS_PER_PLACE * ROOM_PER_ANSWER;
-        Self::open_with(folder, number, end, headroom)
-    }
-
-    fn open_with(folder: &Path, number: u32, end: u64, headroom: u64) -> Result<Self, LedgerError> {
+    /// Opens the file of a `number` to go on at `end`, cutting off what a crash left behind it. There will be room for the
+    /// answers of so many calls `in_flight`, of which the `largest` so far had so many bytes.
+    pub(super) fn open(
+        folder: &Path,
+        (number, end): (u32, u64),
+        in_flight: u32,
+        largest: u64,
+    ) -> Result<Self, LedgerError> {
         let path = folder.join(Segment::name(number));
         let fails = |verb| {
             let path = path.clone();
@@ -155,7 +156,12 @@ impl Tail {
         }
         sync_folder(folder)?;
         let folder = folder.to_owned();
-        Ok(Self { folder, number, path, file, end, reserved: end, headroom, full: None, failed: None })
+        Ok(Self { folder, number, path, file, end, reserved: end, in_flight, largest, full: None, failed: None })
+    }
+
+    /// Room made sure of beyond what is written.
+    fn headroom(&self) -> u64 {
+        u64::from(self.in_flight) * ROOM_PER_ANSWER.max(self.largest + self.largest / 2)
     }
 
     /// Writes and syncs a group; returns where each of its records lies.
@@ -164,7 +170,9 @@ impl Tail {
         if let Some(error) = &self.failed {
             return all_fail(error);
         }
-        let size = group.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let sizes = || group.iter().map(|(_, bytes)| bytes.len() as u64);
+        let size = sizes().sum();
+        self.largest = sizes().max().unwrap_or(0).max(self.largest);
         if self.full.is_none()
             && let Err(error) = self.make_room(size)
         {
@@ -207,7 +215,7 @@ impl Tail {
         if self.end <= ROLL {
             return self.set_aside(size);
         }
-        let mut next = Self::open_with(&self.folder, self.number + 1, 0, self.headroom)?;
+        let mut next = Self::open(&self.folder, (self.number + 1, 0), self.in_flight, self.largest)?;
         if let Err(error) = next.set_aside(size) {
             // The room for answers to come is in the present file, which therefore stays the last one.
             fs::remove_file(&next.path).map_err(|source| LedgerError::io("remove", &next.path, source))?;
@@ -220,12 +228,12 @@ impl Tail {
 
     /// Has the file system set room aside behind the end, where it can.
     fn set_aside(&mut self, size: u64) -> Result<(), LedgerError> {
-        let needed = self.end + size + self.headroom;
+        let needed = self.end + size + self.headroom();
         if needed <= self.reserved {
             return Ok(());
         }
         // Twice what is needed, so that not every group asks; on a disk that is nearly full, what is needed alone.
-        let wanted = needed + self.headroom;
+        let wanted = needed + self.headroom();
         for until in [wanted, needed] {
             match self.allocate(until) {
                 Ok(()) => {

@@ -45,7 +45,7 @@ use self::{
     segment::Segment,
 };
 pub use self::{
-    archive::{Archive, Body, Kept, discard},
+    archive::{Archive, Body, Kept, discard, is_begun},
     error::LedgerError,
     index::{Known, Past, Spending},
     inputs::digest,
@@ -103,7 +103,7 @@ impl Ledger {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(|source| LedgerError::io("make", &folder, source))?;
         append::sync_folder(&lock.dir)?;
-        let appender = Appender::start(Tail::open(&folder, number, end, in_flight)?);
+        let appender = Appender::start(Tail::open(&folder, (number, end), in_flight, archive.largest())?);
         let press = Press::default();
         Ok(Self { folder, clock, press, appender, archive: Mutex::new(archive), date_to: None })
     }

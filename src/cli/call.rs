@@ -125,17 +125,37 @@ impl Plan {
 /// Calls a minute and in flight when the simulated API is in the same process.
 const SANDBOX_LIMITS: (u32, u32) = (6000, 30);
 
+/// Shares that cannot keep to a limit together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{of} shares cannot keep to {limit} together: each makes one call at least")]
+pub struct TooManyShards {
+    of: NonZeroU32,
+    limit: String,
+    most: NonZeroU32,
+}
+
+impl TooManyShards {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        format!("divide the targets among {} shares at most, or give a higher limit if the account has one", self.most)
+    }
+}
+
 impl CallArgs {
     /// Rate and concurrency of one of `shard`'s shares.
-    pub fn limits(&self, shard: Shard) -> (Rate, NonZeroU32) {
+    pub fn limits(&self, shard: Shard) -> Result<(Rate, NonZeroU32), TooManyShards> {
         let plan = match self.plan {
             None if self.sandbox => SANDBOX_LIMITS,
             plan => plan.unwrap_or(Plan::Starter).limits(),
         };
-        let per_minute = |calls| Rate { calls, period: Duration::from_mins(1) };
-        let rate = self.rate.unwrap_or_else(|| per_minute(NonZeroU32::new(plan.0).unwrap_or(NonZeroU32::MIN)));
-        let concurrency = self.concurrency.map_or(plan.1, NonZeroU32::get) / shard.of.get();
-        (shard.rate(rate), NonZeroU32::new(concurrency).unwrap_or(NonZeroU32::MIN))
+        let [per_minute, in_flight] = [plan.0, plan.1].map(|limit| NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN));
+        let rate = self.rate.unwrap_or(Rate { calls: per_minute, period: Duration::from_mins(1) });
+        let concurrency = self.concurrency.unwrap_or(in_flight);
+        let part = |most: NonZeroU32, limit: &dyn Fn() -> String| {
+            shard.part_of(most).ok_or_else(|| TooManyShards { of: shard.of, limit: limit(), most })
+        };
+        let calls = part(rate.calls, &|| format!("a rate of {rate}"))?;
+        Ok((Rate { calls, ..rate }, part(concurrency, &|| format!("{concurrency} in flight"))?))
     }
 
     /// The form of the body; `None`: to be found out.
@@ -145,5 +165,38 @@ impl CallArgs {
             Body::Array => Some(BodyForm::Array),
             Body::Object => Some(BodyForm::Object),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        call: CallArgs,
+    }
+
+    #[test]
+    fn shares_never_exceed_a_limit_together_and_are_refused_where_they_would() {
+        let check = |flags: &str, of: u32, expected: Result<(u32, u32), u32>| {
+            let call = Alone::parse_from(std::iter::once("run").chain(flags.split_whitespace())).call;
+            let shard = Shard { number: NonZeroU32::MIN, of: NonZeroU32::new(of).expect("positive") };
+            let found = call.limits(shard);
+            let found = found.map(|(rate, in_flight)| (rate.calls.get(), in_flight.get()));
+            assert_eq!(found.map_err(|error| error.most.get()), expected, "{flags}, {of} shares");
+        };
+        check("", 1, Ok((600, 20)));
+        check("--sandbox", 1, Ok((6000, 30)));
+        check("--plan growth --concurrency 7", 3, Ok((1000, 2)));
+        check("--rate 10/s", 4, Ok((2, 5)));
+        check("--rate 4/s", 4, Ok((1, 5)));
+        check("--rate 3/s", 4, Err(3));
+        check("--plan free", 5, Ok((12, 1)));
+        check("--plan free", 6, Err(5));
+        check("--rate 1/s --concurrency 1", 1, Ok((1, 1)));
     }
 }

@@ -180,8 +180,8 @@ pub struct RunOnlyArgs {
     compression: Compression,
     #[arg(long, hide = true)]
     row_group_rows: Option<usize>,
-    #[arg(long, hide = true)]
-    max_failures: Option<MaxFailures>,
+    #[arg(long, hide = true, default_value = "0")]
+    max_failures: MaxFailures,
     #[arg(long, hide = true)]
     discard_raw: bool,
     #[arg(long, hide = true)]
@@ -201,6 +201,11 @@ pub struct RunOnlyArgs {
 }
 
 impl RunOnlyArgs {
+    /// Failed targets that are not tried again.
+    pub fn max_failures(&self) -> MaxFailures {
+        self.max_failures
+    }
+
     /// The object store of the dataset, whose access a doctor tries.
     pub fn publish(&self) -> Option<&Place> {
         self.publish.as_ref()

@@ -18,7 +18,7 @@ use clap::{
 };
 
 pub use self::{
-    call::{Body, CallArgs, Plan},
+    call::{Body, CallArgs, Plan, TooManyShards},
     config::ConfigError,
     flags::{
         ConfigArgs, DatasetArgs, DisplayArgs, Format, InputArgs, LogFormat, Logging, QuestionArgs, ReuseArgs,
@@ -140,6 +140,9 @@ pub struct RunArgs {
     #[command(flatten)]
     pub dataset: DatasetArgs,
     /// Failed targets tolerated before exit code 3: 5 or 1%
+    ///
+    /// A run that ended so is finished: run again, it calls nothing. `run DIR/_failures.csv --out DIR` tries them once
+    /// more.
     #[arg(long, value_name = "N|P%", default_value = "0", help_heading = "Dataset")]
     pub max_failures: MaxFailures,
     /// Drop the answers once the dataset is published; it can then not be built anew

@@ -36,6 +36,14 @@ pub enum TokenError {
     /// The file holds nothing, or far too much.
     #[error("{} holds no token", .0.display())]
     NoToken(PathBuf),
+    /// It holds more than a token, or something around it.
+    #[error("{from} holds more than a token: {what}")]
+    NotAlone {
+        /// The file, or the variable.
+        from: String,
+        /// What stands there.
+        what: &'static str,
+    },
 }
 
 impl TokenError {
@@ -46,6 +54,7 @@ impl TokenError {
             Self::NotText => "copy the token anew".to_owned(),
             Self::File { .. } => format!("check --token-file, or leave it out and set {VARIABLE}"),
             Self::NoToken(_) => "the file should hold the token alone, on one line".to_owned(),
+            Self::NotAlone { .. } => "leave the token alone there, on one line".to_owned(),
         }
     }
 }
@@ -61,7 +70,7 @@ impl CallArgs {
         }
         #[expect(clippy::disallowed_methods, reason = "this is the command line")]
         match std::env::var(VARIABLE) {
-            Ok(token) if !token.trim().is_empty() => Ok(Token(token.trim().to_owned().into())),
+            Ok(token) if !token.trim().is_empty() => alone(&token, || VARIABLE.to_owned()),
             Ok(_) | Err(std::env::VarError::NotPresent) => Err(TokenError::Missing),
             Err(std::env::VarError::NotUnicode(_)) => Err(TokenError::NotText),
         }
@@ -74,9 +83,52 @@ fn from_file(path: &PathBuf) -> Result<Token, TokenError> {
         return Err(TokenError::NoToken(path.clone()));
     }
     let text = fs::read_to_string(path).map_err(fails)?;
-    let token = text.trim();
-    if token.is_empty() || token.contains(char::is_whitespace) {
+    // Some editors put this in front of every text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    if text.trim().is_empty() {
         return Err(TokenError::NoToken(path.clone()));
     }
+    alone(text, || path.display().to_string())
+}
+
+/// The token in a text that should hold nothing else.
+fn alone(text: &str, from: impl Fn() -> String) -> Result<Token, TokenError> {
+    let token = text.trim();
+    let refused = |what| Err(TokenError::NotAlone { from: from(), what });
+    if token.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer ")) {
+        return refused("the word Bearer stands before it");
+    }
+    if token.contains(['\n', '\r']) {
+        return refused("it has several lines");
+    }
+    if token.contains(char::is_whitespace) {
+        return refused("it has a blank");
+    }
+    if token.contains(['"', '\'']) {
+        return refused("it has quotation marks");
+    }
     Ok(Token(token.to_owned().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_token_stands_alone() {
+        let check = |text: &str, expected: Result<&str, &str>| {
+            let found = alone(text, || "token.txt".to_owned());
+            let found = found.map(|token| token.0.expose_secret().to_owned()).map_err(|error| error.to_string());
+            let expected = expected.map(str::to_owned);
+            assert_eq!(found, expected.map_err(|what| format!("token.txt holds more than a token: {what}")), "{text}");
+        };
+        check("sk-0123\n", Ok("sk-0123"));
+        check("  sk-0123\r\n", Ok("sk-0123"));
+        check("Bearer sk-0123", Err("the word Bearer stands before it"));
+        check("sk-0123\nsk-4567\n", Err("it has several lines"));
+        check("sk 0123", Err("it has a blank"));
+        check("\"sk-0123\"", Err("it has quotation marks"));
+    }
 }

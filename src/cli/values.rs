@@ -110,12 +110,9 @@ impl Shard {
         self.of.get() == 1
     }
 
-    /// One share of a rate: all shares together never exceed it.
-    pub fn rate(self, rate: Rate) -> Rate {
-        match NonZeroU32::new(rate.calls.get() / self.of.get()) {
-            Some(calls) => Rate { calls, ..rate },
-            None => Rate { calls: NonZeroU32::MIN, period: rate.period * self.of.get().div_ceil(rate.calls.get()) },
-        }
+    /// A part of a limit, such that all shares together never exceed it; `None`: there are more shares than that.
+    pub fn part_of(self, limit: NonZeroU32) -> Option<NonZeroU32> {
+        NonZeroU32::new(limit.get() / self.of.get())
     }
 
     /// Whether a name belongs to this share. The hash is FNV-1a with a final mix, fixed for good: shares of one
@@ -182,18 +179,6 @@ mod tests {
         assert!(sizes.iter().all(|size| (2_300..2_700).contains(size)), "{sizes:?}");
         for wrong in ["0/4", "5/4", "1", "1/0", "a/b", "1/4/2"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn shares_of_a_rate_never_exceed_it_together() {
-        for calls in [1, 3, 60, 599, 600] {
-            for of in [1, 3, 4, 7, 100] {
-                let whole = Rate { calls: NonZeroU32::new(calls).expect("positive"), period: Duration::from_mins(1) };
-                let share = Shard { number: NonZeroU32::MIN, of: NonZeroU32::new(of).expect("positive") }.rate(whole);
-                let sum = f64::from(share.calls.get()) * f64::from(of) / share.period.as_secs_f64();
-                assert!(sum <= f64::from(calls) / 60.0 + 1e-9, "{calls} in {of} shares");
-            }
         }
     }
 }

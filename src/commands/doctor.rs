@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal},
+    num::NonZeroU32,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use super::{
     inputs::read_inputs,
     print,
     result::{has_colour, is_ci, is_proxied, width},
-    run::{fresh_since, url},
+    run::{fresh_since, tolerated, url},
     store,
 };
 use crate::{
@@ -67,7 +68,8 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
     let given = (given, &arguments.reuse.previous[..]);
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let simulated = Some(arguments.call.sandbox);
-    let question = Question { simulated, fresh_since, ..Question::from(&arguments.question) };
+    let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
+    let question = Question { simulated, fresh_since, tolerated, ..Question::from(&arguments.question) };
     let looked = arguments.out.as_deref().map(|dir| doctor::look(dir, given, &question, context.clock));
     let (found, preview, free) = match looked {
         Some(Looked { checks, preview, free }) => (checks, preview, free),
@@ -77,7 +79,7 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
         },
     };
     checks.extend(found);
-    let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
+    let (rate, concurrency) = arguments.call.limits(arguments.input.shard)?;
     let reckoned = inputs.as_ref().and(preview.as_ref()).map(|preview| preview.estimate(rate, concurrency));
     checks.extend(free.map(|free| doctor::space(free, reckoned.as_ref())));
     let left = arguments.call.max_cost.map(|cap| {
@@ -86,7 +88,7 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
     });
     let money = reckoned.as_ref().map(|estimate| Money { estimate, left });
     checks.extend(of_the_api(arguments, money, context)?);
-    checks.extend(of_the_machine(arguments));
+    checks.extend(of_the_machine(concurrency));
     Ok(checks)
 }
 
@@ -168,8 +170,7 @@ fn whose(call: &CallArgs) -> String {
     }
 }
 
-fn of_the_machine(arguments: &DoctorArgs) -> [Check; 2] {
-    let (_, concurrency) = arguments.call.limits(arguments.input.shard);
+fn of_the_machine(concurrency: NonZeroU32) -> [Check; 2] {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let shown = match (io::stderr().is_terminal(), is_ci()) {
         (true, false) => "a terminal: a bar, and a question before more than --confirm-above is spent",

@@ -31,7 +31,7 @@ use serde_json::json;
 
 use crate::{
     api::http::SetupError,
-    cli::{Cli, Command, LogFormat, TokenError, UsageError},
+    cli::{Cli, Command, LogFormat, TokenError, TooManyShards, UsageError},
     clock::Clock,
     export::ExportError,
     logging::Console,
@@ -116,6 +116,13 @@ impl From<ExportError> for Failure {
 
 impl From<TokenError> for Failure {
     fn from(error: TokenError) -> Self {
+        let hint = error.hint();
+        Self::usage(error).hint(hint)
+    }
+}
+
+impl From<TooManyShards> for Failure {
+    fn from(error: TooManyShards) -> Self {
         let hint = error.hint();
         Self::usage(error).hint(hint)
     }

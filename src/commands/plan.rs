@@ -12,7 +12,7 @@ use super::{
     exit,
     inputs::read_inputs,
     print,
-    run::fresh_since,
+    run::{fresh_since, tolerated},
 };
 use crate::{
     api::account::Quote,
@@ -28,11 +28,12 @@ use crate::{
 const REASONS_SHOWN: usize = 5;
 
 pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failure> {
+    let (rate, concurrency) = arguments.call.limits(arguments.input.shard)?;
     let inputs = read_inputs(&arguments.input)?;
     let fresh_since = fresh_since(&arguments.reuse, context)?;
-    let question = Question { fresh_since, ..Question::from(&arguments.question) };
+    let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
+    let question = Question { fresh_since, tolerated, ..Question::from(&arguments.question) };
     let preview = preview(arguments, &inputs, &question, context)?;
-    let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
     let estimate = preview.estimate(rate, concurrency);
     let asked = Asked {
         balance: account::balance(&arguments.call, context),

@@ -1,9 +1,10 @@
 //! `run`: the main job.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use futures::FutureExt;
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
@@ -17,11 +18,10 @@ use super::{
 };
 use crate::{
     api::http::HttpApi,
-    cli::{CallArgs, QuestionArgs, ReuseArgs, RunArgs},
-    clock::Clock,
-    export::{Calls, Export, ExportError, Fetched, Form, Question, Terms, conclude, discarded, of_record},
-    ledger::{Lock, Spending},
-    outcome::{Ended, Outcome, Signal},
+    cli::{CallArgs, QuestionArgs, ReuseArgs, RunArgs, Token},
+    export::{Calls, Export, ExportError, Fetched, Form, Question, Terms, conclude, discarded, of_record, so_far},
+    ledger::{self, Lock, Spending},
+    outcome::{Ended, MaxFailures, Outcome, Signal},
     progress::{Plan, Progress},
     sandbox::{Sandbox, Settings},
 };
@@ -43,10 +43,15 @@ pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure>
 
 async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
+    let calls = calls(arguments)?;
     let inputs = read_inputs(&arguments.input)?;
     let fresh_since = fresh_since(&arguments.reuse, context)?;
-    let question =
-        Question { simulated: Some(arguments.call.sandbox), fresh_since, ..Question::from(&arguments.question) };
+    let question = Question {
+        simulated: Some(arguments.call.sandbox),
+        fresh_since,
+        tolerated: tolerated(&arguments.reuse, arguments.max_failures),
+        ..Question::from(&arguments.question)
+    };
     let terms = |before| terms(arguments, before, fresh_since);
     if let Some(record) =
         discarded(&arguments.out, &inputs, &question, Some(&Form::from(&arguments.dataset)), context.clock)?
@@ -66,10 +71,21 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
         return finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context);
     }
     let (url, sandbox) = url(&arguments.call).await?;
-    let api = connect(&arguments.call, &url, context.clock)?;
+    let (token, missing) = match arguments.call.token() {
+        Ok(token) => (token, None),
+        // Where nothing is left to call none is needed, which the directory of a run tells once it is open.
+        Err(error) if ledger::is_begun(&arguments.out).unwrap_or(false) => {
+            (Token(SecretString::default()), Some(error))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let api = HttpApi::new(&url, &token.0, arguments.call.timeout, context.clock)?;
     let export = Export::open(&arguments.out, inputs, &question, context.clock)?;
     let export = export.with_previous(&arguments.reuse.previous)?;
-    let (calls, terms) = (calls(arguments), terms(export.spending()));
+    if let Some(error) = missing.filter(|_| export.remaining() > 0) {
+        return Err(error.into());
+    }
+    let terms = terms(export.spending());
     let destination = tokio::select! {
         checked = store::checked(arguments.publish.as_ref(), arguments.call.sandbox) => checked?,
         signal = signals.clone().first() => return Ok(signal.exit_code()),
@@ -88,14 +104,24 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
         warn_of(export.inputs());
     }
     let asked_to_stop = signals.clone().first().map(|_| ());
-    let (ended, fetched) = export.fetch(api, calls, &progress, asked_to_stop).await?;
-    let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
-    let interruptible = !matches!(ended, Ended::Signal(_));
-    let (outcome, lock) = tokio::select! {
-        outcome = published(arguments, fetched, ended, terms, &progress) => outcome?,
-        // Nothing is published before it is whole; the next run makes anew what was staged.
-        signal = signals.clone().first(), if interruptible => {
-            return Err(Failure::interrupted(signal, "before the dataset was published"));
+    let concluded = async {
+        let (ended, fetched) = export.fetch(api, calls, &progress, asked_to_stop).await?;
+        let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
+        let interruptible = !matches!(ended, Ended::Signal(_));
+        tokio::select! {
+            outcome = published(arguments, fetched, ended, terms.clone(), &progress) => outcome,
+            // Nothing is published before it is whole; the next run makes anew what was staged.
+            signal = signals.clone().first(), if interruptible => {
+                Err(Failure::interrupted(signal, "before the dataset was published"))
+            }
+        }
+    };
+    let (outcome, lock) = match concluded.await {
+        Ok(concluded) => concluded,
+        Err(failure) => {
+            progress.finish();
+            let Some(outcome) = stopped(&arguments.out, terms, &failure, signals).await else { return Err(failure) };
+            return finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context);
         }
     };
     let outcome = store::put(destination, outcome, lock, &progress, (context, signals)).await?;
@@ -104,6 +130,16 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
         sandbox.stop().await;
     }
     finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context)
+}
+
+/// What a run has come to that a failure or a signal has ended while it fetched or published.
+async fn stopped(dir: &Path, terms: Terms, failure: &Failure, signals: &Signals) -> Option<Outcome> {
+    let ended = match signals.came().filter(|signal| signal.exit_code() == failure.exit) {
+        Some(signal) => Ended::Signal(signal),
+        None => Ended::Unexpected { message: failure.error.clone(), hint: failure.hint.clone() },
+    };
+    let dir = dir.to_owned();
+    spawn_blocking(move || so_far(&dir, &terms, ended)).await.ok().flatten()
 }
 
 /// Publishes on a thread where blocking on the disk is allowed. The directory stays locked.
@@ -132,6 +168,7 @@ impl From<&QuestionArgs> for Question {
             tag: arguments.tag.clone(),
             simulated: None,
             fresh_since: None,
+            tolerated: MaxFailures::default(),
         }
     }
 }
@@ -141,6 +178,11 @@ pub(super) fn fresh_since(arguments: &ReuseArgs, context: &Context) -> Result<Op
     let Some(age) = arguments.max_age else { return Ok(None) };
     let since = context.clock.now().checked_sub(age);
     since.map(Some).map_err(|_| Failure::usage("--max-age reaches back before all calendars").hint("leave it out"))
+}
+
+/// Failed targets that are not tried again; with answers of earlier runs at hand, each of them may have one there.
+pub(super) fn tolerated(reuse: &ReuseArgs, max_failures: MaxFailures) -> MaxFailures {
+    if reuse.previous.is_empty() { max_failures } else { MaxFailures::default() }
 }
 
 fn terms(arguments: &RunArgs, before: Spending, fresh_since: Option<Timestamp>) -> Terms {
@@ -164,20 +206,16 @@ pub(super) async fn url(arguments: &CallArgs) -> Result<(String, Option<Sandbox>
     Ok((sandbox.url(), Some(sandbox)))
 }
 
-fn connect(arguments: &CallArgs, url: &str, clock: Clock) -> Result<HttpApi, Failure> {
-    Ok(HttpApi::new(url, &arguments.token()?.0, arguments.timeout, clock)?)
-}
-
-fn calls(arguments: &RunArgs) -> Calls {
-    let (rate, concurrency) = arguments.call.limits(arguments.input.shard);
-    Calls {
+fn calls(arguments: &RunArgs) -> Result<Calls, Failure> {
+    let (rate, concurrency) = arguments.call.limits(arguments.input.shard)?;
+    Ok(Calls {
         rate,
         concurrency,
         max_attempts: arguments.call.max_attempts,
         max_cost: arguments.call.max_cost,
         max_outage: arguments.call.max_outage,
         body: arguments.call.body_form(),
-    }
+    })
 }
 
 fn plan(export: &Export, calls: &Calls) -> Plan {

@@ -24,7 +24,9 @@ pub(super) fn verify(arguments: &VerifyArgs, context: &Context) -> Result<u8, Fa
         "{} found: input, ledger, Parquet and cost do not agree",
         words::counted(count, "difference", "differences")
     );
-    context.complain(&error, Some("where the ledger is sound, replay builds the dataset anew from it"));
+    let hint = "move the named files away and run the same command again, which makes them anew from the ledger, if that is \
+                sound";
+    context.complain(&error, Some(hint));
     Ok(exit::ERROR)
 }
 
@@ -36,7 +38,8 @@ fn json(verified: &Verified) -> Result<String, Failure> {
 
 fn text(verified: &Verified, dir: &str) -> String {
     let checked = &verified.checked;
-    let mut text = format!("verified  {}\n\n", words::plain(dir));
+    let done = if verified.ok { "verified" } else { "looked at" };
+    let mut text = format!("{done}  {}\n\n", words::plain(dir));
     let mut row = |name: &str, value: String| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {name:<10}{value}");

@@ -4,11 +4,11 @@ use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{ExportError, Form, Holdings, MadeOf, RunRecord, Totals, publish::publish, record::ledger_digests};
+use super::{ExportError, Form, Holdings, MadeOf, RunRecord, Source, Totals, publish::publish, record::ledger_digests};
 use crate::{
     api::record::Standing,
     dataset,
-    ledger::{self, Lock, Spending},
+    ledger::{self, Archive, Lock, Spending},
     money::Usd,
     outcome::{Ended, MaxFailures, Outcome, Spend},
     progress::Progress,
@@ -50,7 +50,9 @@ pub fn conclude(
         return Ok(Outcome { stale, ..outcome(counts, &totals(holdings), spending, terms, dir, ended) });
     }
     let made_of = MadeOf::new(holdings, dir, &terms.form)?;
-    let standing = RunRecord::read(dir).filter(|record| record.made_of == made_of && record.files_are_there(dir));
+    let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
+    let standing = RunRecord::read(dir)
+        .filter(|record| record.made_of == made_of && record.files_are_there(dir) && side_files_are_there);
     let is_new = standing.is_none();
     let mut record = if let Some(record) = standing {
         record
@@ -82,6 +84,16 @@ pub fn conclude(
         ledger::discard(lock)?;
     }
     Ok(outcome)
+}
+
+/// What a run has come to that was ended before its dataset was published, as far as its ledger can be read.
+pub fn so_far(dir: &Path, terms: &Terms, ended: Ended) -> Option<Outcome> {
+    let archive = Archive::read(dir).ok()?;
+    let (run, inputs) = (archive.run().cloned()?, archive.inputs().ok()??);
+    let inputs_sha256 = archive.inputs_digest()?.to_owned();
+    let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false).ok()?;
+    let counts = holdings.inputs().counts();
+    Some(outcome(counts, &totals(&holdings), holdings.spending(), terms, dir, ended))
 }
 
 /// What a directory has come to whose ledger was dropped: all that is known is its record.

@@ -1,11 +1,15 @@
 //! Whose a directory is: a run's or a replay's own, empty, or somebody else's, which is refused, not filled.
 
-use std::{fs, io, path::Path};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use super::{ExportError, RunRecord};
 use crate::{
     dataset,
-    ledger::{self, Lock},
+    ledger::{self, Archive, Lock},
 };
 
 /// Refuses a directory of somebody else's for a run.
@@ -19,10 +23,31 @@ pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
         }
         Err(error) => return Err(fails(error)),
     };
-    if dir.join(ledger::FOLDER).is_dir() || entries.next().is_none() {
+    if ledger::is_begun(dir)? || entries.next().is_none() {
         return Ok(());
     }
-    Err(ExportError::Foreign(dir.to_owned()))
+    Err(match RunRecord::read(dir) {
+        Some(record) if record.made_of.ledgers.iter().any(|ledger| ledger.dir == Path::new(".")) => {
+            ExportError::LedgerGone(dir.to_owned())
+        }
+        Some(_) => ExportError::OfAReplay(dir.to_owned()),
+        None => ExportError::Foreign(dir.to_owned()),
+    })
+}
+
+/// Refuses a ledger that holds less than when the dataset was made of it: what is missing would be bought again.
+pub(super) fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
+    let Some(record) = RunRecord::read(dir).filter(|record| !record.raw_discarded) else { return Ok(()) };
+    let held: HashMap<PathBuf, u64> = archive.files()?.into_iter().collect();
+    let own = record.made_of.ledgers.iter().filter(|ledger| ledger.dir == Path::new("."));
+    for (name, expected) in own.flat_map(|ledger| &ledger.files) {
+        let path = dir.join(ledger::FOLDER).join(name);
+        let held = held.get(&path).copied().unwrap_or_default();
+        if held < *expected {
+            return Err(ExportError::CutShort { path, held, expected: *expected });
+        }
+    }
+    Ok(())
 }
 
 /// Opens a directory for a dataset that is built from others.

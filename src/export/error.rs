@@ -31,6 +31,25 @@ pub enum ExportError {
     /// The directory is no run's.
     #[error("{} holds other files and no run", .0.display())]
     Foreign(PathBuf),
+    /// The ledger of the directory's dataset is gone.
+    #[error("{} holds a dataset whose ledger, {}/_raw, is gone", .0.display(), .0.display())]
+    LedgerGone(PathBuf),
+    /// The directory's dataset was built from other directories.
+    #[error("{} holds a dataset that replay has built", .0.display())]
+    OfAReplay(PathBuf),
+    /// The ledger holds less than when the dataset was made of it.
+    #[error("{} has lost paid answers: it holds {held} bytes, and {expected} when the dataset was made of it", path.display())]
+    CutShort {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of whole records.
+        held: u64,
+        /// Bytes of which the dataset was made.
+        expected: u64,
+    },
+    /// Two of the directories hold the same run.
+    #[error("{} and {} hold the same run, whose calls would count twice", .0.display(), .1.display())]
+    Twice(PathBuf, PathBuf),
     /// A file stands where a directory should.
     #[error("{} is no directory, or lies below a file", .0.display())]
     NoDirectory(PathBuf),
@@ -65,13 +84,16 @@ impl ExportError {
             Self::Question(_)
             | Self::DifferentQuestions { .. }
             | Self::Foreign(_)
+            | Self::LedgerGone(_)
+            | Self::OfAReplay(_)
+            | Self::Twice(..)
             | Self::NoDirectory(_)
             | Self::OfARun(_)
             | Self::Missing(_)
             | Self::NoRun(_)
             | Self::Discarded(_) => true,
             Self::Previous(error) => error.is_usage(),
-            Self::Ledger(_) | Self::Dataset(_) | Self::Io { .. } => false,
+            Self::Ledger(_) | Self::CutShort { .. } | Self::Dataset(_) | Self::Io { .. } => false,
         }
     }
 
@@ -82,9 +104,19 @@ impl ExportError {
             Self::Question(error) => error.hint(),
             Self::Previous(error) => error.hint(),
             Self::DifferentQuestions { .. } => "replay them apart, each to an --out of its own".to_owned(),
-            Self::Foreign(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
+            Self::Foreign(_) | Self::OfAReplay(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
                 "name a new or empty directory with --out".to_owned()
             }
+            Self::LedgerGone(_) => {
+                "put the folder _raw back; or name a new directory with --out, for which everything is bought anew"
+                    .to_owned()
+            }
+            Self::CutShort { .. } => {
+                "put back a whole copy of the file; or move _run.json away, and what is missing is \
+                                      bought again"
+                    .to_owned()
+            }
+            Self::Twice(..) => "name each run once; of two copies, the one that went on".to_owned(),
             Self::Missing(_) => "check the path; it is taken from the directory in which the command runs".to_owned(),
             Self::NoRun(_) => "name a directory that was the --out of a run".to_owned(),
             Self::Discarded(_) => {

@@ -35,7 +35,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 pub use self::{
-    conclude::{Terms, conclude, of_record},
+    conclude::{Terms, conclude, of_record, so_far},
     directory::open_for_replay,
     error::ExportError,
     estimate::{Estimate, PriceSource},
@@ -48,18 +48,19 @@ pub use self::{
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
 };
 use self::{
-    directory::check_directory,
+    directory::{check_directory, check_ledger},
     estimate::{Basis, estimate},
     previous::Previous,
     recorder::Recorder,
 };
 use crate::{
-    api::{Api, BodyForm, Parameters},
+    api::{Api, BodyForm, Parameters, record::Standing},
     clock::Clock,
     dataset::{self, PartitionBy, PartitionKey},
     fetch::{self, Ended, pace::Rate},
     ledger::{self, Archive, Ledger, LedgerError, Lock, Past, Run, Spending},
     money::Usd,
+    outcome::MaxFailures,
     progress::Progress,
     targets::{Inputs, TargetSet},
 };
@@ -108,6 +109,7 @@ impl Export {
         // What would keep the dataset from being published is found before anything is bought for it.
         dataset::inspect(dir)?;
         let archive = Archive::read(dir)?;
+        check_ledger(dir, &archive)?;
         // What is taken for held from here on has to outlive the machine.
         archive.sync()?;
         let run = archive.run().cloned();
@@ -131,7 +133,10 @@ impl Export {
             inputs = earlier.followed_by(inputs);
             inputs_sha256 = ledger::digest(&inputs);
         }
-        let remaining = remaining(&inputs, named.as_ref(), &archive, fresh_since);
+        let mut remaining = remaining(&inputs, named.as_ref(), &archive, fresh_since);
+        if archive.inputs_digest() == Some(inputs_sha256.as_str()) && named.is_none() {
+            leave_tolerated(&mut remaining, &inputs, &archive, question.tolerated);
+        }
         let previous = Previous::default();
         Ok(Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, fresh_since, previous, clock })
     }
@@ -205,7 +210,7 @@ impl Export {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
         let earlier = earlier(&past, calls.rate);
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, previous, clock, .. } = self;
-        if remaining.is_empty() && previous.chosen() == 0 && inputs_are_kept {
+        if remaining.is_empty() && previous.chosen() == 0 && inputs_are_kept && !archive.is_torn()? {
             let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
             return Ok((Ended::Done, Fetched { holdings, lock }));
         }
@@ -266,6 +271,14 @@ fn remaining(inputs: &Inputs, wanted: Option<&TargetSet>, archive: &Archive, sin
     missing
 }
 
+/// Leaves failed targets as they are where nothing else remains and so many are tolerated.
+fn leave_tolerated(remaining: &mut Vec<u32>, inputs: &Inputs, archive: &Archive, tolerated: MaxFailures) {
+    let has_failed = |number: &u32| archive.standing(inputs.target(*number)) == Standing::Failed;
+    if tolerated.allows(remaining.len() as u64, inputs.counts().targets as u64) && remaining.iter().all(has_failed) {
+        remaining.clear();
+    }
+}
+
 /// Targets among those that remain which have an answer, to be refreshed.
 fn to_refresh(remaining: &[u32], inputs: &Inputs, archive: &Archive) -> usize {
     remaining.iter().filter(|number| archive.standing(inputs.target(**number)).is_final()).count()
@@ -311,17 +324,23 @@ pub fn discarded(
 /// Takes the ledgers of several runs together. Where the dataset is divided by the day on which runs began, the rows of
 /// each run are kept.
 pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<Holdings, ExportError> {
-    let mut sources = Vec::with_capacity(dirs.len());
+    let mut sources: Vec<Source> = Vec::with_capacity(dirs.len());
     let mut readings = Vec::with_capacity(dirs.len());
-    for dir in dirs {
+    for (place, dir) in dirs.iter().enumerate() {
         if RunRecord::read(dir).is_some_and(|record| record.raw_discarded) {
             return Err(ExportError::Discarded(dir.clone()));
         }
         if !dir.exists() {
             return Err(ExportError::Missing(dir.clone()));
         }
+        // Of a run that is under way a part alone would be taken.
+        drop(Lock::share(dir)?);
         let archive = Archive::read(dir)?;
         let Some(run) = archive.run().cloned() else { return Err(ExportError::NoRun(dir.clone())) };
+        if let Some(same) = sources.iter().position(|source| source.run.run_id == run.run_id) {
+            return Err(ExportError::Twice(dirs[same].clone(), dirs[place].clone()));
+        }
+        check_ledger(dir, &archive)?;
         readings.extend(archive.inputs()?);
         sources.push(Source { run, archive });
     }

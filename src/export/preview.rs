@@ -7,8 +7,9 @@ use std::{
 
 use super::{
     Estimate, ExportError, Question,
-    directory::check_directory,
+    directory::{check_directory, check_ledger},
     estimate::{Basis, estimate},
+    leave_tolerated,
     previous::Previous,
     remaining, to_refresh,
 };
@@ -16,7 +17,7 @@ use crate::{
     api::Parameters,
     clock::Clock,
     fetch::pace::Rate,
-    ledger::{Archive, Past},
+    ledger::{self, Archive, Past},
     targets::Inputs,
 };
 
@@ -64,12 +65,17 @@ impl Preview {
         let archive = match dir {
             Some(dir) => {
                 check_directory(dir)?;
-                Archive::read(dir)?
+                let archive = Archive::read(dir)?;
+                check_ledger(dir, &archive)?;
+                archive
             }
             None => Archive::default(),
         };
         let parameters = question.parameters(archive.run(), "", clock.today())?;
         let mut left = remaining(inputs, None, &archive, question.fresh_since);
+        if archive.inputs_digest() == Some(ledger::digest(inputs).as_str()) {
+            leave_tolerated(&mut left, inputs, &archive, question.tolerated);
+        }
         let held = (inputs.targets().len() - left.len()) as u64;
         let mut previous = Previous::look(previous, (dir, archive.run()), &parameters)?;
         previous.choose(inputs, &mut left, question.fresh_since);

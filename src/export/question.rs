@@ -9,6 +9,7 @@ use jiff::{Timestamp, civil::Date};
 use crate::{
     api::{EARLIEST_DATE, Parameters, RankScale},
     ledger::Run,
+    outcome::MaxFailures,
 };
 
 /// What the command line says; `None` is its default.
@@ -26,6 +27,8 @@ pub struct Question {
     pub simulated: Option<bool>,
     /// Answers that came before this are asked for again; `None`: an answer is held for good.
     pub fresh_since: Option<Timestamp>,
+    /// A run that has so many failed targets, and nothing else left to call, is finished: they are not tried again.
+    pub tolerated: MaxFailures,
 }
 
 /// Why a question cannot be asked.

@@ -228,15 +228,41 @@ impl Archive {
         Ok(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, date_to, from_run_id, body })
     }
 
-    /// The ledger's files with their sizes in bytes.
+    /// The ledger's files, each with the bytes of its whole records.
     pub fn files(&self) -> Result<Vec<(PathBuf, u64)>, LedgerError> {
-        self.segments.iter().map(|segment| Ok((segment.path.clone(), segment.length()?))).collect()
+        let last = self.segments.len().saturating_sub(1);
+        let bytes = |(place, segment): (usize, &Segment)| {
+            Ok((segment.path.clone(), if place == last { self.end } else { segment.length()? }))
+        };
+        self.segments.iter().enumerate().map(bytes).collect()
+    }
+
+    /// Whether a crash has left a part of a record behind the last whole one.
+    pub fn is_torn(&self) -> Result<bool, LedgerError> {
+        self.segments.last().map_or(Ok(false), |last| Ok(last.length()? > self.end))
+    }
+
+    /// The bytes of the largest answer.
+    pub(super) fn largest(&self) -> u64 {
+        self.index.iter().filter_map(|(_, known)| known.last()).map(|last| last.end() - last.offset).max().unwrap_or(0)
     }
 
     pub(super) fn segment(&self, number: u32) -> &Segment {
         // Files are numbered from 0 without gaps, which `read` has made sure of.
         &self.segments[number as usize]
     }
+}
+
+/// Whether a directory has a ledger, be it one without any file yet. A folder of the same name with other things in it
+/// alone is somebody else's.
+pub fn is_begun(dir: &Path) -> Result<bool, LedgerError> {
+    let folder = dir.join(FOLDER);
+    if !folder.is_dir() {
+        return Ok(false);
+    }
+    let is_empty = || fs::read_dir(&folder).map(|mut entries| entries.next().is_none());
+    let fails = |source| LedgerError::io("read", &folder, source);
+    Ok(!segment_numbers(&folder)?.is_empty() || is_empty().map_err(fails)?)
 }
 
 /// The numbers of the files that there are, in order.

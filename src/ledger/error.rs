@@ -58,7 +58,7 @@ impl LedgerError {
         match self {
             Self::InUse { .. } => "wait for it to end, or give another --out".to_owned(),
             Self::Damaged { offset, .. } => format!(
-                "put back a sound copy of the file; or keep a copy and cut it there (truncate --size={offset}), which gives up what follows"
+                "put back a sound copy of the file; or keep a copy and cut it there (truncate --size={offset}) and move _run.json away, which gives up what follows"
             ),
             Self::Symlink { .. } => "remove the link, or give another --out".to_owned(),
             Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {

@@ -60,6 +60,8 @@ pub enum Ended {
     Unexpected {
         /// What happened, and to which file.
         message: String,
+        /// What to do about it.
+        hint: Option<String>,
     },
 }
 

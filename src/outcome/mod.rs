@@ -171,8 +171,9 @@ impl Outcome {
                 format!("interrupted by {}", signal.name()),
                 format!("{KEPT}, the calls in flight included; run the same command again to go on"),
             ),
-            Ended::Unexpected { message } => {
-                (words::plain(message).into_owned(), again("everything paid for is kept; see to that"))
+            Ended::Unexpected { message, hint } => {
+                let hint = hint.clone().unwrap_or_else(|| again("everything paid for is kept; see to that"));
+                (words::plain(message).into_owned(), hint)
             }
         };
         let error = format!("export stopped after {}: {reason}", self.answered());

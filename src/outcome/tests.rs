@@ -51,7 +51,7 @@ fn every_end_has_its_exit_code() {
     check(Outcome { failed: 1, ok: 4_899, max_failures: MaxFailures::Count(1), ..outcome() }, 0);
     check(Outcome { failed: 101, ok: 4_799, max_failures: MaxFailures::Share(200), ..outcome() }, 3);
     check(Outcome { published: false, ..outcome() }, 1);
-    check(stopped(Ended::Unexpected { message: "disk full".to_owned() }), 1);
+    check(stopped(Ended::Unexpected { message: "disk full".to_owned(), hint: None }), 1);
     for reason in [Fatal::TokenRefused, Fatal::NoCredit, Fatal::AccountBlocked, Fatal::WrongUrl] {
         check(stopped(fatal(reason)), 4);
     }
@@ -98,7 +98,10 @@ fn every_end_says_what_happened_and_how_to_go_on() {
     tell(Outcome { max_cost: Some(Usd::from_micros(50_000_000)), spend, ..stopped(Ended::Budget) });
     tell(stopped(Ended::Signal(Signal::Interrupt)));
     tell(stopped(Ended::Signal(Signal::Terminate)));
-    tell(stopped(Ended::Unexpected { message: "cannot write out/_raw: no space left on device".to_owned() }));
+    tell(stopped(Ended::Unexpected {
+        message: "cannot write out/_raw: no space left on device".to_owned(),
+        hint: None,
+    }));
     assert_snapshot!(told, @r#"
     error: finished, but 12 of 5,000 targets failed (more than --max-failures 0)
     hint: see out/_failures.csv; run the same command again to try them once more

@@ -95,7 +95,7 @@ impl Ledger {
                 Ok((Some(torn), _)) => wrong(format!("ends within a line, at byte {torn}, yet another file follows")),
                 Ok((None, _)) => {}
             }
-            compare_length(&path, &label, *bytes, differences);
+            compare_length(&path, &label, *bytes, (record.dir == Path::new("."), differences));
         }
         if is_sound && ledger.run_id.is_empty() {
             differences.add(&ledger.name, "does not say which run it belongs to");
@@ -303,7 +303,7 @@ impl<'de> Deserialize<'de> for Length {
 }
 
 /// Compares a file's length with how far it was read for the dataset.
-fn compare_length(path: &Path, label: &str, bytes: u64, differences: &Differences) {
+fn compare_length(path: &Path, label: &str, bytes: u64, (is_own, differences): (bool, &Differences)) {
     let Ok(length) = path.metadata().map(|metadata| metadata.len()) else { return };
     if length < bytes {
         differences.add(label, format!("was cut short: it has {length} bytes, the dataset was made of {bytes}"));
@@ -314,7 +314,13 @@ fn compare_length(path: &Path, label: &str, bytes: u64, differences: &Difference
     let mut rest = vec![0; usize::try_from((length - bytes).min(LONGEST_TAIL)).unwrap_or_default()];
     let read = File::open(path).and_then(|file| file.read_exact_at(&mut rest, bytes));
     if read.is_ok() && length - bytes < LONGEST_TAIL && something_whole(&rest).is_none() {
-        differences.note(format!("{label} ends within a line, at byte {bytes}: torn by a crash, and never counted"));
+        let torn =
+            format!("ends within a line, at byte {bytes}: torn by a crash, or added by somebody, and never counted");
+        if is_own {
+            differences.add(label, format!("{torn}; run the same command again, which cuts that off"));
+        } else {
+            differences.note(format!("{label} {torn}"));
+        }
     } else {
         let what = "the dataset is older than the ledger; run the same command again, which publishes it anew";
         differences.add(label, format!("{what} ({length} bytes, the dataset was made of {bytes})"));

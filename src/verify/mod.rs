@@ -126,7 +126,8 @@ impl Verification<'_> {
             known.extend(record.files.iter().map(|(file, _)| format!("_raw/{file}")));
         }
         side::strangers(self.dir, &known, self.differences);
-        let are_there = |record| ledger::folder(self.dir, record).join("ledger-0.jsonl.zst").exists();
+        let is_there = |record| ledger::folder(self.dir, record).join("ledger-0.jsonl.zst").try_exists();
+        let are_there = |record| matches!(is_there(record), Ok(true));
         if self.record.raw_discarded && !ledgers.iter().all(are_there) {
             self.differences.note(
                 "the ledger was dropped with --discard-raw: rows were not compared with answers, nor lines with the input",
@@ -136,7 +137,12 @@ impl Verification<'_> {
         let missing: Vec<_> = ledgers.iter().filter(|record| !are_there(record)).collect();
         if ledgers.is_empty() || !missing.is_empty() {
             for record in missing {
-                let what = "is not there, so that rows cannot be compared with the answers in it";
+                let what = match is_there(record) {
+                    Err(error) => {
+                        format!("cannot be read, so that rows cannot be compared with the answers in it: {error}")
+                    }
+                    Ok(_) => "is not there, so that rows cannot be compared with the answers in it".to_owned(),
+                };
                 self.differences.add(format!("{}/ledger-0.jsonl.zst", ledger::name(record)), what);
             }
             return self.without_ledgers(&parts, checked);

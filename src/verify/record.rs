@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -17,17 +18,21 @@ use crate::{
     dataset::RUN,
     export::{RunRecord, Totals},
     flatten,
-    ledger::Spending,
+    ledger::{self, Spending},
     outcome::MaxFailures,
     targets::Counts,
 };
+
+const UNPUBLISHED: &str = "is not there: no dataset was published; run the same command again, which does it";
+const NO_RUN: &str = "is not there, and no ledger: this is not the directory of a run, nor one that replay has built";
 
 /// Reads the record and checks its own digest; `None`: it cannot be used, and why has been said.
 pub(super) fn read(dir: &Path, differences: &Differences) -> Option<RunRecord> {
     let text = match fs::read(dir.join(RUN)) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            differences.add(RUN, "is not there: no dataset was published; run the same command again, which does it");
+            let is_run = ledger::is_begun(dir).unwrap_or(true);
+            differences.add(RUN, if is_run { UNPUBLISHED } else { NO_RUN });
             return None;
         }
         Err(error) => {
@@ -75,7 +80,7 @@ pub(super) fn compare(record: &RunRecord, sources: &Sources<'_>, totals: &Totals
     expect("program", &made_of.program, "backlinks-export");
     expect("run_id", &made_of.run_id, &sources.run_id());
     expect("inputs_sha256", &made_of.inputs_sha256, &sources.inputs_sha256);
-    differences.expect(RUN, "parameters", &made_of.parameters, &sources.parameters());
+    expect_fields("parameters", &made_of.parameters, &sources.parameters(), differences);
     // A record of an earlier version does not tell it.
     if record.oldest_answer.is_some() {
         let micros = |at: Option<Timestamp>| at.map(Timestamp::as_microsecond);
@@ -85,9 +90,24 @@ pub(super) fn compare(record: &RunRecord, sources: &Sources<'_>, totals: &Totals
     for (told, ledger) in made_of.ledgers.iter().zip(sources.ledgers) {
         expect("ledgers[].run_id", &told.run_id, &ledger.run_id);
     }
-    differences.expect(RUN, "totals", &by_class(&record.totals), totals);
-    differences.expect(RUN, "spending", &record.spending, &sources.spending());
+    expect_fields("totals", &by_class(&record.totals), totals, differences);
+    expect_fields("spending", &record.spending, &sources.spending(), differences);
     summary(record, sources.inputs.counts(), differences);
+}
+
+/// Compares the fields of two values, each by itself.
+fn expect_fields<T: Serialize>(name: &str, found: &T, expected: &T, differences: &Differences) {
+    let value = |of: &T| serde_json::to_value(of).unwrap_or_default();
+    let (found, expected) = (value(found), value(expected));
+    let expect = |name: &str, found: &Value, expected: &Value| {
+        if found != expected {
+            differences.add(RUN, format!("{name} is {found}, should be {expected}"));
+        }
+    };
+    match expected.as_object() {
+        Some(fields) => fields.iter().for_each(|(key, one)| expect(&format!("{name}.{key}"), &found[key], one)),
+        None => expect(name, &found, &expected),
+    }
 }
 
 /// Compares how many answers are said to be too old with the answers.

@@ -117,6 +117,32 @@ fn failures_beyond_the_limit_end_with_3_and_are_tried_again() {
 }
 
 #[test]
+fn a_run_that_tolerates_its_failures_is_finished_until_they_are_named() {
+    let (shell, api) = (Shell::with_domains(30), Api::new("--fail-code 40501:0.3"));
+    let run = |input: &str, tolerated: &str| {
+        let flags = format!("--max-failures {tolerated} --summary json {} {DATES}", api.flags());
+        shell.run(&format!("run {input} --out out {flags}"))
+    };
+    let first = run("domains.txt", "90%").expect(0).json();
+    let failed = first["failed"].as_u64().expect("a number");
+    assert!((2..20).contains(&failed), "{failed}");
+    let (bill, files) = (api.bill(), shell.files("out"));
+    assert_eq!(run("domains.txt", "90%").expect(0).json()["calls_this_run"], 0);
+    let plan = format!("plan domains.txt --out out --format json --max-failures 90% {DATES}");
+    assert_eq!(shell.run(&plan).expect(0).json()["calls"], 0);
+    assert!(api.bill() == bill && shell.files("out") == files, "no call, and nothing is changed");
+    // They are named, or fewer are tolerated, or there are further lines: then they are tried once more.
+    let left = |told: &serde_json::Value| told["failed"].as_u64().expect("a number");
+    let named = run("out/_failures.csv", "90%").expect(0).json();
+    assert_eq!(named["calls_this_run"], failed);
+    let fewer = run("domains.txt", "0").json();
+    assert_eq!(fewer["calls_this_run"], left(&named));
+    shell.list(0..40);
+    let more = run("domains.txt", "90%").expect(0).json();
+    assert_eq!(more["calls_this_run"], left(&fewer) + 10);
+}
+
+#[test]
 fn the_list_of_failures_is_an_input_for_the_same_directory() {
     let shell = Shell::with_domains(30);
     let failing = Api::new("--fail-code 40501:0.3");
@@ -233,6 +259,37 @@ fn shards_are_disjoint_and_replayed_together_they_are_the_whole() {
     assert!(is_marked(&shell, "merged"));
     assert_eq!(shell.bytes("merged/backlinks_history"), shell.bytes("whole/backlinks_history"));
     assert_eq!(api.bill(), bill, "no call is made");
+}
+
+#[test]
+fn a_run_counts_once_in_a_replay_and_not_while_it_is_under_way() {
+    let (shell, api) = (Shell::with_domains(10), Api::new(""));
+    shell.run(&format!("run domains.txt --out out {} {DATES}", api.flags())).expect(0);
+    std::os::unix::fs::symlink(shell.path("out"), shell.path("link")).expect("a link");
+    for again in ["out", "./out/", "link"] {
+        let ran = shell.run(&format!("replay out {again} --out merged")).expect(2);
+        assert!(ran.stderr.contains("hold the same run"), "{}", ran.stderr);
+    }
+    let open = fs::File::open(shell.path("out")).expect("a directory");
+    open.lock().expect("locked, as by a run");
+    let ran = shell.run("replay out --out merged").expect(1);
+    assert!(ran.stderr.contains("out is in use by another run"), "{}", ran.stderr);
+    drop(open);
+    shell.run("replay out --out merged").expect(0);
+}
+
+#[test]
+fn shares_that_cannot_keep_to_a_limit_together_are_refused() {
+    let (shell, api) = (Shell::with_domains(10), Api::new(""));
+    for (limits, what) in [("--rate 3/s", "a rate of 3/s"), ("--concurrency 3", "3 in flight")] {
+        for command in ["run", "plan"] {
+            let ran = shell
+                .run(&format!("{command} domains.txt --out out --shard 2/4 {limits} --api {}", api.url()))
+                .expect(2);
+            assert!(ran.stderr.contains(&format!("4 shares cannot keep to {what} together")), "{}", ran.stderr);
+        }
+    }
+    assert_eq!(api.bill().calls, 0);
 }
 
 #[test]

@@ -37,6 +37,8 @@ fn divide(out: &Path) {
         rest.drain(..end);
     }
     assert!(fs::metadata(path(2)).expect("there").len() > 0);
+    // It says how long the one file was.
+    fs::remove_file(out.join("_run.json")).expect("removed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,4 +95,58 @@ async fn a_damaged_ledger_is_named_and_nothing_is_bought_or_published() {
     fs::write(&file, &whole).expect("written");
     ended(place.run(&api.url(), "--partition-by none"), 0).await;
     assert_eq!(api.bill().calls, calls);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_a_ledger_has_lost_are_not_bought_again_unasked() {
+    let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
+    ended(place.run(&api.url(), ""), 0).await;
+    let file = place.out().join("_raw/ledger-0.jsonl.zst");
+    let whole = fs::read(&file).expect("readable");
+    let published = table(&place.out(), "backlinks_history");
+    for kept in [0, 1, whole.len() / 2, whole.len() - 1] {
+        fs::write(&file, &whole[..kept]).expect("written");
+        let output = ended(place.run(&api.url(), ""), 1).await;
+        let words = told(&output);
+        assert!(words.contains("ledger-0.jsonl.zst has lost paid answers"), "{kept} bytes: {words}");
+        assert!(words.contains("put back a whole copy"), "{words}");
+    }
+    fs::remove_dir_all(place.out().join("_raw")).expect("removed");
+    let words = told(&ended(place.run(&api.url(), ""), 2).await);
+    assert!(words.contains("holds a dataset whose ledger") && words.contains("is gone"), "{words}");
+    // A folder of that name that no ledger is in is no run's either.
+    fs::create_dir(place.out().join("_raw")).expect("made");
+    fs::write(place.out().join("_raw/notes.txt"), "mine").expect("written");
+    ended(place.run(&api.url(), ""), 2).await;
+    assert_eq!(api.bill().calls, TARGETS as u64, "nothing was bought");
+    assert!(table(&place.out(), "backlinks_history") == published, "what was published stands");
+
+    fs::remove_file(place.out().join("_raw/notes.txt")).expect("removed");
+    fs::write(&file, &whole).expect("written");
+    ended(place.run(&api.url(), ""), 0).await;
+    assert_eq!(api.bill().calls, TARGETS as u64);
+    // Asked for, half of it is bought again.
+    fs::write(&file, &whole[..whole.len() / 2]).expect("written");
+    fs::remove_file(place.out().join("_run.json")).expect("removed");
+    ended(place.run(&api.url(), ""), 0).await;
+    assert!(api.bill().calls > TARGETS as u64);
+    assert!(table(&place.out(), "backlinks_history") == published, "the same dataset");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_crash_has_torn_is_cut_off_even_where_nothing_is_left_to_call() {
+    let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
+    ended(place.run(&api.url(), ""), 0).await;
+    let file = place.out().join("_raw/ledger-0.jsonl.zst");
+    let whole = fs::read(&file).expect("readable");
+    fs::write(&file, [&whole[..], &whole[..20]].concat()).expect("written");
+    ended(place.run(&api.url(), ""), 0).await;
+    assert!(fs::read(&file).expect("readable") == whole, "as it was");
+    super::program::verified(&place.out()).await;
+    assert_eq!(api.bill().calls, TARGETS as u64);
+    for side in ["_failures.csv", "_rejected.csv"] {
+        fs::remove_file(place.out().join(side)).expect("removed");
+        ended(place.run(&api.url(), ""), 0).await;
+        super::program::verified(&place.out()).await;
+    }
 }

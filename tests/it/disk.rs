@@ -81,7 +81,12 @@ fn held(place: &Place) -> BTreeSet<String> {
 /// After a failure: no success, a clear word, no call since, and the next run goes on without losing anything.
 async fn check_failed_and_resumed(place: &Place, api: &Sandbox, output: &Output, case: &str) {
     assert_eq!(output.status.code(), Some(1), "{case}: {}", told(output));
-    assert!(output.stdout.is_empty(), "{case}: no result is claimed");
+    if !output.stdout.is_empty() {
+        let told = summary(output);
+        assert_eq!((&told["success"], &told["exit_code"]), (&false.into(), &1.into()), "{case}: no success is claimed");
+        let answered = told["ok"].as_u64().unwrap_or(0) + told["no_data"].as_u64().unwrap_or(0);
+        assert_eq!(answered, held(place).len() as u64, "{case}: what is held is told");
+    }
     assert!(!place.out().join("_SUCCESS").exists(), "{case}");
     let words = told(output);
     let line = words.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{case}: {words}"));
@@ -245,6 +250,10 @@ async fn a_disk_that_fills_up_loses_no_paid_answer_and_is_gone_on_with() {
     let held = held(&place);
     assert!(bill.billed_calls > 20 && bill.billed_calls < MANY as u64, "{}", bill.billed_calls);
     assert_eq!(held.len() as u64, bill.billed_calls, "every answer that was paid for is held");
+    let told = summary(&output);
+    let answered = told["ok"].as_u64().unwrap_or(0) + told["no_data"].as_u64().unwrap_or(0);
+    assert_eq!((answered, &told["success"]), (bill.billed_calls, &false.into()), "{told}");
+    assert!(told["error"].as_str().is_some_and(|error| error.contains("make room in")), "{told}");
     // While nothing changes, nothing is bought either.
     ended(full(&place, &api.url(), "--concurrency 8"), 1).await;
     assert_eq!(api.bill().calls, bill.calls);

@@ -362,15 +362,15 @@ fn a_record_that_says_something_else_is_found_whatever_its_digest() {
         fs::write(out.join(dataset::RUN), &sound).expect("written");
     };
     let more = |value: &mut Value| *value = json!(value.as_u64().expect("a number") + 1);
-    check("spending is", &|record| more(&mut record["spending"]["debited"]));
-    check("spending is", &|record| more(&mut record["spending"]["retries"]));
-    check("totals is", &|record| more(&mut record["totals"]["rows"]));
+    check("spending.debited is", &|record| more(&mut record["spending"]["debited"]));
+    check("spending.retries is", &|record| more(&mut record["spending"]["retries"]));
+    check("totals.rows is", &|record| more(&mut record["totals"]["rows"]));
     check("summary.cost_usd is", &|record| record["summary"]["cost_usd"] = json!(0.0));
     check("summary.possibly_billed is", &|record| more(&mut record["summary"]["possibly_billed"]));
     check("the number of rows is", &|record| more(&mut record["files"][0]["rows"]));
     check("inputs_sha256 is", &|record| record["inputs_sha256"] = json!("0"));
     check("run_id is", &|record| record["ledgers"][0]["run_id"] = json!("x"));
-    check("parameters is", &|record| record["parameters"]["date_to"] = json!("2024-03-01"));
+    check("parameters.date_to is", &|record| record["parameters"]["date_to"] = json!("2024-03-01"));
     check("no place for a file", &|record| record["partition_by"] = json!("year,month"));
     check("is no part of the export", &|record| drop(record["files"].as_array_mut().map(|files| files.remove(0))));
     check("yet the run did not end", &|record| record["summary"]["stopped"] = json!("budget"));
@@ -378,13 +378,15 @@ fn a_record_that_says_something_else_is_found_whatever_its_digest() {
 }
 
 #[test]
-fn a_ledger_that_went_on_makes_the_dataset_old_and_a_torn_end_does_not() {
+fn a_ledger_that_went_on_makes_the_dataset_old_and_a_torn_end_is_named() {
     let (_root, out) = exported(6);
     let ledger = out.join("_raw/ledger-0.jsonl.zst");
     let sound = fs::read(&ledger).expect("a ledger");
     let first = zstd::zstd_safe::find_frame_compressed_size(&sound).expect("a frame");
-    fs::write(&ledger, [&sound[..], &sound[..first - 1]].concat()).expect("written");
-    assert!(assert_sound(&out).notes[0].contains("torn by a crash"));
+    for added in [&sound[..first - 1], b"\n", b"a line", &[0; 4096]] {
+        fs::write(&ledger, [&sound[..], added].concat()).expect("written");
+        assert_named(&out, "_raw/ledger-0", "ends within a line", "a torn end");
+    }
     fs::write(&ledger, [&sound[..], &sound[..first]].concat()).expect("written");
     assert_named(&out, "_raw/ledger-0", "older than the ledger", "a ledger that went on");
 }
@@ -404,7 +406,7 @@ fn runs_that_ended_early_are_checked_as_far_as_they_got() {
 
     let empty = root.path().join("empty");
     fs::create_dir(&empty).expect("made");
-    assert_named(&empty, "_run.json", "no dataset was published", "an empty directory");
+    assert_named(&empty, "_run.json", "not the directory of a run", "an empty directory");
     assert_eq!(program(&format!("verify {}", root.path().join("nowhere").display())).status.code(), Some(1));
 }
 

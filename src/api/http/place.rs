@@ -92,6 +92,9 @@ pub(super) fn url(base: &str, path: &str) -> Result<Url, SetupError> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refused("credentials do not belong in it; the token comes from AISA_API_KEY or --token-file"));
     }
+    if base_url.contains(['?', '#']) {
+        return Err(refused("it has a query or a fragment, behind which no path can follow"));
+    }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
@@ -129,5 +132,7 @@ mod tests {
         check("https://user:pass@api.example.com", false);
         check("ftp://127.0.0.1", false);
         check("api.example.com", false);
+        check("https://api.example.com/v1?key=x", false);
+        check("https://api.example.com/v1#part", false);
     }
 }

@@ -51,6 +51,15 @@ pub(super) fn age(out: &Path, days: i64) {
         }
         fs::write(&file, aged).expect("written");
     }
+    // It says how long the files were.
+    let path = out.join("_run.json");
+    if let Ok(text) = fs::read(&path) {
+        let mut record: Value = serde_json::from_slice(&text).expect("JSON");
+        for file in record["ledgers"][0]["files"].as_array_mut().expect("files") {
+            file[1] = 0.into();
+        }
+        fs::write(&path, record.to_string()).expect("written");
+    }
 }
 
 /// A record's line, or its beginning, with its times so many days earlier.

@@ -74,6 +74,7 @@ async fn write(dir: &Path, body: &[u8]) -> Archive {
             tag: "t".to_owned(),
         },
         version: "0.1.0".to_owned(),
+        shard: None,
     };
     ledger.start(&run).await.expect("recorded");
     let ledger = Arc::new(ledger);

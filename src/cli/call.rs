@@ -4,8 +4,8 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{Shard, values};
-use crate::{api::BodyForm, fetch::pace::Rate, money::Usd};
+use super::values;
+use crate::{api::BodyForm, fetch::pace::Rate, money::Usd, targets::Shard};
 
 /// Where the API is, unless `--api` says otherwise.
 const API: &str = "https://api.aisa.one/apis/v1";

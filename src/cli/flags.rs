@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use jiff::civil::Date;
 
-use super::values::{self, Shard};
+use super::values;
 use crate::{
     api::RankScale,
     dataset::{Compression, Options, PartitionBy},
@@ -13,6 +13,7 @@ use crate::{
     outcome::MaxFailures,
     progress::Requested,
     stores::Place,
+    targets::Shard,
 };
 
 /// Flags that every command takes.

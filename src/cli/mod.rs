@@ -25,7 +25,6 @@ pub use self::{
         RunOnlyArgs,
     },
     token::{Token, TokenError},
-    values::Shard,
 };
 use crate::{money::Usd, outcome::MaxFailures, sandbox, stores::Place};
 

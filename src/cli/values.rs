@@ -1,6 +1,6 @@
 //! Values of flags: how a rate, a duration, a date, a share or an amount of money is written.
 
-use std::{num::NonZeroU32, str::FromStr, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, civil::Date};
 
@@ -83,49 +83,6 @@ pub(super) fn usd(text: &str) -> Result<Usd, String> {
     dollars.ok_or_else(|| "write it in dollars, as 50 or 12.50".to_owned())
 }
 
-/// One of several disjoint shares of the targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// Which, from 1.
-    pub number: NonZeroU32,
-    /// Of how many.
-    pub of: NonZeroU32,
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
-        match parsed {
-            Some((number, of)) if number <= of => Ok(Self { number, of }),
-            _ => Err("write it as I/N, with I from 1 to N: 2/4 is the second of four shares".to_owned()),
-        }
-    }
-}
-
-impl Shard {
-    /// Whether it is the whole.
-    pub fn is_whole(self) -> bool {
-        self.of.get() == 1
-    }
-
-    /// A part of a limit, such that all shares together never exceed it; `None`: there are more shares than that.
-    pub fn part_of(self, limit: NonZeroU32) -> Option<NonZeroU32> {
-        NonZeroU32::new(limit.get() / self.of.get())
-    }
-
-    /// Whether a name belongs to this share. The hash is FNV-1a with a final mix, fixed for good: shares of one
-    /// run on several machines, and of versions years apart, have to be disjoint.
-    pub fn holds(self, name: &str) -> bool {
-        let hash = name
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        mixed % u64::from(self.of.get()) == u64::from(self.number.get() - 1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,21 +121,5 @@ mod tests {
         assert_eq!(usd("$50"), Ok(Usd::from_micros(50_000_000)));
         assert!(usd("-1").is_err() && usd("x").is_err() && usd("NaN").is_err());
         assert!(tag(&"ü".repeat(255)).is_ok() && tag(&"a".repeat(256)).is_err());
-    }
-
-    #[test]
-    fn shares_are_disjoint_complete_and_about_equal() {
-        let shares: Vec<Shard> = (1..=4).map(|number| format!("{number}/4").parse().expect("a share")).collect();
-        let mut sizes = [0; 4];
-        for number in 0..10_000 {
-            let name = format!("site{number}.com");
-            let holders: Vec<usize> = (0..4).filter(|share| shares[*share].holds(&name)).collect();
-            assert_eq!(holders.len(), 1, "{name}");
-            sizes[holders[0]] += 1;
-        }
-        assert!(sizes.iter().all(|size| (2_300..2_700).contains(size)), "{sizes:?}");
-        for wrong in ["0/4", "5/4", "1", "1/0", "a/b", "1/4/2"] {
-            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
-        }
     }
 }

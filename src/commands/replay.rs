@@ -32,6 +32,10 @@ pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Fa
 async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
     let holdings = gather(&arguments.sources, &arguments.dataset.partition_by)?;
+    let missing: Vec<String> = holdings.missing_shards().iter().map(ToString::to_string).collect();
+    if !missing.is_empty() {
+        tracing::warn!("shards {} are not among these directories: their targets will be missing", missing.join(", "));
+    }
     let out = arguments.out.clone();
     let lock = open_for_replay(&out)?;
     let interrupted = |signal| Err(Failure::interrupted(signal, "before the dataset was published"));

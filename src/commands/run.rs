@@ -50,6 +50,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
         simulated: Some(arguments.call.sandbox),
         fresh_since,
         tolerated: tolerated(&arguments.reuse, arguments.max_failures),
+        shard: Some(arguments.input.shard).filter(|shard| !shard.is_whole()),
         ..Question::from(&arguments.question)
     };
     let terms = |before| terms(arguments, before, fresh_since);
@@ -169,6 +170,7 @@ impl From<&QuestionArgs> for Question {
             simulated: None,
             fresh_since: None,
             tolerated: MaxFailures::default(),
+            shard: None,
         }
     }
 }

@@ -5,7 +5,8 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    num::NonZeroU32,
 };
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -16,7 +17,7 @@ use crate::{
     api::{Parameters, record::Standing},
     ledger::{Archive, Body, CostSource, Kept, Known, LedgerError, Run, Spending},
     money::Usd,
-    targets::{Inputs, Target, TargetRef},
+    targets::{Inputs, Shard, Target, TargetRef},
 };
 
 /// Ledgers that become one dataset, and the lines that it answers.
@@ -187,6 +188,15 @@ impl Holdings {
     /// The ledgers.
     pub fn sources(&self) -> &[Source] {
         &self.sources
+    }
+
+    /// Shares of the targets that are not among the ledgers, while others of the same division are.
+    pub fn missing_shards(&self) -> Vec<Shard> {
+        let there: BTreeSet<Shard> = self.sources.iter().filter_map(|source| source.run.shard).collect();
+        let divisions: BTreeSet<NonZeroU32> = there.iter().map(|shard| shard.of).collect();
+        let shards =
+            |of: NonZeroU32| (1..=of.get()).filter_map(NonZeroU32::new).map(move |number| Shard { number, of });
+        divisions.into_iter().flat_map(shards).filter(|shard| !there.contains(shard)).collect()
     }
 
     /// Whether any of it is of the simulated API.

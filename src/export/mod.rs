@@ -120,6 +120,7 @@ impl Export {
             started_at: clock.now(),
             parameters: parameters.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            shard: question.shard,
         });
         let fresh_since = question.fresh_since;
         let mut inputs_sha256 = ledger::digest(&given);
@@ -309,6 +310,7 @@ pub fn discarded(
         started_at: clock.now(),
         parameters,
         version: record.made_of.version.clone(),
+        shard: None,
     });
     question.parameters(held.as_ref(), "", clock.today())?;
     // Of a record that does not tell how old its answers are, nobody knows whether they are new enough.

@@ -10,6 +10,7 @@ use crate::{
     api::{EARLIEST_DATE, Parameters, RankScale},
     ledger::Run,
     outcome::MaxFailures,
+    targets::Shard,
 };
 
 /// What the command line says; `None` is its default.
@@ -29,6 +30,8 @@ pub struct Question {
     pub fresh_since: Option<Timestamp>,
     /// A run that has so many failed targets, and nothing else left to call, is finished: they are not tried again.
     pub tolerated: MaxFailures,
+    /// The share of the targets that is asked about; `None`: all.
+    pub shard: Option<Shard>,
 }
 
 /// Why a question cannot be asked.
@@ -160,7 +163,7 @@ mod tests {
             tag: "first".to_owned(),
         };
         let started_at = "2026-01-31T00:00:00Z".parse().expect("a time");
-        Run { run_id: "r".to_owned(), started_at, parameters, version: "0".to_owned() }
+        Run { run_id: "r".to_owned(), started_at, parameters, version: "0".to_owned(), shard: None }
     }
 
     const TODAY: Date = date(2026, 2, 10);

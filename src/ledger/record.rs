@@ -16,7 +16,7 @@ use crate::{
     },
     clock::{Moment, SinceBoot},
     money::Usd,
-    targets::Target,
+    targets::{Shard, Target},
 };
 
 /// What a directory's run is, fixed when it is first started.
@@ -31,6 +31,9 @@ pub struct Run {
     pub parameters: Parameters,
     /// The version of the program that started it.
     pub version: String,
+    /// The share of the targets that it was started for; `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
 }
 
 /// One line of the ledger, without an answer's body.

@@ -14,6 +14,7 @@ mod inputs;
 mod merge;
 mod read;
 mod set;
+mod shard;
 
 use std::{borrow::Borrow, fmt};
 
@@ -23,6 +24,7 @@ pub use clean::{Cleaned, Reject, clean};
 pub use inputs::{Counts, Fate, Inputs, InputsBuilder, Line, RawFate, RawLine};
 pub use read::{InputError, ReadOptions, read};
 pub use set::TargetSet;
+pub use shard::Shard;
 
 /// A checked host as it is sent to the API: lower-case ASCII with A-labels (`xn--…`), no `www.`, no trailing dot.
 ///

@@ -209,7 +209,7 @@ pub(crate) fn some_ledgers() -> Vec<Vec<u8>> {
                 };
                 let version = "0.1.0".to_owned();
                 ledger
-                    .start(&Run { run_id: "r".to_owned(), started_at: at, parameters, version })
+                    .start(&Run { run_id: "r".to_owned(), started_at: at, parameters, version, shard: None })
                     .await
                     .expect("durable");
                 let lines =

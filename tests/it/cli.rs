@@ -254,7 +254,11 @@ fn shards_are_disjoint_and_replayed_together_they_are_the_whole() {
     let bill = api.bill();
     assert!(bill.calls == 120 && bill.billed_targets.values().all(|calls| *calls == 2), "each target in one shard");
     let shell = shell.unset("AISA_API_KEY");
-    let json = shell.run("replay part1 part2 part3 part4 --out merged --summary json").expect(0).json();
+    let some = shell.run("replay part1 part4 --out some").expect(0).stderr;
+    assert!(some.contains("shards 2/4, 3/4 are not among these directories"), "{some}");
+    let all = shell.run("replay part1 part2 part3 part4 --out merged --summary json").expect(0);
+    assert!(!all.stderr.contains("not among"), "{}", all.stderr);
+    let json = all.json();
     assert_eq!((&json["targets"], &json["calls"]), (&60.into(), &60.into()));
     assert!(is_marked(&shell, "merged"));
     assert_eq!(shell.bytes("merged/backlinks_history"), shell.bytes("whole/backlinks_history"));

@@ -29,7 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("verify", &["api", "dataset", "export", "flatten", "ledger", "money", "outcome", "targets"]),
     ("stores", &["api", "dataset", "export", "outcome", "progress", "report", "words"]),
     ("sandbox", &["clock", "money"]),
-    ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox", "stores"]),
+    ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox", "stores", "targets"]),
     ("logging", &["cli", "progress"]),
     (
         "commands",

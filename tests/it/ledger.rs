@@ -33,6 +33,7 @@ fn run() -> Run {
             tag: "t".to_owned(),
         },
         version: "0.1.0".to_owned(),
+        shard: None,
     }
 }
 

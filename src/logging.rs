@@ -57,6 +57,14 @@ impl Console {
     pub fn attach(&self, progress: &Progress) {
         *self.display.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
     }
+
+    /// Takes the display away, if there is one, before something is told that ends the command.
+    pub fn finish(&self) {
+        let display = self.display.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(display) = display {
+            display.finish();
+        }
+    }
 }
 
 fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {

@@ -42,6 +42,19 @@ pub fn money(amount: Usd) -> String {
     format!("{sign}${}.{:02}", count(cents / 100), cents % 100)
 }
 
+/// `$0.06 to $0.12`; `$0.12` where both read the same.
+pub fn from_to(low: Usd, high: Usd) -> String {
+    let (low, high) = (money(low), money(high));
+    if low == high { high } else { format!("{low} to {high}") }
+}
+
+/// Seconds to the millisecond, as JSON tells them: the decimal nearest to that, without a tail of rounding.
+pub fn seconds(duration: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact for some hundred thousand years")]
+    let millis = duration.as_millis() as f64;
+    millis / 1_000.0
+}
+
 /// `0.4 s`, `42 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
 pub fn duration(duration: Duration) -> String {
     const MINUTE: u64 = 60;
@@ -198,6 +211,24 @@ mod tests {
         check(100, "2 min");
         check(3_700, "1 h 2 min");
         check(7_300, "2 h 10 min");
+    }
+
+    #[test]
+    fn a_range_of_one_price_is_one_price() {
+        let check = |low: i64, high: i64, expected: &str| {
+            assert_eq!(from_to(Usd::from_micros(low), Usd::from_micros(high)), expected);
+        };
+        check(60_000_000, 120_000_000, "$60.00 to $120.00");
+        check(120_000_000, 120_000_001, "$120.00");
+    }
+
+    #[test]
+    fn seconds_in_json_have_no_tail() {
+        for millis in 0..20_000 {
+            let told = serde_json::to_string(&seconds(Duration::from_millis(millis))).unwrap();
+            assert!(told.split_once('.').is_some_and(|(_, decimals)| decimals.len() <= 3), "{told}");
+        }
+        assert!((seconds(Duration::from_micros(1_243_999)) - 1.243).abs() < f64::EPSILON);
     }
 
     #[test]

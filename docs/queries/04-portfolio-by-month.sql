@@ -1,4 +1,5 @@
 -- How does the whole portfolio develop, month by month? Each target counts as of its latest date in the month.
+-- The sums are over the targets that have the month (column targets): where a large one lacks it, they fall without a loss.
 WITH dated AS (
   SELECT date_trunc('month', date) AS month, backlinks, referring_domains,
          row_number() OVER (PARTITION BY target, date_trunc('month', date) ORDER BY date DESC) AS nth

@@ -89,6 +89,8 @@ pub struct QuestionArgs {
     #[arg(long, value_enum, value_name = "SCALE", help_heading = "Question", hide_short_help = true)]
     pub rank_scale: Option<RankScale>,
     /// Text that the API echoes in its records [default: the run id]
+    ///
+    /// It stays that of the first run of DIR: on a DIR that holds a run already this flag changes nothing.
     #[arg(long, value_parser = values::tag, help_heading = "Question", hide_short_help = true)]
     pub tag: Option<String>,
 }

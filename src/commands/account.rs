@@ -46,9 +46,7 @@ pub(super) fn quote(
     context: &Context,
 ) -> Result<Quote, Failure> {
     let Some(api) = connect(arguments, QUOTE_TIMEOUT, context) else {
-        let without =
-            if arguments.sandbox { "the simulated API of --sandbox is not running yet" } else { "no API token" };
-        return Ok(Quote::NoPrice(without.to_owned()));
+        return Ok(Quote::NoPrice("no API token".to_owned()));
     };
     let api = match api {
         Ok(api) => api,

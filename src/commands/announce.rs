@@ -47,7 +47,7 @@ pub(super) async fn announce(
     let cost = if arguments.call.sandbox {
         "nothing: the API is simulated".to_owned()
     } else {
-        format!("{} to {}", words::money(estimate.cost_low.min(high)), words::money(high))
+        words::from_to(estimate.cost_low.min(high), high)
     };
     let reused = match (export.to_take_over() as u64, export.to_refresh() as u64) {
         (0, 0) => String::new(),

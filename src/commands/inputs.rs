@@ -28,6 +28,8 @@ pub(super) fn warn_of(inputs: &Inputs) {
     }
     if counts.rejected > 0 {
         let lines = words::counted(counts.rejected as u64, "input line is", "input lines are");
-        tracing::warn!("{lines} no domain and will not be called; see _rejected.csv");
+        tracing::warn!(
+            "{lines} no domain and will not be called; _rejected.csv lists them once the dataset is published"
+        );
     }
 }

@@ -56,12 +56,16 @@ struct Context {
     console: Console,
     log_format: LogFormat,
     quiet: bool,
+    /// Calls go to the simulated API in this process.
+    simulated: bool,
 }
 
 impl Context {
     /// `error: …` and `hint: …` on standard error, or the same as a log line of JSON. Untrusted text is made harmless;
     /// a closed pipe does no harm.
     fn complain(&self, error: &str, hint: Option<&str>) {
+        // A command that ends midway has left its bar on the line.
+        self.console.finish();
         let (error, hint) = (words::plain(error), hint.map(words::plain));
         let text = match self.log_format {
             LogFormat::Json => {
@@ -178,12 +182,17 @@ fn command() -> ExitCode {
         console: Console::start(&cli.logging, filter.as_deref()),
         log_format: cli.logging.log_format,
         quiet: cli.logging.quiet,
+        simulated: matches!(&cli.command, Command::Run(arguments) if arguments.call.sandbox),
     };
     let ended = match cli.command {
-        Command::Run(arguments) => run::run(&arguments, &context),
+        Command::Run(arguments) => {
+            result::check_places(&arguments.display).and_then(|()| run::run(&arguments, &context))
+        }
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Doctor(arguments) => doctor::doctor(&arguments, &context),
-        Command::Replay(arguments) => replay::replay(&arguments, &context),
+        Command::Replay(arguments) => {
+            result::check_places(&arguments.display).and_then(|()| replay::replay(&arguments, &context))
+        }
         Command::Verify(arguments) => verify::verify(&arguments, &context),
         Command::Report(arguments) => report::report(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),

@@ -39,9 +39,10 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
         balance: account::balance(&arguments.call, context),
         quote: quote(arguments, &inputs, &preview, context)?,
     };
+    let paid = arguments.call.max_cost.map(|cap| Paid::of(&estimate, cap.minus(preview.past.spent)));
     let text = match arguments.format {
-        Format::Text => text(&inputs, &preview, &estimate, &asked, rate),
-        Format::Json => json(&inputs, &preview, &estimate, &asked),
+        Format::Text => text(arguments, &inputs, &preview, &estimate, paid, &asked, rate),
+        Format::Json => json(&inputs, &preview, &estimate, paid, &asked),
     };
     print(&text)?;
     if let Some(Quote::Bought(debit)) = asked.quote {
@@ -52,6 +53,27 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
         .hint("do not use --quote with this API; the estimate needs none"));
     }
     Ok(exit::SUCCESS)
+}
+
+/// Calls that a cap on the directory's cost pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Paid {
+    /// If each costs as much as it may.
+    low: u64,
+    /// If each costs as little as it may.
+    high: u64,
+}
+
+impl Paid {
+    /// Out of what is `left` of the cap.
+    fn of(estimate: &Estimate, left: Usd) -> Self {
+        let of = |cost: Usd| {
+            let (left, cost) = (i128::from(left.micros().max(0)), i128::from(cost.micros().max(1)));
+            let calls = i128::from(estimate.calls) * left / cost;
+            u64::try_from(calls).unwrap_or(u64::MAX).min(estimate.calls)
+        };
+        Self { low: of(estimate.cost_high), high: of(estimate.cost_low) }
+    }
 }
 
 /// What the API was asked, and said.
@@ -90,14 +112,14 @@ fn quote(
     context: &Context,
 ) -> Result<Option<Quote>, Failure> {
     match inputs.targets().next() {
-        Some(target) if arguments.quote => {
+        Some(target) if arguments.quote && !arguments.call.sandbox => {
             account::quote(&arguments.call, target, &preview.parameters, context).map(Some)
         }
         _ => Ok(None),
     }
 }
 
-fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, asked: &Asked) -> String {
+fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, paid: Option<Paid>, asked: &Asked) -> String {
     let counts = inputs.counts();
     let plan = json!({
         "targets": counts.targets,
@@ -110,17 +132,27 @@ fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, asked: &Asked) 
         "calls": estimate.calls,
         "cost_usd_low": estimate.cost_low.dollars(),
         "cost_usd_high": estimate.cost_high.dollars(),
+        "max_cost_pays_low": paid.map(|paid| paid.low),
+        "max_cost_pays_high": paid.map(|paid| paid.high),
         "price_source": estimate.price_source.as_str(),
         "balance_usd": asked.balance_usd().map(Usd::dollars),
         "quote_usd": asked.quote_usd().map(Usd::dollars),
-        "elapsed_s": estimate.elapsed.as_secs_f64(),
+        "elapsed_s": words::seconds(estimate.elapsed),
         "rows": estimate.rows,
         "bytes": estimate.bytes,
     });
     format!("{plan:#}\n")
 }
 
-fn text(inputs: &Inputs, preview: &Preview, estimate: &Estimate, asked: &Asked, rate: Rate) -> String {
+fn text(
+    arguments: &PlanArgs,
+    inputs: &Inputs,
+    preview: &Preview,
+    estimate: &Estimate,
+    paid: Option<Paid>,
+    asked: &Asked,
+    rate: Rate,
+) -> String {
     let counts = inputs.counts();
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
@@ -155,10 +187,17 @@ fn text(inputs: &Inputs, preview: &Preview, estimate: &Estimate, asked: &Asked, 
         PriceSource::ListPrice => "list price; the gateway debits one to two times the upstream price",
         PriceSource::OwnCalls => "what this directory's calls have cost: the mean and the dearest",
     };
-    let (low, high) = (words::money(estimate.cost_low), words::money(estimate.cost_high));
     match estimate.calls {
         0 => row("cost", "nothing".to_owned()),
-        _ => row("cost", format!("{low} to {high} ({source})")),
+        _ if arguments.call.sandbox => row("cost", "nothing: the API is simulated".to_owned()),
+        _ => row("cost", format!("{} ({source})", words::from_to(estimate.cost_low, estimate.cost_high))),
+    }
+    if let (Some(cap), Some(paid)) = (arguments.call.max_cost, paid.filter(|paid| paid.low < estimate.calls)) {
+        let number = match (words::count(paid.low), words::count(paid.high)) {
+            (low, high) if low == high => low,
+            (low, high) => format!("{low} to {high}"),
+        };
+        row("", format!("--max-cost {} pays some {number} of them", words::money(cap)));
     }
     match &asked.balance {
         None => {}
@@ -166,6 +205,9 @@ fn text(inputs: &Inputs, preview: &Preview, estimate: &Estimate, asked: &Asked, 
         Some(Err(reason)) => row("balance", words::plain(&format!("unknown ({reason})")).into_owned()),
     }
     match &asked.quote {
+        None if arguments.quote && arguments.call.sandbox => {
+            row("quote", "not asked: --sandbox has no API before the run".to_owned());
+        }
         None => {}
         Some(Quote::Price(price)) => row("quote", format!("{} for one call", words::money(*price))),
         Some(Quote::NoPrice(reason)) => {
@@ -188,4 +230,36 @@ fn told_balance(balance: Usd, estimate: &Estimate) -> String {
         _ => "",
     };
     format!("{}{enough}", words::money(balance))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_a_cap_pays_lies_between_the_dear_and_the_cheap_price() {
+        let micros = Usd::from_micros;
+        let estimate = Estimate {
+            calls: 100,
+            cost_low: micros(3_000_000),
+            cost_high: micros(6_000_000),
+            price_source: PriceSource::ListPrice,
+            elapsed: Duration::ZERO,
+            rows: 0,
+            bytes: 0,
+        };
+        let check = |left: i64, low: u64, high: u64| {
+            assert_eq!(Paid::of(&estimate, micros(left)), Paid { low, high }, "{left}");
+        };
+        check(1_600_000, 26, 53);
+        check(3_000_000, 50, 100);
+        check(6_000_000, 100, 100);
+        check(0, 0, 0);
+        check(-1, 0, 0);
+        check(i64::MAX, 100, 100);
+        let nothing = Estimate { calls: 0, cost_low: Usd::ZERO, cost_high: Usd::ZERO, ..estimate.clone() };
+        assert_eq!(Paid::of(&nothing, micros(1)), Paid { low: 0, high: 0 });
+    }
 }

@@ -38,9 +38,10 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     }
     let out = arguments.out.clone();
     let lock = open_for_replay(&out)?;
+    let simulated = holdings.is_simulated();
     let interrupted = |signal| Err(Failure::interrupted(signal, "before the dataset was published"));
     let destination = tokio::select! {
-        checked = store::checked(arguments.publish.as_ref(), holdings.is_simulated()) => checked?,
+        checked = store::checked(arguments.publish.as_ref(), simulated) => checked?,
         signal = signals.clone().first() => return interrupted(signal),
     };
     let targets = holdings.inputs().counts().targets as u64;
@@ -66,5 +67,6 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     };
     let outcome = store::put(destination, outcome, lock, &progress, (context, signals)).await?;
     progress.finish();
-    finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context)
+    let outcome = Outcome { elapsed: started.elapsed(), simulated, replayed: true, ..outcome };
+    finish(&outcome, &arguments.display, context)
 }

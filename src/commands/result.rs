@@ -3,6 +3,7 @@
 use std::{
     fs::OpenOptions,
     io::{self, IsTerminal, Write},
+    path::Path,
 };
 
 use super::{Context, Failure, print};
@@ -42,12 +43,29 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, plan: Plan) ->
         requested => requested,
     };
     let surroundings = Surroundings { terminal, ci: is_ci(), dumb: variable("TERM").as_deref() == Some("dumb") };
-    Progress::start(mode(requested, surroundings), terminal && has_colour(), plan)
+    Progress::start(mode(requested, surroundings), terminal && has_colour(), plan).simulated(context.simulated)
+}
+
+/// Refuses a file for the metrics that cannot be written at the end, before anything is bought.
+pub(super) fn check_places(arguments: &DisplayArgs) -> Result<(), Failure> {
+    let Some(path) = &arguments.metrics else { return Ok(()) };
+    let shown = |path: &Path| words::plain(&path.display().to_string()).into_owned();
+    if path.is_dir() {
+        return Err(Failure::usage(format!("--metrics names a directory: {}", shown(path))).hint("name a file in it"));
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            let error = format!("--metrics: {} is not there, or no directory", shown(folder));
+            Err(Failure::usage(error).hint("make it first, or name a file elsewhere"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Tells the outcome: the result on standard output, what is wrong on standard error.
 pub(super) fn finish(outcome: &Outcome, arguments: &DisplayArgs, context: &Context) -> Result<u8, Failure> {
     let stdout = io::stdout();
+    let outcome = &Outcome { simulated: outcome.simulated || context.simulated, ..outcome.clone() };
     let text = match arguments.summary {
         Format::Json => format!("{}\n", outcome.json()),
         Format::Text => outcome.text(width(&console::Term::stdout()), stdout.is_terminal() && has_colour()),

@@ -13,9 +13,14 @@ pub(super) fn serve(arguments: SandboxArgs) -> Result<u8, Failure> {
     }
     super::runtime()?.block_on(async {
         let signals = super::signals::Signals::listen()?;
-        let sandbox = Sandbox::start(listen, arguments.behaviour)
-            .await
-            .map_err(|error| Failure::unexpected(format!("cannot listen on {listen}: {error}")))?;
+        let sandbox = Sandbox::start(listen, arguments.behaviour).await.map_err(|error| {
+            let failure = Failure::unexpected(format!("cannot listen on {listen}: {error}"));
+            if error.kind() != std::io::ErrorKind::AddrInUse {
+                return failure;
+            }
+            let next = std::net::SocketAddr::new(listen.ip(), listen.port().checked_add(1).unwrap_or_default());
+            failure.hint(format!("name another --listen, such as {next}"))
+        })?;
         let url = sandbox.url();
         print(&format!("simulated API at {url}, bill at http://{}/bill\n", sandbox.address()))?;
         signals.first().await;

@@ -125,6 +125,10 @@ pub struct Outcome {
     pub stale: u64,
     /// Answers from before this are older than `--max-age` allows; `None`: any age is allowed.
     pub fresh_since: Option<String>,
+    /// Whether the simulated API answered, so that no money is gone.
+    pub simulated: bool,
+    /// Whether the dataset was built of answers that were there, without any call.
+    pub replayed: bool,
 }
 
 impl Outcome {
@@ -216,7 +220,7 @@ impl Outcome {
             "max_cost_usd": self.max_cost.map(dollars),
             "max_failures": self.max_failures.to_string(),
             "failure_reasons": reasons.collect::<Vec<_>>(),
-            "elapsed_s": Duration::from_millis(u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX)).as_secs_f64(),
+            "elapsed_s": words::seconds(self.elapsed),
             "out": self.out.display().to_string(),
             "published": self.published,
             "files": self.files,
@@ -260,17 +264,24 @@ impl Outcome {
 
     fn too_many_failures(&self) -> (String, Option<String>) {
         let targets = words::counted(self.targets, "target", "targets");
-        let failed = format!("{} of {targets} failed", words::count(self.unanswered()));
-        let stale = format!("{} of {targets} could not be refreshed", words::count(self.stale));
-        let what = match (self.unanswered(), self.stale) {
-            (_, 0) => failed,
-            (0, _) => format!("{stale}: their older answers stay in force"),
-            _ => format!("{failed} and {} could not be refreshed", words::count(self.stale)),
+        let have = if self.pending == 1 { "has no answer yet" } else { "have no answer yet" };
+        let parts = [(self.failed, "failed"), (self.pending, have), (self.stale, "could not be refreshed")];
+        let mut told: Vec<String> = Vec::new();
+        for (number, what) in parts.into_iter().filter(|(number, _)| *number > 0) {
+            let of = if told.is_empty() { format!(" of {targets}") } else { String::new() };
+            told.push(format!("{}{of} {what}", words::count(number)));
+        }
+        let last = told.pop().unwrap_or_default();
+        let what = if told.is_empty() { last } else { format!("{} and {last}", told.join(", ")) };
+        let older = if self.unanswered() == 0 { ": their older answers stay in force" } else { "" };
+        let error = format!("finished, but {what}{older} (more than --max-failures {})", self.max_failures);
+        let again = if self.replayed {
+            "go on with the run of the directory, then replay again"
+        } else {
+            "run the same command again to try them once more"
         };
-        let error = format!("finished, but {what} (more than --max-failures {})", self.max_failures);
         let file = self.out.join("_failures.csv");
-        let hint = format!("see {}; run the same command again to try them once more", shown(&file));
-        (error, Some(hint))
+        (error, Some(format!("see {}; {again}", shown(&file))))
     }
 
     fn cap_reached(&self) -> String {

@@ -146,8 +146,10 @@ impl Outcome {
     fn told_input(&self) -> String {
         let mut told = Vec::new();
         if self.rejected > 0 {
-            let file = shown(&self.out.join("_rejected.csv"));
-            told.push(format!("{} rejected ({file})", words::counted(self.rejected, "line", "lines")));
+            // The file is written with the dataset.
+            let seen =
+                if self.published { shown(&self.out.join("_rejected.csv")) } else { "plan shows them".to_owned() };
+            told.push(format!("{} rejected ({seen})", words::counted(self.rejected, "line", "lines")));
         }
         if self.duplicates > 0 {
             told.push(words::counted(self.duplicates, "duplicate", "duplicates"));
@@ -175,6 +177,7 @@ impl Outcome {
         }
         match (spend.debited, spend.upstream) {
             (Usd::ZERO, Usd::ZERO) => {}
+            _ if self.simulated => told.push_str(", simulated"),
             (_, Usd::ZERO) => told.push_str(", as debited"),
             (Usd::ZERO, _) => told.push_str(", the upstream price: the real debit may be higher"),
             (debited, upstream) => {
@@ -209,7 +212,7 @@ impl Outcome {
 
     fn told_dataset(&self) -> String {
         if !self.published {
-            return "not written by this run; one that gets further writes it".to_owned();
+            return "not written yet: run the same command again to go on".to_owned();
         }
         let (files, bytes) = (words::counted(self.files, "file", "files"), words::bytes(self.bytes));
         let folder = shown(&self.out.join("backlinks_history"));

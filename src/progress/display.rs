@@ -44,6 +44,8 @@ enum Place {
 pub(super) struct Display {
     place: Place,
     plan: Plan,
+    /// The money is not real, which is said.
+    pub(super) simulated: bool,
     pulse: Pulse,
     /// What was told last, and when.
     told: (&'static str, Duration),
@@ -64,7 +66,8 @@ impl Display {
             Mode::Json => Place::Json(out),
             Mode::None => Place::Nowhere(out),
         };
-        Self { place, plan, pulse: Pulse::new(), told: (Activity::Calling.word(), Duration::ZERO), ended: false }
+        let told = (Activity::Calling.word(), Duration::ZERO);
+        Self { place, plan, simulated: false, pulse: Pulse::new(), told, ended: false }
     }
 
     /// The bar, for what has to draw around it.
@@ -125,6 +128,7 @@ impl Display {
             left: self.pulse.left(&counted, &self.plan),
             spent: self.plan.spent.plus(counted.spent),
             cap: self.plan.cap,
+            simulated: self.simulated,
             rows: match self.plan.held {
                 0 => Rows::All,
                 held if held < self.plan.total => Rows::New,

@@ -59,6 +59,7 @@ impl Pulse {
     /// How long the rest of the fetch will take; `None`: nobody can tell.
     pub(super) fn left(&self, counted: &Counted, plan: &Plan) -> Option<Duration> {
         match counted.activity {
+            _ if counted.down => return None,
             Activity::Calling | Activity::RateLimit | Activity::AskedToWait(_) => {}
             Activity::Outage
             | Activity::Finishing
@@ -128,6 +129,7 @@ mod tests {
             written: 0,
             uploaded: 0,
             spent: Usd::ZERO,
+            down: false,
             activity: Activity::Calling,
         }
     }

@@ -93,18 +93,13 @@ struct Note<'a> {
     message: &'a str,
 }
 
-/// Seconds to the millisecond.
-fn seconds(elapsed: Duration) -> f64 {
-    Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
-}
-
 /// Progress as JSON.
 pub(super) fn json(snapshot: &Snapshot) -> String {
     let counted = &snapshot.counted;
     let event = if counted.activity == Activity::Ended { "end" } else { "progress" };
     let told = Told {
         event,
-        elapsed_s: seconds(counted.elapsed),
+        elapsed_s: words::seconds(counted.elapsed),
         state: counted.activity.word(),
         targets: snapshot.total,
         done: counted.done,
@@ -124,6 +119,6 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
 
 /// A warning as JSON.
 pub(super) fn json_note(elapsed: Duration, message: &str) -> String {
-    let note = Note { event: "note", elapsed_s: seconds(elapsed), message };
+    let note = Note { event: "note", elapsed_s: words::seconds(elapsed), message };
     serde_json::to_string(&note).expect("text always serialises")
 }

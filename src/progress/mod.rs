@@ -13,7 +13,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -100,6 +100,8 @@ struct Shared {
     to_upload: AtomicU64,
     /// An [`Activity`] in one number: its kind in the low three bits, above them the end of the wait.
     activity: AtomicU64,
+    /// The API was down when it was heard of last.
+    down: AtomicBool,
     /// The activity has become one that is told at once, or ceased to be.
     changed: Notify,
     display: Mutex<Display>,
@@ -109,6 +111,13 @@ impl Progress {
     /// Starts to show an export of `plan`, with `colour` where the display is a bar. Called within a `tokio` runtime.
     pub fn start(mode: Mode, colour: bool, plan: Plan) -> Self {
         Self::start_with(mode, colour, plan, Box::new(std::io::stderr()))
+    }
+
+    /// Says from now on whether the money is not real.
+    #[must_use]
+    pub fn simulated(self, simulated: bool) -> Self {
+        self.0.shared.display().simulated = simulated;
+        self
     }
 
     fn start_with(mode: Mode, colour: bool, plan: Plan, out: Box<dyn Write + Send>) -> Self {
@@ -132,6 +141,7 @@ impl Progress {
             uploaded: AtomicU64::new(0),
             to_upload: AtomicU64::new(0),
             activity: AtomicU64::new(CALLING),
+            down: AtomicBool::new(false),
             changed: Notify::new(),
             display: Mutex::new(Display::new(mode, colour, plan, out)),
         });
@@ -156,6 +166,9 @@ impl Progress {
     pub fn answered(&self, standing: Option<Standing>, rows: u64, cost: Usd) {
         let shared = &self.0.shared;
         shared.answers.fetch_add(1, Relaxed);
+        if standing.is_some() {
+            shared.down.store(false, Relaxed);
+        }
         shared.rows.fetch_add(rows, Relaxed);
         shared.micros.fetch_add(u64::try_from(cost.micros()).unwrap_or(0), Relaxed);
         shared.done.fetch_add(u64::from(standing.is_some_and(Standing::is_final)), Relaxed);
@@ -169,6 +182,10 @@ impl Progress {
     /// What the fetch is doing, whenever that changes.
     pub fn state(&self, state: State) {
         let shared = &self.0.shared;
+        // Probes go out between, each of which is a call as any other.
+        if state == State::Outage && !shared.down.swap(true, Relaxed) {
+            tracing::warn!("the API is down: single calls probe it until it answers again (-v tells each)");
+        }
         shared.does(match state {
             State::Calling => CALLING,
             State::RateLimit => RATE_LIMIT,
@@ -282,6 +299,7 @@ impl Shared {
             written: self.published.load(Relaxed),
             uploaded: self.uploaded.load(Relaxed),
             spent: Usd::from_micros(i64::try_from(self.micros.load(Relaxed)).unwrap_or(i64::MAX)),
+            down: self.down.load(Relaxed),
             activity: match activity & KIND {
                 RATE_LIMIT => Activity::RateLimit,
                 ASKED_TO_WAIT => {

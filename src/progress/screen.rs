@@ -2,7 +2,7 @@
 //!
 //! Left alone it fills every line with blanks up to the edge and leaves it to the terminal to go on below; when the
 //! window gets narrower, those lines wrap and stay behind as litter. Here lines end where their text ends, and before
-//! a drawing the cursor goes up as many rows as the last one takes at the width of now. Errors are ignored: a
+//! a drawing the cursor goes up as many rows as the last one takes at the width of now, and empties each. Errors are ignored: a
 //! terminal that is gone must not end a run that buys answers.
 
 use std::{
@@ -58,6 +58,17 @@ fn wrapped_rows(lines: &[usize], width: usize) -> usize {
     lines.iter().map(|length| length.saturating_sub(1) / width.max(1)).sum()
 }
 
+/// Goes up so many rows, and empties them and the one below, row by row: where all below the first corner is emptied
+/// at once, tmux keeps a copy of it in what can be scrolled back to, and a pane that got narrow has its cursor there.
+fn emptied(rows: usize) -> String {
+    const EMPTY: &str = "\x1b[2K";
+    if rows == 0 {
+        return format!("\r{EMPTY}");
+    }
+    let below = format!("\x1b[1B{EMPTY}").repeat(rows);
+    format!("\r\x1b[{rows}A{EMPTY}{below}\x1b[{rows}A")
+}
+
 impl TermLike for Screen {
     fn width(&self) -> u16 {
         self.term.size().1.max(NARROWEST)
@@ -67,14 +78,13 @@ impl TermLike for Screen {
         self.term.size().0
     }
 
-    /// Goes up to the first of the last `n + 1` lines, which is how a drawing begins.
+    /// Goes up to the first of the last `n + 1` lines, which is how a drawing begins, and empties them.
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
         let mut drawn = self.drawn();
         let last = drawn.lines.len().saturating_sub(n + 1);
         let rows = n + wrapped_rows(&drawn.lines[last..], self.columns());
         *drawn = Drawn::default();
-        let up = if rows > 0 { format!("\x1b[{rows}A") } else { String::new() };
-        self.term.write_str(&format!("\r{up}\x1b[J"))
+        self.term.write_str(&emptied(rows))
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
@@ -116,5 +126,18 @@ impl TermLike for Screen {
 
     fn flush(&self) -> io::Result<()> {
         self.term.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_emptied_one_by_one_and_the_cursor_ends_on_the_first() {
+        assert_eq!(emptied(0), "\r\x1b[2K");
+        assert_eq!(emptied(2), "\r\x1b[2A\x1b[2K\x1b[1B\x1b[2K\x1b[1B\x1b[2K\x1b[2A");
+        // 79 columns take two rows of 40, and 80 of 40 no third.
+        assert_eq!(wrapped_rows(&[79, 80, 0], 40), 2);
     }
 }

@@ -64,6 +64,8 @@ pub(super) struct Counted {
     /// Bytes of the dataset that are in its store.
     pub(super) uploaded: u64,
     pub(super) spent: Usd,
+    /// The API was down when it was heard of last: nobody can tell how long anything will take.
+    pub(super) down: bool,
     pub(super) activity: Activity,
 }
 
@@ -89,6 +91,8 @@ pub(super) struct Snapshot {
     /// By all runs of the directory.
     pub(super) spent: Usd,
     pub(super) cap: Option<Usd>,
+    /// The money is not real.
+    pub(super) simulated: bool,
     pub(super) rows: Rows,
 }
 
@@ -117,9 +121,11 @@ impl Snapshot {
         }
     }
 
-    /// `$3.29 of $50.00`
+    /// `$3.29 of $50.00`; `$3.29, simulated`
     pub(super) fn money(&self) -> String {
         let spent = words::money(self.spent);
-        self.cap.map_or_else(|| spent.clone(), |cap| format!("{spent} of {}", words::money(cap)))
+        let cap = self.cap.map_or_else(String::new, |cap| format!(" of {}", words::money(cap)));
+        let simulated = if self.simulated { ", simulated" } else { "" };
+        format!("{spent}{cap}{simulated}")
     }
 }

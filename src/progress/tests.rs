@@ -93,9 +93,9 @@ async fn lines_tell_a_whole_run() {
     [00:10] 120/5,000 targets (2.4 %), 9,500 new rows, 606/min, $3.29, 0 retries, 0 failed, about 9 min left
     the API sends a field that this version does not know: trust
     [00:12] 140/5,000 targets (2.8 %), 11,400 new rows, 605/min, $3.84, 1 retry, 1 failed, API down, probing
-    [00:15] 140/5,000 targets (2.8 %), 11,400 new rows, 484/min, $3.84, 1 retry, 1 failed, about 9 min left
-    [00:17] 140/5,000 targets (2.8 %), 11,400 new rows, 427/min, $3.84, 1 retry, 1 failed, about 9 min left, the API asks to wait 30 s
-    [00:20] 140/5,000 targets (2.8 %), 11,400 new rows, 363/min, $3.84, 1 retry, 1 failed, about 10 min left, the API asks to wait 27 s
+    [00:15] 140/5,000 targets (2.8 %), 11,400 new rows, 484/min, $3.84, 1 retry, 1 failed
+    [00:17] 140/5,000 targets (2.8 %), 11,400 new rows, 427/min, $3.84, 1 retry, 1 failed, the API asks to wait 30 s
+    [00:20] 140/5,000 targets (2.8 %), 11,400 new rows, 363/min, $3.84, 1 retry, 1 failed, the API asks to wait 27 s
     [00:27] 140/5,000 targets (2.8 %), 11,400 new rows, 0/min, $3.84, 1 retry, 1 failed, finishing calls in flight
     [00:27] writing Parquet: 100/139 targets (71.9 %), 11,400 new rows, $3.84, 1 retry, 1 failed
     [00:30] writing Parquet: 100/139 targets (71.9 %), 11,400 new rows, $3.84, 1 retry, 1 failed
@@ -134,9 +134,9 @@ async fn json_tells_a_whole_run() {
     {"event":"progress","elapsed_s":10.0,"state":"rate_limit","targets":5000,"done":120,"failed":0,"rows":9500,"calls":101,"retries":0,"calls_per_minute":606,"time_left_s":488,"cost_usd":3.29,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
     {"event":"note","elapsed_s":12.0,"message":"the API sends a field that this version does not know: trust"}
     {"event":"progress","elapsed_s":12.0,"state":"outage","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":605,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
-    {"event":"progress","elapsed_s":15.0,"state":"calling","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":484,"time_left_s":497,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
-    {"event":"progress","elapsed_s":17.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":427,"time_left_s":536,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
-    {"event":"progress","elapsed_s":20.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":363,"time_left_s":547,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":15.0,"state":"calling","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":484,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":17.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":427,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":20.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":363,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
     {"event":"progress","elapsed_s":27.0,"state":"finishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
     {"event":"progress","elapsed_s":27.1,"state":"publishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":100,"bytes_uploaded":0}
     {"event":"progress","elapsed_s":30.0,"state":"publishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":100,"bytes_uploaded":0}
@@ -226,6 +226,7 @@ fn snapshot(activity: Activity) -> Snapshot {
         rows: 112_400,
         written: 800,
         spent: Usd::from_micros(32_900_000),
+        down: false,
         activity,
     };
     Snapshot {
@@ -236,6 +237,7 @@ fn snapshot(activity: Activity) -> Snapshot {
             .then_some(Duration::from_secs(380)),
         spent: Usd::from_micros(32_900_000),
         cap: Some(Usd::from_micros(150_000_000)),
+        simulated: false,
         rows: Rows::All,
     }
 }

@@ -58,6 +58,9 @@ pub enum ReportError {
     /// A plot could not be drawn.
     #[error("cannot draw a plot: {0}")]
     Plot(String),
+    /// The page would have to take a directory's place.
+    #[error("--output names a directory: {}", .0.display())]
+    Directory(PathBuf),
     /// The page cannot be written.
     #[error(transparent)]
     Write(#[from] DatasetError),
@@ -66,7 +69,7 @@ pub enum ReportError {
 impl ReportError {
     /// Whether it is the user's to mend, by naming another directory.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::NoDataset(_))
+        matches!(self, Self::NoDataset(_) | Self::Directory(_))
     }
 
     /// How to go on.
@@ -74,6 +77,7 @@ impl ReportError {
         match self {
             Self::NoDataset(_) => Some("name the --out of a run that has published its dataset, or run it to its end"),
             Self::Changed(_) | Self::Damaged { .. } => Some("the same `run` or `replay` again builds the dataset anew"),
+            Self::Directory(_) => Some("name a file"),
             Self::Plot(_) | Self::Write(_) => None,
         }
     }
@@ -92,6 +96,9 @@ pub struct Report {
 /// left alone. Blocks on the disk.
 pub fn write(dir: &Path, output: Option<&Path>) -> Result<Report, ReportError> {
     let path = output.map_or_else(|| dir.join(FILE), Path::to_owned);
+    if output.is_some() && path.is_dir() {
+        return Err(ReportError::Directory(path));
+    }
     let page = render(dir)?;
     if fs::read(&path).ok().as_deref() != Some(page.as_bytes()) {
         dataset::replace_file(&path, &page)?;

@@ -93,7 +93,9 @@ fn shares(name: &'static str, headline: &str, of: &Share, prefix: &'static str) 
     if of.unknown > 0 {
         row("unknown", "", of.unknown);
     }
-    html.markup("</tbody></table>\n<p class=note>Of the entries that the API tells, its largest for each of ");
-    html.text(&words::counted(of.targets, "target", "targets")).markup(".</p></div>\n");
+    html.markup(
+        "</tbody></table>\n<p class=note>Counted from the largest entries that the API lists for each target, ",
+    );
+    html.text(&words::count(of.targets)).markup(" of them.</p></div>\n");
     html
 }

@@ -13,6 +13,9 @@ use crate::{
     words,
 };
 
+/// Months with fewer targets than those around them that are named.
+const MOST_THIN: usize = 6;
+
 /// Title, what is reported on, and the figures that matter.
 pub(super) fn header(content: &Content<'_>) -> Html {
     let Content { record, lines, portfolio, .. } = content;
@@ -110,7 +113,7 @@ pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
         plot::gains_and_losses(name, &months, &new, &lost)?,
     );
     figure("Targets with data", &there, plot::line(&label("Targets with data", &there), &months, &there)?);
-    html.markup("</div>\n");
+    html.markup("</div>\n").piece(&thin_months(&portfolio.months));
     if portfolio.outside > 0 || portfolio.undated > 0 {
         html.markup("<p class=note>Not in the plots: ");
         html.text(&words::counted(portfolio.outside, "row", "rows"));
@@ -119,6 +122,52 @@ pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
     }
     html.piece(&figures_table(&portfolio.months)).markup("</section>\n");
     Ok(html)
+}
+
+/// Says which months fewer targets have than those around them: their sums look like a loss, and are none.
+fn thin_months(months: &[(Month, MonthTotals)]) -> Html {
+    let counts: Vec<u64> = months.iter().map(|(_, totals)| totals.targets).collect();
+    let mut html = Html::new();
+    let mut thin = thin(&counts);
+    if thin.is_empty() {
+        return html;
+    }
+    thin.sort_by_key(|(place, around)| std::cmp::Reverse(around - counts[*place]));
+    let more = thin.len().saturating_sub(MOST_THIN) as u64;
+    thin.truncate(MOST_THIN);
+    thin.sort_unstable();
+    html.markup("<p class=note>Months are sums over the targets that have them: ");
+    for (listed, (place, around)) in thin.into_iter().enumerate() {
+        html.markup(if listed > 0 { ", " } else { "" }).text(&words::count(counts[place])).markup(" of ");
+        html.text(&words::count(around)).markup(" in ").show(months[place].0);
+    }
+    if more > 0 {
+        html.markup("; fewer than around them also in ").text(&words::counted(more, "month", "months"));
+    }
+    html.markup(".</p>\n");
+    html
+}
+
+/// Places of counts that are below what was there before and comes after, with that number. The last count has nothing
+/// after it, and is held against the one before.
+fn thin(counts: &[u64]) -> Vec<(usize, u64)> {
+    let mut most_after = counts.to_vec();
+    for place in (1..counts.len()).rev() {
+        most_after[place - 1] = most_after[place - 1].max(most_after[place]);
+    }
+    if let ([.., before, _], Some(last)) = (counts, most_after.last_mut()) {
+        *last = (*last).max(*before);
+    }
+    let mut most_before = 0;
+    let mut thin = Vec::new();
+    for (place, count) in counts.iter().enumerate() {
+        let around = most_before.min(most_after[place]);
+        if *count < around {
+            thin.push((place, around));
+        }
+        most_before = most_before.max(*count);
+    }
+    thin
 }
 
 fn figures_table(months: &[(Month, MonthTotals)]) -> Html {
@@ -144,4 +193,22 @@ fn figures_table(months: &[(Month, MonthTotals)]) -> Html {
     }
     html.markup("</tbody></table></div></details>\n");
     html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_that_a_target_lacks_are_told_and_growth_is_not() {
+        let check = |counts: &[u64], expected: &[(usize, u64)]| assert_eq!(thin(counts), expected, "{counts:?}");
+        check(&[], &[]);
+        check(&[3], &[]);
+        check(&[1, 2, 2, 3], &[]);
+        check(&[2, 1, 2, 3], &[(1, 2)]);
+        check(&[2, 0, 1, 2], &[(1, 2), (2, 2)]);
+        check(&[2, 2, 1], &[(2, 2)]);
+        // Histories that have ended are no gaps.
+        check(&[3, 2, 2, 2], &[]);
+    }
 }

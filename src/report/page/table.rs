@@ -64,7 +64,7 @@ pub(super) fn targets(content: &Content<'_>) -> Html {
     html.piece(&notes(content));
     html.markup("<div class=tools id=tools hidden><label for=filter>Filter</label> <input id=filter type=search ");
     html.markup("autocomplete=off spellcheck=false aria-controls=rows aria-describedby=filter-note> <span class=note ");
-    html.markup("id=filter-note>Every word must occur in a text cell. Headings sort.</span></div>\n");
+    html.markup("id=filter-note>Shows rows that contain every word. Click a heading to sort.</span></div>\n");
     html.markup(
         "<div class=scroll tabindex=0 role=region aria-labelledby=targets><table class=all id=rows><thead><tr>",
     );

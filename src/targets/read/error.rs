@@ -1,8 +1,12 @@
 //! Why the input cannot be used, and what to do about it, in words for the person who gave it.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{columns, table::MOST_COLUMNS};
+use crate::targets::clean;
 
 /// Names listed in a message at most.
 const MOST_LISTED: usize = 12;
@@ -109,6 +113,10 @@ impl InputError {
     /// What to do about it, where the message does not say so already.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Missing { path } if is_domain(path) => format!(
+                "INPUT is a file; for one domain: echo {0} | backlinks-export run - \u{2026}",
+                path.display()
+            ),
             Self::Missing { .. } => "check the path; it is taken from the directory in which the command runs".into(),
             Self::Directory { path } => format!("name the files in it, as in {}", path.join("*.txt").display()),
             Self::Unreadable { .. } => "check that you may read the file, and that its disk is there".into(),
@@ -134,6 +142,14 @@ impl InputError {
         };
         Some(hint)
     }
+}
+
+/// Whether somebody seems to have given a domain for the file with domains in it.
+fn is_domain(path: &Path) -> bool {
+    // The one ending of files that is a top-level domain, too.
+    let is_archive = path.extension().is_some_and(|extension| extension == "zip");
+    let name = path.to_str().filter(|name| !is_archive && !name.contains(['/', ' ', '\'', ';', '&', '|']));
+    name.is_some_and(|name| clean(name, false).is_ok())
 }
 
 /// The column asked for, or those that would have done.

@@ -56,8 +56,6 @@ struct Context {
     console: Console,
     log_format: LogFormat,
     quiet: bool,
-    /// Calls go to the simulated API in this process.
-    simulated: bool,
 }
 
 impl Context {
@@ -182,7 +180,6 @@ fn command() -> ExitCode {
         console: Console::start(&cli.logging, filter.as_deref()),
         log_format: cli.logging.log_format,
         quiet: cli.logging.quiet,
-        simulated: matches!(&cli.command, Command::Run(arguments) if arguments.call.sandbox),
     };
     let ended = match cli.command {
         Command::Run(arguments) => {

@@ -38,10 +38,9 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     }
     let out = arguments.out.clone();
     let lock = open_for_replay(&out)?;
-    let simulated = holdings.is_simulated();
     let interrupted = |signal| Err(Failure::interrupted(signal, "before the dataset was published"));
     let destination = tokio::select! {
-        checked = store::checked(arguments.publish.as_ref(), simulated) => checked?,
+        checked = store::checked(arguments.publish.as_ref(), holdings.is_simulated()) => checked?,
         signal = signals.clone().first() => return interrupted(signal),
     };
     let targets = holdings.inputs().counts().targets as u64;
@@ -53,6 +52,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         max_cost: None,
         discard_raw: false,
         fresh_since: None,
+        replayed: true,
         before: holdings.spending(),
     };
     let shown = progress.clone();
@@ -67,6 +67,5 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     };
     let outcome = store::put(destination, outcome, lock, &progress, (context, signals)).await?;
     progress.finish();
-    let outcome = Outcome { elapsed: started.elapsed(), simulated, replayed: true, ..outcome };
-    finish(&outcome, &arguments.display, context)
+    finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context)
 }

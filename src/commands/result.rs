@@ -43,7 +43,7 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, plan: Plan) ->
         requested => requested,
     };
     let surroundings = Surroundings { terminal, ci: is_ci(), dumb: variable("TERM").as_deref() == Some("dumb") };
-    Progress::start(mode(requested, surroundings), terminal && has_colour(), plan).simulated(context.simulated)
+    Progress::start(mode(requested, surroundings), terminal && has_colour(), plan)
 }
 
 /// Refuses a file for the metrics that cannot be written at the end, before anything is bought.
@@ -65,7 +65,6 @@ pub(super) fn check_places(arguments: &DisplayArgs) -> Result<(), Failure> {
 /// Tells the outcome: the result on standard output, what is wrong on standard error.
 pub(super) fn finish(outcome: &Outcome, arguments: &DisplayArgs, context: &Context) -> Result<u8, Failure> {
     let stdout = io::stdout();
-    let outcome = &Outcome { simulated: outcome.simulated || context.simulated, ..outcome.clone() };
     let text = match arguments.summary {
         Format::Json => format!("{}\n", outcome.json()),
         Format::Text => outcome.text(width(&console::Term::stdout()), stdout.is_terminal() && has_colour()),

@@ -99,7 +99,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
             return Ok(signal.exit_code());
         }
     }
-    let progress = display(&arguments.display, context, plan(&export, &calls));
+    let progress = display(&arguments.display, context, plan(&export, &calls, arguments.call.sandbox));
     context.console.attach(&progress);
     if export.remaining() > 0 {
         warn_of(export.inputs());
@@ -194,6 +194,7 @@ fn terms(arguments: &RunArgs, before: Spending, fresh_since: Option<Timestamp>) 
         max_cost: arguments.call.max_cost,
         discard_raw: arguments.discard_raw,
         fresh_since,
+        replayed: false,
         before,
     }
 }
@@ -220,7 +221,7 @@ fn calls(arguments: &RunArgs) -> Result<Calls, Failure> {
     })
 }
 
-fn plan(export: &Export, calls: &Calls) -> Plan {
+fn plan(export: &Export, calls: &Calls, simulated: bool) -> Plan {
     let total = export.inputs().counts().targets as u64;
     Plan {
         total,
@@ -229,5 +230,6 @@ fn plan(export: &Export, calls: &Calls) -> Plan {
         concurrency: calls.concurrency,
         spent: export.past().spent,
         cap: calls.max_cost,
+        simulated,
     }
 }

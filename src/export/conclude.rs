@@ -31,6 +31,8 @@ pub struct Terms {
     pub discard_raw: bool,
     /// Answers that came before this are too old; `None`: none is.
     pub fresh_since: Option<Timestamp>,
+    /// Whether answers that are there are all that it is made of: no call is made.
+    pub replayed: bool,
     /// What calls had come to before this run.
     pub before: Spending,
 }
@@ -47,7 +49,8 @@ pub fn conclude(
     let spending = holdings.spending();
     let stale = terms.fresh_since.map_or(0, |since| stale(holdings, since));
     if let Ended::Signal(_) = ended {
-        return Ok(Outcome { stale, ..outcome(counts, &totals(holdings), spending, terms, dir, ended) });
+        let simulated = holdings.is_simulated();
+        return Ok(Outcome { stale, simulated, ..outcome(counts, &totals(holdings), spending, terms, dir, ended) });
     }
     let made_of = MadeOf::new(holdings, dir, &terms.form)?;
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
@@ -63,6 +66,7 @@ pub fn conclude(
     };
     let outcome = Outcome {
         published: true,
+        simulated: holdings.is_simulated(),
         stale,
         rows: record.totals.rows,
         files: record.files.len() as u64,
@@ -92,8 +96,8 @@ pub fn so_far(dir: &Path, terms: &Terms, ended: Ended) -> Option<Outcome> {
     let (run, inputs) = (archive.run().cloned()?, archive.inputs().ok()??);
     let inputs_sha256 = archive.inputs_digest()?.to_owned();
     let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false).ok()?;
-    let counts = holdings.inputs().counts();
-    Some(outcome(counts, &totals(&holdings), holdings.spending(), terms, dir, ended))
+    let (counts, simulated) = (holdings.inputs().counts(), holdings.is_simulated());
+    Some(Outcome { simulated, ..outcome(counts, &totals(&holdings), holdings.spending(), terms, dir, ended) })
 }
 
 /// What a directory has come to whose ledger was dropped: all that is known is its record.
@@ -101,6 +105,7 @@ pub fn of_record(record: &RunRecord, counts: Counts, terms: &Terms, dir: &Path) 
     let terms = Terms { before: record.spending, ..terms.clone() };
     Outcome {
         published: true,
+        simulated: record.made_of.is_simulated(),
         rows: record.totals.rows,
         files: record.files.len() as u64,
         bytes: record.files.iter().map(|file| file.bytes).sum(),
@@ -139,6 +144,7 @@ fn outcome(counts: Counts, totals: &Totals, spending: Spending, terms: &Terms, d
         },
         max_cost: terms.max_cost,
         max_failures: terms.max_failures,
+        replayed: terms.replayed,
         refreshed: spending.refreshed,
         refreshed_this_run: spending.refreshed - terms.before.refreshed,
         taken_over: spending.taken_over,

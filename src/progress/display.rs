@@ -44,8 +44,6 @@ enum Place {
 pub(super) struct Display {
     place: Place,
     plan: Plan,
-    /// The money is not real, which is said.
-    pub(super) simulated: bool,
     pulse: Pulse,
     /// What was told last, and when.
     told: (&'static str, Duration),
@@ -67,7 +65,7 @@ impl Display {
             Mode::None => Place::Nowhere(out),
         };
         let told = (Activity::Calling.word(), Duration::ZERO);
-        Self { place, plan, simulated: false, pulse: Pulse::new(), told, ended: false }
+        Self { place, plan, pulse: Pulse::new(), told, ended: false }
     }
 
     /// The bar, for what has to draw around it.
@@ -128,7 +126,7 @@ impl Display {
             left: self.pulse.left(&counted, &self.plan),
             spent: self.plan.spent.plus(counted.spent),
             cap: self.plan.cap,
-            simulated: self.simulated,
+            simulated: self.plan.simulated,
             rows: match self.plan.held {
                 0 => Rows::All,
                 held if held < self.plan.total => Rows::New,

@@ -114,6 +114,7 @@ mod tests {
             concurrency: number(concurrency),
             spent: Usd::ZERO,
             cap: None,
+            simulated: false,
         }
     }
 

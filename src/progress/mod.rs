@@ -64,13 +64,16 @@ pub struct Plan {
     pub spent: Usd,
     /// The spending cap.
     pub cap: Option<Usd>,
+    /// Whether the money is not real.
+    pub simulated: bool,
 }
 
 impl Plan {
     /// So many targets, all of which have their answers.
     pub fn of_held(targets: u64) -> Self {
         let rate = Rate { calls: NonZeroU32::MIN, period: Duration::from_secs(1) };
-        Self { total: targets, held: targets, rate, concurrency: NonZeroU32::MIN, spent: Usd::ZERO, cap: None }
+        let (concurrency, spent) = (NonZeroU32::MIN, Usd::ZERO);
+        Self { total: targets, held: targets, rate, concurrency, spent, cap: None, simulated: false }
     }
 }
 
@@ -111,13 +114,6 @@ impl Progress {
     /// Starts to show an export of `plan`, with `colour` where the display is a bar. Called within a `tokio` runtime.
     pub fn start(mode: Mode, colour: bool, plan: Plan) -> Self {
         Self::start_with(mode, colour, plan, Box::new(std::io::stderr()))
-    }
-
-    /// Says from now on whether the money is not real.
-    #[must_use]
-    pub fn simulated(self, simulated: bool) -> Self {
-        self.0.shared.display().simulated = simulated;
-        self
     }
 
     fn start_with(mode: Mode, colour: bool, plan: Plan, out: Box<dyn Write + Send>) -> Self {

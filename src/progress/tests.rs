@@ -45,6 +45,7 @@ fn plan() -> Plan {
         concurrency: number(20),
         spent: Usd::from_micros(550_000),
         cap: None,
+        simulated: false,
     }
 }
 

@@ -116,8 +116,15 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
         body: None,
     };
     let export = open(dir, inputs);
-    let plan =
-        Plan { total: 0, held: 0, rate: calls.rate, concurrency: calls.concurrency, spent: Usd::ZERO, cap: None };
+    let plan = Plan {
+        total: 0,
+        held: 0,
+        rate: calls.rate,
+        concurrency: calls.concurrency,
+        spent: Usd::ZERO,
+        cap: None,
+        simulated: false,
+    };
     let progress = Progress::start(Mode::None, false, plan);
     let terms = Terms {
         form: Form {
@@ -129,6 +136,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
         max_cost: None,
         discard_raw: false,
         fresh_since: None,
+        replayed: false,
         before: export.spending(),
     };
     let stop = async {

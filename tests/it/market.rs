@@ -182,6 +182,7 @@ pub(crate) async fn live(
         concurrency: calls.concurrency,
         spent: Usd::ZERO,
         cap: calls.max_cost,
+        simulated: false,
     };
     let progress = Progress::start(Mode::None, false, plan);
     let fetching = export.fetch(market.clone(), calls, &progress, std::future::pending());

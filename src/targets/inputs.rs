@@ -1,4 +1,4 @@
-//! Every input line and its fate, held compactly: a million lines take some hundred bytes each, text included.
+//! Every input line and its fate, held compactly: a million lines of bare domains take some sixty bytes each, text included.
 //!
 //! All text lies in one string and lines, cells and targets are named by index, so that a line costs one entry of 32
 //! bytes instead of a handful of small strings. Which target was seen first is decided here, by the order of

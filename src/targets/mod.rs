@@ -6,7 +6,7 @@
 //!
 //! [`clean()`] is pure: one written form to one checked host or the reason why it is none. [`read()`] goes through files
 //! in bounded memory and keeps every line, rejected ones too, since each becomes a row of the `targets` table.
-//! [`Inputs`] holds a million lines in some hundred bytes each; [`InputsBuilder`] makes it, for [`read()`] and for the
+//! [`Inputs`] holds a million bare lines in some sixty bytes each; [`InputsBuilder`] makes it, for [`read()`] and for the
 //! ledger, which keeps the lines of a run and must not judge them anew. Nothing here touches the network.
 
 mod clean;

@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use super::{
-    DEEPEST, DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TargetsWriter, UNFINISHED,
+    DEEPEST, DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNFINISHED,
     files::{entries, exists, remove_tree, rename, sync_folder},
     part, side,
 };
@@ -99,7 +99,7 @@ impl Stage {
     /// A writer for rows of `targets`; `columns` names the input's other columns.
     pub fn targets(&self, options: &Options, columns: &[String]) -> Result<TargetsWriter, DatasetError> {
         check_run_id(&options.run_id)?;
-        TargetsWriter::new(&self.staging, options, columns)
+        TargetsWriter::new(self.staging.clone(), self.dir.join(TARGETS), options, columns)
     }
 
     /// Puts all tables that have parts into place. `_SUCCESS` is gone from here on; side files and a new `_SUCCESS`

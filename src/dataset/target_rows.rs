@@ -2,7 +2,13 @@
 //!
 //! Never decides what became of a line; it is told.
 
-use std::{collections::HashSet, mem, path::Path, sync::Arc};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io, mem,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, Date32Builder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder},
@@ -14,7 +20,14 @@ use jiff::{
     civil::{Date, date},
 };
 
-use super::{DatasetError, Options, Part, TARGETS, encoding::Recipe, part::OpenPart};
+use sha2::{Digest, Sha256};
+
+use super::{
+    DatasetError, Options, Part, TARGETS,
+    encoding::Recipe,
+    files::entries,
+    part::{OpenPart, digest, first_number},
+};
 use crate::money::Usd;
 
 /// Rows gathered before they are encoded.
@@ -114,6 +127,9 @@ pub fn targets_schema(columns: &[String]) -> SchemaRef {
 
 /// Writes `targets`. Dropped before [`finish`](Self::finish), it leaves a file that is never published.
 pub struct TargetsWriter {
+    staging: PathBuf,
+    /// Where the table lies or will lie.
+    table: PathBuf,
     schema: SchemaRef,
     part: OpenPart,
     columns: Columns,
@@ -146,13 +162,18 @@ struct Columns {
 }
 
 impl TargetsWriter {
-    /// A writer of a file in `staging`.
-    pub(super) fn new(staging: &Path, options: &Options, columns: &[String]) -> Result<Self, DatasetError> {
+    /// A writer of a file in `staging`, for the table that lies or will lie in `table`.
+    pub(super) fn new(
+        staging: PathBuf,
+        table: PathBuf,
+        options: &Options,
+        columns: &[String],
+    ) -> Result<Self, DatasetError> {
         let schema = targets_schema(columns);
         let path = Path::new(TARGETS).join(format!("part-{}.parquet", options.run_id));
         let recipe = Recipe::new(schema.clone(), options, &[]).map_err(DatasetError::encode(&path))?;
-        let part = OpenPart::create(staging, path, &recipe)?;
-        Ok(Self { schema, part, columns: Columns::new(columns.len()), rows: 0, text: 0 })
+        let part = OpenPart::create(&staging, path, &recipe)?;
+        Ok(Self { staging, table, schema, part, columns: Columns::new(columns.len()), rows: 0, text: 0 })
     }
 
     /// Takes a line with its cells in the input's other columns; cells that are missing at the end are null.
@@ -167,10 +188,19 @@ impl TargetsWriter {
         Ok(())
     }
 
-    /// Writes the rest and the footer.
+    /// Writes the rest and the footer. The file's name is that of the run alone, unless the table is there already and
+    /// holds anything else: then it bears a number drawn from its content as well.
     pub fn finish(mut self) -> Result<Part, DatasetError> {
         self.write()?;
-        self.part.close()
+        let part = self.part.close()?;
+        let is_new = entries(&self.table)?.is_empty();
+        let place = self.table.join(part.path.file_name().unwrap_or_default());
+        if is_new || is_same(&place, &part)? {
+            return Ok(part);
+        }
+        let number = first_number(Sha256::new_with_prefix(&part.sha256));
+        let path = part.path.with_extension("").display().to_string();
+        part.renamed(&self.staging, format!("{path}-{number}.parquet").into())
     }
 
     fn write(&mut self) -> Result<(), DatasetError> {
@@ -261,6 +291,14 @@ impl Columns {
         ];
         let more = done.more.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef);
         fixed.into_iter().chain(more).collect()
+    }
+}
+
+/// Whether a file has the bytes of this part.
+fn is_same(file: &Path, part: &Part) -> Result<bool, DatasetError> {
+    match File::open(file).and_then(digest) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => Ok(found.map_err(DatasetError::io("read", file))? == part.sha256),
     }
 }
 

@@ -399,16 +399,22 @@ fn a_table_with_a_file_that_was_never_finished_is_not_published() {
 }
 
 #[test]
-fn the_file_of_targets_always_bears_the_same_name() {
+fn the_file_of_targets_bears_a_number_where_another_one_stood() {
     let dir = tempfile::tempdir().unwrap();
-    for outcome in ["ok", "ok", "failed"] {
+    let name = |outcome: &'static str| {
         let stage = Stage::begin(dir.path()).unwrap();
         let mut writer = stage.targets(&options("year"), &[]).unwrap();
         writer.push(&TargetRow { outcome, ..ROW }, &[]).unwrap();
         let part = writer.finish().unwrap();
         stage.publish(std::slice::from_ref(&part)).unwrap();
-        assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), ["targets/part-r1.parquet"]);
-    }
+        assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), [part.path.to_str().unwrap()]);
+        part.path.display().to_string()
+    };
+    assert_eq!(name("ok"), "targets/part-r1.parquet");
+    assert_eq!(name("ok"), "targets/part-r1.parquet");
+    let (failed, again, ok) = (name("failed"), name("failed"), name("ok"));
+    assert!(failed.starts_with("targets/part-r1-") && failed == again, "{failed} {again}");
+    assert!(ok.starts_with("targets/part-r1-") && ok != failed, "{ok} {failed}");
 }
 
 const ROW: TargetRow<'static> = TargetRow {

@@ -127,15 +127,14 @@ impl Export {
         let mut inputs = given;
         let mut named = None;
         // The same lines are not read a second time: a million of them take a hundred megabytes.
-        if archive.inputs_digest() != Some(inputs_sha256.as_str())
-            && let Some(earlier) = archive.inputs()?
-        {
+        let are_kept = archive.inputs_digest() == Some(inputs_sha256.as_str());
+        if !are_kept && let Some(earlier) = archive.inputs()? {
             named = Some(inputs.target_set());
             inputs = earlier.followed_by(inputs);
             inputs_sha256 = ledger::digest(&inputs);
         }
         let mut remaining = remaining(&inputs, named.as_ref(), &archive, fresh_since);
-        if archive.inputs_digest() == Some(inputs_sha256.as_str()) && named.is_none() {
+        if are_kept {
             leave_tolerated(&mut remaining, &inputs, &archive, question.tolerated);
         }
         let previous = Previous::default();

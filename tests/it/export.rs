@@ -116,15 +116,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
         body: None,
     };
     let export = open(dir, inputs);
-    let plan = Plan {
-        total: 0,
-        held: 0,
-        rate: calls.rate,
-        concurrency: calls.concurrency,
-        spent: Usd::ZERO,
-        cap: None,
-        simulated: false,
-    };
+    let plan = Plan::of_held(0);
     let progress = Progress::start(Mode::None, false, plan);
     let terms = Terms {
         form: Form {

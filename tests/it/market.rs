@@ -175,15 +175,7 @@ pub(crate) async fn live(
     life: Option<Duration>,
 ) -> Result<Option<(Ended, Fetched)>, ExportError> {
     let export = Export::open(dir, lines(file), &Question::default(), clock)?;
-    let plan = Plan {
-        total: 0,
-        held: 0,
-        rate: calls.rate,
-        concurrency: calls.concurrency,
-        spent: Usd::ZERO,
-        cap: calls.max_cost,
-        simulated: false,
-    };
+    let plan = Plan::of_held(0);
     let progress = Progress::start(Mode::None, false, plan);
     let fetching = export.fetch(market.clone(), calls, &progress, std::future::pending());
     let Some(life) = life else { return fetching.await.map(Some) };

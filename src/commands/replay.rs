@@ -58,7 +58,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     let shown = progress.clone();
     let with_report = arguments.report;
     let concluding = spawn_blocking(move || {
-        let outcome = conclude(&holdings, (&out, &lock), Ended::Finished, &terms, &shown)?;
+        let outcome = conclude(&holdings, None, (&out, &lock), Ended::Finished, &terms, &shown)?;
         Ok::<_, Failure>((reported(outcome, with_report)?, lock))
     });
     let (outcome, lock) = tokio::select! {

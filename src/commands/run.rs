@@ -106,7 +106,8 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     }
     let asked_to_stop = signals.clone().first().map(|_| ());
     let concluded = async {
-        let (ended, fetched) = export.fetch(api, calls, &progress, asked_to_stop).await?;
+        let form = Form::from(&arguments.dataset);
+        let (ended, fetched) = export.fetch(api, calls, &form, &progress, asked_to_stop).await?;
         let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
         let interruptible = !matches!(ended, Ended::Signal(_));
         tokio::select! {
@@ -152,9 +153,9 @@ async fn published(
     progress: &Progress,
 ) -> Result<(Outcome, Lock), Failure> {
     let (out, with_report, progress) = (arguments.out.clone(), arguments.report, progress.clone());
-    let Fetched { holdings, lock } = fetched;
+    let Fetched { holdings, staged, lock } = fetched;
     let concluding = spawn_blocking(move || {
-        let outcome = conclude(&holdings, (&out, &lock), ended, &terms, &progress)?;
+        let outcome = conclude(&holdings, staged, (&out, &lock), ended, &terms, &progress)?;
         Ok((reported(outcome, with_report)?, lock))
     });
     concluding.await.map_err(Failure::unexpected)?

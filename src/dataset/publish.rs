@@ -67,10 +67,23 @@ fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
 }
 
 /// Where tables are made until they are published. One at a time for a directory, which the ledger's lock sees to.
+///
+/// Dropped before it is published, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Stage {
     dir: PathBuf,
     staging: PathBuf,
+    /// Whether tables have begun to move: the staging folder may hold the only copy of an old one from then on.
+    is_publishing: bool,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !self.is_publishing {
+            // The next stage removes what cannot be removed now.
+            let _ = remove_tree(&self.staging);
+        }
+    }
 }
 
 impl Stage {
@@ -87,7 +100,7 @@ impl Stage {
         }
         remove_tree(&staging)?;
         fs::create_dir_all(&staging).map_err(DatasetError::io("make", &staging))?;
-        Ok(Self { dir: dir.to_owned(), staging })
+        Ok(Self { dir: dir.to_owned(), staging, is_publishing: false })
     }
 
     /// A writer for rows of `backlinks_history` with this schema.
@@ -104,8 +117,9 @@ impl Stage {
 
     /// Puts all tables that have parts into place. `_SUCCESS` is gone from here on; side files and a new `_SUCCESS`
     /// are the caller's next steps.
-    pub fn publish(self, parts: &[Part]) -> Result<(), DatasetError> {
+    pub fn publish(mut self, parts: &[Part]) -> Result<(), DatasetError> {
         inspect(&self.dir)?;
+        self.is_publishing = true;
         side::unmark_success(&self.dir)?;
         for table in TABLES {
             let of_table: Vec<_> = parts.iter().filter(|part| part.path.starts_with(table)).collect();
@@ -229,9 +243,11 @@ mod tests {
         folder_with(&dir.path().join(HISTORY), "published");
         folder_with(&dir.path().join(STAGING).join(HISTORY).join("year=2024"), "finished");
         fs::write(dir.path().join(STAGING).join(HISTORY).join("part-a-1.unfinished"), "").unwrap();
-        Stage::begin(dir.path()).unwrap();
+        let stage = Stage::begin(dir.path()).unwrap();
         assert_eq!(word_in(&dir.path().join(HISTORY)).as_deref(), Some("published"));
         assert_eq!(fs::read_dir(dir.path().join(STAGING)).unwrap().count(), 0);
+        drop(stage);
+        assert!(!dir.path().join(STAGING).exists());
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{ExportError, Form, Holdings, MadeOf, RunRecord, Source, Totals, publish::publish, record::ledger_digests};
+use super::{
+    ExportError, Form, Holdings, MadeOf, RunRecord, Source, Totals,
+    publish::{StagedHistory, publish},
+    record::ledger_digests,
+};
 use crate::{
     api::record::Standing,
     dataset,
@@ -37,9 +41,11 @@ pub struct Terms {
     pub before: Spending,
 }
 
-/// Publishes what is held, unless a signal has ended the run, and says what the run has come to. Blocks on the disk.
+/// Publishes what is held, unless a signal has ended the run, and says what the run has come to. What was staged beside the
+/// fetching is not built again. Blocks on the disk.
 pub fn conclude(
     holdings: &Holdings,
+    staged: Option<StagedHistory>,
     (dir, lock): (&Path, &Lock),
     ended: Ended,
     terms: &Terms,
@@ -60,7 +66,7 @@ pub fn conclude(
     let mut record = if let Some(record) = standing {
         record
     } else {
-        let published = publish(holdings, dir, &terms.form, progress)?;
+        let published = publish(holdings, staged, dir, &terms.form, progress)?;
         let digests = ledger_digests(holdings, &made_of)?;
         RunRecord::new(made_of, &published, spending, digests, holdings.oldest_answer())
     };

@@ -65,6 +65,9 @@ pub enum ExportError {
     /// The answers were dropped.
     #[error("the answers of {} were dropped with --discard-raw, so its dataset can only stay as it is", .0.display())]
     Discarded(PathBuf),
+    /// The dataset cannot be written, so no further call goes out.
+    #[error("the dataset cannot be written")]
+    WriterFailed,
     /// The file system refuses.
     #[error("cannot {verb} {}: {source}", path.display())]
     Io {
@@ -93,7 +96,7 @@ impl ExportError {
             | Self::NoRun(_)
             | Self::Discarded(_) => true,
             Self::Previous(error) => error.is_usage(),
-            Self::Ledger(_) | Self::CutShort { .. } | Self::Dataset(_) | Self::Io { .. } => false,
+            Self::Ledger(_) | Self::CutShort { .. } | Self::Dataset(_) | Self::WriterFailed | Self::Io { .. } => false,
         }
     }
 
@@ -123,7 +126,7 @@ impl ExportError {
                 "for other inputs or another form, run again with another --out; its targets are then bought again"
                     .to_owned()
             }
-            Self::Dataset(_) | Self::Io { .. } => {
+            Self::Dataset(_) | Self::WriterFailed | Self::Io { .. } => {
                 "everything fetched is kept; once that is mended, run the same command again".to_owned()
             }
         }

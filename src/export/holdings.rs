@@ -7,6 +7,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroU32,
+    sync::Arc,
 };
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -24,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Holdings {
     sources: Vec<Source>,
-    inputs: Inputs,
+    inputs: Arc<Inputs>,
     inputs_sha256: String,
     /// For targets that several ledgers know: which of them counts.
     contested: Contested,
@@ -47,18 +48,23 @@ pub struct Source {
 impl Source {
     /// The day on which the run began.
     pub fn run_date(&self) -> Date {
-        TimeZone::UTC.to_datetime(self.run.started_at).date()
+        run_date(&self.run)
     }
 }
 
-/// A history that is held: which ledger's, and which target's there. Eight bytes, since there is one for each target.
+/// The day on which a run began, in UTC.
+pub(super) fn run_date(run: &Run) -> Date {
+    TimeZone::UTC.to_datetime(run.started_at).date()
+}
+
+/// A stored answer with rows: which ledger's, and which target's there. Eight bytes, since there is one for each target.
 #[derive(Clone, Copy, Debug)]
-pub struct Held {
+pub struct AnswerRef {
     source: u32,
     number: u32,
 }
 
-impl Held {
+impl AnswerRef {
     /// Whether this is the answer that `account` tells of.
     pub fn is_that_of(self, account: &Account<'_>) -> bool {
         self.source as usize == account.source
@@ -110,9 +116,10 @@ impl Holdings {
     /// With `snapshots` a target counts once for each day on which runs began.
     pub fn new(
         sources: Vec<Source>,
-        (inputs, inputs_sha256): (Inputs, String),
+        (inputs, inputs_sha256): (impl Into<Arc<Inputs>>, String),
         snapshots: bool,
     ) -> Result<Self, ExportError> {
+        let inputs = inputs.into();
         let mut holdings = Self { sources, inputs, inputs_sha256, contested: HashMap::new(), snapshots: None };
         holdings.check_questions()?;
         let all: Vec<usize> = (0..holdings.sources.len()).collect();
@@ -225,32 +232,32 @@ impl Holdings {
     }
 
     /// Every target whose history is held, by name; with snapshots, those of one day after the other.
-    pub fn held(&self) -> Vec<Held> {
+    pub fn held(&self) -> Vec<AnswerRef> {
         let mut held = Vec::new();
         for (source, Source { archive, .. }) in (0..).zip(&self.sources) {
-            let run_date = self.run_date(Held { source, number: 0 });
+            let run_date = self.run_date(AnswerRef { source, number: 0 });
             let contested = self.snapshots.as_ref().and_then(|days| days.get(&run_date)).unwrap_or(&self.contested);
             let counts =
                 |target: TargetRef<'_>| contested.get(target.as_str()).is_none_or(|chosen| *chosen == source as usize);
             let own = (0..)
                 .zip(archive.asked())
                 .filter(|(_, (target, known))| known.standing == Standing::Ok && counts(*target));
-            held.extend(own.map(|(number, _)| Held { source, number }));
+            held.extend(own.map(|(number, _)| AnswerRef { source, number }));
         }
         // In each partition rows are sorted by target: with snapshots, that of a day is one of its own.
-        let day = |held: &Held| self.snapshots.as_ref().map(|_| self.run_date(*held));
-        let order = |held: &Held| (day(held), self.target(*held));
+        let day = |held: &AnswerRef| self.snapshots.as_ref().map(|_| self.run_date(*held));
+        let order = |held: &AnswerRef| (day(held), self.target(*held));
         held.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         held
     }
 
     /// Whose history this is.
-    pub fn target(&self, held: Held) -> TargetRef<'_> {
+    pub fn target(&self, held: AnswerRef) -> TargetRef<'_> {
         self.sources[held.source as usize].archive.numbered(held.number).0
     }
 
     /// The day on which the run began in whose ledger it lies.
-    pub fn run_date(&self, held: Held) -> Date {
+    pub fn run_date(&self, held: AnswerRef) -> Date {
         self.sources[held.source as usize].run_date()
     }
 
@@ -261,9 +268,9 @@ impl Holdings {
     }
 
     /// The body of a held answer, verbatim, if it has `most` bytes at most.
-    pub fn body_within(&self, held: Held, most: usize) -> Result<Body, LedgerError> {
+    pub fn body_within(&self, held: AnswerRef, most: u64) -> Result<Body, LedgerError> {
         let archive = &self.sources[held.source as usize].archive;
-        archive.body(archive.numbered(held.number).1, most as u64)
+        archive.body(archive.numbered(held.number).1, most)
     }
 
     /// What is known of a target; `None`: it was never asked about.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, ExportError, Held, Holdings};
+use super::{Account, AnswerRef, ExportError, Holdings};
 use crate::{
     api::{Parameters, record::Standing},
     dataset::{Failure, FailuresFile, Options, Part, Stage, TargetRow},
@@ -35,7 +35,7 @@ pub struct Totals {
 pub(super) struct Lines<'a> {
     holdings: &'a Holdings,
     asked: Option<Parameters>,
-    held: &'a [Held],
+    held: &'a [AnswerRef],
     /// The places of `held` by target; `None`: it is in that order itself.
     by_target: Option<Vec<u32>>,
     /// Rows of each of `held`.
@@ -50,7 +50,7 @@ impl<'a> Lines<'a> {
     /// Rows for what is `held`, of which each has so many rows, and some a remark.
     pub(super) fn new(
         holdings: &'a Holdings,
-        (held, rows, remarks): (&'a [Held], &'a [Option<u32>], &'a BTreeMap<usize, String>),
+        (held, rows, remarks): (&'a [AnswerRef], &'a [Option<u32>], &'a BTreeMap<usize, String>),
         failures: FailuresFile,
     ) -> Self {
         let is_sorted = held.is_sorted_by_key(|held| holdings.target(*held));
@@ -169,7 +169,7 @@ impl<'a> Lines<'a> {
 
     /// A target's places among those whose history is held: one at most, save where there are snapshots.
     fn places_of(&self, target: TargetRef<'_>) -> impl Iterator<Item = usize> {
-        let found = |held: Held| self.holdings.target(held);
+        let found = |held: AnswerRef| self.holdings.target(held);
         let first = match &self.by_target {
             None => self.held.partition_point(|held| found(*held) < target),
             Some(places) => places.partition_point(|place| found(self.held[*place as usize]) < target),
@@ -216,7 +216,7 @@ impl<'a> Lines<'a> {
 }
 
 /// The places of what is held in order of target.
-fn by_target(holdings: &Holdings, held: &[Held]) -> Vec<u32> {
+fn by_target(holdings: &Holdings, held: &[AnswerRef]) -> Vec<u32> {
     let mut places: Vec<u32> = (0..).zip(held).map(|(place, _)| place).collect();
     places.sort_by_key(|place| holdings.target(held[*place as usize]));
     places

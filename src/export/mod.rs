@@ -4,24 +4,29 @@
 //! open:     lock -> ledger -> the question it holds -> lines, those of earlier readings included -> what is left
 //! take:     what is left -> what earlier runs hold of it -> ledger
 //! fetch:    what is left then -> calls -> ledger
-//! publish:  ledger -> flatten -> dataset
+//!           synced answers -> window -> cursor, in target order -> staged dataset
+//! publish:  staged dataset, else ledger -> cursor -> staged dataset; then renamed into place
 //! ```
 //!
-//! Fetching and publishing never overlap: the dataset is a pure function of the ledger. Nothing here
+//! The dataset is a pure function of the ledger, whether it was staged beside the fetching or built afterwards. Nothing here
 //! prints or reads flags; what a person is told comes from `outcome`.
 
 mod conclude;
+mod cursor;
 mod directory;
 mod error;
 mod estimate;
 mod holdings;
 mod lines;
+mod live;
 mod preview;
 mod previous;
 mod publish;
 mod question;
 mod record;
 mod recorder;
+mod rows;
+mod window;
 
 use std::{
     iter,
@@ -39,24 +44,26 @@ pub use self::{
     directory::open_for_replay,
     error::ExportError,
     estimate::{Estimate, PriceSource},
-    holdings::{Account, Held, Holdings, Source},
+    holdings::{Account, AnswerRef, Holdings, Source},
     lines::Totals,
     preview::Preview,
     previous::PreviousError,
-    publish::{Form, Published},
+    publish::{Form, Published, StagedHistory},
     question::{Question, QuestionError, SIMULATED},
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
 };
 use self::{
     directory::{check_directory, check_ledger},
     estimate::{Basis, estimate},
+    holdings::run_date,
+    live::{LiveDataset, LiveWriter},
     previous::Previous,
     recorder::Recorder,
 };
 use crate::{
     api::{Api, BodyForm, Parameters, record::Standing},
     clock::Clock,
-    dataset::{self, PartitionBy, PartitionKey},
+    dataset::{self, PartitionBy, PartitionKey, Stage},
     fetch::{self, Ended, pace::Rate},
     ledger::{self, Archive, Ledger, LedgerError, Lock, Past, Run, Spending},
     money::Usd,
@@ -199,11 +206,13 @@ impl Export {
         self.archive.inputs_digest() == Some(self.inputs_sha256.as_str())
     }
 
-    /// Fetches what is left. The directory stays locked until what is returned is dropped.
+    /// Fetches what is left, and stages the dataset in this `form` beside it. The directory stays locked until what is
+    /// returned is dropped.
     pub async fn fetch<A: Api>(
         self,
         api: A,
         calls: Calls,
+        form: &Form,
         progress: &Progress,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(Ended, Fetched), ExportError> {
@@ -212,9 +221,10 @@ impl Export {
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, previous, clock, .. } = self;
         if remaining.is_empty() && previous.chosen() == 0 && inputs_are_kept && !archive.is_torn()? {
             let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
-            return Ok((Ended::Done, Fetched { holdings, lock }));
+            return Ok((Ended::Done, Fetched { holdings, staged: None, lock }));
         }
         let is_new = archive.run().is_none();
+        let asked_up_to = archive.asked_up_to().unwrap_or(parameters.date_to);
         let ledger = Ledger::open_for(archive, &lock, Some(clock), calls.concurrency.get())?;
         if is_new {
             ledger.start(&run).await?;
@@ -225,7 +235,19 @@ impl Export {
         let mut shutdown = pin!(shutdown);
         let is_stopped = previous.take_over(&ledger, clock.now(), shutdown.as_mut()).await?;
         let ledger = ledger.asking_up_to(parameters.date_to);
-        let recorder = Arc::new(Recorder { ledger, progress: progress.clone() });
+        let inputs = Arc::new(inputs);
+        let asked = Parameters { date_to: parameters.date_to.max(asked_up_to), ..run.parameters.clone() };
+        let writer = LiveWriter::start(LiveDataset {
+            stage: Stage::begin(lock.dir())?,
+            reader: ledger.reader(),
+            inputs: Arc::clone(&inputs),
+            to_call: remaining.clone(),
+            run_date: run_date(&run),
+            options: publish::options(run.run_id.clone(), Some(&asked), form),
+            asked,
+            progress: progress.clone(),
+        });
+        let recorder = Arc::new(Recorder { ledger, feed: writer.feed(), progress: progress.clone() });
         let settings = fetch::Settings {
             rate: calls.rate,
             concurrency: calls.concurrency,
@@ -244,14 +266,16 @@ impl Export {
             let targets = remaining.iter().map(|number| inputs.target(*number).to_target());
             fetch::fetch(targets, count, settings, earlier, parts, shutdown).await
         };
+        let is_published = ended.as_ref().is_ok_and(|ended| *ended != Ended::Shutdown);
+        let staged = writer.finish(is_published).await;
         // Calls that a failure has cut short may hold the journal for another moment; it is of no more use then.
         let archive = match Arc::into_inner(recorder) {
             Some(recorder) => recorder.ledger.close().await,
             None => Err(LedgerError::Closed),
         };
-        let (ended, archive) = (ended?, archive?);
+        let (staged, ended, archive) = (staged?, ended?, archive?);
         let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
-        Ok((ended, Fetched { holdings, lock }))
+        Ok((ended, Fetched { holdings, staged, lock }))
     }
 }
 
@@ -289,6 +313,8 @@ fn to_refresh(remaining: &[u32], inputs: &Inputs, archive: &Archive) -> usize {
 pub struct Fetched {
     /// What is held now.
     pub holdings: Holdings,
+    /// The dataset of it as far as it was staged beside the fetching.
+    pub staged: Option<StagedHistory>,
     /// Keeps other runs out until the dataset is published.
     pub lock: Lock,
 }

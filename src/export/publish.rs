@@ -1,45 +1,23 @@
-//! Ledger to dataset: every held answer in order of target, flattened by several threads, written by one.
-//!
-//! The order of rows is that of the targets, whichever thread flattens them: blocks of targets go to the
-//! threads in turn, and the writer takes the blocks back in the same turn. Memory is bounded by the
-//! blocks under way, whatever the number of targets and the size of their answers: what does not fit a
-//! block is flattened by the writer itself when its turn comes, one answer at a time.
+//! Ledger to dataset: every stored answer in order of target, decoded and written to staged tables, then published.
 
-use std::{
-    collections::BTreeMap,
-    num::NonZeroUsize,
-    path::Path,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread,
-};
+use std::{collections::BTreeMap, path::Path};
 
-use arrow::array::RecordBatch;
 use jiff::civil::Date;
 
 use super::{
-    ExportError, Held, Holdings,
-    lines::{Lines, Totals, UNREADABLE},
+    AnswerRef, ExportError, Holdings,
+    cursor::{Interrupted, Stored, StoredAnswers, rows_in_order},
+    lines::{Lines, Totals},
+    window::Window,
 };
 use crate::{
+    api::Parameters,
     dataset::{Compression, FailuresFile, Options, Part, PartitionBy, Rejected, Stage, write_rejected},
-    flatten::{self, Drift, FlattenError, Flattener},
-    ledger::Body,
+    flatten::{self, Drift},
+    ledger::{Body, LedgerError},
     progress::Progress,
     targets::{Fate, Line, TargetRef},
 };
-
-/// Targets in a block: some 1,500 rows of full histories, or 2 MB.
-const BLOCK: usize = 16;
-/// Bytes of answers in a block at most: twice what sixteen full histories have.
-const BLOCK_BYTES: usize = 4 << 20;
-/// The largest answer that goes into a block: seven times a full history.
-const USUAL_ANSWER: usize = 1 << 20;
-/// Rows after which nothing is added to a block: ten times those of sixteen full histories.
-const BLOCK_ROWS: usize = 16_000;
-/// Blocks that wait for the writer, per thread.
-const BLOCKS_AHEAD: usize = 2;
-/// Threads that flatten; the writer keeps up with no more of them.
-const MOST_THREADS: usize = 4;
 
 /// The form of the dataset.
 #[derive(Clone, Debug)]
@@ -50,6 +28,13 @@ pub struct Form {
     pub compression: Compression,
     /// Rows in a row group at most.
     pub row_group_rows: usize,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        let (partition_by, compression) = (PartitionBy::default(), Compression::default());
+        Self { partition_by, compression, row_group_rows: Options::ROW_GROUP_ROWS }
+    }
 }
 
 /// What was published.
@@ -63,30 +48,22 @@ pub struct Published {
     pub drift: Drift,
 }
 
-/// Builds the tables from what is held and puts them into place. `_SUCCESS` is gone afterwards; its new one is the caller's.
+/// Builds the tables from what is held and puts them into place; what is `staged` already, if it is of these holdings, is
+/// not built again. `_SUCCESS` is gone afterwards; its new one is the caller's.
 pub(super) fn publish(
     holdings: &Holdings,
+    staged: Option<StagedHistory>,
     dir: &Path,
     form: &Form,
     progress: &Progress,
 ) -> Result<Published, ExportError> {
-    let options = options(holdings, form);
-    let stage = Stage::begin(dir)?;
+    let asked = holdings.parameters();
+    let options = options(holdings.run_id(), asked.as_ref(), form);
     let held = holdings.held();
     progress.publishing(held.len() as u64);
-    let mut history = stage.history(flatten::schema::history(), &options)?;
-    if let Some(asked) = holdings.parameters() {
-        history.without_rows(asked.date_to);
-    }
-    let (mut rows, mut remarks) = (Vec::with_capacity(held.len()), BTreeMap::new());
-    let drift = flatten_in_order(holdings, &held, |block| {
-        history.write(&block.batch, block.run_date)?;
-        progress.published(block.rows.len() as u64);
-        remarks.extend(block.remarks.into_iter().map(|(place, remark)| (rows.len() + place, remark)));
-        rows.extend(block.rows);
-        Ok(())
-    })?;
-    let mut parts = history.finish()?;
+    let staged = staged.filter(|staged| staged.asked == asked && staged.rows.len() == held.len());
+    let staged = staged.map_or_else(|| StagedHistory::of(holdings, &held, dir, &options, progress), Ok)?;
+    let StagedHistory { stage, mut parts, rows, remarks, drift, asked: _ } = staged;
     let mut lines = Lines::new(holdings, (&held, &rows, &remarks), FailuresFile::begin(dir)?);
     parts.push(lines.write(&stage, &options)?);
     let (failures, totals) = lines.finish();
@@ -96,162 +73,107 @@ pub(super) fn publish(
     Ok(Published { parts, totals, drift })
 }
 
-fn options(holdings: &Holdings, form: &Form) -> Options {
-    let asked = holdings.parameters();
+/// How the files of a run are written.
+pub(super) fn options(run_id: String, asked: Option<&Parameters>, form: &Form) -> Options {
     let of = |name: &str, value: Option<String>| value.map(|value| (format!("backlinks_export.{name}"), value));
     let metadata = [
         of("schema_version", Some(flatten::schema::VERSION.to_string())),
         of("program_version", Some(env!("CARGO_PKG_VERSION").to_owned())),
-        of("date_from", asked.as_ref().map(|asked| asked.date_from.to_string())),
-        of("date_to", asked.as_ref().map(|asked| asked.date_to.to_string())),
-        of("rank_scale", asked.as_ref().map(|asked| asked.rank_scale.as_str().to_owned())),
+        of("date_from", asked.map(|asked| asked.date_from.to_string())),
+        of("date_to", asked.map(|asked| asked.date_to.to_string())),
+        of("rank_scale", asked.map(|asked| asked.rank_scale.as_str().to_owned())),
     ];
     Options {
         partition_by: form.partition_by.clone(),
         compression: form.compression,
         row_group_rows: form.row_group_rows,
-        run_id: holdings.run_id(),
+        run_id,
         metadata: metadata.into_iter().flatten().collect(),
     }
 }
 
-/// Rows of some targets that follow each other.
-struct Block {
-    batch: RecordBatch,
-    run_date: Date,
-    /// Rows of each target; `None`: its answer could not be read.
+/// The table `backlinks_history`, written to the staging folder and not published yet.
+#[derive(Debug)]
+pub struct StagedHistory {
+    stage: Stage,
+    parts: Vec<Part>,
+    /// Rows of each stored answer, in the order in which they were written; `None`: it cannot be read as rows.
     rows: Vec<Option<u32>>,
-    /// What is to be said of some of these targets.
-    remarks: Vec<(usize, String)>,
+    /// What there is to say about some of these answers.
+    remarks: BTreeMap<usize, String>,
+    drift: Drift,
+    asked: Option<Parameters>,
 }
 
-/// Some targets that follow each other.
-enum Piece {
-    /// Flattened.
-    Rows(Block),
-    /// Too much for the block.
-    Deferred(Held),
-}
-
-/// Flattens all that is held and hands it to `write` in order.
-fn flatten_in_order(
-    holdings: &Holdings,
-    held: &[Held],
-    mut write: impl FnMut(Block) -> Result<(), ExportError>,
-) -> Result<Drift, ExportError> {
-    // A block has one day of purchase, since that can be a partition.
-    let is_same_day = |one: &Held, next: &Held| holdings.run_date(*one) == holdings.run_date(*next);
-    let blocks: Vec<&[Held]> = held.chunk_by(is_same_day).flat_map(|same| same.chunks(BLOCK)).collect();
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).clamp(1, MOST_THREADS);
-    thread::scope(|scope| {
-        let mut workers = Vec::with_capacity(threads);
-        for first in 0..threads {
-            let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
-            let own = blocks.iter().copied().skip(first).step_by(threads);
-            workers.push((scope.spawn(move || flatten_blocks(holdings, own, &sender)), receiver));
+impl StagedHistory {
+    /// Writes the rows of all `answers` to `stage`, each as soon as the `window` says that its target is settled.
+    pub(super) fn write<S: StoredAnswers>(
+        stage: Stage,
+        answers: &S,
+        window: Option<&Window>,
+        asked: Option<Parameters>,
+        options: &Options,
+        progress: &Progress,
+    ) -> Result<Self, Interrupted> {
+        let mut history = stage.history(flatten::schema::history(), options)?;
+        if let Some(asked) = &asked {
+            history.without_rows(asked.date_to);
         }
-        let receivers: Vec<&Receiver<_>> = workers.iter().map(|(_, receiver)| receiver).collect();
-        let mut flattener = Flattener::new();
-        for number in 0..blocks.len() {
-            // A thread that ended early has sent its error, or panicked, which joining tells.
-            let Ok(pieces) = receivers[number % threads].recv() else { break };
-            for piece in pieces? {
-                write(match piece {
-                    Piece::Rows(block) => block,
-                    Piece::Deferred(held) => flatten_deferred(holdings, held, &mut flattener)?,
-                })?;
+        let (mut rows, mut remarks, mut drift) = (Vec::new(), BTreeMap::new(), Drift::default());
+        rows_in_order(answers, window, |position, answer| {
+            if let Some(batch) = &answer.batch {
+                history.write(batch, answers.run_date(position))?;
             }
-        }
-        let mut drift = flattener.take_drift();
-        for (worker, receiver) in workers {
-            drop(receiver);
-            drift.absorb(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        Ok(drift)
-    })
-}
-
-/// What one thread does: its share of the blocks, until nobody wants them any more.
-fn flatten_blocks<'a>(
-    holdings: &Holdings,
-    blocks: impl Iterator<Item = &'a [Held]>,
-    sender: &SyncSender<Result<Vec<Piece>, ExportError>>,
-) -> Drift {
-    let mut flattener = Flattener::new();
-    for targets in blocks {
-        let block = flatten_block(holdings, targets, &mut flattener);
-        let failed = block.is_err();
-        if sender.send(block).is_err() || failed {
-            break;
-        }
-    }
-    flattener.take_drift()
-}
-
-fn flatten_block(holdings: &Holdings, targets: &[Held], flattener: &mut Flattener) -> Result<Vec<Piece>, ExportError> {
-    let run_date = holdings.run_date(targets[0]);
-    let mut pieces = Vec::with_capacity(1);
-    let mut open = Opened::default();
-    let mut room = BLOCK_BYTES;
-    for held in targets.iter().copied() {
-        let most = if flattener.rows() < BLOCK_ROWS { room.min(USUAL_ANSWER) } else { 0 };
-        match holdings.body_within(held, most)? {
-            Body::Whole(body) => {
-                room -= body.len();
-                open.push(holdings.target(held), &body, flattener);
-            }
-            Body::Larger(_) => {
-                pieces.extend(open.close(run_date, flattener).map(Piece::Rows));
-                pieces.push(Piece::Deferred(held));
-            }
-        }
-    }
-    pieces.extend(open.close(run_date, flattener).map(Piece::Rows));
-    Ok(pieces)
-}
-
-/// Flattens one answer that was too much for its block.
-fn flatten_deferred(holdings: &Holdings, held: Held, flattener: &mut Flattener) -> Result<Block, ExportError> {
-    let mut open = Opened::default();
-    match holdings.body_within(held, flatten::LARGEST_ANSWER)? {
-        Body::Whole(body) => open.push(holdings.target(held), &body, flattener),
-        Body::Larger(bytes) => open.unreadable(&FlattenError::TooLarge { bytes }),
-    }
-    Ok(open.close(holdings.run_date(held), flattener).expect("a target was pushed"))
-}
-
-/// A block that still grows.
-#[derive(Default)]
-struct Opened {
-    rows: Vec<Option<u32>>,
-    remarks: Vec<(usize, String)>,
-}
-
-impl Opened {
-    fn push(&mut self, target: TargetRef<'_>, body: &[u8], flattener: &mut Flattener) {
-        match flattener.push(target.as_str(), body) {
-            Ok(appended) => {
-                if appended.beyond > 0 {
-                    let (kept, beyond) = (appended.rows, appended.beyond);
-                    let remark = format!("the first {kept} items are rows; {beyond} more are in the ledger alone");
-                    self.remarks.push((self.rows.len(), remark));
-                }
-                self.rows.push(u32::try_from(appended.rows).ok());
-            }
-            // An answer that cannot be read stays in the ledger, and its target needs a person.
-            Err(error) => self.unreadable(&error),
-        }
+            remarks.extend(answer.remark.map(|remark| (rows.len(), remark)));
+            rows.push(answer.batch.and_then(|batch| u32::try_from(batch.num_rows()).ok()));
+            drift.absorb(answer.drift);
+            progress.published(1);
+            Ok(())
+        })?;
+        Ok(Self { parts: history.finish()?, stage, rows, remarks, drift, asked })
     }
 
-    fn unreadable(&mut self, error: &FlattenError) {
-        self.remarks.push((self.rows.len(), format!("{UNREADABLE}: {error}")));
-        self.rows.push(None);
+    /// Writes what the ledgers hold.
+    fn of(
+        holdings: &Holdings,
+        held: &[AnswerRef],
+        dir: &Path,
+        options: &Options,
+        progress: &Progress,
+    ) -> Result<Self, ExportError> {
+        let answers = Held { holdings, held };
+        match Self::write(Stage::begin(dir)?, &answers, None, holdings.parameters(), options, progress) {
+            Ok(staged) => Ok(staged),
+            Err(Interrupted::Failed(error)) => Err(error),
+            Err(Interrupted::Aborted) => unreachable!("only a window aborts"),
+        }
+    }
+}
+
+/// The stored answers of finished runs.
+struct Held<'a> {
+    holdings: &'a Holdings,
+    held: &'a [AnswerRef],
+}
+
+impl StoredAnswers for Held<'_> {
+    fn len(&self) -> u32 {
+        u32::try_from(self.held.len()).expect("targets are numbered with 32 bits")
     }
 
-    /// The block, if there is any target in it; another one begins.
-    fn close(&mut self, run_date: Date, flattener: &mut Flattener) -> Option<Block> {
-        let Self { rows, remarks } = std::mem::take(self);
-        (!rows.is_empty()).then(|| Block { batch: flattener.finish(), run_date, rows, remarks })
+    fn target(&self, position: u32) -> TargetRef<'_> {
+        self.holdings.target(self.held[position as usize])
+    }
+
+    fn run_date(&self, position: u32) -> Date {
+        self.holdings.run_date(self.held[position as usize])
+    }
+
+    fn read(&self, position: u32, most: u64) -> Result<Stored, LedgerError> {
+        Ok(match self.holdings.body_within(self.held[position as usize], most)? {
+            Body::Whole(body) => Stored::Body(body),
+            Body::Larger(bytes) => Stored::Larger(bytes),
+        })
     }
 }
 

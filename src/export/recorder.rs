@@ -1,12 +1,15 @@
-//! Where a fetch records what it does: in the ledger first, and then on the display.
+//! Where a fetch records what it does: in the ledger first, then for the writer beside it and on the display.
 
+use std::sync::Arc;
+
+use super::{ExportError, live::Feed};
 use crate::{
     api::{
         record::{Answered, GaveUp, Sent, Standing},
         status::{Class, Cost},
     },
     fetch::{Journal, State},
-    ledger::{Ledger, LedgerError},
+    ledger::Ledger,
     money::Usd,
     progress::Progress,
     words,
@@ -15,25 +18,29 @@ use crate::{
 /// The ledger with a display beside it. What is shown is durable already.
 pub(super) struct Recorder {
     pub(super) ledger: Ledger,
+    pub(super) feed: Arc<Feed>,
     pub(super) progress: Progress,
 }
 
 impl Journal for Recorder {
-    type Error = LedgerError;
+    type Error = ExportError;
 
-    async fn sent(&self, sent: &Sent) -> Result<(), LedgerError> {
+    async fn sent(&self, sent: &Sent) -> Result<(), ExportError> {
+        if self.feed.has_failed() {
+            return Err(ExportError::WriterFailed);
+        }
         self.ledger.sent(sent).await?;
         self.progress.called(sent.attempt > 1);
         Ok(())
     }
 
-    async fn called_off(&self, sent: &Sent) -> Result<(), LedgerError> {
+    async fn called_off(&self, sent: &Sent) -> Result<(), ExportError> {
         self.ledger.called_off(sent).await?;
         self.progress.called_off(sent.attempt > 1);
         Ok(())
     }
 
-    async fn answered(&self, answered: &Answered) -> Result<(), LedgerError> {
+    async fn answered(&self, answered: &Answered) -> Result<(), ExportError> {
         self.ledger.answered(answered).await?;
         let assessment = &answered.assessment;
         tracing::debug!(
@@ -47,6 +54,11 @@ impl Journal for Recorder {
             latency_ms = u64::try_from(answered.latency.as_millis()).unwrap_or(u64::MAX),
             "answered"
         );
+        match (assessment.class, &answered.body) {
+            (Class::Data, Some(body)) => self.feed.settle_with_rows(answered.target.view(), body),
+            (Class::NoData, _) => self.feed.settle_without_rows(answered.target.view()),
+            _ => {}
+        }
         let (standing, rows) = match assessment.class {
             Class::Data => (Some(Standing::Ok), assessment.items),
             Class::NoData => (Some(Standing::NoData), 0),
@@ -60,8 +72,9 @@ impl Journal for Recorder {
         Ok(())
     }
 
-    async fn gave_up(&self, gave_up: &GaveUp) -> Result<(), LedgerError> {
+    async fn gave_up(&self, gave_up: &GaveUp) -> Result<(), ExportError> {
         self.ledger.gave_up(gave_up).await?;
+        self.feed.settle_without_rows(gave_up.target.view());
         tracing::info!(target: "backlinks_export::call", domain = %gave_up.target, class = gave_up.class.as_str(), "gave up");
         self.progress.failed();
         Ok(())

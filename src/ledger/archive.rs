@@ -201,16 +201,9 @@ impl Archive {
 
     /// The body of a target's answer if it has `most` bytes at most; of no bytes where there is none.
     pub fn body(&self, known: &Known, most: u64) -> Result<Body, LedgerError> {
-        let Some(location) = known.last() else { return Ok(Body::Whole(Vec::new())) };
-        let segment = self.segment(location.segment);
-        let head = segment.head(&location)?;
-        match record::parse(&head) {
-            Ok(record) if record.answer().is_some_and(|answer| answer.body_bytes > most) => {
-                Ok(Body::Larger(record.answer().map_or(0, |answer| answer.body_bytes)))
-            }
-            _ if location.body == 0 => Ok(Body::Whole(Vec::new())),
-            _ => segment.body(&location, &head).map(Body::Whole),
-        }
+        known
+            .last()
+            .map_or(Ok(Body::Whole(Vec::new())), |location| body_at(self.segment(location.segment), &location, most))
     }
 
     fn kept_at(&self, location: &Location, with_body: bool) -> Result<Kept, LedgerError> {
@@ -250,6 +243,18 @@ impl Archive {
     pub(super) fn segment(&self, number: u32) -> &Segment {
         // Files are numbered from 0 without gaps, which `read` has made sure of.
         &self.segments[number as usize]
+    }
+}
+
+/// The body of the answer at a location if it has `most` bytes at most; of no bytes where there is none.
+pub(super) fn body_at(segment: &Segment, location: &Location, most: u64) -> Result<Body, LedgerError> {
+    let head = segment.head(location)?;
+    match record::parse(&head) {
+        Ok(record) if record.answer().is_some_and(|answer| answer.body_bytes > most) => {
+            Ok(Body::Larger(record.answer().map_or(0, |answer| answer.body_bytes)))
+        }
+        _ if location.body == 0 => Ok(Body::Whole(Vec::new())),
+        _ => segment.body(location, &head).map(Body::Whole),
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::civil::Date;
@@ -33,6 +33,7 @@ mod frame;
 mod index;
 mod inputs;
 mod lock;
+mod reader;
 mod record;
 mod segment;
 mod takeover;
@@ -50,6 +51,7 @@ pub use self::{
     index::{Known, Past, Spending},
     inputs::digest,
     lock::Lock,
+    reader::LedgerReader,
     record::{CostSource, Run},
     takeover::Copied,
 };
@@ -84,7 +86,7 @@ pub struct Ledger {
     clock: Option<Clock>,
     press: Press,
     appender: Appender,
-    archive: Mutex<Archive>,
+    archive: Arc<Mutex<Archive>>,
     /// The last day that calls ask for, where it is not the run's.
     date_to: Option<Date>,
 }
@@ -105,7 +107,7 @@ impl Ledger {
         append::sync_folder(&lock.dir)?;
         let appender = Appender::start(Tail::open(&folder, (number, end), in_flight, archive.largest())?);
         let press = Press::default();
-        Ok(Self { folder, clock, press, appender, archive: Mutex::new(archive), date_to: None })
+        Ok(Self { folder, clock, press, appender, archive: Arc::new(Mutex::new(archive)), date_to: None })
     }
 
     /// Says up to which day the calls from now on ask; by default that is what the run was started with.
@@ -180,8 +182,8 @@ impl Ledger {
 
     /// Ends the writing; what was recorded can be read from now on.
     pub async fn close(self) -> Result<Archive, LedgerError> {
+        let mut archive = std::mem::take(&mut *self.archive());
         self.appender.close().await?;
-        let mut archive = self.archive.into_inner().unwrap_or_else(PoisonError::into_inner);
         archive.segments.clear();
         for number in segment_numbers(&self.folder)? {
             let segment = Segment::open(&self.folder.join(Segment::name(number)), number)?;
@@ -189,6 +191,11 @@ impl Ledger {
             archive.segments.push(segment);
         }
         Ok(archive)
+    }
+
+    /// Reads answers back while this ledger is being written, until it is closed.
+    pub fn reader(&self) -> LedgerReader {
+        LedgerReader::new(self.folder.clone(), Arc::clone(&self.archive))
     }
 
     fn since_boot(&self) -> Option<SinceBoot> {

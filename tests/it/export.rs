@@ -13,7 +13,7 @@ use arrow::{array::AsArray, datatypes::Int64Type};
 use backlinks_export::{
     api::{Api, ApiError, ErrorKind, Reply, Request},
     clock::Clock,
-    dataset::{self, Compression, PartitionBy},
+    dataset,
     export::{Calls, Export, ExportError, Fetched, Form, Question, Terms, conclude},
     fetch::pace::Rate,
     money::Usd,
@@ -119,11 +119,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
     let plan = Plan::of_held(0);
     let progress = Progress::start(Mode::None, false, plan);
     let terms = Terms {
-        form: Form {
-            partition_by: PartitionBy::default(),
-            compression: Compression::default(),
-            row_group_rows: dataset::Options::ROW_GROUP_ROWS,
-        },
+        form: Form::default(),
         max_failures: MaxFailures::default(),
         max_cost: None,
         discard_raw: false,
@@ -137,9 +133,10 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
             None => std::future::pending().await,
         }
     };
-    let (ended, Fetched { holdings, lock }) = export.fetch(api, calls, &progress, stop).await.expect("a sound disk");
+    let fetched = export.fetch(api, calls, &terms.form, &progress, stop).await;
+    let (ended, Fetched { holdings, staged, lock }) = fetched.expect("a sound disk");
     let ended = Ended::of(ended, Signal::Interrupt);
-    conclude(&holdings, (dir, &lock), ended, &terms, &progress).expect("a sound disk")
+    conclude(&holdings, staged, (dir, &lock), ended, &terms, &progress).expect("a sound disk")
 }
 
 /// The content of every part of the history, by its place without the run's name.

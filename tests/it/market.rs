@@ -9,7 +9,7 @@ use std::{
 use backlinks_export::{
     api::{Api, ApiError, ErrorKind, Reply, Request},
     clock::Clock,
-    export::{Calls, Export, ExportError, Fetched, Question},
+    export::{Calls, Export, ExportError, Fetched, Form, Question},
     fetch::{Ended, pace::Rate},
     money::Usd,
     progress::{Mode, Plan, Progress},
@@ -177,7 +177,8 @@ pub(crate) async fn live(
     let export = Export::open(dir, lines(file), &Question::default(), clock)?;
     let plan = Plan::of_held(0);
     let progress = Progress::start(Mode::None, false, plan);
-    let fetching = export.fetch(market.clone(), calls, &progress, std::future::pending());
+    let form = Form::default();
+    let fetching = export.fetch(market.clone(), calls, &form, &progress, std::future::pending());
     let Some(life) = life else { return fetching.await.map(Some) };
     let ended = tokio::time::timeout(life, fetching).await;
     // What was on its way to the disk arrives there, as it may when a process dies.

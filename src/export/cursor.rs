@@ -1,0 +1,210 @@
+//! The rows of all targets in order: those that the fetch has just decoded, else those of the ledger.
+//!
+//! One thread writes. Answers that have to be read back from the ledger are decoded by a few others, a little ahead of
+//! it, so that memory is bounded whatever the number of targets and the size of their answers. Which rows come in which
+//! order does not depend on threads, on the fetch, or on what fit into memory.
+
+use std::{
+    collections::VecDeque,
+    num::NonZeroUsize,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use jiff::civil::Date;
+
+use super::{
+    ExportError,
+    rows::AnswerRows,
+    window::{Turn, Window},
+};
+use crate::{
+    flatten::{self, FlattenError, Flattener},
+    ledger::LedgerError,
+    targets::TargetRef,
+};
+
+/// Targets that are looked at ahead of the writer: some 2 MB of rows.
+const AHEAD: usize = 16;
+/// The largest answer, in bytes of JSON, that is decoded ahead: seven times a full history. Larger ones are decoded by the
+/// writer itself, one at a time.
+const LARGEST_AHEAD: u64 = 1 << 20;
+/// Threads that decode; the writer keeps up with no more of them.
+const MOST_THREADS: usize = 4;
+
+/// What the ledger has for a target.
+pub(super) enum Stored {
+    /// No answer with rows.
+    Nothing,
+    /// The body of its answer.
+    Body(Vec<u8>),
+    /// Its body has so many bytes, more than were asked for, and was not read.
+    Larger(u64),
+}
+
+/// Answers that can be read from the ledger, by position in the order of the rows.
+pub(super) trait StoredAnswers: Sync {
+    /// Positions there are.
+    fn len(&self) -> u32;
+    /// Whose position this is.
+    fn target(&self, position: u32) -> TargetRef<'_>;
+    /// The day on which the run began that has the target's answer (UTC).
+    fn run_date(&self, position: u32) -> Date;
+    /// The body of the target's answer, if it has `most` bytes at most. Called once the target is settled.
+    fn read(&self, position: u32, most: u64) -> Result<Stored, LedgerError>;
+}
+
+/// Why rows stop before the last target.
+pub(super) enum Interrupted {
+    /// Nothing will be published.
+    Aborted,
+    /// The ledger cannot be read, or the rows cannot be written.
+    Failed(ExportError),
+}
+
+impl<E: Into<ExportError>> From<E> for Interrupted {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Hands the rows of every target that has any to `write`, in order, as soon as the `window` says that the target is
+/// settled; without a window all are.
+pub(super) fn rows_in_order<S: StoredAnswers>(
+    answers: &S,
+    window: Option<&Window>,
+    mut write: impl FnMut(u32, AnswerRows) -> Result<(), ExportError>,
+) -> Result<(), Interrupted> {
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).clamp(1, MOST_THREADS);
+    let (sender, jobs) = sync_channel(AHEAD);
+    let jobs = Mutex::new(jobs);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| decode_jobs(answers, &jobs));
+        }
+        let mut cursor = Cursor { answers, window, jobs: sender, ahead: VecDeque::with_capacity(AHEAD), next: 0 };
+        let mut decoder = Flattener::new();
+        loop {
+            cursor.look_ahead()?;
+            match cursor.ahead.pop_front() {
+                Some((position, slot)) => {
+                    if let Some(rows) = slot.rows(answers, position, &mut decoder)? {
+                        write(position, rows)?;
+                    }
+                }
+                None if cursor.next == answers.len() => return Ok(()),
+                None => cursor.wait(),
+            }
+        }
+    })
+}
+
+/// The writer's place among the targets.
+struct Cursor<'a, S> {
+    answers: &'a S,
+    window: Option<&'a Window>,
+    jobs: SyncSender<Job>,
+    /// Targets whose turn is near, with their rows or the promise of them.
+    ahead: VecDeque<(u32, Slot)>,
+    /// The first position that is not among those.
+    next: u32,
+}
+
+/// The rows of one target whose turn is near.
+enum Slot {
+    Ready(AnswerRows),
+    Coming(Receiver<Result<Decoded, LedgerError>>),
+}
+
+/// An answer to be read and decoded.
+struct Job {
+    position: u32,
+    done: SyncSender<Result<Decoded, LedgerError>>,
+}
+
+/// What came of a [`Job`].
+enum Decoded {
+    Nothing,
+    Rows(AnswerRows),
+    /// Too large to be decoded ahead.
+    Deferred,
+}
+
+impl<S: StoredAnswers> Cursor<'_, S> {
+    fn look_ahead(&mut self) -> Result<(), Interrupted> {
+        while self.ahead.len() < AHEAD && self.next < self.answers.len() {
+            let slot = match self.window.map_or(Turn::InLedger, |window| window.take(self.next)) {
+                Turn::Pending => break,
+                Turn::Aborted => return Err(Interrupted::Aborted),
+                Turn::Rows(rows) => Slot::Ready(rows),
+                Turn::InLedger => {
+                    let (done, coming) = sync_channel(1);
+                    // The threads take jobs for as long as the cursor lives.
+                    let _ = self.jobs.send(Job { position: self.next, done });
+                    Slot::Coming(coming)
+                }
+            };
+            self.ahead.push_back((self.next, slot));
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn wait(&self) {
+        if let Some(window) = self.window {
+            window.wait(self.next);
+        }
+    }
+}
+
+impl Slot {
+    fn rows<S: StoredAnswers>(
+        self,
+        answers: &S,
+        position: u32,
+        decoder: &mut Flattener,
+    ) -> Result<Option<AnswerRows>, LedgerError> {
+        let coming = match self {
+            Self::Ready(rows) => return Ok(Some(rows)),
+            Self::Coming(coming) => coming,
+        };
+        let decoded =
+            coming.recv().expect("a decoding thread ends only after its last job, or by a panic of its own")?;
+        match decoded {
+            Decoded::Nothing => Ok(None),
+            Decoded::Rows(rows) => Ok(Some(rows)),
+            Decoded::Deferred => match decode(answers, position, flatten::LARGEST_ANSWER as u64, decoder)? {
+                Decoded::Rows(rows) => Ok(Some(rows)),
+                Decoded::Nothing | Decoded::Deferred => Ok(None),
+            },
+        }
+    }
+}
+
+/// What one decoding thread does, until the cursor is gone.
+fn decode_jobs<S: StoredAnswers>(answers: &S, jobs: &Mutex<Receiver<Job>>) {
+    let mut decoder = Flattener::new();
+    loop {
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { position, done }) = next else { return };
+        // A writer that has failed wants no answer any more.
+        let _ = done.send(decode(answers, position, LARGEST_AHEAD, &mut decoder));
+    }
+}
+
+fn decode<S: StoredAnswers>(
+    answers: &S,
+    position: u32,
+    most: u64,
+    decoder: &mut Flattener,
+) -> Result<Decoded, LedgerError> {
+    Ok(match answers.read(position, most)? {
+        Stored::Nothing => Decoded::Nothing,
+        Stored::Body(body) => Decoded::Rows(AnswerRows::decode(answers.target(position).as_str(), &body, decoder)),
+        Stored::Larger(_) if most < flatten::LARGEST_ANSWER as u64 => Decoded::Deferred,
+        Stored::Larger(bytes) => Decoded::Rows(AnswerRows::undecodable(&FlattenError::TooLarge { bytes })),
+    })
+}

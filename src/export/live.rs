@@ -1,0 +1,189 @@
+//! The writer beside the fetching: the dataset is staged while answers come in.
+//!
+//! The recorder settles each target once its last record is synced, so nothing reaches the dataset that the ledger does
+//! not have. What is staged is published later, or dropped; a writer that fails ends the buying.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use jiff::civil::Date;
+use tokio::sync::oneshot;
+
+use super::{
+    ExportError,
+    cursor::{Interrupted, Stored, StoredAnswers},
+    publish::StagedHistory,
+    rows::AnswerRows,
+    window::Window,
+};
+use crate::{
+    api::Parameters,
+    dataset::{Options, Stage},
+    flatten::Flattener,
+    ledger::{Body, LedgerError, LedgerReader},
+    progress::Progress,
+    targets::{Inputs, TargetRef},
+};
+
+/// What the dataset that is being written is made of.
+pub(super) struct LiveDataset {
+    pub(super) stage: Stage,
+    pub(super) reader: LedgerReader,
+    pub(super) inputs: Arc<Inputs>,
+    /// Targets that this run calls, by their numbers in the inputs.
+    pub(super) to_call: Vec<u32>,
+    pub(super) run_date: Date,
+    /// What was asked, up to the last day that any answer will be asked for.
+    pub(super) asked: Parameters,
+    pub(super) options: Options,
+    pub(super) progress: Progress,
+}
+
+/// A dataset that is being written on a thread of its own.
+pub(super) struct LiveWriter {
+    feed: Arc<Feed>,
+    thread: Option<JoinHandle<()>>,
+    staged: oneshot::Receiver<Result<StagedHistory, Interrupted>>,
+}
+
+/// Where the recorder hands its answers in.
+pub(super) struct Feed {
+    window: Window,
+    inputs: Arc<Inputs>,
+    order: Arc<Vec<u32>>,
+    /// Decoders are costly to set up, so they are kept and shared.
+    decoders: Mutex<Vec<Flattener>>,
+    has_failed: AtomicBool,
+}
+
+impl LiveWriter {
+    /// Starts to write. A thread of its own, not one of the runtime's: where tests pause the clock, a blocking task of the
+    /// runtime would keep it from going on.
+    pub(super) fn start(dataset: LiveDataset) -> Self {
+        let LiveDataset { stage, reader, inputs, to_call, run_date, asked, options, progress } = dataset;
+        let mut order: Vec<u32> = (0..).take(inputs.targets().len()).collect();
+        order.sort_unstable_by_key(|number| inputs.target(*number));
+        let order = Arc::new(order);
+        let mut is_called = vec![false; order.len()];
+        for number in to_call {
+            is_called[number as usize] = true;
+        }
+        let is_settled = order.iter().map(|number| !is_called[*number as usize]).collect();
+        let feed = Arc::new(Feed {
+            window: Window::new(is_settled),
+            inputs: Arc::clone(&inputs),
+            order: Arc::clone(&order),
+            decoders: Mutex::default(),
+            has_failed: AtomicBool::new(false),
+        });
+        let shared = Arc::clone(&feed);
+        let (done, staged) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            let answers = RunAnswers { reader, inputs, order, run_date };
+            let window = Some(&shared.window);
+            let staged = StagedHistory::write(stage, &answers, window, Some(asked), &options, &progress);
+            shared.has_failed.store(matches!(staged, Err(Interrupted::Failed(_))), Ordering::Relaxed);
+            // Nobody waits for it where the fetch was dropped.
+            drop(done.send(staged));
+        });
+        Self { feed, thread: Some(thread), staged }
+    }
+
+    /// Where answers are handed in.
+    pub(super) fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.feed)
+    }
+
+    /// Ends the dataset, after the last call; `None`: it was not to be published.
+    pub(super) async fn finish(mut self, is_published: bool) -> Result<Option<StagedHistory>, ExportError> {
+        if is_published {
+            self.feed.window.end();
+        } else {
+            self.feed.window.abort();
+        }
+        match (&mut self.staged).await {
+            Ok(Ok(staged)) => Ok(Some(staged).filter(|_| is_published)),
+            Ok(Err(Interrupted::Aborted)) => Ok(None),
+            Ok(Err(Interrupted::Failed(error))) => Err(error),
+            Err(_) => match self.thread.take().map(JoinHandle::join) {
+                Some(Err(panic)) => std::panic::resume_unwind(panic),
+                Some(Ok(())) | None => unreachable!("the thread sends its result before it ends"),
+            },
+        }
+    }
+}
+
+impl Feed {
+    /// Settles a target whose answer is synced: `body` has rows.
+    pub(super) fn settle_with_rows(&self, target: TargetRef<'_>, body: &[u8]) {
+        let mut decoder = self.decoders().pop().unwrap_or_default();
+        let rows = AnswerRows::decode(target.as_str(), body, &mut decoder);
+        self.decoders().push(decoder);
+        self.settle(target, Some(rows));
+    }
+
+    /// Settles a target that has no rows to add, or only those of an older answer in the ledger.
+    pub(super) fn settle_without_rows(&self, target: TargetRef<'_>) {
+        self.settle(target, None);
+    }
+
+    fn settle(&self, target: TargetRef<'_>, rows: Option<AnswerRows>) {
+        let found = self.order.binary_search_by(|number| self.inputs.target(*number).cmp(&target));
+        if let Some(position) = found.ok().and_then(|position| u32::try_from(position).ok()) {
+            self.window.settle(position, rows);
+        }
+    }
+
+    /// Whether the dataset cannot be written, so that nothing more should be bought for it now.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
+    fn decoders(&self) -> std::sync::MutexGuard<'_, Vec<Flattener>> {
+        self.decoders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fetch that is dropped leaves no writer behind: its stage would get in the way of the next one in this directory.
+impl Drop for LiveWriter {
+    fn drop(&mut self) {
+        self.feed.window.abort();
+        // A panic there has no one left to report to; otherwise the thread ends at its next target.
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// The answers of the run that is under way.
+struct RunAnswers {
+    reader: LedgerReader,
+    inputs: Arc<Inputs>,
+    order: Arc<Vec<u32>>,
+    run_date: Date,
+}
+
+impl StoredAnswers for RunAnswers {
+    fn len(&self) -> u32 {
+        u32::try_from(self.order.len()).expect("targets are numbered with 32 bits")
+    }
+
+    fn target(&self, position: u32) -> TargetRef<'_> {
+        self.inputs.target(self.order[position as usize])
+    }
+
+    fn run_date(&self, _position: u32) -> Date {
+        self.run_date
+    }
+
+    fn read(&self, position: u32, most: u64) -> Result<Stored, LedgerError> {
+        Ok(match self.reader.body(self.target(position), most)? {
+            None => Stored::Nothing,
+            Some(Body::Whole(body)) => Stored::Body(body),
+            Some(Body::Larger(bytes)) => Stored::Larger(bytes),
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! Decoded answers on their way from the fetch to the writer, in memory while there is room.
+//!
+//! The fetch settles each target once its state is final, with its rows if it has any; the writer takes the targets in
+//! order. Rows that do not fit are dropped, because the ledger already has the answer. Nothing here reads the ledger.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use super::rows::AnswerRows;
+
+/// Memory for rows that wait for the writer: some 120 full histories.
+const WINDOW_BYTES: usize = 16 << 20;
+
+/// What the fetch has settled so far. Positions count the targets in the writer's order.
+pub(super) struct Window {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// By position: whether no call of this run can change the target any more.
+    is_settled: Vec<bool>,
+    rows: BTreeMap<u32, AnswerRows>,
+    bytes: usize,
+    /// The position that the writer waits for, if it waits.
+    awaited: Option<u32>,
+    phase: Phase,
+}
+
+/// How far the fetch is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Fetching,
+    /// No call is in flight and none will go out: everything is settled.
+    Ended,
+    /// Nothing will be published.
+    Aborted,
+}
+
+/// What the writer finds at a position.
+pub(super) enum Turn {
+    /// A call may still change the target.
+    Pending,
+    /// The target's rows.
+    Rows(AnswerRows),
+    /// The target is settled; whatever it has is in the ledger.
+    InLedger,
+    /// Nothing will be published.
+    Aborted,
+}
+
+impl Window {
+    /// One for targets of which some are settled from the start.
+    pub(super) fn new(is_settled: Vec<bool>) -> Self {
+        let (rows, bytes, awaited, phase) = (BTreeMap::new(), 0, None, Phase::Fetching);
+        Self { state: Mutex::new(State { is_settled, rows, bytes, awaited, phase }), changed: Condvar::new() }
+    }
+
+    /// Settles a target, whose answer, if it has one, is synced.
+    pub(super) fn settle(&self, position: u32, rows: Option<AnswerRows>) {
+        let mut state = self.lock();
+        state.is_settled[position as usize] = true;
+        if let Some(rows) = rows {
+            state.keep(position, rows);
+        }
+        if state.awaited == Some(position) {
+            self.changed.notify_all();
+        }
+    }
+
+    /// The fetch has ended: every target is settled.
+    pub(super) fn end(&self) {
+        self.set_phase(Phase::Ended);
+    }
+
+    /// Nothing will be published: the writer stops.
+    pub(super) fn abort(&self) {
+        self.set_phase(Phase::Aborted);
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        let mut state = self.lock();
+        // An abort is final.
+        if state.phase != Phase::Aborted {
+            state.phase = phase;
+        }
+        self.changed.notify_all();
+    }
+
+    /// What there is at a position now. Rows are handed over.
+    pub(super) fn take(&self, position: u32) -> Turn {
+        let mut state = self.lock();
+        let is_settled = state.is_settled[position as usize] || state.phase == Phase::Ended;
+        match state.phase {
+            Phase::Aborted => Turn::Aborted,
+            Phase::Fetching | Phase::Ended if is_settled => state.remove(position).map_or(Turn::InLedger, Turn::Rows),
+            Phase::Fetching | Phase::Ended => Turn::Pending,
+        }
+    }
+
+    /// Blocks until the target at a position is settled, or the fetch has ended.
+    pub(super) fn wait(&self, position: u32) {
+        let mut state = self.lock();
+        state.awaited = Some(position);
+        while !state.is_settled[position as usize] && state.phase == Phase::Fetching {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.awaited = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Keeps rows; where there is no room, those whose turn comes last go.
+    fn keep(&mut self, position: u32, rows: AnswerRows) {
+        self.bytes += rows.bytes;
+        self.rows.insert(position, rows);
+        while self.bytes > WINDOW_BYTES
+            && let Some((_, dropped)) = self.rows.pop_last()
+        {
+            self.bytes -= dropped.bytes;
+        }
+    }
+
+    fn remove(&mut self, position: u32) -> Option<AnswerRows> {
+        let rows = self.rows.remove(&position)?;
+        self.bytes -= rows.bytes;
+        Some(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(bytes: usize) -> AnswerRows {
+        AnswerRows { bytes, ..AnswerRows::unreadable(String::new()) }
+    }
+
+    fn is_kept(window: &Window, position: u32) -> bool {
+        match window.take(position) {
+            Turn::Rows(_) => true,
+            Turn::InLedger => false,
+            Turn::Pending | Turn::Aborted => panic!("position {position} is not settled"),
+        }
+    }
+
+    #[test]
+    fn rows_are_kept_while_there_is_room_and_the_last_in_order_are_dropped() {
+        let window = Window::new(vec![false; 4]);
+        for position in [3, 1, 2] {
+            window.settle(position, Some(rows(WINDOW_BYTES / 2)));
+        }
+        assert!(matches!(window.take(0), Turn::Pending));
+        assert_eq!([1, 2, 3].map(|position| is_kept(&window, position)), [true, true, false]);
+        assert_eq!(window.lock().bytes, 0);
+        window.settle(0, Some(rows(WINDOW_BYTES + 1)));
+        assert!(!is_kept(&window, 0));
+    }
+
+    #[test]
+    fn the_end_of_the_fetch_settles_everything_and_an_abort_is_final() {
+        let window = Window::new(vec![true, false]);
+        assert!(!is_kept(&window, 0));
+        assert!(matches!(window.take(1), Turn::Pending));
+        window.end();
+        window.wait(1);
+        assert!(!is_kept(&window, 1));
+        window.abort();
+        window.end();
+        assert!(matches!(window.take(1), Turn::Aborted));
+    }
+
+    #[test]
+    fn a_waiting_writer_wakes_when_its_target_is_settled() {
+        let window = Window::new(vec![false; 2]);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| window.wait(1));
+            window.settle(0, None);
+            window.settle(1, None);
+            waiting.join().expect("no panic");
+        });
+        assert!(!is_kept(&window, 1));
+    }
+}

@@ -1,0 +1,45 @@
+//! Reads answers back from a ledger that is still being written. Only synced records can be found; nothing is changed.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{Archive, Body, LedgerError, archive::body_at, segment::Segment};
+use crate::{api::record::Standing, targets::TargetRef};
+
+/// A handle on a [`Ledger`](super::Ledger) for other threads.
+#[derive(Debug)]
+pub struct LedgerReader {
+    folder: PathBuf,
+    archive: Arc<Mutex<Archive>>,
+    /// Files that were opened here: the writer may have begun new ones.
+    segments: Mutex<BTreeMap<u32, Arc<Segment>>>,
+}
+
+impl LedgerReader {
+    pub(super) fn new(folder: PathBuf, archive: Arc<Mutex<Archive>>) -> Self {
+        Self { folder, archive, segments: Mutex::default() }
+    }
+
+    /// The body of a target's answer, if it has `most` bytes at most; `None`: the target has no answer with rows.
+    pub fn body(&self, target: TargetRef<'_>, most: u64) -> Result<Option<Body>, LedgerError> {
+        let location = {
+            let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
+            let stored = archive.known(target).filter(|known| known.standing == Standing::Ok);
+            stored.and_then(super::Known::last)
+        };
+        location.map(|location| body_at(&*self.segment(location.segment)?, &location, most)).transpose()
+    }
+
+    fn segment(&self, number: u32) -> Result<Arc<Segment>, LedgerError> {
+        let mut segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(segment) = segments.get(&number) {
+            return Ok(Arc::clone(segment));
+        }
+        let opened = Arc::new(Segment::open(&self.folder.join(Segment::name(number)), number)?);
+        segments.insert(number, Arc::clone(&opened));
+        Ok(opened)
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! - [`Api`] is the seam: one method, `post`. [`http`] implements it over the wire, tests with a script.
 //! - [`wire`] turns a call's fields into a body and reads the envelope of an answer, never its items.
+//! - [`pricing`] is the money rule: what a call counts for, whatever is known of its price.
 //! - [`account`] is what a plan may ask without buying.
 //! - [`record`] is what is kept of a call.
 //! - [`status`] is the table: every HTTP status and in-body code to one [`status::Class`].
@@ -18,7 +19,7 @@ use crate::{money::Usd, targets::Target};
 
 pub mod account;
 pub mod http;
-pub mod price;
+pub mod pricing;
 pub mod record;
 pub mod status;
 pub mod wire;

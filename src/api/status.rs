@@ -146,6 +146,16 @@ pub enum Cost {
     Nothing,
 }
 
+impl Cost {
+    /// The price that was reported, whoever reported it; zero where none was.
+    pub fn known(self) -> Usd {
+        match self {
+            Self::Debit(price) | Self::Upstream(price) => price,
+            Self::Unknown | Self::Nothing => Usd::ZERO,
+        }
+    }
+}
+
 /// Understands what came back for a call about `target`.
 pub fn assess(result: &Result<Reply, ApiError>, target: &Target) -> Assessment {
     match result {

@@ -4,14 +4,16 @@ use std::{num::NonZeroU32, time::Duration};
 
 use jiff::civil::Date;
 
-use crate::{api::Parameters, fetch::pace::Rate, ledger::Past, money::Usd};
+use crate::{
+    api::{
+        Parameters,
+        pricing::{list_price, max_debit},
+    },
+    fetch::pace::Rate,
+    ledger::Past,
+    money::Usd,
+};
 
-/// Upstream list price of a call (the API's price page).
-const PER_CALL: Usd = Usd::from_micros(24_000);
-/// Upstream list price of a row.
-const PER_ROW: Usd = Usd::from_micros(36);
-/// The gateway debits the upstream price times one to two.
-const GATEWAY_FACTOR: i64 = 2;
 /// A typical call, from its first byte sent to the last received.
 const LATENCY: Duration = Duration::from_millis(500);
 /// Bytes of a row in Parquet at the default compression, measured on full histories.
@@ -76,9 +78,9 @@ impl PriceSource {
 pub(super) fn estimate(basis: &Basis<'_>) -> Estimate {
     let rows_each = months(basis.parameters.date_from, basis.parameters.date_to);
     let calls = i64::try_from(basis.calls).unwrap_or(i64::MAX);
-    let listed = PER_CALL.plus(PER_ROW.times(i64::try_from(rows_each).unwrap_or(i64::MAX)));
+    let listed = list_price(i64::try_from(rows_each).unwrap_or(i64::MAX));
     let (low, high, price_source) = match basis.past.dearest.price() {
-        Usd::ZERO => (listed, listed.times(GATEWAY_FACTOR), PriceSource::ListPrice),
+        Usd::ZERO => (listed, max_debit(listed), PriceSource::ListPrice),
         dearest => (basis.past.mean_price().unwrap_or(dearest), dearest, PriceSource::OwnCalls),
     };
     let by_rate = basis.rate.period.mul_f64(ratio(basis.calls, u64::from(basis.rate.calls.get())));
@@ -111,7 +113,7 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
-    use crate::api::RankScale;
+    use crate::api::{RankScale, status::Cost};
 
     #[test]
     fn a_thousand_full_histories_at_list_price() {
@@ -132,7 +134,7 @@ mod tests {
         assert_eq!(listed.elapsed, Duration::from_secs(100));
         assert_eq!(listed.rows, 1_100 * 95);
         assert_eq!(listed.price_source, PriceSource::ListPrice);
-        past.dearest.debited(Usd::from_micros(36_000));
+        past.dearest.learn(Cost::Debit(Usd::from_micros(36_000)));
         (past.known_cost, past.priced_calls) = (Usd::from_micros(90_000), 3);
         let own = reckoned(&past);
         assert_eq!((own.cost_low, own.cost_high), (Usd::from_micros(30_000_000), Usd::from_micros(36_000_000)));

@@ -383,7 +383,7 @@ fn earlier(past: &Past, rate: Rate) -> fetch::Earlier {
     let recent = past.calls.iter().filter(|(ago, _)| *ago < rate.window());
     let moments = recent.filter_map(|(ago, calls)| now.checked_sub(*ago).map(|at| (at, *calls)));
     let calls = moments.flat_map(|(at, calls)| iter::repeat_n(at, calls as usize)).collect();
-    fetch::Earlier { calls, spent: past.spent, dearest: past.dearest, form: past.form }
+    fetch::Earlier { calls, spent: past.spent, max_price: past.dearest, form: past.form }
 }
 
 /// A name that sorts by time and that no other run has.

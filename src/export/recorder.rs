@@ -6,11 +6,10 @@ use super::{ExportError, live::Feed};
 use crate::{
     api::{
         record::{Answered, GaveUp, Sent, Standing},
-        status::{Class, Cost},
+        status::Class,
     },
     fetch::{Journal, State},
     ledger::Ledger,
-    money::Usd,
     progress::Progress,
     words,
 };
@@ -64,11 +63,7 @@ impl Journal for Recorder {
             Class::NoData => (Some(Standing::NoData), 0),
             _ => (None, 0),
         };
-        let cost = match assessment.cost {
-            Cost::Debit(cost) | Cost::Upstream(cost) => cost,
-            Cost::Unknown | Cost::Nothing => Usd::ZERO,
-        };
-        self.progress.answered(standing, rows, cost);
+        self.progress.answered(standing, rows, assessment.cost.known());
         Ok(())
     }
 

@@ -2,13 +2,12 @@
 //!
 //! Before a call goes out, a limit is told to the API, which refuses (unbilled) above it, and several times
 //! that is set aside, for a gateway that does not heed it. Until the first price is known one call at a time
-//! goes out with the whole rest set aside. A call whose debit nobody told is booked at its limit, for good, or at the most
-//! that the gateway makes of an upstream price.
+//! goes out with the whole rest set aside. What a call counts for once it is back is said by [`crate::api::pricing`].
 //! Without a cap only the sum is kept.
 
 use crate::{
     api::{
-        price::{Dearest, most_debited},
+        pricing::{MaxPrice, PRESUMED_PRICE, counted},
         status::Cost,
     },
     money::Usd,
@@ -16,11 +15,9 @@ use crate::{
 
 /// A call's limit lies above the dearest price seen by a quarter, so that an ordinary rise is not refused.
 const HEADROOM: i64 = 4;
-/// Dearest prices set aside for one call: a price that triples while calls are in flight breaks no cap. Only the last
+/// MaxPrice prices set aside for one call: a price that triples while calls are in flight breaks no cap. Only the last
 /// few calls before the cap feel it, since they go one after the other.
 const RISE: i64 = 3;
-/// The first call's limit: about twice the list price of a full history. Where it is refused the next one is higher.
-const FIRST_LIMIT: Usd = Usd::from_micros(100_000);
 
 /// Money spent, set aside and left.
 #[derive(Clone, Debug)]
@@ -29,7 +26,7 @@ pub(super) struct Budget {
     spent: Usd,
     reserved: Usd,
     in_flight: u32,
-    dearest: Dearest,
+    max_price: MaxPrice,
 }
 
 /// What is set aside for one call.
@@ -53,7 +50,7 @@ impl Reservation {
 
 /// Why nothing could be set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum ReserveError {
     /// Calls in flight may leave enough when their price is known.
     Wait,
     /// What is left does not pay one more call.
@@ -62,25 +59,25 @@ pub(super) enum Refused {
 
 impl Budget {
     /// A budget in which `spent` is gone already.
-    pub(super) fn new(cap: Option<Usd>, spent: Usd, dearest: Dearest) -> Self {
-        Self { cap, spent, reserved: Usd::ZERO, in_flight: 0, dearest }
+    pub(super) fn new(cap: Option<Usd>, spent: Usd, max_price: MaxPrice) -> Self {
+        Self { cap, spent, reserved: Usd::ZERO, in_flight: 0, max_price }
     }
 
     /// Sets money aside for one call that is thought to cost at least `least`.
-    pub(super) fn reserve(&mut self, least: Option<Usd>) -> Result<Reservation, Refused> {
+    pub(super) fn reserve(&mut self, least: Option<Usd>) -> Result<Reservation, ReserveError> {
         let Some(cap) = self.cap else { return Ok(Reservation(None)) };
         let rest = cap.minus(self.spent).minus(self.reserved);
-        let refused = if self.in_flight > 0 { Refused::Wait } else { Refused::Exhausted };
-        let dearest = self.dearest.price();
-        let expected = dearest.max(least.unwrap_or_default());
+        let refused = if self.in_flight > 0 { ReserveError::Wait } else { ReserveError::Exhausted };
+        let highest = self.max_price.price();
+        let expected = highest.max(least.unwrap_or_default());
         // While no price is known the one call in flight holds the whole rest.
         if rest <= Usd::ZERO || rest < expected {
             return Err(refused);
         }
-        let limit = if expected == Usd::ZERO { FIRST_LIMIT } else { expected.plus(expected.part(HEADROOM)) };
-        let held = if dearest == Usd::ZERO { rest } else { limit.max(dearest.times(RISE)) };
+        let limit = if expected == Usd::ZERO { PRESUMED_PRICE } else { expected.plus(expected.part(HEADROOM)) };
+        let held = if highest == Usd::ZERO { rest } else { limit.max(highest.times(RISE)) };
         if held > rest && self.in_flight > 0 {
-            return Err(Refused::Wait);
+            return Err(ReserveError::Wait);
         }
         let held = held.min(rest);
         self.reserved = self.reserved.plus(held);
@@ -93,22 +90,11 @@ impl Budget {
         self.take_back(reservation);
     }
 
-    /// Books what the call cost. Where nobody told the debit, that is the limit, since the API refuses above it.
+    /// Books what the call cost.
     pub(super) fn settle(&mut self, reservation: Reservation, cost: Cost) {
         self.take_back(reservation);
-        let limit = reservation.limit().unwrap_or_default();
-        let paid = match cost {
-            Cost::Debit(price) => price,
-            Cost::Upstream(price) => most_debited(price).max(limit),
-            Cost::Unknown => limit,
-            Cost::Nothing => Usd::ZERO,
-        };
-        match cost {
-            Cost::Debit(price) => self.dearest.debited(price),
-            Cost::Upstream(price) => self.dearest.upstream(price),
-            Cost::Unknown | Cost::Nothing => {}
-        }
-        self.spent = self.spent.plus(paid);
+        self.max_price.learn(cost);
+        self.spent = self.spent.plus(counted(cost, reservation.limit(), self.max_price));
     }
 
     fn take_back(&mut self, reservation: Reservation) {
@@ -129,8 +115,8 @@ mod tests {
 
     /// A budget in which so much is spent and the dearest debit was so high.
     fn of(cap: i64, spent: i64, dearest: i64) -> Budget {
-        let mut prices = Dearest::default();
-        prices.debited(usd(dearest));
+        let mut prices = MaxPrice::default();
+        prices.learn(Cost::Debit(usd(dearest)));
         Budget::new(Some(usd(cap)), usd(spent), prices)
     }
 
@@ -154,8 +140,8 @@ mod tests {
                 if in_flight.len() < 30 && next(2) == 0 {
                     match budget.reserve(least) {
                         Ok(reservation) => in_flight.push(reservation),
-                        Err(Refused::Wait) => assert!(!in_flight.is_empty()),
-                        Err(Refused::Exhausted) => {
+                        Err(ReserveError::Wait) => assert!(!in_flight.is_empty()),
+                        Err(ReserveError::Exhausted) => {
                             assert!(in_flight.is_empty());
                             break;
                         }
@@ -186,15 +172,15 @@ mod tests {
             calls += 1;
         }
         assert_eq!(calls, 3);
-        assert_eq!(budget.reserve(None), Err(Refused::Exhausted));
+        assert_eq!(budget.reserve(None), Err(ReserveError::Exhausted));
     }
 
     #[test]
     fn one_call_alone_learns_the_first_price() {
         let mut budget = of(1_000_000, 0, 0);
         let first = budget.reserve(None).expect("the whole cap");
-        assert_eq!(first.limit(), Some(FIRST_LIMIT));
-        assert_eq!(budget.reserve(None), Err(Refused::Wait));
+        assert_eq!(first.limit(), Some(PRESUMED_PRICE));
+        assert_eq!(budget.reserve(None), Err(ReserveError::Wait));
         budget.settle(first, Cost::Debit(usd(40_000)));
         assert_eq!(budget.reserve(None).expect("room").limit(), Some(usd(50_000)));
     }
@@ -219,7 +205,7 @@ mod tests {
         let mut budget = of(1_000_000, 0, 0);
         let first = budget.reserve(None).expect("room");
         budget.settle(first, Cost::Unknown);
-        assert_eq!(budget.spent, FIRST_LIMIT);
+        assert_eq!(budget.spent, PRESUMED_PRICE);
         let second = budget.reserve(Some(usd(100_001))).expect("room");
         assert!(second.limit() > Some(usd(100_001)), "a refused limit is raised");
     }
@@ -245,45 +231,46 @@ mod tests {
 
     #[test]
     fn without_a_cap_everything_may_go() {
-        let mut budget = Budget::new(None, Usd::ZERO, Dearest::default());
+        let mut budget = Budget::new(None, Usd::ZERO, MaxPrice::default());
         assert_eq!(budget.reserve(None), Ok(Reservation(None)));
     }
 
     #[test]
     fn a_call_is_allowed_its_price_and_a_quarter_and_holds_three_times_the_dearest() {
-        let check = |cap: i64, spent: i64, dearest: i64, least: Option<i64>, expected: Result<(i64, i64), Refused>| {
-            let mut budget = of(cap, spent, dearest);
-            let amounts = budget.reserve(least.map(usd)).map(|reservation| reservation.0.expect("a cap"));
-            let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.held.micros()));
-            assert_eq!(found, expected, "{cap}, {spent} spent, dearest {dearest}, at least {least:?}");
-        };
+        let check =
+            |cap: i64, spent: i64, dearest: i64, least: Option<i64>, expected: Result<(i64, i64), ReserveError>| {
+                let mut budget = of(cap, spent, dearest);
+                let amounts = budget.reserve(least.map(usd)).map(|reservation| reservation.0.expect("a cap"));
+                let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.held.micros()));
+                assert_eq!(found, expected, "{cap}, {spent} spent, dearest {dearest}, at least {least:?}");
+            };
         // No price is known: everything is held.
         check(1_000_000, 0, 0, None, Ok((100_000, 1_000_000)));
         check(1_000_000, 940_000, 0, None, Ok((60_000, 60_000)));
         check(1_000_000, 999_999, 0, None, Ok((1, 1)));
-        check(1_000_000, 1_000_000, 0, None, Err(Refused::Exhausted));
+        check(1_000_000, 1_000_000, 0, None, Err(ReserveError::Exhausted));
         check(1_000_000, 0, 0, Some(100_001), Ok((125_001, 1_000_000)));
-        check(1_000_000, 900_000, 0, Some(100_001), Err(Refused::Exhausted));
+        check(1_000_000, 900_000, 0, Some(100_001), Err(ReserveError::Exhausted));
         check(1_000_000, 0, 40_000, None, Ok((50_000, 120_000)));
         check(1_000_000, 0, 40_000, Some(30_000), Ok((50_000, 120_000)));
         check(1_000_000, 0, 40_000, Some(200_000), Ok((250_000, 250_000)));
         // The last call may have all that is left, if that pays for it.
         check(1_000_000, 900_000, 40_000, None, Ok((50_000, 100_000)));
         check(1_000_000, 960_000, 40_000, None, Ok((40_000, 40_000)));
-        check(1_000_000, 960_001, 40_000, None, Err(Refused::Exhausted));
-        check(1_000_000, 2_000_000, 40_000, None, Err(Refused::Exhausted));
+        check(1_000_000, 960_001, 40_000, None, Err(ReserveError::Exhausted));
+        check(1_000_000, 2_000_000, 40_000, None, Err(ReserveError::Exhausted));
     }
 
     #[test]
     fn a_call_beside_others_waits_until_there_is_room_for_all_that_it_holds() {
         let mut budget = of(240_000, 0, 40_000);
         let [first, second] = [0, 1].map(|_| budget.reserve(None).expect("room for two"));
-        assert_eq!(budget.reserve(None), Err(Refused::Wait));
+        assert_eq!(budget.reserve(None), Err(ReserveError::Wait));
         budget.release(first);
         budget.settle(second, Cost::Debit(usd(30_000)));
         let third = budget.reserve(None).expect("room");
         // 90,000 would pay for a call, yet not for one whose price triples.
-        assert_eq!(budget.reserve(None), Err(Refused::Wait));
+        assert_eq!(budget.reserve(None), Err(ReserveError::Wait));
         budget.settle(third, Cost::Nothing);
         assert_eq!((budget.spent, budget.reserved, budget.in_flight), (usd(30_000), Usd::ZERO, 0));
     }
@@ -294,7 +281,7 @@ mod tests {
             let mut budget = of(1_000_000, 0, 40_000);
             let call = budget.reserve(None).expect("room");
             budget.settle(call, cost);
-            assert_eq!((budget.spent, budget.dearest.price()), (usd(spent), usd(dearest)), "{cost:?}");
+            assert_eq!((budget.spent, budget.max_price.price()), (usd(spent), usd(dearest)), "{cost:?}");
         };
         check(Cost::Debit(usd(30_000)), 30_000, 40_000);
         check(Cost::Debit(usd(60_000)), 60_000, 60_000);

@@ -39,7 +39,7 @@ pub(super) enum Decision {
     /// Try again at once, in the other form of the body.
     OtherForm,
     /// Try again with more money set aside.
-    DearerCall,
+    RaiseLimit,
     /// Leave it as failed; the next run tries again.
     GiveUp,
     /// No other target would fare better.
@@ -65,7 +65,7 @@ pub(super) fn judge(class: Class, tried: Tried, run: Circumstances) -> Decision 
         Class::MaybeBilled => again,
         Class::WrongTarget if tried.wrong_target > MOST_WRONG_TARGET => Decision::GiveUp,
         Class::WrongTarget => again,
-        Class::PriceRefused => Decision::DearerCall,
+        Class::PriceRefused => Decision::RaiseLimit,
         Class::Contract if run.proven => Decision::GiveUp,
         Class::Contract if run.other_form => Decision::OtherForm,
         Class::Contract => Decision::Stop(Stop::Contract),
@@ -97,7 +97,7 @@ mod tests {
         check(Class::MaybeBilled, tried(6, 1, 0), run, Decision::GiveUp);
         check(Class::WrongTarget, tried(1, 0, 1), run, Decision::Retry);
         check(Class::WrongTarget, tried(2, 0, 2), run, Decision::GiveUp);
-        check(Class::PriceRefused, tried(1, 0, 0), run, Decision::DearerCall);
+        check(Class::PriceRefused, tried(1, 0, 0), run, Decision::RaiseLimit);
         check(Class::Rejected, tried(1, 0, 0), run, Decision::GiveUp);
         check(Class::Contract, tried(1, 0, 0), run, Decision::GiveUp);
         check(Class::Contract, tried(1, 0, 0), fresh, Decision::OtherForm);

@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use crate::{
     api::{
         Api, BodyForm, Parameters,
-        price::Dearest,
+        pricing::MaxPrice,
         record::{Answered, GaveUp, Sent},
         status::{Class, Fatal},
     },
@@ -36,7 +36,7 @@ mod retry;
 
 use self::{
     attempt::{Attempted, CallResult, Grant, Line, Unrecorded},
-    budget::{Budget, Refused},
+    budget::{Budget, ReserveError},
     judge::{Circumstances, Decision, Stop},
     outage::{Admission, Breaker},
     pace::{Pacer, Rate},
@@ -105,8 +105,8 @@ pub struct Earlier {
     pub calls: Vec<Instant>,
     /// Money that is gone.
     pub spent: Usd,
-    /// The dearest calls.
-    pub dearest: Dearest,
+    /// The highest prices of calls so far.
+    pub max_price: MaxPrice,
     /// The form of body that the API has understood.
     pub form: Option<BodyForm>,
 }
@@ -220,7 +220,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
         let parameters = Arc::new(settings.parameters.clone());
         Self {
             queue: Queue::new(targets),
-            budget: Budget::new(settings.max_cost, earlier.spent, earlier.dearest),
+            budget: Budget::new(settings.max_cost, earlier.spent, earlier.max_price),
             breaker: Breaker::new(concurrency, count),
             pacer: Pacer::new(settings.rate, earlier.calls),
             running: JoinSet::new(),
@@ -294,7 +294,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             Ok(reservation) => reservation,
             Err(refused) => {
                 self.queue.put_back(job);
-                if refused == Refused::Exhausted && self.running.is_empty() {
+                if refused == ReserveError::Exhausted && self.running.is_empty() {
                     self.end(Ended::Budget);
                     return Step::Started;
                 }
@@ -376,7 +376,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
                 }
                 self.queue.put_back(job);
             }
-            Decision::DearerCall => match reservation.limit() {
+            Decision::RaiseLimit => match reservation.limit() {
                 Some(refused) => {
                     job.least = Some(refused.plus(Usd::from_micros(1)));
                     self.queue.put_back(job);

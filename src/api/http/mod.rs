@@ -212,14 +212,51 @@ pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
         // A number beyond all numbers is a long time, too.
         return Some(Duration::from_secs(written.parse().unwrap_or(u64::MAX)));
     }
+    if let Some(wait) = decimal_seconds(written) {
+        return Some(wait);
+    }
     let until = httpdate::parse_http_date(written).ok()?;
     let now = date(headers).or_else(|| clock.now().try_into().ok())?;
     Some(until.duration_since(now).unwrap_or_default())
 }
 
+/// Seconds with a fraction, rounded up to whole milliseconds: the wait is a floor. The standard has whole seconds only, but
+/// some gateways send `3.5`.
+fn decimal_seconds(written: &str) -> Option<Duration> {
+    let (whole, fraction) = written.split_once('.')?;
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !are_digits(whole) || !are_digits(fraction) {
+        return None;
+    }
+    let seconds = Duration::from_secs(whole.parse().unwrap_or(u64::MAX));
+    let thousandths: u64 = format!("{fraction:0<3}")[..3].parse().ok()?;
+    let rounded_up = u64::from(fraction.bytes().skip(3).any(|digit| digit != b'0'));
+    Some(seconds.saturating_add(Duration::from_millis(thousandths + rounded_up)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_decimal_retry_after_is_a_floor() {
+        let check = |value: &str, expected: Option<u64>| {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, value.parse().expect("a header"))]);
+            let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+            assert_eq!(retry_after(&headers, clock), expected.map(Duration::from_millis), "{value}");
+        };
+        check("3.5", Some(3_500));
+        check("0.0004", Some(1));
+        check("2.9990", Some(2_999));
+        check("1.9999", Some(2_000));
+        for wrong in [".5", "3.", "3.5.1", "-3.5", "3.5s", "3,5", "1e3"] {
+            check(wrong, None);
+        }
+        let huge =
+            HeaderMap::from_iter([(header::RETRY_AFTER, "99999999999999999999999.5".parse().expect("a header"))]);
+        let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+        assert!(retry_after(&huge, clock) >= Some(Duration::from_secs(u64::MAX)));
+    }
 
     #[test]
     fn a_debit_is_a_whole_number_of_millionths_and_never_a_credit() {

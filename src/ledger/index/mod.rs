@@ -17,9 +17,9 @@ use super::{
 use crate::{
     api::{
         BodyForm,
-        price::{Dearest, most_debited},
+        pricing::{MaxPrice, counted, unpriced},
         record::Standing,
-        status::{Class, UnknownClass},
+        status::{Class, Cost, UnknownClass},
     },
     clock::Moment,
     money::Usd,
@@ -40,9 +40,6 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 const PIECE: Duration = Duration::from_millis(100);
 /// Pieces among which a call's own is looked for: calls that go out together are answered seconds apart.
 const PIECES_OPEN: usize = 64;
-
-/// What a lost call is reckoned to have cost before any price is known: about twice the list price of a full history.
-const PRESUMED_PRICE: Usd = Usd::from_micros(100_000);
 
 /// A call that went out and has no result yet.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +79,7 @@ pub(super) struct Index {
     /// The form of body that the API has understood.
     form: Option<BodyForm>,
     asked_in: Option<BodyForm>,
-    dearest: Dearest,
+    dearest: MaxPrice,
     /// What was set aside for calls whose debit nobody told, less what is known of it.
     unknown: Usd,
     debited: Usd,
@@ -124,13 +121,7 @@ impl Index {
 
     /// What calls without a result are reckoned to have cost.
     fn lost(&self) -> Usd {
-        self.unanswered.values().map(|call| self.presumed(call.reserved)).fold(Usd::ZERO, Usd::plus)
-    }
-
-    /// What a call at an unknown price is reckoned to have cost: what was set aside for it, or the dearest price.
-    fn presumed(&self, reserved: Option<Usd>) -> Usd {
-        let dearest = Some(self.dearest.price()).filter(|price| *price > Usd::ZERO);
-        reserved.or(dearest).unwrap_or(PRESUMED_PRICE)
+        self.unanswered.values().map(|call| unpriced(call.reserved, self.dearest)).fold(Usd::ZERO, Usd::plus)
     }
 
     /// What all calls came to.
@@ -178,7 +169,7 @@ impl Index {
                 if let Some(earlier) = self.unanswered.insert(number, unanswered) {
                     // A process was killed with this call in flight.
                     self.known[number as usize].interrupted();
-                    self.unknown = self.unknown.plus(self.presumed(earlier.reserved));
+                    self.unknown = self.unknown.plus(unpriced(earlier.reserved, self.dearest));
                     // It went out before this one, nobody knows when.
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
                 }
@@ -235,24 +226,21 @@ impl Index {
         let number = self.number(&answer.target);
         let reserved = self.unanswered.remove(&number).and_then(|call| call.reserved);
         let price = answer.cost_micros_usd.unwrap_or_default();
-        match answer.cost_source {
-            Some(CostSource::Debit) => {
-                self.dearest.debited(price);
-                self.debited = self.debited.plus(price);
-            }
-            Some(CostSource::Upstream) => {
-                self.dearest.upstream(price);
-                self.upstream = self.upstream.plus(price);
-            }
-            Some(CostSource::Unknown) => self.unpriced_calls += 1,
-            Some(CostSource::Previous) | None => {}
+        let cost = match answer.cost_source {
+            Some(CostSource::Debit) => Cost::Debit(price),
+            Some(CostSource::Upstream) => Cost::Upstream(price),
+            Some(CostSource::Unknown) => Cost::Unknown,
+            Some(CostSource::Previous) | None => Cost::Nothing,
+        };
+        match cost {
+            Cost::Debit(price) => self.debited = self.debited.plus(price),
+            Cost::Upstream(price) => self.upstream = self.upstream.plus(price),
+            Cost::Unknown => self.unpriced_calls += 1,
+            Cost::Nothing => {}
         }
-        // What an untold debit may have come to beyond what is known of it.
-        self.unknown = self.unknown.plus(match answer.cost_source {
-            Some(CostSource::Unknown) => self.presumed(reserved),
-            Some(CostSource::Upstream) => most_debited(price).max(reserved.unwrap_or_default()).minus(price),
-            Some(CostSource::Debit | CostSource::Previous) | None => Usd::ZERO,
-        });
+        self.dearest.learn(cost);
+        // What an unreported debit may have come to beyond what is known of it.
+        self.unknown = self.unknown.plus(counted(cost, reserved, self.dearest).minus(cost.known()));
         self.remember(answer.left_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
         if matches!(class, Class::Data | Class::NoData) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{BodyForm, price::Dearest},
+    api::{BodyForm, pricing::MaxPrice},
     money::Usd,
 };
 
@@ -17,8 +17,8 @@ pub struct Past {
     pub calls: Vec<(Duration, u32)>,
     /// Money that is gone: known costs, and what was set aside for calls at an unknown price.
     pub spent: Usd,
-    /// The dearest calls so far.
-    pub dearest: Dearest,
+    /// The highest prices of calls so far.
+    pub dearest: MaxPrice,
     /// What calls cost of which the price is known.
     pub known_cost: Usd,
     /// How many calls that are.

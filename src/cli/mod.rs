@@ -10,10 +10,14 @@ mod texts;
 mod token;
 mod values;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    builder::Resettable,
     error::{ContextKind, ContextValue},
 };
 
@@ -62,8 +66,24 @@ impl Cli {
     /// Reads a command line, and the file of flags that it names.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         let arguments = config::with_file(arguments.into_iter().collect())?;
-        Ok(Self::try_parse_from(arguments).map_err(without_credentials)?)
+        let matches = without_empty_variables(Self::command(), variable).try_get_matches_from(arguments);
+        Ok(matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(without_credentials)?)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the command line")]
+fn variable(name: &OsStr) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// An empty variable counts as unset: CI services set every variable that a job may have.
+fn without_empty_variables(command: clap::Command, value: fn(&OsStr) -> Option<OsString>) -> clap::Command {
+    command.mut_subcommands(|command| {
+        command.mut_args(|argument| {
+            let is_empty = argument.get_env().and_then(value).is_some_and(|value| value.is_empty());
+            if is_empty { argument.env(Resettable::Reset) } else { argument }
+        })
+    })
 }
 
 /// A wrong value is repeated in the message, but not the credentials that somebody has put into a URL.
@@ -393,5 +413,20 @@ mod tests {
         for flag in flags("run") {
             assert!(plan.contains(&flag) && doctor.contains(&flag), "{flag:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let check = |value: fn(&OsStr) -> Option<OsString>, expected: Option<&str>| {
+            let command = without_empty_variables(Cli::command(), value);
+            for name in ["run", "plan", "doctor"] {
+                let command = command.find_subcommand(name).expect("a command");
+                let api = command.get_arguments().find(|argument| argument.get_id() == "api").expect("a flag");
+                assert_eq!(api.get_env(), expected.map(OsStr::new), "{name}");
+            }
+        };
+        check(|_| Some(OsString::new()), None);
+        check(|_| Some("http://localhost:1".into()), Some("BACKLINKS_API_URL"));
+        check(|_| None, Some("BACKLINKS_API_URL"));
     }
 }

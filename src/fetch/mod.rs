@@ -32,6 +32,7 @@ mod judge;
 mod outage;
 pub mod pace;
 mod queue;
+mod refusals;
 mod retry;
 
 use self::{
@@ -41,6 +42,7 @@ use self::{
     outage::{Admission, Breaker},
     pace::{Pacer, Rate},
     queue::{Allowed, Job, Queue},
+    refusals::{BilledRefusals, MAX_BILLED_REFUSALS},
 };
 
 /// A longer `Retry-After` is not waited out: the target is left for the next run.
@@ -123,7 +125,7 @@ pub enum Ended {
         /// What the API said.
         message: Option<String>,
     },
-    /// The first answers say that the calls are malformed.
+    /// The first answers, or many billed refusals alike, say that the calls are malformed.
     Contract {
         /// What the API said.
         message: Option<String>,
@@ -180,6 +182,7 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     settings: Settings,
     budget: Budget,
     breaker: Breaker,
+    refusals: BilledRefusals,
     pacer: Pacer,
     running: JoinSet<Result<Attempted, Unrecorded<J::Error>>>,
     form: BodyForm,
@@ -222,6 +225,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             queue: Queue::new(targets),
             budget: Budget::new(settings.max_cost, earlier.spent, earlier.max_price),
             breaker: Breaker::new(concurrency, count),
+            refusals: BilledRefusals::default(),
             pacer: Pacer::new(settings.rate, earlier.calls),
             running: JoinSet::new(),
             form: settings.body.or(earlier.form).unwrap_or(BodyForm::Array),
@@ -348,6 +352,12 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
                 self.pacer.slow_down(now, retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
             }
             _ => {}
+        }
+        if self.refusals.is_exceeded_by(&assessment) {
+            let words = assessment.message.as_deref().unwrap_or("no reason given");
+            let message =
+                format!("{MAX_BILLED_REFUSALS} billed refusals alike in a row, the last for {}: {words}", job.target);
+            self.end(Ended::Contract { message: Some(message) });
         }
         let circumstances = Circumstances {
             max_attempts: self.settings.max_attempts.get(),

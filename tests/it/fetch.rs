@@ -37,6 +37,8 @@ enum Word {
     Reject(u16),
     /// Refuses with a code inside the body, unbilled.
     Code(i64),
+    /// Refuses with a code inside the body, billed.
+    BilledCode(i64),
     /// Refuses since the call would cost more than it allows, unbilled.
     TooDear,
     /// 429 with `Retry-After`, unbilled.
@@ -108,7 +110,10 @@ impl<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static> Api for Scripte
         tokio::time::sleep(self.latency * (50 + share) / 100).await;
         let mut books = self.books.lock().expect("sound");
         books.in_flight -= 1;
-        if matches!(word, Word::Answer | Word::Nothing | Word::WrongTarget | Word::AnswerLost | Word::Garbage) {
+        if matches!(
+            word,
+            Word::Answer | Word::Nothing | Word::WrongTarget | Word::AnswerLost | Word::Garbage | Word::BilledCode(_)
+        ) {
             *books.billed.entry(name.to_owned()).or_default() += 1;
             books.spent += self.price;
         }
@@ -131,6 +136,9 @@ fn reply(word: Word, name: &str, price: i64) -> Result<Reply, ApiError> {
         Word::Garbage => plain(200, "<html>".to_owned(), None),
         Word::Reject(status) => plain(status, r#"{"error":"busy"}"#.to_owned(), None),
         Word::Code(code) => plain(200, task(&format!(r#""status_code":{code},"status_message":"Any.""#)), None),
+        Word::BilledCode(code) => {
+            billed(task(&format!(r#""status_code":{code},"status_message":"Invalid Field: 'date_to'.""#)))
+        }
         Word::TooDear => plain(402, r#"{"code":"estimated_price_exceeds_max_price","error":"x"}"#.to_owned(), None),
         Word::Hold(wait) => plain(429, String::new(), Some(wait)),
         Word::AnswerLost => Err(ApiError { kind: ErrorKind::Lost, message: "connection reset".to_owned() }),
@@ -297,6 +305,28 @@ async fn stop_conditions_end_the_run_at_once() {
     check(Word::Reject(404), Fatal::WrongUrl).await;
     check(Word::Code(40_200), Fatal::NoCredit).await;
     check(Word::Code(40_201), Fatal::AccountBlocked).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn billed_refusals_alike_without_an_answer_stop_the_run_and_quote_the_api() {
+    let (api, notes) = (Scripted::new(|_, _, _| Word::BilledCode(40_501)), Arc::new(Notes::default()));
+    let ended = fetched(&api, &notes, 300, settings(6_000, 5), std::future::pending()).await;
+    let Ok(Ended::Contract { message: Some(message) }) = ended else { panic!("{ended:?}") };
+    assert!(message.starts_with("20 billed refusals alike in a row, the last for site"), "{message}");
+    assert!(message.ends_with(".com: Invalid Field: 'date_to'."), "{message}");
+    let calls = api.books.lock().expect("sound").arrivals.len();
+    assert!((20..25).contains(&calls), "{calls} calls: those in flight are finished");
+
+    // One answer among twenty shows that nothing is wrong with the calls.
+    let count = Mutex::new(0);
+    let script = move |_: &str, _: u32, _: &Request| {
+        let mut calls = count.lock().expect("sound");
+        *calls += 1;
+        if *calls % 15 == 0 { Word::Answer } else { Word::BilledCode(40_501) }
+    };
+    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+    let ended = fetched(&api, &notes, 300, settings(6_000, 1), std::future::pending()).await;
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 20));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,88 @@
+//! Billed refusals in a row: where every target is refused alike, the fault is in what is asked, and each further call
+//! would be paid for in vain. Only counts; the loop ends the run.
+
+use crate::{
+    api::status::{Assessment, Class, Cost},
+    money::Usd,
+};
+
+/// Billed refusals of one kind in a row that end a run. A list with that many bad names in a row is rare, and at list
+/// prices they cost about a dollar at most.
+pub(super) const MAX_BILLED_REFUSALS: u32 = 20;
+
+/// How many calls in a row were billed and refused for the same reason, with no answer in between.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BilledRefusals {
+    kind: Option<(Option<u16>, Option<i64>)>,
+    count: u32,
+}
+
+impl BilledRefusals {
+    /// Takes a result in; true where it is one refusal too many.
+    pub(super) fn is_exceeded_by(&mut self, assessment: &Assessment) -> bool {
+        match assessment.class {
+            Class::Data | Class::NoData => *self = Self::default(),
+            Class::Rejected | Class::Contract if is_billed(assessment.cost) => {
+                let kind = Some((assessment.http_status, assessment.api_code));
+                self.count = if self.kind == kind { self.count + 1 } else { 1 };
+                self.kind = kind;
+            }
+            // Neither an answer nor a paid refusal: it says nothing about what is asked.
+            Class::Rejected
+            | Class::Contract
+            | Class::Transient
+            | Class::SlowDown
+            | Class::MaybeBilled
+            | Class::WrongTarget
+            | Class::PriceRefused
+            | Class::Fatal(_) => {}
+        }
+        self.count >= MAX_BILLED_REFUSALS
+    }
+}
+
+fn is_billed(cost: Cost) -> bool {
+    match cost {
+        Cost::Debit(price) | Cost::Upstream(price) => price > Usd::ZERO,
+        Cost::Unknown => true,
+        Cost::Nothing => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(class: Class, api_code: i64, cost: Cost) -> Assessment {
+        Assessment {
+            class,
+            http_status: Some(200),
+            api_code: Some(api_code),
+            message: None,
+            task_id: None,
+            items: 0,
+            json: true,
+            cost,
+        }
+    }
+
+    #[test]
+    fn only_billed_refusals_of_one_kind_without_an_answer_between_add_up() {
+        let paid = Cost::Upstream(Usd::from_micros(24_000));
+        let refused = result(Class::Rejected, 40_501, paid);
+        let check = |between: &Assessment, is_exceeded: bool| {
+            let mut refusals = BilledRefusals::default();
+            for number in 1..MAX_BILLED_REFUSALS {
+                assert!(!refusals.is_exceeded_by(&refused), "{number}");
+            }
+            refusals.is_exceeded_by(between);
+            assert_eq!(refusals.is_exceeded_by(&refused), is_exceeded, "{between:?}");
+        };
+        check(&result(Class::Transient, 50_000, Cost::Nothing), true);
+        check(&result(Class::Rejected, 40_501, Cost::Nothing), true);
+        check(&result(Class::Rejected, 40_501, Cost::Debit(Usd::ZERO)), true);
+        check(&result(Class::Data, 20_000, paid), false);
+        check(&result(Class::NoData, 40_102, paid), false);
+        check(&result(Class::Rejected, 40_503, paid), false);
+    }
+}

@@ -83,7 +83,9 @@ mod tests {
 
     fn learned(costs: &[Cost]) -> MaxPrice {
         let mut max_price = MaxPrice::default();
-        costs.iter().for_each(|cost| max_price.learn(*cost));
+        for cost in costs {
+            max_price.learn(*cost);
+        }
         max_price
     }
 

@@ -71,7 +71,6 @@ impl Cli {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the command line")]
 fn variable(name: &OsStr) -> Option<OsString> {
     std::env::var_os(name)
 }

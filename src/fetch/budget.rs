@@ -15,7 +15,7 @@ use crate::{
 
 /// A call's limit lies above the dearest price seen by a quarter, so that an ordinary rise is not refused.
 const HEADROOM: i64 = 4;
-/// MaxPrice prices set aside for one call: a price that triples while calls are in flight breaks no cap. Only the last
+/// Multiple of the highest price that is set aside for one call: a price that triples while calls are in flight breaks no cap. Only the last
 /// few calls before the cap feel it, since they go one after the other.
 const RISE: i64 = 3;
 

@@ -41,6 +41,7 @@ ALIASES = {
 ROW = {
     "type": "STRING",
     "micros": "BIGINT",
+    "month_start": "DATE",
     "year": "INT",
     **dict.fromkeys(INTEGERS, "BIGINT"),
     **{f"info_{name}": "STRING" for name in INFO_TEXTS},
@@ -86,8 +87,10 @@ def history(spark, directories):
     fields = ", ".join(f"{name}: {kind}" for name, kind in ROW.items())
     rows_of = f.udf(rows_of_line, f"ARRAY<STRUCT<{fields}>>", useArrow=False)
     rows = chosen.select("target", f.explode(rows_of("line")).alias("row")).select("target", "row.*")
-    others = [name for name in ROW if name not in ("type", "micros", "year")]
-    return rows.select("target", "type", f.timestamp_micros("micros").alias("date"), *others, "year")
+    # Items without a usable date are in a table of their own
+    rows = rows.where("micros IS NOT NULL")
+    others = [name for name in ROW if name not in ("type", "micros", "month_start", "year")]
+    return rows.select("target", "type", f.timestamp_micros("micros").alias("date"), "month_start", *others, "year")
 
 
 def rows_of_line(line):
@@ -155,11 +158,13 @@ def row_of(item):
     info = item.get("info")
     info = info if isinstance(info, dict) else {}
     micros = micros_of(text(item.get("date")))
+    moment = None if micros is None else EPOCH + datetime.timedelta(microseconds=micros)
     platforms = info.get("platform_type")
     return (
         text(item.get("type")),
         micros,
-        None if micros is None else (EPOCH + datetime.timedelta(microseconds=micros)).year,
+        None if moment is None else moment.date().replace(day=1),
+        None if moment is None else moment.year,
         *(integer(value(name)) for name in INTEGERS),
         *(text(info.get(name)) for name in INFO_TEXTS),
         info["is_ip"] if isinstance(info.get("is_ip"), bool) else None,

@@ -7,12 +7,13 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::{Failure, exit, print};
 use crate::{
     cli::{SchemaArgs, SchemaFormat},
-    dataset::{HISTORY, TARGETS, targets_schema},
+    dataset::{HISTORY, TARGETS, UNDATED, targets_schema},
     flatten,
 };
 
 pub(super) fn schema(arguments: &SchemaArgs) -> Result<u8, Failure> {
-    let tables = [(HISTORY, flatten::schema::history()), (TARGETS, targets_schema(&[]))];
+    let tables =
+        [(HISTORY, flatten::schema::history()), (UNDATED, flatten::schema::undated()), (TARGETS, targets_schema(&[]))];
     let mut text = String::new();
     for (number, (name, schema)) in tables.iter().enumerate() {
         if number > 0 {

@@ -1,4 +1,4 @@
-//! The rows of `backlinks_history`, divided among their partitions and written in bounded memory.
+//! The rows of `backlinks_history` and, apart from them, those without a date, divided among their partitions and written in bounded memory.
 //!
 //! Rows are gathered into frames of a fixed size before anything is decided, so that it does not matter how they were
 //! cut into batches: page and row group boundaries depend on the sequence of rows alone. A partition's rows are held
@@ -6,19 +6,24 @@
 //! fifty columns, 9 MB together: with one in each of a hundred partitions, they would take more memory than the rows.
 //! Never sorts: rows keep their order.
 
-use std::{collections::HashMap, mem, path::PathBuf};
+use std::{
+    collections::HashMap,
+    mem,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray},
     compute::interleave_record_batch,
-    datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
     record_batch::RecordBatch,
 };
 use jiff::{civil::Date, tz::Offset};
 use sha2::{Digest, Sha256};
 
 use super::{
-    DatasetError, HISTORY, Options, Part, PartitionBy,
+    DatasetError, HISTORY, Options, Part, PartitionBy, UNDATED,
     encoding::Recipe,
     held::Held,
     part::{OpenPart, first_number},
@@ -44,10 +49,12 @@ const ROLL_BYTES: usize = 512 << 20;
 pub struct HistoryWriter {
     staging: PathBuf,
     recipe: Recipe,
+    /// For the rows without a date: their schema allows it to be null.
+    undated: Recipe,
     run_id: String,
     row_group_rows: usize,
     partition_by: PartitionBy,
-    /// The column of a row's date, where it decides.
+    /// The column of a row's date.
     date: Option<usize>,
     /// Batches that make up less than a frame, of one run date.
     frame: Vec<RecordBatch>,
@@ -57,15 +64,18 @@ pub struct HistoryWriter {
     /// Where the file of a table without rows goes.
     empty: Option<Date>,
     frames: u64,
-    places: HashMap<Place, usize>,
+    /// By partition; `None`: the rows without a date.
+    places: HashMap<Option<Place>, usize>,
     partitions: Vec<Partition>,
     /// By folder, and by order in it.
-    finished: Vec<((String, u32), Part)>,
+    finished: Vec<((PathBuf, u32), Part)>,
 }
 
 /// The rows and the file of one directory.
 struct Partition {
-    folder: String,
+    /// Below the run's directory.
+    folder: PathBuf,
+    is_undated: bool,
     held: Held,
     part: Option<OpenPart>,
     /// The number of its next file.
@@ -87,11 +97,14 @@ impl HistoryWriter {
         if partition_by.by_date() && date.is_none() {
             return Err(DatasetError::NoDate { by: partition_by });
         }
-        let date = date.map(|(index, _)| index).filter(|_| partition_by.by_date());
+        let date = date.map(|(index, _)| index);
+        let undated = Recipe::new(with_null_dates(&schema), options, &["target"]);
+        let undated = undated.map_err(DatasetError::encode(&staging))?;
         let recipe = Recipe::new(schema, options, &["target", "date"]).map_err(DatasetError::encode(&staging))?;
         Ok(Self {
             staging,
             recipe,
+            undated,
             run_id: options.run_id.clone(),
             row_group_rows: options.row_group_rows.max(1),
             partition_by,
@@ -139,10 +152,10 @@ impl HistoryWriter {
     /// file with none, for no reader can do without.
     pub fn finish(mut self) -> Result<Vec<Part>, DatasetError> {
         self.divide_frame()?;
-        if self.places.is_empty() {
+        if !self.partitions.iter().any(|partition| !partition.is_undated) {
             let midnight = self.empty.and_then(|day| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok());
             let micros = midnight.map(jiff::Timestamp::as_microsecond);
-            let index = self.partition(self.partition_by.place(micros, self.run_date.or(self.empty)));
+            let index = self.partition(Some(self.partition_by.place(micros, self.run_date.or(self.empty))));
             self.open(index)?;
         }
         for index in 0..self.partitions.len() {
@@ -156,10 +169,17 @@ impl HistoryWriter {
     fn name_by_content(self) -> Result<Vec<Part>, DatasetError> {
         let mut content = Sha256::new();
         for ((folder, number), part) in &self.finished {
-            content.update(format!("{folder}/{number} {}\n", part.sha256));
+            content.update(format!("{}/{number} {}\n", folder.display(), part.sha256));
         }
         let first = first_number(content);
-        let name = |((folder, number), part): ((String, u32), Part)| {
+        let undated = self.finished.iter().filter(|((folder, _), _)| folder == Path::new(UNDATED)).count();
+        // Nobody can be reading a table that is not there yet, so its one file needs no number.
+        let is_new = undated == 1 && self.staging.parent().is_some_and(|dir| !dir.join(UNDATED).exists());
+        let name = |((folder, number), part): ((PathBuf, u32), Part)| {
+            if is_new && folder == Path::new(UNDATED) {
+                let path = folder.join(format!("part-{}.parquet", self.run_id));
+                return part.renamed(&self.staging, path);
+            }
             part.renamed(&self.staging, part_path(&folder, &self.run_id, first + u64::from(number)))
         };
         self.finished.into_iter().map(name).collect()
@@ -184,12 +204,13 @@ impl HistoryWriter {
     /// appearance.
     fn rows_by_partition(&mut self, frame: &[RecordBatch]) -> Vec<(usize, Vec<(usize, usize)>)> {
         let mut rows: Vec<Vec<(usize, usize)>> = vec![Vec::new(); self.partitions.len()];
-        let mut latest: Option<(Place, usize)> = None;
+        let mut latest: Option<(Option<Place>, usize)> = None;
         for (number, batch) in frame.iter().enumerate() {
             let dates = self.date.map(|column| batch.column(column).as_primitive::<TimestampMicrosecondType>());
             for row in 0..batch.num_rows() {
                 let micros = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
-                let place = self.partition_by.place(micros, self.run_date);
+                let is_undated = dates.is_some() && micros.is_none();
+                let place = (!is_undated).then(|| self.partition_by.place(micros, self.run_date));
                 let index = match latest {
                     Some((same, index)) if same == place => index,
                     _ => self.partition(place),
@@ -204,12 +225,23 @@ impl HistoryWriter {
         rows.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
-    fn partition(&mut self, place: Place) -> usize {
+    fn partition(&mut self, place: Option<Place>) -> usize {
         let next = self.partitions.len();
         let index = *self.places.entry(place).or_insert(next);
         if index == next {
-            let folder = self.partition_by.folder(&place);
-            self.partitions.push(Partition { folder, held: Held::default(), part: None, next: 0, last_frame: 0 });
+            let folder = place.as_ref().map_or_else(
+                || PathBuf::from(UNDATED),
+                |place| [HISTORY.to_owned(), self.partition_by.folder(place)].iter().collect(),
+            );
+            let is_undated = place.is_none();
+            self.partitions.push(Partition {
+                folder,
+                is_undated,
+                held: Held::default(),
+                part: None,
+                next: 0,
+                last_frame: 0,
+            });
         }
         index
     }
@@ -257,7 +289,8 @@ impl HistoryWriter {
         } else {
             let path = part_path(&partition.folder, &self.run_id, partition.next.into());
             partition.next += 1;
-            OpenPart::create(&self.staging, path, &self.recipe)?
+            let recipe = if partition.is_undated { &self.undated } else { &self.recipe };
+            OpenPart::create(&self.staging, path, recipe)?
         };
         Ok(partition.part.insert(part))
     }
@@ -300,8 +333,17 @@ impl HistoryWriter {
 }
 
 /// Where a file lies in the run's directory.
-fn part_path(folder: &str, run_id: &str, number: u64) -> PathBuf {
-    [HISTORY, folder, &format!("part-{run_id}-{number}.parquet")].iter().collect()
+fn part_path(folder: &Path, run_id: &str, number: u64) -> PathBuf {
+    folder.join(format!("part-{run_id}-{number}.parquet"))
+}
+
+/// The schema for rows whose date and month are null.
+fn with_null_dates(schema: &Schema) -> SchemaRef {
+    let is_date = |field: &Field| matches!(field.name().as_str(), "date" | "month_start");
+    let fields = schema.fields().iter().map(|field| {
+        if is_date(field) { Arc::new(field.as_ref().clone().with_nullable(true)) } else { Arc::clone(field) }
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Bytes of a batch's texts, lists and maps: what has no fixed size. Counted by rows alone, however they were cut.

@@ -48,6 +48,8 @@ pub use self::{
 
 /// The directory of the table with one row per target and month.
 pub const HISTORY: &str = "backlinks_history";
+/// The directory of the table for items without a usable date; there only where there are any.
+pub const UNDATED: &str = "backlinks_undated";
 /// The directory of the table with one row per input line.
 pub const TARGETS: &str = "targets";
 /// Where tables are made; on the same file system as their place, or they could not be renamed into it.
@@ -65,14 +67,14 @@ pub const SUCCESS: &str = "_SUCCESS";
 pub const DEEPEST: usize = 3;
 
 /// Every table, in order of publication.
-const TABLES: [&str; 2] = [HISTORY, TARGETS];
+const TABLES: [&str; 3] = [HISTORY, UNDATED, TARGETS];
 /// What file names end in until their table is published: no `*.parquet` matches it.
 const UNFINISHED: &str = "unfinished";
 
 /// Whether something of this name in a run's directory is what publishing makes, finished or not.
 pub fn is_own(name: &str) -> bool {
     let whole = name.strip_suffix(UNFINISHED).and_then(|name| name.strip_suffix('.')).unwrap_or(name);
-    [HISTORY, TARGETS, STAGING, FAILURES, REJECTED, RUN, SUCCESS].contains(&whole)
+    [HISTORY, UNDATED, TARGETS, STAGING, FAILURES, REJECTED, RUN, SUCCESS].contains(&whole)
 }
 
 /// How the tables are written.

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow::record_batch::RecordBatch;
+use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 use parquet::arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -53,6 +53,7 @@ pub(super) struct OpenPart {
     path: PathBuf,
     /// Where it lies now.
     staged: PathBuf,
+    schema: SchemaRef,
     writer: ArrowWriter<HashedFile>,
     rows: u64,
     memory: usize,
@@ -72,12 +73,14 @@ impl OpenPart {
             .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(file, recipe.schema.clone(), options)
             .map_err(DatasetError::encode(&staged))?;
-        Ok(Self { path, staged, writer, rows: 0, memory: 0 })
+        Ok(Self { path, staged, schema: recipe.schema.clone(), writer, rows: 0, memory: 0 })
     }
 
     /// Encodes rows. Where calls end decides where pages end, so callers cut by row counts alone.
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), DatasetError> {
-        self.writer.write(rows).map_err(DatasetError::encode(&self.staged))?;
+        // The schema of the file says of each column whether it may be null; that of the rows only for all of them.
+        let rows = RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())?;
+        self.writer.write(&rows).map_err(DatasetError::encode(&self.staged))?;
         self.rows += rows.num_rows() as u64;
         self.memory = self.writer.memory_size();
         Ok(())

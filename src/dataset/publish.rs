@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use super::{
-    DEEPEST, DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNFINISHED,
+    DEEPEST, DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNDATED, UNFINISHED,
     files::{entries, exists, remove_tree, rename, sync_folder},
     part, side,
 };
@@ -125,10 +125,23 @@ impl Stage {
             let of_table: Vec<_> = parts.iter().filter(|part| part.path.starts_with(table)).collect();
             if !of_table.is_empty() {
                 self.publish_table(table, &of_table)?;
+            } else if table == UNDATED {
+                self.remove_table(table)?;
             }
         }
         remove_tree(&self.staging)?;
         sync_folder(&self.dir)
+    }
+
+    /// Removes a table that has no rows any more, in one step for its readers.
+    fn remove_table(&self, table: &str) -> Result<(), DatasetError> {
+        let (place, aside) = (self.dir.join(table), self.staging.join(set_aside(table)));
+        if exists(&place)? {
+            rename(&place, &aside)?;
+            sync_folder(&self.dir)?;
+            remove_tree(&aside)?;
+        }
+        Ok(())
     }
 
     fn publish_table(&self, table: &str, parts: &[&Part]) -> Result<(), DatasetError> {

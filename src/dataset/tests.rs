@@ -41,13 +41,14 @@ fn options(partition_by: &str) -> Options {
 
 /// Where parts lie, their numbers counted from the first one's.
 fn places(parts: &[Part]) -> Vec<String> {
-    let number = |part: &Part| -> u64 {
-        part.path.file_stem().unwrap().to_str().unwrap().rsplit_once('-').unwrap().1.parse().unwrap()
+    let number = |part: &Part| -> Option<u64> {
+        part.path.file_stem().unwrap().to_str().unwrap().rsplit_once('-').unwrap().1.parse().ok()
     };
-    let first = parts.iter().map(number).min().unwrap();
+    let first = parts.iter().filter_map(number).min().unwrap();
     let place = |part: &Part| {
+        let path = part.path.to_str().unwrap();
         let number = number(part);
-        part.path.to_str().unwrap().replace(&format!("-{number}."), &format!("-{}.", number - first))
+        number.map_or(path.to_owned(), |number| path.replace(&format!("-{number}."), &format!("-{}.", number - first)))
     };
     parts.iter().map(place).collect()
 }
@@ -128,7 +129,7 @@ fn every_row_lies_in_its_partition_in_the_order_given() {
 
     let mut expected: Vec<_> =
         (2019..=2026).map(|year| format!("backlinks_history/year={year}/part-r1-0.parquet")).collect();
-    expected.push("backlinks_history/year=__HIVE_DEFAULT_PARTITION__/part-r1-0.parquet".to_owned());
+    expected.push("backlinks_undated/part-r1.parquet".to_owned());
     assert_eq!(places(&parts), expected);
 
     let dates = rows.column(2).as_primitive::<TimestampMicrosecondType>();
@@ -136,9 +137,11 @@ fn every_row_lies_in_its_partition_in_the_order_given() {
     let mut by_folder: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (row, line) in shown(&rows).into_iter().enumerate() {
         let micros = dates.is_valid(row).then(|| dates.value(row));
-        by_folder.entry(years.folder(&years.place(micros, None))).or_default().push(line);
+        let folder = micros.map_or(UNDATED.to_owned(), |micros| years.folder(&years.place(Some(micros), None)));
+        by_folder.entry(folder).or_default().push(line);
     }
-    for (part, (folder, lines)) in parts.iter().zip(by_folder) {
+    let undated = by_folder.remove(UNDATED).map(|lines| (UNDATED.to_owned(), lines));
+    for (part, (folder, lines)) in parts.iter().zip(by_folder.into_iter().chain(undated)) {
         let path = dir.path().join(&part.path);
         assert!(path.parent().unwrap().ends_with(folder));
         let (held, _) = read(&path);
@@ -165,7 +168,7 @@ fn parts_tell_size_and_digest_of_what_was_published() {
 fn types_and_nulls_come_back_as_written_without_the_help_of_arrow_metadata() {
     let dir = tempfile::tempdir().unwrap();
     let parts = publish_rows(dir.path(), &options("none"), &sample::rows(49..50));
-    assert_eq!(places(&parts), ["backlinks_history/part-r1-0.parquet"]);
+    assert_eq!(places(&parts), ["backlinks_history/part-r1-0.parquet", "backlinks_undated/part-r1.parquet"]);
     let (held, metadata) = read(&dir.path().join(&parts[0].path));
     let field = |name: &str| held.schema_ref().field_with_name(name).unwrap().clone();
     let written = sample::schema();
@@ -378,7 +381,7 @@ fn nothing_is_called_parquet_before_it_is_published() {
     let staged = files(dir.path());
     assert!(staged.keys().all(|name| name.starts_with("_staging/") && name.ends_with(".unfinished")), "{staged:?}");
     stage.publish(&parts).unwrap();
-    assert!(files(dir.path()).keys().all(|name| name.starts_with("backlinks_history/") && name.ends_with(".parquet")));
+    assert!(files(dir.path()).keys().all(|name| !name.starts_with("_staging/") && name.ends_with(".parquet")));
 }
 
 #[test]

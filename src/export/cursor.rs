@@ -31,7 +31,7 @@ use crate::{
 const AHEAD: usize = 16;
 /// The largest answer, in bytes of JSON, that is decoded ahead: seven times a full history. Larger ones are decoded by the
 /// writer itself, one at a time.
-const LARGEST_AHEAD: u64 = 1 << 20;
+pub(super) const LARGEST_AHEAD: u64 = 1 << 20;
 /// Threads that decode; the writer keeps up with no more of them.
 const MOST_THREADS: usize = 4;
 

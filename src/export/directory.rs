@@ -65,7 +65,7 @@ pub fn open_for_replay(dir: &Path) -> Result<Lock, ExportError> {
 /// in these folders is looked at before anything is replaced.
 fn was_begun(dir: &Path) -> Result<bool, ExportError> {
     let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
-    let folders = [dataset::STAGING, dataset::HISTORY, dataset::TARGETS];
+    let folders = [dataset::STAGING, dataset::HISTORY, dataset::UNDATED, dataset::TARGETS];
     if !folders.into_iter().any(|folder| dir.join(folder).is_dir()) {
         return Ok(false);
     }

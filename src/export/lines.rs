@@ -27,6 +27,9 @@ pub struct Totals {
     pub pending: u64,
     /// Rows of `backlinks_history`.
     pub rows: u64,
+    /// Rows of `backlinks_undated`: items without a usable date.
+    #[serde(default)]
+    pub undated: u64,
     /// Why targets failed, with how many did.
     pub failures: BTreeMap<String, u64>,
 }

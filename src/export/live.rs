@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     ExportError,
-    cursor::{Interrupted, Stored, StoredAnswers},
+    cursor::{Interrupted, LARGEST_AHEAD, Stored, StoredAnswers},
     publish::StagedHistory,
     rows::AnswerRows,
     window::Window,
@@ -121,6 +121,10 @@ impl LiveWriter {
 impl Feed {
     /// Settles a target whose answer is synced: `body` has rows.
     pub(super) fn settle_with_rows(&self, target: TargetRef<'_>, body: &[u8]) {
+        if body.len() as u64 > LARGEST_AHEAD {
+            // Several of these at once would take too much memory: the writer reads it back when its turn comes.
+            return self.settle(target, None);
+        }
         let mut decoder = self.decoders().pop().unwrap_or_default();
         let rows = AnswerRows::decode(target.as_str(), body, &mut decoder);
         self.decoders().push(decoder);

@@ -51,6 +51,7 @@ pub use self::{
     publish::{Form, Published, StagedHistory},
     question::{Question, QuestionError, SIMULATED},
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
+    rows::remark,
 };
 use self::{
     directory::{check_directory, check_ledger},

@@ -63,10 +63,11 @@ pub(super) fn publish(
     progress.publishing(held.len() as u64);
     let staged = staged.filter(|staged| staged.asked == asked && staged.rows.len() == held.len());
     let staged = staged.map_or_else(|| StagedHistory::of(holdings, &held, dir, &options, progress), Ok)?;
-    let StagedHistory { stage, mut parts, rows, remarks, drift, asked: _ } = staged;
+    let StagedHistory { stage, mut parts, rows, undated, remarks, drift, asked: _ } = staged;
     let mut lines = Lines::new(holdings, (&held, &rows, &remarks), FailuresFile::begin(dir)?);
     parts.push(lines.write(&stage, &options)?);
     let (failures, totals) = lines.finish();
+    let totals = Totals { undated, ..totals };
     stage.publish(&parts)?;
     failures.finish()?;
     write_rejected(dir, holdings.inputs().lines().filter_map(|line| rejected(&line)))?;
@@ -99,6 +100,8 @@ pub struct StagedHistory {
     parts: Vec<Part>,
     /// Rows of each stored answer, in the order in which they were written; `None`: it cannot be read as rows.
     rows: Vec<Option<u32>>,
+    /// Items without a usable date.
+    undated: u64,
     /// What there is to say about some of these answers.
     remarks: BTreeMap<usize, String>,
     drift: Drift,
@@ -119,18 +122,20 @@ impl StagedHistory {
         if let Some(asked) = &asked {
             history.without_rows(asked.date_to);
         }
-        let (mut rows, mut remarks, mut drift) = (Vec::new(), BTreeMap::new(), Drift::default());
+        let (mut rows, mut remarks, mut drift, mut undated) = (Vec::new(), BTreeMap::new(), Drift::default(), 0);
         rows_in_order(answers, window, |position, answer| {
             if let Some(batch) = &answer.batch {
                 history.write(batch, answers.run_date(position))?;
             }
             remarks.extend(answer.remark.map(|remark| (rows.len(), remark)));
-            rows.push(answer.batch.and_then(|batch| u32::try_from(batch.num_rows()).ok()));
+            let dated = |rows: usize| u32::try_from(rows as u64 - answer.undated).ok();
+            rows.push(answer.batch.as_ref().and_then(|batch| dated(batch.num_rows())));
+            undated += answer.undated;
             drift.absorb(answer.drift);
             progress.published(1);
             Ok(())
         })?;
-        Ok(Self { parts: history.finish()?, stage, rows, remarks, drift, asked })
+        Ok(Self { parts: history.finish()?, stage, rows, undated, remarks, drift, asked })
     }
 
     /// Writes what the ledgers hold.

@@ -1,15 +1,17 @@
 //! The rows of one stored answer, with what there is to say about it.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 
 use super::lines::UNREADABLE;
-use crate::flatten::{Drift, FlattenError, Flattener};
+use crate::flatten::{Drift, FlattenError, Flattener, schema};
 
 /// What one answer adds to `backlinks_history`.
 #[derive(Debug)]
 pub(super) struct AnswerRows {
     /// Its rows, sorted by date; `None`: the answer cannot be read as rows.
     pub(super) batch: Option<RecordBatch>,
+    /// How many of them have no usable date: they come last, and go to a table of their own.
+    pub(super) undated: u64,
     /// What goes into the column `message` instead of the API's own words.
     pub(super) remark: Option<String>,
     /// What the schema does not know.
@@ -23,12 +25,10 @@ impl AnswerRows {
     pub(super) fn decode(target: &str, body: &[u8], decoder: &mut Flattener) -> Self {
         match decoder.push(target, body) {
             Ok(appended) => {
-                let (kept, beyond) = (appended.rows, appended.beyond);
-                let remark = (beyond > 0)
-                    .then(|| format!("the first {kept} items are rows; {beyond} more are only in the ledger"));
                 let batch = decoder.finish();
-                let bytes = batch.get_array_memory_size();
-                Self { batch: Some(batch), remark, drift: decoder.take_drift(), bytes }
+                let (bytes, undated) = (batch.get_array_memory_size(), undated(&batch));
+                let remark = remark(appended.rows - undated, undated, appended.beyond);
+                Self { batch: Some(batch), undated, remark, drift: decoder.take_drift(), bytes }
             }
             Err(error) => Self { drift: decoder.take_drift(), ..Self::undecodable(&error) },
         }
@@ -40,6 +40,21 @@ impl AnswerRows {
     }
 
     pub(super) fn unreadable(remark: String) -> Self {
-        Self { batch: None, remark: Some(remark), drift: Drift::default(), bytes: 0 }
+        Self { batch: None, undated: 0, remark: Some(remark), drift: Drift::default(), bytes: 0 }
     }
+}
+
+fn undated(batch: &RecordBatch) -> u64 {
+    batch.column_by_name(schema::DATE).map_or(0, |dates| dates.null_count() as u64)
+}
+
+/// What to say about an answer with so many rows in `backlinks_history`, items without a usable date, and items beyond
+/// those that are read as rows; `None`: nothing out of the ordinary.
+pub fn remark(rows: u64, undated: u64, beyond: u64) -> Option<String> {
+    let beyond = (beyond > 0)
+        .then(|| format!("the first {} items are rows; {beyond} more are only in the ledger", rows + undated));
+    let items = if undated == 1 { "item without a usable date is" } else { "items without a usable date are" };
+    let undated = (undated > 0).then(|| format!("{undated} {items} in backlinks_undated"));
+    let remarks: Vec<String> = beyond.into_iter().chain(undated).collect();
+    (!remarks.is_empty()).then(|| remarks.join("; "))
 }

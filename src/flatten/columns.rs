@@ -8,13 +8,18 @@ use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray,
+        ArrayRef, BooleanArray, Date32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray,
         TimestampMicrosecondArray,
     },
     buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
 };
 
+use jiff::{Timestamp, tz::Offset};
+
 use super::schema;
+
+/// Microseconds of a day.
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// How many columns hold integers: those of an item and the spam score.
 pub(super) const INTEGERS: usize = schema::INTEGERS.len() + 1;
@@ -301,8 +306,11 @@ impl Columns {
         let mut texts = self.texts.iter_mut().enumerate().map(|(index, column)| column.finish(nulls(bit::text(index))));
         arrays.extend(texts.next().map(|kinds| Arc::new(kinds) as ArrayRef));
         let dates = ScalarBuffer::from(taken(&mut self.dates));
+        let months = dates.iter().map(|micros| month_start(*micros)).collect::<Vec<_>>();
+        let months = Date32Array::new(ScalarBuffer::from(months), nulls(bit::DATE));
         let dates = TimestampMicrosecondArray::new(dates, nulls(bit::DATE)).with_timezone(schema::TIME_ZONE);
         arrays.push(Arc::new(dates));
+        arrays.push(Arc::new(months));
         let mut integers: Vec<ArrayRef> = (self.integers.iter_mut().enumerate())
             .map(|(index, column)| Int64Array::new(ScalarBuffer::from(taken(column)), nulls(bit::integer(index))))
             .map(|column| Arc::new(column) as ArrayRef)
@@ -315,8 +323,16 @@ impl Columns {
         arrays.extend(spam_score);
         let maps = self.maps.iter_mut().enumerate();
         arrays.extend(maps.map(|(index, map)| Arc::new(map.finish_map(nulls(bit::map(index)))) as ArrayRef));
-        RecordBatch::try_new(schema::history(), arrays).expect("columns are made in the schema's order and types")
+        RecordBatch::try_new(schema::undated(), arrays).expect("columns are made in the schema's order and types")
     }
+}
+
+/// The first day of a moment's month in UTC, in days since 1970.
+fn month_start(micros: i64) -> i32 {
+    let days = micros.div_euclid(MICROS_PER_DAY);
+    let Ok(moment) = Timestamp::from_microsecond(micros) else { return 0 };
+    let day_of_month = i64::from(Offset::UTC.to_datetime(moment).day());
+    i32::try_from(days - (day_of_month - 1)).unwrap_or_default()
 }
 
 /// Hands a vector over and leaves one of the same room in its place.

@@ -13,7 +13,7 @@ use super::{
 /// The rows of a batch with the columns of [`schema::history`], in any order and with any others beside them; `None`
 /// if a column is missing or of another type.
 pub fn rows_of(batch: &RecordBatch) -> Option<Vec<PlainRow>> {
-    let expected = schema::history();
+    let expected = schema::undated();
     let column = |name: &str| {
         let column = batch.column_by_name(name)?;
         let is_expected = column.data_type() == expected.field_with_name(name).ok()?.data_type();
@@ -25,7 +25,7 @@ pub fn rows_of(batch: &RecordBatch) -> Option<Vec<PlainRow>> {
 
 /// `columns` are those of the schema, in its order.
 fn plain_row(columns: &[&ArrayRef], row: usize) -> PlainRow {
-    let of_integers = 3;
+    let of_integers = 4;
     let of_info = of_integers + schema::INTEGERS.len();
     let after_texts = of_info + schema::INFO_TEXTS.len();
     let of_maps = after_texts + 3;

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 pub const TABLE: &str = "backlinks_history";
 
 /// The version of this schema, for the metadata of files. Raise it with every change that a reader can see.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The time zone of [`DATE`].
 pub const TIME_ZONE: &str = "UTC";
@@ -23,6 +23,8 @@ pub const TARGET: &str = "target";
 pub const TYPE: &str = "type";
 /// The moment a row stands for.
 pub const DATE: &str = "date";
+/// The first day of that month in UTC.
+pub const MONTH_START: &str = "month_start";
 
 /// The integers of an item, in the order of the API's documentation.
 pub const INTEGERS: [&str; 19] = [
@@ -75,14 +77,24 @@ pub const ALIASES: [(&str, &str); 3] = [
     ("referring_links_flags", "referring_links_attributes"),
 ];
 
-/// The schema of `backlinks_history`. All columns but the target are nullable.
+/// The schema of `backlinks_history`. All columns but the target, the date and its month are nullable.
 pub fn history() -> SchemaRef {
+    with_dates(false)
+}
+
+/// The schema of `backlinks_undated`, and of rows as they are decoded: the same columns, but the date may be null.
+pub fn undated() -> SchemaRef {
+    with_dates(true)
+}
+
+fn with_dates(nullable: bool) -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     let integer = |name: &str| Field::new(name, DataType::Int64, true);
     let mut fields = vec![
         Field::new(TARGET, DataType::Utf8, false),
         text(TYPE),
-        Field::new(DATE, DataType::Timestamp(TimeUnit::Microsecond, Some(TIME_ZONE.into())), true),
+        Field::new(DATE, DataType::Timestamp(TimeUnit::Microsecond, Some(TIME_ZONE.into())), nullable),
+        Field::new(MONTH_START, DataType::Date32, nullable),
     ];
     fields.extend(INTEGERS.map(integer));
     fields.extend(INFO_TEXT_COLUMNS.map(text));

@@ -83,6 +83,8 @@ pub struct Outcome {
     pub subdomains: u64,
     /// Rows of the dataset.
     pub rows: u64,
+    /// Rows of `backlinks_undated`.
+    pub undated: u64,
     /// Calls sent.
     pub calls: u64,
     /// Those of them that asked for a target again.
@@ -199,6 +201,7 @@ impl Outcome {
             "duplicates": self.duplicates,
             "subdomains": self.subdomains,
             "rows": self.rows,
+            "undated": self.undated,
             "calls": self.calls,
             "retries": self.retries,
             "calls_this_run": self.calls_this_run,

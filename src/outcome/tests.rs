@@ -311,7 +311,8 @@ fn json_has_the_promised_keys() {
       "success": false,
       "taken_over": 0,
       "taken_over_this_run": 0,
-      "targets": 5000
+      "targets": 5000,
+      "undated": 0
     }
     "#);
 }

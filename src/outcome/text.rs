@@ -76,6 +76,8 @@ impl Outcome {
         add("previous", self.told_taken_over());
         add("input", self.told_input());
         add("rows", if self.published { words::count(self.rows) } else { String::new() });
+        let items = words::counted(self.undated, "item without a usable date", "items without a usable date");
+        add("undated", if self.undated > 0 { format!("{items}, in backlinks_undated") } else { String::new() });
         add("calls", self.told_calls());
         add("cost", self.told_cost());
         add("billed?", self.told_possibly_billed());

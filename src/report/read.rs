@@ -20,7 +20,7 @@ use parquet::arrow::{
 
 use super::{ReportError, month::Month};
 use crate::{
-    dataset::{HISTORY, TARGETS},
+    dataset::{HISTORY, TARGETS, UNDATED},
     export::RunRecord,
     flatten::schema,
 };
@@ -39,6 +39,8 @@ pub(super) struct Dataset {
     targets: Vec<PathBuf>,
     /// Where each run's rows are kept: the day whose rows are read, and how many days there are.
     pub(super) snapshot: Option<(String, usize)>,
+    /// Rows of `backlinks_undated`.
+    undated: u64,
 }
 
 /// The months that a history has rows of.
@@ -68,7 +70,8 @@ impl Dataset {
             paths.sort_by_key(|path| (path.parent(), path.as_os_str().len(), *path));
             paths.into_iter().map(|path| dir.join(path)).collect::<Vec<_>>()
         };
-        let mut found = Self { history: of(HISTORY), targets: of(TARGETS), snapshot: None };
+        let mut found =
+            Self { history: of(HISTORY), targets: of(TARGETS), undated: rows_of(record, UNDATED), snapshot: None };
         found.keep_newest_snapshot(dir);
         if found.history.is_empty() || found.targets.is_empty() || !dir.join(HISTORY).is_dir() {
             return Err(ReportError::NoDataset(dir.to_owned()));
@@ -124,7 +127,7 @@ impl Dataset {
 
     /// Which months there are. Reads the dates alone.
     pub(super) fn months(&self) -> Result<Months, ReportError> {
-        let mut months = Months::default();
+        let mut months = Months { undated: self.undated, ..Months::default() };
         self.history(&[schema::DATE], |rows| {
             let dates = rows.dates()?;
             for date in dates {
@@ -141,6 +144,11 @@ impl Dataset {
         months.latest = months.rows.iter().rfind(|(_, rows)| **rows * LATEST_SHARE >= fullest).map(|(month, _)| *month);
         Ok(months)
     }
+}
+
+/// Rows of a table, as the record says.
+fn rows_of(record: &RunRecord, table: &str) -> u64 {
+    record.files.iter().filter(|file| file.path.starts_with(table)).map(|file| file.rows).sum()
 }
 
 impl Rows<'_> {

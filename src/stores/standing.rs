@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{PROBE, Place, StoreError};
 use crate::{
-    dataset::{DEEPEST, FAILURES, HISTORY, REJECTED, RUN, SUCCESS, TARGETS},
+    dataset::{DEEPEST, FAILURES, HISTORY, REJECTED, RUN, SUCCESS, TARGETS, UNDATED},
     export::SIMULATED,
     report,
 };
@@ -86,13 +86,16 @@ fn is_own(name: &str) -> bool {
     };
     let is_part = file.starts_with("part-") && file.ends_with(".parquet");
     let fits = folders.len() <= DEEPEST && folders.iter().all(|folder| folder.contains('='));
-    [HISTORY, TARGETS].contains(table) && fits && is_part
+    [HISTORY, UNDATED, TARGETS].contains(table) && fits && is_part
 }
 
 /// Empty objects that stand for folders, as consoles of stores make them.
 fn is_folder(name: &str, bytes: u64) -> bool {
     let last = name.rsplit('/').next().unwrap_or(name);
-    bytes == 0 && (name.is_empty() || [HISTORY, TARGETS].contains(&name) || (name.contains('/') && last.contains('=')))
+    bytes == 0
+        && (name.is_empty()
+            || [HISTORY, UNDATED, TARGETS].contains(&name)
+            || (name.contains('/') && last.contains('=')))
 }
 
 #[cfg(test)]

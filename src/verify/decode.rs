@@ -43,10 +43,11 @@ pub(super) enum Cell<'a> {
 }
 
 /// The columns of `backlinks_history` as they are documented: name, kind, and other names that the API has used.
-pub(super) const COLUMNS: [(&str, Kind, &str); 35] = [
+pub(super) const COLUMNS: [(&str, Kind, &str); 36] = [
     ("target", Kind::Text, ""),
     ("type", Kind::Text, ""),
     ("date", Kind::Moment, ""),
+    ("month_start", Kind::Day, ""),
     ("rank", Kind::Integer, ""),
     ("backlinks", Kind::Integer, ""),
     ("new_backlinks", Kind::Integer, ""),
@@ -124,9 +125,20 @@ fn row<'a>(target: &'a str, item: &'a Json<'a>) -> Row<'a> {
             Some(name) => info.and_then(|info| info.get(name)),
             None => item.get(name).or_else(|| item.get(other).filter(|_| !other.is_empty())),
         };
+        if *name == "month_start" {
+            return item.get("date").map_or(Cell::Null, month_start);
+        }
         if *name == "target" { Cell::Text(target.into()) } else { value.map_or(Cell::Null, |value| cell(*kind, value)) }
     };
     COLUMNS.iter().map(cell).collect()
+}
+
+/// The first day of a date's month.
+fn month_start<'a>(date: &Json<'_>) -> Cell<'a> {
+    let Json::Text(text) = date else { return Cell::Null };
+    let first = moment(text).and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    let first = first.map(|moment| Offset::UTC.to_datetime(moment).date().first_of_month());
+    first.map_or(Cell::Null, |first| Cell::Day((first - civil::date(1970, 1, 1)).get_days()))
 }
 
 /// A map's entries, each key once.

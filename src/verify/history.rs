@@ -13,7 +13,7 @@ use std::{
     path::Path,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -31,6 +31,7 @@ use super::{
     sources::{Held, Sources},
     stream::{Slice, Stream},
 };
+use crate::{dataset::UNDATED, export::remark};
 
 /// Partitions that are open at once; more are compared in several rounds.
 const OPEN_PARTITIONS: usize = 128;
@@ -70,20 +71,23 @@ struct Job<'a> {
 pub(super) struct Counts {
     /// By ledger and target.
     rows: Vec<Vec<AtomicU32>>,
-    /// Items of answers that have more than are rows.
-    beyond: Mutex<BTreeMap<Held, usize>>,
+    /// What there is to say about some of them.
+    remarks: Mutex<BTreeMap<Held, String>>,
+    /// Items without a usable date, in all answers.
+    undated: AtomicU64,
 }
 
 impl Counts {
     fn new(sources: &Sources<'_>) -> Self {
         let none = |ledger: &Ledger| ledger.accounts.targets.iter().map(|_| AtomicU32::new(NOT_HELD)).collect();
-        Self { rows: sources.ledgers.iter().map(none).collect(), beyond: Mutex::default() }
+        Self { rows: sources.ledgers.iter().map(none).collect(), remarks: Mutex::default(), undated: AtomicU64::new(0) }
     }
 
-    fn set(&self, held: Held, count: u32, beyond: usize) {
+    fn set(&self, held: Held, count: u32, undated: usize, beyond: usize) {
         self.rows[held.ledger as usize][held.number as usize].store(count, Ordering::Relaxed);
-        if beyond > 0 {
-            self.beyond.lock().unwrap_or_else(PoisonError::into_inner).insert(held, beyond);
+        self.undated.fetch_add(undated as u64, Ordering::Relaxed);
+        if let Some(remark) = remark(u64::from(count), undated as u64, beyond as u64).filter(|_| count != UNREADABLE) {
+            self.remarks.lock().unwrap_or_else(PoisonError::into_inner).insert(held, remark);
         }
     }
 
@@ -93,9 +97,14 @@ impl Counts {
         Some(u64::from(count)).filter(|_| ![UNREADABLE, NOT_HELD].contains(&count))
     }
 
-    /// Items of an answer that are no rows, since it has too many.
-    pub(super) fn beyond(&self, held: Held) -> Option<usize> {
-        self.beyond.lock().unwrap_or_else(PoisonError::into_inner).get(&held).copied()
+    /// What there is to say about an answer.
+    pub(super) fn remark(&self, held: Held) -> Option<String> {
+        self.remarks.lock().unwrap_or_else(PoisonError::into_inner).get(&held).cloned()
+    }
+
+    /// Items without a usable date, in all answers.
+    pub(super) fn undated(&self) -> u64 {
+        self.undated.load(Ordering::Relaxed)
     }
 }
 
@@ -183,7 +192,7 @@ impl Comparison<'_> {
         let (ledger, last) = (self.sources.ledger(job.held), self.sources.last(job.held));
         let target = self.sources.target(job.held).as_str();
         if last.body_bytes > LARGEST_ANSWER {
-            self.counts.set(job.held, UNREADABLE, 0);
+            self.counts.set(job.held, UNREADABLE, 0, 0);
             return self.compare_rows(job, target, Vec::new());
         }
         let is_large = last.body_bytes > USUAL_ANSWER;
@@ -197,9 +206,11 @@ impl Comparison<'_> {
         let body = line.body().unwrap_or_default();
         let answer = Json::read(&body);
         let expected = answer.as_ref().and_then(items);
-        let count = |(rows, _): &(Vec<Item<'_>>, usize)| u32::try_from(rows.len()).unwrap_or(UNREADABLE);
-        let (count, (rows, beyond)) = (expected.as_ref().map_or(UNREADABLE, count), expected.unwrap_or_default());
-        self.counts.set(job.held, count, beyond);
+        let is_readable = expected.is_some();
+        let (rows, beyond) = expected.unwrap_or_default();
+        let dated = rows.iter().filter(|item| item.date.is_some()).count();
+        let count = u32::try_from(dated).ok().filter(|_| is_readable).unwrap_or(UNREADABLE);
+        self.counts.set(job.held, count, rows.len() - dated, beyond);
         self.compare_rows(job, target, rows);
     }
 
@@ -261,6 +272,9 @@ fn day(item: &Item<'_>) -> String {
 pub(super) fn partition(partition_by: &str, micros: Option<i64>, run_date: Option<Date>) -> String {
     let moment = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
     let date = moment.map(|moment| Offset::UTC.to_datetime(moment).date());
+    if date.is_none() {
+        return UNDATED.to_owned();
+    }
     let mut folder = "backlinks_history".to_owned();
     for key in partition_by.split(',').map(str::trim).filter(|key| *key != "none") {
         let value = match key {

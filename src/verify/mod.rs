@@ -177,6 +177,7 @@ impl Verification<'_> {
         let mut lines = Lines { sources: &sources, run_id, counts: &counts, differences, totals: Totals::default() };
         let path = parts.targets.as_ref().map(|file| (self.dir.join(file), file.as_str()));
         lines.compare(path.as_ref().map(|(path, name)| (path.as_path(), *name)));
+        lines.totals.undated = counts.undated();
         record::compare(self.record, &sources, &lines.totals, self.differences);
         side::compare(self.dir, FAILURES, &side::failures(&sources, &counts, self.differences), self.differences);
         side::compare(self.dir, REJECTED, &side::rejected(&sources), self.differences);

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::{differences::Differences, frames::hex, history::Partitions, side::not_there};
 use crate::{
-    dataset::{HISTORY, RUN, TARGETS},
+    dataset::{HISTORY, RUN, TARGETS, UNDATED},
     export::{FileRecord, MadeOf, RunRecord},
 };
 
@@ -73,15 +73,19 @@ fn by_table(record: &RunRecord, sound: &BTreeSet<&PathBuf>, differences: &Differ
             differences.add(RUN, format!("names {path} twice"));
         }
     }
-    if targets.len() != 1 || numbered.is_empty() {
+    if targets.len() != 1 || numbered.iter().all(|(folder, ..)| folder == UNDATED) {
         differences.add(RUN, "does not name one file of the table targets and at least one of backlinks_history");
     }
     parts.targets = targets.pop().flatten();
     numbered.sort();
     // All folders count from the same number.
-    let first = numbered.iter().map(|(_, number, ..)| *number).min().unwrap_or_default();
+    let of_history = numbered.iter().filter(|(folder, ..)| folder != UNDATED);
+    let first = of_history.map(|(_, number, ..)| *number).min().unwrap_or_default();
     for same in numbered.chunk_by(|one, next| one.0 == next.0) {
-        let gap = same.iter().enumerate().find(|(place, (_, number, ..))| first + place != *number);
+        let gap = same
+            .iter()
+            .enumerate()
+            .find(|(place, (folder, number, ..))| first + place != *number && (folder != UNDATED || same.len() > 1));
         if let Some((_, (_, _, path, _))) = gap {
             differences.add(path, "does not follow the file before it in number");
         }
@@ -102,12 +106,16 @@ fn place(folder: &str, name: &str, made_of: &MadeOf) -> Option<usize> {
     }
     let keys: Vec<&str> = made_of.partition_by.split(',').map(str::trim).filter(|key| *key != "none").collect();
     let mut levels = folder.split('/');
-    let fits = levels.next() == Some(HISTORY)
-        && keys.iter().all(|key| {
-            let value = levels.next().and_then(|level| level.split_once('='));
-            value.is_some_and(|(name, value)| name == *key && !value.is_empty())
-        })
-        && levels.next().is_none();
+    let fits = folder == UNDATED
+        || levels.next() == Some(HISTORY)
+            && keys.iter().all(|key| {
+                let value = levels.next().and_then(|level| level.split_once('='));
+                value.is_some_and(|(name, value)| name == *key && !value.is_empty())
+            })
+            && levels.next().is_none();
+    if folder == UNDATED && own.is_empty() {
+        return Some(0);
+    }
     own.strip_prefix('-')?.parse().ok().filter(|_| fits)
 }
 

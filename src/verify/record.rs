@@ -135,7 +135,7 @@ fn by_class(totals: &Totals) -> Totals {
 
 /// Compares the result that was told with the numbers that it was told from.
 pub(super) fn summary(record: &RunRecord, counts: Counts, differences: &Differences) {
-    let Totals { ok, no_data, failed, pending, rows, .. } = record.totals;
+    let Totals { ok, no_data, failed, pending, rows, undated, .. } = record.totals;
     let Spending { calls, retries, debited, upstream, set_aside, unknown, possibly_billed, refreshed, taken_over } =
         record.spending;
     let (files, bytes) = (record.files.len() as u64, record.files.iter().map(|file| file.bytes).sum::<u64>());
@@ -148,6 +148,7 @@ pub(super) fn summary(record: &RunRecord, counts: Counts, differences: &Differen
         "rejected": counts.rejected,
         "duplicates": counts.duplicates,
         "rows": rows,
+        "undated": undated,
         "calls": calls,
         "retries": retries,
         "cost_usd": debited.plus(upstream).dollars(),

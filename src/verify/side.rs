@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, io, path::Path};
 use super::{differences::Differences, history::Counts, sources::Sources, targets};
 use crate::{
     api::record::Standing,
-    dataset::{FAILURES, HISTORY, REJECTED, RUN, STAGING, SUCCESS, TARGETS},
+    dataset::{FAILURES, HISTORY, REJECTED, RUN, STAGING, SUCCESS, TARGETS, UNDATED},
     targets::Fate,
 };
 
@@ -144,7 +144,7 @@ pub(super) fn strangers(dir: &Path, known: &BTreeSet<String>, differences: &Diff
 
 fn stranger(path: &str, name: &str, differences: &Differences) {
     let is_inside =
-        [HISTORY, TARGETS, crate::ledger::FOLDER].iter().any(|folder| path.starts_with(&format!("{folder}/")));
+        [HISTORY, UNDATED, TARGETS, crate::ledger::FOLDER].iter().any(|folder| path.starts_with(&format!("{folder}/")));
     if path.starts_with(&format!("{STAGING}/")) && !name.ends_with(".parquet") {
         differences.note(format!("{path} was left by a publication that was interrupted; the next run removes it"));
     } else if name.ends_with(".parquet") || is_inside && !name.starts_with('.') {

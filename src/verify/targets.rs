@@ -73,8 +73,8 @@ struct Known<'a> {
     rows: u64,
     /// Whether its answer is held and makes no rows.
     is_unreadable: bool,
-    /// Items of its answer beyond those that are rows.
-    beyond: Option<String>,
+    /// What there is to say about its answer.
+    remark: Option<String>,
 }
 
 /// Whether a target's answer is held and makes no rows.
@@ -154,16 +154,13 @@ impl<'a> Lines<'a> {
             read.map_err(fails).ok()
         });
         let histories = || self.sources.histories(target);
-        let beyond = histories().find(|held| held.ledger == account.source).and_then(|held| {
-            let beyond = self.counts.beyond(held)?;
-            let kept = self.counts.of(held)?;
-            Some(format!("the first {kept} items are rows; {beyond} more are in the ledger alone"))
-        });
+        let counting = histories().find(|held| held.ledger == account.source);
+        let remark = counting.and_then(|held| self.counts.remark(held));
         Some(Known {
             details,
             rows: histories().filter_map(|held| self.counts.of(held)).sum(),
             is_unreadable: is_unreadable(self.sources, self.counts, &account, target),
-            beyond,
+            remark,
             account,
         })
     }
@@ -197,7 +194,7 @@ impl<'a> Lines<'a> {
     /// Fills in what is known of a target, and counts it.
     fn tell<'b>(&mut self, row: &mut Row<'b>, known: Option<&'b Known<'a>>) {
         (row.rows, row.attempts, row.possibly_billed) = (Some(0), Some(0), Some(0));
-        let Some(Known { account, details, rows, is_unreadable, beyond }) = known else {
+        let Some(Known { account, details, rows, is_unreadable, remark }) = known else {
             row.outcome = "pending";
             self.totals.pending += 1;
             return;
@@ -226,7 +223,7 @@ impl<'a> Lines<'a> {
         if let Some(details) = details {
             row.http_status = details.http_status;
             row.api_status_code = details.api_status_code;
-            row.message = text(beyond.as_deref().or(details.message.as_deref()));
+            row.message = text(remark.as_deref().or(details.message.as_deref()));
             row.task_id = details.task_id.as_deref();
             row.latency_ms = Some(details.latency_ms);
             row.fetched_at = Some(details.at);

@@ -15,6 +15,11 @@ fn cells(row: &PlainRow) -> Vec<Cell<'_>> {
     let text = |text: &'_ Option<String>| text.clone().map_or(Cell::Null, |text| Cell::Text(text.into()));
     let integer = |value: Option<i64>| value.map_or(Cell::Null, Cell::Integer);
     let mut cells = vec![Cell::Text((&*row.target).into()), text(&row.kind), row.date.map_or(Cell::Null, Cell::Moment)];
+    cells.push(row.date.map_or(Cell::Null, |micros| {
+        let moment = jiff::Timestamp::from_microsecond(micros).expect("a date");
+        let first = jiff::tz::Offset::UTC.to_datetime(moment).date().first_of_month();
+        Cell::Day((first - jiff::civil::date(1970, 1, 1)).get_days())
+    }));
     cells.extend(row.integers.map(integer));
     cells.extend(row.info.texts.iter().map(text));
     cells.push(row.info.is_ip.map_or(Cell::Null, Cell::Flag));

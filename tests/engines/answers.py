@@ -62,6 +62,7 @@ def row_of(target, item):
         "target": target,
         "type": item.get("type"),
         "date": micros(item.get("date")),
+        "month_start": month_start(micros(item.get("date"))),
         **{name: value(name) for name in INTEGERS},
         **{name: info.get(name.removeprefix("info_")) for name in INFO_TEXTS},
         "info_is_ip": info.get("is_ip"),
@@ -77,6 +78,13 @@ def micros(text):
         return None
     moment = datetime.datetime.strptime(text, "%Y-%m-%d %H:%M:%S %z")
     return (moment - EPOCH) // datetime.timedelta(microseconds=1)
+
+
+def month_start(micros_):
+    """The first day of a moment's month in UTC."""
+    if micros_ is None:
+        return None
+    return (EPOCH + datetime.timedelta(microseconds=micros_)).date().replace(day=1)
 
 
 def year(row):

@@ -36,6 +36,7 @@ HISTORY = {
     "target": "string",
     "type": "string",
     "date": "timestamp",
+    "month_start": "date",
     **dict.fromkeys(INTEGERS, "bigint"),
     **dict.fromkeys(INFO_TEXTS, "string"),
     "info_is_ip": "boolean",

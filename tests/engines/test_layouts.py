@@ -87,7 +87,7 @@ class Layouts(unittest.TestCase):
                 targets = spark().read.parquet(f"{dataset.path}/targets").count()
                 self.assertEqual(targets, small().summary["targets"])
 
-    def test_rows_without_a_date_are_read_alike_in_every_partitioning(self):
+    def test_odd_answers_are_read_alike_in_every_partitioning(self):
         for layout in ["year,month", "run_date,year", "none"]:
             with self.subTest(layout):
                 dataset = world.replay(odd.odd(), "--partition-by", layout)

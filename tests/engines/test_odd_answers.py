@@ -2,8 +2,9 @@
 
 import unittest
 
+import answers
 import odd
-from contract import HISTORY
+from contract import HISTORY, in_duckdb, in_spark
 from engines import in_duckdb as duckdb
 from engines import in_spark as spark
 
@@ -11,7 +12,11 @@ COLUMNS = [name for name in HISTORY if name not in ("target", "date")]
 
 
 def wanted():
-    return [(target, date, year, *(known.get(name) for name in COLUMNS)) for target, date, year, known in odd.WANTED]
+    def row(target, date, year, known):
+        known = {"month_start": answers.month_start(date), **known}
+        return (target, date, year, *(known.get(name) for name in COLUMNS))
+
+    return [row(*one) for one in odd.WANTED]
 
 
 class OddAnswers(unittest.TestCase):
@@ -46,9 +51,19 @@ class OddAnswers(unittest.TestCase):
         self.assertEqual([row[0] for row in two], [False, True, True])
         self.assertEqual(two[0][1], 0)
 
-    def test_rows_without_a_date_are_in_the_null_partition(self):
-        where = "WHERE year IS NULL"
-        self.assertEqual(duckdb().execute(f"SELECT count(*) FROM '{odd.odd().history}' {where}").fetchall(), [(3,)])
-        frame = spark().read.parquet(f"{odd.odd().path}/backlinks_history")
-        self.assertEqual(frame.where("year IS NULL").count(), 3)
-        self.assertEqual(frame.where("date IS NULL").count(), 3)
+    def test_items_without_a_date_are_in_a_table_of_their_own(self):
+        files = f"{odd.odd().path}/backlinks_undated/*.parquet"
+        query = "SELECT target, rank, date IS NULL, month_start IS NULL FROM '{}' ORDER BY rank"
+        wanted = [("undated-odd.com", rank, True, True) for rank in (1, 2, 3)]
+        self.assertEqual(duckdb().execute(query.format(files)).fetchall(), wanted)
+        described = duckdb().execute(f"DESCRIBE SELECT * FROM '{files}'").fetchall()
+        self.assertEqual([tuple(row[:2]) for row in described], in_duckdb(HISTORY))
+        frame = spark().read.parquet(f"{odd.odd().path}/backlinks_undated")
+        self.assertEqual(frame.dtypes, in_spark(HISTORY))
+        self.assertEqual(frame.where("date IS NULL AND month_start IS NULL").count(), 3)
+        history = f"SELECT count(*) FROM '{odd.odd().history}' WHERE date IS NULL OR month_start IS NULL OR year IS NULL"
+        self.assertEqual(duckdb().execute(history).fetchall(), [(0,)])
+        self.assertEqual((odd.odd().summary["undated"], odd.odd().summary["rows"]), (3, len(odd.WANTED)))
+        message = f"SELECT message FROM '{odd.odd().targets}' WHERE target = 'undated-odd.com'"
+        told = "3 items without a usable date are in backlinks_undated"
+        self.assertEqual(duckdb().execute(message).fetchall(), [(told,)])

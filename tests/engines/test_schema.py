@@ -32,7 +32,6 @@ class Schema(unittest.TestCase):
             self.assertEqual(found, in_duckdb(HISTORY) + list(partition))
 
         check(world.portfolio(), ("year", "BIGINT"))
-        # The null partition among the years
         check(odd.odd(), ("year", "BIGINT"))
         check(odd.empty_unpartitioned())
 
@@ -82,6 +81,7 @@ class Schema(unittest.TestCase):
         dataset = world.portfolio()
         for table, columns, files in [
             ("backlinks_history", HISTORY, dataset.history),
+            ("backlinks_undated", HISTORY, f"{odd.odd().path}/backlinks_undated/*.parquet"),
             ("targets", TARGETS, dataset.targets),
         ]:
             found = [tuple(row[:2]) for row in connection.execute(f"DESCRIBE {table}").fetchall()]
@@ -111,4 +111,4 @@ class Schema(unittest.TestCase):
 
     def test_the_schema_for_people_names_every_column(self):
         markdown = world.call("schema", "--format", "markdown")
-        self.assertEqual(re.findall(r"^\| `(\w+)`", markdown, re.M), [*HISTORY, *TARGETS])
+        self.assertEqual(re.findall(r"^\| `(\w+)`", markdown, re.M), [*HISTORY, *HISTORY, *TARGETS])

@@ -3,7 +3,7 @@ WITH ends AS (
   SELECT target,
          max_by(referring_domains, date) AS today,
          max_by(referring_domains, date) FILTER (
-           WHERE date <= (SELECT max(date) FROM backlinks_history) - INTERVAL 12 MONTH) AS year_ago
+           WHERE month_start <= (SELECT max(month_start) FROM backlinks_history) - INTERVAL 12 MONTH) AS year_ago
   FROM backlinks_history
   WHERE referring_domains IS NOT NULL
   GROUP BY target)

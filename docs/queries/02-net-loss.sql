@@ -1,7 +1,7 @@
 -- Who lost more referring domains than it won over the last twelve months?
 SELECT target, sum(lost_referring_domains) AS lost, sum(new_referring_domains) AS won
 FROM backlinks_history
-WHERE date > (SELECT max(date) FROM backlinks_history) - INTERVAL 12 MONTH
+WHERE month_start > (SELECT max(month_start) FROM backlinks_history) - INTERVAL 12 MONTH
 GROUP BY target
 HAVING sum(lost_referring_domains) > sum(new_referring_domains)
 ORDER BY lost - won DESC, target

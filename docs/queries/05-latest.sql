@@ -2,8 +2,7 @@
 WITH dated AS (
   SELECT target, date, rank, backlinks, referring_domains,
          row_number() OVER (PARTITION BY target ORDER BY date DESC) AS nth
-  FROM backlinks_history
-  WHERE date IS NOT NULL)
+  FROM backlinks_history)
 SELECT target, date AS as_of, rank, backlinks, referring_domains
 FROM dated
 WHERE nth = 1

@@ -4,10 +4,10 @@ WITH flows AS (
   SELECT target, date, new_referring_domains AS won,
          avg(new_referring_domains) OVER (
            PARTITION BY target
-           ORDER BY year(date) * 12 + month(date)
+           ORDER BY year(month_start) * 12 + month(month_start)
            RANGE BETWEEN 12 PRECEDING AND 1 PRECEDING) AS average
   FROM backlinks_history
-  WHERE date >= TIMESTAMP '2021-05-01 00:00:00')
+  WHERE month_start >= DATE '2021-05-01')
 SELECT target, date, won, round(average, 1) AS usual
 FROM flows
 WHERE average > 10 AND won > 5 * average

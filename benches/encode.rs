@@ -49,6 +49,7 @@ fn dataset(dir: &Path, batches: &[RecordBatch], partition_by: &str, compression:
     let options = Options {
         partition_by: partition_by.parse().expect("a partitioning"),
         compression: compression.parse().expect("a compression"),
+        integer_encoding: backlinks_export::dataset::IntegerEncoding::default(),
         row_group_rows: Options::ROW_GROUP_ROWS,
         run_id: "bench".to_owned(),
         metadata: Vec::new(),

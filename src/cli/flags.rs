@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use super::values;
 use crate::{
     api::RankScale,
-    dataset::{Compression, Options, PartitionBy},
+    dataset::{Compression, IntegerEncoding, Options, PartitionBy},
     money::Usd,
     outcome::MaxFailures,
     progress::Requested,
@@ -104,6 +104,9 @@ pub struct DatasetArgs {
     /// Of Parquet pages: zstd:LEVEL, snappy, lz4 or none
     #[arg(long, value_name = "CODEC", default_value = "zstd:1", help_heading = "Dataset", hide_short_help = true)]
     pub compression: Compression,
+    /// Of integers: delta, or plain for readers that lack it, such as Power BI or Spark before 3.3
+    #[arg(long, value_name = "ENCODING", default_value = "delta", help_heading = "Dataset", hide_short_help = true)]
+    pub parquet_encoding: IntegerEncoding,
     /// Rows in a Parquet row group at most
     #[arg(
         long,
@@ -181,6 +184,8 @@ pub struct RunOnlyArgs {
     partition_by: PartitionBy,
     #[arg(long, hide = true, default_value = "zstd:1")]
     compression: Compression,
+    #[arg(long, hide = true, default_value = "delta")]
+    parquet_encoding: IntegerEncoding,
     #[arg(long, hide = true)]
     row_group_rows: Option<usize>,
     #[arg(long, hide = true, default_value = "0")]

@@ -28,6 +28,7 @@ impl From<&DatasetArgs> for Form {
         Self {
             partition_by: arguments.partition_by.clone(),
             compression: arguments.compression,
+            integer_encoding: arguments.parquet_encoding,
             row_group_rows: arguments.row_group_rows,
         }
     }

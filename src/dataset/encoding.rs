@@ -98,6 +98,42 @@ impl From<Compression> for basic::Compression {
     }
 }
 
+/// How integers are encoded in Parquet pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IntegerEncoding {
+    /// `DELTA_BINARY_PACKED`: the smallest files.
+    #[default]
+    Delta,
+    /// `PLAIN`: for readers without the former, such as Power BI, `StarRocks`, Spark before 3.3 and parquetjs.
+    Plain,
+}
+
+/// Why a word names no encoding.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no encoding is called {0:?}; use delta or plain")]
+pub struct IntegerEncodingError(String);
+
+impl FromStr for IntegerEncoding {
+    type Err = IntegerEncodingError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "delta" => Ok(Self::Delta),
+            "plain" => Ok(Self::Plain),
+            _ => Err(IntegerEncodingError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for IntegerEncoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Delta => "delta",
+            Self::Plain => "plain",
+        })
+    }
+}
+
 /// How the files of one table are written.
 #[derive(Clone, Debug)]
 pub(super) struct Recipe {
@@ -131,7 +167,9 @@ impl Recipe {
             }
             properties = match column.physical_type() {
                 Type::BYTE_ARRAY => properties.set_column_dictionary_enabled(path, true),
-                Type::INT32 | Type::INT64 => properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+                Type::INT32 | Type::INT64 if options.integer_encoding == IntegerEncoding::Delta => {
+                    properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
+                }
                 _ => properties,
             };
         }
@@ -159,6 +197,10 @@ mod tests {
         check("zstd:0", "zstd has no level \"0\"; use 1 to 22, such as zstd:1");
         check("zstd:23", "zstd has no level \"23\"; use 1 to 22, such as zstd:1");
         check("zstd:fast", "zstd has no level \"fast\"; use 1 to 22, such as zstd:1");
+        let encoding =
+            |text: &str| text.parse::<IntegerEncoding>().map(|it| it.to_string()).map_err(|it| it.to_string());
+        assert_eq!((encoding("delta"), encoding("plain")), (Ok("delta".to_owned()), Ok("plain".to_owned())));
+        assert_eq!(encoding("rle"), Err("no encoding is called \"rle\"; use delta or plain".to_owned()));
         check("gzip", "no compression is called \"gzip\"; use zstd:LEVEL, snappy, lz4 or none");
     }
 }

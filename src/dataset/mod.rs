@@ -33,7 +33,7 @@ mod side;
 mod target_rows;
 
 pub use self::{
-    encoding::{Compression, CompressionError},
+    encoding::{Compression, CompressionError, IntegerEncoding, IntegerEncodingError},
     files::probe,
     history::HistoryWriter,
     part::{Part, digest, hex},
@@ -84,6 +84,8 @@ pub struct Options {
     pub partition_by: PartitionBy,
     /// How pages are compressed.
     pub compression: Compression,
+    /// How integers are encoded.
+    pub integer_encoding: IntegerEncoding,
     /// Rows in a row group at most; fewer where many partitions are open at once.
     pub row_group_rows: usize,
     /// Goes into file names and nowhere else: ASCII letters, digits, `-`, `_` and `.`.

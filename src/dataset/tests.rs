@@ -33,6 +33,7 @@ fn options(partition_by: &str) -> Options {
     Options {
         partition_by: partition_by.parse().unwrap(),
         compression: Compression::default(),
+        integer_encoding: IntegerEncoding::Delta,
         row_group_rows: Options::ROW_GROUP_ROWS,
         run_id: "r1".to_owned(),
         metadata: vec![("date_from".to_owned(), "2019-01-01".to_owned())],
@@ -212,6 +213,15 @@ fn columns_are_encoded_by_what_they_hold() {
     check("info_platform_type.list.element", true, false, false);
     check("referring_links_tld.key_value.key", true, false, false);
     check("referring_links_tld.key_value.value", false, true, false);
+    let mut plain = options("none");
+    plain.integer_encoding = IntegerEncoding::Plain;
+    let (rows, metadata) = {
+        let parts = publish_rows(dir.path(), &plain, &sample::rows(0..3));
+        read(&dir.path().join(&parts[0].path))
+    };
+    let of_all: Vec<_> = metadata.row_group(0).columns().iter().flat_map(ColumnChunkMetaData::encodings).collect();
+    assert!(!of_all.contains(&Encoding::DELTA_BINARY_PACKED), "{of_all:?}");
+    assert_eq!(rows.num_rows(), sample::rows(0..3).num_rows());
     let sorted: Vec<_> = metadata.row_group(0).sorting_columns().unwrap().iter().map(|it| it.column_idx).collect();
     assert_eq!(sorted, [0, 2]);
 }

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     api::Parameters,
-    dataset::{Compression, FailuresFile, Options, Part, PartitionBy, Rejected, Stage, write_rejected},
+    dataset::{
+        Compression, FailuresFile, IntegerEncoding, Options, Part, PartitionBy, Rejected, Stage, write_rejected,
+    },
     flatten::{self, Drift},
     ledger::{Body, LedgerError},
     progress::Progress,
@@ -26,14 +28,20 @@ pub struct Form {
     pub partition_by: PartitionBy,
     /// Compression of Parquet pages.
     pub compression: Compression,
+    /// Encoding of integers.
+    pub integer_encoding: IntegerEncoding,
     /// Rows in a row group at most.
     pub row_group_rows: usize,
 }
 
 impl Default for Form {
     fn default() -> Self {
-        let (partition_by, compression) = (PartitionBy::default(), Compression::default());
-        Self { partition_by, compression, row_group_rows: Options::ROW_GROUP_ROWS }
+        Self {
+            partition_by: PartitionBy::default(),
+            compression: Compression::default(),
+            integer_encoding: IntegerEncoding::default(),
+            row_group_rows: Options::ROW_GROUP_ROWS,
+        }
     }
 }
 
@@ -87,6 +95,7 @@ pub(super) fn options(run_id: String, asked: Option<&Parameters>, form: &Form) -
     Options {
         partition_by: form.partition_by.clone(),
         compression: form.compression,
+        integer_encoding: form.integer_encoding,
         row_group_rows: form.row_group_rows,
         run_id,
         metadata: metadata.into_iter().flatten().collect(),

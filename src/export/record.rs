@@ -56,6 +56,8 @@ pub struct MadeOf {
     pub partition_by: String,
     /// `--compression`.
     pub compression: String,
+    /// `--parquet-encoding`.
+    pub parquet_encoding: String,
     /// `--row-group-rows`.
     pub row_group_rows: usize,
     /// The digest of all input lines.
@@ -93,6 +95,7 @@ impl MadeOf {
     pub fn has_form(&self, form: &Form) -> bool {
         self.partition_by == form.partition_by.to_string()
             && self.compression == form.compression.to_string()
+            && self.parquet_encoding == form.integer_encoding.to_string()
             && self.row_group_rows == form.row_group_rows
     }
 
@@ -123,6 +126,7 @@ impl MadeOf {
             parameters: holdings.parameters(),
             partition_by: form.partition_by.to_string(),
             compression: form.compression.to_string(),
+            parquet_encoding: form.integer_encoding.to_string(),
             row_group_rows: form.row_group_rows,
             inputs_sha256: holdings.inputs_sha256().to_owned(),
             ledgers: ledgers.collect::<Result<_, ExportError>>()?,

@@ -44,6 +44,7 @@ fn publish(partition_by: &str, columns: &[&str], given: &[Given<'_>]) -> TempDir
     let options = Options {
         partition_by: partition_by.parse().unwrap(),
         compression: "zstd:1".parse().unwrap(),
+        integer_encoding: crate::dataset::IntegerEncoding::default(),
         row_group_rows: 50,
         run_id: "r1".to_owned(),
         metadata: vec![],
@@ -91,6 +92,7 @@ fn record(partition_by: &str, files: Vec<FileRecord>) -> RunRecord {
             parameters: Some(parameters),
             partition_by: partition_by.to_owned(),
             compression: "zstd:1".to_owned(),
+            parquet_encoding: "delta".into(),
             row_group_rows: 50,
             inputs_sha256: String::new(),
             ledgers: vec![],

@@ -232,6 +232,7 @@ impl Dataset {
             parameters: None,
             partition_by: "year".to_owned(),
             compression: "none".to_owned(),
+            parquet_encoding: "delta".into(),
             row_group_rows: 1,
             inputs_sha256: String::new(),
             ledgers: Vec::new(),

@@ -63,6 +63,15 @@ pub const RUN: &str = "_run.json";
 /// There when every target has data or is known to have none, and everything else lies in place.
 pub const SUCCESS: &str = "_SUCCESS";
 
+/// What file systems keep for recovered files at their root.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Whether something of this name may be in a run's directory without being part of it: hidden files of desktops and
+/// version control, and `lost+found` where the directory is a file system's root.
+pub fn is_ignored(name: &str) -> bool {
+    name.starts_with('.') || name == LOST_AND_FOUND
+}
+
 /// Partition levels below a table at most: year, month, run date.
 pub const DEEPEST: usize = 3;
 

@@ -7,6 +7,8 @@
 //! right after, until it is deleted. They are whole at all times, but for this moment a glob over all of `DIR/**`
 //! sees both; one over `DIR/backlinks_history/**` never does.
 //!
+//! A stage that is dropped before it is published removes what was written to it.
+//!
 //! Never follows a symbolic link and never deletes what no export wrote.
 
 use std::{
@@ -22,7 +24,8 @@ use rustix::{
 };
 
 use super::{
-    DEEPEST, DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNDATED, UNFINISHED,
+    DEEPEST, DatasetError, HistoryWriter, LOST_AND_FOUND, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter,
+    UNDATED, UNFINISHED,
     files::{entries, exists, remove_tree, rename, sync_folder},
     part, side,
 };
@@ -39,15 +42,22 @@ pub fn inspect(dir: &Path) -> Result<(), DatasetError> {
     let staging = dir.join(STAGING);
     for entry in entries(&staging)? {
         let name = entry.file_name();
-        if !TABLES.into_iter().any(|table| name == *table || name == *set_aside(table)) {
+        if TABLES.into_iter().any(|table| name == *table || name == *set_aside(table)) {
+            inspect_tree(&entry.path(), DEEPEST)?;
+        } else if !is_hidden_file(&entry)? {
             return Err(DatasetError::Foreign { path: entry.path() });
         }
-        inspect_tree(&entry.path(), DEEPEST)?;
     }
     Ok(())
 }
 
-/// Names of what an export makes, and hidden ones, such as desktops leave behind.
+fn is_hidden_file(entry: &fs::DirEntry) -> Result<bool, DatasetError> {
+    let kind = entry.file_type().map_err(DatasetError::io("read", &entry.path()))?;
+    Ok(kind.is_file() && entry.file_name().as_encoded_bytes().starts_with(b"."))
+}
+
+/// Accepts the names that an export makes, hidden files such as desktops leave behind, and a file system's `lost+found`
+/// as long as nothing was recovered into it.
 fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
     for entry in entries(folder)? {
         let path = entry.path();
@@ -58,6 +68,7 @@ fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
         let is_known = if kind.is_dir() { levels > 0 && name.contains('=') } else { is_part || name.starts_with('.') };
         match kind {
             kind if kind.is_symlink() => return Err(DatasetError::Symlink { path }),
+            kind if kind.is_dir() && name == LOST_AND_FOUND && entries(&path)?.is_empty() => {}
             kind if is_known && kind.is_dir() => inspect_tree(&path, levels - 1)?,
             kind if is_known && kind.is_file() => {}
             _ => return Err(DatasetError::Foreign { path }),
@@ -66,7 +77,7 @@ fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// Where tables are made until they are published. One at a time for a directory, which the ledger's lock sees to.
+/// Where tables are written until they are published. One at a time for a directory, which the ledger's lock ensures.
 ///
 /// Dropped before it is published, it leaves nothing behind.
 #[derive(Debug)]
@@ -182,6 +193,7 @@ fn swap(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
     match rustix::fs::renameat_with(CWD, from, CWD, place, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(()),
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => swap_in_two(from, place, aside),
+        Err(Errno::XDEV) => remove_and_rename(from, place),
         Err(errno) => Err(DatasetError::io("replace", place)(errno.into())),
     }
 }
@@ -190,6 +202,13 @@ fn swap(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
 /// where [`Stage::begin`] puts it back after a crash.
 fn swap_in_two(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
     rename(place, aside)?;
+    rename(from, place)
+}
+
+/// For a table that cannot be moved at all: on overlayfs, a directory of a lower layer, such as one that came with a
+/// container image. `_SUCCESS` is gone already, and a run that finds the table missing publishes it again.
+fn remove_and_rename(from: &Path, place: &Path) -> Result<(), DatasetError> {
+    remove_tree(place)?;
     rename(from, place)
 }
 
@@ -238,6 +257,44 @@ mod tests {
         check(swap, false);
         check(swap, true);
         check(swap_in_two, true);
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_moved_is_removed_and_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, place] = ["staged", "place"].map(|name| dir.path().join(name));
+        folder_with(&from, "new");
+        folder_with(&place, "old");
+        remove_and_rename(&from, &place).unwrap();
+        assert_eq!(word_in(&place).as_deref(), Some("new"));
+        assert!(!from.exists());
+    }
+
+    #[test]
+    fn a_stage_that_is_dropped_leaves_the_published_tables_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        folder_with(&dir.path().join(HISTORY), "published");
+        let staging = dir.path().join(STAGING);
+        let stage = Stage::begin(dir.path()).unwrap();
+        folder_with(&staging.join(HISTORY).join("year=2024"), "staged");
+        drop(stage);
+        assert!(!staging.exists());
+        assert_eq!(word_in(&dir.path().join(HISTORY)).as_deref(), Some("published"));
+    }
+
+    #[test]
+    fn hidden_files_and_an_empty_lost_and_found_do_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in [HISTORY, STAGING, "targets"] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join(".DS_Store"), "").unwrap();
+        }
+        let lost = dir.path().join(HISTORY).join(LOST_AND_FOUND);
+        fs::create_dir(&lost).unwrap();
+        Stage::begin(dir.path()).unwrap();
+        fs::write(lost.join("#12"), "recovered").unwrap();
+        let error = Stage::begin(dir.path()).map(|_| ()).unwrap_err();
+        assert!(matches!(error, DatasetError::Foreign { .. }), "{error}");
     }
 
     #[test]

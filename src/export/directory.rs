@@ -15,7 +15,7 @@ use crate::{
 /// Refuses a directory of somebody else's for a run.
 pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
     let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
-    let mut entries = match fs::read_dir(dir) {
+    let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
@@ -23,7 +23,15 @@ pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
         }
         Err(error) => return Err(fails(error)),
     };
-    if ledger::is_begun(dir)? || entries.next().is_none() {
+    if ledger::is_begun(dir)? {
+        return Ok(());
+    }
+    let mut is_empty = true;
+    for entry in entries {
+        let name = entry.map_err(fails)?.file_name();
+        is_empty &= name.to_str().is_some_and(dataset::is_ignored);
+    }
+    if is_empty {
         return Ok(());
     }
     Err(match RunRecord::read(dir) {
@@ -71,7 +79,7 @@ fn was_begun(dir: &Path) -> Result<bool, ExportError> {
     }
     for entry in fs::read_dir(dir).map_err(fails)? {
         let name = entry.map_err(fails)?.file_name();
-        if !name.to_str().is_some_and(dataset::is_own) {
+        if !name.to_str().is_some_and(|name| dataset::is_own(name) || dataset::is_ignored(name)) {
             return Ok(false);
         }
     }

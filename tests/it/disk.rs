@@ -299,3 +299,62 @@ async fn a_disk_too_full_to_publish_keeps_everything_for_the_next_run() {
     ended(run(), 0).await;
     assert_eq!(api.bill().calls, calls, "publishing is done again, not fetching");
 }
+
+/// A directory whose present content is a lower layer of an overlay file system, as data of a container image is.
+struct Overlay(PathBuf);
+
+impl Overlay {
+    /// `None`: this machine does not let tests mount overlays.
+    fn mount(disk: &Path, lower: &Path, at: &Path) -> Option<Self> {
+        let [upper, work] = ["upper", "work"].map(|name| disk.join(name));
+        for folder in [&upper, &work] {
+            fs::create_dir_all(folder).expect("a directory");
+        }
+        let layers = [("lowerdir", lower), ("upperdir", &*upper), ("workdir", &*work)];
+        let options: Vec<_> = layers.iter().map(|(name, path)| format!("{name}={}", path.display())).collect();
+        let mounted =
+            Command::new("mount").args(["-t", "overlay", "-o", &options.join(","), "overlay"]).arg(at).output();
+        let mounted = mounted.expect("mount is there");
+        if !mounted.status.success() {
+            say(&format!("left out: {}", String::from_utf8_lossy(&mounted.stderr)));
+            return None;
+        }
+        Some(Self(at.to_owned()))
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_in_a_lower_layer_of_an_overlay_are_replaced() {
+    let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
+    ended(place.run(&api.url(), ""), 0).await;
+    let before = history_rows(&place.out());
+    let disk = place.root.path().join("layers");
+    let Some(_disk) = SmallDisk::mount(&disk, "64m") else { return };
+    let lower = disk.join("lower");
+    let copied = Command::new("cp").arg("-a").arg(place.out()).arg(&lower).status().expect("cp is there");
+    assert!(copied.success());
+    let Some(_overlay) = Overlay::mount(&disk, &lower, &place.out()) else { return };
+    let calls = api.bill().calls;
+    ended(place.run(&api.url(), "--partition-by none"), 0).await;
+    assert_eq!(api.bill().calls, calls, "nothing was bought again");
+    assert_eq!(history_rows(&place.out()), before);
+    assert!(place.out().join("_SUCCESS").exists() && !place.out().join("_staging").exists());
+    assert!(lower.join("backlinks_history").exists(), "the lower layer stays");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hidden_files_and_lost_and_found_do_not_stop_a_run() {
+    let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
+    fs::create_dir_all(place.out().join("lost+found")).expect("a directory");
+    for name in [".gitkeep", ".DS_Store"] {
+        fs::write(place.out().join(name), "").expect("a file");
+    }
+    ended(place.run(&api.url(), ""), 0).await;
+    assert!(place.out().join("lost+found").exists() && place.out().join(".gitkeep").exists());
+}

@@ -48,7 +48,7 @@ pub enum LogFormat {
 }
 
 /// What is exported: files of domains.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct InputArgs {
     /// Files of domains: .txt, .csv or .tsv, also .gz or .zst; `-` is standard input
     #[arg(required = true, value_name = "INPUT")]

@@ -44,7 +44,8 @@ pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure>
 async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
     let calls = calls(arguments)?;
-    let inputs = read_inputs(&arguments.input)?;
+    let input = arguments.input.clone();
+    let inputs = signals.or(move || read_inputs(&input)).await?;
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let question = Question {
         simulated: Some(arguments.call.sandbox),
@@ -81,8 +82,9 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
         Err(error) => return Err(error.into()),
     };
     let api = HttpApi::new(&url, &token.0, arguments.call.timeout, context.clock)?;
-    let export = Export::open(&arguments.out, inputs, &question, context.clock)?;
-    let export = export.with_previous(&arguments.reuse.previous)?;
+    let (out, clock, previous) = (arguments.out.clone(), context.clock, arguments.reuse.previous.clone());
+    let opening = move || Export::open(&out, inputs, &question, clock)?.with_previous(&previous);
+    let export = signals.or(opening).await?;
     if let Some(error) = missing.filter(|_| export.remaining() > 0) {
         return Err(error.into());
     }

@@ -3,6 +3,7 @@
 use tokio::{
     signal::unix::{Signal as Stream, SignalKind, signal},
     sync::watch,
+    task::spawn_blocking,
 };
 
 use super::Failure;
@@ -36,6 +37,19 @@ impl Signals {
     /// The first signal, if it has come.
     pub(super) fn came(&self) -> Option<Signal> {
         self.0.borrow().first().copied()
+    }
+
+    /// Runs what blocks (reading standard input, waiting for a lock, opening a large ledger) while nothing is in flight: the
+    /// first signal ends the program at once.
+    pub(super) async fn or<T, E>(&self, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        E: Into<Failure> + Send + 'static,
+    {
+        tokio::select! {
+            done = spawn_blocking(work) => done.map_err(Failure::unexpected)?.map_err(Into::into),
+            signal = self.clone().first() => Err(Failure::interrupted(signal, "before the first call")),
+        }
     }
 
     async fn nth(&mut self, number: usize) -> Signal {

@@ -129,3 +129,34 @@ async fn a_stopped_process_that_goes_on_keeps_the_answers_that_came_meanwhile() 
     assert_eq!(summary(&output)["possibly_billed"], 0);
     assert_eq!(api.bill().billed_calls, 40, "nothing was bought twice");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_while_standard_input_or_the_lock_is_waited_for_ends_the_program_at_once() {
+    use std::process::{Command, Stdio};
+    let place = Place::new(1);
+    let lock = backlinks_export::ledger::Lock::take(&place.out()).expect("nobody runs here");
+    let list = place.out().with_file_name("waiting.txt");
+    std::fs::write(&list, "a.com\n").expect("written");
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
+        for input in ["-".to_owned(), list.display().to_string()] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_backlinks-export"));
+            command.args(["run", &input, "--sandbox", "--progress", "none", "--out"]).arg(place.out());
+            let mut waiting = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+            // Within this time it listens for signals, and it gives up waiting for the lock only later.
+            sleep(Duration::from_millis(300)).await;
+            let killed = Command::new("kill").arg(format!("-{name}")).arg(waiting.id().to_string()).status();
+            assert!(killed.expect("kill runs").success());
+            let ended = async {
+                loop {
+                    if let Some(status) = waiting.try_wait().expect("a child") {
+                        return status;
+                    }
+                    sleep(Duration::from_millis(10)).await;
+                }
+            };
+            let status = timeout(Duration::from_secs(20), ended).await.expect("the program ends");
+            assert_eq!(status.code(), Some(code), "SIG{name} with {input}");
+        }
+    }
+    drop(lock);
+}

@@ -429,6 +429,21 @@ fn plain_bytes(word: u64) -> usize {
     ((quotes | backslashes | controls) & HIGH).trailing_zeros() as usize / WORD
 }
 
+/// The JSON object that a body begins with, where there is more around it: a byte order mark before it, anything behind
+/// it. `None`: there is nothing around it, or no whole object.
+///
+/// Gateways add such things to answers that were paid for and are whole.
+pub fn object_within(body: &[u8]) -> Option<&[u8]> {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    let rest = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<serde::de::IgnoredAny>();
+    if rest.trim_ascii_start().first() != Some(&b'{') || values.next()?.is_err() {
+        return None;
+    }
+    let object = &rest[..values.byte_offset()];
+    (object.trim_ascii_start().len() < body.trim_ascii().len()).then_some(object)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

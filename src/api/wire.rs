@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::{BodyForm, Parameters};
 use crate::{
     money::Usd,
-    scan::{Scan, Scanner, Unfamiliar},
+    scan::{Scan, Scanner, Unfamiliar, object_within},
     targets,
 };
 
@@ -57,13 +57,21 @@ pub struct Envelope {
     pub cost: Option<Usd>,
     /// Items under all results of the first task.
     pub items: u64,
+    /// Whether the body has more than the object: a byte order mark before it, or anything behind it.
+    pub is_surrounded: bool,
     /// The hosts that the answer says it is about, normalised: each result's, else the request's echo.
     pub about: Vec<String>,
 }
 
 impl Envelope {
-    /// Reads a body; `None` when it is no JSON object at all. A byte that is no UTF-8 stands for U+FFFD.
+    /// Reads a body; `None` when it does not begin with a JSON object. What gateways put around that is ignored. A byte that
+    /// is no UTF-8 stands for U+FFFD.
     pub fn read(body: &[u8]) -> Option<Self> {
+        let read = Self::read_object(body);
+        read.or_else(|| Some(Self { is_surrounded: true, ..Self::read_object(object_within(body)?)? }))
+    }
+
+    fn read_object(body: &[u8]) -> Option<Self> {
         // The way without replacements is many times faster
         let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
         let mut reading = Reading(Scanner::new(&text));
@@ -346,14 +354,16 @@ mod tests {
 
     #[test]
     fn what_is_no_json_object_is_no_envelope() {
-        for body in ["", "<html>", "null", "{\"tasks\":[", "\u{feff}{}", "{\"a\tb\":1}"] {
+        for body in ["", "<html>", "null", "{\"tasks\":[", "\u{feff}", "x {}", "{\"a\tb\":1}"] {
             assert_eq!(Envelope::read(body.as_bytes()), None, "{body}");
         }
     }
 
     /// What can be said of an answer by way of a tree of its values.
     fn by_tree(body: &[u8]) -> Option<(Option<i64>, Option<String>, bool, u64)> {
-        let tree: serde_json::Value = serde_json::from_slice(body).ok()?;
+        // What follows the first value is ignored.
+        let mut values = serde_json::Deserializer::from_slice(body).into_iter::<serde_json::Value>();
+        let tree = values.next()?.ok()?;
         let top = tree.as_object()?;
         let list =
             |value: Option<&serde_json::Value>| value.and_then(|value| value.as_array().cloned()).unwrap_or_default();

@@ -34,6 +34,8 @@ pub enum Surprise {
     BrokenText(&'static str),
     /// Bytes in the answer that are no UTF-8, replaced by U+FFFD.
     NotUtf8,
+    /// A byte order mark before the answer, or anything behind it: ignored.
+    Surrounded,
     /// An item beyond [`MOST_ROWS`](super::MOST_ROWS): no row.
     TooManyItems,
 }
@@ -48,6 +50,7 @@ impl fmt::Display for Surprise {
             Self::UnusableDate => write!(f, "date: not a usable date"),
             Self::BrokenText(column) => write!(f, "{column}: half a surrogate pair, replaced"),
             Self::NotUtf8 => write!(f, "bytes that are not UTF-8, replaced"),
+            Self::Surrounded => write!(f, "text around the answer, ignored"),
             Self::TooManyItems => write!(f, "items beyond the first {}, left out", super::MOST_ROWS),
         }
     }

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use super::{
     FlattenError,
     drift::{Drift, Surprise},
+    object_within,
     raw::{Object, Text, first_byte, is, object},
     schema, value,
 };
@@ -59,7 +60,8 @@ pub fn plain_rows(target: &str, body: &[u8]) -> Result<Vec<PlainRow>, FlattenErr
     if body.len() > super::LARGEST_ANSWER {
         return Err(FlattenError::TooLarge { bytes: body.len() as u64 });
     }
-    read(target, body, &mut Drift::default()).map(|answer| answer.rows)
+    let rows = |body| read(target, body, &mut Drift::default()).map(|answer| answer.rows);
+    rows(body).or_else(|error| object_within(body).map_or(Err(error), rows))
 }
 
 /// What is made of an answer.

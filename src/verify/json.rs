@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
+use crate::flatten::object_within;
+
 /// Levels that are kept; a column lies nine levels down at most.
 const DEEPEST: usize = 16;
 
@@ -27,6 +29,11 @@ pub(super) enum Json<'a> {
 impl<'a> Json<'a> {
     /// Reads a whole text; `None`: it is no JSON.
     pub(super) fn read(text: &'a str) -> Option<Self> {
+        let object = || std::str::from_utf8(object_within(text.as_bytes())?).ok();
+        Self::read_whole(text).or_else(|| Self::read_whole(object()?))
+    }
+
+    fn read_whole(text: &'a str) -> Option<Self> {
         let mut reader = Reader { text, at: 0 };
         let value = reader.value(0)?;
         reader.blanks();

@@ -101,7 +101,28 @@ fn what_is_no_whole_answer_is_said_to_be_none() {
     check("a raw control character", b"{\"tasks\":\"\x00\"}", Class::MaybeBilled);
     check("UTF-16", &answer("{}").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(), Class::MaybeBilled);
     check("half", &answer("{}").as_bytes()[..50], Class::MaybeBilled);
-    check("two answers", format!("{0}{0}", answer("{}")).as_bytes(), Class::MaybeBilled);
+    check("an answer after something else", format!("x{}", answer("{}")).as_bytes(), Class::MaybeBilled);
+}
+
+#[test]
+fn what_a_gateway_puts_around_an_answer_is_ignored_and_noted() {
+    let whole = answer(r#"{"rank":7,"type":"}"}"#);
+    let check = |name: &str, before: &str, behind: &str| {
+        let body = format!("{before}{whole}{behind}");
+        let assessment = understood(body.as_bytes());
+        assert_eq!((assessment.class, assessment.items), (Class::Data, 1), "{name}");
+        // It is no JSON on one line, so the ledger keeps it as text.
+        assert!(!assessment.json, "{name}");
+        let mut flattener = Flattener::new();
+        assert_eq!(flattener.push("a.com", body.as_bytes()).expect("rows").rows, 1, "{name}");
+        let drift: Vec<String> = flattener.drift().iter().map(|(surprise, _)| surprise.to_string()).collect();
+        assert!(drift.contains(&"text around the answer, ignored".to_owned()), "{name}: {drift:?}");
+    };
+    check("a byte order mark", "\u{feff}", "");
+    check("a comment", "", "\n<!-- served by cache-7 -->");
+    check("both", "\u{feff} ", "<!-- } -->");
+    check("NUL bytes", "", "\0\0");
+    check("another answer", "", &whole);
 }
 
 #[test]

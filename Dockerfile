@@ -11,12 +11,11 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY benches benches
 COPY src src
-ENV CARGO_PROFILE_RELEASE_STRIP=symbols
 # Compiled crates outlast this build where the machine does.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked --bin backlinks-export \
-    && install -D target/release/backlinks-export /out/backlinks-export \
+    cargo build --profile dist --locked --bin backlinks-export \
+    && install -D target/dist/backlinks-export /out/backlinks-export \
     && install -d -o 10001 -g 10001 /out/data
 
 FROM debian:12.12-slim

@@ -280,7 +280,7 @@ class Recipes(unittest.TestCase):
         self.assertIn(("USER", "10001:10001"), instructions)
         [build] = [rest for name, rest in instructions if name == "RUN"]
         words = shlex.split(re.search(r"cargo build [^&]*", build)[0])
-        self.assertEqual(words, ["cargo", "build", "--release", "--locked", "--bin", "backlinks-export"])
+        self.assertEqual(words, ["cargo", "build", "--profile", "dist", "--locked", "--bin", "backlinks-export"])
         linked = subprocess.run(["ldd", world.PROGRAM], capture_output=True, text=True, check=True).stdout
         names = {Path(line.split()[0]).name for line in linked.splitlines()}
         self.assertLessEqual(names, IN_DEBIAN)

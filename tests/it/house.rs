@@ -138,6 +138,13 @@ fn the_table_of_rooms_has_no_circle() {
 }
 
 #[test]
+fn the_unmaintained_crate_is_used_in_one_file() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let users: Vec<PathBuf> = sources(&folder).into_iter().filter(|file| code(file).contains("backoff::")).collect();
+    assert_eq!(users, [folder.join("fetch/retry.rs")]);
+}
+
+#[test]
 fn imports_are_found_in_every_form() {
     let check = |code: &str, expected: &[&str]| {
         assert_eq!(imported(code), expected.iter().map(|name| (*name).to_owned()).collect(), "{code}");

@@ -20,7 +20,6 @@ mod recipes;
 mod refresh;
 mod shell;
 mod signals;
-mod supply;
 mod verify;
 mod wire;
 mod words;

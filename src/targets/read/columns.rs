@@ -52,31 +52,17 @@ pub(super) fn nearest<'a>(names: &'a [String], wanted: Option<&str>) -> Option<&
 
 /// The name that differs from `wanted` in few characters.
 fn similar<'a>(names: &'a [String], wanted: &str) -> Option<&'a str> {
-    let wanted: Vec<char> = wanted.to_lowercase().chars().take(LONGEST_NAME).collect();
+    let wanted: String = wanted.to_lowercase().chars().take(LONGEST_NAME).collect();
+    let most = wanted.chars().count().div_ceil(3);
     let near = |name: &&'a String| {
-        let distance = distance(&wanted, &name.to_lowercase().chars().collect::<Vec<_>>());
-        (distance <= wanted.len().div_ceil(3)).then_some(distance)
+        let distance = strsim::levenshtein(&wanted, &name.to_lowercase());
+        (distance <= most).then_some(distance)
     };
     names
         .iter()
         .filter_map(|name| Some((near(&name)?, name)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| &**name)
-}
-
-/// How many characters have to be put in, taken out or replaced to make one text of the other (Levenshtein).
-fn distance(one: &[char], other: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, character) in one.iter().enumerate() {
-        let mut diagonal = above;
-        row[0] = above + 1;
-        for (index, candidate) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(character != candidate);
-            diagonal = row[index + 1];
-            row[index + 1] = replaced.min(diagonal + 1).min(row[index] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 /// The columns of all files but those that hold domains.

@@ -39,7 +39,7 @@ pub struct CallArgs {
         hide_short_help = true
     )]
     pub body: Body,
-    /// Sets the two below: free, starter, growth or dataforseo [default: starter]
+    /// Sets rate and concurrency: free, starter, growth or dataforseo [default: starter]
     ///
     /// Calls a minute and in flight: free 60 and 5, starter 600 and 20, growth 3,000 and 30, dataforseo 2,000 and 30;
     /// with --sandbox and no plan 6,000 and 30.
@@ -49,7 +49,7 @@ pub struct CallArgs {
     #[arg(long, value_name = "N/PERIOD", value_parser = values::rate, help_heading = "Pace")]
     pub rate: Option<Rate>,
     /// Calls in flight at most
-    #[arg(long, value_name = "N", value_parser = values::positive, help_heading = "Pace")]
+    #[arg(long, value_name = "N", value_parser = values::positive, help_heading = "Pace", hide_short_help = true)]
     pub concurrency: Option<NonZeroU32>,
     /// Tries for one target
     #[arg(
@@ -81,6 +81,9 @@ pub struct CallArgs {
         hide_short_help = true
     )]
     pub max_outage: Duration,
+    /// Call at most the first N targets; run again for the next
+    #[arg(long, value_name = "N", value_parser = values::positive, help_heading = "Money")]
+    pub limit: Option<NonZeroU32>,
     /// Hard cap on what DIR may cost in all, calls in flight included
     #[arg(long, value_name = "USD", value_parser = values::usd, allow_negative_numbers = true, help_heading = "Money")]
     pub max_cost: Option<Usd>,

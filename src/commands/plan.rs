@@ -33,7 +33,7 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
     let question = Question { fresh_since, tolerated, ..Question::from(&arguments.question) };
-    let preview = preview(arguments, &inputs, &question, context)?;
+    let preview = preview(arguments, &inputs, &question, context)?.limited(arguments.call.limit);
     let estimate = preview.estimate(rate, concurrency);
     let asked = Asked {
         balance: account::balance(&arguments.call, context),

@@ -83,7 +83,10 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     };
     let api = HttpApi::new(&url, &token.0, arguments.call.timeout, context.clock)?;
     let (out, clock, previous) = (arguments.out.clone(), context.clock, arguments.reuse.previous.clone());
-    let opening = move || Export::open(&out, inputs, &question, clock)?.with_previous(&previous);
+    let limit = arguments.call.limit;
+    let opening = move || {
+        Ok::<_, ExportError>(Export::open(&out, inputs, &question, clock)?.with_previous(&previous)?.limited(limit))
+    };
     let export = signals.or(opening).await?;
     if let Some(error) = missing.filter(|_| export.remaining() > 0) {
         return Err(error.into());

@@ -102,6 +102,8 @@ pub struct Export {
     /// To be called: targets without an answer, and behind them those whose answer is to be refreshed; by their places
     /// among those of the lines.
     remaining: Vec<u32>,
+    /// Whether more targets are left than this run may call.
+    is_limited: bool,
     fresh_since: Option<Timestamp>,
     /// What is taken over from earlier runs before any call.
     previous: Previous,
@@ -146,7 +148,19 @@ impl Export {
             leave_tolerated(&mut remaining, &inputs, &archive, question.tolerated);
         }
         let previous = Previous::default();
-        Ok(Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, fresh_since, previous, clock })
+        Ok(Self {
+            lock,
+            archive,
+            run,
+            parameters,
+            inputs,
+            inputs_sha256,
+            remaining,
+            is_limited: false,
+            fresh_since,
+            previous,
+            clock,
+        })
     }
 
     /// Answers that the runs of these directories hold are taken over instead of bought, as far as they are new enough.
@@ -158,6 +172,20 @@ impl Export {
         self.previous = Previous::open(dirs, &self.lock, (&self.run, &self.parameters))?;
         self.previous.choose(&self.inputs, &mut self.remaining, self.fresh_since);
         Ok(self)
+    }
+
+    /// Calls so many targets in this run at most: the first ones of the input, those that were never called before those
+    /// that failed earlier, so that each further run comes to the next ones.
+    #[must_use]
+    pub fn limited(mut self, limit: Option<NonZeroU32>) -> Self {
+        let Some(limit) = limit.map(|limit| limit.get() as usize).filter(|limit| *limit < self.remaining.len()) else {
+            return self;
+        };
+        let state = |number: &u32| self.archive.standing(self.inputs.target(*number));
+        self.remaining.sort_by_key(|number| (state(number).is_final(), state(number) == Standing::Failed));
+        self.remaining.truncate(limit);
+        self.is_limited = true;
+        self
     }
 
     /// Targets of this run's files that are left to be called: they have no answer yet, or one that is too old.
@@ -219,6 +247,7 @@ impl Export {
     ) -> Result<(Ended, Fetched), ExportError> {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
         let earlier = earlier(&past, calls.rate);
+        let is_limited = self.is_limited;
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, previous, clock, .. } = self;
         if remaining.is_empty() && previous.chosen() == 0 && inputs_are_kept && !archive.is_torn()? {
             let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
@@ -275,6 +304,7 @@ impl Export {
             None => Err(LedgerError::Closed),
         };
         let (staged, ended, archive) = (staged?, ended?, archive?);
+        let ended = if is_limited && ended == Ended::Done { Ended::Limit } else { ended };
         let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
         Ok((ended, Fetched { holdings, staged, lock }))
     }

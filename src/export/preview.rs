@@ -55,6 +55,15 @@ impl Preview {
         })
     }
 
+    /// The same, with so many targets called at most.
+    #[must_use]
+    pub fn limited(self, limit: Option<NonZeroU32>) -> Self {
+        let remaining = limit.map_or(self.remaining, |limit| self.remaining.min(limit.get().into()));
+        // Answers are refreshed last.
+        let refreshed = self.refreshed.saturating_sub(self.remaining - remaining);
+        Self { remaining, refreshed, ..self }
+    }
+
     /// Looks at a directory, if there is one, for these lines, and at those of earlier runs.
     pub fn new(
         dir: Option<&Path>,

@@ -137,6 +137,8 @@ pub enum Ended {
     },
     /// What is left of the cap does not pay one more call.
     Budget,
+    /// As many targets were called as this run may call.
+    Limit,
     /// Somebody asked to stop.
     Shutdown,
 }

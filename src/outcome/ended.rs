@@ -54,6 +54,8 @@ pub enum Ended {
     },
     /// What is left of the cap does not pay one more call.
     Budget,
+    /// As many targets were called as this run may call.
+    Limit,
     /// A signal asked to stop.
     Signal(Signal),
     /// Keeping the answers or publishing the dataset failed.
@@ -74,6 +76,7 @@ impl Ended {
             fetch::Ended::Contract { message } => Self::Contract { message },
             fetch::Ended::Outage { message } => Self::Outage { message },
             fetch::Ended::Budget => Self::Budget,
+            fetch::Ended::Limit => Self::Limit,
             fetch::Ended::Shutdown => Self::Signal(signal),
         }
     }
@@ -89,6 +92,7 @@ impl Ended {
             Self::Contract { .. } => Some("contract"),
             Self::Outage { .. } => Some("outage"),
             Self::Budget => Some("max_cost"),
+            Self::Limit => Some("limit"),
             Self::Signal(Signal::Interrupt) => Some("sigint"),
             Self::Signal(Signal::Terminate) => Some("sigterm"),
             Self::Unexpected { .. } => Some("unexpected"),

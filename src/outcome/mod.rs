@@ -146,7 +146,7 @@ impl Outcome {
             Ended::Finished if self.tolerated() => 0,
             Ended::Finished => 3,
             Ended::Fatal { .. } | Ended::Contract { .. } | Ended::Outage { .. } => 4,
-            Ended::Budget => 5,
+            Ended::Budget | Ended::Limit => 5,
             Ended::Signal(signal) => signal.exit_code(),
             Ended::Unexpected { .. } => 1,
         }
@@ -172,6 +172,11 @@ impl Outcome {
             ),
             Ended::Budget => {
                 (self.cap_reached(), format!("{KEPT}; run the same command again with a higher --max-cost"))
+            }
+            Ended::Limit => {
+                let left = words::counted(self.pending, "target has", "targets have");
+                let reason = format!("--limit is reached ({left} not been called yet)");
+                (reason, format!("{KEPT}; run the same command again for the next ones, or without --limit for all"))
             }
             Ended::Signal(signal) => (
                 format!("interrupted by {}", signal.name()),

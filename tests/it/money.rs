@@ -1,6 +1,7 @@
 //! The spending cap: whatever prices do, whatever is lost or killed, the bill of the API stays within it.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -183,4 +184,27 @@ async fn the_program_keeps_to_its_cap_and_says_where_costs_are_known_from() {
     assert_eq!(told["possibly_billed"], lossy.bill().billed_lost);
     let known = told["cost_usd"].as_f64().expect("a number");
     assert!(known < lossy.bill().debited_micros.dollars(), "what nobody told is not counted as known");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_calls_the_first_targets_of_the_input_and_each_further_run_the_next() {
+    let (api, place) = (super::program::sandbox(super::program::instant()).await, super::program::Place::new(10));
+    let run = || place.run(&api.url(), "--limit 4");
+    for (pending, calls) in [(6, 4), (2, 8)] {
+        let output = super::program::ended(run(), 5).await;
+        let summary = super::program::summary(&output);
+        assert_eq!((&summary["pending"], &summary["stopped"]), (&pending.into(), &"limit".into()), "{summary}");
+        assert_eq!((summary["published"].as_bool(), summary["success"].as_bool()), (Some(true), Some(false)));
+        assert_eq!(api.bill().calls, calls);
+        let words = super::program::told(&output);
+        assert!(words.contains("--limit is reached") && words.contains("run the same command again"), "{words}");
+        assert!(!place.out().join("_SUCCESS").exists());
+    }
+    let archive = Archive::read(&place.out()).expect("readable");
+    let called: BTreeSet<String> = archive.asked().map(|(target, _)| target.to_string()).collect();
+    assert_eq!(called, (0..8).map(|number| format!("site{number}.com")).collect());
+    // What is left is no more than the limit, so the run ends as any other.
+    super::program::ended(run(), 0).await;
+    assert_eq!(api.bill().calls, 10);
+    super::program::verified(&place.out()).await;
 }

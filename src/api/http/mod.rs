@@ -39,6 +39,8 @@ use crate::{clock::Clock, money::Usd};
 /// on a dropped connection may be billed without an answer.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
+/// Headers of an answer at most; beyond them it cannot be read. The usual parser stops at a hundred.
+const MOST_HEADERS: usize = 400;
 /// Reaching the server at all; a call that fails here was never sent.
 const CONNECT: Duration = Duration::from_secs(15);
 
@@ -72,7 +74,13 @@ impl HttpApi {
         let mut authorization = HeaderValue::from_str(&format!("{SCHEME}{}", token.expose_secret().trim()))
             .map_err(|_| SetupError::Token)?;
         authorization.set_sensitive(true);
-        let mut client = client_builder().connect_timeout(CONNECT);
+        // A header that strict parsers refuse is no reason to lose an answer that was paid for: browsers take these, too.
+        let mut client = client_builder()
+            .connect_timeout(CONNECT)
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_max_headers(MOST_HEADERS);
         if endpoint.scheme() == "http" {
             // A proxy from the environment would see the token; with https it sees the host's name alone.
             client = client.no_proxy();

@@ -233,3 +233,40 @@ async fn forty_answers_that_are_almost_too_large_are_published_in_bounded_memory
     assert_eq!((&summary["rows"], &summary["undated"]), (&(2 * 20 + 10).into(), &(10 * 19_999).into()));
     assert_sound(&dir.path().join("out")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_answer_is_taken_at_the_first_call_whatever_its_headers_say() {
+    let server = Server::start(|target| {
+        let whole = good(target, "");
+        let headers = match target.trim_end_matches(".com") {
+            "lying" => "content-encoding: gzip\r\n".to_owned(),
+            "blank" => "X-Cache Status: MISS\r\n".to_owned(),
+            "spaced" => "X-Odd : 1\r\n".to_owned(),
+            "folded" => "X-Long: one\r\n  two\r\n".to_owned(),
+            "many" => "x-many: 1\r\n".repeat(200),
+            _ => String::new(),
+        };
+        let body = match target {
+            "mark.com" => format!("\u{feff}{whole}"),
+            "comment.com" => format!("{whole}<!-- cache -->"),
+            _ => whole,
+        };
+        response(&headers, body.as_bytes())
+    })
+    .await;
+    let names =
+        ["plain", "lying", "blank", "spaced", "folded", "many", "mark", "comment"].map(|kind| format!("{kind}.com"));
+    let (ran, dir) = run(&server, &names, &[]).await;
+    assert_eq!(ran.code(), Some(0), "{}", ran.stderr());
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
+    assert_eq!((&summary["calls"], &summary["ok"], &summary["rows"]), (&8.into(), &8.into(), &16.into()), "{summary}");
+    // The ledger has every byte as it came.
+    let archive = Archive::read(&dir.path().join("out")).expect("a sound ledger");
+    let body = |name: &str| {
+        let known = archive.known(clean(name, false).expect("a domain").target.view()).expect("asked");
+        archive.kept(known).expect("readable").and_then(|kept| kept.body).expect("a body")
+    };
+    assert_eq!(body("lying.com"), good("lying.com", "").into_bytes());
+    assert!(body("mark.com").starts_with(b"\xef\xbb\xbf{") && body("comment.com").ends_with(b"<!-- cache -->"));
+    assert_sound(&dir.path().join("out")).await;
+}

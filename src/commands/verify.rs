@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Context, Failure, exit, print};
 use crate::{
     cli::{Format, VerifyArgs},
-    verify::{Verified, verify as reconcile},
+    verify::{Advice, Verified, verify as reconcile},
     words,
 };
 
@@ -24,8 +24,17 @@ pub(super) fn verify(arguments: &VerifyArgs, context: &Context) -> Result<u8, Fa
         "{} found: input, ledger, Parquet and cost do not agree",
         words::counted(count, "difference", "differences")
     );
-    let hint = "move the named files away and run the same command again, which makes them anew from the ledger, if that is \
-                sound";
+    let hint = match verified.advice {
+        Some(Advice::Permissions) => "run verify as a user who may read the named files",
+        Some(Advice::RestoreLedger) => {
+            "put back sound copies of the named ledger files; where they are only longer, run \
+             `backlinks-export run …` on this directory again"
+        }
+        Some(Advice::Rebuild) | None => {
+            "move the named files away and run `backlinks-export run …` on this directory again (or the replay that \
+             built it): it builds them again from the ledger"
+        }
+    };
     context.complain(&error, Some(hint));
     Ok(exit::ERROR)
 }
@@ -38,7 +47,7 @@ fn json(verified: &Verified) -> Result<String, Failure> {
 
 fn text(verified: &Verified, dir: &str) -> String {
     let checked = &verified.checked;
-    let done = if verified.ok { "verified" } else { "looked at" };
+    let done = if verified.ok { "verified" } else { "checked" };
     let mut text = format!("{done}  {}\n\n", words::plain(dir));
     let mut row = |name: &str, value: String| {
         // Writing to a string cannot fail.

@@ -40,10 +40,10 @@ pub use self::{
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::{Stage, inspect},
     side::{
-        Failure, FailuresFile, Rejected, is_marked, mark_success, replace_file, unmark_success, write_rejected,
-        write_run,
+        Failure, FailureRows, FailuresFile, Rejected, is_marked, mark_success, replace_file, unmark_success,
+        write_rejected, write_rejected_rows, write_run,
     },
-    target_rows::{TargetRow, TargetsWriter, input_column_names, targets_schema},
+    target_rows::{TargetRow, TargetRows, TargetsWriter, input_column_names, targets_schema},
 };
 
 /// The directory of the table with one row per target and month.

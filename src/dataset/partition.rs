@@ -3,9 +3,16 @@
 //! Names follow Hive: `key=value`, months unpadded (`month=01` is text to one engine and a number to the next), and one
 //! fixed name for rows without a usable date. All files lie at the same depth, or readers lose partition columns.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
+use arrow::{
+    array::{Array, AsArray},
+    datatypes::TimestampMicrosecondType,
+    record_batch::RecordBatch,
+};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+use super::{HISTORY, UNDATED};
 
 /// The value that engines read as null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -119,6 +126,27 @@ impl PartitionBy {
             month: date.filter(|_| has(PartitionKey::Month)).map(Date::month),
             run_date: run_date.filter(|_| has(PartitionKey::RunDate)),
         }
+    }
+
+    /// Cuts rows with a column `date` into pieces of one partition each, in their order; with the folder of each, below
+    /// the run's directory. Rows without a date belong to a table of their own.
+    pub fn split(&self, rows: &RecordBatch, run_date: Date) -> Vec<(PathBuf, RecordBatch)> {
+        let dates = rows.column_by_name("date").map(AsArray::as_primitive::<TimestampMicrosecondType>);
+        let place = |row: usize| {
+            let micros = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
+            micros.map(|micros| self.place(Some(micros), Some(run_date)))
+        };
+        let places: Vec<Option<Place>> = (0..rows.num_rows()).map(place).collect();
+        let mut start = 0;
+        let mut piece = |same: &[Option<Place>]| {
+            let folder = match &same[0] {
+                None => PathBuf::from(UNDATED),
+                Some(place) => [HISTORY.to_owned(), self.folder(place)].iter().collect(),
+            };
+            start += same.len();
+            (folder, rows.slice(start - same.len(), same.len()))
+        };
+        places.chunk_by(|one, next| one == next).map(&mut piece).collect()
     }
 
     /// The directory of a partition below its table; empty without partitions.

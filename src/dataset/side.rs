@@ -54,13 +54,14 @@ pub struct Rejected<'a> {
     pub reason: &'a str,
 }
 
-/// `_failures.csv` while it is written: valid input for the next run.
-pub struct FailuresFile(CsvFile);
+/// The rows of `_failures.csv`: valid input for the next run.
+pub struct FailureRows<W: Write>(csv::Writer<W>);
 
-impl FailuresFile {
-    /// Begins it with a header.
-    pub fn begin(dir: &Path) -> Result<Self, DatasetError> {
-        let header = [
+impl<W: Write> FailureRows<W> {
+    /// Writes the header.
+    pub fn begin(out: W) -> io::Result<Self> {
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record([
             "domain",
             "reason",
             "http_status",
@@ -69,13 +70,13 @@ impl FailuresFile {
             "possibly_billed",
             "message",
             "kept_from",
-        ];
-        CsvFile::begin(dir, FAILURES, &header).map(Self)
+        ])?;
+        Ok(Self(csv))
     }
 
     /// Adds a row.
-    pub fn push(&mut self, failure: &Failure<'_>) -> Result<(), DatasetError> {
-        self.0.push(&[
+    pub fn push(&mut self, failure: &Failure<'_>) -> io::Result<()> {
+        let written = self.0.write_record([
             cell(failure.domain),
             cell(failure.reason),
             failure.http_status.map(|status| status.to_string()).unwrap_or_default(),
@@ -84,22 +85,57 @@ impl FailuresFile {
             failure.possibly_billed.to_string(),
             cell(failure.message.unwrap_or_default()),
             failure.kept_from.map(|at| at.to_string()).unwrap_or_default(),
-        ])
+        ]);
+        Ok(written?)
+    }
+
+    /// Writes what is buffered, and returns where it went.
+    pub fn finish(self) -> io::Result<W> {
+        self.0.into_inner().map_err(csv::IntoInnerError::into_error)
+    }
+}
+
+/// `_failures.csv` while it is written, row by row, so that none of it is held in memory.
+pub struct FailuresFile {
+    unfinished: Unfinished,
+    rows: FailureRows<fs::File>,
+}
+
+impl FailuresFile {
+    /// Begins it with a header.
+    pub fn begin(dir: &Path) -> Result<Self, DatasetError> {
+        let (unfinished, file) = Unfinished::begin(dir, FAILURES)?;
+        let rows = FailureRows::begin(file).map_err(unfinished.failed("write"))?;
+        Ok(Self { unfinished, rows })
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, failure: &Failure<'_>) -> Result<(), DatasetError> {
+        self.rows.push(failure).map_err(self.unfinished.failed("write"))
     }
 
     /// Puts it into place.
     pub fn finish(self) -> Result<(), DatasetError> {
-        self.0.finish()
+        let file = self.rows.finish().map_err(self.unfinished.failed("write"))?;
+        self.unfinished.finish(&file)
     }
 }
 
 /// Writes `_rejected.csv`.
 pub fn write_rejected<'a>(dir: &Path, rejected: impl IntoIterator<Item = Rejected<'a>>) -> Result<(), DatasetError> {
-    let mut file = CsvFile::begin(dir, REJECTED, &["input", "file", "line", "reason"])?;
+    let (unfinished, file) = Unfinished::begin(dir, REJECTED)?;
+    let file = write_rejected_rows(file, rejected).map_err(unfinished.failed("write"))?;
+    unfinished.finish(&file)
+}
+
+/// Writes the rows of `_rejected.csv`, and returns where they went.
+pub fn write_rejected_rows<'a, W: Write>(out: W, rejected: impl IntoIterator<Item = Rejected<'a>>) -> io::Result<W> {
+    let mut csv = csv::Writer::from_writer(out);
+    csv.write_record(["input", "file", "line", "reason"])?;
     for it in rejected {
-        file.push(&[cell(it.input), cell(it.file), it.line.to_string(), cell(it.reason)])?;
+        csv.write_record([cell(it.input), cell(it.file), it.line.to_string(), cell(it.reason)])?;
     }
-    file.finish()
+    csv.into_inner().map_err(csv::IntoInnerError::into_error)
 }
 
 /// Writes `_run.json`: an object, to which its own digest is added as the last entry, so that no byte of it changes
@@ -138,30 +174,6 @@ pub fn unmark_success(dir: &Path) -> Result<(), DatasetError> {
 /// Whether `_SUCCESS` is there.
 pub fn is_marked(dir: &Path) -> bool {
     fs::symlink_metadata(dir.join(SUCCESS)).is_ok()
-}
-
-/// A table of text while it is written, row by row, so that none of it is held.
-struct CsvFile {
-    unfinished: Unfinished,
-    csv: csv::Writer<fs::File>,
-}
-
-impl CsvFile {
-    fn begin(dir: &Path, name: &'static str, header: &[&str]) -> Result<Self, DatasetError> {
-        let (unfinished, file) = Unfinished::begin(dir, name)?;
-        let mut csv = csv::Writer::from_writer(file);
-        csv.write_record(header).map_err(|error| unfinished.failed("write")(error.into()))?;
-        Ok(Self { unfinished, csv })
-    }
-
-    fn push(&mut self, row: &[String]) -> Result<(), DatasetError> {
-        self.csv.write_record(row).map_err(|error| self.unfinished.failed("write")(error.into()))
-    }
-
-    fn finish(self) -> Result<(), DatasetError> {
-        let file = self.csv.into_inner().map_err(|error| self.unfinished.failed("write")(error.into_error()))?;
-        self.unfinished.finish(&file)
-    }
 }
 
 /// Text that neither a spreadsheet nor a terminal takes for more than that.

@@ -130,11 +130,42 @@ pub struct TargetsWriter {
     staging: PathBuf,
     /// Where the table lies or will lie.
     table: PathBuf,
-    schema: SchemaRef,
     part: OpenPart,
+    rows: TargetRows,
+}
+
+/// Rows of `targets` that are gathered in memory.
+pub struct TargetRows {
+    schema: SchemaRef,
     columns: Columns,
     rows: usize,
     text: usize,
+}
+
+impl TargetRows {
+    /// None yet; `columns` names the input's other columns.
+    pub fn new(columns: &[String]) -> Self {
+        Self { schema: targets_schema(columns), columns: Columns::new(columns.len()), rows: 0, text: 0 }
+    }
+
+    /// Adds a line with its cells in the input's other columns; cells that are missing at the end are null.
+    pub fn push(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) {
+        self.columns.push(row, cells);
+        self.rows += 1;
+        let texts = [Some(row.input), row.message].into_iter().chain(cells.iter().copied());
+        self.text += texts.flatten().map(str::len).sum::<usize>();
+    }
+
+    /// Whether there are enough of them to be taken: more would only take memory.
+    pub fn is_full(&self) -> bool {
+        self.rows >= BATCH_ROWS || self.text > BATCH_BYTES
+    }
+
+    /// Takes all rows.
+    pub fn take(&mut self) -> Result<RecordBatch, DatasetError> {
+        (self.rows, self.text) = (0, 0);
+        Ok(RecordBatch::try_new(self.schema.clone(), self.columns.finish())?)
+    }
 }
 
 /// A builder for each column, in order.
@@ -169,23 +200,17 @@ impl TargetsWriter {
         options: &Options,
         columns: &[String],
     ) -> Result<Self, DatasetError> {
-        let schema = targets_schema(columns);
+        let rows = TargetRows::new(columns);
         let path = Path::new(TARGETS).join(format!("part-{}.parquet", options.run_id));
-        let recipe = Recipe::new(schema.clone(), options, &[]).map_err(DatasetError::encode(&path))?;
+        let recipe = Recipe::new(rows.schema.clone(), options, &[]).map_err(DatasetError::encode(&path))?;
         let part = OpenPart::create(&staging, path, &recipe)?;
-        Ok(Self { staging, table, schema, part, columns: Columns::new(columns.len()), rows: 0, text: 0 })
+        Ok(Self { staging, table, part, rows })
     }
 
     /// Takes a line with its cells in the input's other columns; cells that are missing at the end are null.
     pub fn push(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) -> Result<(), DatasetError> {
-        self.columns.push(row, cells);
-        self.rows += 1;
-        let texts = [Some(row.input), row.message].into_iter().chain(cells.iter().copied());
-        self.text += texts.flatten().map(str::len).sum::<usize>();
-        if self.rows == BATCH_ROWS || self.text > BATCH_BYTES {
-            self.write()?;
-        }
-        Ok(())
+        self.rows.push(row, cells);
+        if self.rows.is_full() { self.write() } else { Ok(()) }
     }
 
     /// Writes the rest and the footer. The file's name is that of the run alone, unless the table is there already and
@@ -204,9 +229,7 @@ impl TargetsWriter {
     }
 
     fn write(&mut self) -> Result<(), DatasetError> {
-        (self.rows, self.text) = (0, 0);
-        let batch = RecordBatch::try_new(self.schema.clone(), self.columns.finish())?;
-        self.part.write(&batch)?;
+        self.part.write(&self.rows.take()?)?;
         if self.part.memory() > OPEN_BYTES {
             self.part.flush()?;
         }

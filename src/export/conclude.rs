@@ -53,7 +53,7 @@ pub fn conclude(
 ) -> Result<Outcome, ExportError> {
     let counts = holdings.inputs().counts();
     let spending = holdings.spending();
-    let stale = terms.fresh_since.map_or(0, |since| stale(holdings, since));
+    let stale = terms.fresh_since.map_or(0, |since| stale_answers(holdings, since));
     if let Ended::Signal(_) = ended {
         let simulated = holdings.is_simulated();
         return Ok(Outcome { stale, simulated, ..outcome(counts, &totals(holdings), spending, terms, dir, ended) });
@@ -180,7 +180,7 @@ fn totals(holdings: &Holdings) -> Totals {
 }
 
 /// Targets whose answer came before `since`.
-fn stale(holdings: &Holdings, since: Timestamp) -> u64 {
+pub fn stale_answers(holdings: &Holdings, since: Timestamp) -> u64 {
     let accounts = holdings.inputs().targets().filter_map(|target| holdings.account(target));
     accounts.filter(|account| account.is_stale(since)).count() as u64
 }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, AnswerRef, ExportError, Holdings};
+use super::{Account, AnswerRef, ExportError, Holdings, rows::Decoded};
 use crate::{
     api::{Parameters, record::Standing},
-    dataset::{Failure, FailuresFile, Options, Part, Stage, TargetRow},
+    dataset::{Failure, TargetRow},
     ledger::Kept,
     targets::{Fate, Line, TargetRef},
 };
@@ -34,6 +34,14 @@ pub struct Totals {
     pub failures: BTreeMap<String, u64>,
 }
 
+/// Where the rows of `targets` and of `_failures.csv` go.
+pub trait LineSink {
+    /// Takes the row of the next input line, with its cells in the input's other columns.
+    fn row(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) -> Result<(), ExportError>;
+    /// Takes the next target that needs a person.
+    fn failure(&mut self, failure: &Failure<'_>) -> Result<(), ExportError>;
+}
+
 /// The rows of `targets`.
 pub(super) struct Lines<'a> {
     holdings: &'a Holdings,
@@ -41,61 +49,50 @@ pub(super) struct Lines<'a> {
     held: &'a [AnswerRef],
     /// The places of `held` by target; `None`: it is in that order itself.
     by_target: Option<Vec<u32>>,
-    /// Rows of each of `held`.
-    rows: &'a [Option<u32>],
-    /// What is to be said of some of `held`.
-    remarks: &'a BTreeMap<usize, String>,
-    failures: FailuresFile,
+    /// What became of each of `held`.
+    decoded: &'a Decoded,
     totals: Totals,
 }
 
 impl<'a> Lines<'a> {
-    /// Rows for what is `held`, of which each has so many rows, and some a remark.
-    pub(super) fn new(
-        holdings: &'a Holdings,
-        (held, rows, remarks): (&'a [AnswerRef], &'a [Option<u32>], &'a BTreeMap<usize, String>),
-        failures: FailuresFile,
-    ) -> Self {
+    /// Rows for the answers `held`, of which `decoded` tells what became of each.
+    pub(super) fn new(holdings: &'a Holdings, held: &'a [AnswerRef], decoded: &'a Decoded) -> Self {
         let is_sorted = held.is_sorted_by_key(|held| holdings.target(*held));
         let by_target = (!is_sorted).then(|| by_target(holdings, held));
         let asked = holdings.parameters();
-        Self { holdings, asked, held, by_target, rows, remarks, failures, totals: Totals::default() }
+        Self { holdings, asked, held, by_target, decoded, totals: Totals::default() }
     }
 
-    /// The file of failures, which is still to be put into place, and the sums.
-    pub(super) fn finish(self) -> (FailuresFile, Totals) {
-        (self.failures, self.totals)
-    }
-
-    /// Writes the table, and tells of failures on the way.
-    pub(super) fn write(&mut self, stage: &Stage, options: &Options) -> Result<Part, ExportError> {
+    /// Hands every row to `sink`, and returns the sums.
+    pub(super) fn write(mut self, sink: &mut impl LineSink) -> Result<Totals, ExportError> {
         let inputs = self.holdings.inputs();
-        let mut writer = stage.targets(options, inputs.columns())?;
+        let run_id = self.holdings.run_id();
         let mut cells = Vec::with_capacity(inputs.columns().len());
         for line in inputs.lines() {
             cells.clear();
             cells.extend((0..inputs.columns().len()).map(|column| line.column(column)));
             let source = format!("{}:{}", line.file, line.number);
-            self.line(&line, options, &source, |row| Ok(writer.push(row, &cells)?))?;
+            let bare = TargetRow { input: line.input, source: &source, run_id: &run_id, ..TargetRow::default() };
+            self.line(&line, &bare, &cells, sink)?;
         }
-        self.totals.rows = self.rows.iter().flatten().map(|rows| u64::from(*rows)).sum();
-        Ok(writer.finish()?)
+        self.totals.rows = self.decoded.rows.iter().flatten().map(|rows| u64::from(*rows)).sum();
+        self.totals.undated = self.decoded.undated;
+        Ok(self.totals)
     }
 
     fn line(
         &mut self,
         line: &Line<'_>,
-        options: &Options,
-        source: &str,
-        push: impl FnOnce(&TargetRow<'_>) -> Result<(), ExportError>,
+        bare: &TargetRow<'_>,
+        cells: &[Option<&str>],
+        sink: &mut impl LineSink,
     ) -> Result<(), ExportError> {
-        let bare = TargetRow { input: line.input, source, run_id: &options.run_id, ..TargetRow::default() };
         let target = match line.fate {
             Fate::Rejected(reason) => {
-                return push(&TargetRow { outcome: "rejected", message: Some(reason), ..bare });
+                return sink.row(&TargetRow { outcome: "rejected", message: Some(reason), ..*bare }, cells);
             }
             Fate::Duplicate(target) => {
-                return push(&TargetRow { outcome: "duplicate", target: Some(target.as_str()), ..bare });
+                return sink.row(&TargetRow { outcome: "duplicate", target: Some(target.as_str()), ..*bare }, cells);
             }
             Fate::Target(target) => target,
         };
@@ -104,31 +101,27 @@ impl<'a> Lines<'a> {
             date_from: self.asked.as_ref().map(|asked| asked.date_from),
             date_to: self.asked.as_ref().map(|asked| asked.date_to),
             rank_scale: self.asked.as_ref().map(|asked| asked.rank_scale.as_str()),
-            ..bare
+            ..*bare
         };
         let Some(account) = self.holdings.account(target) else {
             self.totals.pending += 1;
-            return push(&TargetRow {
-                outcome: "pending",
-                rows: Some(0),
-                attempts: Some(0),
-                possibly_billed: Some(0),
-                ..bare
-            });
+            let nothing = Some(0);
+            let (rows, attempts, possibly_billed) = (nothing, nothing, nothing);
+            return sink.row(&TargetRow { outcome: "pending", rows, attempts, possibly_billed, ..bare }, cells);
         };
         let (run, latest) = self.holdings.latest(&account)?;
         // The answer that counts, and the rows of all that are kept.
         let place = self.places_of(target).find(|place| self.held[*place].is_that_of(&account));
-        let is_readable = place.is_some_and(|place| self.rows[place].is_some());
-        let rows = self.places_of(target).filter_map(|place| self.rows[place]).map(u64::from).sum();
+        let is_readable = place.is_some_and(|place| self.decoded.rows[place].is_some());
+        let rows = self.places_of(target).filter_map(|place| self.decoded.rows[place]).map(u64::from).sum();
         let outcome = self.count(&account, is_readable, latest.as_ref());
-        let remark = place.and_then(|place| self.remarks.get(&place)).map(String::as_str);
+        let remark = place.and_then(|place| self.decoded.remarks.get(&place)).map(String::as_str);
         let message = remark.or_else(|| latest.as_ref().and_then(|kept| kept.message.as_deref()));
         if outcome == FAILED || account.refresh_given_up {
-            self.failure(target, &account, account.standing == Standing::Ok && !is_readable)?;
+            self.failure(target, &account, account.standing == Standing::Ok && !is_readable, sink)?;
         }
         let from_run_id = latest.as_ref().and_then(|kept| kept.from_run_id.as_deref());
-        push(&TargetRow {
+        let row = TargetRow {
             run_id: from_run_id.unwrap_or(&run.run_id),
             outcome,
             rows: Some(rows),
@@ -144,19 +137,21 @@ impl<'a> Lines<'a> {
             fetched_at: latest.as_ref().map(|kept| kept.at),
             date_to: Some(latest.as_ref().and_then(|kept| kept.date_to).unwrap_or(run.parameters.date_to)),
             ..bare
-        })
+        };
+        sink.row(&row, cells)
     }
 
     /// Tells of a target that needs a person.
     fn failure(
-        &mut self,
+        &self,
         target: TargetRef<'_>,
         account: &Account<'_>,
         is_unreadable: bool,
+        sink: &mut impl LineSink,
     ) -> Result<(), ExportError> {
         let why = self.holdings.failure(target, account)?;
         let class = why.as_ref().map_or(NO_ANSWER, |kept| kept.class.as_str());
-        Ok(self.failures.push(&Failure {
+        sink.failure(&Failure {
             domain: target.as_str(),
             reason: if is_unreadable { UNREADABLE_ANSWER } else { class },
             http_status: why.as_ref().and_then(|kept| kept.http_status),
@@ -167,7 +162,7 @@ impl<'a> Lines<'a> {
                 .filter(|_| is_unreadable)
                 .or(why.as_ref().and_then(|kept| kept.message.as_deref())),
             kept_from: account.kept_from(),
-        })?)
+        })
     }
 
     /// A target's places among those whose history is held: one at most, save where there are snapshots.

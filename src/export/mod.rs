@@ -40,18 +40,18 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 pub use self::{
-    conclude::{Terms, conclude, of_record, so_far},
+    conclude::{Terms, conclude, of_record, so_far, stale_answers},
     directory::open_for_replay,
     error::ExportError,
     estimate::{Estimate, PriceSource},
     holdings::{Account, AnswerRef, Holdings, Source},
-    lines::Totals,
+    lines::{LineSink, Totals},
     preview::Preview,
     previous::PreviousError,
-    publish::{Form, Published, StagedHistory},
+    publish::{Form, Published, Rebuild, StagedHistory, rejected},
     question::{Question, QuestionError, SIMULATED},
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
-    rows::remark,
+    rows::{Decoded, remark},
 };
 use self::{
     directory::{check_directory, check_ledger},

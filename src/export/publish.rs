@@ -1,24 +1,27 @@
 //! Ledger to dataset: every stored answer in order of target, decoded and written to staged tables, then published.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
+use arrow::array::RecordBatch;
 use jiff::civil::Date;
 
 use super::{
     AnswerRef, ExportError, Holdings,
     cursor::{Interrupted, Stored, StoredAnswers, rows_in_order},
-    lines::{Lines, Totals},
+    lines::{LineSink, Lines, Totals},
+    rows::Decoded,
     window::Window,
 };
 use crate::{
     api::Parameters,
     dataset::{
-        Compression, FailuresFile, IntegerEncoding, Options, Part, PartitionBy, Rejected, Stage, write_rejected,
+        Compression, Failure, FailuresFile, IntegerEncoding, Options, Part, PartitionBy, Rejected, Stage, TargetRow,
+        TargetsWriter, write_rejected,
     },
     flatten::{self, Drift},
     ledger::{Body, LedgerError},
     progress::Progress,
-    targets::{Fate, Line, TargetRef},
+    targets::{Fate, TargetRef},
 };
 
 /// The form of the dataset.
@@ -69,17 +72,33 @@ pub(super) fn publish(
     let options = options(holdings.run_id(), asked.as_ref(), form);
     let held = holdings.held();
     progress.publishing(held.len() as u64);
-    let staged = staged.filter(|staged| staged.asked == asked && staged.rows.len() == held.len());
+    let staged = staged.filter(|staged| staged.asked == asked && staged.decoded.rows.len() == held.len());
     let staged = staged.map_or_else(|| StagedHistory::of(holdings, &held, dir, &options, progress), Ok)?;
-    let StagedHistory { stage, mut parts, rows, undated, remarks, drift, asked: _ } = staged;
-    let mut lines = Lines::new(holdings, (&held, &rows, &remarks), FailuresFile::begin(dir)?);
-    parts.push(lines.write(&stage, &options)?);
-    let (failures, totals) = lines.finish();
-    let totals = Totals { undated, ..totals };
+    let StagedHistory { stage, mut parts, decoded, asked: _ } = staged;
+    let targets = stage.targets(&options, holdings.inputs().columns())?;
+    let mut files = LineFiles { targets, failures: FailuresFile::begin(dir)? };
+    let totals = Lines::new(holdings, &held, &decoded).write(&mut files)?;
+    parts.push(files.targets.finish()?);
     stage.publish(&parts)?;
-    failures.finish()?;
-    write_rejected(dir, holdings.inputs().lines().filter_map(|line| rejected(&line)))?;
-    Ok(Published { parts, totals, drift })
+    files.failures.finish()?;
+    write_rejected(dir, rejected(holdings))?;
+    Ok(Published { parts, totals, drift: decoded.drift })
+}
+
+/// The files that tell what became of each line.
+struct LineFiles {
+    targets: TargetsWriter,
+    failures: FailuresFile,
+}
+
+impl LineSink for LineFiles {
+    fn row(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) -> Result<(), ExportError> {
+        Ok(self.targets.push(row, cells)?)
+    }
+
+    fn failure(&mut self, failure: &Failure<'_>) -> Result<(), ExportError> {
+        Ok(self.failures.push(failure)?)
+    }
 }
 
 /// How the files of a run are written.
@@ -107,13 +126,7 @@ pub(super) fn options(run_id: String, asked: Option<&Parameters>, form: &Form) -
 pub struct StagedHistory {
     stage: Stage,
     parts: Vec<Part>,
-    /// Rows of each stored answer, in the order in which they were written; `None`: it cannot be read as rows.
-    rows: Vec<Option<u32>>,
-    /// Items without a usable date.
-    undated: u64,
-    /// What there is to say about some of these answers.
-    remarks: BTreeMap<usize, String>,
-    drift: Drift,
+    decoded: Decoded,
     asked: Option<Parameters>,
 }
 
@@ -131,20 +144,16 @@ impl StagedHistory {
         if let Some(asked) = &asked {
             history.without_rows(asked.date_to);
         }
-        let (mut rows, mut remarks, mut drift, mut undated) = (Vec::new(), BTreeMap::new(), Drift::default(), 0);
+        let mut decoded = Decoded::default();
         rows_in_order(answers, window, |position, answer| {
             if let Some(batch) = &answer.batch {
                 history.write(batch, answers.run_date(position))?;
             }
-            remarks.extend(answer.remark.map(|remark| (rows.len(), remark)));
-            let dated = |rows: usize| u32::try_from(rows as u64 - answer.undated).ok();
-            rows.push(answer.batch.as_ref().and_then(|batch| dated(batch.num_rows())));
-            undated += answer.undated;
-            drift.absorb(answer.drift);
+            decoded.add(answer);
             progress.published(1);
             Ok(())
         })?;
-        Ok(Self { parts: history.finish()?, stage, rows, undated, remarks, drift, asked })
+        Ok(Self { parts: history.finish()?, stage, decoded, asked })
     }
 
     /// Writes what the ledgers hold.
@@ -156,11 +165,55 @@ impl StagedHistory {
         progress: &Progress,
     ) -> Result<Self, ExportError> {
         let answers = Held { holdings, held };
-        match Self::write(Stage::begin(dir)?, &answers, None, holdings.parameters(), options, progress) {
-            Ok(staged) => Ok(staged),
-            Err(Interrupted::Failed(error)) => Err(error),
-            Err(Interrupted::Aborted) => unreachable!("only a window aborts"),
-        }
+        let staged = Self::write(Stage::begin(dir)?, &answers, None, holdings.parameters(), options, progress);
+        staged.map_err(failure)
+    }
+}
+
+/// What stopped rows for which no window is asked.
+fn failure(interrupted: Interrupted) -> ExportError {
+    match interrupted {
+        Interrupted::Failed(error) => error,
+        Interrupted::Aborted => unreachable!("only a window aborts"),
+    }
+}
+
+/// The dataset as the ledgers say that it should be, handed out in the order of its rows; writes nothing.
+pub struct Rebuild<'a> {
+    holdings: &'a Holdings,
+    held: Vec<AnswerRef>,
+}
+
+impl<'a> Rebuild<'a> {
+    /// The dataset of these ledgers.
+    pub fn new(holdings: &'a Holdings) -> Self {
+        Self { holdings, held: holdings.held() }
+    }
+
+    /// Answers that have rows, or should have.
+    pub fn answers(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Hands out the rows of each answer, with its target and the day on which its run began, sorted by date, those
+    /// without a date last.
+    pub fn rows(&self, mut take: impl FnMut(TargetRef<'_>, Date, &RecordBatch)) -> Result<Decoded, ExportError> {
+        let answers = Held { holdings: self.holdings, held: &self.held };
+        let mut decoded = Decoded::default();
+        let done = rows_in_order(&answers, None, |position, answer| {
+            if let Some(batch) = &answer.batch {
+                take(answers.target(position), answers.run_date(position), batch);
+            }
+            decoded.add(answer);
+            Ok(())
+        });
+        done.map_err(failure)?;
+        Ok(decoded)
+    }
+
+    /// Hands out the rows of `targets` and of `_failures.csv`, and returns the sums.
+    pub fn lines(&self, decoded: &Decoded, sink: &mut impl LineSink) -> Result<Totals, ExportError> {
+        Lines::new(self.holdings, &self.held, decoded).write(sink)
     }
 }
 
@@ -191,7 +244,10 @@ impl StoredAnswers for Held<'_> {
     }
 }
 
-fn rejected<'a>(line: &Line<'a>) -> Option<Rejected<'a>> {
-    let Fate::Rejected(reason) = line.fate else { return None };
-    Some(Rejected { input: line.input, file: line.file, line: line.number, reason })
+/// The rows of `_rejected.csv`.
+pub fn rejected(holdings: &Holdings) -> impl Iterator<Item = Rejected<'_>> {
+    holdings.inputs().lines().filter_map(|line| {
+        let Fate::Rejected(reason) = line.fate else { return None };
+        Some(Rejected { input: line.input, file: line.file, line: line.number, reason })
+    })
 }

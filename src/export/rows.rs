@@ -1,5 +1,7 @@
 //! The rows of one stored answer, with what there is to say about it.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{Array, RecordBatch};
 
 use super::lines::UNREADABLE;
@@ -57,4 +59,27 @@ pub fn remark(rows: u64, undated: u64, beyond: u64) -> Option<String> {
     let undated = (undated > 0).then(|| format!("{undated} {items} in backlinks_undated"));
     let remarks: Vec<String> = beyond.into_iter().chain(undated).collect();
     (!remarks.is_empty()).then(|| remarks.join("; "))
+}
+
+/// What became of the answers whose rows were handed out, each by its place in their order.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Rows in `backlinks_history`; `None`: the answer cannot be read as rows.
+    pub(super) rows: Vec<Option<u32>>,
+    /// Items without a usable date, in all answers.
+    pub(super) undated: u64,
+    /// What there is to say about some of them.
+    pub(super) remarks: BTreeMap<usize, String>,
+    pub(super) drift: Drift,
+}
+
+impl Decoded {
+    /// Counts the next answer.
+    pub(super) fn add(&mut self, answer: AnswerRows) {
+        self.remarks.extend(answer.remark.map(|remark| (self.rows.len(), remark)));
+        let dated = |rows: usize| u32::try_from(rows as u64 - answer.undated).ok();
+        self.rows.push(answer.batch.as_ref().and_then(|batch| dated(batch.num_rows())));
+        self.undated += answer.undated;
+        self.drift.absorb(answer.drift);
+    }
 }

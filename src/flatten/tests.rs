@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::*;
 
 pub(crate) mod generated;
+mod independent;
 
 /// An answer with these items.
 fn answer(items: &str) -> String {

@@ -221,6 +221,18 @@ impl Archive {
         Ok(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, date_to, from_run_id, body })
     }
 
+    /// Makes sure that the body of every record is whole, those of failed calls and of replaced answers included.
+    pub fn check_bodies(&self) -> Result<(), LedgerError> {
+        for segment in &self.segments {
+            segment.scan(
+                |Found { location, .. }| {
+                    if location.body > 0 { segment.check_body(&location) } else { Ok(()) }
+                },
+            )?;
+        }
+        Ok(())
+    }
+
     /// The ledger's files, each with the bytes of its whole records.
     pub fn files(&self) -> Result<Vec<(PathBuf, u64)>, LedgerError> {
         let last = self.segments.len().saturating_sub(1);

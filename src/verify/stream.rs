@@ -1,39 +1,34 @@
-//! The files of one partition as one stream of rows, sorted by target, of which few are in memory.
+//! Published Parquet files of one folder as one stream of rows, of which few are in memory. Never decides what is right.
 
 use std::{collections::VecDeque, fs::File, path::Path};
 
 use arrow::{
-    array::{Array, StringArray},
+    array::{Array, AsArray},
+    datatypes::Schema,
     record_batch::RecordBatch,
 };
 use parquet::{
-    arrow::{
-        ProjectionMask,
-        arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
-    },
+    arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 
-use super::{
-    cells::differs,
-    decode::{COLUMNS, Kind},
-    differences::Differences,
-};
+use super::difference::{Differences, read_error};
 
-/// Rows that are read at once of each partition.
+/// Rows that are read at once of each folder.
 const BATCH_ROWS: usize = 1024;
 /// Bytes of them at most, as they are before compression: usual rows have a thousand.
 const BATCH_BYTES: u64 = 8 << 20;
 
-/// Rows of one target that follow each other in a file.
+/// Rows that follow each other in a file.
 pub(super) struct Slice {
     pub(super) file: String,
-    pub(super) batch: RecordBatch,
+    pub(super) rows: RecordBatch,
 }
 
-/// The rows of one partition.
+/// The rows of some files, one file after the other.
 pub(super) struct Stream<'a> {
     dir: &'a Path,
+    schema: &'a Schema,
     files: VecDeque<&'a String>,
     /// The file that is being read.
     file: &'a str,
@@ -44,24 +39,20 @@ pub(super) struct Stream<'a> {
     differences: &'a Differences,
 }
 
-/// Opens a file whose columns have to be these; `wanted` names those that are read.
-pub(super) fn open(
-    path: &Path,
-    expected: &[(&str, Kind)],
-    wanted: Option<&[&str]>,
-    rows: usize,
-) -> Result<ParquetRecordBatchReader, String> {
-    let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
+/// Opens a file that has to have the columns of `schema`, in its order.
+pub(super) fn open(path: &Path, schema: &Schema) -> Result<ParquetRecordBatchReader, String> {
+    let file = File::open(path).map_err(|error| read_error(&error))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
-    if let Some(what) = differs(builder.schema(), expected) {
-        return Err(what);
+    let columns = |of: &Schema| of.fields().iter().map(|it| (it.name().clone(), it.data_type().clone())).collect();
+    let (found, expected): (Vec<_>, Vec<_>) = (columns(builder.schema()), columns(schema));
+    if let Some((found, expected)) = found.iter().zip(&expected).find(|(found, expected)| found != expected) {
+        return Err(format!("a column is {found:?}, should be {expected:?}"));
     }
-    let mask = match wanted {
-        None => ProjectionMask::all(),
-        Some(names) => ProjectionMask::columns(builder.parquet_schema(), names.iter().copied()),
-    };
-    let rows = rows.min(rows_in(BATCH_BYTES, builder.metadata()));
-    builder.with_projection(mask).with_batch_size(rows).build().map_err(|error| error.to_string())
+    if found.len() != expected.len() {
+        return Err(format!("there are {} columns, should be {}", found.len(), expected.len()));
+    }
+    let rows = BATCH_ROWS.min(rows_in(BATCH_BYTES, builder.metadata()));
+    builder.with_batch_size(rows).build().map_err(|error| error.to_string())
 }
 
 /// How many of a file's rows have so many bytes together, one at least.
@@ -74,81 +65,87 @@ fn rows_in(bytes: u64, file: &ParquetMetaData) -> usize {
 }
 
 impl<'a> Stream<'a> {
-    pub(super) fn new(dir: &'a Path, files: &'a [String], differences: &'a Differences) -> Self {
-        Self { dir, files: files.iter().collect(), file: "", reader: None, batch: None, at: 0, differences }
+    pub(super) fn new(
+        dir: &'a Path,
+        files: impl IntoIterator<Item = &'a String>,
+        schema: &'a Schema,
+        differences: &'a Differences,
+    ) -> Self {
+        let files = files.into_iter().collect();
+        Self { dir, schema, files, file: "", reader: None, batch: None, at: 0, differences }
     }
 
-    /// Takes the rows of a target. Targets have to be asked for in order; rows of any other on the way belong to nobody.
+    /// The rows of a target. Targets have to be asked for in order; rows of any other on the way should not be there.
     pub(super) fn rows_of(&mut self, target: &str) -> Vec<Slice> {
         let mut slices = Vec::new();
         while let Some((found, rows)) = self.next_target() {
-            if *found > *target {
-                break;
-            }
-            if found == target {
-                slices.extend(self.take(rows));
-            } else {
-                self.nobody(&found, rows);
+            match found.as_str().cmp(target) {
+                std::cmp::Ordering::Greater => break,
+                std::cmp::Ordering::Equal => slices.extend(self.take(rows)),
+                std::cmp::Ordering::Less => self.skip(&found, rows),
             }
         }
         slices
     }
 
-    /// Goes through what is left, which belongs to nobody.
+    /// The next `wanted` rows, or all that are left.
+    pub(super) fn next_rows(&mut self, wanted: usize) -> Vec<Slice> {
+        let (mut slices, mut left) = (Vec::new(), wanted);
+        while left > 0
+            && let Some(rows) = self.rows_left()
+        {
+            slices.extend(self.take(rows.min(left)));
+            left -= rows.min(left);
+        }
+        slices
+    }
+
+    /// Reads what is left, which should not be there.
     pub(super) fn finish(&mut self) {
         while let Some((found, rows)) = self.next_target() {
-            self.nobody(&found, rows);
+            self.skip(&found, rows);
         }
     }
 
-    fn nobody(&mut self, target: &str, rows: usize) {
+    fn skip(&mut self, target: &str, rows: usize) {
         self.at += rows;
         let what = format!("{rows} rows of {target} belong to no answer, or are not in order of target");
         self.differences.add(self.file, what);
     }
 
     fn take(&mut self, rows: usize) -> Option<Slice> {
-        let batch = self.batch.as_ref()?.slice(self.at, rows);
-        self.at += rows;
-        Some(Slice { file: self.file.to_owned(), batch })
+        let rows = self.batch.as_ref()?.slice(self.at, rows);
+        self.at += rows.num_rows();
+        Some(Slice { file: self.file.to_owned(), rows })
     }
 
     /// The target of the next row, and how many rows of it follow in the batch.
     fn next_target(&mut self) -> Option<(String, usize)> {
-        while self.batch.as_ref().is_none_or(|batch| self.at >= batch.num_rows()) {
-            self.next_batch()?;
-        }
-        let column = self.batch.as_ref()?.column_by_name("target")?;
-        let targets: &StringArray = column.as_any().downcast_ref()?;
+        self.rows_left()?;
+        let targets = self.batch.as_ref()?.column_by_name("target")?.as_string::<i32>();
         let target = targets.value(self.at);
         let rows = (self.at..targets.len()).take_while(|row| targets.value(*row) == target).count();
         Some((target.to_owned(), rows))
     }
 
-    /// Reads on, in this file or the next; `None`: the end of all.
-    fn next_batch(&mut self) -> Option<()> {
-        self.at = 0;
-        self.batch = None;
+    /// How many rows follow in the batch, which is the next one if this one has none; `None`: there are no more.
+    fn rows_left(&mut self) -> Option<usize> {
         loop {
-            let Some(reader) = &mut self.reader else {
-                self.file = self.files.pop_front()?;
-                let columns = COLUMNS.map(|(name, kind, _)| (name, kind));
-                match open(&self.dir.join(self.file), &columns, None, BATCH_ROWS) {
-                    Ok(reader) => self.reader = Some(reader),
-                    Err(what) => self.differences.add(self.file, what),
-                }
-                continue;
-            };
-            match reader.next() {
-                Some(Ok(batch)) => {
-                    self.batch = Some(batch);
-                    return Some(());
-                }
+            if let Some(batch) = self.batch.as_ref().filter(|batch| self.at < batch.num_rows()) {
+                return Some(batch.num_rows() - self.at);
+            }
+            (self.at, self.batch) = (0, None);
+            match self.reader.as_mut().and_then(Iterator::next) {
+                Some(Ok(batch)) => self.batch = Some(batch),
                 Some(Err(error)) => {
-                    self.differences.add(self.file, format!("cannot be read on: {error}"));
+                    self.differences.add(self.file, format!("cannot be read to its end: {error}"));
                     self.reader = None;
                 }
-                None => self.reader = None,
+                None => {
+                    self.file = self.files.pop_front()?;
+                    let opened = open(&self.dir.join(self.file), self.schema);
+                    self.reader = opened.map_err(|what| self.differences.add(self.file, what)).ok();
+                }
             }
         }
     }

@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("doctor", &["api", "clock", "dataset", "export", "ledger", "money", "targets", "words"]),
     ("report", &["api", "dataset", "export", "flatten", "money", "words"]),
-    ("verify", &["api", "dataset", "export", "flatten", "ledger", "money", "outcome", "targets"]),
+    ("verify", &["dataset", "export", "flatten", "ledger", "money", "outcome", "targets"]),
     ("stores", &["api", "dataset", "export", "outcome", "progress", "report", "words"]),
     ("sandbox", &["clock", "money"]),
     ("cli", &["api", "dataset", "fetch", "money", "outcome", "progress", "sandbox", "stores", "targets"]),

@@ -1,6 +1,10 @@
-//! The third reading of answers held against the two that the export has.
+//! An independent decoder of answers, for tests only, compared with the two that the export has.
 
-use super::{
+mod cells;
+mod decode;
+mod json;
+
+use self::{
     cells::columns,
     decode::{COLUMNS, Cell, Row, items},
     json::Json,

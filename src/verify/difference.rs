@@ -2,23 +2,54 @@
 
 use std::{
     collections::BTreeSet,
+    io,
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde::Serialize;
 
-/// Differences that are told.
+use crate::ledger;
+
+/// Differences that are reported; the rest is counted.
 pub const MOST_DIFFERENCES: usize = 100;
-/// Bytes of foreign text in one of them.
+/// Bytes of untrusted text in one of them.
 const LONGEST: usize = 300;
 
 /// Something that does not agree with something else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Difference {
-    /// The file, relative to the directory that was looked at, or absolute where it lies elsewhere.
+    /// Relative to the directory that was checked, or absolute where it is elsewhere.
     pub file: String,
-    /// What is the matter with it.
+    /// What is wrong with it.
     pub what: String,
+}
+
+/// What to do about differences. Nothing here ever leads to buying again what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Some files could not be read by this user.
+    Permissions,
+    /// A ledger, from which everything else can be built again, is damaged or gone.
+    RestoreLedger,
+    /// The ledger is sound, or there is none: the dataset can be built again from it.
+    Rebuild,
+}
+
+impl Gathered {
+    /// What to do about them; `None`: there are none.
+    pub(super) fn advice(&self) -> Option<Advice> {
+        let any = |is: &dyn Fn(&Difference) -> bool| self.first.iter().any(is);
+        if self.first.is_empty() {
+            None
+        } else if any(&|it| it.what.ends_with(NO_PERMISSION)) {
+            Some(Advice::Permissions)
+        } else if any(&|it| Path::new(&it.file).components().any(|part| part.as_os_str() == ledger::FOLDER)) {
+            Some(Advice::RestoreLedger)
+        } else {
+            Some(Advice::Rebuild)
+        }
+    }
 }
 
 /// Gathers differences from several threads; which are kept does not depend on the threads.
@@ -47,7 +78,7 @@ impl Differences {
         }
     }
 
-    /// Says that two values of the same thing are not the same, if they are not.
+    /// Reports two values of the same thing that are not the same.
     pub(super) fn expect<T: PartialEq + std::fmt::Debug>(&self, file: &str, name: &str, found: &T, expected: &T) {
         if found != expected {
             self.add(file, format!("{name} is {found:?}, should be {expected:?}"));
@@ -65,6 +96,17 @@ impl Differences {
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const NO_PERMISSION: &str = "permission denied";
+
+/// A file that cannot be read, in words.
+pub(super) fn read_error(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "is not there".to_owned(),
+        io::ErrorKind::PermissionDenied => format!("cannot be read: {NO_PERMISSION}"),
+        _ => format!("cannot be read: {error}"),
     }
 }
 

@@ -20,7 +20,6 @@ pub(super) enum Kind {
     Moment,
     /// Days since 1970.
     Day,
-    Float,
     Texts,
     Counts,
 }
@@ -35,11 +34,8 @@ pub(super) enum Cell<'a> {
     Flag(bool),
     Moment(i64),
     Day(i32),
-    Float(f64),
     Texts(Vec<Option<&'a str>>),
     Counts(Vec<(&'a str, Option<i64>)>),
-    /// A text that begins so.
-    Beginning(&'a str),
 }
 
 /// The columns of `backlinks_history` as they are documented: name, kind, and other names that the API has used.
@@ -82,8 +78,6 @@ pub(super) const COLUMNS: [(&str, Kind, &str); 36] = [
     ("referring_links_countries", Kind::Counts, ""),
 ];
 
-/// Bytes of the largest answer that is read as rows (`docs/security.md`).
-pub(super) const LARGEST_ANSWER: u64 = 8 * 1024 * 1024;
 /// Items of an answer that are rows; what is beyond is in the ledger alone.
 const MOST_ROWS: usize = 20_000;
 

@@ -1,0 +1,356 @@
+//! The files of a directory against the digests in `_run.json`: the record itself, tables, ledgers, and files that
+//! should not be there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use sha2::{Digest, Sha256};
+
+use super::difference::{Differences, read_error};
+use crate::{
+    dataset::{self, FAILURES, HISTORY, REJECTED, RUN, STAGING, SUCCESS, TARGETS, UNDATED},
+    export::{FileRecord, LedgerRecord, MadeOf, RunRecord},
+    flatten,
+    ledger::{self, Archive, LedgerError},
+};
+
+/// Threads that compute digests.
+const THREADS: usize = 4;
+/// The page that `report` writes.
+const REPORT: &str = "report.html";
+const UNPUBLISHED: &str = "is not there: no dataset was published; run `backlinks-export run …` again, which does it";
+const NO_RUN: &str = "is not there, and no ledger: this is not the directory of a run, nor one that replay has built";
+
+/// The files that the record names, by table.
+pub(super) struct Published {
+    /// Folders with their files in order of number; `None`: one of them is not what was published.
+    pub(super) folders: BTreeMap<PathBuf, Option<Vec<String>>>,
+    /// The file of `targets`, if it is what was published.
+    pub(super) targets: Option<String>,
+    /// All of them.
+    pub(super) named: BTreeSet<String>,
+}
+
+/// Reads the record and checks its own digest; `None`: it cannot be used, and why has been reported.
+pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRecord> {
+    let text = match fs::read(dir.join(RUN)) {
+        Ok(text) => text,
+        Err(error) => {
+            let is_missing = error.kind() == io::ErrorKind::NotFound;
+            let missing = if ledger::is_begun(dir).unwrap_or(true) { UNPUBLISHED } else { NO_RUN };
+            differences.add(RUN, if is_missing { missing.to_owned() } else { read_error(&error) });
+            return None;
+        }
+    };
+    if !is_its_own(&text) {
+        differences.add(RUN, "was changed after it was written: its last line is not the digest of the others");
+    }
+    let record: RunRecord = match serde_json::from_slice(&text) {
+        Ok(record) => record,
+        Err(error) => {
+            differences.add(RUN, format!("cannot be read, so nothing else can be checked: {error}"));
+            return None;
+        }
+    };
+    let made_of = &record.made_of;
+    if made_of.schema_version != flatten::schema::VERSION {
+        let (theirs, ours) = (made_of.schema_version, flatten::schema::VERSION);
+        differences.add(RUN, format!("is of schema version {theirs}, and this program checks only version {ours}"));
+        return None;
+    }
+    if made_of.version != env!("CARGO_PKG_VERSION") {
+        differences.note(format!("the dataset was made by version {} of this program", made_of.version));
+    }
+    Some(record)
+}
+
+/// Whether the last entry, `"sha256"`, is the digest of the document without it.
+fn is_its_own(text: &[u8]) -> bool {
+    const KEY: &[u8] = b",\n  \"sha256\": \"";
+    const END: &[u8] = b"\"\n}\n";
+    const DIGITS: usize = 64;
+    let Some(rest) = text.strip_suffix(END) else { return false };
+    let Some((rest, digits)) = rest.len().checked_sub(DIGITS).map(|place| rest.split_at(place)) else { return false };
+    let Some(rest) = rest.strip_suffix(KEY) else { return false };
+    dataset::hex(&Sha256::digest([rest, b"\n}\n"].concat())).as_bytes() == digits
+}
+
+/// Checks every file of the tables that the record names.
+pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differences) -> Published {
+    let sound = in_parallel(&record.files, |file| is_sound(dir, file, &record.made_of, differences));
+    let mut published = Published { folders: BTreeMap::new(), targets: None, named: BTreeSet::new() };
+    let mut numbered: BTreeMap<PathBuf, Vec<(u64, String, bool)>> = BTreeMap::new();
+    let mut of_targets = 0;
+    for (file, is_sound) in record.files.iter().zip(sound) {
+        let path = file.path.display().to_string();
+        match number(&file.path, &record.made_of) {
+            None => differences.add(RUN, format!("names {path}, which is no place for a file of a table")),
+            Some(_) if file.path.starts_with(TARGETS) => {
+                of_targets += 1;
+                published.targets = is_sound.then(|| path.clone());
+            }
+            Some(number) => {
+                let folder = file.path.parent().unwrap_or(Path::new("")).to_owned();
+                numbered.entry(folder).or_default().push((number, path.clone(), is_sound));
+            }
+        }
+        if !published.named.insert(path.clone()) {
+            differences.add(RUN, format!("names {path} twice"));
+        }
+    }
+    if of_targets != 1 || !numbered.keys().any(|folder| folder.starts_with(HISTORY)) {
+        differences.add(RUN, "does not name one file of the table targets and at least one of backlinks_history");
+    }
+    for (folder, mut files) in numbered {
+        files.sort();
+        if let Some([_, (_, path, _)]) = files.array_windows().find(|[one, next]| one.0 + 1 != next.0) {
+            differences.add(path, "does not follow the file before it in number");
+        }
+        // Of a folder with a file that is not sound too much would be missing.
+        let is_sound = files.iter().all(|(.., is_sound)| *is_sound);
+        published.folders.insert(folder, is_sound.then(|| files.into_iter().map(|(_, path, _)| path).collect()));
+    }
+    published
+}
+
+/// The number in a file's name (0: it has none); `None`: no file of a table may be there, or not with this name.
+fn number(path: &Path, made_of: &MadeOf) -> Option<u64> {
+    let path = path.to_str()?;
+    let (folder, name) = path.rsplit_once('/')?;
+    let own = name.strip_prefix("part-")?.strip_prefix(&*made_of.run_id)?.strip_suffix(".parquet")?;
+    if own.is_empty() {
+        return [TARGETS, UNDATED].contains(&folder).then_some(0);
+    }
+    let keys = made_of.partition_by.split(',').map(str::trim).filter(|key| *key != "none");
+    let levels = folder.strip_prefix(HISTORY).unwrap_or_default().split('/').skip(1);
+    let is_partition =
+        folder.starts_with(HISTORY) && levels.map(|level| level.split_once('=').map_or("", |(key, _)| key)).eq(keys);
+    let fits = is_partition || [TARGETS, UNDATED].contains(&folder);
+    own.strip_prefix('-')?.parse().ok().filter(|_| fits)
+}
+
+/// Whether a file is what the record says.
+fn is_sound(dir: &Path, file: &FileRecord, made_of: &MadeOf, differences: &Differences) -> bool {
+    let name = file.path.display().to_string();
+    let path = dir.join(&file.path);
+    let is_elsewhere = file.path.is_absolute() || name.split('/').any(|part| part == "..");
+    if is_elsewhere || path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        differences.add(name, "is not a file below this directory");
+        return false;
+    }
+    let digest = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), dataset::digest(file)?)));
+    match digest {
+        Err(error) => {
+            differences.add(name, read_error(&error));
+            return false;
+        }
+        Ok((bytes, digest)) if (bytes, &digest) != (file.bytes, &file.sha256) => {
+            let size =
+                if bytes == file.bytes { String::new() } else { format!(" ({bytes} bytes, were {})", file.bytes) };
+            differences.add(name, format!("is not what was published: its digest differs{size}"));
+            return false;
+        }
+        Ok(_) => {}
+    }
+    let reader = File::open(&path).map_err(Into::into).and_then(SerializedFileReader::new);
+    let metadata = match reader {
+        Ok(reader) => reader.metadata().file_metadata().clone(),
+        Err(error) => {
+            differences.add(name, format!("is not a Parquet file: {error}"));
+            return false;
+        }
+    };
+    let rows = u64::try_from(metadata.num_rows()).unwrap_or_default();
+    differences.expect(&name, "the number of rows", &rows, &file.rows);
+    let asked = made_of.parameters.as_ref();
+    let expected = [
+        ("schema_version", Some(made_of.schema_version.to_string())),
+        ("program_version", Some(made_of.version.clone())),
+        ("date_from", asked.map(|asked| asked.date_from.to_string())),
+        ("date_to", asked.map(|asked| asked.date_to.to_string())),
+        ("rank_scale", asked.map(|asked| asked.rank_scale.as_str().to_owned())),
+    ];
+    for (key, expected) in expected {
+        let full = format!("backlinks_export.{key}");
+        let entry = metadata.key_value_metadata().into_iter().flatten().find(|entry| entry.key == full);
+        let found = entry.and_then(|entry| entry.value.clone());
+        differences.expect(&name, &format!("the metadata's {key}"), &found, &expected);
+    }
+    true
+}
+
+/// Checks every file of the ledgers as far as the dataset was made of it; returns whether all are what they were.
+pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differences) -> bool {
+    let digests = (0..).zip(&record.made_of.ledgers).flat_map(|(number, ledger): (usize, _)| {
+        ledger.files.iter().map(move |(file, bytes)| {
+            let digest = record.raw_sha256.get(number).and_then(|digests| digests.get(file));
+            (ledger, file, *bytes, digest)
+        })
+    });
+    let digests: Vec<_> = digests.collect();
+    let sound = in_parallel(&digests, |(ledger, file, bytes, expected)| {
+        let label = format!("{}/{file}", name(ledger));
+        let path = folder(dir, ledger).join(ledger::FOLDER).join(file);
+        let found = File::open(path).and_then(|file| Ok((file.metadata()?.len(), dataset::digest(file.take(*bytes))?)));
+        let what = match found {
+            Err(error) => read_error(&error),
+            Ok((length, _)) if length < *bytes => {
+                format!("was cut short: it has {length} bytes, the dataset was made of {bytes}")
+            }
+            Ok((_, found)) if expected.is_some_and(|expected| *expected != found) => {
+                "is not what the dataset was made of: its digest differs".to_owned()
+            }
+            Ok(_) if expected.is_none() => {
+                differences.note(format!("_run.json has no digest of {label}: only its checksums were checked"));
+                return None;
+            }
+            Ok(_) => return Some(true),
+        };
+        differences.add(label, what);
+        Some(false)
+    });
+    let mut is_sound = true;
+    for ledger in &record.made_of.ledgers {
+        let own = digests.iter().zip(&sound).filter(|((other, ..), _)| std::ptr::eq(*other, ledger));
+        let own: Vec<Option<bool>> = own.map(|(_, sound)| *sound).collect();
+        if own.iter().all(|sound| *sound == Some(true)) {
+            continue;
+        }
+        // Each record has checksums of its own: they tell where the damage is, and whether there is any without a digest.
+        let checked = Archive::read(&folder(dir, ledger)).and_then(|archive| archive.check_bodies());
+        is_sound &=
+            checked.map_err(|error| report_ledger(dir, &error, differences)).is_ok() && !own.contains(&Some(false));
+    }
+    is_sound
+}
+
+/// Reports what is wrong with a ledger by the name of its file.
+pub(super) fn report_ledger(dir: &Path, error: &LedgerError, differences: &Differences) {
+    let label = |path: &Path| path.strip_prefix(dir).unwrap_or(path).display().to_string();
+    match error {
+        LedgerError::Damaged { path, offset, reason } => {
+            differences.add(label(path), format!("is damaged at byte {offset}: {reason}"));
+        }
+        LedgerError::Io { path, source, .. } => differences.add(label(path), read_error(source)),
+        other => differences.add(ledger::FOLDER, other.to_string()),
+    }
+}
+
+/// Compares where the ledgers end with how far the dataset was made of them; returns whether they end there.
+pub(super) fn compare_ends(dir: &Path, record: &MadeOf, now: &MadeOf, differences: &Differences) -> bool {
+    let mut is_current = true;
+    for (then, now) in record.ledgers.iter().zip(&now.ledgers) {
+        if then.files != now.files {
+            is_current = false;
+            let (file, whole) = now.files.last().cloned().unwrap_or_default();
+            let of = then.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, bytes)| *bytes);
+            let what = "the dataset is older than the ledger; run `backlinks-export run …` again, which publishes it";
+            differences
+                .add(format!("{}/{file}", name(then)), format!("{what} ({whole} bytes, the dataset was made of {of})"));
+        } else if let Some((file, bytes)) = then.files.last() {
+            let length = folder(dir, then).join(ledger::FOLDER).join(file).metadata().map_or(0, |it| it.len());
+            let torn =
+                format!("ends within a line, at byte {bytes}: torn by a crash, or added later, and never counted");
+            if length > *bytes && then.dir == Path::new(".") {
+                let hint = "run `backlinks-export run …` again, which cuts that off";
+                differences.add(format!("{}/{file}", name(then)), format!("{torn}; {hint}"));
+            } else if length > *bytes {
+                differences.note(format!("{}/{file} {torn}", name(then)));
+            }
+        }
+    }
+    is_current
+}
+
+/// The directory of a ledger.
+pub(super) fn folder(dir: &Path, record: &LedgerRecord) -> PathBuf {
+    if record.dir == Path::new(".") { dir.to_owned() } else { record.dir.clone() }
+}
+
+/// How a ledger's folder is called in differences.
+pub(super) fn name(record: &LedgerRecord) -> String {
+    folder(Path::new(""), record).join(ledger::FOLDER).display().to_string()
+}
+
+/// Does something with every item on several threads; returns the results in order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], check: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let work = &|| {
+        let mut done = Vec::new();
+        while let Some((place, item)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, items.get(at)?)))
+        {
+            done.push((place, check(item)));
+        }
+        done
+    };
+    let mut results = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS.min(items.len())).map(|_| scope.spawn(work)).collect();
+        let joined = threads.into_iter().flat_map(|thread| thread.join().expect("checks do not panic"));
+        joined.collect::<Vec<_>>()
+    });
+    results.sort_unstable_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Finds what no export wrote. `known` are the files of the tables and of the ledger.
+pub(super) fn find_unexpected(dir: &Path, known: &BTreeSet<String>, differences: &Differences) {
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(dir.join(&folder)) else { continue };
+        for entry in entries.filter_map(Result::ok) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            let is_side_file = [FAILURES, REJECTED, RUN, SUCCESS].contains(&&*path);
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if path == REPORT {
+                differences.note("report.html is not checked: report builds it from the tables");
+            } else if !is_side_file && !known.contains(&path) {
+                report_unexpected(&path, &name, differences);
+            }
+        }
+    }
+}
+
+fn report_unexpected(path: &str, name: &str, differences: &Differences) {
+    let is_in = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    let is_inside = [HISTORY, UNDATED, TARGETS, ledger::FOLDER].into_iter().any(is_in);
+    if is_in(STAGING) && !name.ends_with(".parquet") {
+        differences.note(format!("{path} was left by a publication that was interrupted; the next run removes it"));
+    } else if name.ends_with(".parquet") || is_inside && !dataset::is_ignored(name) {
+        differences.add(path, "is no part of the export, and whoever reads the directory would read it");
+    } else {
+        differences.note(format!("{path} is no part of the export and is not checked"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_changed_byte_of_the_record_is_noticed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        crate::dataset::write_run(dir.path(), &serde_json::json!({"rows": 1, "z": ["a"]})).expect("written");
+        let written = fs::read(dir.path().join(RUN)).expect("a file");
+        assert!(is_its_own(&written));
+        let value: serde_json::Value = serde_json::from_slice(&written).expect("JSON");
+        assert_eq!(value["rows"], 1);
+        for place in 0..written.len() {
+            for bit in 0..8 {
+                let mut changed = written.clone();
+                changed[place] ^= 1 << bit;
+                assert!(!is_its_own(&changed), "bit {bit} of byte {place}");
+            }
+        }
+        assert!(!is_its_own(b"") && !is_its_own(b"{}\n"));
+    }
+}

@@ -1,0 +1,295 @@
+//! Builds the dataset again from the ledgers, with the export's own code, and compares it with what is published: rows
+//! as they are decoded, side files as their bytes come. Encodes nothing, writes nothing.
+//!
+//! Memory is bounded by the batches of the open folders, whatever the number of rows.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufReader, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use arrow::{
+    array::{Array, AsArray},
+    compute::concat_batches,
+    datatypes::DataType,
+    record_batch::RecordBatch,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use jiff::civil::Date;
+
+use super::{
+    Verification,
+    difference::{Differences, read_error},
+    digests::Published,
+    stream::{Slice, Stream},
+};
+use crate::{
+    dataset::{
+        FAILURES, Failure, FailureRows, PartitionBy, REJECTED, TargetRow, TargetRows, targets_schema,
+        write_rejected_rows,
+    },
+    export::{Decoded, ExportError, Holdings, LineSink, Rebuild, Totals, rejected},
+    flatten::schema,
+};
+
+/// Folders that are open at once; more are compared in several rounds.
+const OPEN_FOLDERS: usize = 128;
+
+/// Compares tables and side files; returns the sums over the rows that there should be, and the number of answers.
+pub(super) fn compare(
+    verification: &Verification<'_>,
+    holdings: &Holdings,
+    published: &Published,
+    partition_by: &PartitionBy,
+) -> Result<(Totals, usize), ExportError> {
+    let Verification { dir, differences, .. } = *verification;
+    let rebuild = Rebuild::new(holdings);
+    let decoded = compare_rows(dir, &rebuild, published, partition_by, differences)?;
+    let columns = holdings.inputs().columns();
+    let schema = targets_schema(columns);
+    let failures = FailureRows::begin(SameBytes::open(dir, FAILURES)).map_err(compare_error)?;
+    let table = published.targets.as_ref().map(|file| Stream::new(dir, [file], &schema, differences));
+    let file = published.targets.clone().unwrap_or_default();
+    let mut lines = LineComparison { table, file, rows: TargetRows::new(columns), missing: 0, failures, differences };
+    let totals = rebuild.lines(&decoded, &mut lines)?;
+    lines.finish(holdings.inputs().counts().lines)?;
+    let written = write_rejected_rows(SameBytes::open(dir, REJECTED), rejected(holdings)).map_err(compare_error)?;
+    written.finish(differences);
+    Ok((totals, rebuild.answers()))
+}
+
+fn compare_error(source: io::Error) -> ExportError {
+    ExportError::Io { verb: "compare", path: PathBuf::from(FAILURES), source }
+}
+
+/// Compares `backlinks_history` and `backlinks_undated` with the answers, row by row.
+fn compare_rows(
+    dir: &Path,
+    rebuild: &Rebuild<'_>,
+    published: &Published,
+    partition_by: &PartitionBy,
+    differences: &Differences,
+) -> Result<Decoded, ExportError> {
+    let schema = schema::history();
+    let folders: Vec<&PathBuf> = published.folders.keys().collect();
+    let mut rounds: Vec<&[&PathBuf]> = folders.chunks(OPEN_FOLDERS).collect();
+    // Even without any folder each answer is read once.
+    rounds.extend(rounds.is_empty().then_some::<&[_]>(&[]));
+    let mut decoded = Decoded::default();
+    for (number, round) in rounds.into_iter().enumerate() {
+        let sound = round.iter().filter_map(|folder| Some((*folder, published.folders[*folder].as_ref()?)));
+        let mut streams: BTreeMap<&PathBuf, Stream<'_>> =
+            sound.map(|(folder, files)| (folder, Stream::new(dir, files, &schema, differences))).collect();
+        decoded = rebuild.rows(|target, run_date, rows| {
+            for (folder, expected) in by_folder(partition_by, rows, run_date) {
+                if let Some(stream) = streams.get_mut(&folder) {
+                    compare_target(target.as_str(), stream, &folder, &expected, differences);
+                } else if number == 0 && !published.folders.contains_key(&folder) {
+                    lacks_all(target.as_str(), &folder, &expected, differences);
+                }
+            }
+        })?;
+        streams.values_mut().for_each(Stream::finish);
+    }
+    Ok(decoded)
+}
+
+/// The rows of one target in each folder, in order.
+fn by_folder(partition_by: &PartitionBy, rows: &RecordBatch, run_date: Date) -> BTreeMap<PathBuf, Vec<RecordBatch>> {
+    let mut folders: BTreeMap<PathBuf, Vec<RecordBatch>> = BTreeMap::new();
+    for (folder, piece) in partition_by.split(rows, run_date) {
+        folders.entry(folder).or_default().push(piece);
+    }
+    folders
+}
+
+fn count<'a>(rows: impl IntoIterator<Item = &'a RecordBatch>) -> usize {
+    rows.into_iter().map(RecordBatch::num_rows).sum()
+}
+
+fn lacks_all(target: &str, place: &Path, expected: &[RecordBatch], differences: &Differences) {
+    differences.add(place.display().to_string(), format!("lacks all {} rows of {target}", count(expected)));
+}
+
+/// Compares the rows of one target in one folder: the first that differs is reported.
+fn compare_target(
+    target: &str,
+    stream: &mut Stream<'_>,
+    folder: &Path,
+    expected: &[RecordBatch],
+    differences: &Differences,
+) {
+    let slices = stream.rows_of(target);
+    let Some(first) = slices.first() else { return lacks_all(target, folder, expected, differences) };
+    let (found, should) = (count(slices.iter().map(|slice| &slice.rows)), count(expected));
+    if found != should {
+        let what = format!("{target}: the number of rows here is {found}, should be {should}");
+        return differences.add(&first.file, what);
+    }
+    let label = |expected: &RecordBatch, row: usize| {
+        let date = expected.column_by_name(schema::DATE).map(|dates| shown(dates, row)).unwrap_or_default();
+        format!("{target}, {date}")
+    };
+    compare_slices(&slices, expected, label, 1, differences);
+}
+
+/// Compares rows with those that should be there, as many as were found; at most so many that differ are reported.
+fn compare_slices(
+    slices: &[Slice],
+    expected: &[RecordBatch],
+    label: impl Fn(&RecordBatch, usize) -> String,
+    most: usize,
+    differences: &Differences,
+) {
+    let expected = match expected {
+        [only] => only.clone(),
+        [] => return,
+        [first, ..] => concat_batches(first.schema_ref(), expected).expect("pieces of one batch have the same columns"),
+    };
+    let mut at = 0;
+    for Slice { file, rows } in slices {
+        let expected = expected.slice(at, rows.num_rows());
+        at += rows.num_rows();
+        if rows.columns() == expected.columns() {
+            continue;
+        }
+        let differing = (0..rows.num_rows()).filter_map(|row| Some((row, first_difference(rows, &expected, row)?)));
+        for (row, what) in differing.take(most) {
+            differences.add(file, format!("{}: {what}", label(&expected, row)));
+        }
+    }
+}
+
+/// What differs first in a row: the column, what is there and what should be.
+fn first_difference(found: &RecordBatch, expected: &RecordBatch, row: usize) -> Option<String> {
+    let schema = expected.schema();
+    let mut columns = schema.fields().iter().zip(found.columns().iter().zip(expected.columns()));
+    columns.find_map(|(field, (found, expected))| {
+        let (found, expected) = (found.slice(row, 1), expected.slice(row, 1));
+        (found.as_ref() != expected.as_ref()).then(|| format!("{} {}", field.name(), between(&found, &expected)))
+    })
+}
+
+/// What is wrong between two cells: of maps only the first entry that differs.
+fn between(found: &dyn Array, expected: &dyn Array) -> String {
+    let is_map = matches!(expected.data_type(), DataType::Map(..));
+    if !is_map || found.is_null(0) || expected.is_null(0) {
+        return format!("is {}, should be {}", shown(found, 0), shown(expected, 0));
+    }
+    let entry = |map: &dyn Array, place: usize| {
+        let entries = map.as_map().value(0);
+        if place >= entries.len() { "nothing".to_owned() } else { shown(&entries, place) }
+    };
+    let entries = found.as_map().value(0).len().max(expected.as_map().value(0).len());
+    let place = (0..entries).find(|place| entry(found, *place) != entry(expected, *place)).unwrap_or_default();
+    format!("has {} as entry {}, should be {}", entry(found, place), place + 1, entry(expected, place))
+}
+
+/// A cell for a person.
+fn shown(cells: &dyn Array, row: usize) -> String {
+    let options = FormatOptions::new().with_null("null");
+    let formatter = ArrayFormatter::try_new(cells, &options);
+    formatter.map_or_else(|error| error.to_string(), |formatter| formatter.value(row).to_string())
+}
+
+/// Compares `targets` and `_failures.csv` while the rows come that they should have.
+struct LineComparison<'a> {
+    /// The published table; `None`: it cannot be compared, and why has been reported.
+    table: Option<Stream<'a>>,
+    file: String,
+    rows: TargetRows,
+    missing: usize,
+    failures: FailureRows<SameBytes>,
+    differences: &'a Differences,
+}
+
+impl LineSink for LineComparison<'_> {
+    fn row(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) -> Result<(), ExportError> {
+        self.rows.push(row, cells);
+        if self.rows.is_full() { self.compare() } else { Ok(()) }
+    }
+
+    fn failure(&mut self, failure: &Failure<'_>) -> Result<(), ExportError> {
+        self.failures.push(failure).map_err(compare_error)
+    }
+}
+
+impl LineComparison<'_> {
+    fn compare(&mut self) -> Result<(), ExportError> {
+        let expected = self.rows.take()?;
+        let Some(table) = &mut self.table else { return Ok(()) };
+        let slices = table.next_rows(expected.num_rows());
+        self.missing += expected.num_rows() - count(slices.iter().map(|slice| &slice.rows));
+        let label = |expected: &RecordBatch, row: usize| {
+            let cell = |name| expected.column_by_name(name).map(|cells| shown(cells, row)).unwrap_or_default();
+            format!("{} ({})", cell("source"), cell("input"))
+        };
+        compare_slices(&slices, &[expected], label, usize::MAX, self.differences);
+        Ok(())
+    }
+
+    fn finish(mut self, lines: usize) -> Result<(), ExportError> {
+        self.compare()?;
+        if self.missing > 0 {
+            self.differences.add(&self.file, format!("lacks the rows of the last {} input lines", self.missing));
+        }
+        if self.table.is_some_and(|mut table| !table.next_rows(1).is_empty()) {
+            self.differences.add(&self.file, format!("has more rows than the {lines} input lines"));
+        }
+        self.failures.finish().map_err(compare_error)?.finish(self.differences);
+        Ok(())
+    }
+}
+
+/// Compares what is written to it with a file: where they part, and how long both are.
+pub(super) struct SameBytes {
+    name: &'static str,
+    file: io::Result<BufReader<File>>,
+    /// Bytes that were written, and the line that they have come to.
+    bytes: u64,
+    line: u64,
+    /// The first line that differs.
+    differs: Option<u64>,
+}
+
+impl SameBytes {
+    pub(super) fn open(dir: &Path, name: &'static str) -> Self {
+        Self { name, file: File::open(dir.join(name)).map(BufReader::new), bytes: 0, line: 1, differs: None }
+    }
+
+    pub(super) fn finish(mut self, differences: &Differences) {
+        let length = self.file.as_ref().map(|file| file.get_ref().metadata().map_or(0, |metadata| metadata.len()));
+        let length = match length {
+            Ok(length) => length,
+            Err(error) => return differences.add(self.name, read_error(error)),
+        };
+        if length != self.bytes {
+            self.differs.get_or_insert(self.line);
+        }
+        if let Some(line) = self.differs {
+            let what = format!("differs from what the ledger says in line {line}");
+            differences.add(self.name, format!("{what} ({length} bytes, should be {})", self.bytes));
+        }
+    }
+}
+
+impl Write for SameBytes {
+    fn write(&mut self, expected: &[u8]) -> io::Result<usize> {
+        self.bytes += expected.len() as u64;
+        let Ok(file) = self.file.as_mut() else { return Ok(expected.len()) };
+        let mut found = Vec::with_capacity(expected.len());
+        if self.differs.is_none() {
+            file.take(expected.len() as u64).read_to_end(&mut found)?;
+            let same = found.iter().zip(expected).take_while(|(one, other)| one == other).count();
+            self.line += memchr::memchr_iter(b'\n', &expected[..same]).count() as u64;
+            self.differs = (same < expected.len()).then_some(self.line);
+        }
+        Ok(expected.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! What a dataset says by itself where its ledgers are gone: the tables against each other and against the record.
+
+use std::{collections::BTreeMap, path::Path};
+
+use arrow::{
+    array::{Array, AsArray},
+    datatypes::{Float64Type, Int64Type},
+    record_batch::RecordBatch,
+};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::{
+    difference::{Differences, read_error},
+    digests::Published,
+    money::expect,
+    rebuild::SameBytes,
+};
+use crate::{
+    dataset::{HISTORY, REJECTED, RUN, Rejected, write_rejected_rows},
+    export::{RunRecord, Totals},
+    money::Usd,
+    targets::Counts,
+};
+
+/// Calls `take` with every batch of a file, of which only these columns are read.
+fn read(dir: &Path, file: &str, columns: &[&str], mut take: impl FnMut(&RecordBatch)) -> Result<(), String> {
+    let file = std::fs::File::open(dir.join(file)).map_err(|error| read_error(&error))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
+    if let Some(missing) = columns.iter().find(|name| builder.schema().field_with_name(name).is_err()) {
+        return Err(format!("has no column {missing}"));
+    }
+    let mask = parquet::arrow::ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let reader = builder.with_projection(mask).build().map_err(|error| error.to_string())?;
+    for batch in reader {
+        take(&batch.map_err(|error| format!("cannot be read to its end: {error}"))?);
+    }
+    Ok(())
+}
+
+/// Compares the tables; returns how many lines there are, if `targets` can be read.
+pub(super) fn compare(
+    dir: &Path,
+    record: &RunRecord,
+    published: &Published,
+    differences: &Differences,
+) -> Option<Counts> {
+    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
+    let of_history = published.folders.iter().filter(|(folder, _)| folder.starts_with(HISTORY));
+    let files: Option<Vec<&Vec<String>>> = of_history.map(|(_, files)| files.as_ref()).collect();
+    // A file that is not what was published has been reported; what it holds says nothing about the others.
+    let mut is_whole = files.is_some();
+    for file in files.into_iter().flatten().flatten() {
+        let counted = read(dir, file, &["target"], |batch| {
+            for target in batch.column(0).as_string::<i32>().iter().flatten() {
+                *rows.entry(target.to_owned()).or_default() += 1;
+            }
+        });
+        is_whole &= counted.map_err(|what| differences.add(file, what)).is_ok();
+    }
+    let file = published.targets.as_ref()?;
+    let mut sums = Sums::default();
+    let columns = ["input", "target", "outcome", "rows", "cost_usd", "attempts", "message", "source"];
+    if let Err(what) = read(dir, file, &columns, |batch| sums.add(batch)) {
+        differences.add(file, what);
+        return None;
+    }
+    for (target, count) in sums.rows.iter().filter(|_| is_whole) {
+        let found = rows.get(target).copied().unwrap_or_default();
+        if found != *count {
+            differences.add(file, format!("says that {target} has {count} rows; there are {found}"));
+        }
+    }
+    // Why targets failed, and items without a date, are in no column.
+    sums.totals.failures.clone_from(&record.totals.failures);
+    sums.totals.undated = record.totals.undated;
+    sums.totals.rows = if is_whole { rows.values().sum() } else { record.totals.rows };
+    expect("totals", &record.totals, &sums.totals, differences);
+    differences.expect(RUN, "spending.calls", &record.spending.calls, &sums.calls);
+    let spent = record.spending.debited.plus(record.spending.upstream);
+    differences.expect(RUN, "what calls cost, against the column cost_usd,", &spent, &sums.cost);
+    let lines = sums.rejected.iter().map(|(input, source, reason)| {
+        let (file, line) = source.rsplit_once(':').unwrap_or_default();
+        Rejected { input, file, line: line.parse().unwrap_or_default(), reason }
+    });
+    let compared = write_rejected_rows(SameBytes::open(dir, REJECTED), lines);
+    match compared {
+        Ok(compared) => compared.finish(differences),
+        Err(error) => differences.add(REJECTED, read_error(&error)),
+    }
+    Some(sums.counts)
+}
+
+/// What the rows of `targets` come to.
+#[derive(Default)]
+struct Sums {
+    counts: Counts,
+    totals: Totals,
+    cost: Usd,
+    calls: u64,
+    /// Rows of each target.
+    rows: Vec<(String, u64)>,
+    /// Input, source and reason of each line that was rejected.
+    rejected: Vec<(String, String, String)>,
+}
+
+impl Sums {
+    fn add(&mut self, batch: &RecordBatch) {
+        let column = |name: &str| batch.column_by_name(name).expect("it was asked for");
+        let text = |name: &str, row: usize| column(name).as_string::<i32>().value(row).to_owned();
+        let number = |name: &str, row: usize| {
+            let column = column(name).as_primitive::<Int64Type>();
+            if column.is_null(row) { 0 } else { u64::try_from(column.value(row)).unwrap_or_default() }
+        };
+        for row in 0..batch.num_rows() {
+            self.counts.lines += 1;
+            match &*text("outcome", row) {
+                "rejected" => {
+                    self.counts.rejected += 1;
+                    self.rejected.push((text("input", row), text("source", row), text("message", row)));
+                    continue;
+                }
+                "duplicate" => {
+                    self.counts.duplicates += 1;
+                    continue;
+                }
+                "ok" => self.totals.ok += 1,
+                "no_data" => self.totals.no_data += 1,
+                "pending" => self.totals.pending += 1,
+                _ => self.totals.failed += 1,
+            }
+            self.counts.targets += 1;
+            self.calls += number("attempts", row);
+            let cost = column("cost_usd").as_primitive::<Float64Type>();
+            if cost.is_valid(row) {
+                self.cost = self.cost.plus(Usd::from_dollars(cost.value(row)).unwrap_or_default());
+            }
+            self.rows.push((text("target", row), number("rows", row)));
+        }
+    }
+}

@@ -478,10 +478,15 @@ fn without_digests_every_body_is_still_checked_and_damage_has_its_offset() {
     assert!(assert_sound(&out).notes.iter().any(|note| note.contains("no digest of _raw/ledger-0")));
     let name = file(&out, "_raw/ledger-0");
     let sound = fs::read(out.join(&name)).expect("a ledger");
+    let content = zstd::decode_all(&*sound).expect("sound");
     // Bodies of failed calls are among them: one answer in ten was garbage.
     for place in (0..sound.len()).step_by((sound.len() / 60).max(1)) {
         let mut changed = sound.clone();
         changed[place] ^= 0x10;
+        // A few bits of a frame mean nothing: without digests, that they changed shows nowhere.
+        if zstd::decode_all(&*changed).is_ok_and(|changed| changed == content) {
+            continue;
+        }
         fs::write(out.join(&name), &changed).expect("written");
         assert_named(&out, &name, "is damaged at byte", &format!("byte {place}"));
     }

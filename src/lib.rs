@@ -3,7 +3,8 @@
 //! ```text
 //! fetch:    inputs -> targets -> what the ledger lacks -> [budget -> pace -> post -> judge -> wait, again] x in flight
 //!                 -> ledger (synced: from here on it is never paid for again) -> outcome
-//! publish:  ledger (by target) -> flatten -> dataset (staged, synced, renamed) -> outcome
+//! beside:   synced answers, else ledger (by target) -> flatten -> dataset (staged)
+//! publish:  dataset (staged, else built from the ledger) -> synced, renamed -> outcome
 //! ```
 //!
 //! In reading order:
@@ -28,7 +29,8 @@
 //!
 //! What holds everywhere:
 //!
-//! - Fetching only appends to the ledger, publishing only reads it. The dataset is a pure function of the ledger.
+//! - Fetching only appends to the ledger; nothing reaches the dataset that the ledger does not have. The dataset is a pure
+//!   function of the ledger.
 //! - No call goes out before it is recorded, and nothing counts as done before it is synced.
 //! - Nothing below [`export`] knows more than one stage; imports run one way, which a test enforces.
 //! - The wall clock is read in [`clock`] alone; all waiting is on `tokio`'s clock, which tests pause.

@@ -433,7 +433,7 @@ fn plain_bytes(word: u64) -> usize {
 /// it. `None`: there is nothing around it, or no whole object.
 ///
 /// Gateways add such things to answers that were paid for and are whole.
-pub fn object_within(body: &[u8]) -> Option<&[u8]> {
+pub(crate) fn object_within(body: &[u8]) -> Option<&[u8]> {
     const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
     let rest = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<serde::de::IgnoredAny>();

@@ -1,7 +1,7 @@
 //! The money rule: what a call is counted at, whether its debit is reported, only guessed at, or unknown.
 //!
-//! Pure functions, shared by the spending cap, the ledger and the estimate, so that they cannot disagree. A price here is
-//! never taken for the truth: the debit that the gateway reports comes first.
+//! Pure functions, shared by the spending cap, the ledger and the estimate, so that they cannot disagree. A price here
+//! is never taken for the truth: the debit that the gateway reports comes first.
 
 use super::status::Cost;
 use crate::money::Usd;
@@ -58,8 +58,8 @@ impl MaxPrice {
         }
     }
 
-    /// The price that a call is expected to have; zero while none is known. Without any reported debit it is the most that
-    /// the gateway makes of an upstream price.
+    /// The price that a call is expected to have; zero while none is known. Without any reported debit it is the most
+    /// that the gateway makes of an upstream price.
     pub fn price(self) -> Usd {
         if self.debit == Usd::ZERO { max_debit(self.upstream) } else { self.debit.max(self.upstream) }
     }

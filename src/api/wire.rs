@@ -64,8 +64,8 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Reads a body; `None` when it does not begin with a JSON object. What gateways put around that is ignored. A byte that
-    /// is no UTF-8 stands for U+FFFD.
+    /// Reads a body; `None` when it does not begin with a JSON object. What gateways put around that is ignored. A byte
+    /// that is no UTF-8 stands for U+FFFD.
     pub fn read(body: &[u8]) -> Option<Self> {
         let read = Self::read_object(body);
         read.or_else(|| Some(Self { is_surrounded: true, ..Self::read_object(object_within(body)?)? }))

@@ -41,8 +41,8 @@ pub struct CallArgs {
     pub body: Body,
     /// Sets rate and calls in flight: free, starter, growth, dataforseo
     ///
-    /// Calls a minute and in flight: free 60 and 5, starter (the default) 600 and 20, growth 3,000 and 30, dataforseo 2,000 and 30;
-    /// with --sandbox and no plan 6,000 and 30.
+    /// Calls a minute and in flight: free 60 and 5, starter (the default) 600 and 20, growth 3,000 and 30, dataforseo
+    /// 2,000 and 30; with --sandbox and no plan 6,000 and 30.
     #[arg(long, value_enum, help_heading = "Pace", hide_possible_values = true)]
     pub plan: Option<Plan>,
     /// Calls in any sliding period, retries included: 10/s, 600/min, 5000/h

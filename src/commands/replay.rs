@@ -32,7 +32,7 @@ pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Fa
 async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
     let (sources, partition_by) = (arguments.sources.clone(), arguments.dataset.partition_by.clone());
-    let holdings = signals.or(move || gather(&sources, &partition_by)).await?;
+    let holdings = signals.unless_stopped(move || gather(&sources, &partition_by)).await?;
     let missing: Vec<String> = holdings.missing_shards().iter().map(ToString::to_string).collect();
     if !missing.is_empty() {
         tracing::warn!("shards {} are not among these directories: their targets will be missing", missing.join(", "));

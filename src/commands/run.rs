@@ -45,7 +45,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     let started = Instant::now();
     let calls = calls(arguments)?;
     let input = arguments.input.clone();
-    let inputs = signals.or(move || read_inputs(&input)).await?;
+    let inputs = signals.unless_stopped(move || read_inputs(&input)).await?;
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let question = Question {
         simulated: Some(arguments.call.sandbox),
@@ -87,7 +87,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     let opening = move || {
         Ok::<_, ExportError>(Export::open(&out, inputs, &question, clock)?.with_previous(&previous)?.limited(limit))
     };
-    let export = signals.or(opening).await?;
+    let export = signals.unless_stopped(opening).await?;
     if let Some(error) = missing.filter(|_| export.remaining() > 0) {
         return Err(error.into());
     }

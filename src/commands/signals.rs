@@ -39,16 +39,19 @@ impl Signals {
         self.0.borrow().first().copied()
     }
 
-    /// Runs what blocks (reading standard input, waiting for a lock, opening a large ledger) while nothing is in flight: the
-    /// first signal ends the program at once.
-    pub(super) async fn or<T, E>(&self, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Failure>
+    /// Runs what blocks (reading standard input, waiting for a lock, opening a large ledger) while nothing is in
+    /// flight: the first signal ends the program at once.
+    pub(super) async fn unless_stopped<T, E>(
+        &self,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Failure>
     where
         T: Send + 'static,
         E: Into<Failure> + Send + 'static,
     {
         tokio::select! {
             done = spawn_blocking(work) => done.map_err(Failure::unexpected)?.map_err(Into::into),
-            signal = self.clone().first() => Err(Failure::interrupted(signal, "before the first call")),
+            signal = self.clone().first() => Err(Failure::interrupted(signal, "before anything was fetched or published")),
         }
     }
 

@@ -1,4 +1,5 @@
-//! The rows of `backlinks_history` and, apart from them, those without a date, divided among their partitions and written in bounded memory.
+//! The rows of `backlinks_history`, divided among their partitions, and apart from them those without a date; written
+//! in bounded memory.
 //!
 //! Rows are gathered into frames of a fixed size before anything is decided, so that it does not matter how they were
 //! cut into batches: page and row group boundaries depend on the sequence of rows alone. A partition's rows are held
@@ -23,7 +24,7 @@ use jiff::{civil::Date, tz::Offset};
 use sha2::{Digest, Sha256};
 
 use super::{
-    DatasetError, HISTORY, Options, Part, PartitionBy, UNDATED,
+    DatasetError, Options, Part, PartitionBy, UNDATED,
     encoding::Recipe,
     held::Held,
     part::{OpenPart, first_number},
@@ -75,7 +76,6 @@ pub struct HistoryWriter {
 struct Partition {
     /// Below the run's directory.
     folder: PathBuf,
-    is_undated: bool,
     held: Held,
     part: Option<OpenPart>,
     /// The number of its next file.
@@ -152,7 +152,7 @@ impl HistoryWriter {
     /// file with none, for no reader can do without.
     pub fn finish(mut self) -> Result<Vec<Part>, DatasetError> {
         self.divide_frame()?;
-        if !self.partitions.iter().any(|partition| !partition.is_undated) {
+        if self.partitions.iter().all(|partition| is_undated(&partition.folder)) {
             let midnight = self.empty.and_then(|day| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok());
             let micros = midnight.map(jiff::Timestamp::as_microsecond);
             let index = self.partition(Some(self.partition_by.place(micros, self.run_date.or(self.empty))));
@@ -172,11 +172,11 @@ impl HistoryWriter {
             content.update(format!("{}/{number} {}\n", folder.display(), part.sha256));
         }
         let first = first_number(content);
-        let undated = self.finished.iter().filter(|((folder, _), _)| folder == Path::new(UNDATED)).count();
+        let undated = self.finished.iter().filter(|((folder, _), _)| is_undated(folder)).count();
         // Nobody can be reading a table that is not there yet, so its one file needs no number.
         let is_new = undated == 1 && self.staging.parent().is_some_and(|dir| !dir.join(UNDATED).exists());
         let name = |((folder, number), part): ((PathBuf, u32), Part)| {
-            if is_new && folder == Path::new(UNDATED) {
+            if is_new && is_undated(&folder) {
                 let path = folder.join(format!("part-{}.parquet", self.run_id));
                 return part.renamed(&self.staging, path);
             }
@@ -229,19 +229,8 @@ impl HistoryWriter {
         let next = self.partitions.len();
         let index = *self.places.entry(place).or_insert(next);
         if index == next {
-            let folder = place.as_ref().map_or_else(
-                || PathBuf::from(UNDATED),
-                |place| [HISTORY.to_owned(), self.partition_by.folder(place)].iter().collect(),
-            );
-            let is_undated = place.is_none();
-            self.partitions.push(Partition {
-                folder,
-                is_undated,
-                held: Held::default(),
-                part: None,
-                next: 0,
-                last_frame: 0,
-            });
+            let folder = self.partition_by.table_folder(place.as_ref());
+            self.partitions.push(Partition { folder, held: Held::default(), part: None, next: 0, last_frame: 0 });
         }
         index
     }
@@ -289,7 +278,7 @@ impl HistoryWriter {
         } else {
             let path = part_path(&partition.folder, &self.run_id, partition.next.into());
             partition.next += 1;
-            let recipe = if partition.is_undated { &self.undated } else { &self.recipe };
+            let recipe = if is_undated(&partition.folder) { &self.undated } else { &self.recipe };
             OpenPart::create(&self.staging, path, recipe)?
         };
         Ok(partition.part.insert(part))
@@ -335,6 +324,11 @@ impl HistoryWriter {
 /// Where a file lies in the run's directory.
 fn part_path(folder: &Path, run_id: &str, number: u64) -> PathBuf {
     folder.join(format!("part-{run_id}-{number}.parquet"))
+}
+
+/// Whether a folder is that of the rows without a date.
+fn is_undated(folder: &Path) -> bool {
+    folder == Path::new(UNDATED)
 }
 
 /// The schema for rows whose date and month are null.

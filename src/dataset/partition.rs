@@ -3,7 +3,11 @@
 //! Names follow Hive: `key=value`, months unpadded (`month=01` is text to one engine and a number to the next), and one
 //! fixed name for rows without a usable date. All files lie at the same depth, or readers lose partition columns.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use arrow::{
     array::{Array, AsArray},
@@ -139,14 +143,15 @@ impl PartitionBy {
         let places: Vec<Option<Place>> = (0..rows.num_rows()).map(place).collect();
         let mut start = 0;
         let mut piece = |same: &[Option<Place>]| {
-            let folder = match &same[0] {
-                None => PathBuf::from(UNDATED),
-                Some(place) => [HISTORY.to_owned(), self.folder(place)].iter().collect(),
-            };
             start += same.len();
-            (folder, rows.slice(start - same.len(), same.len()))
+            (self.table_folder(same[0].as_ref()), rows.slice(start - same.len(), same.len()))
         };
         places.chunk_by(|one, next| one == next).map(&mut piece).collect()
+    }
+
+    /// The directory of a partition below the run's directory; `None`: that of the rows without a date.
+    pub(super) fn table_folder(&self, place: Option<&Place>) -> PathBuf {
+        place.map_or_else(|| UNDATED.into(), |place| Path::new(HISTORY).join(self.folder(place)))
     }
 
     /// The directory of a partition below its table; empty without partitions.

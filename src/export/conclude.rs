@@ -41,8 +41,8 @@ pub struct Terms {
     pub before: Spending,
 }
 
-/// Publishes what is held, unless a signal has ended the run, and says what the run has come to. What was staged beside the
-/// fetching is not built again. Blocks on the disk.
+/// Publishes what is held, unless a signal has ended the run, and says what the run has come to. What was staged beside
+/// the fetching is not built again. Blocks on the disk.
 pub fn conclude(
     holdings: &Holdings,
     staged: Option<StagedHistory>,

@@ -23,27 +23,17 @@ use super::{
 };
 use crate::{
     flatten::{self, FlattenError, Flattener},
-    ledger::LedgerError,
+    ledger::{Body, LedgerError},
     targets::TargetRef,
 };
 
 /// Targets that are looked at ahead of the writer: some 2 MB of rows.
 const AHEAD: usize = 16;
-/// The largest answer, in bytes of JSON, that is decoded ahead: seven times a full history. Larger ones are decoded by the
-/// writer itself, one at a time.
+/// The largest answer, in bytes of JSON, that is decoded ahead: seven times a full history. Larger ones are decoded by
+/// the writer itself, one at a time.
 pub(super) const LARGEST_AHEAD: u64 = 1 << 20;
 /// Threads that decode; the writer keeps up with no more of them.
 const MOST_THREADS: usize = 4;
-
-/// What the ledger has for a target.
-pub(super) enum Stored {
-    /// No answer with rows.
-    Nothing,
-    /// The body of its answer.
-    Body(Vec<u8>),
-    /// Its body has so many bytes, more than were asked for, and was not read.
-    Larger(u64),
-}
 
 /// Answers that can be read from the ledger, by position in the order of the rows.
 pub(super) trait StoredAnswers: Sync {
@@ -53,8 +43,9 @@ pub(super) trait StoredAnswers: Sync {
     fn target(&self, position: u32) -> TargetRef<'_>;
     /// The day on which the run began that has the target's answer (UTC).
     fn run_date(&self, position: u32) -> Date;
-    /// The body of the target's answer, if it has `most` bytes at most. Called once the target is settled.
-    fn read(&self, position: u32, most: u64) -> Result<Stored, LedgerError>;
+    /// The body of the target's answer, if it has `most` bytes at most; `None`: it has no answer with rows. Called once
+    /// the target is settled.
+    fn read(&self, position: u32, most: u64) -> Result<Option<Body>, LedgerError>;
 }
 
 /// Why rows stop before the last target.
@@ -116,17 +107,17 @@ struct Cursor<'a, S> {
 /// The rows of one target whose turn is near.
 enum Slot {
     Ready(AnswerRows),
-    Coming(Receiver<Result<Decoded, LedgerError>>),
+    Coming(Receiver<Result<JobResult, LedgerError>>),
 }
 
 /// An answer to be read and decoded.
 struct Job {
     position: u32,
-    done: SyncSender<Result<Decoded, LedgerError>>,
+    done: SyncSender<Result<JobResult, LedgerError>>,
 }
 
 /// What came of a [`Job`].
-enum Decoded {
+enum JobResult {
     Nothing,
     Rows(AnswerRows),
     /// Too large to be decoded ahead.
@@ -174,11 +165,11 @@ impl Slot {
         let decoded =
             coming.recv().expect("a decoding thread ends only after its last job, or by a panic of its own")?;
         match decoded {
-            Decoded::Nothing => Ok(None),
-            Decoded::Rows(rows) => Ok(Some(rows)),
-            Decoded::Deferred => match decode(answers, position, flatten::LARGEST_ANSWER as u64, decoder)? {
-                Decoded::Rows(rows) => Ok(Some(rows)),
-                Decoded::Nothing | Decoded::Deferred => Ok(None),
+            JobResult::Nothing => Ok(None),
+            JobResult::Rows(rows) => Ok(Some(rows)),
+            JobResult::Deferred => match decode(answers, position, flatten::LARGEST_ANSWER as u64, decoder)? {
+                JobResult::Rows(rows) => Ok(Some(rows)),
+                JobResult::Nothing | JobResult::Deferred => Ok(None),
             },
         }
     }
@@ -200,11 +191,13 @@ fn decode<S: StoredAnswers>(
     position: u32,
     most: u64,
     decoder: &mut Flattener,
-) -> Result<Decoded, LedgerError> {
+) -> Result<JobResult, LedgerError> {
     Ok(match answers.read(position, most)? {
-        Stored::Nothing => Decoded::Nothing,
-        Stored::Body(body) => Decoded::Rows(AnswerRows::decode(answers.target(position).as_str(), &body, decoder)),
-        Stored::Larger(_) if most < flatten::LARGEST_ANSWER as u64 => Decoded::Deferred,
-        Stored::Larger(bytes) => Decoded::Rows(AnswerRows::undecodable(&FlattenError::TooLarge { bytes })),
+        None => JobResult::Nothing,
+        Some(Body::Whole(body)) => {
+            JobResult::Rows(AnswerRows::decode(answers.target(position).as_str(), &body, decoder))
+        }
+        Some(Body::Larger(_)) if most < flatten::LARGEST_ANSWER as u64 => JobResult::Deferred,
+        Some(Body::Larger(bytes)) => JobResult::Rows(AnswerRows::undecodable(&FlattenError::TooLarge { bytes })),
     })
 }

@@ -79,9 +79,9 @@ pub(super) fn estimate(basis: &Basis<'_>) -> Estimate {
     let rows_each = months(basis.parameters.date_from, basis.parameters.date_to);
     let calls = i64::try_from(basis.calls).unwrap_or(i64::MAX);
     let listed = list_price(i64::try_from(rows_each).unwrap_or(i64::MAX));
-    let (low, high, price_source) = match basis.past.dearest.price() {
+    let (low, high, price_source) = match basis.past.max_price.price() {
         Usd::ZERO => (listed, max_debit(listed), PriceSource::ListPrice),
-        dearest => (basis.past.mean_price().unwrap_or(dearest), dearest, PriceSource::OwnCalls),
+        highest => (basis.past.mean_price().unwrap_or(highest), highest, PriceSource::OwnCalls),
     };
     let by_rate = basis.rate.period.mul_f64(ratio(basis.calls, u64::from(basis.rate.calls.get())));
     let by_latency = LATENCY.mul_f64(ratio(basis.calls, u64::from(basis.concurrency.get())));
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(listed.elapsed, Duration::from_secs(100));
         assert_eq!(listed.rows, 1_100 * 95);
         assert_eq!(listed.price_source, PriceSource::ListPrice);
-        past.dearest.learn(Cost::Debit(Usd::from_micros(36_000)));
+        past.max_price.learn(Cost::Debit(Usd::from_micros(36_000)));
         (past.known_cost, past.priced_calls) = (Usd::from_micros(90_000), 3);
         let own = reckoned(&past);
         assert_eq!((own.cost_low, own.cost_high), (Usd::from_micros(30_000_000), Usd::from_micros(36_000_000)));

@@ -57,7 +57,8 @@ pub(super) fn run_date(run: &Run) -> Date {
     TimeZone::UTC.to_datetime(run.started_at).date()
 }
 
-/// A stored answer with rows: which ledger's, and which target's there. Eight bytes, since there is one for each target.
+/// A stored answer with rows: which ledger's, and which target's there. Eight bytes, since there is one for each
+/// target.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerRef {
     source: u32,

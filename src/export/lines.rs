@@ -28,7 +28,6 @@ pub struct Totals {
     /// Rows of `backlinks_history`.
     pub rows: u64,
     /// Rows of `backlinks_undated`: items without a usable date.
-    #[serde(default)]
     pub undated: u64,
     /// Why targets failed, with how many did.
     pub failures: BTreeMap<String, u64>,

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     ExportError,
-    cursor::{Interrupted, LARGEST_AHEAD, Stored, StoredAnswers},
+    cursor::{Interrupted, LARGEST_AHEAD, StoredAnswers},
     publish::StagedHistory,
     rows::AnswerRows,
     window::Window,
@@ -35,8 +35,6 @@ pub(super) struct LiveDataset {
     pub(super) stage: Stage,
     pub(super) reader: LedgerReader,
     pub(super) inputs: Arc<Inputs>,
-    /// Targets that this run calls, by their numbers in the inputs.
-    pub(super) to_call: Vec<u32>,
     pub(super) run_date: Date,
     /// What was asked, up to the last day that any answer will be asked for.
     pub(super) asked: Parameters,
@@ -62,16 +60,17 @@ pub(super) struct Feed {
 }
 
 impl LiveWriter {
-    /// Starts to write. A thread of its own, not one of the runtime's: where tests pause the clock, a blocking task of the
-    /// runtime would keep it from going on.
-    pub(super) fn start(dataset: LiveDataset) -> Self {
-        let LiveDataset { stage, reader, inputs, to_call, run_date, asked, options, progress } = dataset;
+    /// Starts to write, while the targets `to_call` are called, which are numbers in the inputs. A thread of its own,
+    /// not one of the runtime's: where tests pause the clock, a blocking task of the runtime would keep it from going
+    /// on.
+    pub(super) fn start(dataset: LiveDataset, to_call: &[u32]) -> Self {
+        let LiveDataset { stage, reader, inputs, run_date, asked, options, progress } = dataset;
         let mut order: Vec<u32> = (0..).take(inputs.targets().len()).collect();
         order.sort_unstable_by_key(|number| inputs.target(*number));
         let order = Arc::new(order);
         let mut is_called = vec![false; order.len()];
         for number in to_call {
-            is_called[number as usize] = true;
+            is_called[*number as usize] = true;
         }
         let is_settled = order.iter().map(|number| !is_called[*number as usize]).collect();
         let feed = Arc::new(Feed {
@@ -183,11 +182,7 @@ impl StoredAnswers for RunAnswers {
         self.run_date
     }
 
-    fn read(&self, position: u32, most: u64) -> Result<Stored, LedgerError> {
-        Ok(match self.reader.body(self.target(position), most)? {
-            None => Stored::Nothing,
-            Some(Body::Whole(body)) => Stored::Body(body),
-            Some(Body::Larger(bytes)) => Stored::Larger(bytes),
-        })
+    fn read(&self, position: u32, most: u64) -> Result<Option<Body>, LedgerError> {
+        self.reader.body(self.target(position), most)
     }
 }

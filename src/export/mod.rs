@@ -8,8 +8,8 @@
 //! publish:  staged dataset, else ledger -> cursor -> staged dataset; then renamed into place
 //! ```
 //!
-//! The dataset is a pure function of the ledger, whether it was staged beside the fetching or built afterwards. Nothing here
-//! prints or reads flags; what a person is told comes from `outcome`.
+//! The dataset is a pure function of the ledger, whether it was staged beside the fetching or built afterwards. Nothing
+//! here prints or reads flags; what a person is told comes from `outcome`.
 
 mod conclude;
 mod cursor;
@@ -51,7 +51,7 @@ pub use self::{
     publish::{Form, Published, Rebuild, StagedHistory, rejected},
     question::{Question, QuestionError, SIMULATED},
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
-    rows::{Decoded, remark},
+    rows::Decoded,
 };
 use self::{
     directory::{check_directory, check_ledger},
@@ -174,8 +174,8 @@ impl Export {
         Ok(self)
     }
 
-    /// Calls so many targets in this run at most: the first ones of the input, those that were never called before those
-    /// that failed earlier, so that each further run comes to the next ones.
+    /// Calls so many targets in this run at most: the first ones of the input, those that were never called before
+    /// those that failed earlier, so that each further run comes to the next ones.
     #[must_use]
     pub fn limited(mut self, limit: Option<NonZeroU32>) -> Self {
         let Some(limit) = limit.map(|limit| limit.get() as usize).filter(|limit| *limit < self.remaining.len()) else {
@@ -267,16 +267,16 @@ impl Export {
         let ledger = ledger.asking_up_to(parameters.date_to);
         let inputs = Arc::new(inputs);
         let asked = Parameters { date_to: parameters.date_to.max(asked_up_to), ..run.parameters.clone() };
-        let writer = LiveWriter::start(LiveDataset {
+        let dataset = LiveDataset {
             stage: Stage::begin(lock.dir())?,
             reader: ledger.reader(),
             inputs: Arc::clone(&inputs),
-            to_call: remaining.clone(),
             run_date: run_date(&run),
             options: publish::options(run.run_id.clone(), Some(&asked), form),
             asked,
             progress: progress.clone(),
-        });
+        };
+        let writer = LiveWriter::start(dataset, &remaining);
         let recorder = Arc::new(Recorder { ledger, feed: writer.feed(), progress: progress.clone() });
         let settings = fetch::Settings {
             rate: calls.rate,
@@ -414,7 +414,7 @@ fn earlier(past: &Past, rate: Rate) -> fetch::Earlier {
     let recent = past.calls.iter().filter(|(ago, _)| *ago < rate.window());
     let moments = recent.filter_map(|(ago, calls)| now.checked_sub(*ago).map(|at| (at, *calls)));
     let calls = moments.flat_map(|(at, calls)| iter::repeat_n(at, calls as usize)).collect();
-    fetch::Earlier { calls, spent: past.spent, max_price: past.dearest, form: past.form }
+    fetch::Earlier { calls, spent: past.spent, max_price: past.max_price, form: past.form }
 }
 
 /// A name that sorts by time and that no other run has.

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 
 use super::{
     AnswerRef, ExportError, Holdings,
-    cursor::{Interrupted, Stored, StoredAnswers, rows_in_order},
+    cursor::{Interrupted, StoredAnswers, rows_in_order},
     lines::{LineSink, Lines, Totals},
     rows::Decoded,
     window::Window,
@@ -59,8 +59,8 @@ pub struct Published {
     pub drift: Drift,
 }
 
-/// Builds the tables from what is held and puts them into place; what is `staged` already, if it is of these holdings, is
-/// not built again. `_SUCCESS` is gone afterwards; its new one is the caller's.
+/// Builds the tables from what is held and puts them into place; what is `staged` already, if it is of these holdings,
+/// is not built again. `_SUCCESS` is gone afterwards; its new one is the caller's.
 pub(super) fn publish(
     holdings: &Holdings,
     staged: Option<StagedHistory>,
@@ -236,11 +236,8 @@ impl StoredAnswers for Held<'_> {
         self.holdings.run_date(self.held[position as usize])
     }
 
-    fn read(&self, position: u32, most: u64) -> Result<Stored, LedgerError> {
-        Ok(match self.holdings.body_within(self.held[position as usize], most)? {
-            Body::Whole(body) => Stored::Body(body),
-            Body::Larger(bytes) => Stored::Larger(bytes),
-        })
+    fn read(&self, position: u32, most: u64) -> Result<Option<Body>, LedgerError> {
+        self.holdings.body_within(self.held[position as usize], most).map(Some)
     }
 }
 

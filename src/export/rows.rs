@@ -52,7 +52,7 @@ fn undated(batch: &RecordBatch) -> u64 {
 
 /// What to say about an answer with so many rows in `backlinks_history`, items without a usable date, and items beyond
 /// those that are read as rows; `None`: nothing out of the ordinary.
-pub fn remark(rows: u64, undated: u64, beyond: u64) -> Option<String> {
+fn remark(rows: u64, undated: u64, beyond: u64) -> Option<String> {
     let beyond = (beyond > 0)
         .then(|| format!("the first {} items are rows; {beyond} more are only in the ledger", rows + undated));
     let items = if undated == 1 { "item without a usable date is" } else { "items without a usable date are" };

@@ -13,10 +13,10 @@ use crate::{
     money::Usd,
 };
 
-/// A call's limit lies above the dearest price seen by a quarter, so that an ordinary rise is not refused.
+/// A call's limit lies above the highest price seen by a quarter, so that an ordinary rise is not refused.
 const HEADROOM: i64 = 4;
-/// Multiple of the highest price that is set aside for one call: a price that triples while calls are in flight breaks no cap. Only the last
-/// few calls before the cap feel it, since they go one after the other.
+/// Multiple of the highest price that is set aside for one call: a price that triples while calls are in flight breaks
+/// no cap. Only the last few calls before the cap feel it, since they go one after the other.
 const RISE: i64 = 3;
 
 /// Money spent, set aside and left.
@@ -113,10 +113,10 @@ mod tests {
         Usd::from_micros(micros)
     }
 
-    /// A budget in which so much is spent and the dearest debit was so high.
-    fn of(cap: i64, spent: i64, dearest: i64) -> Budget {
+    /// A budget in which so much is spent and the highest debit was so high.
+    fn of(cap: i64, spent: i64, highest: i64) -> Budget {
         let mut prices = MaxPrice::default();
-        prices.learn(Cost::Debit(usd(dearest)));
+        prices.learn(Cost::Debit(usd(highest)));
         Budget::new(Some(usd(cap)), usd(spent), prices)
     }
 
@@ -236,13 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_allowed_its_price_and_a_quarter_and_holds_three_times_the_dearest() {
+    fn a_call_is_allowed_its_price_and_a_quarter_and_holds_three_times_the_highest() {
         let check =
-            |cap: i64, spent: i64, dearest: i64, least: Option<i64>, expected: Result<(i64, i64), ReserveError>| {
-                let mut budget = of(cap, spent, dearest);
+            |cap: i64, spent: i64, highest: i64, least: Option<i64>, expected: Result<(i64, i64), ReserveError>| {
+                let mut budget = of(cap, spent, highest);
                 let amounts = budget.reserve(least.map(usd)).map(|reservation| reservation.0.expect("a cap"));
                 let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.held.micros()));
-                assert_eq!(found, expected, "{cap}, {spent} spent, dearest {dearest}, at least {least:?}");
+                assert_eq!(found, expected, "{cap}, {spent} spent, highest {highest}, at least {least:?}");
             };
         // No price is known: everything is held.
         check(1_000_000, 0, 0, None, Ok((100_000, 1_000_000)));
@@ -277,11 +277,11 @@ mod tests {
 
     #[test]
     fn each_kind_of_cost_is_booked_and_only_a_told_price_is_learnt() {
-        let check = |cost: Cost, spent: i64, dearest: i64| {
+        let check = |cost: Cost, spent: i64, highest: i64| {
             let mut budget = of(1_000_000, 0, 40_000);
             let call = budget.reserve(None).expect("room");
             budget.settle(call, cost);
-            assert_eq!((budget.spent, budget.max_price.price()), (usd(spent), usd(dearest)), "{cost:?}");
+            assert_eq!((budget.spent, budget.max_price.price()), (usd(spent), usd(highest)), "{cost:?}");
         };
         check(Cost::Debit(usd(30_000)), 30_000, 40_000);
         check(Cost::Debit(usd(60_000)), 60_000, 60_000);

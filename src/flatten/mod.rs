@@ -33,7 +33,6 @@ pub use self::{
     read_back::rows_of,
 };
 use crate::scan::Scanner;
-pub use crate::scan::object_within;
 
 /// Bytes of answers, or of targets in their rows, that one record batch may come from: its offsets have 32 bits.
 pub const LARGEST_BATCH: usize = i32::MAX as usize;
@@ -156,11 +155,6 @@ impl Flattener {
             }
             self.columns.truncate(before);
             self.drift_here.clear();
-        }
-        if let Some(object) = object_within(body) {
-            let appended = self.read(target, object)?;
-            self.drift_here.note(Surprise::Surrounded, target);
-            return Ok(appended);
         }
         let answer = plain::read(target, body, &mut self.drift_here)?;
         answer.rows.iter().for_each(|row| append(&mut self.columns, row));

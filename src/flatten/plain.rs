@@ -7,6 +7,7 @@
 //!   A map's entries are in the order in which their keys come first.
 //! - The rows are those of all results of the first task that is not null, as [`crate::api::wire`] counts them.
 //! - A key under its right name counts if it is there and not null, whatever its value; else its alias does.
+//! - What stands around the object (a byte order mark, anything behind it) is ignored and noted.
 //! - Text that is not Unicode has U+FFFD in the place of each half of a surrogate pair, and of what is not UTF-8.
 //! - JSON values are only ever cut out and looked into ([`RawValue`]): no depth of nesting is too much.
 
@@ -17,10 +18,10 @@ use serde_json::value::RawValue;
 use super::{
     FlattenError,
     drift::{Drift, Surprise},
-    object_within,
     raw::{Object, Text, first_byte, is, object},
     schema, value,
 };
+use crate::scan::object_within;
 
 /// One row of `backlinks_history`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,8 +61,7 @@ pub fn plain_rows(target: &str, body: &[u8]) -> Result<Vec<PlainRow>, FlattenErr
     if body.len() > super::LARGEST_ANSWER {
         return Err(FlattenError::TooLarge { bytes: body.len() as u64 });
     }
-    let rows = |body| read(target, body, &mut Drift::default()).map(|answer| answer.rows);
-    rows(body).or_else(|error| object_within(body).map_or(Err(error), rows))
+    read(target, body, &mut Drift::default()).map(|answer| answer.rows)
 }
 
 /// What is made of an answer.
@@ -74,6 +74,11 @@ pub(super) struct PlainAnswer {
 }
 
 pub(super) fn read(target: &str, body: &[u8], drift: &mut Drift) -> Result<PlainAnswer, FlattenError> {
+    let inner = object_within(body);
+    if inner.is_some() {
+        drift.note(Surprise::Surrounded, target);
+    }
+    let body = inner.unwrap_or(body);
     let mut reading = Reading { target, drift };
     let text = String::from_utf8_lossy(body);
     if matches!(text, Cow::Owned(_)) {

@@ -223,7 +223,8 @@ pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differ
         if own.iter().all(|sound| *sound == Some(true)) {
             continue;
         }
-        // Each record has checksums of its own: they tell where the damage is, and whether there is any without a digest.
+        // Each record has checksums of its own: they tell where the damage is, and whether there is any without a
+        // digest.
         let checked = Archive::read(&folder(dir, ledger)).and_then(|archive| archive.check_bodies());
         is_sound &=
             checked.map_err(|error| report_ledger(dir, &error, differences)).is_ok() && !own.contains(&Some(false));

@@ -29,13 +29,10 @@ pub(super) fn compare(
     expect("", &record.made_of, &made_of, differences);
     expect("totals", &record.totals, totals, differences);
     expect("spending", &record.spending, &holdings.spending(), differences);
-    // A record of an earlier version has neither of these.
-    if record.oldest_answer.is_some() {
-        expect("oldest_answer", &record.oldest_answer, &holdings.oldest_answer(), differences);
-    }
+    expect("oldest_answer", &record.oldest_answer, &holdings.oldest_answer(), differences);
     let since = record.summary["fresh_since"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let stale = since.map_or(0, |since| stale_answers(holdings, since));
-    if record.summary["stale"] != stale && !(record.summary["stale"].is_null() && stale == 0) {
+    if record.summary["stale"] != stale {
         differences.add(RUN, format!("summary.stale is {}, should be {stale}", record.summary["stale"]));
     }
     compare_summary(record, holdings.inputs().counts(), differences);
@@ -101,8 +98,7 @@ pub(super) fn compare_summary(record: &RunRecord, counts: Counts, differences: &
     });
     for (key, expected) in expected.as_object().into_iter().flatten() {
         let found = record.summary.get(key).unwrap_or(&Value::Null);
-        let is_of_earlier_version = found.is_null() && ["refreshed", "taken_over"].contains(&key.as_str());
-        if found != expected && !(is_of_earlier_version && *expected == 0) {
+        if found != expected {
             differences.add(RUN, format!("summary.{key} is {found}, should be {expected}"));
         }
     }

@@ -1,4 +1,5 @@
-//! Published Parquet files of one folder as one stream of rows, of which few are in memory. Never decides what is right.
+//! Published Parquet files of one folder as one stream of rows, of which few are in memory. Never decides what is
+//! right.
 
 use std::{collections::VecDeque, fs::File, path::Path};
 

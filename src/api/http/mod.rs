@@ -74,7 +74,8 @@ impl HttpApi {
         let mut authorization = HeaderValue::from_str(&format!("{SCHEME}{}", token.expose_secret().trim()))
             .map_err(|_| SetupError::Token)?;
         authorization.set_sensitive(true);
-        // A header that strict parsers refuse is no reason to lose an answer that was paid for: browsers take these, too.
+        // A header that strict parsers refuse is no reason to lose an answer that was paid for: browsers take these,
+        // too.
         let mut client = client_builder()
             .connect_timeout(CONNECT)
             .http1_ignore_invalid_headers_in_responses(true)
@@ -228,8 +229,8 @@ pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default())
 }
 
-/// Seconds with a fraction, rounded up to whole milliseconds: the wait is a floor. The standard has whole seconds only, but
-/// some gateways send `3.5`.
+/// Seconds with a fraction, rounded up to whole milliseconds: the wait is a floor. The standard has whole seconds only,
+/// but some gateways send `3.5`.
 fn decimal_seconds(written: &str) -> Option<Duration> {
     let (whole, fraction) = written.split_once('.')?;
     let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -79,7 +79,7 @@ pub(super) struct Index {
     /// The form of body that the API has understood.
     form: Option<BodyForm>,
     asked_in: Option<BodyForm>,
-    dearest: MaxPrice,
+    max_price: MaxPrice,
     /// What was set aside for calls whose debit nobody told, less what is known of it.
     unknown: Usd,
     debited: Usd,
@@ -112,7 +112,7 @@ impl Index {
         Past {
             calls,
             spent: known.plus(self.unknown).plus(self.lost()),
-            dearest: self.dearest,
+            max_price: self.max_price,
             known_cost: known,
             priced_calls: self.priced_calls,
             form: self.form,
@@ -121,7 +121,7 @@ impl Index {
 
     /// What calls without a result are reckoned to have cost.
     fn lost(&self) -> Usd {
-        self.unanswered.values().map(|call| unpriced(call.reserved, self.dearest)).fold(Usd::ZERO, Usd::plus)
+        self.unanswered.values().map(|call| unpriced(call.reserved, self.max_price)).fold(Usd::ZERO, Usd::plus)
     }
 
     /// What all calls came to.
@@ -169,7 +169,7 @@ impl Index {
                 if let Some(earlier) = self.unanswered.insert(number, unanswered) {
                     // A process was killed with this call in flight.
                     self.known[number as usize].interrupted();
-                    self.unknown = self.unknown.plus(unpriced(earlier.reserved, self.dearest));
+                    self.unknown = self.unknown.plus(unpriced(earlier.reserved, self.max_price));
                     // It went out before this one, nobody knows when.
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
                 }
@@ -238,9 +238,9 @@ impl Index {
             Cost::Unknown => self.unpriced_calls += 1,
             Cost::Nothing => {}
         }
-        self.dearest.learn(cost);
+        self.max_price.learn(cost);
         // What an unreported debit may have come to beyond what is known of it.
-        self.unknown = self.unknown.plus(counted(cost, reserved, self.dearest).minus(cost.known()));
+        self.unknown = self.unknown.plus(counted(cost, reserved, self.max_price).minus(cost.known()));
         self.remember(answer.left_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
         if matches!(class, Class::Data | Class::NoData) {

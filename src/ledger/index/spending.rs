@@ -18,7 +18,7 @@ pub struct Past {
     /// Money that is gone: known costs, and what was set aside for calls at an unknown price.
     pub spent: Usd,
     /// The highest prices of calls so far.
-    pub dearest: MaxPrice,
+    pub max_price: MaxPrice,
     /// What calls cost of which the price is known.
     pub known_cost: Usd,
     /// How many calls that are.

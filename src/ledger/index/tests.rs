@@ -99,7 +99,10 @@ fn what_a_call_is_reckoned_to_have_cost_depends_on_who_told() {
         assert_eq!((spending.calls, spending.retries), (1, 0));
         let price = cost.and_then(|(_, price)| price);
         let times = if matches!(cost, Some((CostSource::Upstream, _))) { 2 } else { 1 };
-        assert_eq!((past.known_cost, past.dearest.price()), (usd(price.unwrap_or(0)), usd(price.unwrap_or(0) * times)));
+        assert_eq!(
+            (past.known_cost, past.max_price.price()),
+            (usd(price.unwrap_or(0)), usd(price.unwrap_or(0) * times))
+        );
         assert_eq!(past.priced_calls, u64::from(price.is_some()));
         assert_eq!(story.known(A).cost_source(), cost.map(|(source, _)| source));
     };
@@ -312,8 +315,8 @@ fn prices_have_a_mean_where_any_is_known() {
     }
     story.sent("d.com", BodyForm::Array, None);
     story.answered("d.com", Class::Data, UNKNOWN);
-    assert_eq!((story.past().mean_price(), story.past().dearest.price()), (Some(usd(45_000)), usd(60_000)));
-    assert_eq!(story.past().spent, usd(195_000), "an untold price is taken for the dearest");
+    assert_eq!((story.past().mean_price(), story.past().max_price.price()), (Some(usd(45_000)), usd(60_000)));
+    assert_eq!(story.past().spent, usd(195_000), "an untold price is taken for the highest");
 }
 
 #[test]

@@ -3,9 +3,17 @@
 //! A crash at any instant leaves the old table or the new one. Everything is on the disk before a rename and the
 //! rename is before anything that relies on it: files are synced when they are closed, directories here.
 //!
-//! Files get their final names in the staging folder right before their table moves, and the old table lies there
+//! Files get their final names in the staging folder right before their table moves, and the old table is there
 //! right after, until it is deleted. They are whole at all times, but for this moment a glob over all of `DIR/**`
 //! sees both; one over `DIR/backlinks_history/**` never does.
+//!
+//! A reader lists one folder after the other, by path, and then opens the files. A part of the old table has a name
+//! that the new table does not have, so the reader gets an error. Folders have the same names in both: a reader that finds
+//! a folder of the old table empty, or does not find one that only the new table has, gets the new table without some
+//! of its partitions, and no error. Two things prevent that:
+//!
+//! - the old table stays as it is for [`LISTING_TIME`] after the exchange;
+//! - folders that only the new table has are made in the old one, empty, for as long before the exchange.
 //!
 //! A stage that is dropped before it is published removes what was written to it.
 //!
@@ -15,6 +23,8 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use arrow::datatypes::SchemaRef;
@@ -32,6 +42,9 @@ use super::{
 
 /// The longest run id: a file name has 255 bytes.
 const LONGEST_RUN_ID: usize = 100;
+/// How long a reader may take between opening a folder and having read its names, including the time in which it does
+/// not run: a container that has used up its share of the processors is stopped for up to 100 ms.
+const LISTING_TIME: Duration = Duration::from_millis(250);
 
 /// Makes sure that nothing but an export's tables lies where tables will be published. To be called before the first
 /// paid call as well: a run should not find out at its end.
@@ -109,6 +122,10 @@ impl Stage {
                 sync_folder(dir)?;
             }
         }
+        if holds_parts(&staging)? {
+            // The interrupted publication may have been a moment ago.
+            let_readers_finish_listing();
+        }
         remove_tree(&staging)?;
         fs::create_dir_all(&staging).map_err(DatasetError::io("make", &staging))?;
         Ok(Self { dir: dir.to_owned(), staging, is_publishing: false })
@@ -128,8 +145,15 @@ impl Stage {
 
     /// Puts all tables that have parts into place. `_SUCCESS` is gone from here on; side files and a new `_SUCCESS`
     /// are the caller's next steps.
-    pub fn publish(mut self, parts: &[Part]) -> Result<(), DatasetError> {
+    pub fn publish(self, parts: &[Part]) -> Result<(), DatasetError> {
+        self.publish_beside_readers(parts, let_readers_finish_listing)
+    }
+
+    fn publish_beside_readers(mut self, parts: &[Part], let_readers_finish: impl Fn()) -> Result<(), DatasetError> {
         inspect(&self.dir)?;
+        if self.make_new_folders(parts)? {
+            let_readers_finish();
+        }
         self.is_publishing = true;
         side::unmark_success(&self.dir)?;
         for table in TABLES {
@@ -137,24 +161,45 @@ impl Stage {
             if !of_table.is_empty() {
                 self.publish_table(table, &of_table)?;
             } else if table == UNDATED {
-                self.remove_table(table)?;
+                self.set_table_aside(table)?;
             }
+        }
+        if holds_parts(&self.staging)? {
+            let_readers_finish();
         }
         remove_tree(&self.staging)?;
         sync_folder(&self.dir)
     }
 
-    /// Removes a table that has no rows any more, in one step for its readers.
-    fn remove_table(&self, table: &str) -> Result<(), DatasetError> {
+    /// Makes those folders of `parts` that a table in place does not have; whether there were any.
+    fn make_new_folders(&self, parts: &[Part]) -> Result<bool, DatasetError> {
+        let mut are_new = false;
+        for table in TABLES {
+            if !exists(&self.dir.join(table))? {
+                continue;
+            }
+            for folder in parts.iter().filter_map(|part| part.path.parent().filter(|path| path.starts_with(table))) {
+                let folder = self.dir.join(folder);
+                if !exists(&folder)? {
+                    fs::create_dir_all(&folder).map_err(DatasetError::io("make", &folder))?;
+                    are_new = true;
+                }
+            }
+        }
+        Ok(are_new)
+    }
+
+    /// Takes away a table that has no rows any more, in one step for its readers.
+    fn set_table_aside(&self, table: &str) -> Result<(), DatasetError> {
         let (place, aside) = (self.dir.join(table), self.staging.join(set_aside(table)));
         if exists(&place)? {
             rename(&place, &aside)?;
             sync_folder(&self.dir)?;
-            remove_tree(&aside)?;
         }
         Ok(())
     }
 
+    /// Puts a table into its place; the one that was there is in the staging folder then.
     fn publish_table(&self, table: &str, parts: &[&Part]) -> Result<(), DatasetError> {
         for part in parts {
             let path = self.staging.join(&part.path);
@@ -165,11 +210,28 @@ impl Stage {
         sync_folder(&self.staging)?;
         swap(&staged, &self.dir.join(table), &self.staging.join(set_aside(table)))?;
         sync_folder(&self.dir)?;
-        sync_folder(&self.staging)?;
-        // What stood there before, by whichever way it was swapped.
-        remove_tree(&staged)?;
-        remove_tree(&self.staging.join(set_aside(table)))
+        sync_folder(&self.staging)
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "readers are other processes: real time counts, on a thread that may block"
+)]
+fn let_readers_finish_listing() {
+    thread::sleep(LISTING_TIME);
+}
+
+/// Whether a folder has files with the names of published parts in it, at whatever depth.
+fn holds_parts(folder: &Path) -> Result<bool, DatasetError> {
+    for entry in entries(folder)? {
+        let path = entry.path();
+        let is_folder = entry.file_type().map_err(DatasetError::io("read", &path))?.is_dir();
+        if (is_folder && holds_parts(&path)?) || path.extension() == Some(OsStr::new("parquet")) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn check_run_id(run_id: &str) -> Result<(), DatasetError> {
@@ -280,6 +342,93 @@ mod tests {
         drop(stage);
         assert!(!staging.exists());
         assert_eq!(word_in(&dir.path().join(HISTORY)).as_deref(), Some("published"));
+    }
+
+    /// Files and empty folders.
+    fn names_below(folder: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        for entry in entries(folder).unwrap() {
+            let name = entry.file_name().into_string().unwrap();
+            let below = if entry.path().is_dir() { names_below(&entry.path()) } else { Vec::new() };
+            if below.is_empty() {
+                names.push(name);
+            } else {
+                names.extend(below.iter().map(|it| format!("{name}/{it}")));
+            }
+        }
+        names.sort();
+        names
+    }
+
+    /// Publishes a table of these partitions over one of those; what is in place and what in the staging folder at each
+    /// wait for readers.
+    fn waits(old: &[&str], new: &[&str]) -> Vec<(Vec<String>, Vec<String>)> {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, staging) = (dir.path().join(HISTORY), dir.path().join(STAGING));
+        for folder in old {
+            fs::create_dir_all(place.join(folder)).unwrap();
+            fs::write(place.join(folder).join("part-a-1.parquet"), "").unwrap();
+        }
+        let stage = Stage::begin(dir.path()).unwrap();
+        let parts: Vec<Part> = new.iter().map(|folder| part_in(&staging, folder)).collect();
+        let seen = std::cell::RefCell::new(Vec::new());
+        let look = || seen.borrow_mut().push((names_below(&place), names_below(&staging.join(HISTORY))));
+        stage.publish_beside_readers(&parts, look).unwrap();
+        assert_eq!(
+            names_below(&place),
+            new.iter().map(|folder| format!("{folder}/part-b-1.parquet")).collect::<Vec<_>>()
+        );
+        assert!(!staging.exists());
+        seen.into_inner()
+    }
+
+    fn part_in(staging: &Path, folder: &str) -> Part {
+        let path = Path::new(HISTORY).join(folder).join("part-b-1.parquet");
+        fs::create_dir_all(staging.join(&path).parent().unwrap()).unwrap();
+        fs::write(part::unfinished(&staging.join(&path)), "").unwrap();
+        Part { path, rows: 0, bytes: 0, sha256: String::new() }
+    }
+
+    #[test]
+    fn a_reader_that_lists_folders_meanwhile_finds_every_partition_of_either_table() {
+        let texts = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        let check = |old: &[&str], new: &[&str], expected: &[(&[&str], &[&str])]| {
+            let expected: Vec<_> = expected.iter().map(|(place, staged)| (texts(place), texts(staged))).collect();
+            assert_eq!(waits(old, new), expected, "{old:?} to {new:?}");
+        };
+        let old = ["year=2025/part-a-1.parquet", "year=2026/part-a-1.parquet"];
+        let new = ["year=2025/part-b-1.parquet", "year=2026/part-b-1.parquet"];
+        // The old table is whole after the new one is in its place.
+        check(&["year=2025", "year=2026"], &["year=2025", "year=2026"], &[(&new, &old)]);
+        check(&["year=2025", "year=2026"], &["year=2025"], &[(&new[..1], &old)]);
+        // A new partition has a folder before the new table is in its place.
+        check(
+            &["year=2025"],
+            &["year=2025", "year=2026"],
+            &[
+                (&[old[0], "year=2026"], &["year=2025/part-b-1.unfinished", "year=2026/part-b-1.unfinished"]),
+                (&new, &[old[0], "year=2026"]),
+            ],
+        );
+        check(&[], &["year=2025"], &[]);
+    }
+
+    #[test]
+    fn a_crash_while_readers_may_list_leaves_only_what_the_next_stage_removes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, staging) = (dir.path().join(HISTORY), dir.path().join(STAGING));
+        folder_with(&place.join("year=2025"), "old");
+        let parts = ["year=2025", "year=2026"].map(|folder| part_in(&staging, folder));
+        for _before_and_after_the_exchange in 0..2 {
+            // As a killed one, it removes nothing.
+            let stage = Stage { dir: dir.path().to_owned(), staging: staging.clone(), is_publishing: true };
+            let publish = std::panic::AssertUnwindSafe(|| stage.publish_beside_readers(&parts, || panic!("killed")));
+            std::panic::catch_unwind(publish).unwrap_err();
+        }
+        assert!(holds_parts(&staging).unwrap(), "the old table");
+        drop(Stage::begin(dir.path()).unwrap());
+        assert!(!staging.exists());
+        assert_eq!(names_below(&place), ["year=2025/part-b-1.parquet", "year=2026/part-b-1.parquet"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-"""The two engines, each in the way a newcomer would start it, far from UTC so that no reading of a date is by luck."""
+"""The engines, each in the way a newcomer would start it, far from UTC so that no reading of a date is by luck."""
 
 import functools
 import shutil
@@ -43,6 +43,13 @@ def in_spark():
     session.sparkContext.setLogLevel("ERROR")
     _sessions.append(session)
     return session
+
+
+def in_clickhouse(query):
+    """A query's rows, as a table of pyarrow."""
+    import chdb
+
+    return chdb.query(query, "ArrowTable")
 
 
 def stop():

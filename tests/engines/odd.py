@@ -2,6 +2,7 @@
 and so is what has to come of them."""
 
 import functools
+import itertools
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -86,12 +87,13 @@ class Api(BaseHTTPRequestHandler):
 
 def export(targets, *flags):
     path = world.folder()
-    (path / "in.txt").write_text("\n".join(targets) + "\n")
+    lines = [f"{target},{client}\n" for target, client in zip(targets, itertools.cycle(["ours", "", "theirs"]))]
+    (path / "in.csv").write_text("domain,client\n" + "".join(lines))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         api, out = f"http://127.0.0.1:{server.server_port}", path / "out"
-        summary = world.call("run", path / "in.txt", "--api", api, "--out", out, *world.UNHURRIED, *flags)
+        summary = world.call("run", path / "in.csv", "--api", api, "--out", out, *world.UNHURRIED, *flags)
     finally:
         server.shutdown()
         server.server_close()

@@ -5,7 +5,7 @@ How a block is marked:
 - ```sh: all its commands are run with the built program as `backlinks-export` and as `cargo run --release --`, against
   the simulated API, with a shorter inputs/domains.txt. A line with `# not run` in it is left out, and so is
   `tests/run`, which is running already. Blocks of one page are run in order, in one directory.
-- ```sql: its first line says for which engine: `-- duckdb` or `-- spark`. All of it has to run, and a query has to have
+- ```sql: its first line says for which engine: `-- duckdb`, `-- spark` or `-- clickhouse`. All of it has to run, and a query has to have
   rows.
 - docs/queries/*.sql: each is one query, run in both engines over the views that the page beside them defines. It has to
   give the same in both.
@@ -18,9 +18,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import unittest
+from pathlib import Path
 
 import world
+from engines import in_clickhouse as clickhouse
 from engines import in_duckdb as duckdb
 from engines import in_spark as spark
 
@@ -60,6 +63,7 @@ def project():
     commands = root / "commands"
     commands.mkdir()
     (commands / "backlinks-export").symlink_to(world.PROGRAM)
+    (commands / "duckdb").symlink_to(Path(sys.executable).parent / "duckdb")
     (commands / "cargo").write_text(CARGO)
     (commands / "cargo").chmod(0o755)
     environment = {
@@ -98,19 +102,19 @@ class Examples(unittest.TestCase):
 
     def test_every_query_shown_runs_and_has_rows(self):
         root, _ = project()
-        ran = {"duckdb": 0, "spark": 0}
+        ran = dict.fromkeys(SESSIONS, 0)
         for where, text in blocks("sql"):
             with self.subTest(where):
                 engine, statements = marked(text, root)
-                self.assertIn(engine, ran, f"{where}: the first line has to be `-- duckdb` or `-- spark`")
+                self.assertIn(engine, ran, f"{where}: the first line has to name one of them")
                 ran[engine] += 1
-                run = functools.partial(rows_of, duckdb() if engine == "duckdb" else spark().newSession())
+                run = SESSIONS[engine]()
                 for statement in statements:
                     rows = run(statement)
                     if statement.startswith(QUERY):
                         self.assertGreater(len(rows), 0, f"{where} has no rows:\n{statement}")
-        print(f"{ran['duckdb']} blocks run in DuckDB, {ran['spark']} in Spark ", end="")
-        self.assertGreater(sum(ran.values()), 0, "no ```sql block was run")
+        print(f"blocks run: {ran} ", end="")
+        self.assertEqual([engine for engine, blocks in ran.items() if blocks == 0], [], "no block was run")
 
     def test_every_query_file_gives_the_same_in_both_engines(self):
         root, _ = project()
@@ -152,9 +156,22 @@ def marked(text, root):
     return first.removeprefix("--").strip().lower(), list(statements)
 
 
-def rows_of(session, statement):
-    is_spark = hasattr(session, "sparkContext")
-    return session.sql(statement).collect() if is_spark else session.execute(statement).fetchall()
+def in_a_duckdb():
+    connection = duckdb()
+    return lambda statement: connection.execute(statement).fetchall()
+
+
+def in_a_spark():
+    session = spark().newSession()
+    return lambda statement: session.sql(statement).collect()
+
+
+def in_a_clickhouse():
+    return lambda statement: clickhouse(statement).to_pylist()
+
+
+# What starts a session of each engine and gives what runs a statement in it
+SESSIONS = {"duckdb": in_a_duckdb, "spark": in_a_spark, "clickhouse": in_a_clickhouse}
 
 
 def close(one, other):

@@ -1,10 +1,12 @@
 """Every partitioning and every compression is read by both engines as the same rows."""
 
 import functools
+import itertools
 import re
 import unittest
 
 import odd
+import pyarrow.parquet
 import world
 from contract import HISTORY, in_duckdb, in_spark
 from engines import in_duckdb as duckdb
@@ -86,6 +88,32 @@ class Layouts(unittest.TestCase):
                 self.check(dataset, ["year"])
                 targets = spark().read.parquet(f"{dataset.path}/targets").count()
                 self.assertEqual(targets, small().summary["targets"])
+
+    def test_a_plain_dataset_has_no_delta_encoding_and_is_read_alike(self):
+        for original in [small(), odd.odd()]:
+            dataset = world.replay(original, "--parquet-encoding", "plain")
+            self.check(dataset, ["year"], source=original)
+            for before, after in [(original, False), (dataset, True)]:
+                encodings = self.encodings(before)
+                self.assertGreater(len(encodings), len(HISTORY))
+                deltas = {column for column, used in encodings.items() if "DELTA" in used}
+                self.assertEqual(not deltas, after, deltas)
+
+    def encodings(self, dataset):
+        """The encodings of every column of every table, as DuckDB and pyarrow read them."""
+        files = sorted(dataset.path.glob("*/**/*.parquet"))
+        one = duckdb().execute(
+            "SELECT file_name, path_in_schema, string_agg(DISTINCT encodings, ', ' ORDER BY encodings)"
+            " FROM parquet_metadata(?) GROUP BY ALL", [list(map(str, files))]
+        ).fetchall()
+        two = {}
+        for file in files:
+            metadata = pyarrow.parquet.ParquetFile(file).metadata
+            for group, column in itertools.product(range(metadata.num_row_groups), range(metadata.num_columns)):
+                chunk = metadata.row_group(group).column(column)
+                two.setdefault((str(file), chunk.path_in_schema), set()).update(chunk.encodings)
+        self.assertEqual(len(one), len(two))
+        return {(file, column): f"{used} {two[file, column.replace(', ', '.')]}" for file, column, used in one}
 
     def test_odd_answers_are_read_alike_in_every_partitioning(self):
         for layout in ["year,month", "run_date,year", "none"]:

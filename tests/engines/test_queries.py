@@ -8,12 +8,14 @@ test_examples.
 import collections
 import datetime
 import functools
+import re
 import unittest
 from fractions import Fraction
 
 import answers
 import odd
 import world
+from contract import MAPS
 from engines import in_duckdb as duckdb
 
 QUERIES = world.ROOT / "docs/queries"
@@ -54,9 +56,12 @@ class Ledger:
 def lines(dataset, rows):
     """Each line of the inputs with its outcome; the calls of a target are accounted to the first line that names it."""
     calls, came, inputs = collections.Counter(), collections.defaultdict(list), []
+    columns = []
     for record in answers.records(dataset.path):
         if record["record"] == "input":
             inputs.append(record)
+        elif record["record"] == "inputs":
+            columns = record["columns"]
         elif record["record"] == "sent":
             calls[record["target"]] += 1
         elif record["record"] == "called_off":
@@ -67,10 +72,11 @@ def lines(dataset, rows):
     nothing = dict.fromkeys(["micros", "rows", "http_status", "api_status_code", "message", "possibly_billed"])
     for record in inputs:
         target = record.get("target")
+        own = {"client": dict(zip(columns, record.get("columns", []))).get("client")}
         if target is None:
-            yield {**nothing, "outcome": "rejected", "message": record["rejected"]}
+            yield {**nothing, **own, "outcome": "rejected", "message": record["rejected"]}
         elif target in seen:
-            yield {**nothing, "outcome": "duplicate"}
+            yield {**nothing, **own, "outcome": "duplicate"}
         else:
             seen.add(target)
             of_use = [answer for answer in came[target] if answer["class"] in ("data", "no_data")]
@@ -80,6 +86,7 @@ def lines(dataset, rows):
             # A call whose answer never came, or was lost on the way with nobody telling what it cost
             lost = [one for one in came[target] if one["class"] == "maybe_billed" and one["cost_source"] == "unknown"]
             yield {
+                **own,
                 "outcome": outcome,
                 # Where no call was made, or nobody told a price, the cost is not known.
                 "micros": total(answer["cost_micros_usd"] for answer in came[target]),
@@ -279,6 +286,16 @@ def countries_of_servers(ledger):
     return sorted(found, key=lambda line: (-line["targets"], line["country"]))
 
 
+def cost_by_client(ledger):
+    found = []
+    for client in {line["client"] for line in ledger.lines}:
+        of_it = [line for line in ledger.lines if line["client"] == client]
+        micros, rows = (total(line[name] for line in of_it) for name in ["micros", "rows"])
+        usd = None if micros is None else micros / 10**6
+        found.append({"client": client, "lines": len(of_it), "usd": usd, "history_rows": rows})
+    return sorted(found, key=lambda line: (line["usd"] is None, -(line["usd"] or 0), line["client"] is None, line["client"]))
+
+
 ANSWERS = {
     "01-growth": who_grew_most_in_a_year,
     "02-net-loss": who_lost_more_than_it_won_in_a_year,
@@ -293,6 +310,7 @@ ANSWERS = {
     "11-cost": cost_by_outcome,
     "12-failures": why_there_is_no_data,
     "13-coverage-by-country": countries_of_servers,
+    "14-cost-by-client": cost_by_client,
 }
 # The columns that give the order, where lines can be equal in all of them and may then come in any order
 ORDERED_BY = {"12-failures": ["targets", "outcome", "message"]}
@@ -350,3 +368,23 @@ class Queries(unittest.TestCase):
         for name in ANSWERS:
             with self.subTest(name):
                 self.check(name, odd.odd)
+
+    def test_the_long_table_of_maps_that_the_recipes_show_has_every_entry(self):
+        page = (world.ROOT / "docs/recipes.md").read_text()
+        section = page.split("\n## Maps as a long table\n")[1].split("\n## ")[0]
+        [shown] = re.findall(r"^```sql\n-- duckdb\n(COPY .*?);", section, re.M | re.S)
+        for make in [world.portfolio, odd.odd]:
+            out = world.folder() / "links.parquet"
+            connection = duckdb()
+            connection.execute(shown.replace("out/demo/backlinks_history/**/*.parquet", make().history)
+                               .replace("out/links.parquet", str(out)))
+            latest = {(row["target"], month_of(row)): row for rows in ledger_of(make).dated.values() for row in rows}
+            wanted = [
+                (target, first_of(month), name.removeprefix("referring_links_"), key, links)
+                for (target, month), row in latest.items()
+                for name in MAPS
+                for key, links in (row[name] or {}).items()
+            ]
+            found = connection.execute(f"SELECT target, month_start, dimension, key, links FROM '{out}'").fetchall()
+            self.assertGreater(len(found), 0)
+            self.assertEqual(sorted(found, key=repr), sorted(wanted, key=repr))

@@ -49,7 +49,8 @@ pub async fn ask(api: &HttpApi, place: &Place, whose: &str, is_proxied: bool) ->
                 _ if is_proxied => ("the proxy or the API", "check HTTPS_PROXY and ALL_PROXY, and then --api"),
                 _ if place.is_encrypted => (
                     "the connection stands, but not TLS or what follows it",
-                    "check --api, this machine's clock, and what stands between it and the API; certificates are checked",
+                    "check --api and this machine's clock; where a firewall inspects TLS, name its authority in \
+                     SSL_CERT_FILE",
                 ),
                 _ => ("the connection stands, but no answer comes", "check --api and what listens there"),
             };

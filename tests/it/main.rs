@@ -13,6 +13,7 @@ mod house;
 mod ledger;
 mod market;
 mod money;
+mod network;
 mod program;
 mod rate;
 mod readers;

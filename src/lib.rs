@@ -20,6 +20,7 @@
 //! | [`ledger`] | the archive and write-ahead log of paid answers |
 //! | `scan` | the cursor over JSON text with which `api` and `flatten` read answers |
 //! | [`flatten`] | an answer to Arrow record batches; the schema |
+//! | [`fs`] | what a refusal of the file system means to a user |
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
 //! | [`outcome`], [`progress`] | what a run has come to, and what it shows meanwhile |
 //! | [`doctor`] | what a run would find: the API, the token, the directory, the machine |
@@ -45,6 +46,7 @@ pub mod doctor;
 pub mod export;
 pub mod fetch;
 pub mod flatten;
+pub mod fs;
 pub mod ledger;
 pub mod logging;
 pub mod money;

@@ -52,6 +52,9 @@ impl TokenError {
         match self {
             Self::Missing => format!("set {VARIABLE} or name a file with --token-file; --sandbox needs no token"),
             Self::NotText => "copy the token anew".to_owned(),
+            Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                format!("run this as a user who may read that file, or leave out --token-file and set {VARIABLE}")
+            }
             Self::File { .. } => format!("check --token-file, or leave it out and set {VARIABLE}"),
             Self::NoToken(_) => "the file should hold the token alone, on one line".to_owned(),
             Self::NotAlone { .. } => "leave the token alone there, on one line".to_owned(),

@@ -93,7 +93,7 @@ mod tests {
             StoreError::Changed("out/audit/targets/part-a.parquet".into()),
             "the dataset is not put to its store: out/audit/targets/part-a.parquet is not what was published: its \
              digest differs from that in _run.json",
-            "move _run.json away and run the same command again: it is published anew",
+            "move that file away and run the same command again: it is built again from the ledger",
         );
     }
 }

@@ -65,14 +65,14 @@ fn whose(
 ) -> Result<(Check, Preview), ExportError> {
     const NAME: &str = "directory";
     let shown = dir.display();
-    let record = RunRecord::read(dir);
+    let record = RunRecord::read(dir)?;
     if let Some(record) = &record
         && record.raw_discarded
     {
         let check = Check::warning(
             NAME,
             format!("{shown} has its dataset, but its answers were dropped: nothing can be added"),
-            "give another --out for other inputs; its targets are then bought again",
+            "for more targets, list only the new ones and give another --out",
         );
         return Ok((check, Preview::new(None, (given.0, &[]), question, clock)?));
     }

@@ -60,7 +60,7 @@ pub fn conclude(
     }
     let made_of = MadeOf::new(holdings, dir, &terms.form)?;
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
-    let standing = RunRecord::read(dir)
+    let standing = RunRecord::read(dir)?
         .filter(|record| record.made_of == made_of && record.files_are_there(dir) && side_files_are_there);
     let is_new = standing.is_none();
     let mut record = if let Some(record) = standing {

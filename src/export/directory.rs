@@ -34,7 +34,7 @@ pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
     if is_empty {
         return Ok(());
     }
-    Err(match RunRecord::read(dir) {
+    Err(match RunRecord::read(dir)? {
         Some(record) if record.made_of.ledgers.iter().any(|ledger| ledger.dir == Path::new(".")) => {
             ExportError::LedgerGone(dir.to_owned())
         }
@@ -45,7 +45,7 @@ pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
 
 /// Refuses a ledger that holds less than when the dataset was made of it: what is missing would be bought again.
 pub(super) fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
-    let Some(record) = RunRecord::read(dir).filter(|record| !record.raw_discarded) else { return Ok(()) };
+    let Some(record) = RunRecord::read(dir)?.filter(|record| !record.raw_discarded) else { return Ok(()) };
     let held: HashMap<PathBuf, u64> = archive.files()?.into_iter().collect();
     let own = record.made_of.ledgers.iter().filter(|ledger| ledger.dir == Path::new("."));
     for (name, expected) in own.flat_map(|ledger| &ledger.files) {
@@ -60,10 +60,11 @@ pub(super) fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportEr
 
 /// Opens a directory for a dataset that is built from others.
 pub fn open_for_replay(dir: &Path) -> Result<Lock, ExportError> {
-    if dir.join(ledger::FOLDER).exists() {
+    let folder = dir.join(ledger::FOLDER);
+    if folder.try_exists().map_err(|source| ExportError::Io { verb: "read", path: folder, source })? {
         return Err(ExportError::OfARun(dir.to_owned()));
     }
-    if RunRecord::read(dir).is_none() {
+    if RunRecord::read(dir)?.is_none() {
         check_directory(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
     }
     Ok(Lock::take(dir)?)

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::{PreviousError, QuestionError};
-use crate::{dataset::DatasetError, ledger::LedgerError};
+use crate::{dataset::DatasetError, fs::access_hint, ledger::LedgerError};
 
 /// Why an export cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -111,20 +111,22 @@ impl ExportError {
                 "name a new or empty directory with --out".to_owned()
             }
             Self::LedgerGone(_) => {
-                "put the folder _raw back; or name a new directory with --out, for which everything is bought anew"
-                    .to_owned()
+                "put the folder _raw back; until then the dataset can be read and not be added to".to_owned()
             }
             Self::CutShort { .. } => {
-                "put back a whole copy of the file; or move _run.json away, and what is missing is \
-                                      bought again"
-                    .to_owned()
+                "put back a whole copy of the file; without one, see docs/faq.md before you change anything".to_owned()
             }
             Self::Twice(..) => "name each run once; of two copies, the one that went on".to_owned(),
             Self::Missing(_) => "check the path; it is taken from the directory in which the command runs".to_owned(),
             Self::NoRun(_) => "name a directory that was the --out of a run".to_owned(),
             Self::Discarded(_) => {
-                "for other inputs or another form, run again with another --out; its targets are then bought again"
+                "run the command with which it was made; for more targets, list only the new ones and give another --out"
                     .to_owned()
+            }
+            Self::Dataset(DatasetError::Io { source, .. }) | Self::Io { source, .. }
+                if let Some(hint) = access_hint(source) =>
+            {
+                hint.to_owned()
             }
             Self::Dataset(_) | Self::WriterFailed | Self::Io { .. } => {
                 "everything fetched is kept; once that is mended, run the same command again".to_owned()

@@ -360,7 +360,7 @@ pub fn discarded(
     form: Option<&Form>,
     clock: Clock,
 ) -> Result<Option<RunRecord>, ExportError> {
-    let Some(record) = RunRecord::read(dir).filter(|record| record.raw_discarded) else { return Ok(None) };
+    let Some(record) = RunRecord::read(dir)?.filter(|record| record.raw_discarded) else { return Ok(None) };
     let held = record.made_of.parameters.clone().map(|parameters| Run {
         run_id: record.made_of.run_id.clone(),
         started_at: clock.now(),
@@ -385,10 +385,10 @@ pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<Holdings, 
     let mut sources: Vec<Source> = Vec::with_capacity(dirs.len());
     let mut readings = Vec::with_capacity(dirs.len());
     for (place, dir) in dirs.iter().enumerate() {
-        if RunRecord::read(dir).is_some_and(|record| record.raw_discarded) {
+        if RunRecord::read(dir)?.is_some_and(|record| record.raw_discarded) {
             return Err(ExportError::Discarded(dir.clone()));
         }
-        if !dir.exists() {
+        if !dir.try_exists().map_err(|source| ExportError::Io { verb: "read", path: dir.clone(), source })? {
             return Err(ExportError::Missing(dir.clone()));
         }
         // Of a run that is under way a part alone would be taken.

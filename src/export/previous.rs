@@ -87,17 +87,16 @@ impl PreviousError {
     pub(super) fn hint(&self) -> String {
         match self {
             Self::Ledger(LedgerError::InUse { .. }) => {
-                "wait for it to end; or leave out --previous, and everything is bought anew".to_owned()
-            }
-            Self::Ledger(LedgerError::Damaged { .. }) => {
-                "put back a sound copy of the file; or leave out --previous, and everything is bought anew".to_owned()
+                "wait for it to end; what it has bought can be reused then".to_owned()
             }
             Self::Ledger(error) => error.hint(),
             Self::Itself(_) => "leave out --previous: what DIR holds itself is never bought again".to_owned(),
             Self::Missing(_) | Self::NoRun(_) => "name a directory that was the --out of a run".to_owned(),
-            Self::Discarded(_) => "leave out --previous; everything is then bought anew".to_owned(),
+            Self::Discarded(_) => {
+                "leave out --previous: its dataset stays, but answers can only be reused from a ledger".to_owned()
+            }
             Self::Differs { flag, held, .. } => {
-                format!("give --{flag} {held}, or leave out --previous, and everything is bought anew")
+                format!("give --{flag} {held}, which its answers can be reused for")
             }
             Self::OtherApi { .. } => "leave out --previous".to_owned(),
         }
@@ -255,7 +254,7 @@ fn check_place(dir: &Path, own: Option<&Path>) -> Result<(), ExportError> {
     if own.and_then(|own| own.canonicalize().ok()) == Some(place) {
         return Err(PreviousError::Itself(dir.to_owned()).into());
     }
-    if RunRecord::read(dir).is_some_and(|record| record.raw_discarded) {
+    if RunRecord::read(dir)?.is_some_and(|record| record.raw_discarded) {
         return Err(PreviousError::Discarded(dir.to_owned()).into());
     }
     Ok(())

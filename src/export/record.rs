@@ -181,8 +181,13 @@ impl RunRecord {
     }
 
     /// Reads a directory's record; `None` where there is none, or none that this version can read.
-    pub fn read(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(dir.join(dataset::RUN)).ok()?).ok()
+    pub fn read(dir: &Path) -> Result<Option<Self>, ExportError> {
+        let path = dir.join(dataset::RUN);
+        match fs::read(&path) {
+            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
+            Err(source) => Err(ExportError::Io { verb: "read", path, source }),
+        }
     }
 
     /// Writes it, and then `_SUCCESS` where the run deserves it.
@@ -196,7 +201,7 @@ impl RunRecord {
 
     /// Has a directory's record say where the report of its dataset is.
     pub fn note_report(dir: &Path, report: &Path) -> Result<(), ExportError> {
-        let Some(mut record) = Self::read(dir) else { return Ok(()) };
+        let Some(mut record) = Self::read(dir)? else { return Ok(()) };
         let path = serde_json::Value::from(report.display().to_string());
         if record.summary["report"] == path {
             return Ok(());

@@ -274,11 +274,15 @@ pub(super) fn body_at(segment: &Segment, location: &Location, most: u64) -> Resu
 /// alone is somebody else's.
 pub fn is_begun(dir: &Path) -> Result<bool, LedgerError> {
     let folder = dir.join(FOLDER);
-    if !folder.is_dir() {
-        return Ok(false);
+    let fails = |source| LedgerError::io("read", &folder, source);
+    match fs::metadata(&folder) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Err(error) if ![io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+            return Err(fails(error));
+        }
+        _ => return Ok(false),
     }
     let is_empty = || fs::read_dir(&folder).map(|mut entries| entries.next().is_none());
-    let fails = |source| LedgerError::io("read", &folder, source);
     Ok(!segment_numbers(&folder)?.is_empty() || is_empty().map_err(fails)?)
 }
 

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::fs::access_hint;
+
 /// Why the ledger cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -57,10 +59,11 @@ impl LedgerError {
     pub fn hint(&self) -> String {
         match self {
             Self::InUse { .. } => "wait for it to end, or give another --out".to_owned(),
-            Self::Damaged { offset, .. } => format!(
-                "put back a sound copy of the file; or keep a copy and cut it there (truncate --size={offset}) and move _run.json away, which gives up what follows"
-            ),
+            Self::Damaged { .. } => {
+                "put back a sound copy of the file; without one, see docs/faq.md before you change anything".to_owned()
+            }
             Self::Symlink { .. } => "remove the link, or give another --out".to_owned(),
+            Self::Io { source, .. } if let Some(hint) = access_hint(source) => hint.to_owned(),
             Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
                 "everything fetched is kept; once that is mended, run the same command again".to_owned()
             }

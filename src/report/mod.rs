@@ -25,14 +25,15 @@ mod read;
 mod shares;
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use self::{lines::Lines, portfolio::Portfolio, read::Dataset, shares::Shares};
 use crate::{
     dataset::{self, DatasetError},
-    export::RunRecord,
+    export::{ExportError, RunRecord},
+    fs::access_hint,
 };
 
 /// The page's name, unless it is given another.
@@ -47,6 +48,17 @@ pub enum ReportError {
     /// The record is there and the files are not, or are others.
     #[error("{} is missing, or is not the file that _run.json speaks of", .0.display())]
     Changed(PathBuf),
+    /// The directory's record cannot be read.
+    #[error(transparent)]
+    Record(#[from] ExportError),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The file system's answer.
+        source: io::Error,
+    },
     /// A file is no table of ours.
     #[error("cannot read {}: {reason}", path.display())]
     Damaged {
@@ -73,13 +85,18 @@ impl ReportError {
     }
 
     /// How to go on.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoDataset(_) => Some("name the --out of a run that has published its dataset, or run it to its end"),
-            Self::Changed(_) | Self::Damaged { .. } => Some("the same `run` or `replay` again builds the dataset anew"),
-            Self::Directory(_) => Some("name a file"),
-            Self::Plot(_) | Self::Write(_) => None,
-        }
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoDataset(_) => "name the --out of a run that has published its dataset, or run it to its end",
+            Self::Changed(_) | Self::Damaged { .. } => {
+                "move that file away and run the same `run` or `replay` again: it builds it from the ledger"
+            }
+            Self::Record(error) => return Some(error.hint()),
+            Self::Directory(_) => "name a file",
+            Self::Read { source, .. } | Self::Write(DatasetError::Io { source, .. }) => access_hint(source)?,
+            Self::Plot(_) | Self::Write(_) => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -108,7 +125,7 @@ pub fn write(dir: &Path, output: Option<&Path>) -> Result<Report, ReportError> {
 
 /// The page of the dataset in `dir`.
 pub fn render(dir: &Path) -> Result<String, ReportError> {
-    let record = RunRecord::read(dir).ok_or_else(|| ReportError::NoDataset(dir.to_owned()))?;
+    let record = RunRecord::read(dir)?.ok_or_else(|| ReportError::NoDataset(dir.to_owned()))?;
     let dataset = Dataset::open(dir, &record)?;
     let months = dataset.months()?;
     let lines = Lines::read(&dataset)?;

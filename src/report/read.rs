@@ -5,7 +5,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -76,11 +77,15 @@ impl Dataset {
         if found.history.is_empty() || found.targets.is_empty() || !dir.join(HISTORY).is_dir() {
             return Err(ReportError::NoDataset(dir.to_owned()));
         }
-        if !record.files_are_there(dir) {
-            let is_changed = |path: &&PathBuf| !path.is_file();
-            let all = found.history.iter().chain(&found.targets);
-            let missing = all.clone().find(is_changed).or_else(|| all.clone().next());
-            return Err(ReportError::Changed(missing.cloned().unwrap_or_else(|| dir.to_owned())));
+        for file in &record.files {
+            let path = dir.join(&file.path);
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_file() && metadata.len() == file.bytes => {}
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(ReportError::Read { path, source });
+                }
+                _ => return Err(ReportError::Changed(path)),
+            }
         }
         Ok(found)
     }
@@ -205,7 +210,7 @@ fn read(
     month: Option<Month>,
     take: &mut impl FnMut(&Rows<'_>) -> Result<(), ReportError>,
 ) -> Result<(), ReportError> {
-    let file = File::open(path).map_err(|error| damaged(path, error.to_string()))?;
+    let file = File::open(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
     let mut builder =
         ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(path, error.to_string()))?;
     let columns_there = builder.parquet_schema();

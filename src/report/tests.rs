@@ -176,7 +176,7 @@ fn sums_by_month_and_by_target_are_those_of_a_plain_count_whatever_the_partition
     }
     let check = |partition_by: &str| {
         let dir = publish(partition_by, &[], &given);
-        let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap()).unwrap();
+        let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap().unwrap()).unwrap();
         let months = dataset.months().unwrap();
         let portfolio = Portfolio::read(&dataset, &months).unwrap();
         assert_eq!((months.latest, months.undated, portfolio.outside), (Some(latest), 8, 1), "{partition_by}");
@@ -239,7 +239,7 @@ fn winners_and_losers_are_those_with_the_greatest_changes_and_a_value_at_both_en
         ok("g.com", two(json!(0), json!(i64::MAX))),
     ];
     let dir = publish("year", &[], &given);
-    let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap()).unwrap();
+    let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap().unwrap()).unwrap();
     let portfolio = Portfolio::read(&dataset, &dataset.months().unwrap()).unwrap();
     let movers = Movers::of(&portfolio);
     let shown = |list: &[movers::Mover<'_>]| {
@@ -321,7 +321,7 @@ fn what_is_no_dataset_is_told_with_what_to_do() {
     check(empty.path(), "DIR holds no dataset", true);
     check(&empty.path().join("none"), "DIR holds no dataset", true);
     let dir = publish("year", &[], &[ok("a.com", vec![item(date(2026, 11, 30), 5)])]);
-    let part = RunRecord::read(dir.path()).unwrap().files[0].path.clone();
+    let part = RunRecord::read(dir.path()).unwrap().unwrap().files[0].path.clone();
     let bytes = fs::read(dir.path().join(&part)).unwrap();
     fs::write(dir.path().join(&part), vec![7; bytes.len()]).unwrap();
     check(dir.path(), &format!("cannot read DIR/{}", part.display()), false);
@@ -344,7 +344,7 @@ fn input_columns_are_shown_unless_they_would_make_the_page_large() {
         })
         .collect();
     let dir = publish("year", &["client", "notes", "empty", "market", "fifth"], &given);
-    let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap()).unwrap();
+    let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap().unwrap()).unwrap();
     let lines = Lines::read(&dataset).unwrap();
     let names: Vec<_> = lines.columns.iter().map(|column| column.name.as_str()).collect();
     // 400 texts of 60 characters are within what is shown; what is empty is not shown.

@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::PathBuf};
 
 use super::place::{Place, Service};
-use crate::words;
+use crate::{export::ExportError, fs::access_hint, words};
 
 /// Whose it is to mend what a store has refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,9 @@ pub enum StoreError {
     /// The directory holds no dataset.
     #[error("{} holds no published dataset", .0.display())]
     NoDataset(PathBuf),
+    /// The directory's record cannot be read.
+    #[error(transparent)]
+    Record(#[from] ExportError),
     /// The file system refuses.
     #[error("cannot read {}: {source}", path.display())]
     Io {
@@ -86,7 +89,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether it is about the directory, and not about the store.
     pub fn is_local(&self) -> bool {
-        matches!(self, Self::Changed(_) | Self::NoDataset(_) | Self::Io { .. })
+        matches!(self, Self::Changed(_) | Self::NoDataset(_) | Self::Record(_) | Self::Io { .. })
     }
 
     /// What to do about it; `None`: going on is all there is to do.
@@ -104,9 +107,11 @@ impl StoreError {
             Self::Real { .. } => Some("name another prefix with --publish".to_owned()),
             Self::Disturbed { .. } => Some("let one command at a time publish to a prefix".to_owned()),
             Self::Changed(_) => {
-                Some("move _run.json away and run the same command again: it is published anew".to_owned())
+                Some("move that file away and run the same command again: it is built again from the ledger".to_owned())
             }
-            Self::NoDataset(_) | Self::Io { .. } => None,
+            Self::Record(error) => Some(error.hint()),
+            Self::Io { source, .. } => access_hint(source).map(str::to_owned),
+            Self::NoDataset(_) => None,
         }
     }
 }

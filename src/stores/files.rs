@@ -44,7 +44,7 @@ pub(super) struct Files {
 impl Files {
     /// Looks at a directory, which nobody may change meanwhile. Blocks on the disk.
     pub(super) fn of(dir: &Path) -> Result<Self, StoreError> {
-        let record = RunRecord::read(dir).ok_or_else(|| StoreError::NoDataset(dir.to_owned()))?;
+        let record = RunRecord::read(dir)?.ok_or_else(|| StoreError::NoDataset(dir.to_owned()))?;
         let mut others = Vec::with_capacity(record.files.len() + 3);
         for file in &record.files {
             let name: Option<Vec<&str>> = file.path.iter().map(|part| part.to_str()).collect();

@@ -305,7 +305,13 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], check: impl Fn(&T) -> R + Sync) ->
 pub(super) fn find_unexpected(dir: &Path, known: &BTreeSet<String>, differences: &Differences) {
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(dir.join(&folder)) else { continue };
+        let entries = match fs::read_dir(dir.join(&folder)) {
+            Ok(entries) => entries,
+            Err(error) => {
+                differences.add(if folder.is_empty() { "." } else { &folder }, read_error(&error));
+                continue;
+            }
+        };
         for entry in entries.filter_map(Result::ok) {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };

@@ -25,6 +25,7 @@ use self::{difference::Differences, digests::Published};
 use crate::{
     dataset,
     export::{ExportError, Form, Holdings, MadeOf, RunRecord, gather},
+    fs::access_hint,
     ledger::{FOLDER, LedgerError, Lock},
     money::Usd,
 };
@@ -43,9 +44,20 @@ pub enum VerifyError {
         /// The file system's answer.
         source: io::Error,
     },
-    /// A run is under way there.
+    /// A run is under way there, or the directory cannot be opened.
     #[error(transparent)]
     Lock(#[from] LedgerError),
+}
+
+impl VerifyError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoDirectory(_) => Some("name a directory that was the --out of a run or a replay".to_owned()),
+            Self::Open { source, .. } => access_hint(source).map(str::to_owned),
+            Self::Lock(error) => Some(error.hint()),
+        }
+    }
 }
 
 /// How much was checked.

@@ -14,6 +14,7 @@ mod ledger;
 mod market;
 mod money;
 mod network;
+mod permissions;
 mod program;
 mod rate;
 mod readers;

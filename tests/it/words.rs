@@ -222,10 +222,10 @@ fn a_directory_holds_to_its_question() {
     hint: replay them apart, each to an --out of its own
 
     error: the answers of out were dropped with --discard-raw, so its dataset can only stay as it is
-    hint: for other inputs or another form, run again with another --out; its targets are then bought again
+    hint: run the command with which it was made; for more targets, list only the new ones and give another --out
 
     error: the answers of out were dropped with --discard-raw, so its dataset can only stay as it is
-    hint: for other inputs or another form, run again with another --out; its targets are then bought again
+    hint: run the command with which it was made; for more targets, list only the new ones and give another --out
     ");
     assert_eq!(api.bill().calls, 4);
 }

@@ -74,6 +74,9 @@ impl ConfigError {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "run this as a user who may read that file, or give this user access to it".to_owned()
+            }
             Self::Io { .. } => "check the path; it is taken from the directory in which the command runs".to_owned(),
             Self::NotText(_) => "name a TOML file with a flag on each line, such as max-cost = 50".to_owned(),
             Self::Syntax { .. } => {

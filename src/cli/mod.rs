@@ -214,9 +214,6 @@ pub struct PlanArgs {
     /// How the API is called.
     #[command(flatten)]
     pub call: CallArgs,
-    /// Ask the API for the price of one call; buys nothing, and the API may not offer it
-    #[arg(long, help_heading = "Money")]
-    pub quote: bool,
     /// What a plan does not need.
     #[command(flatten)]
     pub ignored: RunOnlyArgs,

@@ -15,7 +15,6 @@ use super::{
     run::{fresh_since, tolerated},
 };
 use crate::{
-    api::account::Quote,
     cli::{Format, PlanArgs},
     export::{Estimate, Preview, PriceSource, Question, discarded},
     fetch::pace::Rate,
@@ -35,23 +34,13 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let question = Question { fresh_since, tolerated, ..Question::from(&arguments.question) };
     let preview = preview(arguments, &inputs, &question, context)?.limited(arguments.call.limit);
     let estimate = preview.estimate(rate, concurrency);
-    let asked = Asked {
-        balance: account::balance(&arguments.call, context),
-        quote: quote(arguments, &inputs, &preview, context)?,
-    };
+    let balance = account::balance(&arguments.call, context);
     let paid = arguments.call.max_cost.map(|cap| Paid::of(&estimate, cap.minus(preview.past.spent)));
     let text = match arguments.format {
-        Format::Text => text(arguments, &inputs, &preview, &estimate, paid, &asked, rate),
-        Format::Json => json(&inputs, &preview, &estimate, paid, &asked),
+        Format::Text => text(arguments, &inputs, &preview, &estimate, paid, &balance, rate),
+        Format::Json => json(&inputs, &preview, &estimate, paid, &balance),
     };
     print(&text)?;
-    if let Some(Quote::Bought(debit)) = asked.quote {
-        let debit = debit.map_or_else(|| "an unknown amount".to_owned(), words::money);
-        return Err(Failure::unexpected(format!(
-            "the API ignored the quote mode and answered: {debit} may have been debited, and the answer is not kept"
-        ))
-        .hint("do not use --quote with this API; the estimate needs none"));
-    }
     Ok(exit::SUCCESS)
 }
 
@@ -76,23 +65,6 @@ impl Paid {
     }
 }
 
-/// What the API was asked, and said.
-struct Asked {
-    balance: Balance,
-    /// `None`: no quote is wanted.
-    quote: Option<Quote>,
-}
-
-impl Asked {
-    fn balance_usd(&self) -> Option<Usd> {
-        self.balance.as_ref()?.as_ref().ok().copied()
-    }
-
-    fn quote_usd(&self) -> Option<Usd> {
-        if let Some(Quote::Price(price)) = self.quote { Some(price) } else { None }
-    }
-}
-
 /// What the directory holds, also where its ledger was dropped.
 fn preview(arguments: &PlanArgs, inputs: &Inputs, question: &Question, context: &Context) -> Result<Preview, Failure> {
     let clock = context.clock;
@@ -105,21 +77,7 @@ fn preview(arguments: &PlanArgs, inputs: &Inputs, question: &Question, context: 
     Ok(Preview { parameters: record.made_of.parameters.unwrap_or(bare.parameters.clone()), held, remaining: 0, ..bare })
 }
 
-fn quote(
-    arguments: &PlanArgs,
-    inputs: &Inputs,
-    preview: &Preview,
-    context: &Context,
-) -> Result<Option<Quote>, Failure> {
-    match inputs.targets().next() {
-        Some(target) if arguments.quote && !arguments.call.sandbox => {
-            account::quote(&arguments.call, target, &preview.parameters, context).map(Some)
-        }
-        _ => Ok(None),
-    }
-}
-
-fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, paid: Option<Paid>, asked: &Asked) -> String {
+fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, paid: Option<Paid>, balance: &Balance) -> String {
     let counts = inputs.counts();
     let plan = json!({
         "targets": counts.targets,
@@ -135,8 +93,7 @@ fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, paid: Option<Pa
         "max_cost_pays_low": paid.map(|paid| paid.low),
         "max_cost_pays_high": paid.map(|paid| paid.high),
         "price_source": estimate.price_source.as_str(),
-        "balance_usd": asked.balance_usd().map(Usd::dollars),
-        "quote_usd": asked.quote_usd().map(Usd::dollars),
+        "balance_usd": balance.as_ref().and_then(|balance| balance.as_ref().ok()).copied().map(Usd::dollars),
         "elapsed_s": words::seconds(estimate.elapsed),
         "rows": estimate.rows,
         "bytes": estimate.bytes,
@@ -150,7 +107,7 @@ fn text(
     preview: &Preview,
     estimate: &Estimate,
     paid: Option<Paid>,
-    asked: &Asked,
+    balance: &Balance,
     rate: Rate,
 ) -> String {
     let counts = inputs.counts();
@@ -199,24 +156,10 @@ fn text(
         };
         row("", format!("--max-cost {} pays some {number} of them", words::money(cap)));
     }
-    match &asked.balance {
+    match balance {
         None => {}
         Some(Ok(balance)) => row("balance", told_balance(*balance, estimate)),
         Some(Err(reason)) => row("balance", words::plain(&format!("unknown ({reason})")).into_owned()),
-    }
-    match &asked.quote {
-        None if arguments.quote && arguments.call.sandbox => {
-            row("quote", "not asked: --sandbox has no API before the run".to_owned());
-        }
-        None => {}
-        Some(Quote::Price(price)) => row("quote", format!("{} for one call", words::money(*price))),
-        Some(Quote::NoPrice(reason)) => {
-            row(
-                "quote",
-                words::plain(&format!("none: this route told no price ({reason}); nothing was bought")).into_owned(),
-            );
-        }
-        Some(Quote::Bought(_)) => row("quote", "none: the API answered as if it were a call, see below".to_owned()),
     }
     row("dataset", format!("up to {} rows, {}", words::count(estimate.rows), words::bytes(estimate.bytes)));
     text

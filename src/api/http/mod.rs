@@ -14,7 +14,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use memchr::memmem;
 use reqwest::{
     Client, ClientBuilder, RequestBuilder, Url,
@@ -51,7 +50,6 @@ const SCHEME: &str = "Bearer ";
 const SHORTEST_SECRET: usize = 16;
 
 const MAX_PRICE: HeaderName = HeaderName::from_static("x-aisa-max-price-usd");
-const COST_MODE: HeaderName = HeaderName::from_static("x-aisa-cost-mode");
 const DEBIT: HeaderName = HeaderName::from_static("x-aisa-customer-cost-micros-usd");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -95,16 +93,6 @@ impl HttpApi {
         self.exchange(self.client.get(self.balance.clone())).await
     }
 
-    /// Asks what a call would cost. Two headers keep it from buying: the quote mode, and a highest price of nothing.
-    pub async fn quote(&self, body: Bytes) -> Result<Reply, ApiError> {
-        let request = self.call(body).header(COST_MODE, "quote");
-        self.exchange(with_max_price(request, Usd::ZERO)).await
-    }
-
-    fn call(&self, body: Bytes) -> RequestBuilder {
-        self.client.post(self.endpoint.clone()).header(header::CONTENT_TYPE, "application/json").body(body)
-    }
-
     /// One exchange within the time-out.
     async fn exchange(&self, request: RequestBuilder) -> Result<Reply, ApiError> {
         let deadline = Deadline::after(self.timeout);
@@ -135,12 +123,12 @@ impl HttpApi {
 
 impl Api for HttpApi {
     async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
-        let call = self.call(request.body.clone());
-        self.exchange(match request.max_price {
-            Some(price) => with_max_price(call, price),
+        let call = self.client.post(self.endpoint.clone()).header(header::CONTENT_TYPE, "application/json");
+        let call = match request.max_price {
+            Some(price) => call.header(MAX_PRICE, format!("{:.6}", price.dollars())),
             None => call,
-        })
-        .await
+        };
+        self.exchange(call.body(request.body.clone())).await
     }
 }
 
@@ -175,10 +163,6 @@ fn hide(token: &[u8], body: &mut [u8]) {
         from = start + token.len();
         body[start..from].fill(b'*');
     }
-}
-
-fn with_max_price(request: RequestBuilder, price: Usd) -> RequestBuilder {
-    request.header(MAX_PRICE, format!("{:.6}", price.dollars()))
 }
 
 fn lost(error: &reqwest::Error) -> ApiError {

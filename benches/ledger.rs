@@ -11,7 +11,7 @@ use backlinks_export::{
     api::{
         BodyForm, Parameters, RankScale,
         record::{Answered, Sent},
-        status::{Assessment, Class, Cost},
+        status::{Assessment, Class, Cost, Stated},
         wire::Envelope,
     },
     clock::Clock,
@@ -53,6 +53,12 @@ fn answered(number: usize, body: &[u8], clock: Clock) -> Answered {
         items: answers::ROWS as u64,
         json: true,
         cost: Cost::Debit(Usd::from_micros(41_130)),
+        stated: Stated {
+            items_count: Some(95),
+            api_version: Some("0.1.20260801".to_owned()),
+            api_seconds: Some(0.1571),
+            mismatch: None,
+        },
     };
     let (request_id, body) = (Some("req_0123456789abcdef".to_owned()), Some(body.to_vec().into()));
     let latency = Duration::from_millis(500);

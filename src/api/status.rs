@@ -7,6 +7,8 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{ApiError, ErrorKind, Reply, wire::Envelope};
 use crate::{money::Usd, targets::Target};
 
@@ -131,6 +133,22 @@ pub struct Assessment {
     pub json: bool,
     /// What was paid, as far as is known.
     pub cost: Cost,
+    /// What else the answer says.
+    pub stated: Stated,
+}
+
+/// What an answer says of itself that decides nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stated {
+    /// How many items it has, in its own words.
+    pub items_count: Option<i64>,
+    /// The API's version.
+    pub api_version: Option<String>,
+    /// How long the API worked on the task, in seconds.
+    pub api_seconds: Option<f64>,
+    /// Where its counts differ from what it has; only of answers that are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mismatch: Option<String>,
 }
 
 /// What one call cost, by where that is known from.
@@ -176,6 +194,7 @@ pub fn assess(result: &Result<Reply, ApiError>, target: &Target) -> Assessment {
                 ErrorKind::NotSent => Cost::Nothing,
                 ErrorKind::Lost | ErrorKind::TooLarge => Cost::Unknown,
             },
+            stated: Stated::default(),
         },
     }
 }
@@ -202,6 +221,13 @@ fn assess_reply(reply: &Reply, target: &Target) -> Assessment {
         (None, None, Class::Rejected) if success && cut.is_some() => Cost::Unknown,
         (None, None, _) => Cost::Nothing,
     };
+    let is_good = envelope.code == Some(20000) && matches!(class, Class::Data | Class::NoData);
+    let stated = Stated {
+        mismatch: envelope.mismatch().filter(|_| is_good),
+        items_count: envelope.items_count,
+        api_version: envelope.version,
+        api_seconds: envelope.seconds,
+    };
     Assessment {
         class,
         http_status: Some(reply.status),
@@ -211,6 +237,7 @@ fn assess_reply(reply: &Reply, target: &Target) -> Assessment {
         items: envelope.items,
         json,
         cost,
+        stated,
     }
 }
 
@@ -474,7 +501,7 @@ mod tests {
 
     #[test]
     fn what_a_reply_says_of_itself_is_kept() {
-        let body = r#"{"status_code":20000,"tasks":[{"id":"7-x","status_code":20000,"status_message":"Ok.","cost":0.024,"result":[{"target":"a.com","items":[{},{}]}]}]}"#;
+        let body = r#"{"version":"0.1","status_code":20000,"tasks_error":0,"tasks":[{"id":"7-x","status_code":20000,"status_message":"Ok.","time":"0.1571 sec.","cost":0.024,"result":[{"target":"a.com","items_count":3,"items":[{},{}]}]}]}"#;
         let expected = Assessment {
             class: Class::Data,
             http_status: Some(202),
@@ -484,10 +511,30 @@ mod tests {
             items: 2,
             json: true,
             cost: Cost::Upstream(Usd::from_micros(24_000)),
+            stated: Stated {
+                items_count: Some(3),
+                api_version: Some("0.1".into()),
+                api_seconds: Some(0.1571),
+                mismatch: Some("items_count is 3, but the answer has 2 items".into()),
+            },
         };
         assert_eq!(assess(&reply(202, body), &target()), expected);
         let lost = assess(&Err(ApiError { kind: ErrorKind::Lost, message: "no route".into() }), &target());
         assert_eq!((lost.message.as_deref(), lost.http_status, lost.items), (Some("no route"), None, 0));
+    }
+
+    #[test]
+    fn counts_are_compared_only_in_answers_that_are_taken() {
+        let check = |code: i64, result: &str, is_told: bool| {
+            let body = format!(r#"{{"tasks_error":1,"tasks":[{{"status_code":{code},"result":{result}}}]}}"#);
+            let assessment = assess(&reply(200, &body), &target());
+            assert_eq!(assessment.stated.mismatch.is_some(), is_told, "{body}");
+        };
+        check(20000, r#"[{"target":"a.com","items":[{}]}]"#, true);
+        check(20000, "null", true);
+        check(20000, r#"[{"target":"b.com","items":[{}]}]"#, false);
+        check(40102, "null", false);
+        check(40501, "null", false);
     }
 
     #[test]

@@ -57,6 +57,18 @@ pub struct Envelope {
     pub cost: Option<Usd>,
     /// Items under all results of the first task.
     pub items: u64,
+    /// How many items these results say they have.
+    pub items_count: Option<i64>,
+    /// Elements of the first task's list of results.
+    pub results: u64,
+    /// How many results that task says it has.
+    pub result_count: Option<i64>,
+    /// How many tasks the API says have failed.
+    pub tasks_error: Option<i64>,
+    /// The API's version.
+    pub version: Option<String>,
+    /// How long the first task took, in seconds.
+    pub seconds: Option<f64>,
     /// Whether the body has more than the object: a byte order mark before it, or anything behind it.
     pub is_surrounded: bool,
     /// The hosts that the answer says it is about, normalised: each result's, else the request's echo.
@@ -85,33 +97,49 @@ impl Envelope {
         self.code = integer(task.status_code).or(self.code);
         self.message = string(task.status_message).or(self.message.take());
         self.task_id = string(task.id);
-        self.items = task.results.iter().map(|result| result.items).sum();
-        let named = task.results.iter().filter_map(|result| string(result.target));
+        self.seconds = seconds(task.time);
+        self.result_count = integer(task.result_count);
+        self.results = task.results.count;
+        (self.items, self.items_count) = (task.results.items, task.results.items_count);
+        let named = task.results.targets.iter().filter_map(|target| string(Some(target)));
         self.about = named.map(|host| normalised(&host)).collect();
         if self.about.is_empty() {
             let echoed = task.data.and_then(|data| serde_json::from_str::<Echo<'_>>(data).ok());
             self.about.extend(echoed.and_then(|echo| string(raw(echo.target))).map(|host| normalised(&host)));
         }
     }
+
+    /// Where the counts of an answer whose task succeeded differ from what it has; `None`: nowhere.
+    pub fn mismatch(&self) -> Option<String> {
+        let compare = |name: &str, stated: Option<i64>, found: u64, noun: &str| {
+            let stated = stated.filter(|stated| u64::try_from(*stated) != Ok(found))?;
+            let plural = if found == 1 { "" } else { "s" };
+            Some(format!("{name} is {stated}, but the answer has {found} {noun}{plural}"))
+        };
+        let errors = self.tasks_error.filter(|errors| *errors > 0);
+        let mismatches = [
+            compare("items_count", self.items_count, self.items, "item"),
+            compare("result_count", self.result_count, self.results, "result"),
+            errors.map(|errors| format!("tasks_error is {errors}, but the task succeeded")),
+        ];
+        let mismatches: Vec<String> = mismatches.into_iter().flatten().collect();
+        (!mismatches.is_empty()).then(|| mismatches.join("; "))
+    }
 }
 
 impl From<Top<'_>> for Envelope {
     fn from(top: Top<'_>) -> Self {
-        let mut tasks = top.tasks.into_iter();
-        let first = tasks.next();
+        let Tasks { first, cost } = top.tasks;
         let mut envelope = Self {
             has_task: first.is_some(),
             code: integer(top.status_code),
             message: string(top.status_message),
-            cost: money(top.cost),
+            cost: cost.or(money(top.cost)),
+            tasks_error: integer(top.tasks_error),
+            version: string(top.version),
             ..Self::default()
         };
         if let Some(task) = first {
-            let billed: Vec<Usd> =
-                std::iter::once(money(task.cost)).chain(tasks.map(|other| money(other.cost))).flatten().collect();
-            if !billed.is_empty() {
-                envelope.cost = Some(billed.into_iter().fold(Usd::ZERO, Usd::plus));
-            }
             envelope.adopt(&task);
         }
         if let Some(error) = top.error {
@@ -131,12 +159,21 @@ fn normalised(host: &str) -> String {
 /// What is wanted of an answer, each value as its text; null is no value.
 #[derive(Default)]
 struct Top<'a> {
+    version: Option<&'a str>,
     status_code: Option<&'a str>,
     status_message: Option<&'a str>,
     cost: Option<&'a str>,
-    tasks: Vec<Task<'a>>,
+    tasks_error: Option<&'a str>,
+    tasks: Tasks<'a>,
     error: Option<&'a str>,
     code: Option<&'a str>,
+}
+
+#[derive(Default)]
+struct Tasks<'a> {
+    first: Option<Task<'a>>,
+    /// What all of them cost together; `None`: none says.
+    cost: Option<Usd>,
 }
 
 #[derive(Default)]
@@ -144,15 +181,28 @@ struct Task<'a> {
     id: Option<&'a str>,
     status_code: Option<&'a str>,
     status_message: Option<&'a str>,
+    time: Option<&'a str>,
     cost: Option<&'a str>,
+    result_count: Option<&'a str>,
     data: Option<&'a str>,
-    results: Vec<ResultHead<'a>>,
+    results: Results<'a>,
+}
+
+/// The results of a task, taken together.
+#[derive(Default)]
+struct Results<'a> {
+    /// Elements of the list, nulls included.
+    count: u64,
+    targets: Vec<&'a str>,
+    items: u64,
+    items_count: Option<i64>,
 }
 
 #[derive(Default)]
 struct ResultHead<'a> {
     target: Option<&'a str>,
     items: u64,
+    items_count: Option<&'a str>,
 }
 
 /// One pass over an answer, which validates all of it. A key that comes twice counts with its last value.
@@ -163,10 +213,12 @@ impl<'a> Reading<'a> {
         let mut top = Top::default();
         self.object(|reading, key| {
             match key {
+                "version" => top.version = reading.value()?,
                 "status_code" => top.status_code = reading.value()?,
                 "status_message" => top.status_message = reading.value()?,
                 "cost" => top.cost = reading.value()?,
-                "tasks" => top.tasks = reading.objects(Self::task)?,
+                "tasks_error" => top.tasks_error = reading.value()?,
+                "tasks" => top.tasks = reading.tasks()?,
                 "error" => top.error = reading.value()?,
                 "code" => top.code = reading.value()?,
                 _ => reading.0.skip()?,
@@ -176,6 +228,19 @@ impl<'a> Reading<'a> {
         Ok(top)
     }
 
+    fn tasks(&mut self) -> Scan<Tasks<'a>> {
+        let mut tasks = Tasks::default();
+        self.objects(|reading| {
+            let task = reading.task()?;
+            if let Some(cost) = money(task.cost) {
+                tasks.cost = Some(tasks.cost.unwrap_or_default().plus(cost));
+            }
+            tasks.first.get_or_insert(task);
+            Ok(())
+        })?;
+        Ok(tasks)
+    }
+
     fn task(&mut self) -> Scan<Task<'a>> {
         let mut task = Task::default();
         self.object(|reading, key| {
@@ -183,9 +248,11 @@ impl<'a> Reading<'a> {
                 "id" => task.id = reading.value()?,
                 "status_code" => task.status_code = reading.value()?,
                 "status_message" => task.status_message = reading.value()?,
+                "time" => task.time = reading.value()?,
                 "cost" => task.cost = reading.value()?,
+                "result_count" => task.result_count = reading.value()?,
                 "data" => task.data = reading.value()?,
-                "result" => task.results = reading.objects(Self::result)?,
+                "result" => task.results = reading.results()?,
                 _ => reading.0.skip()?,
             }
             Ok(())
@@ -193,18 +260,27 @@ impl<'a> Reading<'a> {
         Ok(task)
     }
 
+    fn results(&mut self) -> Scan<Results<'a>> {
+        let mut results = Results::default();
+        results.count = self.objects(|reading| {
+            let result = reading.result()?;
+            results.targets.extend(result.target);
+            results.items += result.items;
+            if let Some(stated) = integer(result.items_count) {
+                results.items_count = Some(results.items_count.unwrap_or(0).saturating_add(stated));
+            }
+            Ok(())
+        })?;
+        Ok(results)
+    }
+
     fn result(&mut self) -> Scan<ResultHead<'a>> {
         let mut result = ResultHead::default();
         self.object(|reading, key| {
             match key {
                 "target" => result.target = reading.value()?,
-                "items" => {
-                    result.items = 0;
-                    reading.list(|reading| {
-                        result.items += 1;
-                        reading.0.skip()
-                    })?;
-                }
+                "items" => result.items = reading.list(|reading| reading.0.skip())?,
+                "items_count" => result.items_count = reading.value()?,
                 _ => reading.0.skip()?,
             }
             Ok(())
@@ -237,30 +313,26 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Goes through a list. The API may write null, or anything else, in its place: that counts as empty.
-    fn list(&mut self, mut each: impl FnMut(&mut Self) -> Scan<()>) -> Scan<()> {
+    /// Goes through a list and returns how many elements it has. The API may write null, or anything else, in its place:
+    /// that counts as empty.
+    fn list(&mut self, mut each: impl FnMut(&mut Self) -> Scan<()>) -> Scan<u64> {
         if self.0.peek() != b'[' {
-            return self.0.skip();
+            self.0.skip()?;
+            return Ok(0);
         }
+        let mut count = 0;
         let mut more = self.0.open(b']');
         while more {
             each(self)?;
+            count += 1;
             more = self.0.more(b']')?;
         }
-        Ok(())
+        Ok(count)
     }
 
-    /// The objects of a list, nulls left out; anything else in it is an error.
-    fn objects<T>(&mut self, one: impl Fn(&mut Self) -> Scan<T>) -> Scan<Vec<T>> {
-        let mut objects = Vec::new();
-        self.list(|reading| {
-            if reading.0.peek() == b'n' {
-                return reading.0.literal(b"null");
-            }
-            objects.push(one(reading)?);
-            Ok(())
-        })?;
-        Ok(objects)
+    /// The same for a list of objects, among which may be nulls; anything else in it is an error.
+    fn objects(&mut self, mut each: impl FnMut(&mut Self) -> Scan<()>) -> Scan<u64> {
+        self.list(|reading| if reading.0.peek() == b'n' { reading.0.literal(b"null") } else { each(reading) })
     }
 }
 
@@ -280,6 +352,14 @@ fn integer(text: Option<&str>) -> Option<i64> {
 
 fn string(text: Option<&str>) -> Option<String> {
     serde_json::from_str(text?).ok()
+}
+
+/// `0.1571 sec.` as a number; `None` for anything else.
+fn seconds(text: Option<&str>) -> Option<f64> {
+    let written = string(text)?;
+    let number = written.strip_suffix("sec.")?.trim_end();
+    let is_decimal = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    number.parse().ok().filter(|seconds: &f64| is_decimal && seconds.is_finite())
 }
 
 fn money(text: Option<&str>) -> Option<Usd> {
@@ -417,6 +497,51 @@ mod tests {
         check(r#"{"tasks":[{"data":{"target":"https:\/\/b.com\/x"},"result":null}]}"#, &["b.com"]);
         check(r#"{"tasks":[{"result":[{"target":"a.com"},{"target":"b.com"}]}]}"#, &["a.com", "b.com"]);
         check(r#"{"tasks":[{"result":[{"target":null}]}]}"#, &[]);
+    }
+
+    #[test]
+    fn the_counts_that_an_answer_states_are_compared_with_what_it_has() {
+        let check = |top: &str, task: &str, result: &str, expected: Option<&str>| {
+            let body = format!(r#"{{{top}"tasks":[{{{task}"result":{result}}},{{}}]}}"#);
+            let envelope = Envelope::read(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
+            assert_eq!(envelope.mismatch().as_deref(), expected, "{body}");
+        };
+        let one = r#"[{"items_count":1,"items":[{}]}]"#;
+        check(r#""tasks_error":0,"#, r#""result_count":1,"#, one, None);
+        check("", "", one, None);
+        check("", "", r#"[{"items":[{}]}]"#, None);
+        check("", r#""result_count":1,"#, "[null]", None);
+        check("", r#""result_count":0,"#, "null", None);
+        check("", "", r#"[{"items_count":null,"items":[{}]}]"#, None);
+        check("", "", r#"[{"items_count":"many","items":[{}]}]"#, None);
+        let items = "items_count is 95, but the answer has 1 item";
+        check("", "", r#"[{"items_count":95,"items":[{}]}]"#, Some(items));
+        check("", "", r#"[{"items_count":95,"items":null}]"#, Some("items_count is 95, but the answer has 0 items"));
+        check("", "", r#"[{"items_count":-1,"items":[]}]"#, Some("items_count is -1, but the answer has 0 items"));
+        check("", "", r#"[{"items_count":1,"items":[{}]},{"items_count":1,"items":[{}]}]"#, None);
+        check("", r#""result_count":2,"#, one, Some("result_count is 2, but the answer has 1 result"));
+        check(r#""tasks_error":1,"#, "", one, Some("tasks_error is 1, but the task succeeded"));
+        let all = "items_count is 2, but the answer has 1 item; result_count is 0, but the answer has 1 result; \
+                   tasks_error is 3, but the task succeeded";
+        let two = r#"[{"items_count":2,"items":[{}]}]"#;
+        check(r#""tasks_error":3,"#, r#""result_count":0,"#, two, Some(all));
+    }
+
+    #[test]
+    fn the_execution_time_is_a_number_of_seconds_or_nothing() {
+        let check = |time: &str, expected: Option<f64>| {
+            let body = format!(r#"{{"time":"9 sec.","tasks":[{{"time":{time}}}]}}"#);
+            assert_eq!(Envelope::read(body.as_bytes()).expect("an object").seconds, expected, "{time}");
+        };
+        check(r#""0.1571 sec.""#, Some(0.1571));
+        check(r#""0 sec.""#, Some(0.0));
+        check(r#""12sec.""#, Some(12.0));
+        let beyond = format!("\"{} sec.\"", "9".repeat(400));
+        for odd in
+            ["null", "0.1571", r#""0.1571""#, r#""fast""#, r#""-1 sec.""#, r#""1e3 sec.""#, r#"" sec.""#, &beyond]
+        {
+            check(odd, None);
+        }
     }
 
     #[test]

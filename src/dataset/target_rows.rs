@@ -66,6 +66,12 @@ pub struct TargetRow<'a> {
     pub message: Option<&'a str>,
     /// The API's id of the task.
     pub task_id: Option<&'a str>,
+    /// How many items the answer says it has.
+    pub items_count: Option<i64>,
+    /// The API's version.
+    pub api_version: Option<&'a str>,
+    /// How long the API worked on the task, in seconds.
+    pub api_seconds: Option<f64>,
     /// From the first byte sent to the last received.
     pub latency_ms: Option<u64>,
     /// When the answer was complete.
@@ -113,6 +119,9 @@ pub fn targets_schema(columns: &[String]) -> SchemaRef {
         ("api_status_code", number.clone(), true),
         ("message", text.clone(), true),
         ("task_id", text.clone(), true),
+        ("items_count", number.clone(), true),
+        ("api_version", text.clone(), true),
+        ("api_seconds", DataType::Float64, true),
         ("latency_ms", number, true),
         ("fetched_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
         ("date_from", DataType::Date32, true),
@@ -152,7 +161,7 @@ impl TargetRows {
     pub fn push(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) {
         self.columns.push(row, cells);
         self.rows += 1;
-        let texts = [Some(row.input), row.message].into_iter().chain(cells.iter().copied());
+        let texts = [Some(row.input), row.message, row.api_version].into_iter().chain(cells.iter().copied());
         self.text += texts.flatten().map(str::len).sum::<usize>();
     }
 
@@ -183,6 +192,9 @@ struct Columns {
     api_status_code: Int64Builder,
     message: StringBuilder,
     task_id: StringBuilder,
+    items_count: Int64Builder,
+    api_version: StringBuilder,
+    api_seconds: Float64Builder,
     latency_ms: Int64Builder,
     fetched_at: TimestampMicrosecondBuilder,
     date_from: Date32Builder,
@@ -253,6 +265,9 @@ impl Columns {
             api_status_code: Int64Builder::new(),
             message: StringBuilder::new(),
             task_id: StringBuilder::new(),
+            items_count: Int64Builder::new(),
+            api_version: StringBuilder::new(),
+            api_seconds: Float64Builder::new(),
             latency_ms: Int64Builder::new(),
             fetched_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
             date_from: Date32Builder::new(),
@@ -277,6 +292,9 @@ impl Columns {
         self.api_status_code.append_option(row.api_status_code);
         self.message.append_option(row.message);
         self.task_id.append_option(row.task_id);
+        self.items_count.append_option(row.items_count);
+        self.api_version.append_option(row.api_version);
+        self.api_seconds.append_option(row.api_seconds);
         self.latency_ms.append_option(row.latency_ms.map(count));
         self.fetched_at.append_option(row.fetched_at.map(Timestamp::as_microsecond));
         self.date_from.append_option(row.date_from.map(days));
@@ -291,7 +309,7 @@ impl Columns {
     fn finish(&mut self) -> Vec<ArrayRef> {
         // New builders rather than emptied ones: a long line must not leave its buffer behind.
         let mut done = mem::replace(self, Self::new(self.more.len()));
-        let fixed: [ArrayRef; 19] = [
+        let fixed: [ArrayRef; 22] = [
             Arc::new(done.run_id.finish()),
             Arc::new(done.input.finish()),
             Arc::new(done.target.finish()),
@@ -305,6 +323,9 @@ impl Columns {
             Arc::new(done.api_status_code.finish()),
             Arc::new(done.message.finish()),
             Arc::new(done.task_id.finish()),
+            Arc::new(done.items_count.finish()),
+            Arc::new(done.api_version.finish()),
+            Arc::new(done.api_seconds.finish()),
             Arc::new(done.latency_ms.finish()),
             Arc::new(done.fetched_at.finish()),
             Arc::new(done.date_from.finish()),

@@ -444,6 +444,9 @@ const ROW: TargetRow<'static> = TargetRow {
     api_status_code: Some(20_000),
     message: None,
     task_id: Some("09291844-1535"),
+    items_count: Some(95),
+    api_version: Some("0.1.20260801"),
+    api_seconds: Some(0.1571),
     latency_ms: Some(157),
     fetched_at: Some(jiff::Timestamp::UNIX_EPOCH),
     date_from: Some(date(2019, 1, 1)),
@@ -471,13 +474,14 @@ fn the_targets_table_has_a_row_for_each_line_and_the_inputs_own_columns() {
     assert_eq!(
         names.join(" "),
         "run_id input target outcome rows cost_usd cost_source attempts possibly_billed http_status api_status_code \
-         message task_id latency_ms fetched_at date_from date_to rank_scale source input_Client input_client_2"
+         message task_id items_count api_version api_seconds latency_ms fetched_at date_from date_to rank_scale source \
+         input_Client input_client_2"
     );
     let lines = shown(&held);
     assert_eq!(
         lines[0],
-        "r1|https://A.com|a.com|ok|95|0.027384|debit|2|0|200|20000|null|09291844-1535|157|1970-01-01T00:00:00Z|\
-         2019-01-01|1969-12-31|one_thousand|a.csv:2|Ünal|null|"
+        "r1|https://A.com|a.com|ok|95|0.027384|debit|2|0|200|20000|null|09291844-1535|95|0.1.20260801|0.1571|157|\
+         1970-01-01T00:00:00Z|2019-01-01|1969-12-31|one_thousand|a.csv:2|Ünal|null|"
     );
     assert!(lines[1].starts_with("r1|https://A.com|null|rejected|null|null|debit|"));
     let total: i64 = held.column_by_name("rows").unwrap().as_primitive::<Int64Type>().iter().flatten().sum();
@@ -491,7 +495,7 @@ fn a_targets_table_without_lines_is_still_a_table() {
     let part = stage.targets(&options("year"), &[]).unwrap().finish().unwrap();
     stage.publish(std::slice::from_ref(&part)).unwrap();
     let (held, _) = read(&dir.path().join(&part.path));
-    assert_eq!((held.num_rows(), held.num_columns()), (0, 19));
+    assert_eq!((held.num_rows(), held.num_columns()), (0, 22));
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct Totals {
     pub rows: u64,
     /// Rows of `backlinks_undated`: items without a usable date.
     pub undated: u64,
+    /// Targets whose answer's counts differ from what it has.
+    pub mismatches: u64,
     /// Why targets failed, with how many did.
     pub failures: BTreeMap<String, u64>,
 }
@@ -115,7 +117,11 @@ impl<'a> Lines<'a> {
         let rows = self.places_of(target).filter_map(|place| self.decoded.rows[place]).map(u64::from).sum();
         let outcome = self.count(&account, is_readable, latest.as_ref());
         let remark = place.and_then(|place| self.decoded.remarks.get(&place)).map(String::as_str);
-        let message = remark.or_else(|| latest.as_ref().and_then(|kept| kept.message.as_deref()));
+        let mismatch = latest.as_ref().and_then(|kept| kept.stated.mismatch.as_deref());
+        self.totals.mismatches += u64::from(mismatch.is_some());
+        let remarks: Vec<&str> = mismatch.into_iter().chain(remark).collect();
+        let remarks = (!remarks.is_empty()).then(|| remarks.join("; "));
+        let message = remarks.as_deref().or_else(|| latest.as_ref().and_then(|kept| kept.message.as_deref()));
         if outcome == FAILED || account.refresh_given_up {
             self.failure(target, &account, account.standing == Standing::Ok && !is_readable, sink)?;
         }
@@ -132,6 +138,9 @@ impl<'a> Lines<'a> {
             api_status_code: latest.as_ref().and_then(|kept| kept.api_status_code),
             message,
             task_id: latest.as_ref().and_then(|kept| kept.task_id.as_deref()),
+            items_count: latest.as_ref().and_then(|kept| kept.stated.items_count),
+            api_version: latest.as_ref().and_then(|kept| kept.stated.api_version.as_deref()),
+            api_seconds: latest.as_ref().and_then(|kept| kept.stated.api_seconds),
             latency_ms: latest.as_ref().map(|kept| kept.latency_ms),
             fetched_at: latest.as_ref().map(|kept| kept.at),
             date_to: Some(latest.as_ref().and_then(|kept| kept.date_to).unwrap_or(run.parameters.date_to)),

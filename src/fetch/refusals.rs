@@ -52,6 +52,7 @@ fn is_billed(cost: Cost) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::status::Stated;
 
     fn result(class: Class, api_code: i64, cost: Cost) -> Assessment {
         Assessment {
@@ -63,6 +64,7 @@ mod tests {
             items: 0,
             json: true,
             cost,
+            stated: Stated::default(),
         }
     }
 

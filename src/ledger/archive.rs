@@ -12,11 +12,11 @@ use super::{
     FOLDER, LedgerError, Location, Lock, append,
     index::{Index, Known, Past, Spending},
     inputs,
-    record::{self, Answer, Record, Run},
+    record::{self, Record, Run},
     segment::{End, Found, Segment},
 };
 use crate::{
-    api::record::Standing,
+    api::{record::Standing, status::Stated},
     clock::Moment,
     targets::{Inputs, TargetRef},
 };
@@ -43,6 +43,8 @@ pub struct Kept {
     pub message: Option<String>,
     /// The API's id of the task.
     pub task_id: Option<String>,
+    /// What else the answer says.
+    pub stated: Stated,
     /// From the first byte sent to the last received, in milliseconds.
     pub latency_ms: u64,
     /// When it was complete.
@@ -216,9 +218,19 @@ impl Archive {
             _ => return Err(damaged(&"it is no answer")),
         };
         let body = (with_body && location.body > 0).then(|| segment.body(location, &head)).transpose()?;
-        let Answer { http_status, api_status_code, message, task_id, latency_micros, at, class, date_to, .. } = answer;
-        let latency_ms = latency_micros / 1000;
-        Ok(Kept { http_status, api_status_code, message, task_id, latency_ms, at, class, date_to, from_run_id, body })
+        Ok(Kept {
+            http_status: answer.http_status,
+            api_status_code: answer.api_status_code,
+            message: answer.message,
+            task_id: answer.task_id,
+            stated: answer.stated,
+            latency_ms: answer.latency_micros / 1000,
+            at: answer.at,
+            class: answer.class,
+            date_to: answer.date_to,
+            from_run_id,
+            body,
+        })
     }
 
     /// Makes sure that the body of every record is whole, those of failed calls and of replaced answers included.

@@ -12,7 +12,7 @@ use crate::{
     api::{
         BodyForm, Parameters,
         record::{Answered, GaveUp, Sent},
-        status::{Assessment, Class, Cost},
+        status::{Assessment, Class, Cost, Stated},
     },
     clock::{Moment, SinceBoot},
     money::Usd,
@@ -94,6 +94,8 @@ pub(super) struct Answer {
     pub(super) task_id: Option<String>,
     pub(super) request_id: Option<String>,
     pub(super) items: u64,
+    #[serde(flatten)]
+    pub(super) stated: Stated,
     pub(super) cost_micros_usd: Option<Usd>,
     pub(super) cost_source: Option<CostSource>,
     /// Bytes of the body as it came.
@@ -177,7 +179,8 @@ impl Answer {
         since_boot: Option<SinceBoot>,
         date_to: Option<Date>,
     ) -> Self {
-        let Assessment { class, http_status, api_code, message, task_id, items, cost, json: _ } = &answered.assessment;
+        let Assessment { class, http_status, api_code, message, task_id, items, cost, stated, json: _ } =
+            &answered.assessment;
         let (cost_micros_usd, cost_source) = match *cost {
             Cost::Debit(price) => (Some(price), Some(CostSource::Debit)),
             Cost::Upstream(price) => (Some(price), Some(CostSource::Upstream)),
@@ -197,6 +200,7 @@ impl Answer {
             task_id: task_id.clone(),
             request_id: answered.request_id.clone(),
             items: *items,
+            stated: stated.clone(),
             cost_micros_usd,
             cost_source,
             body_bytes: answered.body.as_ref().map_or(0, |body| body.len() as u64),
@@ -376,6 +380,12 @@ mod tests {
             items: 3,
             json: true,
             cost,
+            stated: Stated {
+                items_count: Some(5),
+                api_version: Some("0.1".into()),
+                api_seconds: Some(0.1571),
+                mismatch: Some("items_count is 5, but the answer has 3 items".into()),
+            },
         };
         Answered {
             target: crate::targets::clean("a.com", false).expect("a domain").target,
@@ -398,7 +408,9 @@ mod tests {
             let mut whole = serde_json::json!({
                 "record": "answer", "target": "a.com", "attempt": 2, "at": "2026-11-24T12:00:00.5Z",
                 "latency_micros": 1_500_000, "class": "data", "http_status": 200, "api_status_code": 20000,
-                "message": "Ok.", "task_id": "7-x", "request_id": "r-1", "items": 3, "body_bytes": 2, "frame_bytes": 11,
+                "message": "Ok.", "task_id": "7-x", "request_id": "r-1", "items": 3, "items_count": 5,
+                "api_version": "0.1", "api_seconds": 0.1571,
+                "mismatch": "items_count is 5, but the answer has 3 items", "body_bytes": 2, "frame_bytes": 11,
             });
             let members = whole.as_object_mut().expect("an object");
             members.extend(expected.as_object().expect("an object").clone());

@@ -85,6 +85,8 @@ pub struct Outcome {
     pub rows: u64,
     /// Rows of `backlinks_undated`.
     pub undated: u64,
+    /// Targets whose answer's counts differ from what it has.
+    pub mismatches: u64,
     /// Calls sent.
     pub calls: u64,
     /// Those of them that asked for a target again.
@@ -207,6 +209,7 @@ impl Outcome {
             "subdomains": self.subdomains,
             "rows": self.rows,
             "undated": self.undated,
+            "count_mismatches": self.mismatches,
             "calls": self.calls,
             "retries": self.retries,
             "calls_this_run": self.calls_this_run,

@@ -275,6 +275,7 @@ fn json_has_the_promised_keys() {
       },
       "cost_usd": 137.204,
       "cost_usd_this_run": 137.204,
+      "count_mismatches": 0,
       "drift": [],
       "duplicates": 17,
       "elapsed_s": 512.345,
@@ -335,4 +336,18 @@ fn answers_that_are_too_old_are_told_and_count_like_failures() {
     let text = outcome.text(200, false);
     assert!(text.contains("refreshed 60 answers; 20 by this run"), "{text}");
     assert!(text.contains("previous  7 answers taken over, at no cost, none by this run"), "{text}");
+}
+
+#[test]
+fn answers_that_lack_what_they_count_are_told_once() {
+    let check = |mismatches: u64, expected: &str| {
+        let outcome = Outcome { mismatches, ..outcome() };
+        let (text, json) = (outcome.text(200, false), outcome.json());
+        assert_eq!(text.matches("counts    ").count(), usize::from(mismatches > 0), "{text}");
+        assert!(text.contains(expected), "{text}");
+        assert_eq!((&json["count_mismatches"], outcome.exit_code()), (&mismatches.into(), 0));
+    };
+    check(0, "");
+    check(1, "counts    1 answer does not have the items, results or errors that it counts itself");
+    check(7, "counts    7 answers do not have the items");
 }

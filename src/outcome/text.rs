@@ -78,6 +78,7 @@ impl Outcome {
         add("rows", if self.published { words::count(self.rows) } else { String::new() });
         let items = words::counted(self.undated, "item without a usable date", "items without a usable date");
         add("undated", if self.undated > 0 { format!("{items}, in backlinks_undated") } else { String::new() });
+        add("counts", self.told_mismatches());
         add("calls", self.told_calls());
         add("cost", self.told_cost());
         add("billed?", self.told_possibly_billed());
@@ -119,6 +120,14 @@ impl Outcome {
             }
         }
         told
+    }
+
+    fn told_mismatches(&self) -> String {
+        if self.mismatches == 0 {
+            return String::new();
+        }
+        let answers = words::counted(self.mismatches, "answer does not have", "answers do not have");
+        format!("{answers} the items, results or errors that it counts itself (see message in targets)")
     }
 
     /// What became of answers that were too old.

@@ -64,7 +64,7 @@ fn expect_value(name: &str, found: &Value, expected: &Value, differences: &Diffe
 
 /// Compares the result that was reported with the numbers that it was made from.
 pub(super) fn compare_summary(record: &RunRecord, counts: Counts, differences: &Differences) {
-    let Totals { ok, no_data, failed, pending, rows, undated, .. } = record.totals;
+    let Totals { ok, no_data, failed, pending, rows, undated, mismatches, .. } = record.totals;
     let Spending { calls, retries, debited, upstream, set_aside, unknown, possibly_billed, refreshed, taken_over } =
         record.spending;
     let (files, bytes) = (record.files.len() as u64, record.files.iter().map(|file| file.bytes).sum::<u64>());
@@ -78,6 +78,7 @@ pub(super) fn compare_summary(record: &RunRecord, counts: Counts, differences: &
         "duplicates": counts.duplicates,
         "rows": rows,
         "undated": undated,
+        "count_mismatches": mismatches,
         "calls": calls,
         "retries": retries,
         "cost_usd": debited.plus(upstream).dollars(),

@@ -1,6 +1,7 @@
 use jiff::Timestamp;
 
 use super::*;
+use crate::api::status::Stated;
 
 const A: &str = "a.com";
 
@@ -60,6 +61,7 @@ impl Story {
             task_id: None,
             request_id: None,
             items: 0,
+            stated: Stated::default(),
             cost_micros_usd: cost.and_then(|(_, price)| price).map(usd),
             cost_source: cost.map(|(source, _)| source),
             body_bytes: 0,

@@ -14,6 +14,7 @@ use super::{
     MOST_MEMORY_KIB, Ran, program, ran,
     server::{Act, Server},
 };
+use crate::refresh::told;
 
 /// A good answer with two rows and one more member in its first item.
 fn good(target: &str, member: &str) -> String {
@@ -269,4 +270,37 @@ async fn a_whole_answer_is_taken_at_the_first_call_whatever_its_headers_say() {
     assert_eq!(body("lying.com"), good("lying.com", "").into_bytes());
     assert!(body("mark.com").starts_with(b"\xef\xbb\xbf{") && body("comment.com").ends_with(b"<!-- cache -->"));
     assert_sound(&dir.path().join("out")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_answer_says_of_itself_is_told_and_compared_with_what_it_has() {
+    let server = Server::start(|target| {
+        let stated = match target.trim_end_matches(".com") {
+            "ninety" => r#""items_count":95,"#,
+            "agreed" => r#""items_count":2,"#,
+            _ => "",
+        };
+        let whole = good(target, "").replace(r#""items":"#, &format!(r#"{stated}"items":"#));
+        let whole = match target {
+            "silent.com" => whole,
+            _ => whole.replace(r#"{"id":"#, r#"{"time":"0.1571 sec.","id":"#).replacen('{', r#"{"version":"0.1.2","#, 1),
+        };
+        response("", whole.as_bytes())
+    })
+    .await;
+    let names = ["ninety", "agreed", "silent"].map(|kind| format!("{kind}.com"));
+    let (ran, dir) = run(&server, &names, &[]).await;
+    assert_eq!(ran.code(), Some(0), "{}", ran.stderr());
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
+    assert_eq!((&summary["ok"], &summary["count_mismatches"]), (&3.into(), &1.into()), "{summary}");
+    let out = dir.path().join("out");
+    let targets = told(&out);
+    let check = |kind: &str, expected: [&str; 4]| {
+        let row = &targets[&format!("{kind}.com")];
+        assert_eq!(["items_count", "api_version", "api_seconds", "message"].map(|name| &*row[name]), expected, "{kind}");
+    };
+    check("ninety", ["95", "0.1.2", "0.1571", "items_count is 95, but the answer has 2 items"]);
+    check("agreed", ["2", "0.1.2", "0.1571", ""]);
+    check("silent", ["", "", "", ""]);
+    assert_sound(&out).await;
 }

@@ -346,8 +346,11 @@ fn raw(value: Option<&RawValue>) -> Option<&str> {
     value.map(RawValue::get)
 }
 
+/// An integer, which may be written as a string as in items.
 fn integer(text: Option<&str>) -> Option<i64> {
-    serde_json::from_str(text?).ok()
+    let text = text?;
+    let written = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|text| !text.starts_with('+'));
+    written.map_or_else(|| serde_json::from_str(text).ok(), |written| written.parse().ok())
 }
 
 fn string(text: Option<&str>) -> Option<String> {

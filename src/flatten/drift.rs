@@ -28,6 +28,8 @@ pub enum Surprise {
         /// What stood there.
         found: &'static str,
     },
+    /// An integer written as a string in this column: taken as the integer.
+    IntegerInText(&'static str),
     /// A date that is none, or outside the years 1900 to 9999: null.
     UnusableDate,
     /// Half a surrogate pair in a text (or key) of this column, replaced by U+FFFD.
@@ -47,6 +49,7 @@ impl fmt::Display for Surprise {
             Self::UnknownKey(key) => write!(f, "unknown key {key:?}"),
             Self::FurtherUnknownKeys => write!(f, "further unknown keys"),
             Self::WrongType { place, expected, found } => write!(f, "{place}: expected {expected}, found {found}"),
+            Self::IntegerInText(column) => write!(f, "{column}: integer written as a string, taken"),
             Self::UnusableDate => write!(f, "date: not a usable date"),
             Self::BrokenText(column) => write!(f, "{column}: half a surrogate pair, replaced"),
             Self::NotUtf8 => write!(f, "bytes that are not UTF-8, replaced"),

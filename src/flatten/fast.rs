@@ -7,7 +7,7 @@
 //! answer is read by [`super::plain`] instead: it never guesses, and tests hold it to the plain way row by row.
 
 use super::{
-    columns::{Columns, Entries, Row, bit},
+    columns::{Columns, Row, bit},
     drift::Drift,
     keys::{Habits, Slot},
     schema, value,
@@ -197,10 +197,12 @@ impl Reading<'_> {
 
     #[inline]
     fn integer(&mut self, name: &'static str, index: usize, row: &mut Row) -> Scan<()> {
-        if !matches!(self.scanner.peek(), b'-' | b'0'..=b'9') {
-            return self.wrong_type(name, "integer");
-        }
-        match self.scanner.integer()?.or_else(value::integer) {
+        let found = match self.scanner.peek() {
+            b'-' | b'0'..=b'9' => self.scanner.integer()?.or_else(value::integer),
+            b'"' => self.integer_in_text(name)?,
+            _ => return self.wrong_type(name, "integer"),
+        };
+        match found {
             Ok(value) => {
                 row.integers[index] = value;
                 row.present |= bit::integer(index);
@@ -208,6 +210,20 @@ impl Reading<'_> {
             Err(found) => self.drift.wrong_type(name, "integer", found, self.target),
         }
         Ok(())
+    }
+
+    /// Takes a string; the inner error is what it is if it is not an integer.
+    #[cold]
+    fn integer_in_text(&mut self, name: &'static str) -> Scan<Result<i64, &'static str>> {
+        let written = self.scanner.value()?;
+        if written.contains('\\') {
+            return Err(Unfamiliar);
+        }
+        let value = value::integer_in_text(written.trim_matches('"'));
+        if value.is_some() {
+            self.drift.note(super::Surprise::IntegerInText(name), self.target);
+        }
+        Ok(value.ok_or("string"))
     }
 
     fn text(&mut self, name: &'static str, index: usize, row: &mut Row) -> Scan<()> {
@@ -318,19 +334,20 @@ impl Reading<'_> {
         row.present |= bit::map(index);
         let mut more = self.scanner.open(b'}');
         while more {
-            let Entries { keys, values, .. } = &mut self.columns.maps[index];
-            self.scanner.string(&mut keys.bytes)?;
+            self.scanner.string(&mut self.columns.maps[index].keys.bytes)?;
             self.scanner.colon()?;
             let value = match self.scanner.peek() {
                 b'-' | b'0'..=b'9' => self.scanner.integer()?.or_else(value::integer),
+                b'"' => self.integer_in_text(name)?,
                 byte => {
                     self.scanner.skip()?;
                     Err(value::type_name(byte))
                 }
             };
-            values.push(value.unwrap_or_default());
+            let entries = &mut self.columns.maps[index];
+            entries.values.push(value.unwrap_or_default());
             if let Err(found) = value {
-                self.columns.maps[index].null();
+                entries.null();
                 if found != "null" {
                     self.drift.wrong_type(name, "integer", found, self.target);
                 }

@@ -6,6 +6,7 @@
 //! - A key that comes twice, in an object or in a map, counts with its last value: engines refuse maps that repeat a key.
 //!   A map's entries are in the order in which their keys come first.
 //! - The rows are those of all results of the first task that is not null, as [`crate::api::wire`] counts them.
+//! - An integer written as a string (`"512"`) counts as that integer, and is noted.
 //! - A key under its right name counts if it is there and not null, whatever its value; else its alias does.
 //! - What stands around the object (a byte order mark, anything behind it) is ignored and noted.
 //! - Text that is not Unicode has U+FFFD in the place of each half of a surrogate pair, and of what is not UTF-8.
@@ -147,7 +148,7 @@ impl Reading<'_> {
             ..PlainRow::default()
         };
         for (cell, name) in row.integers.iter_mut().zip(schema::INTEGERS) {
-            *cell = self.integer(name, value(name));
+            *cell = self.integer(name, value(name))?;
         }
         for (cell, name) in row.maps.iter_mut().zip(schema::MAPS) {
             *cell = self.map(name, value(name))?;
@@ -175,7 +176,7 @@ impl Reading<'_> {
             _ => self.wrong_type(schema::INFO_IS_IP, "boolean", raw),
         });
         info.platform_type = self.platform_type(value("platform_type"))?;
-        info.target_spam_score = self.integer(schema::INFO_TARGET_SPAM_SCORE, value("target_spam_score"));
+        info.target_spam_score = self.integer(schema::INFO_TARGET_SPAM_SCORE, value("target_spam_score"))?;
         Ok(info)
     }
 
@@ -195,7 +196,7 @@ impl Reading<'_> {
         let mut entries = PlainMap::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         for (key, raw) in object.entries {
-            let value = self.integer(name, Some(raw));
+            let value = self.integer(name, Some(raw))?;
             if let Some(place) = places.get(&key) {
                 entries[*place].1 = value;
             } else {
@@ -206,12 +207,21 @@ impl Reading<'_> {
         Ok(Some(entries))
     }
 
-    fn integer(&mut self, name: &'static str, raw: Option<&RawValue>) -> Option<i64> {
-        let raw = raw.filter(|raw| !is(raw, b'n'))?;
-        if value::type_name(first_byte(raw)) != "number" {
-            return self.wrong_type(name, "integer", raw);
-        }
-        value::integer(raw.get()).map_err(|found| self.drift.wrong_type(name, "integer", found, self.target)).ok()
+    fn integer(&mut self, name: &'static str, raw: Option<&RawValue>) -> Result<Option<i64>, FlattenError> {
+        let Some(raw) = raw.filter(|raw| !is(raw, b'n')) else { return Ok(None) };
+        let found = match value::type_name(first_byte(raw)) {
+            "number" => value::integer(raw.get()),
+            "string" => {
+                let text: Text = serde_json::from_str(raw.get())?;
+                let value = value::integer_in_text(&text.text);
+                if value.is_some() {
+                    self.drift.note(Surprise::IntegerInText(name), self.target);
+                }
+                value.ok_or("string")
+            }
+            other => Err(other),
+        };
+        Ok(found.map_err(|found| self.drift.wrong_type(name, "integer", found, self.target)).ok())
     }
 
     fn text(&mut self, name: &'static str, raw: Option<&RawValue>) -> Result<Option<String>, FlattenError> {

@@ -136,8 +136,9 @@ fn the_right_key_goes_before_its_alias_in_either_order() {
     check(r#"{"new_reffering_domains":1,"new_referring_domains":null}"#, Some(1), 0);
     check(r#"{"new_reffering_domains":null,"new_referring_domains":2}"#, Some(2), 0);
     check(r#"{"new_reffering_domains":"1","new_referring_domains":2}"#, Some(2), 0);
-    check(r#"{"new_reffering_domains":"1"}"#, None, 1);
-    check(r#"{"new_reffering_domains":1,"new_referring_domains":"2"}"#, None, 1);
+    check(r#"{"new_reffering_domains":"1"}"#, Some(1), 1);
+    check(r#"{"new_reffering_domains":"one"}"#, None, 1);
+    check(r#"{"new_reffering_domains":1,"new_referring_domains":"two"}"#, None, 1);
     let map = |item: &str| row(item).0.maps[2].clone();
     let one = Some(vec![("ugc".to_owned(), Some(1))]);
     assert_eq!(map(r#"{"referring_links_flags":{"ugc":1}}"#), one);
@@ -168,7 +169,9 @@ fn a_value_of_the_wrong_type_costs_its_cell_and_no_more() {
         assert_eq!(row, rest, "{member}");
         assert_eq!(surprises, [format!("1x {surprise}")], "{member}");
     };
-    check(r#""backlinks":"12""#, "backlinks: expected integer, found string");
+    for text in ["12.0", " 12", "12 ", "+12", "1e2", "", "-", "1,200", "9223372036854775808", r"\ud800"] {
+        check(&format!("\"backlinks\":\"{text}\""), "backlinks: expected integer, found string");
+    }
     check(r#""backlinks":true"#, "backlinks: expected integer, found boolean");
     check(r#""backlinks":[1]"#, "backlinks: expected integer, found list");
     check(r#""backlinks":1.5"#, "backlinks: expected integer, found fraction");
@@ -182,14 +185,14 @@ fn a_value_of_the_wrong_type_costs_its_cell_and_no_more() {
     check(r#""info":{"cms":{}}"#, "info_cms: expected string, found object");
     check(r#""info":{"is_ip":0}"#, "info_is_ip: expected boolean, found number");
     check(r#""info":{"platform_type":"cms"}"#, "info_platform_type: expected list, found string");
-    check(r#""info":{"target_spam_score":"3"}"#, "info_target_spam_score: expected integer, found string");
+    check(r#""info":{"target_spam_score":"low"}"#, "info_target_spam_score: expected integer, found string");
     check(r#""referring_links_tld":[]"#, "referring_links_tld: expected object, found list");
 }
 
 #[test]
 fn a_wrong_value_within_a_map_or_list_is_null_there() {
     let (row, surprises) =
-        row(r#"{"referring_links_tld":{"com":1,"net":"2","org":0.5},"info":{"platform_type":["cms",null,3]}}"#);
+        row(r#"{"referring_links_tld":{"com":1,"net":"2.0","org":0.5},"info":{"platform_type":["cms",null,3]}}"#);
     let entries = [("com", Some(1)), ("net", None), ("org", None)];
     assert_eq!(row.maps[0], Some(entries.map(|(key, value)| (key.to_owned(), value)).to_vec()));
     assert_eq!(row.info.platform_type, Some(vec![Some("cms".into()), None, None]));
@@ -201,6 +204,32 @@ fn a_wrong_value_within_a_map_or_list_is_null_there() {
             "1x referring_links_tld: expected integer, found string",
         ]
     );
+}
+
+#[test]
+fn integers_written_as_strings_are_integers_and_noted() {
+    let check = |text: &str, value: i64| {
+        let item = format!(
+            r#"{{"rank":"{text}","referring_links_tld":{{"":"{text}","com":3}},"info":{{"target_spam_score":"{text}"}}}}"#
+        );
+        let (row, surprises) = row(&item);
+        assert_eq!((row.integers[0], row.info.target_spam_score), (Some(value), Some(value)), "{text}");
+        assert_eq!(row.maps[0], Some(vec![(String::new(), Some(value)), ("com".to_owned(), Some(3))]), "{text}");
+        let noted = |column: &str| format!("1x {column}: integer written as a string, taken");
+        let columns = ["info_target_spam_score", "rank", "referring_links_tld"];
+        assert_eq!(surprises, columns.map(noted), "{text}");
+    };
+    check("512", 512);
+    check("0", 0);
+    check("-40", -40);
+    check("007", 7);
+    check("-9223372036854775808", i64::MIN);
+    check("9223372036854775807", i64::MAX);
+    // However the digits are written.
+    check(r"\u0035\u00312", 512);
+    let all = schema::INTEGERS.map(|key| format!("\"{key}\":\"7\"")).join(",");
+    let (row, surprises) = row(&format!("{{{all}}}"));
+    assert_eq!((row.integers, surprises.len()), ([Some(7); schema::INTEGERS.len()], schema::INTEGERS.len()));
 }
 
 #[test]

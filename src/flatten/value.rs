@@ -48,6 +48,12 @@ pub(super) fn integer(token: &str) -> Result<i64, &'static str> {
     }
 }
 
+/// The value of a text that is an integer of 64 bits and nothing else: an optional minus and digits.
+pub(super) fn integer_in_text(text: &str) -> Option<i64> {
+    // A plus sign is parsed, too.
+    text.parse().ok().filter(|_| !text.starts_with('+'))
+}
+
 /// The microseconds since 1970 of `2019-11-15 12:57:46 +00:00`, the form that the API writes; `None` for any other.
 pub(super) fn date_as_served(bytes: &[u8; 26]) -> Option<i64> {
     let digits = |from: usize, to: usize| {
@@ -113,6 +119,20 @@ mod tests {
         check("1e-1", Err("fraction"));
         check("125e-2", Err("fraction"));
         check("1e-99999999999999999999999", Err("fraction"));
+    }
+
+    #[test]
+    fn a_text_is_an_integer_only_if_it_is_nothing_else() {
+        let check = |text: &str, expected: Option<i64>| assert_eq!(integer_in_text(text), expected, "{text:?}");
+        check("512", Some(512));
+        check("-7", Some(-7));
+        check("007", Some(7));
+        check("9223372036854775807", Some(i64::MAX));
+        check("-9223372036854775808", Some(i64::MIN));
+        for other in ["", "-", "+5", "--5", "512.0", "5e2", " 512", "512 ", "1,000", "1_000", "0x10", "٣", "null"] {
+            check(other, None);
+        }
+        check("9223372036854775808", None);
     }
 
     #[test]

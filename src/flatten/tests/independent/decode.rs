@@ -166,11 +166,15 @@ fn cell<'a>(kind: Kind, value: &'a Json<'a>) -> Cell<'a> {
     }
 }
 
-/// The value of a number that is an integer of 64 bits, however it is written.
+/// The value of a number that is an integer of 64 bits, however it is written, or of a text that is nothing else.
 fn integer(value: &Json<'_>) -> Option<i64> {
     /// More digits than 64 bits hold.
     const DIGITS: i64 = 20;
-    let Json::Number(written) = value else { return None };
+    let written = match value {
+        Json::Number(written) => written,
+        Json::Text(text) => return integer_in_text(text),
+        _ => return None,
+    };
     let (mantissa, exponent) = written.split_once(['e', 'E']).unwrap_or((written, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let fraction = fraction.trim_end_matches('0');
@@ -189,6 +193,18 @@ fn integer(value: &Json<'_>) -> Option<i64> {
     }
     let unsigned = bare.parse::<i128>().ok()?.checked_mul(10_i128.checked_pow(u32::try_from(zeros).ok()?)?)?;
     i64::try_from(if written.starts_with('-') { -unsigned } else { unsigned }).ok()
+}
+
+/// The value of a text of digits with an optional minus, reckoned digit by digit.
+fn integer_in_text(text: &str) -> Option<i64> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    if digits.is_empty() {
+        return None;
+    }
+    digits.chars().try_fold(0_i64, |value, digit| {
+        let digit = sign * i64::from(char::to_digit(digit, 10)?);
+        value.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// Microseconds since 1970 of a date between the years 1900 and 9999.

@@ -33,13 +33,16 @@ pub enum Class {
     Contract,
     /// This target's call cannot succeed.
     Rejected,
+    /// HTTP 401, 403 or 404 with a body that neither the API nor its gateway writes. A firewall that dislikes the target
+    /// answers like that; where it is not about the target, no call can succeed, for the reason that is given.
+    Refused(Fatal),
     /// No call can succeed until a person has acted.
     Fatal(Fatal),
 }
 
 impl Class {
     /// Every class with the word that the ledger keeps for it.
-    const WORDS: [(Self, &str); 13] = [
+    const WORDS: [(Self, &str); 15] = [
         (Self::Data, "data"),
         (Self::NoData, "no_data"),
         (Self::Transient, "transient"),
@@ -49,6 +52,8 @@ impl Class {
         (Self::PriceRefused, "price_refused"),
         (Self::Contract, "contract"),
         (Self::Rejected, "rejected"),
+        (Self::Refused(Fatal::TokenRefused), "refused"),
+        (Self::Refused(Fatal::WrongUrl), "not_found"),
         (Self::Fatal(Fatal::TokenRefused), "token_refused"),
         (Self::Fatal(Fatal::NoCredit), "no_credit"),
         (Self::Fatal(Fatal::AccountBlocked), "account_blocked"),
@@ -206,7 +211,7 @@ fn assess_reply(reply: &Reply, target: &Target) -> Assessment {
     let class = match (&envelope, &reply.cut) {
         (Some(envelope), _) => class_of_envelope(reply.status, success, envelope, target),
         (None, Some(ApiError { kind: ErrorKind::TooLarge, .. })) if success => Class::Rejected,
-        (None, _) => of_http(reply.status, None),
+        (None, _) => of_http(reply.status, &Envelope::default()),
     };
     let is_alone = envelope.as_ref().is_some_and(|envelope| !envelope.is_surrounded);
     let json = is_alone && std::str::from_utf8(&reply.body).is_ok();
@@ -257,7 +262,7 @@ fn class_of_envelope(status: u16, success: bool, envelope: &Envelope, target: &T
             }
         }
         Some(code) if code >= 40000 => of_code(code, message),
-        _ => of_http(status, envelope.gateway_code.as_deref()),
+        _ => of_http(status, envelope),
     }
 }
 
@@ -281,10 +286,13 @@ fn of_code(code: i64, message: &str) -> Class {
 }
 
 /// The meaning of an HTTP status whose body has no code of the API's own.
-fn of_http(status: u16, gateway_code: Option<&str>) -> Class {
-    let says = |word: &str| gateway_code.is_some_and(|code| code.contains(word));
+fn of_http(status: u16, envelope: &Envelope) -> Class {
+    let says = |word: &str| envelope.gateway_code.as_deref().is_some_and(|code| code.contains(word));
+    let is_known = envelope.has_gateway_error || envelope.code.is_some();
     match status {
         400 => Class::Contract,
+        401 | 403 if !is_known => Class::Refused(Fatal::TokenRefused),
+        404 if !is_known => Class::Refused(Fatal::WrongUrl),
         401 | 403 => Class::Fatal(Fatal::TokenRefused),
         402 if says("exceeds_max_price") => Class::PriceRefused,
         402 => Class::Fatal(Fatal::NoCredit),
@@ -381,7 +389,7 @@ mod tests {
     #[test]
     fn every_http_status_has_its_class() {
         use Class::{Contract, Rejected, SlowDown, Transient};
-        use Fatal::{NoCredit, TokenRefused, WrongUrl};
+        use Fatal::{NoCredit, WrongUrl};
         let check = |statuses: &[u16], expected: Class| {
             for &status in statuses {
                 for body in
@@ -395,13 +403,32 @@ mod tests {
         check(&[429], SlowDown);
         check(&[400], Contract);
         check(&[409, 410, 413, 422, 451], Rejected);
-        check(&[401, 403], Class::Fatal(TokenRefused));
         check(&[402], Class::Fatal(NoCredit));
-        check(&[301, 302, 307, 308, 404, 405], Class::Fatal(WrongUrl));
+        check(&[301, 302, 307, 308, 405], Class::Fatal(WrongUrl));
         let quota = reply(429, r#"{"error":{"code":"quota_exceeded","message":"used up"}}"#);
         assert_eq!(assess(&quota, &target()).class, Class::Fatal(NoCredit));
         let price = reply(402, r#"{"error":{"code":"estimated_price_exceeds_max_price","message":"dear"}}"#);
         assert_eq!(assess(&price, &target()).class, Class::PriceRefused);
+    }
+
+    #[test]
+    fn only_known_error_bodies_say_that_the_token_or_the_url_is_wrong() {
+        use Fatal::{TokenRefused, WrongUrl};
+        let check = |body: &str, is_known: bool| {
+            for (status, fatal) in [(401, TokenRefused), (403, TokenRefused), (404, WrongUrl)] {
+                let expected = if is_known { Class::Fatal(fatal) } else { Class::Refused(fatal) };
+                assert_eq!(assess(&reply(status, body), &target()).class, expected, "{status} {body}");
+            }
+        };
+        check(r#"{"error":"text"}"#, true);
+        check(r#"{"code":"invalid_api_key","error":"AISA API key is invalid.","request_id":"r"}"#, true);
+        check(r#"{"error":{"code":"x","message":"text","retryable":false}}"#, true);
+        check(r#"{"status_code":20000,"tasks":null}"#, true);
+        for foreign in
+            ["", "<html>Forbidden</html>", "Forbidden", r#"{"message":"Forbidden"}"#, "{}", "[]", r#"{"error":null}"#]
+        {
+            check(foreign, false);
+        }
     }
 
     #[test]

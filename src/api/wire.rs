@@ -49,6 +49,8 @@ pub struct Envelope {
     pub message: Option<String>,
     /// A gateway's word for its error (`insufficient_balance`, `quota_exceeded`, …).
     pub gateway_code: Option<String>,
+    /// Whether the gateway reports an error.
+    pub has_gateway_error: bool,
     /// Whether there is a first task at all.
     pub has_task: bool,
     /// The first task's id.
@@ -144,6 +146,7 @@ impl From<Top<'_>> for Envelope {
         }
         if let Some(error) = top.error {
             let (code, message) = gateway_error(error);
+            envelope.has_gateway_error = true;
             envelope.gateway_code = string(top.code).or(code);
             envelope.message = envelope.message.or(message);
         }

@@ -6,6 +6,9 @@ use crate::api::status::{Class, Fatal};
 pub(super) const MOST_MAYBE_BILLED: u32 = 2;
 /// Retries after an answer about somebody else.
 pub(super) const MOST_WRONG_TARGET: u32 = 1;
+/// Different targets in a row that are refused by something unknown, with no answer between, end a run: one or two may be
+/// a firewall that dislikes their names, three are a token or a route that no longer works.
+pub(super) const MAX_REFUSED_TARGETS: u32 = 3;
 
 /// What one target has been through in this run, the last call included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub(super) struct Tried {
     pub maybe_billed: u32,
     /// Answers about somebody else.
     pub wrong_target: u32,
+    /// Refusals by something unknown.
+    pub refused: u32,
 }
 
 /// What the whole run knows.
@@ -27,6 +32,8 @@ pub(super) struct Circumstances {
     pub proven: bool,
     /// Whether the other form of the body can still be tried.
     pub other_form: bool,
+    /// Targets in a row that were refused by something unknown, with no answer between.
+    pub refused_targets: u32,
 }
 
 /// What to do next about a target.
@@ -53,6 +60,8 @@ pub(super) enum Stop {
     Fatal(Fatal),
     /// The first answers say that the calls are malformed.
     Contract,
+    /// Several targets were refused by something unknown.
+    Refused,
 }
 
 /// Judges a call's meaning in the light of what was tried.
@@ -70,6 +79,9 @@ pub(super) fn judge(class: Class, tried: Tried, run: Circumstances) -> Decision 
         Class::Contract if run.other_form => Decision::OtherForm,
         Class::Contract => Decision::Stop(Stop::Contract),
         Class::Rejected => Decision::GiveUp,
+        Class::Refused(fatal) if !run.proven => Decision::Stop(Stop::Fatal(fatal)),
+        Class::Refused(_) if run.refused_targets >= MAX_REFUSED_TARGETS => Decision::Stop(Stop::Refused),
+        Class::Refused(_) => again,
         Class::Fatal(fatal) => Decision::Stop(Stop::Fatal(fatal)),
     }
 }
@@ -80,10 +92,10 @@ mod tests {
 
     #[test]
     fn every_class_leads_to_its_decision() {
-        let run = Circumstances { max_attempts: 6, proven: true, other_form: true };
+        let run = Circumstances { max_attempts: 6, proven: true, other_form: true, refused_targets: 0 };
         let fresh = Circumstances { proven: false, ..run };
         let settled = Circumstances { proven: false, other_form: false, ..run };
-        let tried = |attempts, maybe_billed, wrong_target| Tried { attempts, maybe_billed, wrong_target };
+        let tried = |attempts, maybe_billed, wrong_target| Tried { attempts, maybe_billed, wrong_target, refused: 0 };
         let check = |class, tried, run, expected| assert_eq!(judge(class, tried, run), expected, "{class:?} {tried:?}");
         check(Class::Data, tried(1, 0, 0), run, Decision::Done);
         check(Class::NoData, tried(6, 0, 0), run, Decision::Done);
@@ -99,6 +111,13 @@ mod tests {
         check(Class::WrongTarget, tried(2, 0, 2), run, Decision::GiveUp);
         check(Class::PriceRefused, tried(1, 0, 0), run, Decision::RaiseLimit);
         check(Class::Rejected, tried(1, 0, 0), run, Decision::GiveUp);
+        let refused = |refused_targets| Circumstances { refused_targets, ..run };
+        let class = Class::Refused(Fatal::WrongUrl);
+        check(class, tried(1, 0, 0), refused(1), Decision::Retry);
+        check(class, tried(6, 0, 0), refused(1), Decision::GiveUp);
+        check(class, tried(1, 0, 0), refused(2), Decision::Retry);
+        check(class, tried(1, 0, 0), refused(3), Decision::Stop(Stop::Refused));
+        check(class, tried(1, 0, 0), fresh, Decision::Stop(Stop::Fatal(Fatal::WrongUrl)));
         check(Class::Contract, tried(1, 0, 0), run, Decision::GiveUp);
         check(Class::Contract, tried(1, 0, 0), fresh, Decision::OtherForm);
         check(Class::Contract, tried(1, 0, 0), settled, Decision::Stop(Stop::Contract));

@@ -19,7 +19,7 @@ use crate::{
         Api, BodyForm, Parameters,
         pricing::MaxPrice,
         record::{Answered, GaveUp, Sent},
-        status::{Class, Fatal},
+        status::{Assessment, Class, Fatal},
     },
     clock::Clock,
     money::Usd,
@@ -42,7 +42,7 @@ use self::{
     outage::{Admission, Breaker},
     pace::{Pacer, Rate},
     queue::{Allowed, Job, Queue},
-    refusals::{BilledRefusals, MAX_BILLED_REFUSALS},
+    refusals::{BilledRefusals, MAX_BILLED_REFUSALS, RefusedTargets},
 };
 
 /// A longer `Retry-After` is not waited out: the target is left for the next run.
@@ -130,6 +130,11 @@ pub enum Ended {
         /// What the API said.
         message: Option<String>,
     },
+    /// Several targets in a row were refused by something that is not the API.
+    Refused {
+        /// The last of them, and what came.
+        message: String,
+    },
     /// The API was down for too long.
     Outage {
         /// What the last call met with.
@@ -185,6 +190,7 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     budget: Budget,
     breaker: Breaker,
     refusals: BilledRefusals,
+    refused_targets: RefusedTargets,
     pacer: Pacer,
     running: JoinSet<Result<Attempted, Unrecorded<J::Error>>>,
     form: BodyForm,
@@ -228,6 +234,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             budget: Budget::new(settings.max_cost, earlier.spent, earlier.max_price),
             breaker: Breaker::new(concurrency, count),
             refusals: BilledRefusals::default(),
+            refused_targets: RefusedTargets::default(),
             pacer: Pacer::new(settings.rate, earlier.calls),
             running: JoinSet::new(),
             form: settings.body.or(earlier.form).unwrap_or(BodyForm::Array),
@@ -350,6 +357,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             Class::Data | Class::NoData => self.proven = true,
             Class::MaybeBilled => job.tried.maybe_billed += 1,
             Class::WrongTarget => job.tried.wrong_target += 1,
+            Class::Refused(_) => job.tried.refused += 1,
             Class::SlowDown => {
                 self.pacer.slow_down(now, retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
             }
@@ -365,6 +373,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             max_attempts: self.settings.max_attempts.get(),
             proven: self.proven,
             other_form: form != self.form || self.other_form,
+            refused_targets: self.refused_targets.count(assessment.class, job.tried.refused == 1),
         };
         let decision = judge::judge(assessment.class, job.tried, circumstances);
         // Without any reply the next first call goes with company, so that an outage is found soon.
@@ -397,7 +406,12 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
                 None => self.give_up(job, assessment.class).await?,
             },
             Decision::GiveUp => self.give_up(job, assessment.class).await?,
-            Decision::Stop(Stop::Fatal(fatal)) => self.end(Ended::Fatal { fatal, message: assessment.message }),
+            Decision::Stop(Stop::Fatal(fatal)) => {
+                let is_foreign = matches!(assessment.class, Class::Refused(_));
+                let message = if is_foreign { Some(refusal(&job, &assessment)) } else { assessment.message };
+                self.end(Ended::Fatal { fatal, message });
+            }
+            Decision::Stop(Stop::Refused) => self.end(Ended::Refused { message: refusal(&job, &assessment) }),
             Decision::Stop(Stop::Contract) => self.end(Ended::Contract { message: assessment.message }),
         }
         Ok(())
@@ -431,4 +445,11 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             self.line.journal.state(state);
         }
     }
+}
+
+/// `a.com: HTTP 403: <html>Forbidden</html>`: whose call was refused, and what came.
+fn refusal(job: &Job, assessment: &Assessment) -> String {
+    let status = assessment.http_status.map(|status| format!("HTTP {status}"));
+    let parts = [Some(job.target.to_string()), status, assessment.message.clone()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
 }

@@ -1,5 +1,6 @@
-//! Billed refusals in a row: where every target is refused alike, the fault is in what is asked, and each further call
-//! would be paid for in vain. Only counts; the loop ends the run.
+//! Refusals in a row. Billed ones: where every target is refused alike, the fault is in what is asked, and each further
+//! call would be paid for in vain. And those by something unknown: of one target they are its own matter, of several in a
+//! row they are not. Only counts; the loop ends the run.
 
 use crate::{
     api::status::{Assessment, Class, Cost},
@@ -35,9 +36,35 @@ impl BilledRefusals {
             | Class::MaybeBilled
             | Class::WrongTarget
             | Class::PriceRefused
+            | Class::Refused(_)
             | Class::Fatal(_) => {}
         }
         self.count >= MAX_BILLED_REFUSALS
+    }
+}
+
+/// How many different targets in a row were refused by something unknown, with no answer in between.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RefusedTargets(u32);
+
+impl RefusedTargets {
+    /// Takes a result in and returns how many there are; `is_first`: the target was not refused before. A target that is
+    /// refused again while others got answers since says nothing new.
+    pub(super) fn count(&mut self, class: Class, is_first: bool) -> u32 {
+        match class {
+            Class::Data | Class::NoData => self.0 = 0,
+            Class::Refused(_) => self.0 += u32::from(is_first),
+            // Neither an answer nor such a refusal.
+            Class::Rejected
+            | Class::Contract
+            | Class::Transient
+            | Class::SlowDown
+            | Class::MaybeBilled
+            | Class::WrongTarget
+            | Class::PriceRefused
+            | Class::Fatal(_) => {}
+        }
+        self.0
     }
 }
 
@@ -52,7 +79,7 @@ fn is_billed(cost: Cost) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::status::Stated;
+    use crate::api::status::{Fatal, Stated};
 
     fn result(class: Class, api_code: i64, cost: Cost) -> Assessment {
         Assessment {
@@ -66,6 +93,20 @@ mod tests {
             cost,
             stated: Stated::default(),
         }
+    }
+
+    #[test]
+    fn different_targets_refused_without_an_answer_between_add_up() {
+        let refused = Class::Refused(Fatal::TokenRefused);
+        let mut targets = RefusedTargets::default();
+        let mut check = |class, is_first, expected| assert_eq!(targets.count(class, is_first), expected, "{class:?}");
+        check(refused, true, 1);
+        check(refused, false, 1);
+        check(Class::Transient, true, 1);
+        check(refused, true, 2);
+        check(Class::NoData, true, 0);
+        check(refused, false, 0);
+        check(refused, true, 1);
     }
 
     #[test]

@@ -47,6 +47,11 @@ pub enum Ended {
         /// What the API said.
         message: Option<String>,
     },
+    /// Several targets in a row were refused by something that is not the API.
+    Refused {
+        /// The last of them, and what came.
+        message: String,
+    },
     /// The API was down for too long.
     Outage {
         /// What the last call met with.
@@ -74,6 +79,7 @@ impl Ended {
             fetch::Ended::Done => Self::Finished,
             fetch::Ended::Fatal { fatal, message } => Self::Fatal { fatal, message },
             fetch::Ended::Contract { message } => Self::Contract { message },
+            fetch::Ended::Refused { message } => Self::Refused { message },
             fetch::Ended::Outage { message } => Self::Outage { message },
             fetch::Ended::Budget => Self::Budget,
             fetch::Ended::Limit => Self::Limit,
@@ -90,6 +96,7 @@ impl Ended {
             Self::Fatal { fatal: Fatal::AccountBlocked, .. } => Some("account_blocked"),
             Self::Fatal { fatal: Fatal::WrongUrl, .. } => Some("wrong_url"),
             Self::Contract { .. } => Some("contract"),
+            Self::Refused { .. } => Some("refused"),
             Self::Outage { .. } => Some("outage"),
             Self::Budget => Some("max_cost"),
             Self::Limit => Some("limit"),

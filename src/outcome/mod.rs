@@ -147,7 +147,7 @@ impl Outcome {
             Ended::Finished if !self.published => 1,
             Ended::Finished if self.tolerated() => 0,
             Ended::Finished => 3,
-            Ended::Fatal { .. } | Ended::Contract { .. } | Ended::Outage { .. } => 4,
+            Ended::Fatal { .. } | Ended::Contract { .. } | Ended::Refused { .. } | Ended::Outage { .. } => 4,
             Ended::Budget | Ended::Limit => 5,
             Ended::Signal(signal) => signal.exit_code(),
             Ended::Unexpected { .. } => 1,
@@ -167,6 +167,10 @@ impl Outcome {
             Ended::Contract { message } => (
                 said("the API does not take the calls as they are made", message.as_deref()),
                 again("everything fetched is kept; check --body, --api, --date-from and --date-to"),
+            ),
+            Ended::Refused { message } => (
+                said("several targets in a row were refused by something that is not the API", Some(message)),
+                again("everything fetched is kept; check the token, --api, and any proxy or firewall in between"),
             ),
             Ended::Outage { message } => (
                 said("the API has been down for too long", message.as_deref()),

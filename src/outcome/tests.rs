@@ -56,6 +56,7 @@ fn every_end_has_its_exit_code() {
         check(stopped(fatal(reason)), 4);
     }
     check(stopped(Ended::Contract { message: None }), 4);
+    check(stopped(Ended::Refused { message: "a.com: HTTP 403".to_owned() }), 4);
     check(stopped(Ended::Outage { message: None }), 4);
     check(stopped(Ended::Budget), 5);
     check(stopped(Ended::Signal(Signal::Interrupt)), 130);
@@ -72,6 +73,7 @@ fn a_fetch_ends_as_the_run_does() {
     check(fetch::Ended::Budget, Ended::Budget);
     check(fetch::Ended::Shutdown, Ended::Signal(Signal::Terminate));
     check(fetch::Ended::Outage { message: message() }, Ended::Outage { message: message() });
+    check(fetch::Ended::Refused { message: "why".to_owned() }, Ended::Refused { message: "why".to_owned() });
     check(fetch::Ended::Contract { message: message() }, Ended::Contract { message: message() });
     check(fetch::Ended::Fatal { fatal: Fatal::NoCredit, message: None }, fatal(Fatal::NoCredit));
 }
@@ -91,6 +93,7 @@ fn every_end_says_what_happened_and_how_to_go_on() {
         message: Some("invalid_api_key:\u{1b}[31m unknown\nkey ".to_owned()),
     }));
     tell(stopped(Ended::Contract { message: Some("Invalid Field: 'tag'.".to_owned()) }));
+    tell(stopped(Ended::Refused { message: "a.com: HTTP 403: <html>\u{1b}[31mno".to_owned() }));
     tell(stopped(Ended::Outage { message: Some("connection refused".to_owned()) }));
     let spend = Spend { upstream: Usd::from_micros(49_980_000), ..Spend::default() };
     tell(Outcome { max_cost: Some(Usd::from_micros(50_000_000)), spend, ..stopped(Ended::Budget) });

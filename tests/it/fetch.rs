@@ -35,6 +35,8 @@ enum Word {
     WrongTarget,
     /// Refuses with a status, unbilled.
     Reject(u16),
+    /// Refuses with a status and a page that is not the API's, unbilled.
+    Page(u16),
     /// Refuses with a code inside the body, unbilled.
     Code(i64),
     /// Refuses with a code inside the body, billed.
@@ -135,6 +137,7 @@ fn reply(word: Word, name: &str, price: i64) -> Result<Reply, ApiError> {
         Word::WrongTarget => billed(about("somebody-else.com")),
         Word::Garbage => plain(200, "<html>".to_owned(), None),
         Word::Reject(status) => plain(status, r#"{"error":"busy"}"#.to_owned(), None),
+        Word::Page(status) => plain(status, "<html>Request blocked</html>".to_owned(), None),
         Word::Code(code) => plain(200, task(&format!(r#""status_code":{code},"status_message":"Any.""#)), None),
         Word::BilledCode(code) => {
             billed(task(&format!(r#""status_code":{code},"status_message":"Invalid Field: 'date_to'.""#)))
@@ -327,6 +330,68 @@ async fn billed_refusals_alike_without_an_answer_stop_the_run_and_quote_the_api(
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 300, settings(6_000, 1), std::future::pending()).await;
     assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn targets_that_something_unknown_refuses_are_given_up_and_the_others_fetched() {
+    let check = async |status: u16, refused: &'static [&'static str]| {
+        let script =
+            move |name: &str, _: u32, _: &Request| if refused.contains(&name) { Word::Page(status) } else { Word::Answer };
+        let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+        let ended = fetched(&api, &notes, 120, settings(6_000, 5), std::future::pending()).await;
+        assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 120 - refused.len()), "{status} {refused:?}");
+        let gave_up = notes.gave_up.lock().expect("sound");
+        assert!(gave_up.iter().all(|gave_up| matches!(gave_up.class, Class::Refused(_))), "{gave_up:?}");
+        let mut names: Vec<&str> = gave_up.iter().map(|gave_up| gave_up.target.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, refused, "{status}");
+        let books = api.books.lock().expect("sound");
+        assert!(refused.iter().all(|name| books.calls[*name] == 6), "{status}: each is tried as often as any");
+    };
+    check(401, &["site7.com"]).await;
+    check(403, &["site7.com"]).await;
+    check(404, &["site7.com"]).await;
+    check(403, &["site119.com"]).await;
+    check(403, &["site7.com", "site8.com"]).await;
+    check(403, &["site110.com", "site20.com", "site50.com", "site80.com"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_targets_in_a_row_that_something_unknown_refuses_stop_the_run() {
+    let check = async |word: Word, expected: fn(&Ended) -> bool, most: usize| {
+        let count = Mutex::new(0);
+        let script = move |_: &str, _: u32, _: &Request| {
+            let mut calls = count.lock().expect("sound");
+            *calls += 1;
+            if *calls > 50 { word } else { Word::Answer }
+        };
+        let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+        let ended = fetched(&api, &notes, 300, settings(6_000, 5), std::future::pending()).await.expect("sound");
+        assert!(expected(&ended), "{word:?}: {ended:?}");
+        assert_eq!(notes.with(Class::Data), 50, "{word:?}");
+        let calls = api.books.lock().expect("sound").arrivals.len();
+        assert!(calls <= most, "{word:?}: {calls} calls");
+    };
+    let is_told = |ended: &Ended| {
+        let Ended::Refused { message } = ended else { return false };
+        let (name, came) = message.split_once(": ").expect("whose it was");
+        name.starts_with("site") && came == "HTTP 403: <html>Request blocked</html>"
+    };
+    check(Word::Page(403), is_told, 50 + 3 + 5).await;
+    // What the gateway says of the token or the account holds for all.
+    let is_token = |ended: &Ended| matches!(ended, Ended::Fatal { fatal: Fatal::TokenRefused, .. });
+    check(Word::Reject(401), is_token, 50 + 1 + 5).await;
+    let is_credit = |ended: &Ended| matches!(ended, Ended::Fatal { fatal: Fatal::NoCredit, .. });
+    check(Word::Reject(402), is_credit, 50 + 1 + 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_any_answer_one_unknown_refusal_ends_the_run_and_says_what_came() {
+    let (api, notes) = (Scripted::new(|_, _, _| Word::Page(404)), Arc::new(Notes::default()));
+    let ended = fetched(&api, &notes, 300, settings(6_000, 5), std::future::pending()).await;
+    let message = Some("site0.com: HTTP 404: <html>Request blocked</html>".to_owned());
+    assert_eq!(ended, Ok(Ended::Fatal { fatal: Fatal::WrongUrl, message }));
+    assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

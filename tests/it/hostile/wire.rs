@@ -1,6 +1,12 @@
 //! The real program against a server that answers as badly as can be: it goes on, keeps what it paid for, and stays small.
 
-use std::{fmt::Write as _, fs, io::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use backlinks_export::{
     api::http::LARGEST_BODY,
@@ -303,4 +309,39 @@ async fn what_an_answer_says_of_itself_is_told_and_compared_with_what_it_has() {
     check("agreed", ["2", "0.1.2", "0.1571", ""]);
     check("silent", ["", "", "", ""]);
     assert_sound(&out).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_firewall_that_dislikes_one_target_fails_that_target_and_one_that_dislikes_all_stops_the_run() {
+    let page = "<html><title>Request blocked</title></html>";
+    let blocked = format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{page}", page.len());
+    let names: Vec<String> = (0..30).map(|number| format!("good{number}.com")).chain(["casino.com".to_owned()]).collect();
+    let once = blocked.clone();
+    let server = Server::start(move |target| match target {
+        "casino.com" => raw(once.clone()),
+        _ => response("", good(target, "").as_bytes()),
+    })
+    .await;
+    let (ran, dir) = run(&server, &names, &["--max-attempts", "2", "--concurrency", "3"]).await;
+    assert_eq!(ran.code(), Some(0), "{}", ran.stderr());
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
+    assert_eq!((&summary["ok"], &summary["failed"]), (&30.into(), &1.into()), "{summary}");
+    let failures = fs::read_to_string(dir.path().join("out/_failures.csv")).expect("a file");
+    assert!(failures.contains("casino.com,refused,403,,2,0,"), "{failures}");
+    assert_sound(&dir.path().join("out")).await;
+
+    let answers = AtomicU32::new(0);
+    let server = Server::start(move |target| match answers.fetch_add(1, Ordering::Relaxed) {
+        0..10 => response("", good(target, "").as_bytes()),
+        _ => raw(blocked.clone()),
+    })
+    .await;
+    let (ran, dir) = run(&server, &names, &["--concurrency", "3"]).await;
+    assert_eq!(ran.code(), Some(4), "{}", ran.stderr());
+    let told = ["several targets in a row were refused by something that is not the API", ".com: HTTP 403: <html>"];
+    assert!(told.iter().all(|told| ran.stderr().contains(told)), "{}", ran.stderr());
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
+    assert_eq!((&summary["ok"], &summary["stopped"]), (&10.into(), &"refused".into()), "{summary}");
+    assert!(server.requests().len() <= 10 + 3 + 3, "{} calls", server.requests().len());
+    assert_sound(&dir.path().join("out")).await;
 }

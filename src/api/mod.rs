@@ -124,7 +124,10 @@ pub struct ApiError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Refused, unknown host, TLS: the request never reached the API.
+    /// Unknown host, untrusted certificate, a proxy that refuses: the request never reached the API, and waiting does not
+    /// help.
+    Unreachable,
+    /// Refused, no route, no connection in time: the request never reached the API.
     NotSent,
     /// Timed out, reset or cut off after it was sent: it may have been billed.
     Lost,

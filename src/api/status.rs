@@ -185,7 +185,7 @@ pub fn assess(result: &Result<Reply, ApiError>, target: &Target) -> Assessment {
         Ok(reply) => assess_reply(reply, target),
         Err(error) => Assessment {
             class: match error.kind {
-                ErrorKind::NotSent => Class::Transient,
+                ErrorKind::Unreachable | ErrorKind::NotSent => Class::Transient,
                 ErrorKind::Lost => Class::MaybeBilled,
                 ErrorKind::TooLarge => Class::Rejected,
             },
@@ -196,7 +196,7 @@ pub fn assess(result: &Result<Reply, ApiError>, target: &Target) -> Assessment {
             items: 0,
             json: false,
             cost: match error.kind {
-                ErrorKind::NotSent => Cost::Nothing,
+                ErrorKind::Unreachable | ErrorKind::NotSent => Cost::Nothing,
                 ErrorKind::Lost | ErrorKind::TooLarge => Cost::Unknown,
             },
             stated: Stated::default(),
@@ -471,6 +471,7 @@ mod tests {
             let assessment = assess(&error, &target());
             assert_eq!((assessment.class, assessment.cost), (class, cost));
         };
+        check(ErrorKind::Unreachable, Class::Transient, Cost::Nothing);
         check(ErrorKind::NotSent, Class::Transient, Cost::Nothing);
         check(ErrorKind::Lost, Class::MaybeBilled, Cost::Unknown);
         check(ErrorKind::TooLarge, Class::Rejected, Cost::Unknown);

@@ -75,7 +75,7 @@ impl Journal for Recorder {
         Ok(())
     }
 
-    fn state(&self, state: State) {
+    fn state(&self, state: &State) {
         self.progress.state(state);
     }
 }

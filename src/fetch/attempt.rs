@@ -13,7 +13,7 @@ use tokio::{
 use super::{Journal, budget::Reservation, pace::Slot, queue::Job};
 use crate::{
     api::{
-        Api, BodyForm, Request,
+        Api, BodyForm, ErrorKind, Request,
         record::{Answered, Sent},
         status::{Assessment, assess},
         wire,
@@ -66,8 +66,8 @@ pub(super) struct Attempted {
 pub(super) struct CallResult {
     pub(super) assessment: Assessment,
     pub(super) retry_after: Option<Duration>,
-    /// Whether anything answered at all.
-    pub(super) replied: bool,
+    /// What kept an answer from coming; `None`: there is one.
+    pub(super) failure: Option<ErrorKind>,
 }
 
 /// Which record of an attempt could not be made durable.
@@ -100,7 +100,7 @@ impl<A: Api, J: Journal> Line<A, J> {
         let result = self.api.post(&request).await;
         let latency = left.elapsed();
         let assessment = assess(&result, &sent.target);
-        let replied = result.is_ok();
+        let failure = result.as_ref().err().map(|error| error.kind);
         let (retry_after, request_id, body) = match result {
             Ok(reply) => (reply.retry_after, reply.request_id, Some(reply.body)),
             Err(_) => (None, None, None),
@@ -108,7 +108,7 @@ impl<A: Api, J: Journal> Line<A, J> {
         let answered =
             Answered { target: sent.target, attempt, at: self.clock.now(), latency, assessment, request_id, body };
         self.journal.answered(&answered).await.map_err(Unrecorded::Result)?;
-        let result = CallResult { assessment: answered.assessment, retry_after, replied };
+        let result = CallResult { assessment: answered.assessment, retry_after, failure };
         Ok(Attempted { job, reservation, form, probe, result: Some(result) })
     }
 }

@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use crate::{
     api::{
-        Api, BodyForm, Parameters,
+        Api, BodyForm, ErrorKind, Parameters,
         pricing::MaxPrice,
         record::{Answered, GaveUp, Sent},
         status::{Assessment, Class, Fatal},
@@ -48,6 +48,10 @@ use self::{
 /// A longer `Retry-After` is not waited out: the target is left for the next run.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
 
+/// How long, from a run's first call on, a host that cannot be reached is tried for, where no call of the run has been
+/// answered: some four tries. One that is under way then ends within as much time again, before a person loses patience.
+const MAX_UNREACHABLE: Duration = Duration::from_secs(15);
+
 /// Where a fetch records what it does. A record is durable when its future is ready.
 pub trait Journal: Send + Sync + 'static {
     /// Why a record could not be made durable. No further call goes out then; what comes of those in flight is still
@@ -63,11 +67,11 @@ pub trait Journal: Send + Sync + 'static {
     /// A target is given up.
     fn gave_up(&self, gave_up: &GaveUp) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// What the fetch is waiting for, whenever that changes.
-    fn state(&self, _state: State) {}
+    fn state(&self, _state: &State) {}
 }
 
 /// What a fetch is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// Calling as many as may be in flight.
     Calling,
@@ -76,7 +80,10 @@ pub enum State {
     /// Waiting because the server asked everybody to.
     AskedToWait(Duration),
     /// The API is down; a probe goes out now and then.
-    Outage,
+    Outage {
+        /// What the last call met with.
+        cause: Option<Arc<str>>,
+    },
     /// No call goes out any more; those in flight are finished.
     Finishing,
 }
@@ -137,6 +144,11 @@ pub enum Ended {
     },
     /// The API was down for too long.
     Outage {
+        /// What the last call met with.
+        message: Option<String>,
+    },
+    /// No call was answered: the host's name, its certificate or a proxy is in the way.
+    Unreachable {
         /// What the last call met with.
         message: Option<String>,
     },
@@ -203,10 +215,36 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     ended: Option<Ended>,
     /// Why no further call can be recorded.
     failure: Option<J::Error>,
-    last_failure: Option<String>,
+    last_failure: Option<Arc<str>>,
+    /// When the first call of this run went out.
+    first_sent: Option<Instant>,
+    contact: Contact,
     close: watch::Sender<bool>,
     line: Line<A, J>,
     state: State,
+}
+
+/// Whether the API is there, by the calls of this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contact {
+    /// No call came back, or the last one failed on its way.
+    Unknown,
+    /// The last call failed for a reason that waiting does not change.
+    Unreachable,
+    /// A call was answered, well or not.
+    Answered,
+}
+
+impl Contact {
+    /// What is known after one more call.
+    fn after(self, failure: Option<ErrorKind>) -> Self {
+        match failure {
+            _ if self == Self::Answered => self,
+            None => Self::Answered,
+            Some(ErrorKind::Unreachable) => Self::Unreachable,
+            Some(ErrorKind::NotSent | ErrorKind::Lost | ErrorKind::TooLarge) => Self::Unknown,
+        }
+    }
 }
 
 enum Step {
@@ -244,6 +282,8 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             ended: None,
             failure: None,
             last_failure: None,
+            first_sent: None,
+            contact: Contact::Unknown,
             close,
             line: Line { api, journal, parameters, clock, closed },
             state: State::Calling,
@@ -280,19 +320,34 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
 
     /// Whether the breaker lets anything out, and what.
     fn admitted(&mut self, now: Instant) -> Result<(Allowed, bool), Step> {
-        let give_up_at = self.breaker.down_since().map(|since| since + self.settings.max_outage);
+        let give_up_at = self.give_up_at();
         if give_up_at.is_some_and(|moment| moment <= now) {
-            self.end(Ended::Outage { message: self.last_failure.clone() });
+            let message = self.last_failure.as_deref().map(str::to_owned);
+            self.end(if self.contact == Contact::Unreachable {
+                Ended::Unreachable { message }
+            } else {
+                Ended::Outage { message }
+            });
             return Err(Step::Started);
         }
-        match self.breaker.admission(now) {
-            Admission::Open => Ok((Allowed::Everything, false)),
-            Admission::FirstTries => Ok((Allowed::FirstTries, false)),
-            Admission::Probe { retry: true } => Ok((Allowed::Everything, true)),
-            Admission::Probe { retry: false } => Ok((Allowed::FirstTries, true)),
-            Admission::NotBefore(moment) => Err(self.wait(State::Outage, give_up_at.min(Some(moment)))),
-            Admission::AfterProbe => Err(self.wait(State::Outage, give_up_at)),
-        }
+        let until = match self.breaker.admission(now) {
+            Admission::Open => return Ok((Allowed::Everything, false)),
+            Admission::FirstTries => return Ok((Allowed::FirstTries, false)),
+            Admission::Probe { retry: true } => return Ok((Allowed::Everything, true)),
+            Admission::Probe { retry: false } => return Ok((Allowed::FirstTries, true)),
+            Admission::NotBefore(moment) => give_up_at.min(Some(moment)),
+            Admission::AfterProbe => give_up_at,
+        };
+        let cause = self.last_failure.clone();
+        Err(self.wait(State::Outage { cause }, until))
+    }
+
+    /// When an outage has lasted for too long; `None`: there is none.
+    fn give_up_at(&self) -> Option<Instant> {
+        let give_up_at = self.breaker.down_since()? + self.settings.max_outage;
+        let unreachable =
+            self.first_sent.filter(|_| self.contact == Contact::Unreachable).map(|first| first + MAX_UNREACHABLE);
+        Some(unreachable.map_or(give_up_at, |earlier| earlier.min(give_up_at)))
     }
 
     /// The next target; a probe goes out whatever is left.
@@ -320,9 +375,11 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
                 self.budget.release(reservation);
                 self.queue.put_back(job);
                 let asked = self.pacer.held_until(now).map(|until| State::AskedToWait(until - now));
+                let until = self.give_up_at().map_or(until, |give_up_at| give_up_at.min(until));
                 return self.wait(asked.unwrap_or(State::RateLimit), Some(until));
             }
         };
+        self.first_sent.get_or_insert(now);
         self.breaker.goes_out(job.calls == 0, job.failures);
         job.calls += 1;
         self.tell(State::Calling);
@@ -334,7 +391,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
     /// Takes a call's result in and decides what becomes of its target.
     async fn take(&mut self, attempted: Attempted) -> Result<(), J::Error> {
         let Attempted { mut job, reservation, form, probe, result } = attempted;
-        let Some(CallResult { assessment, retry_after, replied }) = result else {
+        let Some(CallResult { assessment, retry_after, failure }) = result else {
             self.budget.release(reservation);
             if probe {
                 self.breaker.called_off();
@@ -343,13 +400,17 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             return Ok(());
         };
         let now = Instant::now();
+        self.contact = self.contact.after(failure);
         self.budget.settle(reservation, assessment.cost);
         let counts = !probe && self.breaker.down_since().is_none();
         job.tried.attempts += u32::from(counts);
         match assessment.class {
             Class::Transient | Class::SlowDown | Class::MaybeBilled => {
                 job.failures = Some(self.breaker.failed(now, probe, job.failures));
-                self.last_failure.clone_from(&assessment.message);
+                self.last_failure = assessment.message.as_deref().map(Arc::from);
+                if self.contact == Contact::Unreachable {
+                    self.breaker.found_unreachable(now);
+                }
             }
             _ => self.breaker.succeeded(),
         }
@@ -377,7 +438,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
         };
         let decision = judge::judge(assessment.class, job.tried, circumstances);
         // Without any reply the next first call goes with company, so that an outage is found soon.
-        self.first_is_back |= decision != Decision::OtherForm || !replied;
+        self.first_is_back |= decision != Decision::OtherForm || failure.is_some();
         match decision {
             Decision::Done => {}
             Decision::Retry if retry_after.is_some_and(|wait| wait > LONGEST_RETRY_AFTER) => {
@@ -442,7 +503,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
     fn tell(&mut self, state: State) {
         if self.state != state {
             self.state = state;
-            self.line.journal.state(state);
+            self.line.journal.state(&self.state);
         }
     }
 }

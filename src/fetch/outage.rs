@@ -128,6 +128,13 @@ impl Breaker {
         }
     }
 
+    /// The API cannot be reached, and more calls would not tell more: single probes go out from now on.
+    pub(super) fn found_unreachable(&mut self, now: Instant) {
+        if self.down.is_none() {
+            self.open(now);
+        }
+    }
+
     /// The API has answered, well or not: it is there.
     pub(super) fn succeeded(&mut self) {
         self.successes += 1;
@@ -288,6 +295,15 @@ mod tests {
         assert!(!breaker.goes_out(true, None), "an ordinary call");
         fail(&mut breaker, 39);
         assert_eq!(breaker.down_since(), None, "what failed before is forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_that_cannot_be_reached_is_probed_from_the_first_failure_on() {
+        let (mut breaker, now) = (Breaker::new(20, 1_000), Instant::now());
+        breaker.found_unreachable(now);
+        assert_eq!(breaker.admission(now), Admission::NotBefore(now + FIRST_PROBE));
+        breaker.found_unreachable(now + FIRST_PROBE);
+        assert_eq!(breaker.down_since(), Some(now), "it goes on as it began");
     }
 
     #[tokio::test(start_paused = true)]

@@ -57,6 +57,11 @@ pub enum Ended {
         /// What the last call met with.
         message: Option<String>,
     },
+    /// No call was answered: the host's name, its certificate or a proxy is in the way.
+    Unreachable {
+        /// What the last call met with.
+        message: Option<String>,
+    },
     /// What is left of the cap does not pay one more call.
     Budget,
     /// As many targets were called as this run may call.
@@ -81,6 +86,7 @@ impl Ended {
             fetch::Ended::Contract { message } => Self::Contract { message },
             fetch::Ended::Refused { message } => Self::Refused { message },
             fetch::Ended::Outage { message } => Self::Outage { message },
+            fetch::Ended::Unreachable { message } => Self::Unreachable { message },
             fetch::Ended::Budget => Self::Budget,
             fetch::Ended::Limit => Self::Limit,
             fetch::Ended::Shutdown => Self::Signal(signal),
@@ -98,6 +104,7 @@ impl Ended {
             Self::Contract { .. } => Some("contract"),
             Self::Refused { .. } => Some("refused"),
             Self::Outage { .. } => Some("outage"),
+            Self::Unreachable { .. } => Some("unreachable"),
             Self::Budget => Some("max_cost"),
             Self::Limit => Some("limit"),
             Self::Signal(Signal::Interrupt) => Some("sigint"),

@@ -147,7 +147,8 @@ impl Outcome {
             Ended::Finished if !self.published => 1,
             Ended::Finished if self.tolerated() => 0,
             Ended::Finished => 3,
-            Ended::Fatal { .. } | Ended::Contract { .. } | Ended::Refused { .. } | Ended::Outage { .. } => 4,
+            Ended::Fatal { .. } | Ended::Contract { .. } | Ended::Refused { .. } => 4,
+            Ended::Outage { .. } | Ended::Unreachable { .. } => 4,
             Ended::Budget | Ended::Limit => 5,
             Ended::Signal(signal) => signal.exit_code(),
             Ended::Unexpected { .. } => 1,
@@ -175,6 +176,10 @@ impl Outcome {
             Ended::Outage { message } => (
                 said("the API has been down for too long", message.as_deref()),
                 format!("{KEPT}; run the same command again when the API is back"),
+            ),
+            Ended::Unreachable { message } => (
+                said("the API cannot be reached", message.as_deref()),
+                again("everything fetched is kept; check --api, the network, HTTPS_PROXY and SSL_CERT_FILE"),
             ),
             Ended::Budget => {
                 (self.cap_reached(), format!("{KEPT}; run the same command again with a higher --max-cost"))

@@ -58,6 +58,7 @@ fn every_end_has_its_exit_code() {
     check(stopped(Ended::Contract { message: None }), 4);
     check(stopped(Ended::Refused { message: "a.com: HTTP 403".to_owned() }), 4);
     check(stopped(Ended::Outage { message: None }), 4);
+    check(stopped(Ended::Unreachable { message: None }), 4);
     check(stopped(Ended::Budget), 5);
     check(stopped(Ended::Signal(Signal::Interrupt)), 130);
     check(stopped(Ended::Signal(Signal::Terminate)), 143);
@@ -74,6 +75,7 @@ fn a_fetch_ends_as_the_run_does() {
     check(fetch::Ended::Shutdown, Ended::Signal(Signal::Terminate));
     check(fetch::Ended::Outage { message: message() }, Ended::Outage { message: message() });
     check(fetch::Ended::Refused { message: "why".to_owned() }, Ended::Refused { message: "why".to_owned() });
+    check(fetch::Ended::Unreachable { message: message() }, Ended::Unreachable { message: message() });
     check(fetch::Ended::Contract { message: message() }, Ended::Contract { message: message() });
     check(fetch::Ended::Fatal { fatal: Fatal::NoCredit, message: None }, fatal(Fatal::NoCredit));
 }
@@ -95,6 +97,7 @@ fn every_end_says_what_happened_and_how_to_go_on() {
     tell(stopped(Ended::Contract { message: Some("Invalid Field: 'tag'.".to_owned()) }));
     tell(stopped(Ended::Refused { message: "a.com: HTTP 403: <html>\u{1b}[31mno".to_owned() }));
     tell(stopped(Ended::Outage { message: Some("connection refused".to_owned()) }));
+    tell(Outcome { ok: 0, no_data: 0, ..stopped(Ended::Unreachable { message: Some("dns error".to_owned()) }) });
     let spend = Spend { upstream: Usd::from_micros(49_980_000), ..Spend::default() };
     tell(Outcome { max_cost: Some(Usd::from_micros(50_000_000)), spend, ..stopped(Ended::Budget) });
     let spend = Spend { set_aside: Usd::from_micros(40_000), ..spend };
@@ -121,8 +124,14 @@ fn every_end_says_what_happened_and_how_to_go_on() {
     error: export stopped after 1,204 of 5,000 targets: the API does not take the calls as they are made (last message: Invalid Field: 'tag'.)
     hint: everything fetched is kept; check --body, --api, --date-from and --date-to, then run the same command again
 
+    error: export stopped after 1,204 of 5,000 targets: several targets in a row were refused by something that is not the API (last message: a.com: HTTP 403: <html>no)
+    hint: everything fetched is kept; check the token, --api, and any proxy or firewall in between, then run the same command again
+
     error: export stopped after 1,204 of 5,000 targets: the API has been down for too long (last message: connection refused)
     hint: everything fetched is kept; run the same command again when the API is back
+
+    error: export stopped after 0 of 5,000 targets: the API cannot be reached (last message: dns error)
+    hint: everything fetched is kept; check --api, the network, HTTPS_PROXY and SSL_CERT_FILE, then run the same command again
 
     error: export stopped after 1,204 of 5,000 targets: --max-cost $50.00 does not pay one more call ($49.98 spent; 3,796 targets left)
     hint: everything fetched is kept; run the same command again with a higher --max-cost

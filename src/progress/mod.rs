@@ -28,6 +28,7 @@ use crate::{
     api::record::Standing,
     fetch::{State, pace::Rate},
     money::Usd,
+    words,
 };
 
 mod display;
@@ -176,20 +177,23 @@ impl Progress {
     }
 
     /// What the fetch is doing, whenever that changes.
-    pub fn state(&self, state: State) {
+    pub fn state(&self, state: &State) {
         let shared = &self.0.shared;
         // Probes go out between, each of which is a call as any other.
-        if state == State::Outage && !shared.down.swap(true, Relaxed) {
-            tracing::warn!("the API is down: single calls probe it until it answers again (-v tells each)");
+        if let State::Outage { cause } = state
+            && !shared.down.swap(true, Relaxed)
+        {
+            let cause = cause.as_deref().map_or_else(String::new, |cause| format!(" ({})", words::plain(cause.trim())));
+            tracing::warn!("the API is down{cause}: single calls probe it until it answers again (-v tells each)");
         }
         shared.does(match state {
             State::Calling => CALLING,
             State::RateLimit => RATE_LIMIT,
             State::AskedToWait(wait) => {
-                let until = (shared.started.elapsed() + wait).as_millis();
+                let until = (shared.started.elapsed() + *wait).as_millis();
                 u64::try_from(until).unwrap_or(0) << KIND_BITS | ASKED_TO_WAIT
             }
-            State::Outage => OUTAGE,
+            State::Outage { .. } => OUTAGE,
             State::Finishing => FINISHING,
         });
     }

@@ -60,19 +60,19 @@ async fn calls(progress: &Progress, seconds: u64) {
 
 async fn a_run(mode: Mode, paper: &Paper) {
     let progress = Progress::start_with(mode, false, plan(), Box::new(paper.clone()));
-    progress.state(State::RateLimit);
+    progress.state(&State::RateLimit);
     calls(&progress, 12).await;
     progress.called(true);
     progress.answered(None, 0, Usd::ZERO);
     progress.failed();
     progress.note("the API sends a field that this version does not know: \u{1b}[31mtrust");
-    progress.state(State::Outage);
+    progress.state(&State::Outage { cause: None });
     tokio::time::sleep(Duration::from_secs(3)).await;
-    progress.state(State::Calling);
+    progress.state(&State::Calling);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    progress.state(State::AskedToWait(Duration::from_secs(30)));
+    progress.state(&State::AskedToWait(Duration::from_secs(30)));
     tokio::time::sleep(Duration::from_secs(10)).await;
-    progress.state(State::Finishing);
+    progress.state(&State::Finishing);
     tokio::time::sleep(Duration::from_millis(100)).await;
     progress.publishing(139);
     progress.published(100);
@@ -179,9 +179,9 @@ async fn a_struggling_api_makes_no_flood_of_lines() {
     let paper = Paper::default();
     let progress = Progress::start_with(Mode::Plain, false, plan(), Box::new(paper.clone()));
     for _ in 0..5_000 {
-        progress.state(State::AskedToWait(Duration::from_millis(1)));
+        progress.state(&State::AskedToWait(Duration::from_millis(1)));
         tokio::time::sleep(Duration::from_millis(1)).await;
-        progress.state(State::Calling);
+        progress.state(&State::Calling);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(paper.text().lines().count() <= 13, "{}", paper.text());
@@ -198,9 +198,9 @@ async fn events_of_many_tasks_are_all_counted() {
             tokio::spawn(async move {
                 for _ in 0..EVENTS {
                     progress.called(true);
-                    progress.state(State::RateLimit);
+                    progress.state(&State::RateLimit);
                     progress.answered(Some(Standing::NoData), 2, Usd::from_micros(3));
-                    progress.state(State::Calling);
+                    progress.state(&State::Calling);
                 }
             })
         })

@@ -47,8 +47,10 @@ enum Word {
     Hold(Duration),
     /// Answers, and the answer is lost on the way: billed.
     AnswerLost,
-    /// Cannot be reached.
+    /// Cannot be connected to.
     Unreachable,
+    /// Has a name that nobody knows.
+    UnknownHost,
     /// Something that is no JSON, billed.
     Garbage,
 }
@@ -146,6 +148,7 @@ fn reply(word: Word, name: &str, price: i64) -> Result<Reply, ApiError> {
         Word::Hold(wait) => plain(429, String::new(), Some(wait)),
         Word::AnswerLost => Err(ApiError { kind: ErrorKind::Lost, message: "connection reset".to_owned() }),
         Word::Unreachable => Err(ApiError { kind: ErrorKind::NotSent, message: "connection refused".to_owned() }),
+        Word::UnknownHost => Err(ApiError { kind: ErrorKind::Unreachable, message: "dns error".to_owned() }),
     }
 }
 
@@ -335,8 +338,9 @@ async fn billed_refusals_alike_without_an_answer_stop_the_run_and_quote_the_api(
 #[tokio::test(start_paused = true)]
 async fn targets_that_something_unknown_refuses_are_given_up_and_the_others_fetched() {
     let check = async |status: u16, refused: &'static [&'static str]| {
-        let script =
-            move |name: &str, _: u32, _: &Request| if refused.contains(&name) { Word::Page(status) } else { Word::Answer };
+        let script = move |name: &str, _: u32, _: &Request| {
+            if refused.contains(&name) { Word::Page(status) } else { Word::Answer }
+        };
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
         let ended = fetched(&api, &notes, 120, settings(6_000, 5), std::future::pending()).await;
         assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 120 - refused.len()), "{status} {refused:?}");
@@ -467,6 +471,45 @@ async fn a_total_outage_is_probed_now_and_then_and_ends_the_run_resumable() {
         assert!(calls < 130, "{word:?}: {calls} calls");
         assert_eq!(notes.gave_up.lock().expect("sound").len(), 0, "{word:?}: an outage fails no target");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_that_was_never_reached_is_given_up_after_a_few_tries() {
+    let check = async |targets: usize, max_outage: Duration| {
+        let (api, notes) = (Scripted::new(|_, _, _| Word::UnknownHost), Arc::new(Notes::default()));
+        let (start, settings) = (Instant::now(), Settings { max_outage, ..settings(600, 20) });
+        let ended = fetched(&api, &notes, targets, settings, std::future::pending()).await;
+        assert_eq!(ended, Ok(Ended::Unreachable { message: Some("dns error".to_owned()) }), "{targets} targets");
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+        let calls = api.books.lock().expect("sound").arrivals.len();
+        assert!((2..=6).contains(&calls), "{targets} targets: {calls} calls");
+        assert_eq!(notes.gave_up.lock().expect("sound").len(), 0, "no target is to blame");
+    };
+    check(1, Duration::from_mins(10)).await;
+    check(300, Duration::from_mins(10)).await;
+    check(300, Duration::from_secs(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_the_api_has_answered_an_unknown_host_is_an_outage_as_any() {
+    let (start, first) = (Instant::now(), AtomicBool::new(true));
+    let script = move |_: &str, _: u32, _: &Request| match start.elapsed().as_secs() {
+        _ if first.swap(false, Ordering::SeqCst) => Word::Answer,
+        0..300 => Word::UnknownHost,
+        _ => Word::Answer,
+    };
+    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+    let ended = fetched(&api, &notes, 200, settings(6_000, 20), std::future::pending()).await;
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 200));
+
+    // At the beginning, too, it may come back before it is given up.
+    let start = Instant::now();
+    let script = move |_: &str, _: u32, _: &Request| {
+        if start.elapsed() < Duration::from_secs(5) { Word::UnknownHost } else { Word::Answer }
+    };
+    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
+    let ended = fetched(&api, &notes, 200, settings(6_000, 20), std::future::pending()).await;
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 200));
 }
 
 #[tokio::test(start_paused = true)]

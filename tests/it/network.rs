@@ -178,3 +178,30 @@ fn a_proxy_that_refuses_is_named() {
     assert!(!seen.lock().expect("no panic").is_empty());
     assert_eq!(api.bill().calls, 0);
 }
+
+#[test]
+fn an_api_that_is_never_reached_ends_the_run_after_a_few_tries_and_says_why() {
+    let api = Api::new("");
+    let port = behind_tls(&api);
+    let (proxy, seen) = proxy(Some("Basic dXNlcjpwYXNz"));
+    let check = |url: &str, variables: &[(&'static str, String)], cause: &str| {
+        let shell = variables.iter().fold(Shell::with_domains(300), |shell, (name, value)| shell.set(name, value));
+        let ran = shell.run(&format!("run domains.txt --out out --progress none --api {url}")).expect(4);
+        let error = ran.stderr.lines().find(|line| line.starts_with("error: ")).expect("an error");
+        assert!(error.contains("the API cannot be reached (last message: "), "{error}");
+        assert!(error.contains(cause), "{error}");
+        // The cause is told at the first failure, too.
+        let warning = ran.stderr.lines().find(|line| line.contains("the API is down (")).expect("a warning");
+        assert!(warning.contains(cause), "{warning}");
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| check("https://no-such-host.invalid/apis/v1", &[], "dns error"));
+        let tls = format!("https://127.0.0.1:{port}/apis/v1");
+        scope.spawn(move || check(&tls, &[], "invalid peer certificate: UnknownIssuer"));
+        let variables = [("HTTPS_PROXY", format!("http://127.0.0.1:{proxy}"))];
+        scope.spawn(move || check("https://api.example.org/apis/v1", &variables, "proxy authorization required"));
+    });
+    assert_eq!(api.bill().calls, 0);
+    let tries = seen.lock().expect("no panic").len();
+    assert!((2..=6).contains(&tries), "{tries} tries");
+}

@@ -166,8 +166,38 @@ fn hide(token: &[u8], body: &mut [u8]) {
 }
 
 fn lost(error: &reqwest::Error) -> ApiError {
-    let kind = if error.is_connect() { ErrorKind::NotSent } else { ErrorKind::Lost };
+    let kind = match error.is_connect() {
+        true if error.is_timeout() || has_transport_failed(error) => ErrorKind::NotSent,
+        true => ErrorKind::Unreachable,
+        false => ErrorKind::Lost,
+    };
     ApiError { kind, message: chain(error) }
+}
+
+/// Whether a connection could not be made because of the network or because nobody listens. Else it is the name, the
+/// certificate or the proxy.
+fn has_transport_failed(error: &reqwest::Error) -> bool {
+    use std::io::ErrorKind::{
+        AddrInUse, AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset,
+        HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut, UnexpectedEof,
+    };
+    let sources = std::iter::successors(std::error::Error::source(error), |inner| inner.source());
+    sources.filter_map(|inner| inner.downcast_ref::<std::io::Error>()).any(|inner| {
+        matches!(
+            inner.kind(),
+            AddrInUse
+                | AddrNotAvailable
+                | BrokenPipe
+                | ConnectionAborted
+                | ConnectionRefused
+                | ConnectionReset
+                | HostUnreachable
+                | NetworkDown
+                | NetworkUnreachable
+                | TimedOut
+                | UnexpectedEof
+        )
+    })
 }
 
 /// The innermost reasons of an error, without the URL that the outer text repeats.

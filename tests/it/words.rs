@@ -86,6 +86,22 @@ fn completions_and_man_page_are_derived() {
 }
 
 #[test]
+fn the_page_of_fields_has_every_column_that_is_made_of_an_answer() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fields.md")).expect("the page");
+    let schema = Shell::new().run("schema --format markdown").expect(0).stdout;
+    let history = schema.split("## backlinks_undated").next().unwrap_or_default();
+    let columns = history.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let of_targets = ["task_id", "items_count", "api_version", "api_seconds", "api_status_code", "message", "cost_usd"];
+    let columns: Vec<&str> = columns.chain(of_targets).collect();
+    assert!(columns.len() > 40, "{columns:?}");
+    for column in columns {
+        let field = column.replacen("info_", "info.", 1);
+        let is_there = [format!("`{field}`"), format!("targets.{field}`")].iter().any(|name| page.contains(name));
+        assert!(is_there, "{column}");
+    }
+}
+
+#[test]
 fn every_usage_error_says_how_to_go_on() {
     let shell = Shell::with_domains(2);
     let write = |name: &str, content: &str| shell.write(name, content);

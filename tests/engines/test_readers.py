@@ -16,6 +16,10 @@ import world
 from engines import in_duckdb as duckdb
 
 PUBLICATIONS = 200
+# Many small files: more to list and open between two exchanges, and quickly written
+FORM = ["--date-from", "2024-06-01", "--date-to", "2024-12-31", "--partition-by", "year,month"]
+# Between two looks, so that the publisher has a processor
+PAUSE_S = 0.005
 FIRST_TARGETS = 5
 # Of so many, one is killed at a random moment
 ONE_KILLED_OF = 3
@@ -49,7 +53,7 @@ class Reader(threading.Thread):
         connection = duckdb("UTC").cursor()
         # Else metadata of an earlier file of the same name would be a way of its own to go wrong
         connection.execute("SET enable_object_cache = false")
-        while not self.stopped.is_set():
+        while not self.stopped.wait(PAUSE_S):
             try:
                 before = mark(self.out)
                 answer = connection.execute(self.question).fetchall()[0]
@@ -69,10 +73,12 @@ class Readers(unittest.TestCase):
         print(f"(seed {seed}) ", end="", flush=True)
         chance = random.Random(seed)
         path, api = world.folder(), world.start_sandbox()
-        flags = ["--api", api, "--out", path / "out", "--date-from", "2021-01-01", *world.UNHURRIED]
+        flags = ["--api", api, "--out", path / "out", *FORM, *world.UNHURRIED]
         tables = {"backlinks_history/**": HISTORY, "targets": TARGETS}
         questions = {table: question.format(f"{path}/out/{table}/*.parquet") for table, question in tables.items()}
         whole = {table: set() for table in tables}
+        connection = duckdb("UTC")
+        connection.execute("SET enable_object_cache = false; SET enable_external_file_cache = false")
 
         def publish(targets, after=None):
             """One more target, so that every file of both tables has other bytes than before."""
@@ -88,7 +94,7 @@ class Readers(unittest.TestCase):
             ended = process.wait()
             # While nobody publishes
             for table, question in questions.items():
-                whole[table].add(duckdb("UTC").execute(question).fetchall()[0])
+                whole[table].add(connection.execute(question).fetchall()[0])
             return ended
 
         self.assertEqual(publish(FIRST_TARGETS), 0)

@@ -60,6 +60,8 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 DATE = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ?(?:Z|([+-])(\d\d):?(\d\d))?)?", re.ASCII
 )
+# A text that counts as the integer that it is
+INTEGER = re.compile(r"-?\d+", re.ASCII)
 # A JSON number that is no integer of 64 bits: not null, and no value either
 NO_INTEGER = object()
 
@@ -175,6 +177,8 @@ def row_of(item):
 
 
 def integer(value):
+    if isinstance(value, str) and INTEGER.fullmatch(value):
+        value = exact(value)
     return value if type(value) is int else None
 
 

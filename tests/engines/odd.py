@@ -13,11 +13,13 @@ LARGEST = 2**63 - 1
 
 # What each host's items are, as they stand in the answer; None: no data
 ITEMS = {
-    # Extremes, keys that are missing, the misspelt keys beside and instead of the right ones
+    # Extremes, integers in strings, keys that are missing, the misspelt keys beside and instead of the right ones
     "extremes-odd.com": """[
         {"type":"backlinks_history","date":"2019-01-01 00:00:00 +00:00","rank":0,"backlinks":9223372036854775807,
          "broken_pages":-9223372036854775808,"crawled_pages":9007199254740993,"new_reffering_domains":5,
-         "lost_reffering_domains":6,"lost_referring_domains":7,"referring_pages":4294967296.0,"info":null},
+         "lost_reffering_domains":6,"lost_referring_domains":7,"referring_pages":4294967296.0,"info":null,
+         "referring_ips":"512","referring_subnets":"-9223372036854775808","internal_links_count":"512.0",
+         "referring_links_types":{"anchor":"7","image":" 7"}},
         {"date":"2019-12-31 23:59:59 +00:00"}]""",
     # A null map, an empty one, a null in one, keys of any kind, and the attributes' old name
     "maps-odd.com": """[
@@ -41,7 +43,8 @@ WANTED = [
     ("extremes-odd.com", 1546300800 * US, 2019, {
         "type": "backlinks_history", "rank": 0, "backlinks": LARGEST, "broken_pages": -LARGEST - 1,
         "crawled_pages": 9007199254740993, "new_referring_domains": 5, "lost_referring_domains": 7,
-        "referring_pages": 4294967296,
+        "referring_pages": 4294967296, "referring_ips": 512, "referring_subnets": -LARGEST - 1,
+        "referring_links_types": {"anchor": 7, "image": None},
     }),
     ("extremes-odd.com", 1577836799 * US, 2019, {}),
     ("maps-odd.com", 1582977600 * US, 2020, {

@@ -132,6 +132,11 @@ class SparkJob(unittest.TestCase):
         }.items():
             self.assertEqual(rows.exact(written), wanted, written)
         for written, wanted in {
+            "512": 512, "-7": -7, "007": 7, "9223372036854775807": 2**63 - 1, "9223372036854775808": None, "512.0": None,
+            " 512": None, "+5": None, "-": None, "": None, "5e2": None, "٣": None, 12: 12, True: None, None: None,
+        }.items():
+            self.assertEqual(rows.integer(written), wanted, written)
+        for written, wanted in {
             "2019-11-15 12:57:46 +00:00": 1573822666000000, "2019-11-15T12:57:46.123456-05:30": 1573842466123456,
             "2019-11-15 12:57:46": 1573822666000000, "2019-11-15": 1573776000000000, " 2019-11-15 ": 1573776000000000,
             "2019-02-29": None, "0001-01-01 00:00:00 +00:00": None, "soon": None, "": None,

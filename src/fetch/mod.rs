@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use crate::{
     api::{
-        Api, BodyForm, ErrorKind, Parameters,
+        Api, BodyForm, Parameters,
         pricing::MaxPrice,
         record::{Answered, GaveUp, Sent},
         status::{Assessment, Class, Fatal},
@@ -39,7 +39,7 @@ use self::{
     attempt::{Attempted, CallResult, Grant, Line, Unrecorded},
     budget::{Budget, ReserveError},
     judge::{Circumstances, Decision, Stop},
-    outage::{Admission, Breaker},
+    outage::{Admission, Breaker, Contact},
     pace::{Pacer, Rate},
     queue::{Allowed, Job, Queue},
     refusals::{BilledRefusals, MAX_BILLED_REFUSALS, RefusedTargets},
@@ -224,29 +224,6 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     state: State,
 }
 
-/// Whether the API is there, by the calls of this run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Contact {
-    /// No call came back, or the last one failed on its way.
-    Unknown,
-    /// The last call failed for a reason that waiting does not change.
-    Unreachable,
-    /// A call was answered, well or not.
-    Answered,
-}
-
-impl Contact {
-    /// What is known after one more call.
-    fn after(self, failure: Option<ErrorKind>) -> Self {
-        match failure {
-            _ if self == Self::Answered => self,
-            None => Self::Answered,
-            Some(ErrorKind::Unreachable) => Self::Unreachable,
-            Some(ErrorKind::NotSent | ErrorKind::Lost | ErrorKind::TooLarge) => Self::Unknown,
-        }
-    }
-}
-
 enum Step {
     /// A call went out, or something else changed; look again.
     Started,
@@ -391,7 +368,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
     /// Takes a call's result in and decides what becomes of its target.
     async fn take(&mut self, attempted: Attempted) -> Result<(), J::Error> {
         let Attempted { mut job, reservation, form, probe, result } = attempted;
-        let Some(CallResult { assessment, retry_after, failure }) = result else {
+        let Some(result) = result else {
             self.budget.release(reservation);
             if probe {
                 self.breaker.called_off();
@@ -400,36 +377,9 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             return Ok(());
         };
         let now = Instant::now();
-        self.contact = self.contact.after(failure);
-        self.budget.settle(reservation, assessment.cost);
-        let counts = !probe && self.breaker.down_since().is_none();
-        job.tried.attempts += u32::from(counts);
-        match assessment.class {
-            Class::Transient | Class::SlowDown | Class::MaybeBilled => {
-                job.failures = Some(self.breaker.failed(now, probe, job.failures));
-                self.last_failure = assessment.message.as_deref().map(Arc::from);
-                if self.contact == Contact::Unreachable {
-                    self.breaker.found_unreachable(now);
-                }
-            }
-            _ => self.breaker.succeeded(),
-        }
-        match assessment.class {
-            Class::Data | Class::NoData => self.proven = true,
-            Class::MaybeBilled => job.tried.maybe_billed += 1,
-            Class::WrongTarget => job.tried.wrong_target += 1,
-            Class::Refused(_) => job.tried.refused += 1,
-            Class::SlowDown => {
-                self.pacer.slow_down(now, retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
-            }
-            _ => {}
-        }
-        if self.refusals.is_exceeded_by(&assessment) {
-            let words = assessment.message.as_deref().unwrap_or("no reason given");
-            let message =
-                format!("{MAX_BILLED_REFUSALS} billed refusals alike in a row, the last for {}: {words}", job.target);
-            self.end(Ended::Contract { message: Some(message) });
-        }
+        self.budget.settle(reservation, result.assessment.cost);
+        self.learn(&mut job, &result, probe, now);
+        let CallResult { assessment, retry_after, failure } = result;
         let circumstances = Circumstances {
             max_attempts: self.settings.max_attempts.get(),
             proven: self.proven,
@@ -476,6 +426,40 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             Decision::Stop(Stop::Contract) => self.end(Ended::Contract { message: assessment.message }),
         }
         Ok(())
+    }
+
+    /// Takes in what a result says about the API and about its target.
+    fn learn(&mut self, job: &mut Job, result: &CallResult, probe: bool, now: Instant) {
+        let assessment = &result.assessment;
+        self.contact = self.contact.after(result.failure);
+        let counts = !probe && self.breaker.down_since().is_none();
+        job.tried.attempts += u32::from(counts);
+        match assessment.class {
+            Class::Transient | Class::SlowDown | Class::MaybeBilled => {
+                job.failures = Some(self.breaker.failed(now, probe, job.failures));
+                self.last_failure = assessment.message.as_deref().map(Arc::from);
+                if self.contact == Contact::Unreachable {
+                    self.breaker.found_unreachable(now);
+                }
+            }
+            _ => self.breaker.succeeded(),
+        }
+        match assessment.class {
+            Class::Data | Class::NoData => self.proven = true,
+            Class::MaybeBilled => job.tried.maybe_billed += 1,
+            Class::WrongTarget => job.tried.wrong_target += 1,
+            Class::Refused(_) => job.tried.refused += 1,
+            Class::SlowDown => {
+                self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
+            }
+            _ => {}
+        }
+        if self.refusals.is_exceeded_by(assessment) {
+            let words = assessment.message.as_deref().unwrap_or("no reason given");
+            let message =
+                format!("{MAX_BILLED_REFUSALS} billed refusals alike in a row, the last for {}: {words}", job.target);
+            self.end(Ended::Contract { message: Some(message) });
+        }
     }
 
     async fn give_up(&self, job: Job, class: Class) -> Result<(), J::Error> {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::api::ErrorKind;
+
 /// The first probe goes out so long after the breaker opened; each further wait is twice as long.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 /// The longest wait between two probes.
@@ -57,6 +59,29 @@ pub(super) struct Breaker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failures {
     first: u64,
+}
+
+/// Whether the API is there, by the calls of this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// No call came back, or the last one failed on its way.
+    Unknown,
+    /// The last call failed for a reason that waiting does not change.
+    Unreachable,
+    /// A call was answered, well or not.
+    Answered,
+}
+
+impl Contact {
+    /// What is known after one more call.
+    pub(super) fn after(self, failure: Option<ErrorKind>) -> Self {
+        match failure {
+            _ if self == Self::Answered => self,
+            None => Self::Answered,
+            Some(ErrorKind::Unreachable) => Self::Unreachable,
+            Some(ErrorKind::NotSent | ErrorKind::Lost | ErrorKind::TooLarge) => Self::Unknown,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -295,6 +320,19 @@ mod tests {
         assert!(!breaker.goes_out(true, None), "an ordinary call");
         fail(&mut breaker, 39);
         assert_eq!(breaker.down_since(), None, "what failed before is forgotten");
+    }
+
+    #[test]
+    fn once_a_call_was_answered_the_api_counts_as_reached() {
+        let check = |before: Contact, failure: Option<ErrorKind>, expected: Contact| {
+            assert_eq!(before.after(failure), expected, "{before:?} {failure:?}");
+        };
+        check(Contact::Unknown, Some(ErrorKind::Unreachable), Contact::Unreachable);
+        check(Contact::Unreachable, Some(ErrorKind::Unreachable), Contact::Unreachable);
+        check(Contact::Unreachable, Some(ErrorKind::NotSent), Contact::Unknown);
+        check(Contact::Unreachable, Some(ErrorKind::Lost), Contact::Unknown);
+        check(Contact::Unreachable, None, Contact::Answered);
+        check(Contact::Answered, Some(ErrorKind::Unreachable), Contact::Answered);
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use backlinks_export::{
     clock::Clock,
     ledger::{Archive, Ledger, Lock, Run},
     money::Usd,
-    targets::{Target, clean},
+    targets::{Accept, Target, clean},
 };
 use divan::{Bencher, black_box, counter::ItemsCount};
 use tokio::{runtime::Runtime, task::JoinSet};
@@ -36,7 +36,7 @@ fn body() -> Vec<u8> {
 }
 
 fn target(number: usize) -> Target {
-    clean(&format!("site-{number}.com"), false).expect("a domain").target
+    clean(&format!("site-{number}.com"), Accept::DOMAINS).expect("a domain").target
 }
 
 fn runtime() -> Runtime {

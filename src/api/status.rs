@@ -250,7 +250,7 @@ fn class_of_envelope(status: u16, success: bool, envelope: &Envelope, target: &T
     let message = envelope.message.as_deref().unwrap_or_default();
     match envelope.code {
         Some(20000) if success => {
-            if envelope.about.iter().any(|host| host != target.as_str()) {
+            if !envelope.about.iter().all(|host| is_about(host, target)) {
                 Class::WrongTarget
             } else if envelope.items > 0 {
                 // Rows are only taken when the answer names its target.
@@ -264,6 +264,12 @@ fn class_of_envelope(status: u16, success: bool, envelope: &Envelope, target: &T
         Some(code) if code >= 40000 => of_code(code, message),
         _ => of_http(status, envelope),
     }
+}
+
+/// Whether an answer about `host` is one about `target`. The API drops a `www.` that cleaning keeps before a suffix, as in
+/// `www.gov.uk`.
+fn is_about(host: &str, target: &Target) -> bool {
+    host == target.as_str() || target.as_str().strip_prefix("www.") == Some(host)
 }
 
 /// The meaning of a status code inside the body.
@@ -322,7 +328,7 @@ mod tests {
     use super::*;
 
     fn target() -> Target {
-        crate::targets::clean("a.com", false).expect("a domain").target
+        crate::targets::clean("a.com", crate::targets::Accept::DOMAINS).expect("a domain").target
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "what assess takes")]
@@ -447,6 +453,21 @@ mod tests {
         for empty in ["null", "[]", "[null]", r#"[{"items":null}]"#, r#"[{"target":"a.com","items":[]}]"#] {
             check(empty, Class::NoData);
         }
+    }
+
+    #[test]
+    fn a_site_under_a_suffix_is_answered_for_with_and_without_its_www() {
+        use crate::targets::{Accept, clean};
+        let check = |target: &str, about: &str, expected: Class| {
+            let target = clean(target, Accept::ALL).expect("a target").target;
+            let body = answer(20000, "Ok.").replace("null", &format!(r#"[{{"target":"{about}","items":[{{}}]}}]"#));
+            assert_eq!(assess(&reply(200, &body), &target).class, expected, "{target} {about}");
+        };
+        check("gov.uk", "gov.uk", Class::Data);
+        check("www.gov.uk", "www.gov.uk", Class::Data);
+        check("www.gov.uk", "gov.uk", Class::Data);
+        check("www.gov.uk", "nhs.uk", Class::WrongTarget);
+        check("gov.uk", "co.uk", Class::WrongTarget);
     }
 
     #[test]

@@ -156,7 +156,8 @@ impl From<Top<'_>> for Envelope {
 
 /// A host as the API may write it back, brought to the form in which targets are kept.
 fn normalised(host: &str) -> String {
-    targets::clean(host, true).map_or_else(|_| host.to_lowercase(), |cleaned| cleaned.target.to_string())
+    targets::clean(host, targets::Accept::ALL)
+        .map_or_else(|_| host.to_lowercase(), |cleaned| cleaned.target.to_string())
 }
 
 /// What is wanted of an answer, each value as its text; null is no value.

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
+use encoding_rs::Encoding;
 use jiff::civil::Date;
 
 use super::values;
@@ -13,7 +14,7 @@ use crate::{
     outcome::MaxFailures,
     progress::Requested,
     stores::Place,
-    targets::Shard,
+    targets::{InputFormat, Shard},
 };
 
 /// Flags that every command takes.
@@ -56,9 +57,38 @@ pub struct InputArgs {
     /// Column with the domains [default: domain, target, url, website or host]
     #[arg(long, value_name = "NAME", help_heading = "Input")]
     pub column: Option<String>,
+    /// What standard input and files without a telling name are: auto, txt, csv or tsv
+    ///
+    /// `auto` takes a text for a table if its first line is a header with the column of domains. The endings .csv and
+    /// .tsv always count more.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = InputFormat::Auto,
+        value_name = "FORMAT",
+        help_heading = "Input",
+        hide_short_help = true,
+        hide_possible_values = true
+    )]
+    pub input_format: InputFormat,
+    /// Encoding of the files, such as windows-1251 or gbk [default: UTF-8, or UTF-16 by its mark]
+    ///
+    /// Any label of the WHATWG Encoding Standard. A byte order mark in a file counts more. Lines with bytes that are not
+    /// in the encoding are rejected.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = values::encoding,
+        help_heading = "Input",
+        hide_short_help = true
+    )]
+    pub input_encoding: Option<&'static Encoding>,
     /// Take IP addresses as targets; the API may not know them
     #[arg(long, help_heading = "Input", hide_short_help = true)]
     pub allow_ip: bool,
+    /// Accept public suffixes as targets, such as gov.uk, of which some are sites
+    #[arg(long, help_heading = "Input", hide_short_help = true)]
+    pub allow_suffix: bool,
     /// Take the I-th of N disjoint shares, at an N-th of the pace
     #[arg(long, value_name = "I/N", default_value = "1/1", help_heading = "Input")]
     pub shard: Shard,

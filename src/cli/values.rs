@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use encoding_rs::Encoding;
 use jiff::{SignedDuration, Span, SpanRelativeTo, civil::Date};
 
 use crate::{
@@ -22,6 +23,14 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
         _ => return Err(form.to_owned()),
     };
     Ok(Rate { calls, period })
+}
+
+/// An encoding by one of its labels. Those that are unsafe to decode have no decoder.
+pub(super) fn encoding(text: &str) -> Result<&'static Encoding, String> {
+    let found = Encoding::for_label_no_replacement(text.as_bytes());
+    found.ok_or_else(|| {
+        "name an encoding of the WHATWG Encoding Standard, such as windows-1252, gbk or utf-16le".to_owned()
+    })
 }
 
 /// A number of things of which at least one is needed.

@@ -5,16 +5,45 @@ use std::io;
 use super::Failure;
 use crate::{
     cli::InputArgs,
-    targets::{Inputs, ReadOptions, read},
+    targets::{Accept, Inputs, LongerRows, Nested, ReadOptions, read},
     words,
 };
 
 /// Reads the files and keeps this shard's share of their lines.
 pub(super) fn read_inputs(arguments: &InputArgs) -> Result<Inputs, Failure> {
-    let options = ReadOptions { column: arguments.column.clone(), allow_ip: arguments.allow_ip };
+    let options = ReadOptions {
+        column: arguments.column.clone(),
+        accept: Accept { addresses: arguments.allow_ip, suffixes: arguments.allow_suffix },
+        format: arguments.input_format,
+        encoding: arguments.input_encoding,
+    };
     let inputs = read(&arguments.inputs, io::stdin().lock(), &options)?;
     let shard = arguments.shard;
     Ok(if shard.is_whole() { inputs } else { inputs.share(|name| shard.holds(name)) })
+}
+
+/// A warning about cells of tables that are not kept.
+pub(super) fn warn_of_cells(inputs: &Inputs) {
+    if let Some(dropped) = dropped_cells(inputs) {
+        tracing::warn!("{dropped}");
+    }
+}
+
+/// What is dropped because it is beyond a table's header.
+pub(super) fn dropped_cells(inputs: &Inputs) -> Option<String> {
+    let LongerRows { count, first } = inputs.longer_rows()?;
+    let rows = words::counted(*count, "table row has", "table rows have");
+    Some(format!("{rows} more cells than the header, the first at {first}: cells beyond the header are dropped"))
+}
+
+/// What a dataset with targets below others counts twice.
+pub(super) fn counted_twice(inputs: &Inputs) -> Option<String> {
+    let Nested { count, inner, outer } = inputs.nested()?;
+    let targets = words::counted(count, "target is", "targets are");
+    Some(format!(
+        "{targets} below another one, as {inner} is below {outer}: the history of {outer} includes its subdomains, so \
+         sums over both count them twice"
+    ))
 }
 
 /// Warnings about lines that will be called all the same.
@@ -26,10 +55,15 @@ pub(super) fn warn_of(inputs: &Inputs) {
             "{subdomains}, such as {example}: called as written, though the API may know whole domains only"
         );
     }
+    if let Some(twice) = counted_twice(inputs) {
+        tracing::warn!("{twice}");
+    }
     if counts.rejected > 0 {
-        let lines = words::counted(counts.rejected as u64, "input line is", "input lines are");
-        tracing::warn!(
-            "{lines} no domain and will not be called; _rejected.csv lists them once the dataset is published"
+        let lines = words::counted(
+            counts.rejected as u64,
+            "input line is not a valid domain",
+            "input lines are not valid domains",
         );
+        tracing::warn!("{lines} and will not be called; _rejected.csv lists them once the dataset is published");
     }
 }

@@ -10,7 +10,7 @@ use super::{
     Context, Failure,
     account::{self, Balance},
     exit,
-    inputs::read_inputs,
+    inputs::{counted_twice, dropped_cells, read_inputs},
     print,
     run::{fresh_since, tolerated},
 };
@@ -126,6 +126,9 @@ fn text(
     if counts.subdomains > 0 {
         let example = inputs.first_subdomain().unwrap_or_default();
         row("subdomains", format!("{}, such as {example}", words::count(counts.subdomains as u64)));
+    }
+    for remark in [counted_twice(inputs), dropped_cells(inputs)].into_iter().flatten() {
+        row("", words::plain(&remark).into_owned());
     }
     row("held", words::count(preview.held));
     if preview.taken_over > 0 {

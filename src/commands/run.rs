@@ -10,7 +10,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::{
     Context, Failure,
     announce::{announce, end_of_line},
-    inputs::{read_inputs, warn_of},
+    inputs::{read_inputs, warn_of, warn_of_cells},
     report::reported,
     result::{display, finish},
     signals::Signals,
@@ -46,6 +46,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     let calls = calls(arguments)?;
     let input = arguments.input.clone();
     let inputs = signals.unless_stopped(move || read_inputs(&input)).await?;
+    warn_of_cells(&inputs);
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let question = Question {
         simulated: Some(arguments.call.sandbox),

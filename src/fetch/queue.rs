@@ -104,7 +104,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn retries_go_first_when_they_are_due_and_allowed() {
-        let target = |name: &str| crate::targets::clean(name, false).expect("a domain").target;
+        let target =
+            |name: &str| crate::targets::clean(name, crate::targets::Accept::DOMAINS).expect("a domain").target;
         let mut queue = Queue::new(["a.com", "b.com", "c.com"].map(target).into_iter());
         let mut first = queue.next(Instant::now(), Allowed::Everything, |_| false).expect("a target");
         first.calls = 1;
@@ -121,7 +122,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_target_gets_lost_that_is_due_with_another_or_put_back() {
-        let target = |name: &str| crate::targets::clean(name, false).expect("a domain").target;
+        let target =
+            |name: &str| crate::targets::clean(name, crate::targets::Accept::DOMAINS).expect("a domain").target;
         let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
         let due = Instant::now();
         for _ in 0..2 {
@@ -142,7 +144,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_retries_are_held_back_only_those_go_that_are_untried_or_free() {
-        let target = |name: &str| crate::targets::clean(name, false).expect("a domain").target;
+        let target =
+            |name: &str| crate::targets::clean(name, crate::targets::Accept::DOMAINS).expect("a domain").target;
         let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
         let next = |queue: &mut Queue<_>, free: bool| queue.next(Instant::now(), Allowed::FirstTries, |_| free);
         assert!(!queue.has_ready());

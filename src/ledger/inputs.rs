@@ -187,14 +187,14 @@ fn push(builder: &mut InputsBuilder, written: &Written<'_>) -> Result<(), Ledger
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::targets::clean;
+    use crate::targets::{Accept, clean};
 
     fn some_inputs(lines: u64) -> Inputs {
         let mut builder = InputsBuilder::new();
         builder.set_columns(vec!["client".into(), "since".into()]);
         for number in 1..=lines {
             let host = format!("site{}.com", number % 900);
-            let target = clean(&host, false).expect("a domain").target;
+            let target = clean(&host, Accept::DOMAINS).expect("a domain").target;
             let fate = if number % 7 == 0 { RawFate::Rejected("no \"host\"") } else { RawFate::Target(target.view()) };
             let columns: &[(usize, &str)] = if number % 3 == 0 { &[(1, "Ünal\n")] } else { &[] };
             builder.push(RawLine { input: &host, file: "a.csv", number, fate, columns });

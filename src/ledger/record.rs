@@ -388,7 +388,7 @@ mod tests {
             },
         };
         Answered {
-            target: crate::targets::clean("a.com", false).expect("a domain").target,
+            target: crate::targets::clean("a.com", crate::targets::Accept::DOMAINS).expect("a domain").target,
             attempt: 2,
             at: "2026-11-24T12:00:00.5Z".parse().expect("a time"),
             latency: Duration::from_millis(1_500),

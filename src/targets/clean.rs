@@ -2,14 +2,23 @@
 //!
 //! People paste what their browser, sheet or mail shows them: URLs with paths, upper case, quotes, invisible
 //! characters, names in their own script. All of that is peeled off. What is left has to be a name that somebody can
-//! register, by the Public Suffix List: each wrong target would be a paid call without an answer. Nothing is guessed:
-//! a name is never completed, corrected or cut to its registrable domain. Cleaning twice changes nothing.
+//! register, by IDNA2008 and the Public Suffix List: each wrong target would be a paid call without an answer. Nothing
+//! is guessed: a name is never completed, corrected or cut to its registrable domain; what may have been meant is said
+//! in the reason of its rejection. Cleaning twice changes nothing.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use super::Target;
+use super::{
+    Target,
+    idna2008::{self, Violation},
+    suggest,
+};
 
 /// Characters of a host name at most, by RFC 1035 (255 octets with the root and the length octets).
 const LONGEST_NAME: usize = 253;
@@ -18,6 +27,22 @@ const LONGEST_LABEL: usize = 63;
 /// Bytes of a host as written at most: four for each character of the longest name. Keeps the mapping of Unicode names,
 /// which is not linear in their length, from being fed whole documents.
 const LONGEST_WRITTEN: usize = 4 * LONGEST_NAME;
+
+/// What counts as a target besides registrable domains and what is below them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accept {
+    /// IP addresses.
+    pub addresses: bool,
+    /// Public suffixes that a registry runs, of which some are sites: `gov.uk`.
+    pub suffixes: bool,
+}
+
+impl Accept {
+    /// Domains only.
+    pub const DOMAINS: Self = Self { addresses: false, suffixes: false };
+    /// All that can be a target.
+    pub const ALL: Self = Self { addresses: true, suffixes: true };
+}
 
 /// A target and what is worth a warning about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +53,17 @@ pub struct Cleaned {
     pub subdomain: bool,
 }
 
-/// Why a written form is no target. The text goes into `_rejected.csv`.
+/// Why a written form is not a target, and what may have been meant. The text goes into `_rejected.csv`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}{}", suggestion.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default())]
+pub struct Rejection {
+    /// Why.
+    pub reason: Reject,
+    /// A name that would be a target.
+    pub suggestion: Option<Box<str>>,
+}
+
+/// Why a written form is not a target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
     /// Nothing is left once scheme, path and blanks are gone.
@@ -47,7 +82,7 @@ pub enum Reject {
     #[error("a single word: a domain has a dot in it")]
     SingleLabel,
     /// A name under which others register theirs.
-    #[error("a public suffix such as co.uk: nobody's domain")]
+    #[error("a public suffix such as co.uk, not a domain; --allow-suffix accepts it")]
     PublicSuffix,
     /// A last label that is in no registry.
     #[error("`.{0}` is not a known top-level domain")]
@@ -64,45 +99,102 @@ pub enum Reject {
     /// A label begins or ends with a hyphen.
     #[error("a label begins or ends with a hyphen")]
     Hyphen,
+    /// A label of other letters than ASCII's has hyphens where encoded ones have them.
+    #[error("a label with hyphens in the third and fourth places")]
+    Hyphens,
     /// An underscore, which DNS allows and host names do not.
-    #[error("an underscore, which no host name has")]
+    #[error("an underscore, which is not allowed in a host name")]
     Underscore,
-    /// A character that no host name has, written so that no terminal obeys it.
-    #[error("the character {0:?}, which no host name has")]
+    /// A character that may not be in a name, written so that no terminal obeys it.
+    #[error("the character {}, which is not allowed in a domain name", shown(*.0))]
     Character(char),
+    /// A character that is allowed beside certain others only.
+    #[error("the character {}, which is not allowed in this place", shown(*.0))]
+    Misplaced(char),
     /// What follows the colon is no port.
-    #[error("what follows the colon is no port number")]
+    #[error("what follows the colon is not a port number")]
     Port,
-    /// A name that internationalised domain names do not allow.
-    #[error("not a valid internationalised domain name")]
+    /// UTF-8 that was read as another encoding, as in `bÃ¼cher`.
+    #[error("garbled text: UTF-8 that was read in another encoding")]
+    Garbled,
+    /// A name that internationalised domain names do not allow, such as a label that cannot be decoded.
+    #[error("not a valid internationalized domain name")]
     Idna,
+}
+
+impl From<Violation> for Reject {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::Disallowed(character) => Self::Character(character),
+            Violation::Misplaced(character) => Self::Misplaced(character),
+            Violation::Hyphens => Self::Hyphens,
+        }
+    }
+}
+
+/// A character in quotes; one that could be taken for another with its number.
+fn shown(character: char) -> String {
+    let quoted = format!("{character:?}");
+    // What is escaped has its number already.
+    if character.is_ascii() || quoted.starts_with("'\\") {
+        return quoted;
+    }
+    format!("{quoted} (U+{:04X})", u32::from(character))
 }
 
 /// Finds the host in what somebody wrote and checks that it is a name one can register.
 ///
 /// Scheme, credentials, port, path, query, fragment, `www.`, a trailing dot, quotes, blanks and invisible characters go;
-/// Unicode names become A-labels. An IP address is a target only if `allow_ip`. A suffix from the private part of the
-/// Public Suffix List (`blogspot.com`, `github.io`) is a site of its own and accepted, one that a registry runs
-/// (`co.uk`) is not.
-pub fn clean(written: &str, allow_ip: bool) -> Result<Cleaned, Reject> {
+/// letters become lower-case ones and names of other letters than ASCII's A-labels. What IDNA2008 does not allow is no
+/// name, nor what is one by compatibility mapping only (`™`, fullwidth letters). A suffix from the private part of the
+/// Public Suffix List (`blogspot.com`, `github.io`) is a site of its own and accepted.
+pub fn clean(written: &str, accept: Accept) -> Result<Cleaned, Rejection> {
+    let cleaned = cleaned(written, accept);
+    if written.is_ascii() && !matches!(cleaned, Err(Reject::Character(_))) {
+        return cleaned.map_err(|reason| Rejection { reason, suggestion: None });
+    }
+    let suggestion = |candidate: String| {
+        let target = self::cleaned(&candidate, accept).ok()?.target;
+        Some((
+            candidate,
+            Uts46::new().to_unicode(target.as_str().as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow).0.into(),
+        ))
+    };
+    let mut repaired = suggest::repaired(written).filter_map(suggestion);
+    let garbled = match cleaned {
+        Ok(_) => repaired.find(|(candidate, _)| suggest::is_plausible(candidate)),
+        Err(_) => repaired.next(),
+    };
+    if let Some((_, name)) = garbled {
+        return Err(Rejection { reason: Reject::Garbled, suggestion: Some(name) });
+    }
+    cleaned.map_err(|reason| {
+        let plainer = suggest::plainer(written).and_then(suggestion);
+        Rejection { reason, suggestion: plainer.map(|(_, name)| name) }
+    })
+}
+
+/// The same without a look at what may have been meant.
+fn cleaned(written: &str, accept: Accept) -> Result<Cleaned, Reject> {
     let host = host_in(written)?;
     if let Some(address) = ipv6_in(host) {
-        return address_as_target(address.into(), allow_ip);
+        return address_as_target(address.into(), accept);
     }
     let host = without_port(host)?;
     if host.len() > LONGEST_WRITTEN {
         return Err(Reject::LongName);
     }
-    let mapped = Uts46::new()
-        .to_ascii(host.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore)
-        .map_err(|_| Reject::Idna)?;
-    let mut name = mapped.strip_suffix('.').unwrap_or(&mapped);
-    // Only now: digits and dots of other scripts have become ASCII ones.
+    let name = in_ascii(host)?;
+    let mut name = name.strip_suffix('.').unwrap_or(&name);
     if let Ok(address) = name.parse::<Ipv4Addr>() {
-        return address_as_target(address.into(), allow_ip);
+        return address_as_target(address.into(), accept);
     }
     check_syntax(name)?;
-    let mut subdomain = is_below_registrable(name)?;
+    let mut subdomain = match is_below_registrable(name) {
+        Err(Reject::PublicSuffix) if accept.suffixes => false,
+        judged => judged?,
+    };
+    // Never down to a suffix, accepted or not: `www.gov.uk` is a site of its own.
     while let Some(rest) = name.strip_prefix("www.")
         && let Ok(rest_is_below) = is_below_registrable(rest)
     {
@@ -111,9 +203,51 @@ pub fn clean(written: &str, allow_ip: bool) -> Result<Cleaned, Reject> {
     Ok(Cleaned { target: Target(name.into()), subdomain })
 }
 
+/// The host in lower-case ASCII. Of what only mapping makes a name, letter case and the dots of other scripts pass.
+fn in_ascii(host: &str) -> Result<Cow<'_, str>, Reject> {
+    if host.is_ascii() && !host.as_bytes().windows(4).any(|four| four.eq_ignore_ascii_case(b"xn--")) {
+        let is_lower = !host.contains(|character: char| character.is_ascii_uppercase());
+        return Ok(if is_lower { host.into() } else { host.to_ascii_lowercase().into() });
+    }
+    let folded = folded(host);
+    if let Some(violation) = idna2008::violation(&folded) {
+        return Err(address_in_other_digits(host).unwrap_or_else(|| violation.into()));
+    }
+    let (deny, hyphens) = (AsciiDenyList::EMPTY, Hyphens::Allow);
+    let uts46 = Uts46::new();
+    let ascii = uts46.to_ascii(folded.as_bytes(), deny, hyphens, DnsLength::Ignore).map_err(|_| Reject::Idna)?;
+    // What is encoded must be what could have been written.
+    let (unicode, valid) = uts46.to_unicode(ascii.as_bytes(), deny, hyphens);
+    valid.map_err(|_| Reject::Idna)?;
+    match idna2008::violation(&unicode) {
+        Some(violation) => Err(violation.into()),
+        None => Ok(ascii.into_owned().into()),
+    }
+}
+
+/// Lower-case letters, composed, with ASCII's dots between labels and without characters that nobody sees.
+fn folded(host: &str) -> String {
+    let mut lower = String::with_capacity(host.len());
+    for character in host.chars() {
+        match character {
+            '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}' => {}
+            '。' | '．' | '｡' => lower.push('.'),
+            _ if idna2008::is_allowed(character) => lower.push(character),
+            _ => lower.extend(character.to_lowercase()),
+        }
+    }
+    ComposingNormalizerBorrowed::new_nfc().normalize_iter(lower.chars()).collect()
+}
+
+/// Why an address in digits of other scripts is rejected: as an address.
+fn address_in_other_digits(host: &str) -> Option<Reject> {
+    let mapped = Uts46::new().to_ascii(host.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore);
+    mapped.ok()?.parse::<Ipv4Addr>().is_ok().then_some(Reject::IpAddress)
+}
+
 /// The host and port in a URL or in a bare name, without scheme, credentials and what follows.
 fn host_in(written: &str) -> Result<&str, Reject> {
-    let text = written.trim_matches(is_wrapping);
+    let text = without_operator(written.trim_matches(is_wrapping));
     let after_scheme = text
         .strip_prefix("//")
         .or_else(|| text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).map(|(_, rest)| rest));
@@ -128,14 +262,30 @@ fn host_in(written: &str) -> Result<&str, Reject> {
     if host.is_empty() { Err(Reject::Empty) } else { Ok(host) }
 }
 
+/// The text without what search engines write before a domain: exports of Search Console, lists to disavow, searches.
+fn without_operator(text: &str) -> &str {
+    let operators = ["sc-domain", "domain", "site"];
+    match text.split_once(':') {
+        Some((operator, rest)) if operators.iter().any(|known| operator.trim_end().eq_ignore_ascii_case(known)) => {
+            rest.trim_matches(is_wrapping)
+        }
+        _ => text,
+    }
+}
+
 /// What surrounds a name in mails, sheets and source code: blanks, quotes, list marks and characters nobody sees.
-fn is_wrapping(character: char) -> bool {
+pub(super) fn is_wrapping(character: char) -> bool {
     character.is_whitespace()
         || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',' | ';' | '“' | '”' | '„' | '‘' | '’' | '«' | '»')
-        || matches!(
-            character,
-            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-        )
+        || is_invisible(character)
+}
+
+/// Characters that leave no trace when text is shown, but for blanks: from documents, sheets and chats.
+pub(super) fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    )
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -149,9 +299,9 @@ fn ipv6_in(host: &str) -> Option<Ipv6Addr> {
     inside.parse().ok()
 }
 
-fn address_as_target(address: IpAddr, allow_ip: bool) -> Result<Cleaned, Reject> {
+fn address_as_target(address: IpAddr, accept: Accept) -> Result<Cleaned, Reject> {
     let target = Target(address.to_string().into());
-    if allow_ip { Ok(Cleaned { target, subdomain: false }) } else { Err(Reject::IpAddress) }
+    if accept.addresses { Ok(Cleaned { target, subdomain: false }) } else { Err(Reject::IpAddress) }
 }
 
 fn without_port(host: &str) -> Result<&str, Reject> {
@@ -211,7 +361,11 @@ mod tests {
     use super::*;
 
     fn accepted(written: &str) -> Cleaned {
-        clean(written, false).unwrap_or_else(|reject| panic!("{written:?}: {reject}"))
+        clean(written, Accept::DOMAINS).unwrap_or_else(|reject| panic!("{written:?}: {reject}"))
+    }
+
+    fn rejected(written: &str) -> Rejection {
+        clean(written, Accept::DOMAINS).expect_err(written)
     }
 
     #[test]
@@ -233,11 +387,24 @@ mod tests {
         check("“example.com”", "example.com");
         check("\u{feff}exam\u{ad}ple.com\u{200b}", "example.com");
         check("https://\u{200b}example.com", "example.com");
-        check("ｅｘａｍｐｌｅ。ｃｏｍ", "example.com");
+        check("example。com", "example.com");
+        check("日本．jp", "xn--wgv71a.jp");
+        check("sc-domain:example.com", "example.com");
+        check("sc-domain: https://www.example.com/", "example.com");
+        check("Domain:example.com", "example.com");
+        check("site:example.com/path", "example.com");
         check("https://bücher.de/neu", "xn--bcher-kva.de");
         check("МВД.рф", "xn--b1aew.xn--p1ai");
         check("xn--bcher-kva.de", "xn--bcher-kva.de");
         check("straße.de", "xn--strae-oqa.de");
+        check("STRASSE.de", "strasse.de");
+        check("STRAẞE.de", "xn--strae-oqa.de");
+        check("BU\u{308}CHER.de", "xn--bcher-kva.de");
+        check("XN--BCHER-KVA.DE", "xn--bcher-kva.de");
+        check("日本.jp", "xn--wgv71a.jp");
+        check("пример.com", "xn--e1afmkfd.com");
+        check("дії.com", "xn--d1a2ed.com");
+        check("col·lecció.cat", "xn--collecci-ioa91d.cat");
         check("r3---sn-x.googlevideo.com", "r3---sn-x.googlevideo.com");
     }
 
@@ -274,7 +441,7 @@ mod tests {
 
     #[test]
     fn what_is_no_domain_is_rejected_with_its_reason() {
-        let check = |written: &str, expected: Reject| assert_eq!(clean(written, false), Err(expected), "{written:?}");
+        let check = |written: &str, expected: Reject| assert_eq!(rejected(written).reason, expected, "{written:?}");
         check("", Reject::Empty);
         check(" \u{200b}\"\" ", Reject::Empty);
         check("https:///path", Reject::Empty);
@@ -313,7 +480,59 @@ mod tests {
         check("example.com:99999", Reject::Port);
         check("[example.com]", Reject::Character('['));
         check("xn--a.com", Reject::Idna);
-        check("exa\u{fffd}mple.com", Reject::Idna);
+        check("exa\u{fffd}mple.com", Reject::Character('\u{fffd}'));
+    }
+
+    #[test]
+    fn what_idna_2008_disallows_is_rejected_with_what_may_have_been_meant() {
+        let check = |written: &str, expected: &str| assert_eq!(rejected(written).to_string(), expected, "{written:?}");
+        let character = |shown: &str| format!("the character {shown}, which is not allowed in a domain name");
+        check("my‑site.com", &format!("{}; did you mean my-site.com?", character("'‑' (U+2011)")));
+        check("our–shop.com", &format!("{}; did you mean our-shop.com?", character("'–' (U+2013)")));
+        check("• bullet.com", &format!("{}; did you mean bullet.com?", character("'•' (U+2022)")));
+        check("→arrow.com", &format!("{}; did you mean arrow.com?", character("'→' (U+2192)")));
+        check("our−shop.com", &format!("{}; did you mean our-shop.com?", character("'−' (U+2212)")));
+        check("- example.com", &format!("{}; did you mean example.com?", character("' '")));
+        check("*.example.com", &format!("{}; did you mean example.com?", character("'*'")));
+        check("brand™.com", &format!("{}; did you mean brandtm.com?", character("'™' (U+2122)")));
+        check("½.com", &character("'½' (U+00BD)"));
+        check("1\u{fe0f}\u{20e3}.com", &character("'\\u{fe0f}'"));
+        check("ﬁve.com", &format!("{}; did you mean five.com?", character("'ﬁ' (U+FB01)")));
+        check("ｅｘａｍｐｌｅ.com", &format!("{}; did you mean example.com?", character("'ｅ' (U+FF45)")));
+        check("www.bü–cher.de/x", &format!("{}; did you mean bü-cher.de?", character("'–' (U+2013)")));
+        check("😀.com", &character("'😀' (U+1F600)"));
+        check("xn--e28h.com", &character("'😀' (U+1F600)"));
+        check("moc.\u{202e}elpmaxe", &character("'\\u{202e}'"));
+        check("exam\u{200e}ple.com", &format!("{}; did you mean example.com?", character("'\\u{200e}'")));
+        check("exam\u{200d}ple.com", "not a valid internationalized domain name; did you mean example.com?");
+        check("a·b.com", "the character '·' (U+00B7), which is not allowed in this place");
+        check("üb--cd.de", "a label with hyphens in the third and fourth places");
+        check("xn--zzzzzz99999999.com", "not a valid internationalized domain name");
+        check("xn--example-.com", "not a valid internationalized domain name");
+        check("\u{301}a.com", "not a valid internationalized domain name; did you mean a.com?");
+        for garbled in ["bÃ¼cher.de", "bĂĽcher.de", "bГјcher.de", "https://www.bÃ¼cher.de/neu"] {
+            check(garbled, "garbled text: UTF-8 that was read in another encoding; did you mean bücher.de?");
+        }
+        for garbled in ["РїСЂРёРјРµСЂ.com", "Ð¿Ñ€Ð¸Ð¼ÐµÑ€.com"] {
+            check(garbled, "garbled text: UTF-8 that was read in another encoding; did you mean пример.com?");
+        }
+    }
+
+    #[test]
+    fn suffixes_are_targets_where_they_are_allowed() {
+        let accept = Accept { suffixes: true, ..Accept::DOMAINS };
+        let check = |written: &str, expected: &str| {
+            let cleaned = clean(written, accept).expect(written);
+            assert_eq!((cleaned.target.as_str(), cleaned.subdomain), (expected, false));
+        };
+        check("gov.uk", "gov.uk");
+        check("https://nhs.uk/", "nhs.uk");
+        check("www.gov.uk", "www.gov.uk");
+        check("foo.ck", "foo.ck");
+        check("www.example.com", "example.com");
+        assert_eq!(cleaned("com", accept), Err(Reject::SingleLabel));
+        assert_eq!(cleaned("a.invalidtld", accept), Err(Reject::UnknownSuffix("invalidtld".into())));
+        assert!(rejected("gov.uk").to_string().contains("--allow-suffix"));
     }
 
     #[test]
@@ -321,7 +540,7 @@ mod tests {
         let label = |length: usize| "a".repeat(length);
         let name = |last: usize| [label(63), label(63), label(63), label(last), "com".into()].join(".");
         let check = |written: &str, expected: Result<usize, Reject>| {
-            let length = clean(written, false).map(|cleaned| cleaned.target.as_str().len());
+            let length = cleaned(written, Accept::DOMAINS).map(|cleaned| cleaned.target.as_str().len());
             assert_eq!(length, expected, "{written}");
         };
         check(&name(57), Ok(253));
@@ -337,18 +556,18 @@ mod tests {
     #[test]
     fn addresses_are_targets_where_they_are_allowed() {
         let check = |written: &str, expected: &str| {
-            let cleaned = clean(written, true).expect(written);
+            let cleaned = clean(written, Accept { addresses: true, ..Accept::DOMAINS }).expect(written);
             assert_eq!((cleaned.target.as_str(), cleaned.target.view().is_subdomain()), (expected, false));
         };
         check("http://192.0.2.7:80/", "192.0.2.7");
         check("[2001:DB8:0::1]:443", "2001:db8::1");
-        assert_eq!(clean("127.1", true), Err(Reject::Number));
+        assert_eq!(cleaned("127.1", Accept::ALL), Err(Reject::Number));
     }
 
     #[test]
     fn no_reason_carries_a_control_character() {
         for code in (0..=0x2fff).filter_map(char::from_u32) {
-            if let Err(reject) = clean(&format!("a{code}b.com"), false) {
+            if let Err(reject) = clean(&format!("a{code}b.com"), Accept::DOMAINS) {
                 assert!(!reject.to_string().contains(char::is_control), "{code:?}: {reject}");
             }
         }
@@ -406,8 +625,8 @@ mod tests {
         for _ in 0..20_000 {
             let written: String = (0..=next(6)).map(|_| parts[next(parts.len())]).collect();
             for end in (0..=written.len()).filter(|end| written.is_char_boundary(*end)) {
-                if let Ok(once) = clean(&written[..end], true) {
-                    assert_eq!(clean(once.target.as_str(), true).as_ref(), Ok(&once), "{written:?}");
+                if let Ok(once) = clean(&written[..end], Accept::ALL) {
+                    assert_eq!(clean(once.target.as_str(), Accept::ALL).as_ref(), Ok(&once), "{written:?}");
                 }
             }
         }

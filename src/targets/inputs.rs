@@ -5,7 +5,7 @@
 //! [`push`](InputsBuilder::push), for files read anew and for lines that the ledger kept alike. Never reads a file and
 //! never judges a name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{TargetRef, TargetSet, set::Names};
 
@@ -23,6 +23,27 @@ pub struct Inputs {
     columns: Vec<String>,
     counts: Counts,
     first_subdomain: Option<u32>,
+    longer_rows: Option<LongerRows>,
+}
+
+/// Table rows with cells beyond the header, which have no name and are dropped. The ledger does not keep this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LongerRows {
+    /// How many there are.
+    pub count: u64,
+    /// The first, as `file:line`.
+    pub first: String,
+}
+
+/// Targets whose numbers are part of those of another target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nested<'a> {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them.
+    pub inner: &'a str,
+    /// The target that it belongs to.
+    pub outer: &'a str,
 }
 
 /// How many lines met which fate.
@@ -115,6 +136,26 @@ impl Inputs {
     /// The first target below its registrable domain, as an example for a warning.
     pub fn first_subdomain(&self) -> Option<&str> {
         self.first_subdomain.map(|id| self.targets.get(id).as_str())
+    }
+
+    /// Table rows with cells beyond the header, if there are any.
+    pub fn longer_rows(&self) -> Option<&LongerRows> {
+        self.longer_rows.as_ref()
+    }
+
+    /// The same inputs with a remark that was made about others, of which they are a part.
+    pub(super) fn with_remarks_of(self, other: &Self) -> Self {
+        Self { longer_rows: other.longer_rows.clone(), ..self }
+    }
+
+    /// Targets below others, as `blog.example.com` beside `example.com`, if there are any.
+    pub fn nested(&self) -> Option<Nested<'_>> {
+        let targets: HashSet<&str> = self.targets().map(TargetRef::as_str).collect();
+        let outer_of =
+            |inner: &str| inner.match_indices('.').find_map(|(dot, _)| targets.get(&inner[dot + 1..]).copied());
+        let mut nested = self.targets().filter_map(|inner| Some((inner.as_str(), outer_of(inner.as_str())?)));
+        let (inner, outer) = nested.next()?;
+        Some(Nested { count: 1 + nested.count() as u64, inner, outer })
     }
 
     fn line(&self, index: usize) -> Line<'_> {
@@ -228,6 +269,12 @@ impl InputsBuilder {
         });
     }
 
+    /// Counts a table row with cells beyond the header.
+    pub(super) fn note_longer_row(&mut self, file: &str, line: u64) {
+        let first = || LongerRows { count: 0, first: format!("{file}:{line}") };
+        self.inputs.longer_rows.get_or_insert_with(first).count += 1;
+    }
+
     /// Bytes of text held so far, of lines or of targets, whichever is more.
     pub(super) fn text_length(&self) -> usize {
         self.inputs.text.len().max(self.targets.text_length())
@@ -301,10 +348,10 @@ fn narrow(number: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::targets::clean;
+    use crate::targets::{Accept, clean};
 
     fn target(host: &'static str) -> RawFate<'static> {
-        assert_eq!(clean(host, false).expect("a domain").target.as_str(), host);
+        assert_eq!(clean(host, Accept::DOMAINS).expect("a domain").target.as_str(), host);
         RawFate::Target(TargetRef(host))
     }
 
@@ -350,6 +397,24 @@ mod tests {
         assert_eq!(inputs.counts(), Counts { lines: 5, targets: 3, duplicates: 1, rejected: 1, subdomains: 1 });
         assert_eq!(inputs.first_subdomain(), Some("blog.a.com"));
         assert_eq!(inputs.columns(), ["client", "owner", "since"]);
+    }
+
+    #[test]
+    fn targets_below_others_are_found_among_all_levels() {
+        let nested = |targets: &[&'static str]| {
+            let mut builder = InputsBuilder::new();
+            for host in targets {
+                push(&mut builder, 1, host, target(host), &[]);
+            }
+            let inputs = builder.finish();
+            inputs.nested().map(|nested| (nested.count, nested.inner.to_owned(), nested.outer.to_owned()))
+        };
+        let found = |count: u64, inner: &str, outer: &str| Some((count, inner.to_owned(), outer.to_owned()));
+        assert_eq!(nested(&[]), None);
+        assert_eq!(nested(&["a.com", "b.com", "ba.com", "blog.c.com"]), None);
+        assert_eq!(nested(&["a.b.x.com", "x.com", "y.x.com", "z.com"]), found(2, "a.b.x.com", "x.com"));
+        assert_eq!(nested(&["b.x.com", "a.b.x.com"]), found(1, "a.b.x.com", "b.x.com"));
+        assert_eq!(nested(&["github.io", "someone.github.io"]), found(1, "someone.github.io", "github.io"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ impl Inputs {
             Fate::Target(target) | Fate::Duplicate(target) => holds(target.as_str()),
             Fate::Rejected(_) => holds(line.input),
         };
-        Self::gathered([self].into_iter(), |_, line| belongs(line))
+        Self::gathered([self].into_iter(), |_, line| belongs(line)).with_remarks_of(self)
     }
 
     /// What a directory's lines become when `given` comes after `self`.
@@ -129,13 +129,13 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::targets::clean;
+    use crate::targets::{Accept, clean};
 
     fn reading(file: &str, columns: &[&str], lines: &[(u64, &str)]) -> Inputs {
         let mut builder = InputsBuilder::new();
         builder.set_columns(columns.iter().map(|name| (*name).to_owned()).collect());
         for (number, input) in lines {
-            let cleaned = clean(input, false);
+            let cleaned = clean(input, Accept::DOMAINS);
             let fate = match &cleaned {
                 Ok(cleaned) => RawFate::Target(cleaned.target.view()),
                 Err(_) => RawFate::Rejected("no domain"),

@@ -10,19 +10,21 @@
 //! ledger, which keeps the lines of a run and must not judge them anew. Nothing here touches the network.
 
 mod clean;
+mod idna2008;
 mod inputs;
 mod merge;
 mod read;
 mod set;
 mod shard;
+mod suggest;
 
 use std::{borrow::Borrow, fmt};
 
 use serde::{Deserialize, Serialize};
 
-pub use clean::{Cleaned, Reject, clean};
-pub use inputs::{Counts, Fate, Inputs, InputsBuilder, Line, RawFate, RawLine};
-pub use read::{InputError, ReadOptions, read};
+pub use clean::{Accept, Cleaned, Reject, Rejection, clean};
+pub use inputs::{Counts, Fate, Inputs, InputsBuilder, Line, LongerRows, Nested, RawFate, RawLine};
+pub use read::{InputError, InputFormat, PackedFormat, ReadOptions, read};
 pub use set::TargetSet;
 pub use shard::Shard;
 

@@ -137,13 +137,15 @@ impl TargetSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::targets::{Target, clean};
+    use crate::targets::{Accept, Target, clean};
 
     #[test]
     fn a_set_grows_without_losing_any_and_numbers_stay() {
         let targets: Vec<Target> = (0..=5_000)
             .map(|number| {
-                clean(&format!("{}site{number}.com", "a".repeat(number % 40)), false).expect("a domain").target
+                clean(&format!("{}site{number}.com", "a".repeat(number % 40)), Accept::DOMAINS)
+                    .expect("a domain")
+                    .target
             })
             .collect();
         let target = |number: u32| targets[number as usize].view();

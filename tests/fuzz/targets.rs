@@ -95,7 +95,7 @@ pub(crate) const CELLS: &[&str] =
 /// A target is clean once it has been cleaned, and a name as DNS has them.
 pub(crate) fn clean(bytes: &[u8]) -> Seen {
     let text = String::from_utf8_lossy(bytes);
-    match targets::clean(&text, false) {
+    match targets::clean(&text, targets::Accept::DOMAINS) {
         Ok(cleaned) => {
             let name = cleaned.target.as_str();
             assert!(name.len() <= 253 && name.contains('.'), "{name}");
@@ -103,21 +103,21 @@ pub(crate) fn clean(bytes: &[u8]) -> Seen {
                 name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte)),
                 "{name}"
             );
-            assert_eq!(targets::clean(name, false).as_ref(), Ok(&cleaned), "{name}");
+            assert_eq!(targets::clean(name, targets::Accept::DOMAINS).as_ref(), Ok(&cleaned), "{name}");
             assert_eq!(cleaned.subdomain, cleaned.target.view().is_subdomain(), "{name}");
             seen((0, cleaned.subdomain, name.matches('.').count().min(4), name.starts_with("xn--")))
         }
-        Err(reject) => {
-            let told = reject.to_string();
+        Err(rejection) => {
+            let told = rejection.to_string();
             assert!(!told.contains('\u{1b}') && told.len() < 1_000, "{told:?}");
-            seen((1, std::mem::discriminant(&reject)))
+            seen((1, std::mem::discriminant(&rejection.reason)))
         }
     }
 }
 
 /// The fast way and the plain way give the same rows, and what counts as data has some.
 pub(crate) fn answer(bytes: &[u8]) -> Seen {
-    let target = targets::clean("a.com", false).expect("a domain").target;
+    let target = targets::clean("a.com", targets::Accept::DOMAINS).expect("a domain").target;
     let reply = Reply { status: 200, body: bytes.to_vec().into(), ..Reply::default() };
     let assessment = status::assess(&Ok(reply), &target);
     let mut flattener = Flattener::new();
@@ -187,7 +187,7 @@ pub(crate) fn some_records() -> Vec<Vec<u8>> {
 }
 
 fn some_target(name: &str) -> Target {
-    targets::clean(name, false).expect("a domain").target
+    targets::clean(name, targets::Accept::DOMAINS).expect("a domain").target
 }
 
 /// Ledgers as a run writes them.

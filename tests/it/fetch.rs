@@ -20,7 +20,7 @@ use backlinks_export::{
     clock::Clock,
     fetch::{Earlier, Ended, Journal, Settings, fetch, pace::Rate},
     money::Usd,
-    targets::{Target, clean},
+    targets::{Accept, Target, clean},
 };
 use tokio::time::Instant;
 
@@ -216,7 +216,7 @@ fn settings(per_minute: u32, concurrency: u32) -> Settings {
 }
 
 fn names(count: usize) -> Vec<Target> {
-    (0..count).map(|number| clean(&format!("site{number}.com"), false).expect("a domain").target).collect()
+    (0..count).map(|number| clean(&format!("site{number}.com"), Accept::DOMAINS).expect("a domain").target).collect()
 }
 
 async fn fetched<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static>(

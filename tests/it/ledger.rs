@@ -10,12 +10,12 @@ use backlinks_export::{
     },
     ledger::{Archive, Ledger, LedgerError, Lock, Run},
     money::Usd,
-    targets::{Target, clean},
+    targets::{Accept, Target, clean},
 };
 use jiff::{Timestamp, civil::date};
 
 fn target(name: &str) -> Target {
-    clean(name, false).expect("a domain").target
+    clean(name, Accept::DOMAINS).expect("a domain").target
 }
 
 fn moment(second: i64) -> Timestamp {

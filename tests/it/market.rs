@@ -149,7 +149,7 @@ impl Api for Market {
 
 /// The lines of a file of domains.
 pub(crate) fn lines(file: &Path) -> Inputs {
-    read(&[file.to_owned()], std::io::empty(), &ReadOptions { column: None, allow_ip: false }).expect("readable")
+    read(&[file.to_owned()], std::io::empty(), &ReadOptions::default()).expect("readable")
 }
 
 /// Calls as many as may be, with or without a cap.

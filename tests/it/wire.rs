@@ -52,7 +52,7 @@ fn client(url: &str, timeout: Duration) -> HttpApi {
 }
 
 fn target(name: &str) -> Target {
-    targets::clean(name, false).expect("a domain").target
+    targets::clean(name, targets::Accept::DOMAINS).expect("a domain").target
 }
 
 fn request(name: &str, max_price: Option<Usd>, form: BodyForm) -> Request {

@@ -10,7 +10,7 @@ fn usd(micros: i64) -> Usd {
 }
 
 fn target(name: &str) -> Target {
-    crate::targets::clean(name, false).expect("a domain").target
+    crate::targets::clean(name, crate::targets::Accept::DOMAINS).expect("a domain").target
 }
 
 fn moment(second: i64) -> Timestamp {

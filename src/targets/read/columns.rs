@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{safe, table::MOST_COLUMNS};
+use crate::targets::clean::{is_invisible, is_wrapping};
 
 /// Names of the domain column where none is given, in order of preference.
 pub(super) const DOMAIN_NAMES: [&str; 5] = ["domain", "target", "url", "website", "host"];
@@ -18,7 +19,7 @@ pub(super) fn names<'a>(header: impl Iterator<Item = std::borrow::Cow<'a, str>>)
     let mut take = |name: String| taken.insert(name.to_lowercase()).then_some(name);
     let mut names = Vec::new();
     for (index, cell) in header.enumerate() {
-        let name = match safe(&cell, LONGEST_NAME) {
+        let name = match safe(&visible(&cell), LONGEST_NAME) {
             empty if empty.is_empty() => format!("column_{}", index + 1),
             name => name.into_owned(),
         };
@@ -28,11 +29,19 @@ pub(super) fn names<'a>(header: impl Iterator<Item = std::borrow::Cow<'a, str>>)
     names
 }
 
+/// A name without what nobody sees in it, and with plain blanks: sheets and web pages leave both behind.
+fn visible(name: &str) -> String {
+    let is_gap = |character: char| character.is_whitespace() && !character.is_control();
+    let seen: String = name.chars().filter(|character| !is_invisible(*character)).collect();
+    seen.split(is_gap).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 /// The index of the column called `wanted`, or of the domain column if nothing is wanted.
 pub(super) fn find(names: &[String], wanted: Option<&str>) -> Option<usize> {
-    let any_case = |wanted: &str| names.iter().position(|name| name.to_lowercase() == wanted.to_lowercase());
-    match wanted.map(str::trim) {
-        Some(wanted) => names.iter().position(|name| name == wanted).or_else(|| any_case(wanted)),
+    let alike = |name: &str| name.trim_matches(is_wrapping).to_lowercase();
+    let any_case = |wanted: &str| names.iter().position(|name| alike(name) == alike(wanted));
+    match wanted.map(visible) {
+        Some(wanted) => names.iter().position(|name| *name == wanted).or_else(|| any_case(&wanted)),
         None => DOMAIN_NAMES.iter().find_map(|name| any_case(name)),
     }
 }
@@ -113,6 +122,7 @@ mod tests {
         check(&["a_2", "a", "a"], &["a_2", "a", "a_3"]);
         check(&["column_2", ""], &["column_2", "column_2_2"]);
         check(&["a\nb\u{1b}"], &["a\u{fffd}b\u{fffd}"]);
+        check(&["dom\u{200b}ain\u{feff}", "\u{a0}a\u{a0} b", "\u{200b}"], &["domain", "a b", "column_3"]);
     }
 
     #[test]
@@ -128,6 +138,9 @@ mod tests {
         check(&["Größe", "domain"], Some("GRÖSSE"), None);
         check(&["ÜBER", "domain"], Some(" über "), Some(0));
         check(&["domain"], Some("sites"), None);
+        check(&["my site"], Some("my\u{a0}si\u{200b}te"), Some(0));
+        check(&["client", "'Domain'"], None, Some(1));
+        check(&["domain", "'domain'"], Some("'domain'"), Some(1));
     }
 
     #[test]

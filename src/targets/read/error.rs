@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{columns, table::MOST_COLUMNS};
-use crate::targets::clean;
+use encoding_rs::{Encoding, UTF_8};
+
+use super::{columns, packed::PackedFormat, table::MOST_COLUMNS};
+use crate::targets::{Accept, clean};
 
 /// Names listed in a message at most.
 const MOST_LISTED: usize = 12;
@@ -44,17 +46,27 @@ pub enum InputError {
         /// What the decompressor says.
         source: io::Error,
     },
-    /// A workbook or archive, by its first bytes.
-    #[error("{} is a workbook or an archive, not text", path.display())]
-    Workbook {
+    /// A workbook, archive or the like, by its first bytes.
+    #[error("{} is {}, not text", path.display(), format.name)]
+    Packed {
         /// The file.
         path: PathBuf,
+        /// What it is.
+        format: PackedFormat,
+    },
+    /// The header of a table is not in the encoding that it is taken for.
+    #[error("the header of {} has {}", path.display(), not_valid(encoding))]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// What it is taken for.
+        encoding: &'static Encoding,
     },
     /// Standard input was asked for more than once.
     #[error("standard input (-) is given more than once")]
     StandardInputAgain,
     /// A column was named, and there is no table.
-    #[error("there is no column `{wanted}`: no .csv or .tsv file is among the inputs")]
+    #[error("there is no column `{wanted}`: none of the inputs is a table with it")]
     NoTable {
         /// The column asked for.
         wanted: String,
@@ -121,9 +133,12 @@ impl InputError {
             Self::Directory { path } => format!("name the files in it, as in {}", path.join("*.txt").display()),
             Self::Unreadable { .. } => "check that you may read the file, and that its disk is there".into(),
             Self::Damaged { .. } => "the file is cut off or damaged; fetch or make it again".into(),
-            Self::Workbook { .. } => "save the sheet as CSV, or unpack the archive, and give that file".into(),
+            Self::Packed { path, format } => format.hint(path),
+            Self::Encoding { .. } => encoding_hint().into(),
             Self::StandardInputAgain => "give - once".into(),
-            Self::NoTable { .. } => "leave out --column, or save the table as a .csv or .tsv file".into(),
+            Self::NoTable { .. } => {
+                "check the name; a table without a .csv or .tsv ending may need --input-format csv or tsv".into()
+            }
             Self::NoColumn { is_data: true, .. } => {
                 "its first row holds data: put a row with names above it, or, with one domain a line, call the file .txt"
                     .into()
@@ -144,12 +159,23 @@ impl InputError {
     }
 }
 
+/// What is wrong with bytes that cannot be decoded.
+pub(super) fn not_valid(encoding: &'static Encoding) -> String {
+    let name = if encoding == UTF_8 { "UTF-8" } else { encoding.name() };
+    format!("bytes that are not {name}")
+}
+
+/// What to do about them: nobody can know the encoding but the person whose file it is.
+pub(super) fn encoding_hint() -> &'static str {
+    "name the encoding of the file, as in --input-encoding windows-1251"
+}
+
 /// Whether somebody seems to have given a domain for the file with domains in it.
 fn is_domain(path: &Path) -> bool {
     // The one ending of files that is a top-level domain, too.
     let is_archive = path.extension().is_some_and(|extension| extension == "zip");
     let name = path.to_str().filter(|name| !is_archive && !name.contains(['/', ' ', '\'', ';', '&', '|']));
-    name.is_some_and(|name| clean(name, false).is_ok())
+    name.is_some_and(|name| clean(name, Accept::DOMAINS).is_ok())
 }
 
 /// The column asked for, or those that would have done.

@@ -9,12 +9,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use encoding_rs::Encoding;
+
 use super::{
     InputError, Limits, ReadOptions,
     columns::{self, Columns},
+    error::{encoding_hint, not_valid},
+    head::Head,
     open::{Layout, Opened},
     safe,
-    table::{self, MOST_COLUMNS, MOST_ROW, Row, Rows},
+    table::{MOST_COLUMNS, MOST_ROW, Row, Rows},
     text::{Length, MOST_LINE, Text, decoded, read_line},
 };
 use crate::targets::{Fate, Inputs, InputsBuilder, RawFate, RawLine, clean};
@@ -31,6 +35,7 @@ pub(super) struct Gathering<'a> {
     builder: InputsBuilder,
     columns: Columns,
     lines: usize,
+    has_table: bool,
 }
 
 /// What the columns of a table are.
@@ -41,12 +46,22 @@ struct Header {
     places: Vec<Option<usize>>,
 }
 
+/// A file of which lines are read.
+struct InputFile<'a> {
+    path: &'a Path,
+    /// As the path was given.
+    name: Cow<'a, str>,
+    encoding: &'static Encoding,
+    /// Why a line is rejected that is not in this encoding.
+    undecodable: String,
+}
+
 /// A line or row before it is judged.
 struct Found<'a> {
     number: u64,
     written: &'a str,
-    /// Why it cannot be judged, if so.
-    beyond: Option<&'a str>,
+    /// Why it is rejected without a look at the name, if so.
+    unusable: Option<&'a str>,
     cells: &'a [(usize, &'a str)],
 }
 
@@ -59,20 +74,14 @@ impl<'a> Gathering<'a> {
             builder: InputsBuilder::new(),
             columns: Columns::default(),
             lines: 0,
+            has_table: false,
         }
     }
 
     /// Reads a file to its end.
     pub(super) fn read(&mut self, path: &Path, opened: Opened<'_>) -> Result<(), InputError> {
         let compression = opened.compression;
-        let result = Text::open(opened.bytes, self.allowance).map_err(Interrupted::from).and_then(|mut text| {
-            match Layout::of(path) {
-                Layout::Lines => self.read_lines(path, &mut text)?,
-                Layout::Table { delimiter } => self.read_table(path, &mut text, delimiter)?,
-            }
-            self.allowance = text.allowance();
-            Ok(())
-        });
+        let result = self.read_text(path, opened.bytes);
         result.map_err(|interrupted| match (interrupted, compression) {
             (Interrupted::Input(error), _) => error,
             (Interrupted::Reading(source), _) if source.kind() == io::ErrorKind::FileTooLarge => {
@@ -85,19 +94,53 @@ impl<'a> Gathering<'a> {
         })
     }
 
-    fn read_lines(&mut self, path: &Path, text: &mut Text<impl Read>) -> Result<(), Interrupted> {
-        let file = path.to_string_lossy();
-        let beyond = format!("the line is longer than {} KiB", MOST_LINE / 1024);
-        let (mut line, mut number) = (Vec::new(), 0);
-        while let Some(length) = read_line(text, &mut line)? {
-            number += 1;
-            let whole = decoded(&line, length);
+    fn read_text(&mut self, path: &Path, bytes: impl Read) -> Result<(), Interrupted> {
+        let mut text = Text::open(bytes, self.allowance, self.options.encoding)?;
+        let encoding = text.encoding();
+        let undecodable = format!("{}; {}", not_valid(encoding), encoding_hint());
+        let file = InputFile { path, name: path.to_string_lossy(), encoding, undecodable };
+        match Layout::of(path, self.options.format) {
+            Layout::Lines => self.read_lines(&file, 1, &mut text)?,
+            Layout::Table { delimiter } => {
+                let head = Head::read(&mut text)?;
+                self.read_table(&file, &head, delimiter, &mut text)?;
+            }
+            Layout::Unknown => {
+                let head = Head::read(&mut text)?;
+                if head.is_table(self.options.column.as_deref()) {
+                    self.read_table(&file, &head, None, &mut text)?;
+                } else {
+                    self.read_lines(&file, head.line, &mut head.bytes.chain(&mut text))?;
+                }
+            }
+        }
+        self.allowance = text.allowance();
+        Ok(())
+    }
+
+    /// Reads lines, the first of which is line `first` of its file.
+    fn read_lines(&mut self, file: &InputFile<'_>, first: u64, text: &mut impl io::BufRead) -> Result<(), Interrupted> {
+        let too_long = format!("the line is longer than {} KiB", MOST_LINE / 1024);
+        let mut line = Vec::new();
+        for number in first.. {
+            let Some(length) = read_line(text, &mut line)? else { break };
+            let (whole, is_text) = match decoded(&line, length) {
+                Ok(whole) => (Cow::Borrowed(whole), true),
+                // What follows a comment's beginning does not matter.
+                Err(valid) if without_comment(valid).len() < valid.len() => (valid.into(), true),
+                Err(_) => (String::from_utf8_lossy(&line), false),
+            };
             let content = without_comment(&whole);
             // A comment may be as long as it likes.
             let is_cut = length == Length::Cut && content.len() == whole.len();
+            let unusable = match (is_cut, is_text) {
+                (true, _) => Some(too_long.as_str()),
+                (false, false) => Some(file.undecodable.as_str()),
+                (false, true) => None,
+            };
             let written = content.trim();
-            if !written.is_empty() || is_cut {
-                self.add(path, &file, &Found { number, written, beyond: is_cut.then_some(&beyond), cells: &[] })?;
+            if !written.is_empty() || unusable.is_some() {
+                self.add(file, &Found { number, written, unusable, cells: &[] })?;
             }
         }
         Ok(())
@@ -105,33 +148,28 @@ impl<'a> Gathering<'a> {
 
     fn read_table(
         &mut self,
-        path: &Path,
-        text: &mut Text<impl Read>,
+        file: &InputFile<'_>,
+        head: &Head,
         delimiter: Option<u8>,
+        text: &mut impl io::BufRead,
     ) -> Result<(), Interrupted> {
-        let (mut first, mut number, mut said) = (Vec::new(), 0, None);
-        while first.trim_ascii().is_empty() {
-            match read_line(text, &mut first)? {
-                None => return Ok(()),
-                Some(Length::Cut) => return Err(InputError::NoHeader { path: path.into() }.into()),
-                Some(Length::Whole) => number += 1,
-            }
-            // A line that some programs put above the header, for Excel.
-            if let [b's', b'e', b'p', b'=', character] = first[..] {
-                said = Some(character);
-                first.clear();
-            }
+        self.has_table = true;
+        if head.is_cut() {
+            return Err(InputError::NoHeader { path: file.path.into() }.into());
         }
-        let delimiter = said.or(delimiter).unwrap_or_else(|| table::delimiter_of(&first));
-        first.push(b'\n');
-        let mut rows = Rows::new(first.as_slice().chain(text), delimiter, number);
-        let Some(Header { domain, places }) = self.header(path, &mut rows)? else { return Ok(()) };
+        let promised = head.named_delimiter.or(delimiter);
+        let delimiter = promised.unwrap_or_else(|| head.delimiter(self.options.column.as_deref()));
+        let mut rows = Rows::new(head.bytes.as_slice().chain(text), delimiter, head.line);
+        let Some(Header { domain, places }) = self.header(file, &mut rows)? else { return Ok(()) };
 
-        let file = path.to_string_lossy();
-        let beyond = format!("the row is longer than {} KiB", MOST_ROW / 1024);
-        while let Some(length) = whole_row(path, &mut rows)? {
+        let too_long = format!("the row is longer than {} KiB", MOST_ROW / 1024);
+        while let Some(length) = whole_row(file.path, &mut rows)? {
             let written = rows.cell(domain);
-            let cut = (length == Length::Cut).then_some(beyond.as_str());
+            let unusable = match length {
+                Length::Cut => Some(too_long.as_str()),
+                Length::Whole if !rows.is_text() => Some(file.undecodable.as_str()),
+                Length::Whole => None,
+            };
             let texts: Vec<_> = match length {
                 Length::Whole => {
                     rows.cells().zip(&places).filter_map(|(cell, place)| Some(((*place)?, cell))).collect()
@@ -140,17 +178,28 @@ impl<'a> Gathering<'a> {
             };
             let cells: Vec<_> = texts.iter().map(|(place, cell)| (*place, cell.as_ref())).collect();
             let is_blank = written.is_empty() && cells.iter().all(|(_, cell)| cell.is_empty());
-            if !is_blank || cut.is_some() {
-                self.add(path, &file, &Found { number: rows.line(), written: &written, beyond: cut, cells: &cells })?;
+            if !is_blank || unusable.is_some() {
+                self.add(file, &Found { number: rows.line(), written: &written, unusable, cells: &cells })?;
+            }
+            if (places.len()..rows.count()).any(|index| !rows.cell(index).is_empty()) {
+                self.builder.note_longer_row(&file.name, rows.line());
             }
         }
         Ok(())
     }
 
-    fn header(&mut self, path: &Path, rows: &mut Rows<impl io::BufRead>) -> Result<Option<Header>, Interrupted> {
+    fn header(
+        &mut self,
+        file: &InputFile<'_>,
+        rows: &mut Rows<impl io::BufRead>,
+    ) -> Result<Option<Header>, Interrupted> {
+        let path = file.path;
         match whole_row(path, rows)? {
             None => return Ok(None),
             Some(Length::Cut) => return Err(InputError::NoHeader { path: path.into() }.into()),
+            Some(Length::Whole) if !rows.is_text() => {
+                return Err(InputError::Encoding { path: path.into(), encoding: file.encoding }.into());
+            }
             Some(Length::Whole) => {}
         }
         let too_many = || InputError::TooManyColumns { path: path.into() };
@@ -160,7 +209,7 @@ impl<'a> Gathering<'a> {
         let names = columns::names(rows.cells());
         let wanted = self.options.column.as_deref();
         let Some(domain) = columns::find(&names, wanted) else {
-            let is_data = rows.cells().any(|cell| clean(&cell, self.options.allow_ip).is_ok());
+            let is_data = rows.cells().any(|cell| clean(&cell, self.options.accept).is_ok());
             let wanted = wanted.map(Into::into);
             return Err(InputError::NoColumn { path: path.into(), wanted, columns: names, is_data }.into());
         };
@@ -173,14 +222,14 @@ impl<'a> Gathering<'a> {
     }
 
     /// Judges a line and keeps it.
-    fn add(&mut self, path: &Path, file: &str, found: &Found<'_>) -> Result<(), InputError> {
-        let judged = match found.beyond {
+    fn add(&mut self, file: &InputFile<'_>, found: &Found<'_>) -> Result<(), InputError> {
+        let judged = match found.unusable {
             Some(reason) => Err(Cow::Borrowed(reason)),
-            None => clean(found.written, self.options.allow_ip).map_err(|reject| reject.to_string().into()),
+            None => clean(found.written, self.options.accept).map_err(|rejection| rejection.to_string().into()),
         };
         let longest = if judged.is_ok() { usize::MAX } else { LONGEST_REJECTED };
         let input = safe(found.written, longest);
-        let too_much = |limit: String| InputError::TooMuch { path: path.into(), limit };
+        let too_much = |limit: String| InputError::TooMuch { path: file.path.into(), limit };
         if self.lines == self.limits.lines {
             return Err(too_much(format!("{} lines", self.limits.lines)));
         }
@@ -195,12 +244,21 @@ impl<'a> Gathering<'a> {
             Ok(cleaned) => RawFate::Target(cleaned.target.view()),
             Err(reason) => RawFate::Rejected(reason),
         };
-        self.builder.push(RawLine { input: &input, file, number: found.number, fate, columns: found.cells });
+        self.builder.push(RawLine {
+            input: &input,
+            file: &file.name,
+            number: found.number,
+            fate,
+            columns: found.cells,
+        });
         Ok(())
     }
 
     /// The lines of `paths`, of which at least one has to name a target.
     pub(super) fn finish(mut self, paths: &[PathBuf]) -> Result<Inputs, InputError> {
+        if let Some(wanted) = self.options.column.as_ref().filter(|_| !self.has_table) {
+            return Err(InputError::NoTable { wanted: wanted.clone() });
+        }
         self.builder.set_columns(self.columns.into_names());
         let inputs = self.builder.finish();
         if inputs.targets().len() > 0 {
@@ -249,6 +307,10 @@ enum Interrupted {
 
 /// A line up to a `#` at its beginning or after a blank; one within a URL is a part of it.
 fn without_comment(line: &str) -> &str {
+    // Files that were put one after another leave byte order marks behind.
+    if line.trim_start_matches('\u{feff}').starts_with('#') {
+        return "";
+    }
     let is_comment = |(index, _): &(usize, &str)| line[..*index].chars().next_back().is_none_or(char::is_whitespace);
     line.match_indices('#').find(is_comment).map_or(line, |(index, _)| &line[..index])
 }

@@ -11,15 +11,20 @@
 mod columns;
 mod error;
 mod gather;
+mod head;
 mod open;
+mod packed;
 mod table;
 mod text;
 
 use std::{borrow::Cow, io::Read, path::PathBuf};
 
+use encoding_rs::Encoding;
+
 pub use self::error::InputError;
-use self::{gather::Gathering, open::Layout};
-use super::{Inputs, InputsBuilder};
+use self::gather::Gathering;
+pub use self::packed::PackedFormat;
+use super::{Accept, Inputs, InputsBuilder};
 
 /// The path that stands for standard input.
 const STANDARD_INPUT: &str = "-";
@@ -30,8 +35,26 @@ pub struct ReadOptions {
     /// The column of CSV and TSV files that holds the domains; else the first of `domain`, `target`, `url`, `website`
     /// and `host` that a file has.
     pub column: Option<String>,
-    /// Whether IP addresses are targets.
-    pub allow_ip: bool,
+    /// What counts as a target.
+    pub accept: Accept,
+    /// What standard input and files without a telling name are.
+    pub format: InputFormat,
+    /// The encoding of files without a byte order mark; else UTF-8.
+    pub encoding: Option<&'static Encoding>,
+}
+
+/// What a file is whose name does not say so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum InputFormat {
+    /// A table if its first line is a header, else a list.
+    #[default]
+    Auto,
+    /// One domain a line.
+    Txt,
+    /// A table with commas, semicolons, tabs or vertical bars between cells.
+    Csv,
+    /// A table with tabs between cells.
+    Tsv,
 }
 
 /// Limits on all files together.
@@ -52,8 +75,9 @@ impl Limits {
 /// Reads files of domains; `-` stands for `stdin`.
 ///
 /// A `.csv` or `.tsv` file is a table with a header, of which one column holds the domains and the others are kept with
-/// each line. Any other file holds one domain a line; there `#`, at the beginning or after a blank, begins a comment.
-/// Either may be compressed with gzip or zstd, in UTF-8, UTF-16 with a byte order mark, or Windows-1252.
+/// each line. A `.txt` file holds one domain a line; there `#`, at the beginning or after a blank, begins a comment. Of
+/// other names and of standard input, `options` or the first line shows which they are. All may be compressed with gzip
+/// or zstd. They are in UTF-8, in UTF-16 with a byte order mark, or in the encoding that `options` names.
 pub fn read(paths: &[PathBuf], stdin: impl Read, options: &ReadOptions) -> Result<Inputs, InputError> {
     read_within(Limits::USUAL, paths, stdin, options)
 }
@@ -64,11 +88,6 @@ fn read_within(
     stdin: impl Read,
     options: &ReadOptions,
 ) -> Result<Inputs, InputError> {
-    if let Some(wanted) = &options.column
-        && paths.iter().all(|path| Layout::of(path) == Layout::Lines)
-    {
-        return Err(InputError::NoTable { wanted: wanted.clone() });
-    }
     let mut stdin = Some(stdin);
     let mut gathering = Gathering::new(limits, options);
     for path in paths {

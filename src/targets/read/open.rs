@@ -10,32 +10,39 @@ use std::{
     path::Path,
 };
 
-use super::{InputError, text};
-
-/// Bytes at the beginning that tell compressed files and workbooks.
-const MAGIC: u64 = 4;
+use super::{
+    InputError, InputFormat,
+    packed::{self, HEAD},
+    text,
+};
 
 /// How domains stand in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
     /// One a line.
     Lines,
-    /// Under a header; the delimiter, unless the header has to tell it.
+    /// Under a header; the delimiter, unless the first lines have to show it.
     Table {
-        /// What stands between two cells.
+        /// What is between two cells.
         delimiter: Option<u8>,
     },
+    /// The first line shows which.
+    Unknown,
 }
 
 impl Layout {
-    /// The layout that a file's name promises.
-    pub(super) fn of(path: &Path) -> Self {
+    /// The layout that a file's name promises, or else `format`, by which a `.txt` can be a table, too.
+    pub(super) fn of(path: &Path, format: InputFormat) -> Self {
         let is_compressed = matches!(extension(path).as_str(), "gz" | "zst");
         let inner = if is_compressed { path.with_extension("") } else { path.to_owned() };
-        match extension(&inner).as_str() {
-            "csv" => Self::Table { delimiter: None },
-            "tsv" => Self::Table { delimiter: Some(b'\t') },
-            _ => Self::Lines,
+        let (csv, tsv) = (Self::Table { delimiter: None }, Self::Table { delimiter: Some(b'\t') });
+        match (extension(&inner).as_str(), format) {
+            ("csv", _) => csv,
+            ("tsv", _) => tsv,
+            ("txt", InputFormat::Auto) | (_, InputFormat::Txt) => Self::Lines,
+            (_, InputFormat::Csv) => csv,
+            (_, InputFormat::Tsv) => tsv,
+            (_, InputFormat::Auto) => Self::Unknown,
         }
     }
 }
@@ -62,22 +69,31 @@ pub(super) fn file(path: &Path) -> Result<Opened<'static>, InputError> {
     }
 }
 
-/// Undoes the compression of `reader`, if there is one.
+/// Undoes the compression of `reader`, if there is one. What is not text then is refused.
 pub(super) fn decompressed<'a>(path: &Path, reader: impl Read + 'a) -> Result<Opened<'a>, InputError> {
     let unreadable = |source| InputError::Unreadable { path: path.into(), source };
-    let (magic, reader) = text::peek(reader, MAGIC).map_err(unreadable)?;
-    let (bytes, compression): (Box<dyn Read + 'a>, _) = match (magic.as_slice(), extension(path).as_str()) {
-        ([b'P', b'K', 3, 4] | [0xd0, 0xcf, 0x11, 0xe0], _) => return Err(InputError::Workbook { path: path.into() }),
+    let refuse = |head: &[u8]| match packed::format_of(head, &extension(path)) {
+        Some(format) => Err(InputError::Packed { path: path.into(), format }),
+        None => Ok(()),
+    };
+    let (head, reader) = text::peek(reader, HEAD).map_err(unreadable)?;
+    let (bytes, compression): (Box<dyn Read + 'a>, _) = match (head.as_slice(), extension(path).as_str()) {
         ([0x1f, 0x8b, ..], _) | ([], "gz") => {
-            (Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(reader))), Some("gzip"))
+            (Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(reader))), "gzip")
         }
         // The second is a frame to skip, which may come first.
-        ([0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18], _) | ([], "zst") => {
-            (Box::new(zstd::Decoder::new(reader).map_err(unreadable)?), Some("zstd"))
+        ([0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..], _) | ([], "zst") => {
+            (Box::new(zstd::Decoder::new(reader).map_err(unreadable)?), "zstd")
         }
-        _ => (Box::new(reader), None),
+        _ => {
+            refuse(&head)?;
+            return Ok(Opened { bytes: Box::new(reader), compression: None });
+        }
     };
-    Ok(Opened { bytes, compression })
+    let damaged = |source| InputError::Damaged { path: path.into(), compression, source };
+    let (head, bytes) = text::peek(bytes, HEAD).map_err(damaged)?;
+    refuse(&head)?;
+    Ok(Opened { bytes: Box::new(bytes), compression: Some(compression) })
 }
 
 #[cfg(test)]
@@ -86,20 +102,22 @@ mod tests {
 
     #[test]
     fn the_name_tells_the_layout() {
-        let check = |name: &str, expected: Layout| assert_eq!(Layout::of(Path::new(name)), expected, "{name}");
         let (comma, tab) = (Layout::Table { delimiter: None }, Layout::Table { delimiter: Some(b'\t') });
-        check("a.txt", Layout::Lines);
-        check("a.txt.gz", Layout::Lines);
-        check("a", Layout::Lines);
-        check("-", Layout::Lines);
-        check(".csv", Layout::Lines);
-        check("a.list", Layout::Lines);
-        check("a.csv.bak", Layout::Lines);
-        check("a.csv", comma);
-        check("dir.tsv/A.CSV", comma);
-        check("a.csv.gz", comma);
-        check("a.Csv.ZST", comma);
-        check("a.tsv", tab);
-        check("a.b.tsv.zst", tab);
+        let check = |name: &str, expected: [Layout; 4]| {
+            let formats = [InputFormat::Auto, InputFormat::Txt, InputFormat::Csv, InputFormat::Tsv];
+            assert_eq!(formats.map(|format| Layout::of(Path::new(name), format)), expected, "{name}");
+        };
+        for name in ["a.txt", "a.txt.gz", "a.TXT"] {
+            check(name, [Layout::Lines, Layout::Lines, comma, tab]);
+        }
+        for name in ["a", "-", "/dev/fd/63", ".csv", "a.list", "a.csv.bak", "a.gz"] {
+            check(name, [Layout::Unknown, Layout::Lines, comma, tab]);
+        }
+        for name in ["a.csv", "dir.tsv/A.CSV", "a.csv.gz", "a.Csv.ZST"] {
+            check(name, [comma; 4]);
+        }
+        for name in ["a.tsv", "a.b.tsv.zst"] {
+            check(name, [tab; 4]);
+        }
     }
 }

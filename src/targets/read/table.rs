@@ -100,8 +100,21 @@ impl<R: BufRead> Rows<R> {
         self.count
     }
 
-    /// A cell as text, trimmed; empty where the row has none.
+    /// A cell as text, trimmed, with replacement characters for what is not; empty where the row has none.
     pub(super) fn cell(&self, index: usize) -> Cow<'_, str> {
+        let (bytes, length) = self.bytes(index);
+        match decoded(bytes, length) {
+            Ok(text) => text.trim().into(),
+            Err(_) => String::from_utf8_lossy(bytes).trim().to_owned().into(),
+        }
+    }
+
+    /// Whether all cells are text.
+    pub(super) fn is_text(&self) -> bool {
+        (0..self.count).map(|index| self.bytes(index)).all(|(bytes, length)| decoded(bytes, length).is_ok())
+    }
+
+    fn bytes(&self, index: usize) -> (&[u8], Length) {
         let start = if index == 0 { 0 } else { self.ends[..self.count].get(index - 1).copied().unwrap_or(self.length) };
         let (end, length) = match self.ends[..self.count].get(index) {
             Some(end) => (*end, Length::Whole),
@@ -109,29 +122,13 @@ impl<R: BufRead> Rows<R> {
             None if index == self.count => (self.length, Length::Cut),
             None => (start, Length::Whole),
         };
-        match decoded(&self.cells[start..end], length) {
-            Cow::Borrowed(text) => text.trim().into(),
-            Cow::Owned(text) => text.trim().to_owned().into(),
-        }
+        (&self.cells[start..end], length)
     }
 
     /// All cells of the row.
     pub(super) fn cells(&self) -> impl Iterator<Item = Cow<'_, str>> {
         (0..self.count).map(|index| self.cell(index))
     }
-}
-
-/// The delimiter that a header line speaks for: a comma, or else a semicolon (spreadsheets where the comma is the
-/// decimal mark) or a tab.
-pub(super) fn delimiter_of(header: &[u8]) -> u8 {
-    let has = |wanted: u8| {
-        let mut is_quoted = false;
-        header.iter().any(|byte| {
-            is_quoted ^= *byte == b'"';
-            !is_quoted && *byte == wanted
-        })
-    };
-    [b',', b';', b'\t'].into_iter().find(|wanted| has(*wanted)).unwrap_or(b',')
 }
 
 #[cfg(test)]
@@ -207,17 +204,5 @@ mod tests {
         assert_eq!(rows.read().expect("text"), Some(Row::Read(Length::Whole)));
         assert_eq!(rows.cells().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(rows.cell(2), "");
-    }
-
-    #[test]
-    fn the_header_tells_the_delimiter() {
-        let check = |header: &str, expected: u8| assert_eq!(delimiter_of(header.as_bytes()), expected, "{header:?}");
-        check("domain", b',');
-        check("domain,client", b',');
-        check("domain;client", b';');
-        check("domain;client, city", b',');
-        check("\"client, city\";domain", b';');
-        check("domain\tclient", b'\t');
-        check("\"a;b", b',');
     }
 }

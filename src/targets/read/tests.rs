@@ -40,7 +40,7 @@ impl Files {
 
     fn read_within(&self, limits: Limits, names: &[&str], column: Option<&str>) -> Result<Inputs, InputError> {
         let paths: Vec<_> = names.iter().map(|name| self.0.path().join(name)).collect();
-        let options = ReadOptions { column: column.map(Into::into), allow_ip: false };
+        let options = ReadOptions { column: column.map(Into::into), ..ReadOptions::default() };
         super::read_within(limits, &paths, io::empty(), &options)
     }
 
@@ -84,7 +84,7 @@ fn a_text_file_gives_a_line_for_each_that_is_no_comment() {
             "5 \u{feff}: no host name in it",
             "7 b.com -> b.com again",
             "8 b.com#frag -> b.com again",
-            "9 a b: the character ' ', which no host name has",
+            "9 a b: the character ' ', which is not allowed in a domain name",
             "11 d.com -> d.com",
         ]
     );
@@ -106,7 +106,6 @@ fn one_list_is_read_alike_in_every_encoding_and_compression() {
     check("a.txt", text.as_bytes());
     check("a", format!("\u{feff}{text}").as_bytes());
     check("a.list", text.replace('\n', "\r").as_bytes());
-    check("latin-1.txt", b"b\xfccher.de\r\nb.com\r\n");
     check("utf-16-le.txt", &utf_16(u16::to_le_bytes));
     check("utf-16-be.txt", &utf_16(u16::to_be_bytes));
     check("a.txt.gz", &gzip(text.as_bytes()));
@@ -136,7 +135,7 @@ fn standard_input_is_a_list_which_may_be_compressed() {
 
 #[test]
 fn addresses_are_read_where_they_are_allowed() {
-    let options = ReadOptions { allow_ip: true, ..ReadOptions::default() };
+    let options = ReadOptions { accept: Accept { addresses: true, ..Accept::DOMAINS }, ..ReadOptions::default() };
     let inputs = read(&["-".into()], &b"http://192.0.2.7/"[..], &options).expect("inputs");
     assert_eq!(lines(&inputs), ["1 http://192.0.2.7/ -> 192.0.2.7"]);
 }
@@ -186,11 +185,118 @@ fn a_table_is_read_alike_in_every_form_that_sheets_save() {
     check("sep.csv", format!("sep=;\r\n{text}").as_bytes());
     check("a.csv.gz", &gzip(text.as_bytes()));
     check("a.csv.zst", &zstd(text.as_bytes()));
-    check("latin-1.csv", b"client;domain\r\nM\xfcller, S\xf6hne;a.com\r\n");
     check("comma.CSV", "\u{feff}domain,client\na.com,\"Müller, Söhne\"".as_bytes());
     check("utf-16.csv", &utf_16);
     check("utf-16.tsv", &utf_16);
     check("a.tsv", "client\tdomain\nMüller, Söhne\ta.com".as_bytes());
+}
+
+fn reading(name: &str, content: &[u8], options: &ReadOptions) -> Result<Inputs, InputError> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name);
+    fs::write(&path, content).expect("a file");
+    super::read(&[path], io::empty(), options)
+}
+
+#[test]
+fn no_encoding_is_guessed() {
+    let reason = "bytes that are not UTF-8; name the encoding of the file, as in --input-encoding windows-1251";
+    let text = b"\xef\xf0\xe8\xec\xe5\xf0.com\r\nb.com # M\xfcller\n# M\xfcller\nc.com\n\xff";
+    let expected = [
+        format!("1 \u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}.com: {reason}"),
+        "2 b.com -> b.com".to_owned(),
+        "4 c.com -> c.com".to_owned(),
+        format!("5 \u{fffd}: {reason}"),
+    ];
+    assert_eq!(lines(&one_file("a.txt", text)), expected);
+
+    let table = b"client;domain\nM\xfcller;a.com\nB;b.com\nC;c\xfc.com\n";
+    let inputs = one_file("a.csv", table);
+    let expected = [format!("2 a.com: {reason}"), "3 b.com -> b.com".to_owned(), format!("4 c\u{fffd}.com: {reason}")];
+    assert_eq!(lines(&inputs), expected);
+
+    let latin_1 = ReadOptions { encoding: Encoding::for_label(b"latin1"), ..ReadOptions::default() };
+    let inputs = reading("a.csv", table, &latin_1).expect("inputs");
+    assert_eq!(lines(&inputs), ["2 a.com -> a.com", "3 b.com -> b.com", "4 cü.com -> xn--c-eha.com"]);
+    assert_eq!(inputs.lines().next().and_then(|line| line.column(0)), Some("Müller"));
+
+    let gbk = ReadOptions { encoding: Encoding::for_label(b"gbk"), ..ReadOptions::default() };
+    let inputs = reading("a.txt", b"\xd6\xd0\xb9\xfa.cn\n\xff\xff.cn\n", &gbk).expect("inputs");
+    assert_eq!(
+        lines(&inputs),
+        [
+            "1 中国.cn -> xn--fiqs8s.cn",
+            "2 \u{fffd}\u{fffd}.cn: bytes that are not GBK; name the encoding of the file, as in --input-encoding windows-1251"
+        ]
+    );
+}
+
+#[test]
+fn files_put_one_after_another_are_one_list() {
+    let text = "\u{feff}a.com\n\u{feff}# more\n\u{feff}b.com\n\u{feff}domain,x\n";
+    assert_eq!(
+        lines(&one_file("a.txt", text.as_bytes())),
+        [
+            "1 a.com -> a.com",
+            "3 \u{feff}b.com -> b.com",
+            "4 \u{feff}domain,x: the character ',', which is not allowed in a domain name",
+        ]
+    );
+}
+
+#[test]
+fn a_table_is_recognized_where_the_name_does_not_tell() {
+    let table = "client;Domain\nA;a.com\n";
+    let list = "a.com\nb.com\n";
+    let check = |name: &str, text: &str, format: InputFormat, column: Option<&str>, expected: &[&str]| {
+        let options = ReadOptions { format, column: column.map(Into::into), ..ReadOptions::default() };
+        let inputs = reading(name, text.as_bytes(), &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(lines(&inputs), expected, "{name} {format:?}");
+        let piped = super::read(&["-".into()], text.as_bytes(), &options);
+        assert_eq!(lines(&piped.expect("inputs")), expected, "standard input, {format:?}");
+    };
+    let (as_table, as_list) = (&["2 a.com -> a.com"][..], &["1 a.com -> a.com", "2 b.com -> b.com"][..]);
+    check("63", table, InputFormat::Auto, None, as_table);
+    check("63", table, InputFormat::Csv, None, as_table);
+    check("63", &table.replace(';', "\t"), InputFormat::Tsv, None, as_table);
+    check("63", &table.replace(';', "\t"), InputFormat::Auto, None, as_table);
+    check("63", &table.replace("Domain", "site"), InputFormat::Auto, Some("site"), as_table);
+    check("list", list, InputFormat::Auto, None, as_list);
+    check("list", list, InputFormat::Txt, None, as_list);
+    check("list", "\n\na.com\n", InputFormat::Auto, None, &["3 a.com -> a.com"]);
+    check("a.txt", table, InputFormat::Csv, None, as_table);
+    check("63", "domain\na.com\n", InputFormat::Csv, None, as_table);
+
+    let file = one_file("a.txt", format!("{table}b.com\n").as_bytes());
+    assert_eq!(file.counts().rejected, 2, "a .txt is a list unless the flag says otherwise");
+    let options = ReadOptions { format: InputFormat::Txt, ..ReadOptions::default() };
+    assert_eq!(lines(&reading("a.csv", table.as_bytes(), &options).expect("inputs")), as_table);
+}
+
+#[test]
+fn delimiters_and_names_of_columns_survive_what_sheets_do_to_them() {
+    let check = |text: &str, expected: &[&str]| {
+        assert_eq!(lines(&one_file("a.csv", text.as_bytes())), expected, "{text}");
+    };
+    check("Domain;Revenue, EUR;City\na.com;12,5;Bonn\nb.com;7;Ulm\n", &["2 a.com -> a.com", "3 b.com -> b.com"]);
+    check("client\tdomain\nA, B\ta.com\n", &["2 a.com -> a.com"]);
+    check("client|domain\nA, B|a.com\n", &["2 a.com -> a.com"]);
+    check("\"client; city\",domain\n\"A; B\",a.com\n", &["2 a.com -> a.com"]);
+    check("client,\u{200b}dom\u{feff}ain\u{a0}\nA,a.com\n", &["2 a.com -> a.com"]);
+    let options = ReadOptions { column: Some("my\u{a0}site".into()), ..ReadOptions::default() };
+    let inputs = reading("a.csv", "client,my\u{200b} site\nA,a.com\n".as_bytes(), &options).expect("inputs");
+    assert_eq!(lines(&inputs), ["2 a.com -> a.com"]);
+}
+
+#[test]
+fn cells_beyond_the_header_are_counted() {
+    let longer = |text: &str| one_file("a.csv", text.as_bytes()).longer_rows().map(|rows| rows.count);
+    assert_eq!(longer("domain,x\na.com,1,2\nb.com,1,,\nc.com,1,,3\nd.com\n"), Some(2));
+    assert_eq!(longer("domain,x\na.com,1\n"), None);
+    let inputs = one_file("a.csv", b"domain,x\na.com,1,2\n");
+    let first = &inputs.longer_rows().expect("a row").first;
+    assert!(first.ends_with("a.csv:2"), "{first}");
+    assert_eq!(inputs.share(|_| false).longer_rows(), inputs.longer_rows());
 }
 
 #[test]
@@ -234,8 +340,8 @@ fn what_nobody_can_have_meant_is_cut_rejected_and_harmless() {
             "1 a.com -> a.com".into(),
             format!("2 {}…: the line is longer than 64 KiB", "ü".repeat(LONGEST_REJECTED)),
             "3 b.com -> b.com".into(),
-            "4 c.com\u{fffd}: the character '\\0', which no host name has".into(),
-            "5 \u{fffd}[2Jd.com: the character '\\u{1b}', which no host name has".into(),
+            "4 c.com\u{fffd}: the character '\\0', which is not allowed in a domain name".into(),
+            "5 \u{fffd}[2Jd.com: the character '\\u{1b}', which is not allowed in a domain name".into(),
             "6 e.com/\u{fffd}[2J -> e.com".into(),
             format!("7 {}…: a single word: a domain has a dot in it", "y".repeat(LONGEST_REJECTED)),
         ]
@@ -315,6 +421,8 @@ fn files_that_cannot_be_used_are_named_with_what_to_do() {
         ("no-bytes.gz", b""),
         ("no-bytes.zst", b""),
         ("sheet.xlsx", b"PK\x03\x04\x14\0"),
+        ("zip.txt.gz", &gzip(b"PK\x03\x04\x14\0")),
+        ("header.csv", b"domain,Gr\xf6\xdfe\na.com,1\n"),
         ("a.txt", b"a.com"),
         ("no-columns.csv", b"client,Web site,market\nA,a.com,DE\n"),
         ("no-header.csv", b"a.com,A\nb.com,B\n"),
@@ -331,7 +439,19 @@ fn files_that_cannot_be_used_are_named_with_what_to_do() {
     check(
         &["sheet.xlsx"],
         None,
-        "sheet.xlsx is a workbook or an archive, not text\nsave the sheet as CSV, or unpack the archive, and give that file",
+        "sheet.xlsx is a workbook, not text\n\
+         unpack it and give what comes out: libreoffice --headless --convert-to csv sheet.xlsx",
+    );
+    check(
+        &["zip.txt.gz"],
+        None,
+        "zip.txt.gz is a zip archive, not text\nunpack it and give what comes out: unzip zip.txt.gz",
+    );
+    check(
+        &["header.csv"],
+        None,
+        "the header of header.csv has bytes that are not UTF-8\n\
+         name the encoding of the file, as in --input-encoding windows-1251",
     );
     check(
         &["no-columns.csv"],
@@ -354,8 +474,8 @@ fn files_that_cannot_be_used_are_named_with_what_to_do() {
     check(
         &["a.txt"],
         Some("site"),
-        "there is no column `site`: no .csv or .tsv file is among the inputs\n\
-         leave out --column, or save the table as a .csv or .tsv file",
+        "there is no column `site`: none of the inputs is a table with it\n\
+         check the name; a table without a .csv or .tsv ending may need --input-format csv or tsv",
     );
     check(
         &["open.csv"],

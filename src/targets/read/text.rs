@@ -1,14 +1,13 @@
 //! Bytes of a file to UTF-8 with `\n` at line ends, a buffer at a time.
 //!
-//! What sheets and editors write is evened out here, so that lines and rows need to know one form alone: byte order
-//! marks go, UTF-16 is decoded, `\r\n` and lone `\r` become `\n`. Bytes that are no UTF-8 pass as they are, since only
-//! a whole line tells what they may be: [`decoded`] then takes it as Windows-1252. Never holds more than a buffer and
-//! one line of limited length.
+//! What sheets and editors write is evened out here, so that lines and rows need to know one form only: byte order
+//! marks go, UTF-16 and what `--input-encoding` names are decoded, `\r\n` and lone `\r` become `\n`. Nothing is guessed:
+//! bytes that are not valid stay or become bytes that are not UTF-8, by which [`decoded`] knows the lines to reject.
+//! Never holds more than a buffer and one line of limited length.
 
-use std::{
-    borrow::Cow,
-    io::{self, BufRead, Cursor, Read},
-};
+use std::io::{self, BufRead, Cursor, Read};
+
+use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 /// Bytes read at a time.
 const BUFFER: usize = 64 * 1024;
@@ -22,13 +21,21 @@ pub(super) fn peek<R: Read>(mut reader: R, count: u64) -> io::Result<(Vec<u8>, i
     Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 
+/// A byte that is in no UTF-8: stands for what could not be decoded.
+const INVALID: u8 = 0xff;
+
 /// A reader's text in one form.
 pub(super) struct Text<R> {
     reader: R,
-    wide: Option<Wide>,
+    /// `None`: UTF-8, which passes as it is.
+    decoder: Option<Decoder>,
+    encoding: &'static Encoding,
+    /// Bytes for the decoder.
+    raw: Vec<u8>,
     ready: Vec<u8>,
     /// How much of `ready` is used up.
     used: usize,
+    ended: bool,
     after_return: bool,
     /// Bytes that may still be handed out.
     allowance: u64,
@@ -36,17 +43,23 @@ pub(super) struct Text<R> {
 
 impl<R: Read> Text<R> {
     /// Begins to read, and gives an error of kind [`FileTooLarge`](io::ErrorKind::FileTooLarge) beyond `allowance`
-    /// bytes of text.
-    pub(super) fn open(reader: R, allowance: u64) -> io::Result<Text<impl Read + use<R>>> {
+    /// bytes of text. A byte order mark counts more than `encoding`; without either it is UTF-8.
+    pub(super) fn open(
+        reader: R,
+        allowance: u64,
+        encoding: Option<&'static Encoding>,
+    ) -> io::Result<Text<impl Read + use<R>>> {
         let (mark, mut reader) = peek(reader, 3)?;
-        let (wide, mark_length) = match mark.as_slice() {
-            [0xff, 0xfe, ..] => (Some(Wide::new(u16::from_le_bytes)), 2),
-            [0xfe, 0xff, ..] => (Some(Wide::new(u16::from_be_bytes)), 2),
-            [0xef, 0xbb, 0xbf] => (None, 3),
-            _ => (None, 0),
+        let (encoding, mark_length) = match mark.as_slice() {
+            [0xff, 0xfe, ..] => (UTF_16LE, 2),
+            [0xfe, 0xff, ..] => (UTF_16BE, 2),
+            [0xef, 0xbb, 0xbf] => (UTF_8, 3),
+            _ => (encoding.unwrap_or(UTF_8), 0),
         };
         reader.by_ref().take(mark_length).read_to_end(&mut Vec::new())?;
-        Ok(Text { reader, wide, ready: Vec::new(), used: 0, after_return: false, allowance })
+        let decoder = (encoding != UTF_8).then(|| encoding.new_decoder_without_bom_handling());
+        let (raw, ready) = (Vec::new(), Vec::new());
+        Ok(Text { reader, decoder, encoding, raw, ready, used: 0, ended: false, after_return: false, allowance })
     }
 
     /// Bytes that may still be handed out.
@@ -54,20 +67,26 @@ impl<R: Read> Text<R> {
         self.allowance
     }
 
-    /// Fills `ready` anew. Leaves it empty at the end of the text, or if a chunk held nothing but half a line end.
+    /// What the bytes are taken for.
+    pub(super) fn encoding(&self) -> &'static Encoding {
+        self.encoding
+    }
+
+    /// Fills `ready` again. Leaves it empty at the end of the text, or if a chunk held nothing but half a line end.
     fn refill(&mut self) -> io::Result<usize> {
         self.used = 0;
-        self.ready.resize(BUFFER, 0);
-        let length = match self.reader.read(&mut self.ready) {
-            Ok(length) => length,
-            Err(error) => {
-                self.ready.clear();
-                return Err(error);
-            }
-        };
-        self.ready.truncate(length);
-        if let Some(wide) = &mut self.wide {
-            wide.decode(&mut self.ready, length == 0);
+        self.ready.clear();
+        if self.ended {
+            return Ok(0);
+        }
+        let into = if self.decoder.is_some() { &mut self.raw } else { &mut self.ready };
+        into.resize(BUFFER, 0);
+        let result = self.reader.read(into);
+        into.truncate(*result.as_ref().unwrap_or(&0));
+        let length = result?;
+        self.ended = length == 0;
+        if let Some(decoder) = &mut self.decoder {
+            decode(decoder, &self.raw, &mut self.ready, self.ended);
         }
         if self.after_return || self.ready.contains(&b'\r') {
             let after_return = &mut self.after_return;
@@ -83,6 +102,23 @@ impl<R: Read> Text<R> {
         let beyond = || io::Error::from(io::ErrorKind::FileTooLarge);
         self.allowance = self.allowance.checked_sub(self.ready.len() as u64).ok_or_else(beyond)?;
         Ok(length)
+    }
+}
+
+/// Appends `bytes` as UTF-8, with [`INVALID`] for what the encoding does not have.
+fn decode(decoder: &mut Decoder, mut bytes: &[u8], text: &mut Vec<u8>, at_end: bool) {
+    loop {
+        let start = text.len();
+        let most = decoder.max_utf8_buffer_length_without_replacement(bytes.len());
+        text.resize(start + most.expect("a buffer's length"), 0);
+        let (result, read, written) = decoder.decode_to_utf8_without_replacement(bytes, &mut text[start..], at_end);
+        text.truncate(start + written);
+        bytes = &bytes[read..];
+        match result {
+            DecoderResult::InputEmpty => return,
+            DecoderResult::OutputFull => {}
+            DecoderResult::Malformed(..) => text.push(INVALID),
+        }
     }
 }
 
@@ -102,38 +138,6 @@ impl<R: Read> BufRead for Text<R> {
 
     fn consume(&mut self, amount: usize) {
         self.used += amount;
-    }
-}
-
-/// What UTF-16 leaves over between two chunks.
-struct Wide {
-    unit: fn([u8; 2]) -> u16,
-    /// Half a unit.
-    byte: Option<u8>,
-    /// Half a surrogate pair.
-    high: Option<u16>,
-}
-
-impl Wide {
-    fn new(unit: fn([u8; 2]) -> u16) -> Self {
-        Self { unit, byte: None, high: None }
-    }
-
-    /// Replaces UTF-16 by UTF-8. What stands alone at the end becomes a replacement character.
-    fn decode(&mut self, chunk: &mut Vec<u8>, at_end: bool) {
-        let mut bytes = self.byte.take().into_iter().chain(chunk.iter().copied());
-        let mut units: Vec<u16> = self.high.take().into_iter().collect();
-        while let Some(first) = bytes.next() {
-            match bytes.next() {
-                Some(second) => units.push((self.unit)([first, second])),
-                None if at_end => units.push(0xfffd),
-                None => self.byte = Some(first),
-            }
-        }
-        if !at_end {
-            self.high = units.pop_if(|last| (0xd800..0xdc00).contains(last));
-        }
-        *chunk = String::from_utf16_lossy(&units).into_bytes();
     }
 }
 
@@ -162,26 +166,13 @@ pub(super) fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Resu
     Ok(Some(Length::Whole))
 }
 
-/// A line or a cell as text: UTF-8, possibly cut within a character, or else Windows-1252.
-pub(super) fn decoded(bytes: &[u8], length: Length) -> Cow<'_, str> {
+/// A line or a cell as text, which may be cut within a character; else the part before what cannot be decoded.
+pub(super) fn decoded(bytes: &[u8], length: Length) -> Result<&str, &str> {
+    let valid = |length: usize| std::str::from_utf8(&bytes[..length]).expect("valid up to there");
     match std::str::from_utf8(bytes) {
-        Ok(text) => text.into(),
-        Err(error) if length == Length::Cut && error.error_len().is_none() => {
-            String::from_utf8_lossy(&bytes[..error.valid_up_to()])
-        }
-        Err(_) => bytes.iter().map(|byte| windows_1252(*byte)).collect::<String>().into(),
-    }
-}
-
-/// Latin-1, but for what Windows has where Latin-1 has control characters.
-fn windows_1252(byte: u8) -> char {
-    const FROM_80: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',
-        '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
-    ];
-    match byte {
-        0x80..=0x9f => FROM_80[usize::from(byte - 0x80)],
-        _ => char::from(byte),
+        Ok(text) => Ok(text),
+        Err(error) if length == Length::Cut && error.error_len().is_none() => Ok(valid(error.valid_up_to())),
+        Err(error) => Err(valid(error.valid_up_to())),
     }
 }
 
@@ -199,11 +190,14 @@ mod tests {
         }
     }
 
-    fn lines(bytes: &[u8], sip: usize) -> Vec<String> {
-        let mut text = Text::open(Sips(bytes, sip), u64::MAX).expect("text");
+    fn lines(bytes: &[u8], sip: usize, encoding: Option<&'static Encoding>) -> Vec<String> {
+        let mut text = Text::open(Sips(bytes, sip), u64::MAX, encoding).expect("text");
         let (mut line, mut lines) = (Vec::new(), Vec::new());
         while let Some(length) = read_line(&mut text, &mut line).expect("a line") {
-            lines.push(decoded(&line, length).into_owned());
+            lines.push(match decoded(&line, length) {
+                Ok(text) => text.to_owned(),
+                Err(_) => format!("not valid: {}", String::from_utf8_lossy(&line)),
+            });
         }
         lines
     }
@@ -216,7 +210,7 @@ mod tests {
     fn every_encoding_and_line_end_gives_the_same_lines_in_sips_of_any_size() {
         let check = |bytes: &[u8], expected: &[&str]| {
             for sip in [1, 2, 3, 5, 1_000] {
-                assert_eq!(lines(bytes, sip), expected, "{bytes:?} in sips of {sip}");
+                assert_eq!(lines(bytes, sip, None), expected, "{bytes:?} in sips of {sip}");
             }
         };
         check(b"", &[]);
@@ -227,14 +221,35 @@ mod tests {
         check(b"a\n\rb\r\n\n", &["a", "", "b", ""]);
         check("\u{feff}ü\n".as_bytes(), &["ü"]);
         check("\u{feff}".as_bytes(), &[]);
-        check(b"\xef\xbba", &["ï»a"]);
-        check(b"b\xfccher.de\n\x80\x9f\nb\xc3\xbccher.de", &["bücher.de", "€Ÿ", "bücher.de"]);
+        check(b"\xef\xbba", &["not valid: \u{fffd}a"]);
+        check(b"b\xfccher.de\nb\xc3\xbccher.de", &["not valid: b\u{fffd}cher.de", "bücher.de"]);
         check(b"a\0b", &["a\0b"]);
         check(&utf_16("\u{feff}ü.de\r\n例え.jp\r\n😀", u16::to_le_bytes), &["ü.de", "例え.jp", "😀"]);
         check(&utf_16("\u{feff}ü.de\r\n例え.jp\r\n😀", u16::to_be_bytes), &["ü.de", "例え.jp", "😀"]);
-        check(b"\xff\xfea\0b", &["a\u{fffd}"]);
-        check(b"\xff\xfe\x3d\xd8", &["\u{fffd}"]);
+        check(b"\xff\xfea\0b", &["not valid: a\u{fffd}"]);
+        check(b"\xff\xfe\x3d\xd8", &["not valid: \u{fffd}"]);
         check(b"\xff\xfe", &[]);
+    }
+
+    #[test]
+    fn every_label_is_decoded_and_what_it_does_not_have_is_known() {
+        let check = |label: &str, bytes: &[u8], expected: &[&str]| {
+            let encoding = Encoding::for_label_no_replacement(label.as_bytes()).expect(label);
+            for sip in [1, 2, 3, 1_000] {
+                assert_eq!(lines(bytes, sip, Some(encoding)), expected, "{label} in sips of {sip}");
+            }
+        };
+        check("windows-1251", b"\xef\xf0\xe8\xec\xe5\xf0.com\r\nb.com", &["пример.com", "b.com"]);
+        check("WINDOWS-1252", b"b\xfccher.de", &["bücher.de"]);
+        check("latin2", b"\xb1\xb6.pl", &["ąś.pl"]);
+        check("gbk", b"\xd6\xd0\xb9\xfa.cn\n\xff\xff\nb.cn", &["中国.cn", "not valid: \u{fffd}\u{fffd}", "b.cn"]);
+        check("gbk", b"a\n\xd6", &["a", "not valid: \u{fffd}"]);
+        check("shift_jis", b"\x93\xfa\x96{.jp", &["日本.jp"]);
+        check("utf-16le", &utf_16("ü.de\nb", u16::to_le_bytes), &["ü.de", "b"]);
+        check("utf-8", "ü.de".as_bytes(), &["ü.de"]);
+        // A byte order mark is part of the text itself.
+        check("windows-1251", "\u{feff}ü.de".as_bytes(), &["ü.de"]);
+        check("gbk", &utf_16("\u{feff}ü.de", u16::to_be_bytes), &["ü.de"]);
     }
 
     #[test]
@@ -242,7 +257,7 @@ mod tests {
         let check = |bytes: usize, expected: (Length, usize)| {
             let mut text = "x".repeat(bytes);
             text.push_str("\nnext");
-            let (mut text, mut line) = (Text::open(text.as_bytes(), u64::MAX).expect("text"), Vec::new());
+            let (mut text, mut line) = (Text::open(text.as_bytes(), u64::MAX, None).expect("text"), Vec::new());
             let length = read_line(&mut text, &mut line).expect("a line").expect("a line");
             assert_eq!((length, line.len()), expected);
             assert_eq!(read_line(&mut text, &mut line).expect("a line"), Some(Length::Whole));
@@ -256,14 +271,15 @@ mod tests {
 
     #[test]
     fn a_line_cut_within_a_character_is_still_utf_8() {
-        assert_eq!(decoded(b"b\xc3", Length::Cut), "b");
-        assert_eq!(decoded(b"b\xc3", Length::Whole), "bÃ");
+        assert_eq!(decoded(b"b\xc3", Length::Cut), Ok("b"));
+        assert_eq!(decoded(b"b\xc3", Length::Whole), Err("b"));
+        assert_eq!(decoded(b"b\xffc", Length::Cut), Err("b"));
     }
 
     #[test]
     fn no_more_text_comes_than_is_allowed() {
         let all = |allowance| {
-            let mut text = Text::open(&b"\xef\xbb\xbfabc\r\n"[..], allowance).expect("text");
+            let mut text = Text::open(&b"\xef\xbb\xbfabc\r\n"[..], allowance, None).expect("text");
             text.read_to_end(&mut Vec::new()).map_err(|error| error.kind())
         };
         assert_eq!(all(4), Ok(4));

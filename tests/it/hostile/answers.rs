@@ -8,7 +8,7 @@ use backlinks_export::{
         status::{Assessment, Class, assess},
     },
     flatten::{Appended, FlattenError, Flattener, LARGEST_ANSWER, MOST_ROWS, plain_rows, rows_of},
-    targets::clean,
+    targets::{Accept, clean},
 };
 use tokio::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub(super) fn answer(items: &str) -> String {
 }
 
 fn understood(body: &[u8]) -> Assessment {
-    let target = clean("a.com", false).expect("a domain").target;
+    let target = clean("a.com", Accept::DOMAINS).expect("a domain").target;
     assess(&Ok(Reply { status: 200, body: body.to_vec().into(), ..Reply::default() }), &target)
 }
 

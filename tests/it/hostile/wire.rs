@@ -11,7 +11,7 @@ use std::{
 use backlinks_export::{
     api::http::LARGEST_BODY,
     ledger::{Archive, Body, Kept},
-    targets::clean,
+    targets::{Accept, clean},
 };
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -123,7 +123,8 @@ impl Ledger {
     }
 
     fn kept(&self, name: &str) -> Kept {
-        let known = self.0.known(clean(name, false).expect("a domain").target.view()).expect("it was asked about");
+        let known =
+            self.0.known(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("it was asked about");
         self.0.kept(known).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"))
     }
 }
@@ -234,7 +235,7 @@ async fn forty_answers_that_are_almost_too_large_are_published_in_bounded_memory
     assert_eq!(ran.code(), Some(0), "{}", ran.stderr());
     assert!(ran.most_memory < MOST_MEMORY_KIB, "{} MiB", ran.most_memory / 1024);
     let archive = Archive::read(&dir.path().join("out")).expect("a sound ledger");
-    let long = archive.known(clean("long3.com", false).expect("a domain").target.view()).expect("asked");
+    let long = archive.known(clean("long3.com", Accept::DOMAINS).expect("a domain").target.view()).expect("asked");
     assert!(matches!(archive.body(long, 1_000), Ok(Body::Larger(20_000_000..))));
     let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
     assert_eq!((&summary["rows"], &summary["undated"]), (&(2 * 20 + 10).into(), &(10 * 19_999).into()));
@@ -270,7 +271,7 @@ async fn a_whole_answer_is_taken_at_the_first_call_whatever_its_headers_say() {
     // The ledger has every byte as it came.
     let archive = Archive::read(&dir.path().join("out")).expect("a sound ledger");
     let body = |name: &str| {
-        let known = archive.known(clean(name, false).expect("a domain").target.view()).expect("asked");
+        let known = archive.known(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("asked");
         archive.kept(known).expect("readable").and_then(|kept| kept.body).expect("a body")
     };
     assert_eq!(body("lying.com"), good("lying.com", "").into_bytes());

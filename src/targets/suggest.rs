@@ -1,0 +1,105 @@
+//! What may have been meant by a name that is rejected: for the person who reads the reason, never for a call.
+
+use std::iter::once;
+
+use encoding_rs::{Encoding, WINDOWS_1250, WINDOWS_1251, WINDOWS_1252};
+use icu_normalizer::uts46::Uts46MapperBorrowed;
+
+/// The text without list marks around it, with hyphens for what looks like one, without invisible characters, and with
+/// letters and digits for their typographic forms. `None` where that changes nothing, or where the text is no accident.
+pub(super) fn plainer(text: &str) -> Option<String> {
+    if text.contains(char::is_control) {
+        return None;
+    }
+    let without_marks = text.trim_matches(|character: char| !character.is_alphanumeric());
+    let mapper = Uts46MapperBorrowed::new();
+    let visible = without_marks.chars().filter(|character| !is_mark_of_direction(*character));
+    let plainer: String = mapper.map_normalize(visible.map(|c| if is_dash(c) { '-' } else { c })).collect();
+    (plainer != text && !plainer.contains(char::REPLACEMENT_CHARACTER)).then_some(plainer)
+}
+
+/// Hyphens, dashes and minus signs but for the one of ASCII. Their fullwidth and small forms are mapped anyway.
+fn is_dash(character: char) -> bool {
+    matches!(character, '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{2e3a}' | '\u{2e3b}' | '\u{58a}')
+}
+
+/// Joiners and marks that steer the direction of text, which the mapping keeps or refuses.
+fn is_mark_of_direction(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2061}'..='\u{2069}')
+}
+
+/// What `text` was if it is UTF-8 that somebody read as Windows-1252, -1250 or -1251 or as Latin-1: `Ã¼` for `ü`.
+pub(super) fn repaired(text: &str) -> impl Iterator<Item = String> {
+    let windows = [WINDOWS_1252, WINDOWS_1250, WINDOWS_1251].into_iter().filter_map(|code| encoded(text, code));
+    let latin_1 = once(text).filter_map(|text| text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect());
+    windows.chain(latin_1).filter_map(|bytes| String::from_utf8(bytes).ok()).filter(move |repaired| repaired != text)
+}
+
+fn encoded(text: &str, encoding: &'static Encoding) -> Option<Vec<u8>> {
+    let (bytes, _, has_others) = encoding.encode(text);
+    (!has_others).then(|| bytes.into_owned())
+}
+
+/// Whether a repaired name is more likely than the text it was repaired from, where that is a valid name, too.
+///
+/// UTF-8 read in another encoding is mostly full of symbols, but not always: `straÃŸe`, `РїСЂРёРјРµСЂ`. Real names
+/// almost never happen to be such a text. Those that are known to be are short and become a single ideograph (`дії`).
+pub(super) fn is_plausible(repaired: &str) -> bool {
+    repaired.split('.').filter(|label| !label.is_ascii()).all(|label| {
+        let beyond_ascii = || label.chars().filter(|character| !character.is_ascii());
+        let has_ascii_letters = label.contains(|character: char| character.is_ascii_alphabetic());
+        let is_latin = beyond_ascii().all(|character| character < '\u{180}');
+        let is_one_alphabet = beyond_ascii().all(|character| character < '\u{800}');
+        let wide = beyond_ascii().filter(|character| *character >= '\u{800}').count();
+        is_latin || !has_ascii_letters && (is_one_alphabet || wide > 1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typographic_forms_have_a_plainer_one() {
+        let check = |text: &str, expected: Option<&str>| assert_eq!(plainer(text).as_deref(), expected, "{text}");
+        check("my\u{2011}site.com", Some("my-site.com"));
+        check("our\u{2013}shop.com", Some("our-shop.com"));
+        check("our\u{2212}shop.com", Some("our-shop.com"));
+        check("• bullet.com", Some("bullet.com"));
+        check("→arrow.com", Some("arrow.com"));
+        check("✓ https://a.com/x", Some("https://a.com/x"));
+        check("brand™.com", Some("brandtm.com"));
+        check("1\u{fe0f}.com", Some("1.com"));
+        check("exam\u{200d}ple.com", Some("example.com"));
+        check("example.com", None);
+        check("\u{1b}[31mexample.com", None);
+    }
+
+    #[test]
+    fn utf_8_read_in_another_encoding_is_repaired() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(repaired(text).next().as_deref(), expected, "{text}");
+        };
+        check("bÃ¼cher.de", Some("bücher.de"));
+        check("straÃŸe.de", Some("straße.de"));
+        check("straÃ\u{9f}e.de", Some("straße.de"));
+        check("bĂĽcher.de", Some("bücher.de"));
+        check("РїСЂРёРјРµСЂ.com", Some("пример.com"));
+        check("æ—¥æœ¬.jp", Some("日本.jp"));
+        check("bücher.de", None);
+        check("пример.com", None);
+        check("日本.jp", None);
+        check("example.com", None);
+    }
+
+    #[test]
+    fn a_name_that_only_happens_to_be_such_a_text_stays() {
+        let check = |repaired: &str, expected: bool| assert_eq!(is_plausible(repaired), expected, "{repaired}");
+        check("bücher.de", true);
+        check("пример.com", true);
+        check("日本.jp", true);
+        check("䳿.com", false);
+        check("w꿹.pl", false);
+        check("kՊ.ee", false);
+    }
+}

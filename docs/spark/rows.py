@@ -6,9 +6,10 @@ DIR is a run's directory, or a glob of several, on any storage that Spark reads;
 by year. In a notebook: `spark.addArtifacts("rows.py", pyfile=True)`, `from rows import history`, and then
 `history(spark, ["s3a://bucket/audit/*"])`.
 
-The ledgers are read as they are, `DIR/_raw/ledger-*.jsonl.zst`; docs/ledger.md describes them. Workers need nothing but
+The ledgers are read as they are, `DIR/_raw/ledger-*.jsonl.gz`; docs/ledger.md describes them. Workers need nothing but
 Python. Which answers count is what `replay` says: a target's newest answer with data or without; one without hides older
-rows. What was bought anew (`--max-age`) or taken over (`--previous`) needs no care. Spark before 4 reads .zst only with a native Hadoop library; docs/spark/README.md says what else there is to know.
+rows. What was bought anew (`--max-age`) or taken over (`--previous`) needs no care.
+docs/spark/README.md says what else there is to know.
 """
 
 import datetime
@@ -68,16 +69,14 @@ NO_INTEGER = object()
 
 def history(spark, directories):
     """The rows of `backlinks_history` that the ledgers in these directories hold, with their `year`, in no order."""
-    lines = spark.read.text([f"{directory}/_raw/ledger-*.jsonl.zst" for directory in directories], lineSep="\n")
+    lines = spark.read.text([f"{directory}/_raw/ledger-*.jsonl.gz" for directory in directories], lineSep="\n")
     # Most lines are no answers; only those that are get parsed.
     lines = lines.where("""value LIKE '%"record":"answer"%' OR value LIKE '%"record":"taken_over"%'""")
     head = f.from_json("value", HEAD, {"columnNameOfCorruptRecord": "broken"})
     answers = lines.select(
         f.regexp_extract(f.col("_metadata.file_path"), "^(.*)/_raw/", 1).alias("directory"), "value", head.alias("head")
     )
-    # A process that was killed may have left half a line; a whole one that is no JSON is damage.
     said = f.concat(f.lit("damaged ledger, or a run is writing to it: "), "directory")
-    answers = answers.where("head.broken IS NULL OR value LIKE '%}'")
     answers = answers.where(f.when(f.col("head.broken").isNull(), True).otherwise(f.raise_error(said)))
     final = answers.where("head.record IN ('answer', 'taken_over') AND head.class IN ('data', 'no_data')").select(
         "directory", "head.target", "head.at", "head.class",

@@ -21,8 +21,11 @@ pub mod account;
 pub mod http;
 pub mod pricing;
 pub mod record;
+mod reply_body;
 pub mod status;
 pub mod wire;
+
+pub use reply_body::ReplyBody;
 
 /// The earliest date the API knows (its documentation of `date_from`).
 pub const EARLIEST_DATE: Date = jiff::civil::date(2019, 1, 1);
@@ -96,8 +99,8 @@ pub enum BodyForm {
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// The body, decompressed; what came of it where it was cut off.
-    pub body: Bytes,
+    /// The body; what came of it where it was cut off.
+    pub body: ReplyBody,
     /// How long the server asks to wait.
     pub retry_after: Option<Duration>,
     /// The real debit, from the header `X-AISA-Customer-Cost-Micros-USD`.

@@ -4,11 +4,10 @@
 
 use std::{fmt, time::Duration};
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    BodyForm,
+    BodyForm, ReplyBody,
     status::{Assessment, Class},
 };
 use crate::{money::Usd, targets::Target};
@@ -44,7 +43,7 @@ pub struct Answered {
     /// The gateway's name for the call.
     pub request_id: Option<String>,
     /// The body, verbatim; `None` where there was no reply.
-    pub body: Option<Bytes>,
+    pub body: Option<ReplyBody>,
 }
 
 /// A target that was given up in this run.

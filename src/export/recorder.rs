@@ -54,7 +54,7 @@ impl Journal for Recorder {
             "answered"
         );
         match (assessment.class, &answered.body) {
-            (Class::Data, Some(body)) => self.feed.settle_with_rows(answered.target.view(), body),
+            (Class::Data, Some(body)) => self.feed.settle_with_rows(answered.target.view(), body.text()),
             (Class::NoData, _) => self.feed.settle_without_rows(answered.target.view()),
             _ => {}
         }

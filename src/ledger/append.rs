@@ -65,7 +65,7 @@ impl Appender {
         Self { queue, task: tokio::spawn(write_groups(appends, tail)) }
     }
 
-    /// Appends a record, whose last `body` bytes are the frame of a body; returns where it lies once it is durable.
+    /// Appends a record, whose last `body` bytes are its body and its end; returns where it lies once it is durable.
     pub(super) async fn append(&self, purpose: Purpose, bytes: Vec<u8>, body: usize) -> Result<Location, LedgerError> {
         let size = |bytes| u32::try_from(bytes).expect("bodies are limited to 32 MiB");
         let (head, body) = (size(bytes.len() - body), size(body));

@@ -12,7 +12,7 @@ use super::{
     FOLDER, LedgerError, Location, Lock, append,
     index::{Index, Known, Past, Spending},
     inputs,
-    record::{self, Record, Run},
+    record::{FORMAT, Record, Run},
     segment::{End, Found, Segment},
 };
 use crate::{
@@ -100,9 +100,13 @@ impl Archive {
             return Ok(());
         };
         let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
-        self.index.take(&record, location).map_err(|error| damaged(&error))?;
+        let newer = || LedgerError::NewerVersion { path: segment.path.clone() };
+        if matches!(record, Record::Run { format, .. } if format > FORMAT) {
+            return Err(newer());
+        }
+        self.index.take(&record, location).map_err(|_| newer())?;
         match record {
-            Record::Run(run) if self.run.is_none() => self.run = Some(run),
+            Record::Run { run, .. } if self.run.is_none() => self.run = Some(run),
             Record::Inputs(end) => inputs::Stored::close(&mut self.inputs, end).map_err(|error| damaged(&error))?,
             _ => {}
         }
@@ -180,7 +184,9 @@ impl Archive {
     /// The same, and makes sure that the body is whole, without holding it.
     pub fn sound_head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
         if let Some(location) = known.last().filter(|location| location.body > 0) {
-            self.segment(location.segment).check_body(&location)?;
+            let segment = self.segment(location.segment);
+            let record = segment.record(&segment.head(&location)?, &location)?;
+            record.answer().map_or(Ok(()), |answer| segment.check_body(&location, answer))?;
         }
         self.head(known)
     }
@@ -212,12 +218,12 @@ impl Archive {
         let segment = self.segment(location.segment);
         let head = segment.head(location)?;
         let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
-        let (answer, from_run_id) = match record::parse(&head).map_err(|error| damaged(&error))? {
+        let (answer, from_run_id) = match segment.record(&head, location)? {
             Record::Answer(answer) => (*answer, None),
             Record::TakenOver(taken) => (taken.answer, Some(taken.from_run_id)),
             _ => return Err(damaged(&"it is no answer")),
         };
-        let body = (with_body && location.body > 0).then(|| segment.body(location, &head)).transpose()?;
+        let body = (with_body && location.body > 0).then(|| segment.body(location, &head, &answer)).transpose()?;
         Ok(Kept {
             http_status: answer.http_status,
             api_status_code: answer.api_status_code,
@@ -236,11 +242,10 @@ impl Archive {
     /// Makes sure that the body of every record is whole, those of failed calls and of replaced answers included.
     pub fn check_bodies(&self) -> Result<(), LedgerError> {
         for segment in &self.segments {
-            segment.scan(
-                |Found { location, .. }| {
-                    if location.body > 0 { segment.check_body(&location) } else { Ok(()) }
-                },
-            )?;
+            segment.scan(|Found { location, record }| {
+                let answer = record.as_ref().and_then(Record::answer).filter(|_| location.body > 0);
+                answer.map_or(Ok(()), |answer| segment.check_body(&location, answer))
+            })?;
         }
         Ok(())
     }
@@ -273,12 +278,11 @@ impl Archive {
 /// The body of the answer at a location if it has `most` bytes at most; of no bytes where there is none.
 pub(super) fn body_at(segment: &Segment, location: &Location, most: u64) -> Result<Body, LedgerError> {
     let head = segment.head(location)?;
-    match record::parse(&head) {
-        Ok(record) if record.answer().is_some_and(|answer| answer.body_bytes > most) => {
-            Ok(Body::Larger(record.answer().map_or(0, |answer| answer.body_bytes)))
-        }
-        _ if location.body == 0 => Ok(Body::Whole(Vec::new())),
-        _ => segment.body(location, &head).map(Body::Whole),
+    let record = segment.record(&head, location)?;
+    match record.answer() {
+        Some(answer) if answer.body_bytes > most => Ok(Body::Larger(answer.body_bytes)),
+        Some(answer) if location.body > 0 => segment.body(location, &head, answer).map(Body::Whole),
+        _ => Ok(Body::Whole(Vec::new())),
     }
 }
 

@@ -43,6 +43,12 @@ pub enum LedgerError {
         /// What does not fit.
         reason: String,
     },
+    /// A sound record that this version does not know.
+    #[error("{} was made by a newer version of backlinks-export", path.display())]
+    NewerVersion {
+        /// The file.
+        path: PathBuf,
+    },
     /// The input lines that are kept are not what was written.
     #[error("the input lines in the ledger cannot be used: {reason}")]
     Inputs {
@@ -62,6 +68,7 @@ impl LedgerError {
             Self::Damaged { .. } => {
                 "put back a sound copy of the file; without one, see docs/faq.md before you change anything".to_owned()
             }
+            Self::NewerVersion { .. } => "upgrade backlinks-export and run the same command again".to_owned(),
             Self::Symlink { .. } => "remove the link, or give another --out".to_owned(),
             Self::Io { source, .. } if let Some(hint) = access_hint(source) => hint.to_owned(),
             Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {

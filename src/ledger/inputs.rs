@@ -1,6 +1,6 @@
 //! The input lines as the ledger keeps them: judged once, read back without judging again.
 //!
-//! Lines are kept many to a frame. A set of frames counts once the record that closes it is there, and the latest
+//! Lines are kept many to a gzip member. A set of members counts once the record that closes it is there, and the latest
 //! closed set is the one that holds: a run that was given more domains than before writes a new set.
 
 use std::borrow::Cow;
@@ -11,13 +11,13 @@ use sha2::{Digest as _, Sha256};
 use super::{LedgerError, Location, record::InputsEnd};
 use crate::targets::{Fate, Inputs, InputsBuilder, Line, RawFate, RawLine, Target};
 
-/// Bytes of lines in one frame: enough to compress well, little enough to hold.
+/// Bytes of lines in one member: enough to compress well, little enough to hold.
 const CHUNK: usize = 256 * 1024;
 
 /// How every line of a chunk begins.
 const PREFIX: &[u8] = b"{\"record\":\"input\",";
 
-/// Whether a frame holds input lines.
+/// Whether a member holds input lines.
 pub(super) fn is_chunk(content: &[u8]) -> bool {
     content.starts_with(PREFIX)
 }
@@ -140,7 +140,7 @@ impl Stored {
         self.closed.as_ref().map(|closed| closed.end.sha256.as_str())
     }
 
-    /// Reads the latest closed set with `head`, which gives the content of a frame.
+    /// Reads the latest closed set with `head`, which gives the content of a member.
     pub(super) fn read(
         &self,
         head: impl Fn(&Location) -> Result<Vec<u8>, LedgerError>,

@@ -1,12 +1,13 @@
 //! The archive and write-ahead log of paid answers, in one: says what is held and what is left to buy.
 //!
 //! ```text
-//! DIR/_raw/ledger-<n>.jsonl.zst   run | input… inputs | taken_over… | sent answer | sent answer | … | gave_up
+//! DIR/_raw/ledger-<n>.jsonl.gz   run | input… inputs | taken_over… | sent answer | sent answer | … | gave_up
 //! ```
 //!
-//! Every record is one line of JSON in zstd frames of its own, so that the files are valid `.jsonl.zst`
-//! for any reader and each answer can be read alone. A call is recorded before it goes out, its answer
-//! as soon as it is there; both are durable before anything else happens. Nothing is ever rewritten.
+//! Every record is one line of JSON in gzip members of its own, so that the files are valid `.jsonl.gz` for any reader
+//! and each answer can be read by itself. The line of an answer is in three: what is known of it, its body (where it
+//! came gzipped, byte for byte as it came), and the line's end. A call is recorded before it goes out, its answer as
+//! soon as it is there; both are durable before anything else happens. Nothing is ever rewritten.
 //!
 //! - [`Archive`] reads: what each target's standing is, and its answer. It changes nothing on the disk.
 //! - [`Ledger`] appends, for the one process that holds the [`Lock`].
@@ -29,7 +30,7 @@ use crate::{
 mod append;
 mod archive;
 mod error;
-mod frame;
+mod gzip;
 mod index;
 mod inputs;
 mod lock;
@@ -41,8 +42,8 @@ mod takeover;
 use self::{
     append::{Appender, Purpose, Tail},
     archive::segment_numbers,
-    frame::Press,
-    record::{Answer, InputsEnd, Record},
+    gzip::{BodyMember, CLOSING_BYTES, Compressor},
+    record::{Answer, FORMAT, InputsEnd, Record, WrittenBody},
     segment::Segment,
 };
 pub use self::{
@@ -59,13 +60,13 @@ pub use self::{
 /// The folder of a run's directory in which the ledger lies.
 pub const FOLDER: &str = "_raw";
 
-/// Where a record lies: the frame of its line, and right behind it that of its body.
+/// Where a record is: the member of its line, and right behind it that of its body with what closes the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Location {
     segment: u32,
-    /// Bytes of the frame of the line, or of its beginning.
+    /// Bytes of the member of the line, or of its beginning.
     head: u32,
-    /// Bytes of the frame of the body; 0: there is none.
+    /// Bytes of the members of the body and the line's end; 0: there is no body.
     body: u32,
     offset: u64,
 }
@@ -76,6 +77,8 @@ impl Location {
     }
 }
 
+/// Room for the head of an answer: most have some 700 bytes.
+const ROOM_FOR_HEAD: usize = 1024;
 /// Calls in flight unless said otherwise.
 const USUAL_IN_FLIGHT: u32 = 30;
 
@@ -84,7 +87,7 @@ pub struct Ledger {
     folder: PathBuf,
     /// Stamps records with a time that later processes can compare; `None`: with the wall clock's alone.
     clock: Option<Clock>,
-    press: Press,
+    compressor: Compressor,
     appender: Appender,
     archive: Arc<Mutex<Archive>>,
     /// The last day that calls ask for, where it is not the run's.
@@ -106,8 +109,8 @@ impl Ledger {
         made.map_err(|source| LedgerError::io("make", &folder, source))?;
         append::sync_folder(&lock.dir)?;
         let appender = Appender::start(Tail::open(&folder, (number, end), in_flight, archive.largest())?);
-        let press = Press::default();
-        Ok(Self { folder, clock, press, appender, archive: Arc::new(Mutex::new(archive)), date_to: None })
+        let compressor = Compressor::default();
+        Ok(Self { folder, clock, compressor, appender, archive: Arc::new(Mutex::new(archive)), date_to: None })
     }
 
     /// Says up to which day the calls from now on ask; by default that is what the run was started with.
@@ -119,7 +122,7 @@ impl Ledger {
 
     /// Records the run's beginning.
     pub async fn start(&self, run: &Run) -> Result<(), LedgerError> {
-        self.append(Purpose::Ahead, Record::Run(run.clone())).await?;
+        self.append(Purpose::Ahead, Record::Run { format: FORMAT, run: run.clone() }).await?;
         self.archive().run = Some(run.clone());
         Ok(())
     }
@@ -130,8 +133,9 @@ impl Ledger {
         for chunk in inputs::chunks(inputs) {
             digest.add(&chunk);
             chunks += 1;
-            let frame = self.frame(&chunk)?;
-            let location = self.appender.append(Purpose::Ahead, frame, 0).await?;
+            let member = self.compressor.member(|out| out.write_all(&chunk));
+            let (member, _) = member.map_err(|source| self.uncompressed(source))?;
+            let location = self.appender.append(Purpose::Ahead, member, 0).await?;
             inputs::Stored::note_chunk(&mut stored, location);
         }
         let lines = inputs.lines().len() as u64;
@@ -155,23 +159,30 @@ impl Ledger {
 
     /// Records what came of a call, with its body.
     pub async fn answered(&self, answered: &Answered) -> Result<(), LedgerError> {
-        let Some(body) = &answered.body else {
-            let answer = Answer::of(answered, 0, self.since_boot(), self.date_to);
-            return self.append(Purpose::Result, Record::Answer(Box::new(answer))).await;
+        let record = |member| {
+            let answer = Answer::of(answered, member, self.since_boot(), self.date_to);
+            Record::Answer(Box::new(answer))
         };
-        let written = record::Tail::of(body, answered.assessment.json);
-        let mut answer = None;
-        let framed = self.press.two_frames(
-            |body| {
-                let record = Answer::of(answered, body as u64, self.since_boot(), self.date_to);
-                record::answer_head(answer.insert(Record::Answer(Box::new(record))), written.key)
-            },
-            |out| written.write(out),
-        );
-        let (bytes, tail) = framed.map_err(|source| self.uncompressed(source))?;
-        let location = self.appender.append(Purpose::Result, bytes, tail).await?;
-        let answer = answer.expect("made with its frame");
-        self.note(&answer, location);
+        let Some(body) = &answered.body else {
+            return self.append(Purpose::Result, record(BodyMember::default())).await;
+        };
+        let written = WrittenBody::of(body, answered.assessment.json);
+        let compressed;
+        let (member, described) = if let Some(gzip) = body.gzip().filter(|_| written.is_verbatim()) {
+            (&gzip[..], BodyMember::of_server(gzip))
+        } else {
+            let made = self.compressor.member(|out| written.write(out));
+            let (member, described) = made.map_err(|source| self.uncompressed(source))?;
+            compressed = member;
+            (&compressed[..], described)
+        };
+        let record = record(described);
+        let mut bytes = Vec::with_capacity(ROOM_FOR_HEAD + member.len() + CLOSING_BYTES);
+        gzip::push_stored(&mut bytes, &record::answer_head(&record, written.key));
+        bytes.extend_from_slice(member);
+        bytes.extend_from_slice(&gzip::closing_member());
+        let location = self.appender.append(Purpose::Result, bytes, member.len() + CLOSING_BYTES).await?;
+        self.note(&record, location);
         Ok(())
     }
 
@@ -203,18 +214,14 @@ impl Ledger {
     }
 
     async fn append(&self, purpose: Purpose, record: Record) -> Result<(), LedgerError> {
-        let frame = self.frame(&record::line(&record))?;
-        let location = self.appender.append(purpose, frame, 0).await?;
+        let member = gzip::stored(&record::line(&record));
+        let location = self.appender.append(purpose, member, 0).await?;
         self.note(&record, location);
         Ok(())
     }
 
     fn note(&self, record: &Record, location: Location) {
         self.archive().index.take(record, location).expect("this version knows its own words");
-    }
-
-    fn frame(&self, content: &[u8]) -> Result<Vec<u8>, LedgerError> {
-        self.press.frame(content).map_err(|source| self.uncompressed(source))
     }
 
     fn uncompressed(&self, source: io::Error) -> LedgerError {

@@ -8,6 +8,7 @@ use std::{fmt, io, time::Duration};
 use jiff::{Timestamp, Unit, civil::Date};
 use serde::{Deserialize, Serialize};
 
+use super::gzip::BodyMember;
 use crate::{
     api::{
         BodyForm, Parameters,
@@ -18,6 +19,9 @@ use crate::{
     money::Usd,
     targets::{Shard, Target},
 };
+
+/// The version of the format: higher in a version of this program whose ledgers this one must not touch.
+pub(super) const FORMAT: u32 = 2;
 
 /// What a directory's run is, fixed when it is first started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +45,13 @@ pub struct Run {
 #[serde(tag = "record", rename_all = "snake_case")]
 pub(super) enum Record {
     /// The run's beginning; the first record of a ledger.
-    Run(Run),
-    /// The end of a set of input lines, which lie in the last `chunks` frames before it.
+    Run {
+        /// The version of the format that the ledger is written in.
+        format: u32,
+        #[serde(flatten)]
+        run: Run,
+    },
+    /// The end of a set of input lines, which are in the last `chunks` members before it.
     Inputs(InputsEnd),
     /// A call about to go out.
     Sent {
@@ -100,8 +109,14 @@ pub(super) struct Answer {
     pub(super) cost_source: Option<CostSource>,
     /// Bytes of the body as it came.
     pub(super) body_bytes: u64,
-    /// Bytes of the frame that follows and holds the body; 0: there is no body.
+    /// Bytes of the member that follows and holds the body; 0: there is no body.
     pub(super) frame_bytes: u64,
+    /// CRC-32 of that member's bytes.
+    pub(super) frame_crc32: u32,
+    /// Bytes of that member's content.
+    pub(super) content_bytes: u64,
+    /// CRC-32 of that member's content.
+    pub(super) content_crc32: u32,
     /// The last day asked for, where it is not the run's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) date_to: Option<Date>,
@@ -172,10 +187,10 @@ impl From<&GaveUp> for Record {
 }
 
 impl Answer {
-    /// The line of a call's result whose body takes `frame_bytes` in the ledger; `date_to` where it is not the run's.
+    /// The line of a call's result whose body is in `member`; `date_to` where it is not the run's.
     pub(super) fn of(
         answered: &Answered,
-        frame_bytes: u64,
+        member: BodyMember,
         since_boot: Option<SinceBoot>,
         date_to: Option<Date>,
     ) -> Self {
@@ -204,9 +219,18 @@ impl Answer {
             cost_micros_usd,
             cost_source,
             body_bytes: answered.body.as_ref().map_or(0, |body| body.len() as u64),
-            frame_bytes,
+            frame_bytes: member.bytes,
+            frame_crc32: member.crc32,
+            content_bytes: member.content_bytes,
+            content_crc32: member.content_crc32,
             date_to,
         }
+    }
+
+    /// The member that holds its body.
+    pub(super) fn body_member(&self) -> BodyMember {
+        let Self { frame_bytes: bytes, frame_crc32: crc32, content_bytes, content_crc32, .. } = *self;
+        BodyMember { bytes, crc32, content_bytes, content_crc32 }
     }
 
     /// When the call went out.
@@ -240,14 +264,14 @@ pub(super) fn line(record: &Record) -> Vec<u8> {
     line
 }
 
-/// The end of an answer's line, written without a copy of the body: as a text it may take six times as many bytes.
-pub(super) struct Tail<'a> {
+/// A body as it stands in its answer's line, written without a copy: as a text it may take six times as many bytes.
+pub(super) struct WrittenBody<'a> {
     /// The key that goes before.
     pub(super) key: &'static str,
     body: &'a [u8],
 }
 
-impl<'a> Tail<'a> {
+impl<'a> WrittenBody<'a> {
     /// Finds the form of a body; `json` says that it is JSON, in UTF-8.
     pub(super) fn of(body: &'a [u8], json: bool) -> Self {
         let one_line = json && is_one_line(body);
@@ -260,14 +284,23 @@ impl<'a> Tail<'a> {
         Self { key, body }
     }
 
-    /// Writes the body and what closes the line.
+    /// Whether it stands there as it came.
+    pub(super) fn is_verbatim(&self) -> bool {
+        self.key == JSON
+    }
+
+    /// Writes it.
     pub(super) fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
-        match std::str::from_utf8(self.body) {
-            _ if self.key == JSON => out.write_all(self.body)?,
-            Ok(text) => serde_json::to_writer(&mut *out, text)?,
-            Err(_) => serde_json::to_writer(&mut *out, &Latin1(self.body))?,
+        if self.is_verbatim() {
+            return out.write_all(self.body);
         }
-        out.write_all(b"}\n")
+        // Serialisers write in small pieces, and compress badly in those.
+        let mut out = io::BufWriter::with_capacity(64 * 1024, out);
+        match std::str::from_utf8(self.body) {
+            Ok(text) => serde_json::to_writer(&mut out, text)?,
+            Err(_) => serde_json::to_writer(&mut out, &Latin1(self.body))?,
+        }
+        io::Write::flush(&mut out)
     }
 }
 
@@ -298,7 +331,7 @@ impl Serialize for Latin1<'_> {
     }
 }
 
-/// The beginning of an answer's line, up to where its body follows in a frame of its own.
+/// The beginning of an answer's line, up to where its body follows in a member of its own.
 pub(super) fn answer_head(answer: &Record, key: &str) -> Vec<u8> {
     let mut head = serde_json::to_vec(answer).expect("records always serialise");
     head.pop();
@@ -311,8 +344,22 @@ pub(super) fn body_key(head: &[u8]) -> Option<&'static str> {
     [JSON, TEXT, LATIN_1].into_iter().find(|key| head.ends_with(format!(",\"{key}\":").as_bytes()))
 }
 
-/// Reads a frame's record: a whole line, or an answer's beginning.
+/// Reads a member's record: a whole line, or an answer's beginning.
 pub(super) fn parse(content: &[u8]) -> Result<Record, serde_json::Error> {
+    parse_as(content)
+}
+
+/// Whether a member holds a record of any kind, be it one that this version does not know.
+pub(super) fn is_record(content: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct AnyRecord {
+        #[serde(rename = "record")]
+        _record: String,
+    }
+    parse_as::<AnyRecord>(content).is_ok()
+}
+
+fn parse_as<T: serde::de::DeserializeOwned>(content: &[u8]) -> Result<T, serde_json::Error> {
     match content.last() {
         Some(b':') => {
             let mut whole = content.to_vec();
@@ -323,17 +370,15 @@ pub(super) fn parse(content: &[u8]) -> Result<Record, serde_json::Error> {
     }
 }
 
-/// Gives back a body as it came from the end of its line and the beginning that names its key.
-pub(super) fn body(head: &[u8], mut tail: Vec<u8>) -> io::Result<Vec<u8>> {
+/// Gives back a body as it came from how it stands in its line and the beginning of that, which names its key.
+pub(super) fn body(head: &[u8], written: Vec<u8>) -> io::Result<Vec<u8>> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let end = tail.strip_suffix(b"}\n").ok_or_else(|| broken("an answer without an end"))?.len();
-    tail.truncate(end);
     let key = body_key(head).ok_or_else(|| broken("an answer of an unknown form"))?;
     if key == JSON {
-        return Ok(tail);
+        return Ok(written);
     }
-    let text: String = serde_json::from_slice(&tail)?;
-    drop(tail);
+    let text: String = serde_json::from_slice(&written)?;
+    drop(written);
     if key == TEXT {
         return Ok(text.into_bytes());
     }
@@ -348,15 +393,15 @@ mod tests {
     #[test]
     fn any_body_comes_back_as_it_came_and_makes_a_line_of_json() {
         let check = |body_: &[u8], json: bool, key: &str| {
-            let found = Tail::of(body_, json);
+            let found = WrittenBody::of(body_, json);
             assert_eq!(found.key, key);
-            let mut tail = Vec::new();
-            found.write(&mut tail).expect("room");
+            let mut written = Vec::new();
+            found.write(&mut written).expect("room");
             let head = format!("{{\"record\":\"answer\",\"{key}\":");
-            let line = [head.as_bytes(), &tail].concat();
+            let line = [head.as_bytes(), &written, b"}\n"].concat();
             assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
             assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_ok());
-            assert_eq!(body(head.as_bytes(), tail).expect("the body"), body_);
+            assert_eq!(body(head.as_bytes(), written).expect("the body"), body_);
         };
         check(br#"{"a":1}"#, true, JSON);
         check(b"{\"a\":\n1}", true, TEXT);
@@ -369,6 +414,8 @@ mod tests {
         check(&(0..=255).collect::<Vec<u8>>(), false, LATIN_1);
         check(&(0..=255).cycle().take(10_000).collect::<Vec<u8>>(), false, LATIN_1);
     }
+
+    const MEMBER: BodyMember = BodyMember { bytes: 11, crc32: 8, content_bytes: 2, content_crc32: 7 };
 
     fn answered(cost: Cost, body: Option<&str>) -> Answered {
         let assessment = Assessment {
@@ -401,7 +448,7 @@ mod tests {
     #[test]
     fn what_came_of_a_call_stands_in_its_line() {
         let check = |cost: Cost, expected: serde_json::Value| {
-            let answer = Answer::of(&answered(cost, Some("{}")), 11, None, None);
+            let answer = Answer::of(&answered(cost, Some("{}")), MEMBER, None, None);
             assert_eq!(answer.class().expect("a class"), Class::Data);
             let line: serde_json::Value =
                 serde_json::from_slice(&line(&Record::Answer(Box::new(answer)))).expect("JSON");
@@ -411,6 +458,7 @@ mod tests {
                 "message": "Ok.", "task_id": "7-x", "request_id": "r-1", "items": 3, "items_count": 5,
                 "api_version": "0.1", "api_seconds": 0.1571,
                 "mismatch": "items_count is 5, but the answer has 3 items", "body_bytes": 2, "frame_bytes": 11,
+                "frame_crc32": 8, "content_bytes": 2, "content_crc32": 7,
             });
             let members = whole.as_object_mut().expect("an object");
             members.extend(expected.as_object().expect("an object").clone());
@@ -421,7 +469,7 @@ mod tests {
         check(Cost::Upstream(price), serde_json::json!({"cost_micros_usd": 24_000, "cost_source": "upstream"}));
         check(Cost::Unknown, serde_json::json!({"cost_micros_usd": null, "cost_source": "unknown"}));
         check(Cost::Nothing, serde_json::json!({"cost_micros_usd": null, "cost_source": null}));
-        assert_eq!(Answer::of(&answered(Cost::Nothing, None), 0, None, None).body_bytes, 0);
+        assert_eq!(Answer::of(&answered(Cost::Nothing, None), BodyMember::default(), None, None).body_bytes, 0);
     }
 
     #[test]
@@ -434,7 +482,7 @@ mod tests {
     #[test]
     fn a_call_went_out_its_latency_before_its_answer_came_by_both_clocks() {
         let since_boot = serde_json::from_str(r#"{"boot":7,"since_boot_micros":9000000}"#).expect("a moment");
-        let answer = Answer::of(&answered(Cost::Nothing, None), 0, Some(since_boot), None);
+        let answer = Answer::of(&answered(Cost::Nothing, None), BodyMember::default(), Some(since_boot), None);
         let left = answer.left_at();
         assert_eq!(left.wall, "2026-11-24T11:59:59Z".parse().expect("a time"));
         assert_eq!(left.since_boot, Some(since_boot.earlier(Duration::from_millis(1_500))));
@@ -443,7 +491,7 @@ mod tests {
     #[test]
     fn an_answer_without_use_at_an_untold_price_may_have_been_billed() {
         let check = |class: Class, cost: Cost, frame_bytes: u64, expected: bool| {
-            let mut answer = Answer::of(&answered(cost, None), frame_bytes, None, None);
+            let mut answer = Answer::of(&answered(cost, None), BodyMember { bytes: frame_bytes, ..MEMBER }, None, None);
             class.as_str().clone_into(&mut answer.class);
             assert_eq!(answer.possibly_billed(), expected, "{class:?} {cost:?} {frame_bytes}");
         };
@@ -459,7 +507,7 @@ mod tests {
 
     #[test]
     fn the_beginning_of_an_answer_is_read_as_its_whole_line_is() {
-        let record = Record::Answer(Box::new(Answer::of(&answered(Cost::Unknown, Some("{}")), 11, None, None)));
+        let record = Record::Answer(Box::new(Answer::of(&answered(Cost::Unknown, Some("{}")), MEMBER, None, None)));
         let whole = line(&record);
         assert_eq!(line(&parse(&whole).expect("a record")), whole);
         for key in [JSON, TEXT, LATIN_1] {
@@ -472,7 +520,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_found_whoever_has_paid_for_it() {
-        let answer = Answer::of(&answered(Cost::Unknown, None), 0, None, None);
+        let answer = Answer::of(&answered(Cost::Unknown, None), BodyMember::default(), None, None);
         let at = answer.at;
         let taken = TakenOver { from_run_id: "r".into(), copied_at: at, answer: answer.clone() };
         let check = |record: Record, expected: bool| {
@@ -489,9 +537,8 @@ mod tests {
             let error = body(head.as_bytes(), tail.as_bytes().to_vec()).expect_err(expected).to_string();
             assert!(error.contains(expected), "{head} {tail}: {error}");
         };
-        check(r#"{"a":1,"body":"#, "{}", "an answer without an end");
-        check(r#"{"a":1,"other":"#, "{}}\n", "an answer of an unknown form");
-        check(r#"{"a":1,"body_text":"#, "{}}\n", "invalid type");
-        check(r#"{"a":1,"body_latin1":"#, "\"\u{100}\"}\n", "a body with a character that is no byte");
+        check(r#"{"a":1,"other":"#, "{}", "an answer of an unknown form");
+        check(r#"{"a":1,"body_text":"#, "{}", "invalid type");
+        check(r#"{"a":1,"body_latin1":"#, "\"\u{100}\"", "a body with a character that is no byte");
     }
 }

@@ -1,8 +1,8 @@
 //! One file of the ledger, read from its beginning: which records it holds, and where it ends.
 //!
-//! Only the heads of answers are decompressed; bodies are stepped over. A record torn by a crash at
-//! the very end is no error: it was never acknowledged. Anything else that does not fit is damage,
-//! and damage is never passed over in silence.
+//! Only the heads of answers are read; bodies are stepped over, but for their last bytes. A record torn by a crash at
+//! the very end is not an error: it was never acknowledged. Anything else that does not fit is damage, and damage is
+//! never passed over in silence. A sound record that this version does not understand is a later version's.
 
 use std::{
     fs::{File, OpenOptions},
@@ -14,15 +14,15 @@ use std::{
 
 use super::{
     LedgerError, Location,
-    frame::{self, Measured},
+    gzip::{self, BodyMember, CLOSING_BYTES, END_BYTES, Measured},
     inputs,
-    record::{self, Record},
+    record::{self, Answer, Record},
 };
 
 /// What is read at once where a head is expected: most fit, and often those of the next calls.
 const WINDOW: usize = 4 * 1024;
-/// The longest frame that is no body: a chunk of input lines.
-const LONGEST_FRAME: usize = 16 * 1024 * 1024;
+/// The longest member that is not a body: a chunk of input lines.
+const LONGEST_MEMBER: usize = 16 * 1024 * 1024;
 
 /// Open no link: a ledger's file is where its name is.
 pub(super) const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
@@ -58,15 +58,23 @@ struct Window {
     bytes: Vec<u8>,
 }
 
+impl Window {
+    /// Where an offset of the file is in the window; its end: it is not there.
+    fn place_of(&self, offset: u64) -> usize {
+        let place = offset.checked_sub(self.at).and_then(|place| usize::try_from(place).ok());
+        place.filter(|place| *place < self.bytes.len()).unwrap_or(self.bytes.len())
+    }
+}
+
 impl Segment {
-    /// `ledger-<number>.jsonl.zst`
+    /// `ledger-<number>.jsonl.gz`
     pub(super) fn name(number: u32) -> String {
-        format!("ledger-{number}.jsonl.zst")
+        format!("ledger-{number}.jsonl.gz")
     }
 
     /// The number in a file's name, if it is a ledger's.
     pub(super) fn number(name: &str) -> Option<u32> {
-        name.strip_prefix("ledger-")?.strip_suffix(".jsonl.zst")?.parse().ok()
+        name.strip_prefix("ledger-")?.strip_suffix(".jsonl.gz")?.parse().ok()
     }
 
     pub(super) fn open(path: &Path, number: u32) -> Result<Self, LedgerError> {
@@ -88,8 +96,11 @@ impl Segment {
                 return Ok(End::Torn(offset));
             };
             let next = found.location.end();
-            if next == length && found.location.body > 0 {
-                self.check_body(&found.location)?;
+            if let Some(answer) = found.record.as_ref().and_then(Record::answer).filter(|_| found.location.body > 0) {
+                self.check_body_end(&mut window, &found.location, answer.body_member(), length)?;
+                if next == length {
+                    self.check_body(&found.location, answer)?;
+                }
             }
             visit(found)?;
             offset = next;
@@ -97,56 +108,65 @@ impl Segment {
         Ok(End::Clean(length))
     }
 
-    /// Where in the window the whole frame at an offset is; `None` when the file ends within it, or nothing begins there.
-    fn frame_at(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<Range<usize>>, LedgerError> {
-        let read = offset.checked_sub(window.at).and_then(|start| usize::try_from(start).ok());
-        if let Some(start) = read.filter(|start| *start < window.bytes.len())
-            && let Measured::Whole(size) = frame::measure(&window.bytes[start..])
-        {
-            return Ok(Some(start..start + size));
-        }
+    /// Where in the window the whole member at an offset is; `None` when the file ends within it, or none begins there.
+    fn member_at(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<Range<usize>>, LedgerError> {
+        let mut start = window.place_of(offset);
         let rest = usize::try_from(length - offset).unwrap_or(usize::MAX);
-        let mut size = WINDOW;
         loop {
-            window.at = offset;
-            self.read_into(&mut window.bytes, offset, size.min(rest))?;
-            match frame::measure(&window.bytes) {
-                Measured::Whole(size) => return Ok(Some(0..size)),
-                Measured::Begun if size < rest.min(LONGEST_FRAME) => size *= 4,
-                Measured::Begun | Measured::Foreign => return Ok(None),
+            match gzip::measure(&window.bytes[start..]) {
+                Measured::Whole(size) => return Ok(Some(start..start + size)),
+                Measured::Begun(needed) if needed <= rest.min(LONGEST_MEMBER) => {
+                    self.read_window(window, offset, needed.max(WINDOW).min(rest))?;
+                    start = 0;
+                }
+                Measured::Begun(_) | Measured::Foreign => return Ok(None),
             }
         }
     }
 
     /// The record at an offset; `None` when the file ends within it, or nothing begins there.
     fn record_at(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<Found>, LedgerError> {
-        let Some(head) = self.frame_at(window, offset, length)? else { return Ok(None) };
+        let Some(head) = self.member_at(window, offset, length)? else { return Ok(None) };
         let head = &window.bytes[head];
-        let content = frame::content(head).map_err(|source| self.damaged(offset, &source))?;
-        let record = if inputs::is_chunk(&content) {
-            None
-        } else {
-            Some(record::parse(&content).map_err(|error| self.damaged(offset, &error))?)
-        };
-        let body = record.as_ref().and_then(Record::answer).map_or(0, |answer| answer.frame_bytes);
+        let content = gzip::content(head).map_err(|source| self.damaged(offset, &source))?;
+        let record = if inputs::is_chunk(&content) { None } else { Some(self.parse(&content, offset)?) };
+        let body = record.as_ref().and_then(Record::answer).map_or(0, |answer| match answer.frame_bytes {
+            0 => 0,
+            bytes => bytes.saturating_add(CLOSING_BYTES as u64),
+        });
         let size = |bytes: u64| u32::try_from(bytes).map_err(|error| self.damaged(offset, &error));
         let location = Location { segment: self.number, offset, head: size(head.len() as u64)?, body: size(body)? };
         Ok((location.end() <= length).then_some(Found { location, record }))
     }
 
+    /// The record whose first member has this content.
+    pub(super) fn record(&self, head: &[u8], location: &Location) -> Result<Record, LedgerError> {
+        self.parse(head, location.offset)
+    }
+
+    fn parse(&self, content: &[u8], offset: u64) -> Result<Record, LedgerError> {
+        record::parse(content).map_err(|error| {
+            if record::is_record(content) {
+                LedgerError::NewerVersion { path: self.path.clone() }
+            } else {
+                self.damaged(offset, &error)
+            }
+        })
+    }
+
     /// A tail without a whole record is a crash's only if nothing whole follows.
     fn must_be_torn(&self, offset: u64, length: u64) -> Result<(), LedgerError> {
         const STEP: usize = 1024 * 1024;
-        let (mut at, mut window) = (offset + 1, Window::default());
+        let mut window = Window::default();
+        let mut at = self.end_of_own_body(&mut window, offset, length)?.unwrap_or(offset + 1);
         while at < length {
             let rest = usize::try_from(length - at).unwrap_or(usize::MAX);
-            // Steps overlap by a little, so that no frame's beginning falls between two.
-            let bytes = self.read(at, rest.min(STEP + 4))?;
-            for start in memchr_all(&bytes, 0x28) {
+            // Steps overlap by a little, so that the beginning of a member never falls between two.
+            let bytes = self.read(at, rest.min(STEP + gzip::FOUND_BY))?;
+            for start in gzip::find(&bytes) {
                 let place = at + start as u64;
-                let begins = frame::measure(&bytes[start..bytes.len().min(start + 4)]) == Measured::Begun;
-                let follows = begins.then(|| self.frame_at(&mut window, place, length)).transpose()?.flatten();
-                if follows.is_some_and(|frame| frame::content(&window.bytes[frame]).is_ok()) {
+                let follows = self.member_at(&mut window, place, length)?;
+                if follows.is_some_and(|member| gzip::content(&window.bytes[member]).is_ok()) {
                     let reason = format!("it cannot be read, yet something whole follows at byte {place}");
                     return Err(self.damaged(offset, &reason));
                 }
@@ -156,46 +176,91 @@ impl Segment {
         Ok(())
     }
 
-    /// An answer's body as it came.
-    pub(super) fn body(&self, location: &Location, head: &[u8]) -> Result<Vec<u8>, LedgerError> {
-        let (offset, bytes) = self.body_frame(location)?;
-        let tail = frame::content(&bytes).map_err(|source| self.damaged(offset, &source))?;
+    /// Where the body of a torn answer ends if it was compressed here and only the end of its line is torn: it is whole,
+    /// yet no record.
+    fn end_of_own_body(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<u64>, LedgerError> {
+        let Some(head) = self.member_at(window, offset, length)? else { return Ok(None) };
+        let body = offset + head.len() as u64;
+        let record = gzip::content(&window.bytes[head]).ok().and_then(|content| record::parse(&content).ok());
+        let Some(answer) = record.as_ref().and_then(Record::answer).filter(|_| body < length) else { return Ok(None) };
+        let member = self.member_at(window, body, length)?.map(|member| member.len() as u64);
+        Ok(member.filter(|size| *size == answer.frame_bytes).map(|size| body + size))
+    }
+
+    /// An answer's body as it came; `head` is the content of its record's first member, `answer` what that says.
+    pub(super) fn body(&self, location: &Location, head: &[u8], answer: &Answer) -> Result<Vec<u8>, LedgerError> {
+        let (offset, bytes) = self.body_bytes(location, answer)?;
+        let content = answer.body_member().content(&bytes[..bytes.len() - CLOSING_BYTES]);
+        let content = content.map_err(|source| self.damaged(offset, &source))?;
         drop(bytes);
-        record::body(head, tail).map_err(|source| self.damaged(offset, &source))
+        record::body(head, content).map_err(|source| self.damaged(offset, &source))
     }
 
     /// Makes sure that an answer's body is whole, without holding it.
-    pub(super) fn check_body(&self, location: &Location) -> Result<(), LedgerError> {
-        self.sound_body_frame(location).map(drop)
+    pub(super) fn check_body(&self, location: &Location, answer: &Answer) -> Result<(), LedgerError> {
+        self.sound_body_bytes(location, answer).map(drop)
     }
 
-    /// The frame of an answer's body as it lies there, sound as its checksum says.
-    pub(super) fn sound_body_frame(&self, location: &Location) -> Result<Vec<u8>, LedgerError> {
-        let (offset, bytes) = self.body_frame(location)?;
-        frame::check(&bytes).map_err(|source| self.damaged(offset, &source))?;
+    /// An answer's body as it lies there, with what closes its line; sound as its checksum says.
+    pub(super) fn sound_body_bytes(&self, location: &Location, answer: &Answer) -> Result<Vec<u8>, LedgerError> {
+        let (offset, bytes) = self.body_bytes(location, answer)?;
+        let checked = answer.body_member().check(&bytes[..bytes.len() - CLOSING_BYTES]);
+        checked.map_err(|source| self.damaged(offset, &source))?;
         Ok(bytes)
     }
 
-    fn body_frame(&self, location: &Location) -> Result<(u64, Vec<u8>), LedgerError> {
+    fn body_bytes(&self, location: &Location, answer: &Answer) -> Result<(u64, Vec<u8>), LedgerError> {
         let offset = location.offset + u64::from(location.head);
         let size = usize::try_from(location.body).map_err(|error| self.damaged(offset, &error))?;
         let bytes = self.read(offset, size)?;
-        if frame::measure(&bytes) != Measured::Whole(size) {
-            return Err(self.damaged(offset, &"the answer's body is not where its record says"));
-        }
+        let end = bytes.len().checked_sub(END_BYTES).map(|start| &bytes[start..]);
+        self.expect_body_end(offset, end.unwrap_or_default(), answer.body_member())?;
         Ok((offset, bytes))
     }
 
-    /// The content of a record's first frame.
+    /// Checks the last bytes of a body, so that one that was stepped over is where its record says.
+    fn check_body_end(
+        &self,
+        window: &mut Window,
+        location: &Location,
+        member: BodyMember,
+        length: u64,
+    ) -> Result<(), LedgerError> {
+        let body = location.offset + u64::from(location.head);
+        let Some(end) = location.end().checked_sub(END_BYTES as u64).filter(|end| *end >= body) else {
+            return self.expect_body_end(body, &[], member);
+        };
+        let mut start = window.place_of(end);
+        if window.bytes.len() < start + END_BYTES {
+            let rest = usize::try_from(length - end).unwrap_or(usize::MAX);
+            self.read_window(window, end, rest.min(WINDOW))?;
+            start = 0;
+        }
+        self.expect_body_end(body, &window.bytes[start..start + END_BYTES], member)
+    }
+
+    fn expect_body_end(&self, offset: u64, end: &[u8], member: BodyMember) -> Result<(), LedgerError> {
+        if member.ends_with(end) {
+            return Ok(());
+        }
+        Err(self.damaged(offset, &"the answer's body is not where its record says"))
+    }
+
+    /// The content of a record's first member.
     pub(super) fn head(&self, location: &Location) -> Result<Vec<u8>, LedgerError> {
         let size = usize::try_from(location.head).map_err(|error| self.damaged(location.offset, &error))?;
         let bytes = self.read(location.offset, size)?;
-        frame::content(&bytes).map_err(|source| self.damaged(location.offset, &source))
+        gzip::content(&bytes).map_err(|source| self.damaged(location.offset, &source))
     }
 
     pub(super) fn length(&self) -> Result<u64, LedgerError> {
         let metadata = self.file.metadata().map_err(|source| LedgerError::io("read", &self.path, source))?;
         Ok(metadata.len())
+    }
+
+    fn read_window(&self, window: &mut Window, offset: u64, size: usize) -> Result<(), LedgerError> {
+        window.at = offset;
+        self.read_into(&mut window.bytes, offset, size)
     }
 
     fn read(&self, offset: u64, size: usize) -> Result<Vec<u8>, LedgerError> {
@@ -221,19 +286,13 @@ impl Segment {
     }
 }
 
-/// Every place of a byte.
-fn memchr_all(bytes: &[u8], wanted: u8) -> impl Iterator<Item = usize> + '_ {
-    bytes.iter().enumerate().filter(move |(_, byte)| **byte == wanted).map(|(place, _)| place)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use super::{super::frame::Press, *};
+    use super::{super::gzip::Compressor, *};
 
-    /// The end of an answer that is its body.
-    const BODY: &[u8] = b"{\"tasks\":[]}}\n";
+    const BODY: &[u8] = b"{\"tasks\":[]}";
 
     fn segment(bytes: &[u8]) -> (tempfile::TempDir, Segment) {
         let folder = tempfile::tempdir().expect("a directory");
@@ -243,7 +302,7 @@ mod tests {
         (folder, segment)
     }
 
-    /// Letters and digits that no frame makes much smaller.
+    /// Letters and digits that no member makes much smaller.
     fn noise(bytes: usize) -> String {
         let mut state = 7_u64;
         let mut next = || {
@@ -255,16 +314,20 @@ mod tests {
 
     fn lines_of_input(bytes: usize) -> Vec<u8> {
         let content = format!("{{\"record\":\"input\",\"{}\":0}}\n", noise(bytes));
-        Press::default().frame(content.as_bytes()).expect("a frame")
+        gzip::stored(content.as_bytes())
     }
 
-    /// The two frames of an answer, and how long the second is.
-    fn answer(tail: &[u8]) -> (Vec<u8>, usize) {
-        let head = |length: usize| {
-            let known = r#""target":"a.com","attempt":1,"at":"2026-11-24T12:00:00Z","latency_micros":0,"class":"data","items":0"#;
-            format!(r#"{{"record":"answer",{known},"body_bytes":1,"frame_bytes":{length},"body":"#).into_bytes()
-        };
-        Press::default().two_frames(head, |out| out.write_all(tail)).expect("two frames")
+    /// The bytes of an answer, and how many of them are its body and its end.
+    fn answer(body: &[u8]) -> (Vec<u8>, usize) {
+        let (member, said) = Compressor::default().member(|out| io::Write::write_all(out, body)).expect("a member");
+        let BodyMember { bytes, crc32, content_bytes, content_crc32 } = said;
+        let known =
+            r#""target":"a.com","attempt":1,"at":"2026-11-24T12:00:00Z","latency_micros":0,"class":"data","items":0"#;
+        let lengths = format!(r#""frame_bytes":{bytes},"content_bytes":{content_bytes}"#);
+        let stored = format!(r#"{lengths},"frame_crc32":{crc32},"content_crc32":{content_crc32}"#);
+        let head = format!(r#"{{"record":"answer",{known},"body_bytes":1,{stored},"body":"#);
+        let bytes = [gzip::stored(head.as_bytes()), member, gzip::closing_member()].concat();
+        (bytes, usize::try_from(said.bytes).expect("small") + CLOSING_BYTES)
     }
 
     /// What a walk through some bytes finds, and where it ends.
@@ -288,23 +351,23 @@ mod tests {
 
     #[test]
     fn a_file_is_named_by_its_number() {
-        assert_eq!((Segment::name(12), Segment::number(&Segment::name(12))), ("ledger-12.jsonl.zst".into(), Some(12)));
+        assert_eq!((Segment::name(12), Segment::number(&Segment::name(12))), ("ledger-12.jsonl.gz".into(), Some(12)));
         for other in
-            ["ledger-.jsonl.zst", "ledger-1.jsonl", "1.jsonl.zst", "ledger-x.jsonl.zst", "ledger-4294967296.jsonl.zst"]
+            ["ledger-.jsonl.gz", "ledger-1.jsonl", "1.jsonl.gz", "ledger-x.jsonl.gz", "ledger-4294967296.jsonl.gz"]
         {
             assert_eq!(Segment::number(other), None, "{other}");
         }
     }
 
     #[test]
-    fn frames_of_any_size_are_found_where_they_lie() {
+    fn records_of_any_size_are_found_where_they_are() {
         let (answer_, body) = answer(BODY);
         let mut bytes = Vec::new();
         let mut expected = Vec::new();
         for size in [10, 5_000, 50, 300_000, 20, 7_000_000] {
-            let frame = lines_of_input(size);
-            expected.push((bytes.len(), frame.len(), 0, false));
-            bytes.extend(frame);
+            let lines = lines_of_input(size);
+            expected.push((bytes.len(), lines.len(), 0, false));
+            bytes.extend(lines);
             expected.push((bytes.len(), answer_.len() - body, body, true));
             bytes.extend(&answer_);
         }
@@ -327,14 +390,22 @@ mod tests {
         let second = bytes.len() as u64;
         let location = Location { segment: 3, offset: second, head: size(head), body: size(body) };
         let text = segment.head(&location).expect("sound");
-        assert_eq!(segment.body(&location, &text).expect("sound"), BODY[..BODY.len() - 2]);
-        assert_eq!(segment.sound_body_frame(&location).expect("sound"), bytes[head..]);
-        segment.check_body(&location).expect("sound");
-        let shorter = Location { body: size(body - 1), ..location };
-        let told = damage(segment.check_body(&shorter));
-        assert_eq!(told, (second + head as u64, "the answer's body is not where its record says".into()));
+        let record = segment.record(&text, &location).expect("a record");
+        let said = record.answer().expect("an answer");
+        assert_eq!(segment.body(&location, &text, said).expect("sound"), BODY);
+        assert_eq!(segment.sound_body_bytes(&location, said).expect("sound"), bytes[head..]);
+        segment.check_body(&location, said).expect("sound");
+        for wrong in [0, 1, END_BYTES - 1, body - 1] {
+            let shorter = Location { body: size(wrong), ..location };
+            let told = damage(segment.check_body(&shorter, said));
+            assert_eq!(
+                told,
+                (second + head as u64, "the answer's body is not where its record says".into()),
+                "{wrong}"
+            );
+        }
         let longer = Location { body: size(body + 1), ..location };
-        assert_eq!(damage(segment.body(&longer, &text)), (second + head as u64, "the file ends here".into()));
+        assert_eq!(damage(segment.body(&longer, &text, said)), (second + head as u64, "the file ends here".into()));
         let beyond = Location { offset: 2 * second, ..location };
         assert_eq!(damage(segment.head(&beyond)), (2 * second, "the file ends here".into()));
         // What the file system refuses is no damage.
@@ -346,9 +417,11 @@ mod tests {
     fn a_tail_that_was_torn_anywhere_ends_the_file_before_it() {
         let first = lines_of_input(10);
         // A body that spans several steps of the search for something whole behind
-        let (last, body) = answer(format!("\"{}\"}}\n", noise(4 << 20)).as_bytes());
+        let (last, body) = answer(format!("\"{}\"", noise(4 << 20)).as_bytes());
         assert!(body > 2 << 20);
-        for cut in [1, 3, 4, 5, 100, last.len() - body, last.len() - body + 1, last.len() / 2, last.len() - 1] {
+        let closing = last.len() - CLOSING_BYTES;
+        let cuts = [1, 3, 4, 5, 19, 20, 21, 100, last.len() - body, last.len() - body + 1, last.len() / 2];
+        for cut in cuts.into_iter().chain([closing - 1, closing, closing + 1, last.len() - 1]) {
             let bytes = [&first[..], &last[..cut]].concat();
             let (found, end) = scanned(&bytes).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
             assert_eq!((found.len(), end), (1, End::Torn(first.len() as u64)), "cut at {cut}");
@@ -361,15 +434,18 @@ mod tests {
         let first = lines_of_input(10);
         let whole = lines_of_input(5_000);
         for length in [1, 3, 100_000, STEP - 3, STEP - 2, STEP - 1, STEP, STEP + 1, STEP + 2, 3 * STEP + 7] {
-            // With the bytes in it by which a search finds a frame's beginning
+            // With the bytes in it by which a search finds the beginning of a member
             let mut foreign = vec![0; length];
-            foreign[length / 2] = 0x28;
+            let beginning = gzip::closing_member();
+            let start = (length / 2).min(length.saturating_sub(gzip::FOUND_BY));
+            let beginning = &beginning[..gzip::FOUND_BY.min(length)];
+            foreign[start..start + beginning.len()].copy_from_slice(beginning);
             let bytes = [&first[..], &foreign, &whole].concat();
             let (offset, reason) = damage(scanned(&bytes));
             let place = first.len() + length;
             let expected = format!("it cannot be read, yet something whole follows at byte {place}");
             assert_eq!((offset, reason), (first.len() as u64, expected), "{length} bytes");
-            // A frame that is whole by its size alone is a torn tail's as well.
+            // A member that is whole by its size alone is a torn tail's as well.
             let mut unsound = bytes;
             *unsound.last_mut().expect("a checksum") ^= 1;
             assert_eq!(scanned(&unsound).expect("torn").1, End::Torn(first.len() as u64), "{length} bytes");
@@ -377,18 +453,40 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_body_is_looked_at_on_the_way() {
+    fn only_the_last_body_is_decompressed_on_the_way_and_all_have_to_end_as_their_records_say() {
         let (bytes, body) = answer(BODY);
         let mut last = [bytes.clone(), bytes.clone()].concat();
-        *last.last_mut().expect("a checksum") ^= 1;
+        let inside = bytes.len() - END_BYTES - 1;
+        last[bytes.len() + inside] ^= 1;
         assert_eq!(damage(scanned(&last)).0, (2 * bytes.len() - body) as u64);
         let mut first = [bytes.clone(), bytes.clone()].concat();
-        first[bytes.len() - 1] ^= 1;
-        assert_eq!(scanned(&first).expect("looked at when it is read").1, End::Clean(2 * bytes.len() as u64));
+        first[inside] ^= 1;
+        assert_eq!(scanned(&first).expect("found when it is read").1, End::Clean(2 * bytes.len() as u64));
+        for place in bytes.len() - END_BYTES..bytes.len() {
+            let mut first = [bytes.clone(), bytes.clone()].concat();
+            first[place] ^= 1;
+            assert_eq!(damage(scanned(&first)).0, (bytes.len() - body) as u64, "{place}");
+        }
         // An error of who is told ends the walk.
         let refused =
             segment(&bytes).1.scan(|_| Err(LedgerError::io("keep", Path::new("x"), io::Error::other("full"))));
         assert!(matches!(refused, Err(LedgerError::Io { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn a_sound_record_of_an_unknown_kind_is_of_a_newer_version() {
+        let whole = lines_of_input(10);
+        let check = |record: &str, expected: &str| {
+            let bytes = [&whole[..], &gzip::stored(record.as_bytes()), &whole].concat();
+            let error = scanned(&bytes).err().expect("refused").to_string();
+            assert!(error.ends_with(expected), "{record}: {error}");
+        };
+        let newer = "ledger-3.jsonl.gz was made by a newer version of backlinks-export";
+        check(r#"{"record":"summed_up","of":7}"#, newer);
+        check(r#"{"record":"summed_up","body":"#, newer);
+        check(r#"{"record":"sent","target":"a.com","form":"graph"}"#, newer);
+        check(r#"{"of":7}"#, "missing field `record` at line 1 column 8");
+        check("anything", "expected value at line 1 column 1");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Answers that another ledger holds, copied from there: paid for once, kept twice.
 //!
-//! The frame of a body is copied as it lies, compressed, once its checksum has been looked at: what is damaged there
+//! A body is copied as it is stored, compressed, once its checksum has been looked at: what is damaged there
 //! must not count as held here. The line before it is written anew, as a record of its own kind, so that whoever adds
 //! up what answers have cost does not count it twice. The other ledger is only read.
 
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::{
     Archive, Known, Ledger, LedgerError,
     append::Purpose,
+    gzip,
     record::{self, Record, TakenOver},
 };
 
@@ -18,8 +19,8 @@ pub struct Copied {
     taken: TakenOver,
     /// Under which key the body stands; `None`: there is none.
     key: Option<&'static str>,
-    /// The frame of the body.
-    frame: Vec<u8>,
+    /// The members of the body and the line's end.
+    body: Vec<u8>,
 }
 
 impl Archive {
@@ -30,15 +31,15 @@ impl Archive {
         };
         let segment = self.segment(location.segment);
         let head = segment.head(&location)?;
-        let mut taken = match record::parse(&head).map_err(|error| segment.damaged(location.offset, &error))? {
+        let mut taken = match segment.record(&head, &location)? {
             // The run that has paid for it is told, however often it was taken over since.
             Record::TakenOver(taken) => TakenOver { copied_at: at, ..*taken },
             Record::Answer(answer) => TakenOver { from_run_id: run.run_id.clone(), copied_at: at, answer: *answer },
             _ => return Err(segment.damaged(location.offset, &"it is no answer")),
         };
         taken.answer.date_to.get_or_insert(run.parameters.date_to);
-        let frame = if location.body > 0 { segment.sound_body_frame(&location)? } else { Vec::new() };
-        Ok(Some(Copied { taken, key: record::body_key(&head), frame }))
+        let body = if location.body > 0 { segment.sound_body_bytes(&location, &taken.answer)? } else { Vec::new() };
+        Ok(Some(Copied { taken, key: record::body_key(&head), body }))
     }
 }
 
@@ -57,12 +58,12 @@ impl Known {
 impl Ledger {
     /// Keeps an answer of another ledger. It is held here once this returns.
     pub async fn take_over(&self, copied: Copied) -> Result<(), LedgerError> {
-        let Copied { taken, key, frame } = copied;
+        let Copied { taken, key, body } = copied;
         let record = Record::TakenOver(Box::new(taken));
         let Some(key) = key else { return self.append(Purpose::Ahead, record).await };
-        let mut bytes = self.frame(&record::answer_head(&record, key))?;
-        bytes.extend_from_slice(&frame);
-        let location = self.appender.append(Purpose::Ahead, bytes, frame.len()).await?;
+        let mut bytes = gzip::stored(&record::answer_head(&record, key));
+        bytes.extend_from_slice(&body);
+        let location = self.appender.append(Purpose::Ahead, bytes, body.len()).await?;
         self.note(&record, location);
         Ok(())
     }

@@ -129,7 +129,7 @@ mod tests {
         check(&[part], r#"{"program":"another","run_id":"1"}"#, false, &others(RUN));
         check(&["notes.txt"], "", false, &others("notes.txt"));
         check(&["notes.txt"], REAL, false, &others("notes.txt"));
-        check(&["_raw/ledger-0.jsonl.zst"], REAL, false, &others("_raw/ledger-0.jsonl.zst"));
+        check(&["_raw/ledger-0.jsonl.gz"], REAL, false, &others("_raw/ledger-0.jsonl.gz"));
         check(&["targets/mine.parquet"], REAL, false, &others("targets/mine.parquet"));
         check(&["targets/old/part-0.parquet"], REAL, false, &others("targets/old/part-0.parquet"));
         check(

@@ -252,7 +252,7 @@ impl Dataset {
         fs::write(dir.path().join(FAILURES), "domain\n").unwrap();
         fs::write(dir.path().join(REJECTED), format!("input {run_id}\n")).unwrap();
         fs::create_dir(dir.path().join("_raw")).unwrap();
-        fs::write(dir.path().join("_raw/ledger-0.jsonl.zst"), "paid for").unwrap();
+        fs::write(dir.path().join("_raw/ledger-0.jsonl.gz"), "paid for").unwrap();
         Self { dir, parts: parts.to_vec() }
     }
 

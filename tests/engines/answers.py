@@ -1,15 +1,13 @@
 """The ledger read a third way: plain Python, neither the program's code nor an engine's.
 
-Knows only what the documentation says about `_raw/*.jsonl.zst`: frames of JSON lines, of which those with `record` =
+Knows only what the documentation says about `_raw/*.jsonl.gz`: gzip members of JSON lines, of which those with `record` =
 `answer` carry the API's answer verbatim under `body`.
 """
 
 import datetime
-import io
+import gzip
 import json
 from pathlib import Path
-
-import zstandard
 
 from contract import INFO_TEXTS, INTEGERS, MAPS
 
@@ -23,10 +21,9 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 def records(directory):
     """Every line of a run's ledger."""
-    for path in sorted(Path(directory, "_raw").glob("*.jsonl.zst")):
-        with path.open("rb") as file:
-            reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-            for line in io.TextIOWrapper(reader, encoding="utf-8", newline="\n"):
+    for path in sorted(Path(directory, "_raw").glob("*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+            for line in lines:
                 yield json.loads(line)
 
 

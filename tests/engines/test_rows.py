@@ -132,12 +132,12 @@ class Rows(unittest.TestCase):
         found = duckdb().execute(f"""
             SELECT sum((item->>'backlinks')::BIGINT), count(*)
             FROM (SELECT unnest(from_json(body->'$.tasks[0].result[0].items', '["JSON"]')) AS item
-                  FROM read_json('{dataset.path}/_raw/*.jsonl.zst', columns = {{record: 'VARCHAR', class: 'VARCHAR',
+                  FROM read_json('{dataset.path}/_raw/*.jsonl.gz', columns = {{record: 'VARCHAR', class: 'VARCHAR',
                                  body: 'JSON'}}, maximum_object_size = 67108864)
                   WHERE record = 'answer' AND class = 'data')
         """).fetchall()
         self.assertEqual(found, [(wanted, len(ledger_rows()))])
-        frame = spark().read.json(f"{dataset.path}/_raw/*.jsonl.zst")
+        frame = spark().read.json(f"{dataset.path}/_raw/*.jsonl.gz")
         held = frame.where("record = 'answer' AND class = 'data'")
         items = held.selectExpr("explode(body.tasks[0].result[0].items) AS item")
         found = items.selectExpr("sum(item.backlinks)", "count(*)").collect()

@@ -18,6 +18,12 @@ use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 
 use super::engine::{Seen, seen};
 
+#[path = "../it/members.rs"]
+#[expect(dead_code, reason = "not all that the integration tests ask for")]
+mod members;
+
+use self::members::{member, members};
+
 pub(crate) const DOMAINS: &[&str] = &[
     "https://",
     "www.",
@@ -142,7 +148,7 @@ pub(crate) fn answer(bytes: &[u8]) -> Seen {
 pub(crate) fn ledger(folder: &Path, bytes: &[u8]) -> Seen {
     let raw = folder.join("_raw");
     fs::create_dir_all(&raw).expect("made");
-    fs::write(raw.join("ledger-0.jsonl.zst"), bytes).expect("written");
+    fs::write(raw.join("ledger-0.jsonl.gz"), bytes).expect("written");
     let archive = match Archive::read(folder) {
         Ok(archive) => archive,
         Err(error) => return seen((0, std::mem::discriminant(&error))),
@@ -160,28 +166,20 @@ pub(crate) fn ledger(folder: &Path, bytes: &[u8]) -> Seen {
     seen((1, kept, broken, inputs, spending.calls, archive.run().is_some()))
 }
 
-/// Ends a frame's content where whole frames are made of the bytes.
-const END_OF_FRAME: u8 = 0x1e;
+/// Ends a member's content where whole members are made of the bytes.
+const END_OF_MEMBER: u8 = 0x1e;
 
-/// A ledger whose frames are sound whatever they hold: behind the checksums, where mutated bytes hardly ever get to.
+/// A ledger whose members are sound whatever they hold: behind the checksums, where mutated bytes hardly ever get to.
 pub(crate) fn records(folder: &Path, bytes: &[u8]) -> Seen {
-    let mut compressor = zstd::bulk::Compressor::new(1).expect("memory");
-    compressor.include_checksum(true).expect("a flag");
-    let frames = bytes.split(|byte| *byte == END_OF_FRAME);
-    ledger(folder, &frames.flat_map(|content| compressor.compress(content).expect("memory")).collect::<Vec<u8>>())
+    let contents = bytes.split(|byte| *byte == END_OF_MEMBER);
+    ledger(folder, &contents.flat_map(member).collect::<Vec<u8>>())
 }
 
-/// What the frames of ledgers hold, as a run writes them.
+/// What the members of ledgers hold, as a run writes them.
 pub(crate) fn some_records() -> Vec<Vec<u8>> {
     let contents = |ledger: Vec<u8>| {
-        let mut rest = &ledger[..];
-        let mut contents = Vec::new();
-        while let Ok(length) = zstd::zstd_safe::find_frame_compressed_size(rest) {
-            let (frame, others) = rest.split_at(length);
-            contents.push(zstd::decode_all(frame).expect("sound"));
-            rest = others;
-        }
-        contents.join(&END_OF_FRAME)
+        let contents: Vec<_> = members(&ledger).into_iter().map(|(_, content)| content).collect();
+        contents.join(&END_OF_MEMBER)
     };
     some_ledgers().into_iter().map(contents).collect()
 }
@@ -237,7 +235,7 @@ pub(crate) fn some_ledgers() -> Vec<Vec<u8>> {
                 }
                 ledger.close().await.expect("durable");
             });
-            fs::read(dir.path().join("_raw/ledger-0.jsonl.zst")).expect("written")
+            fs::read(dir.path().join("_raw/ledger-0.jsonl.gz")).expect("written")
         })
         .collect()
 }

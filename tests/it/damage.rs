@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use backlinks_export::ledger::Archive;
-use zstd::zstd_safe::find_frame_compressed_size;
 
+use super::members::{gunzip, member, members};
 use super::program::{Place, ended, instant, sandbox, table, told};
 
 /// Targets of a small run.
@@ -17,14 +17,14 @@ fn named(words: &str) -> Option<usize> {
 
 /// Divides a ledger of one file into three, as one that has grown past the size of a file.
 fn divide(out: &Path) {
-    let path = |number: usize| out.join(format!("_raw/ledger-{number}.jsonl.zst"));
+    let path = |number: usize| out.join(format!("_raw/ledger-{number}.jsonl.gz"));
     let whole = fs::read(path(0)).expect("readable");
     let mut rest = whole;
     for number in 0..2 {
         let (mut end, least) = (0, rest.len() * (number + 1) / 3);
-        // A frame that begins past this place begins a record, or the ledger says that it does not.
-        loop {
-            end += find_frame_compressed_size(&rest[end..]).expect("a frame");
+        // A member that begins past this place begins a record, or the ledger says that it does not.
+        for (member, _) in members(&rest.clone()) {
+            end += member.len();
             if end < least {
                 continue;
             }
@@ -55,12 +55,12 @@ async fn a_ledger_of_several_files_is_one_and_is_gone_on_with() {
     assert_eq!(api.bill().billed_calls, TARGETS as u64 + 10);
 
     // A record torn in a file that another one follows is no crash's doing.
-    let middle = place.out().join("_raw/ledger-1.jsonl.zst");
+    let middle = place.out().join("_raw/ledger-1.jsonl.gz");
     let whole = fs::read(&middle).expect("readable");
     fs::write(&middle, &whole[..whole.len() - 3]).expect("written");
     let output = ended(place.run(&api.url(), "--partition-by none"), 1).await;
     let words = told(&output);
-    assert!(words.contains("ledger-1.jsonl.zst is damaged at byte"), "{words}");
+    assert!(words.contains("ledger-1.jsonl.gz is damaged at byte"), "{words}");
     fs::write(&middle, &whole).expect("written");
     ended(place.run(&api.url(), "--partition-by none"), 0).await;
     assert_eq!(api.bill().billed_calls, TARGETS as u64 + 10);
@@ -71,23 +71,23 @@ async fn a_damaged_ledger_is_named_and_nothing_is_bought_or_published() {
     let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
     ended(place.run(&api.url(), ""), 0).await;
     divide(&place.out());
-    let file = place.out().join("_raw/ledger-1.jsonl.zst");
+    let file = place.out().join("_raw/ledger-1.jsonl.gz");
     let whole = fs::read(&file).expect("readable");
     let published = table(&place.out(), "backlinks_history");
     let calls = api.bill().calls;
-    let sound = zstd::decode_all(&*whole).expect("sound");
+    let sound = gunzip(&whole).expect("sound");
     for place_of_damage in (1..20).map(|part| whole.len() * part / 20) {
         let mut damaged = whole.clone();
         damaged[place_of_damage] ^= 0x10;
-        // A few bits of a frame mean nothing: whichever they are, it holds the same, and its checksum says so.
-        if zstd::decode_all(&*damaged).is_ok_and(|content| content == sound) {
+        // A few bits of a member mean nothing: whichever they are, its content is the same, and its checksum says so.
+        if gunzip(&damaged).is_ok_and(|content| content == sound) {
             continue;
         }
         fs::write(&file, &damaged).expect("written");
         // Another form of the dataset makes it read every answer.
         let output = ended(place.run(&api.url(), "--partition-by none"), 1).await;
         let words = told(&output);
-        assert!(words.contains("ledger-1.jsonl.zst is damaged at byte"), "{words}");
+        assert!(words.contains("ledger-1.jsonl.gz is damaged at byte"), "{words}");
         assert!(named(&words).is_some_and(|offset| offset <= place_of_damage), "{words}");
     }
     assert_eq!(api.bill().calls, calls, "nothing was bought");
@@ -101,14 +101,14 @@ async fn a_damaged_ledger_is_named_and_nothing_is_bought_or_published() {
 async fn answers_that_a_ledger_has_lost_are_not_bought_again_unasked() {
     let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
     ended(place.run(&api.url(), ""), 0).await;
-    let file = place.out().join("_raw/ledger-0.jsonl.zst");
+    let file = place.out().join("_raw/ledger-0.jsonl.gz");
     let whole = fs::read(&file).expect("readable");
     let published = table(&place.out(), "backlinks_history");
     for kept in [0, 1, whole.len() / 2, whole.len() - 1] {
         fs::write(&file, &whole[..kept]).expect("written");
         let output = ended(place.run(&api.url(), ""), 1).await;
         let words = told(&output);
-        assert!(words.contains("ledger-0.jsonl.zst has lost paid answers"), "{kept} bytes: {words}");
+        assert!(words.contains("ledger-0.jsonl.gz has lost paid answers"), "{kept} bytes: {words}");
         assert!(words.contains("put back a whole copy"), "{words}");
     }
     fs::remove_dir_all(place.out().join("_raw")).expect("removed");
@@ -137,7 +137,7 @@ async fn answers_that_a_ledger_has_lost_are_not_bought_again_unasked() {
 async fn what_a_crash_has_torn_is_cut_off_even_where_nothing_is_left_to_call() {
     let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
     ended(place.run(&api.url(), ""), 0).await;
-    let file = place.out().join("_raw/ledger-0.jsonl.zst");
+    let file = place.out().join("_raw/ledger-0.jsonl.gz");
     let whole = fs::read(&file).expect("readable");
     fs::write(&file, [&whole[..], &whole[..20]].concat()).expect("written");
     ended(place.run(&api.url(), ""), 0).await;
@@ -149,4 +149,30 @@ async fn what_a_crash_has_torn_is_cut_off_even_where_nothing_is_left_to_call() {
         ended(place.run(&api.url(), ""), 0).await;
         super::program::verified(&place.out()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_of_a_newer_version_is_called_that_and_left_as_it_is() {
+    let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
+    ended(place.run(&api.url(), ""), 0).await;
+    let file = place.out().join("_raw/ledger-0.jsonl.gz");
+    let whole = fs::read(&file).expect("readable");
+    let (first, run) = members(&whole).swap_remove(0);
+    let later_format = String::from_utf8(run).expect("text").replace("\"format\":2", "\"format\":3");
+    assert!(later_format.contains("\"format\":3"), "{later_format}");
+    for newer in [
+        [&whole[..], &member(b"{\"record\":\"summed_up\",\"target\":\"a.com\"}\n")].concat(),
+        [&whole[..], &member(b"{\"record\":\"gave_up\",\"target\":\"a.com\",\"how\":7}\n")].concat(),
+        [&member(later_format.as_bytes()), &whole[first.len()..]].concat(),
+    ] {
+        fs::write(&file, &newer).expect("written");
+        for flags in ["", "--partition-by none"] {
+            let words = told(&ended(place.run(&api.url(), flags), 1).await);
+            assert!(words.contains("ledger-0.jsonl.gz was made by a newer version of backlinks-export"), "{words}");
+            assert!(words.contains("upgrade backlinks-export"), "{words}");
+            assert!(!words.contains("truncate") && !words.contains("damaged"), "{words}");
+        }
+        assert!(fs::read(&file).expect("readable") == newer, "left as it is");
+    }
+    assert_eq!(api.bill().calls, TARGETS as u64, "nothing was bought");
 }

@@ -137,7 +137,7 @@ async fn each_fails(call: &str, error: &str, only: Option<&str>, again: bool) ->
     panic!("{call}: more than {MOST} calls")
 }
 
-const LEDGER: &str = "_raw/ledger-0.jsonl.zst";
+const LEDGER: &str = "_raw/ledger-0.jsonl.gz";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fails_at_any_sync_claims_no_success_and_loses_nothing() {
@@ -244,7 +244,7 @@ async fn a_disk_that_fills_up_loses_no_paid_answer_and_is_gone_on_with() {
     let output = finished(full(&place, &api.url(), "--concurrency 8")).await;
     let words = told(&output);
     assert_eq!(output.status.code(), Some(1), "{words}");
-    assert!(words.contains("make room in") && words.contains("ledger-0.jsonl.zst"), "{words}");
+    assert!(words.contains("make room in") && words.contains("ledger-0.jsonl.gz"), "{words}");
     assert!(words.contains("free some space and run the same command again"), "{words}");
     let bill = api.bill();
     let held = held(&place);

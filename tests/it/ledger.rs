@@ -1,5 +1,6 @@
 //! The ledger on a real disk: what is acknowledged is there, what is torn is cut, what is damaged is named.
 
+use super::members::gunzip;
 use std::{fs, path::Path, time::Duration};
 
 use backlinks_export::{
@@ -90,7 +91,7 @@ async fn small_ledger(dir: &Path) {
 }
 
 fn file(dir: &Path) -> std::path::PathBuf {
-    dir.join("_raw/ledger-0.jsonl.zst")
+    dir.join("_raw/ledger-0.jsonl.gz")
 }
 
 fn body(archive: &Archive, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
@@ -125,7 +126,7 @@ async fn a_ledger_is_a_stream_of_json_lines_for_any_reader() {
     let dir = tempfile::tempdir().expect("a directory");
     small_ledger(dir.path()).await;
     let bytes = fs::read(file(dir.path())).expect("a file");
-    let text = String::from_utf8(zstd::stream::decode_all(&bytes[..]).expect("zstd")).expect("UTF-8");
+    let text = String::from_utf8(gunzip(&bytes).expect("gzip")).expect("UTF-8");
     let records: Vec<String> = text
         .lines()
         .map(|line| {
@@ -232,10 +233,10 @@ async fn a_flipped_bit_is_named_or_was_in_the_torn_tail_and_never_read() {
 async fn a_missing_file_in_between_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     small_ledger(dir.path()).await;
-    fs::copy(file(dir.path()), dir.path().join("_raw/ledger-1.jsonl.zst")).expect("copied");
+    fs::copy(file(dir.path()), dir.path().join("_raw/ledger-1.jsonl.gz")).expect("copied");
     fs::remove_file(file(dir.path())).expect("removed");
     let error = Archive::read(dir.path()).expect_err("a gap").to_string();
-    assert!(error.contains("ledger-1.jsonl.zst") && error.contains("ledger-0.jsonl.zst"), "{error}");
+    assert!(error.contains("ledger-1.jsonl.gz") && error.contains("ledger-0.jsonl.gz"), "{error}");
 }
 
 #[tokio::test]

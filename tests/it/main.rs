@@ -12,6 +12,7 @@ mod hostile;
 mod house;
 mod ledger;
 mod market;
+mod members;
 mod money;
 mod network;
 mod permissions;

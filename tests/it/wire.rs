@@ -114,7 +114,7 @@ async fn a_good_call_brings_a_full_history_and_its_price() {
 async fn compressed_and_plain_answers_are_the_same() {
     let (compressed, plain) = (sandbox("").await, sandbox("--gzip false").await);
     let bodies = (post(&compressed, TARGET).await.expect("an answer"), post(&plain, TARGET).await.expect("an answer"));
-    assert_eq!(bodies.0.body, bodies.1.body);
+    assert_eq!(bodies.0.body[..], bodies.1.body[..]);
     let on_the_wire = async |sandbox: &Sandbox| {
         let body = r#"[{"target":"site3.com","date_to":"2024-12-31"}]"#;
         raw(sandbox, &format!(

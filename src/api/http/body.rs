@@ -1,8 +1,9 @@
 //! An answer's body as far as it comes, decompressed.
 //!
 //! What came of a body is kept, whatever ends it: it was perhaps paid for. Bodies beyond [`USUAL_BODY`] are read one
-//! at a time, so that thirty of them at once take no more memory than one. A gzip body is decompressed here in one
-//! piece: the client's own way goes in small steps through several layers.
+//! at a time, so that thirty of them at once take no more memory than one. A compressed body is decompressed here in
+//! one piece: the client's own way goes in small steps through several layers. The bytes of a gzip body stay beside its
+//! text where the ledger can store them as they are.
 
 use std::{
     io::{self, Read},
@@ -10,12 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use reqwest::{Response, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Deadline, lost, text};
-use crate::api::{ApiError, ErrorKind};
+use super::{Deadline, hide, lost, text};
+use crate::api::{ApiError, ErrorKind, ReplyBody};
 
 /// The largest body that is read, after decompression: some 200 times a full history.
 pub const LARGEST_BODY: usize = 32 * 1024 * 1024;
@@ -28,6 +29,11 @@ const LARGE_AT_ONCE: usize = 1;
 
 /// Room for a body of undeclared length: a full history is some 137 KB.
 const FIRST_ROOM: usize = 160 * 1024;
+
+/// How every gzip member begins (RFC 1952).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// The one flag of a gzip header that all readers take: a file name follows.
+const FILE_NAME_FLAG: u8 = 8;
 
 /// Reads bodies, of which few may be large.
 #[derive(Debug)]
@@ -45,11 +51,11 @@ impl Default for Bodies {
 impl Bodies {
     /// Reads a body until its end, the deadline or the limit; what came by then, and why it is not all.
     pub(super) async fn read(&self, mut response: Response, deadline: &Deadline) -> (Body, Option<ApiError>) {
-        let is_gzip = text(response.headers(), &header::CONTENT_ENCODING).is_some_and(is_gzip);
+        let encoding = text(response.headers(), &header::CONTENT_ENCODING).and_then(Encoding::named);
         let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
         let mut body = Body {
             bytes: Vec::with_capacity(declared.map_or(FIRST_ROOM, |length| length.min(USUAL_BODY))),
-            permit: None,
+            ..Body::default()
         };
         let reading = async {
             while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
@@ -64,18 +70,22 @@ impl Bodies {
             }
             Ok(())
         };
-        let end = deadline.meet(reading).await.and_then(|end| end);
-        let end = if is_gzip { end.and(self.decompress(&mut body).await) } else { end };
+        let mut end = deadline.meet(reading).await.and_then(|end| end);
+        if let Some(encoding) = encoding {
+            // Also where the reading has ended early: what came is of use decompressed.
+            let decompressed = deadline.meet(self.decompress(&mut body, encoding)).await.and_then(|end| end);
+            end = end.and(decompressed);
+        }
         (body, end.err())
     }
 
-    /// Puts a gzip body's content in its place, as far as the body goes.
-    async fn decompress(&self, body: &mut Body) -> Result<(), ApiError> {
+    /// Puts the content of a compressed body in its place, as far as the body goes.
+    async fn decompress(&self, body: &mut Body, encoding: Encoding) -> Result<(), ApiError> {
         let compressed = std::mem::replace(&mut body.bytes, Vec::with_capacity(FIRST_ROOM));
         if compressed.is_empty() {
             return Ok(());
         }
-        let mut decoder = MultiGzDecoder::new(compressed.as_slice());
+        let mut decoder = Decoder::new(encoding, &compressed);
         let mut read = decoder.by_ref().take(USUAL_BODY as u64).read_to_end(&mut body.bytes);
         if body.bytes.len() == USUAL_BODY && read.is_ok() {
             if body.permit.is_none() {
@@ -83,43 +93,157 @@ impl Bodies {
             }
             // One byte more than may be tells whether there are more.
             let most = LARGEST_BODY - USUAL_BODY + 1;
-            read = decoder.take(most as u64).read_to_end(&mut body.bytes);
+            read = decoder.by_ref().take(most as u64).read_to_end(&mut body.bytes);
         }
         if body.bytes.len() > LARGEST_BODY {
             body.bytes.truncate(LARGEST_BODY);
             return Err(too_large());
         }
         if read.is_err() && body.bytes.is_empty() {
-            // Nothing of it is gzip, whatever its header says: what came is kept, and a whole answer is taken as it is.
+            // Nothing of it is what its header says: what came is kept, and a whole answer is taken as it is.
             let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&compressed).is_ok();
             body.bytes = compressed;
             if is_whole {
                 return Ok(());
             }
+        } else if read.is_ok() && decoder.is_one_plain_member() {
+            body.gzip = Some(compressed);
         }
-        read.map(drop).map_err(|error| {
-            let reason =
-                if error.kind() == io::ErrorKind::UnexpectedEof { "it ends too soon" } else { "it is damaged" };
-            ApiError { kind: ErrorKind::Lost, message: format!("the compressed body cannot be read: {reason}") }
-        })
+        read.map(drop).map_err(|error| unreadable(&error))
+    }
+}
+
+fn unreadable(error: &io::Error) -> ApiError {
+    let reason = if error.kind() == io::ErrorKind::UnexpectedEof { "it ends too soon" } else { "it is damaged" };
+    ApiError { kind: ErrorKind::Lost, message: format!("the compressed body cannot be read: {reason}") }
+}
+
+/// How a body is compressed. Only gzip is asked for; some gateways send the others all the same.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Gzip,
+    Deflate,
+    Zstd,
+}
+
+impl Encoding {
+    /// By the value of `Content-Encoding`.
+    fn named(name: &str) -> Option<Self> {
+        let is = |one: &str| name.eq_ignore_ascii_case(one);
+        if is("gzip") || is("x-gzip") {
+            Some(Self::Gzip)
+        } else if is("deflate") {
+            Some(Self::Deflate)
+        } else if is("zstd") {
+            Some(Self::Zstd)
+        } else {
+            None
+        }
+    }
+}
+
+/// Decompresses a body that is all there.
+enum Decoder<'a> {
+    Gzip(Members<'a>),
+    /// `deflate` by the standard (RFC 9110, 8.4.1.2).
+    Zlib(ZlibDecoder<&'a [u8]>),
+    /// `deflate` as some servers take it.
+    Deflate(DeflateDecoder<&'a [u8]>),
+    Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
+}
+
+impl<'a> Decoder<'a> {
+    fn new(encoding: Encoding, compressed: &'a [u8]) -> Self {
+        match encoding {
+            Encoding::Gzip => Self::Gzip(Members::new(compressed)),
+            Encoding::Deflate if is_zlib(compressed) => Self::Zlib(ZlibDecoder::new(compressed)),
+            Encoding::Deflate => Self::Deflate(DeflateDecoder::new(compressed)),
+            Encoding::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).expect("memory for a context");
+                decoder.window_log_max(LARGEST_BODY.ilog2()).expect("a window that zstd allows");
+                Self::Zstd(decoder)
+            }
+        }
+    }
+
+    /// Whether all of it, read to its end, was one gzip member that every reader takes.
+    fn is_one_plain_member(&self) -> bool {
+        matches!(self, Self::Gzip(members) if members.is_one_and_plain)
+    }
+}
+
+impl Read for Decoder<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(members) => members.read(buffer),
+            Self::Zlib(decoder) => decoder.read(buffer),
+            Self::Deflate(decoder) => decoder.read(buffer),
+            Self::Zstd(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+/// Whether bytes begin with a header by RFC 1950.
+fn is_zlib(bytes: &[u8]) -> bool {
+    matches!(bytes, [method, flags, ..] if method & 15 == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
+}
+
+/// gzip members one after the other; what stands behind the last one and is no member is ignored.
+struct Members<'a> {
+    decoder: GzDecoder<&'a [u8]>,
+    /// Whether it is one member only, with nothing behind it and nothing in its header but a file name.
+    is_one_and_plain: bool,
+}
+
+impl<'a> Members<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let is_plain = bytes.get(3).is_some_and(|flags| flags & !FILE_NAME_FLAG == 0);
+        Self { decoder: GzDecoder::new(bytes), is_one_and_plain: is_plain }
+    }
+}
+
+impl Read for Members<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.decoder.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let behind = *self.decoder.get_ref();
+            self.is_one_and_plain &= behind.is_empty();
+            if !behind.starts_with(&GZIP_MAGIC) {
+                return Ok(0);
+            }
+            self.decoder = GzDecoder::new(behind);
+        }
     }
 }
 
 /// A body, where it is large with the permit to be that, which it gives back when its last reader is done.
+#[derive(Default)]
 pub(super) struct Body {
     bytes: Vec<u8>,
+    /// The one gzip member that it came as.
+    gzip: Option<Vec<u8>>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Body {
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+    /// Redacts the token. Compressed bytes that have it are dropped.
+    pub(super) fn redact(&mut self, token: &[u8]) {
+        let in_text = hide(token, &mut self.bytes);
+        self.gzip.take_if(|gzip| in_text || hide(token, gzip));
     }
 }
 
-impl From<Body> for Bytes {
-    fn from(body: Body) -> Self {
-        if body.permit.is_some() { Self::from_owner(body) } else { body.bytes.into() }
+impl From<Body> for ReplyBody {
+    fn from(mut body: Body) -> Self {
+        let gzip = body.gzip.take().map(Bytes::from);
+        let text = if body.permit.is_some() { Bytes::from_owner(body) } else { Bytes::from(body.bytes) };
+        match gzip {
+            Some(gzip) => Self::compressed(text, gzip),
+            None => text.into(),
+        }
     }
 }
 
@@ -129,11 +253,88 @@ impl AsRef<[u8]> for Body {
     }
 }
 
-fn is_gzip(encoding: &str) -> bool {
-    encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip")
-}
-
 fn too_large() -> ApiError {
     let message = format!("the body is larger than {} MiB; it is cut there", LARGEST_BODY >> 20);
     ApiError { kind: ErrorKind::TooLarge, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, GzBuilder, write};
+
+    use super::*;
+
+    /// What a body is read as, and whether its bytes can be stored as they came.
+    async fn read(encoding: &str, bytes: Vec<u8>) -> (String, bool, Result<(), String>) {
+        let mut body = Body { bytes, ..Body::default() };
+        let encoding = Encoding::named(encoding).expect("a known encoding");
+        let end = Bodies::default().decompress(&mut body, encoding).await;
+        let compressed = ReplyBody::from(body);
+        let text = String::from_utf8_lossy(&compressed).into_owned();
+        (text, compressed.gzip().is_some(), end.map_err(|error| error.message))
+    }
+
+    fn gzipped(text: &str, builder: GzBuilder) -> Vec<u8> {
+        let mut encoder = builder.write(Vec::new(), Compression::new(6));
+        encoder.write_all(text.as_bytes()).expect("room");
+        encoder.finish().expect("a member")
+    }
+
+    const TEXT: &str = r#"{"tasks":[]}"#;
+
+    #[tokio::test]
+    async fn only_one_plain_gzip_member_is_stored_as_it_came() {
+        let plain = || gzipped(TEXT, GzBuilder::new());
+        let check = async |bytes: Vec<u8>, text: &str, as_it_came: bool| {
+            let expected = (text.to_owned(), as_it_came, Ok(()));
+            assert_eq!(read("gzip", bytes.clone()).await, expected);
+            assert_eq!(read("X-GZIP", bytes).await, expected);
+        };
+        check(plain(), TEXT, true).await;
+        check(gzipped(TEXT, GzBuilder::new().filename("answer.json").mtime(7)), TEXT, true).await;
+        check(gzipped(TEXT, GzBuilder::new().comment("hello")), TEXT, false).await;
+        check(gzipped(TEXT, GzBuilder::new().extra(vec![1, 2])), TEXT, false).await;
+        let divided = [gzipped(&TEXT[..5], GzBuilder::new()), gzipped(&TEXT[5..], GzBuilder::new())].concat();
+        check(divided, TEXT, false).await;
+        check([plain(), b"\0\0\0".to_vec()].concat(), TEXT, false).await;
+        check(TEXT.into(), TEXT, false).await;
+        let cut = plain();
+        let (text, as_it_came, end) = read("gzip", cut[..cut.len() - 1].to_vec()).await;
+        assert_eq!((text.as_str(), as_it_came), (TEXT, false));
+        assert_eq!(end, Err("the compressed body cannot be read: it ends too soon".into()));
+        let large = "x".repeat(2 * USUAL_BODY);
+        check(gzipped(&large, GzBuilder::new()), &large, true).await;
+    }
+
+    #[tokio::test]
+    async fn encodings_that_were_not_asked_for_are_decompressed() {
+        let mut zlib = write::ZlibEncoder::new(Vec::new(), Compression::fast());
+        let mut deflate = write::DeflateEncoder::new(Vec::new(), Compression::fast());
+        zlib.write_all(TEXT.as_bytes()).and_then(|()| deflate.write_all(TEXT.as_bytes())).expect("room");
+        let expected = (TEXT.to_owned(), false, Ok(()));
+        assert_eq!(read("deflate", zlib.finish().expect("whole")).await, expected);
+        assert_eq!(read("deflate", deflate.finish().expect("whole")).await, expected);
+        assert_eq!(read("zstd", zstd::encode_all(TEXT.as_bytes(), 1).expect("a frame")).await, expected);
+        for encoding in ["deflate", "zstd"] {
+            assert_eq!(read(encoding, TEXT.into()).await, expected, "{encoding} by its header alone");
+        }
+        assert!(Encoding::named("br").is_none());
+    }
+
+    #[tokio::test]
+    async fn bytes_that_have_the_token_are_not_stored_as_they_came() {
+        let token = "sk-0123456789abcdef";
+        let check = async |text: &str, name: &str, expected: &str, as_it_came: bool| {
+            let mut body = Body { bytes: gzipped(text, GzBuilder::new().filename(name)), ..Body::default() };
+            Bodies::default().decompress(&mut body, Encoding::Gzip).await.expect("whole");
+            body.redact(token.as_bytes());
+            let body = ReplyBody::from(body);
+            assert_eq!((&body[..], body.gzip().is_some()), (expected.as_bytes(), as_it_came));
+        };
+        check("plain", "name", "plain", true).await;
+        check("of sk-0123456789abcdef", "name", "of *******************", false).await;
+        check("plain", token, "plain", false).await;
+    }
 }

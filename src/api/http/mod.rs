@@ -112,7 +112,7 @@ impl HttpApi {
             ..Reply::default()
         };
         let (mut body, cut) = self.bodies.read(response, &deadline).await;
-        hide(self.token(), body.bytes_mut());
+        body.redact(self.token());
         Ok(Reply { body: body.into(), cut, ..reply })
     }
 
@@ -151,10 +151,10 @@ pub fn client_builder() -> ClientBuilder {
         .resolve_to_addrs(LOCALHOST, &LOOPBACK.map(|address| SocketAddr::new(address, 0)))
 }
 
-/// Blackens the token where a server repeats it: answers are kept, and their messages shown.
-fn hide(token: &[u8], body: &mut [u8]) {
+/// Redacts the token where a server repeats it: answers are kept, and their messages shown. Says whether it did.
+fn hide(token: &[u8], body: &mut [u8]) -> bool {
     if token.len() < SHORTEST_SECRET {
-        return;
+        return false;
     }
     let finder = memmem::Finder::new(token);
     let mut from = 0;
@@ -163,6 +163,7 @@ fn hide(token: &[u8], body: &mut [u8]) {
         from = start + token.len();
         body[start..from].fill(b'*');
     }
+    from > 0
 }
 
 fn lost(error: &reqwest::Error) -> ApiError {

@@ -24,7 +24,7 @@ pub struct Known {
     interrupted: u16,
     /// Whether a call went out that has no result yet.
     unanswered: bool,
-    /// Where its answer lies, or the latest call's result where there is none: file, place, and bytes of both frames; no
+    /// Where its answer lies, or the latest call's result where there is none: file, place, and bytes of head and body; no
     /// head: nothing came of any call.
     segment: u16,
     offset: u64,

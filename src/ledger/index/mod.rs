@@ -160,7 +160,7 @@ impl Index {
     /// Takes a record in; `location` is where it lies.
     pub(super) fn take(&mut self, record: &Record, location: Location) -> Result<(), UnknownClass> {
         match record {
-            Record::Run(_) | Record::Inputs(_) => {}
+            Record::Run { .. } | Record::Inputs(_) => {}
             Record::Sent { target, at, since_boot, form, reserved_micros_usd, .. } => {
                 self.asked_in = Some(*form);
                 let number = self.number(target);

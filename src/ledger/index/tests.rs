@@ -65,6 +65,9 @@ impl Story {
             cost_micros_usd: cost.and_then(|(_, price)| price).map(usd),
             cost_source: cost.map(|(source, _)| source),
             body_bytes: 0,
+            frame_crc32: 0,
+            content_bytes: 0,
+            content_crc32: 0,
             frame_bytes: 0,
             date_to: None,
         }

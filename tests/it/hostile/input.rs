@@ -184,7 +184,7 @@ async fn what_holds_answers_is_private_and_links_lead_nowhere() {
     let out = dir.path().join("out");
     assert_eq!(run(&out).await.code(), Some(0));
     assert_eq!(mode(&out.join("_raw")), 0o700);
-    assert_eq!(mode(&out.join("_raw/ledger-0.jsonl.zst")), 0o600);
+    assert_eq!(mode(&out.join("_raw/ledger-0.jsonl.gz")), 0o600);
 
     let elsewhere = dir.path().join("elsewhere");
     fs::create_dir(&elsewhere).expect("made");
@@ -202,7 +202,7 @@ async fn what_holds_answers_is_private_and_links_lead_nowhere() {
         symlink(&elsewhere, out.join("_raw")).expect("made");
     })
     .await;
-    refused("file", &|out| symlink(elsewhere.join("new"), out.join("_raw/ledger-0.jsonl.zst")).expect("made")).await;
+    refused("file", &|out| symlink(elsewhere.join("new"), out.join("_raw/ledger-0.jsonl.gz")).expect("made")).await;
     refused("table", &|out| symlink(&elsewhere, out.join("backlinks_history")).expect("made")).await;
     refused("staging", &|out| symlink(&elsewhere, out.join("_staging")).expect("made")).await;
 }

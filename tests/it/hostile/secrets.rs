@@ -6,6 +6,7 @@ use super::{
     files, program, ran,
     server::{Act, Server},
 };
+use crate::members::gunzip;
 
 const CANARY: &str = "sk-canary-7d1f0c2b9e";
 
@@ -13,8 +14,8 @@ const CANARY: &str = "sk-canary-7d1f0c2b9e";
 fn assert_not_kept(out: &Path) {
     for file in files(out) {
         let mut bytes = fs::read(&file).expect("readable");
-        if file.extension().is_some_and(|extension| extension == "zst") {
-            bytes = zstd::decode_all(&bytes[..]).expect("whole frames");
+        if file.extension().is_some_and(|extension| extension == "gz") {
+            bytes = gunzip(&bytes).expect("whole members");
         }
         let text = String::from_utf8_lossy(&bytes);
         assert!(!text.contains(CANARY), "{}: {text}", file.display());

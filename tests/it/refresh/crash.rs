@@ -78,7 +78,7 @@ async fn taking_over_that_is_killed_goes_on_and_takes_each_answer_once() {
     let (mut draws, mut kills, wanted) = (seed(), 0, setting("KILLS", KILLS));
     let (api, place) = (sandbox(instant()).await, Place::new(EARLIER));
     ended(place.run(&api.url(), ""), 0).await;
-    let ledger = place.out().join("_raw/ledger-0.jsonl.zst");
+    let ledger = place.out().join("_raw/ledger-0.jsonl.gz");
     let bytes = fs::read(&ledger).expect("readable");
     let inputs = place.root.path().join("more.txt");
     list(&inputs, EARLIER + MORE);
@@ -91,7 +91,7 @@ async fn taking_over_that_is_killed_goes_on_and_takes_each_answer_once() {
         let start = || Running::start(run(Command::new(BINARY), &inputs, &out, &api.url(), &previous));
         let mut here = 0;
         while here < 5 {
-            let length = || fs::metadata(out.join("_raw/ledger-0.jsonl.zst")).map_or(0, |metadata| metadata.len());
+            let length = || fs::metadata(out.join("_raw/ledger-0.jsonl.gz")).map_or(0, |metadata| metadata.len());
             let (mut running, before) = (start(), length());
             // Most kills fall within the time that is meant, which begins when the ledger grows.
             while !draws.one_in(100) && length() <= before + LINES && !running.has_ended() {

@@ -15,15 +15,12 @@ use std::{
 use arrow::{compute::cast, datatypes::DataType, util::display::array_value_to_string};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
-use zstd::{
-    bulk::Compressor,
-    zstd_safe::{CParameter, find_frame_compressed_size},
-};
 
 use super::{
     program::{rows, table},
     shell::Shell,
 };
+use crate::members::{gunzip, member, members};
 
 /// Short histories, the same ones on any day.
 pub(super) const DATES: &str = "--date-from 2023-11-01 --date-to 2024-02-29";
@@ -34,19 +31,13 @@ pub(super) fn age(out: &Path, days: i64) {
         fs::read_dir(out.join("_raw")).expect("a ledger").map(|it| it.expect("it").path()).collect();
     for file in files {
         let bytes = fs::read(&file).expect("readable");
-        let mut compressor = Compressor::new(1).expect("a compressor");
-        compressor.set_parameter(CParameter::ChecksumFlag(true)).expect("known");
-        let (mut aged, mut at) = (Vec::new(), 0);
-        while at < bytes.len() {
-            let size = find_frame_compressed_size(&bytes[at..]).expect("a frame");
-            let frame = &bytes[at..at + size];
-            at += size;
-            let content = zstd::decode_all(frame).expect("sound");
+        let mut aged = Vec::new();
+        for (whole, content) in members(&bytes) {
             // Bodies and lines of input have no time of their own.
             if content.starts_with(br#"{"record":"#) && !content.starts_with(br#"{"record":"input","#) {
-                aged.extend(compressor.compress(&dated_back(content, days)).expect("compressed"));
+                aged.extend(member(&dated_back(content, days)));
             } else {
-                aged.extend(frame);
+                aged.extend(whole);
             }
         }
         fs::write(&file, aged).expect("written");
@@ -78,8 +69,8 @@ fn dated_back(content: Vec<u8>, days: i64) -> Vec<u8> {
 
 /// The records of a run's ledger in their order, bodies aside.
 pub(super) fn records(out: &Path) -> Vec<Map<String, Value>> {
-    let bytes = fs::read(out.join("_raw/ledger-0.jsonl.zst")).expect("a ledger");
-    let text = String::from_utf8(zstd::decode_all(&*bytes).expect("sound")).expect("text");
+    let bytes = fs::read(out.join("_raw/ledger-0.jsonl.gz")).expect("a ledger");
+    let text = String::from_utf8(gunzip(&bytes).expect("sound")).expect("text");
     text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 

@@ -174,14 +174,14 @@ fn what_does_not_suit_is_refused_before_anything_is_paid() {
     shell.run(&run("beside", "--previous first")).expect(0);
     drop(lock);
     // Damage: of a record, and of a body.
-    let file = shell.path("first/_raw/ledger-0.jsonl.zst");
+    let file = shell.path("first/_raw/ledger-0.jsonl.gz");
     let sound = fs::read(&file).expect("readable");
     for place in [sound.len() / 3, sound.len() * 2 / 3, 20] {
         let mut damaged = sound.clone();
         damaged[place] ^= 0x10;
         fs::write(&file, damaged).expect("written");
         let told = shell.run(&run("new", "--previous first")).expect(1).stderr;
-        assert!(told.contains("first/_raw/ledger-0.jsonl.zst is damaged at byte"), "{told}");
+        assert!(told.contains("first/_raw/ledger-0.jsonl.gz is damaged at byte"), "{told}");
         assert!(told.contains("put back a sound copy of the file"), "{told}");
     }
     assert_eq!(api.bill().calls, calls);

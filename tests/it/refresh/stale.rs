@@ -148,7 +148,7 @@ fn a_directory_without_its_ledger_tells_whether_its_answers_are_too_old() {
     let (shell, api) = (Shell::with_domains(3), Api::new(""));
     let run = |more: &str| format!("run domains.txt --out out {} {DATES} --discard-raw {more}", api.flags());
     shell.run(&run("")).expect(0);
-    assert!(!shell.path("out/_raw/ledger-0.jsonl.zst").exists());
+    assert!(!shell.path("out/_raw/ledger-0.jsonl.gz").exists());
     shell.run(&run("--max-age 30d")).expect(0);
     shell.run("verify out").expect(0);
     let record = shell.read("out/_run.json");

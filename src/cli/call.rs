@@ -20,6 +20,7 @@ pub struct CallArgs {
         env = "BACKLINKS_API_URL",
         hide_env_values = true,
         default_value = API,
+        conflicts_with = "sandbox",
         help_heading = "API"
     )]
     pub api: String,

@@ -66,7 +66,8 @@ impl Cli {
     /// Reads a command line, and the file of flags that it names.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         let arguments = config::with_file(arguments.into_iter().collect())?;
-        let matches = without_empty_variables(Self::command(), variable).try_get_matches_from(arguments);
+        let command = without_api_variable(without_empty_variables(Self::command(), variable), &arguments);
+        let matches = command.try_get_matches_from(arguments);
         Ok(matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(without_credentials)?)
     }
 }
@@ -83,6 +84,17 @@ fn without_empty_variables(command: clap::Command, value: fn(&OsStr) -> Option<O
             if is_empty { argument.env(Resettable::Reset) } else { argument }
         })
     })
+}
+
+/// With `--sandbox` the variable for `--api` counts as unset: a job that sets it for all its steps may try one without
+/// cost, while both flags on one command line contradict each other.
+fn without_api_variable(command: clap::Command, arguments: &[OsString]) -> clap::Command {
+    if !arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--sandbox") {
+        return command;
+    }
+    let reset =
+        |argument: clap::Arg| if argument.get_id() == "api" { argument.env(Resettable::Reset) } else { argument };
+    command.mut_subcommands(|command| command.mut_args(reset))
 }
 
 /// A wrong value is repeated in the message, but not the credentials that somebody has put into a URL.
@@ -274,6 +286,9 @@ pub struct ReplayArgs {
     /// The directory of the new dataset
     #[arg(long, short, value_name = "DIR2")]
     pub out: PathBuf,
+    /// Replace a dataset in DIR2 that was built from other runs
+    #[arg(long)]
+    pub replace: bool,
     /// Where flags are kept.
     #[command(flatten)]
     pub config: ConfigArgs,

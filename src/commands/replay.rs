@@ -38,7 +38,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         tracing::warn!("shards {} are not among these directories: their targets will be missing", missing.join(", "));
     }
     let out = arguments.out.clone();
-    let lock = open_for_replay(&out)?;
+    let lock = open_for_replay(&out, &holdings, arguments.replace)?;
     let interrupted = |signal| Err(Failure::interrupted(signal, "before the dataset was published"));
     let destination = tokio::select! {
         checked = store::checked(arguments.publish.as_ref(), holdings.is_simulated()) => checked?,

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ExportError, RunRecord};
+use super::{ExportError, Holdings, RunRecord};
 use crate::{
     dataset,
     ledger::{self, Archive, Lock},
@@ -58,13 +58,20 @@ pub(super) fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportEr
     Ok(())
 }
 
-/// Opens a directory for a dataset that is built from others.
-pub fn open_for_replay(dir: &Path) -> Result<Lock, ExportError> {
+/// Opens a directory for a dataset that is built from these ledgers. One that was built from other runs, and would lose
+/// their rows, is refused unless it is to be replaced.
+pub fn open_for_replay(dir: &Path, holdings: &Holdings, replace: bool) -> Result<Lock, ExportError> {
     let folder = dir.join(ledger::FOLDER);
     if folder.try_exists().map_err(|source| ExportError::Io { verb: "read", path: folder, source })? {
         return Err(ExportError::OfARun(dir.to_owned()));
     }
-    if RunRecord::read(dir)?.is_none() {
+    if let Some(record) = RunRecord::read(dir)? {
+        let is_there = |run_id: &String| holdings.sources().iter().any(|source| source.run.run_id == *run_id);
+        let mut lost = record.made_of.ledgers.iter().map(|ledger| &ledger.run_id).filter(|run_id| !is_there(run_id));
+        if let Some(run_id) = lost.next().filter(|_| !replace) {
+            return Err(ExportError::OtherRuns { dir: dir.to_owned(), run_id: run_id.clone() });
+        }
+    } else {
         check_directory(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
     }
     Ok(Lock::take(dir)?)

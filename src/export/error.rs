@@ -56,6 +56,14 @@ pub enum ExportError {
     /// A dataset built from others would stand beside a ledger that it is not made of.
     #[error("{} is the directory of a run and has its own dataset", .0.display())]
     OfARun(PathBuf),
+    /// A dataset built from other runs would be lost.
+    #[error("{} holds a dataset of another run, {run_id}", dir.display())]
+    OtherRuns {
+        /// The directory.
+        dir: PathBuf,
+        /// A run that is not among those of the new dataset.
+        run_id: String,
+    },
     /// No directory of that name.
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
@@ -92,6 +100,7 @@ impl ExportError {
             | Self::Twice(..)
             | Self::NoDirectory(_)
             | Self::OfARun(_)
+            | Self::OtherRuns { .. }
             | Self::Missing(_)
             | Self::NoRun(_)
             | Self::Discarded(_) => true,
@@ -109,6 +118,10 @@ impl ExportError {
             Self::DifferentQuestions { .. } => "replay them apart, each to an --out of its own".to_owned(),
             Self::Foreign(_) | Self::OfAReplay(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
                 "name a new or empty directory with --out".to_owned()
+            }
+            Self::OtherRuns { .. } => {
+                "name that run's directory, too, or a new directory with --out; --replace gives up the dataset in it"
+                    .to_owned()
             }
             Self::LedgerGone(_) => {
                 "put the folder _raw back; until then the dataset can be read and not be added to".to_owned()

@@ -59,6 +59,7 @@ use self::{
     holdings::run_date,
     live::{LiveDataset, LiveWriter},
     previous::Previous,
+    question::check_shard,
     recorder::Recorder,
 };
 use crate::{
@@ -122,6 +123,7 @@ impl Export {
         check_ledger(dir, &archive)?;
         // What is taken for held from here on has to outlive the machine.
         archive.sync()?;
+        check_shard(archive.run(), &given)?;
         let run = archive.run().cloned();
         let run_id = run.as_ref().map_or_else(|| new_run_id(question, clock), |run| run.run_id.clone());
         let parameters = question.parameters(run.as_ref(), &run_id, clock.today())?;

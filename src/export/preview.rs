@@ -11,6 +11,7 @@ use super::{
     estimate::{Basis, estimate},
     leave_tolerated,
     previous::Previous,
+    question::check_shard,
     remaining, to_refresh,
 };
 use crate::{
@@ -80,6 +81,7 @@ impl Preview {
             }
             None => Archive::default(),
         };
+        check_shard(archive.run(), inputs)?;
         let parameters = question.parameters(archive.run(), "", clock.today())?;
         let mut left = remaining(inputs, None, &archive, question.fresh_since);
         if archive.inputs_digest() == Some(ledger::digest(inputs).as_str()) {

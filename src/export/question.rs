@@ -10,7 +10,7 @@ use crate::{
     api::{EARLIEST_DATE, Parameters, RankScale},
     ledger::Run,
     outcome::MaxFailures,
-    targets::Shard,
+    targets::{Inputs, Shard, TargetRef},
 };
 
 /// What the command line says; `None` is its default.
@@ -63,12 +63,26 @@ pub enum QuestionError {
         /// What is asked now.
         asked: String,
     },
+    /// The directory is another shard's.
+    #[error("this directory holds shard {held}; {} of other shards, such as {example}", targets_are(*others))]
+    OtherShard {
+        /// Its share of the targets.
+        held: Shard,
+        /// How many targets are not of it.
+        others: usize,
+        /// One of them.
+        example: String,
+    },
     /// Real and simulated answers would stand in one dataset.
     #[error("this directory was started {}, now it is to go on {}", api(*held), api(!*held))]
     OtherApi {
         /// Whether the directory holds simulated answers.
         held: bool,
     },
+}
+
+fn targets_are(count: usize) -> String {
+    if count == 1 { "1 target is".to_owned() } else { format!("{count} targets are") }
 }
 
 fn api(simulated: bool) -> &'static str {
@@ -93,6 +107,9 @@ impl QuestionError {
             Self::Differs { flag, held, .. } => {
                 format!("give --{flag} {held} to go on with it, or start anew with another --out")
             }
+            Self::OtherShard { held, .. } => {
+                format!("give --shard {held}, or the --out of the shard that they belong to")
+            }
             Self::OtherApi { held: true } => {
                 "give --sandbox to go on with it, or start anew with another --out".to_owned()
             }
@@ -100,6 +117,16 @@ impl QuestionError {
                 "leave out --sandbox to go on with it, or start anew with another --out".to_owned()
             }
         }
+    }
+}
+
+/// Refuses targets of other shards for a directory that holds one: a replay of all shards would have them twice.
+pub(super) fn check_shard(held: Option<&Run>, given: &Inputs) -> Result<(), QuestionError> {
+    let Some(held) = held.and_then(|run| run.shard) else { return Ok(()) };
+    let mut others = given.targets().map(TargetRef::as_str).filter(|target| !held.holds(target));
+    match others.next().map(str::to_owned) {
+        None => Ok(()),
+        Some(example) => Err(QuestionError::OtherShard { held, others: 1 + others.count(), example }),
     }
 }
 

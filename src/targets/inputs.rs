@@ -77,7 +77,7 @@ pub enum Fate<'a> {
 pub struct Line<'a> {
     /// The domain as written, trimmed.
     pub input: &'a str,
-    /// The file as given on the command line; `-` for standard input.
+    /// The file, relative to the current directory where it is below that; `-` for standard input.
     pub file: &'a str,
     /// The line's number in its file, from 1.
     pub number: u64,
@@ -191,7 +191,7 @@ impl Inputs {
 pub struct RawLine<'a> {
     /// The domain as written, trimmed.
     pub input: &'a str,
-    /// The file as given on the command line.
+    /// The file.
     pub file: &'a str,
     /// The line's number in its file, from 1.
     pub number: u64,

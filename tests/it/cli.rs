@@ -267,6 +267,81 @@ fn shards_are_disjoint_and_replayed_together_they_are_the_whole() {
 }
 
 #[test]
+fn a_directory_of_one_shard_takes_no_lines_of_another() {
+    let (shell, api) = (Shell::with_domains(40), Api::new("--fail-code 40501:0.3"));
+    let run = |command: &str, input: &str, shard: &str| {
+        format!("{command} {input} --out part {shard} {} {DATES}", api.flags())
+    };
+    shell.run(&run("run", "domains.txt", "--shard 1/4")).expect(3);
+    let calls = api.bill().calls;
+    for shard in ["--shard 2/4", "--shard 1/2", ""] {
+        for command in ["run", "plan"] {
+            let ran = shell.run(&run(command, "domains.txt", shard)).expect(2);
+            assert!(ran.stderr.contains("this directory holds shard 1/4; "), "{}", ran.stderr);
+            assert!(ran.stderr.contains("hint: give --shard 1/4, or the --out of the shard"), "{}", ran.stderr);
+        }
+    }
+    assert_eq!(api.bill().calls, calls, "nothing is called");
+    // Lines of this shard are, under whatever flag.
+    shell.run(&run("run", "part/_failures.csv", "")).expect(0);
+    assert!(api.bill().calls > calls);
+}
+
+#[test]
+fn a_replay_replaces_the_dataset_of_other_runs_only_where_it_is_told_to() {
+    let (shell, api) = (Shell::with_domains(5), Api::new(""));
+    for run in ["one", "two"] {
+        shell.run(&format!("run domains.txt --out {run} {} {DATES}", api.flags())).expect(0);
+    }
+    let check = |words: &str, code: i32| {
+        let ran = shell.run(&format!("replay {words}")).expect(code);
+        assert_eq!(ran.stderr.contains("holds a dataset of another run"), code == 2, "{words}: {}", ran.stderr);
+    };
+    check("one --out merged", 0);
+    let built = shell.files("merged");
+    check("two --out merged", 2);
+    assert!(shell.files("merged") == built, "nothing is touched");
+    check("one --out merged --compression snappy", 0);
+    // A further run takes nothing away.
+    check("one two --out merged", 0);
+    check("two --out merged", 2);
+    check("two --out merged --replace", 0);
+    check("one --out merged --replace", 0);
+}
+
+#[test]
+fn a_path_written_otherwise_changes_nothing() {
+    let (shell, api) = (Shell::with_domains(5), Api::new(""));
+    let run = |input: &str, more: &str| format!("run {input} --out out {more} {} {DATES}", api.flags());
+    shell.run(&run("domains.txt", "")).expect(0);
+    let (before, calls) = (shell.files("out"), api.bill().calls);
+    let absolute = shell.path("domains.txt").display().to_string();
+    for input in ["./domains.txt", ".//domains.txt", "out/../domains.txt", &absolute] {
+        shell.run(&run(input, "")).expect(0);
+        assert!(shell.files("out") == before, "{input}");
+    }
+    shell.run(&run(&absolute, "--discard-raw")).expect(0);
+    let before = shell.files("out");
+    shell.run(&run("./domains.txt", "--discard-raw")).expect(0);
+    assert!(shell.files("out") == before);
+    assert_eq!(api.bill().calls, calls);
+}
+
+#[test]
+fn the_simulated_api_has_no_other_address() {
+    let shell = Shell::with_domains(2);
+    for command in ["run", "plan", "doctor"] {
+        let ran = shell.run(&format!("{command} domains.txt --out out --sandbox --api http://127.0.0.1:1")).expect(2);
+        assert!(ran.stderr.contains("cannot be used with"), "{}", ran.stderr);
+    }
+    let shell = shell.set("BACKLINKS_API_URL", "http://127.0.0.1:1");
+    shell.run(&format!("run domains.txt --out out --sandbox {DATES}")).expect(0);
+    // The command line wins over a file of flags.
+    shell.write("run.toml", "api = \"http://127.0.0.1:1\"\n");
+    shell.run(&format!("run domains.txt --out out --sandbox --config run.toml {DATES}")).expect(0);
+}
+
+#[test]
 fn a_run_counts_once_in_a_replay_and_not_while_it_is_under_way() {
     let (shell, api) = (Shell::with_domains(10), Api::new(""));
     shell.run(&format!("run domains.txt --out out {} {DATES}", api.flags())).expect(0);

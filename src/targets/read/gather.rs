@@ -16,7 +16,7 @@ use super::{
     columns::{self, Columns},
     error::{encoding_hint, not_valid},
     head::Head,
-    open::{Layout, Opened},
+    open::{Layout, Opened, kept_name},
     safe,
     table::{MOST_COLUMNS, MOST_ROW, Row, Rows},
     text::{Length, MOST_LINE, Text, decoded, read_line},
@@ -49,8 +49,8 @@ struct Header {
 /// A file of which lines are read.
 struct InputFile<'a> {
     path: &'a Path,
-    /// As the path was given.
-    name: Cow<'a, str>,
+    /// Under which its lines are kept.
+    name: String,
     encoding: &'static Encoding,
     /// Why a line is rejected that is not in this encoding.
     undecodable: String,
@@ -98,7 +98,7 @@ impl<'a> Gathering<'a> {
         let mut text = Text::open(bytes, self.allowance, self.options.encoding)?;
         let encoding = text.encoding();
         let undecodable = format!("{}; {}", not_valid(encoding), encoding_hint());
-        let file = InputFile { path, name: path.to_string_lossy(), encoding, undecodable };
+        let file = InputFile { path, name: kept_name(path), encoding, undecodable };
         match Layout::of(path, self.options.format) {
             Layout::Lines => self.read_lines(&file, 1, &mut text)?,
             Layout::Table { delimiter } => {

@@ -6,12 +6,12 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Read},
-    path::Path,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
 };
 
 use super::{
-    InputError, InputFormat,
+    InputError, InputFormat, STANDARD_INPUT,
     packed::{self, HEAD},
     text,
 };
@@ -64,7 +64,7 @@ pub(super) fn file(path: &Path) -> Result<Opened<'static>, InputError> {
     match opened {
         Ok((true, _)) => Err(InputError::Directory { path: path.into() }),
         Ok((false, file)) => decompressed(path, file),
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Err(InputError::Missing { path: path.into() }),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Err(InputError::Missing { path: path.into() }),
         Err(source) => Err(InputError::Unreadable { path: path.into(), source }),
     }
 }
@@ -94,6 +94,20 @@ pub(super) fn decompressed<'a>(path: &Path, reader: impl Read + 'a) -> Result<Op
     let (head, bytes) = text::peek(bytes, HEAD).map_err(damaged)?;
     refuse(&head)?;
     Ok(Opened { bytes: Box::new(bytes), compression: Some(compression) })
+}
+
+/// The name under which a file's lines are kept: below the current directory the same, however the path is written, so
+/// that the same command from a script with other paths finds its lines kept already.
+pub(super) fn kept_name(path: &Path) -> String {
+    let below = || -> io::Result<PathBuf> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let whole = folder.canonicalize()?.join(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+        let current = std::env::current_dir()?.canonicalize()?;
+        whole.strip_prefix(current).map(Path::to_owned).map_err(io::Error::other)
+    };
+    let is_file = path.as_os_str() != STANDARD_INPUT;
+    let below = below().ok().filter(|below| is_file && below.as_os_str() != STANDARD_INPUT);
+    below.as_deref().unwrap_or(path).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

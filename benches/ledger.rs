@@ -81,6 +81,7 @@ async fn write(dir: &Path, body: &[u8]) -> Archive {
         },
         version: "0.1.0".to_owned(),
         shard: None,
+        simulated: false,
     };
     ledger.start(&run).await.expect("recorded");
     let ledger = Arc::new(ledger);

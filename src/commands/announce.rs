@@ -11,8 +11,10 @@ use tokio::task::spawn_blocking;
 
 use super::{Context, Failure, result::width};
 use crate::{
+    api::pricing::PRESUMED_PRICE,
     cli::{LogFormat, RunArgs},
     export::{Calls, Export},
+    money::Usd,
     outcome::wrapped,
     words,
 };
@@ -33,7 +35,7 @@ pub(super) async fn announce(
     let estimate = export.estimate(calls);
     let high = calls.max_cost.map_or(estimate.cost_high, |cap| {
         // The cap holds for the directory, which may have cost something already.
-        let left = cap.minus(export.past().spent).max(crate::money::Usd::ZERO);
+        let left = cap.minus(export.past().spent).max(Usd::ZERO);
         estimate.cost_high.min(left)
     });
     let asks = high > arguments.confirm_above && !arguments.yes && !arguments.call.sandbox && io::stdin().is_terminal();
@@ -84,6 +86,21 @@ pub(super) async fn announce(
     let mut stderr = io::stderr();
     let _ = stderr.write_all(text.as_bytes());
     if asks { confirm().await } else { Ok(()) }
+}
+
+/// Says before the first call that the cap may not pay for it: its price is unknown until it is back.
+pub(super) fn warn_of_cap(export: &Export, calls: &Calls) {
+    let past = export.past();
+    let Some(left) = calls.max_cost.map(|cap| cap.minus(past.spent)) else { return };
+    let is_unknown = past.max_price.price() == Usd::ZERO;
+    if export.remaining() > 0 && is_unknown && left > Usd::ZERO && left < PRESUMED_PRICE {
+        tracing::warn!(
+            "--max-cost leaves {}, and the first call, whose price is unknown, is presumed to cost up to {}: it may be \
+             refused, and nothing fetched",
+            words::money(left),
+            words::money(PRESUMED_PRICE)
+        );
+    }
 }
 
 /// After a question that was not answered by a line.

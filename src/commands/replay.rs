@@ -55,6 +55,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         fresh_since: None,
         replayed: true,
         before: holdings.spending(),
+        started,
     };
     let shown = progress.clone();
     let with_report = arguments.report;

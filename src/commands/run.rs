@@ -9,7 +9,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
     Context, Failure,
-    announce::{announce, end_of_line},
+    announce::{announce, end_of_line, warn_of_cap},
     inputs::{read_inputs, warn_of, warn_of_cells},
     report::reported,
     result::{display, finish},
@@ -55,7 +55,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
         shard: Some(arguments.input.shard).filter(|shard| !shard.is_whole()),
         ..Question::from(&arguments.question)
     };
-    let terms = |before| terms(arguments, before, fresh_since);
+    let terms = |before| terms(arguments, (before, started), fresh_since);
     if let Some(record) =
         discarded(&arguments.out, &inputs, &question, Some(&Form::from(&arguments.dataset)), context.clock)?
     {
@@ -105,6 +105,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
             return Ok(signal.exit_code());
         }
     }
+    warn_of_cap(&export, &calls);
     let progress = display(&arguments.display, context, plan(&export, &calls, arguments.call.sandbox));
     context.console.attach(&progress);
     if export.remaining() > 0 {
@@ -194,7 +195,7 @@ pub(super) fn tolerated(reuse: &ReuseArgs, max_failures: MaxFailures) -> MaxFail
     if reuse.previous.is_empty() { max_failures } else { MaxFailures::default() }
 }
 
-fn terms(arguments: &RunArgs, before: Spending, fresh_since: Option<Timestamp>) -> Terms {
+fn terms(arguments: &RunArgs, (before, started): (Spending, Instant), fresh_since: Option<Timestamp>) -> Terms {
     Terms {
         form: Form::from(&arguments.dataset),
         max_failures: arguments.max_failures,
@@ -203,6 +204,7 @@ fn terms(arguments: &RunArgs, before: Spending, fresh_since: Option<Timestamp>) 
         fresh_since,
         replayed: false,
         before,
+        started,
     }
 }
 

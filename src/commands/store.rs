@@ -3,7 +3,7 @@
 use super::{Context, Failure, signals::Signals};
 use crate::{
     ledger::Lock,
-    outcome::Outcome,
+    outcome::{Outcome, UploadFailed},
     progress::Progress,
     stores::{Destination, Place, StoreError},
 };
@@ -46,25 +46,25 @@ pub(super) async fn put(
         Ok(there) => Ok(Outcome { published_to: Some(there), ..outcome }),
         Err(error) => {
             progress.finish();
-            // What else is wrong would not be told, since there is no result.
+            // What else is wrong: the result says what is wrong with the upload.
             if let Some((error, hint)) = outcome.error() {
                 context.complain(&error, hint.as_deref());
             }
-            Err(failed(&error, &outcome))
+            Ok(Outcome { upload_failed: Some(failed(&error, &outcome)), ..outcome })
         }
     }
 }
 
 /// An upload that ended early, and how to go on with it.
-fn failed(error: &StoreError, outcome: &Outcome) -> Failure {
+fn failed(error: &StoreError, outcome: &Outcome) -> UploadFailed {
     const AGAIN: &str = "run the same command again, which goes on with the upload";
     if error.is_local() {
         let hint = error.hint().unwrap_or_else(|| AGAIN.to_owned());
-        return Failure::unexpected(format!("the dataset is not put to its store: {error}")).hint(hint);
+        return UploadFailed { error: format!("the dataset is not put to its store: {error}"), hint };
     }
     let hint = error.hint().map_or_else(|| AGAIN.to_owned(), |hint| format!("{hint}; then {AGAIN}"));
     let out = outcome.out.display();
-    Failure::unexpected(format!("the dataset is whole in {out}, but not in its store: {error}")).hint(hint)
+    UploadFailed { error: format!("the dataset is whole in {out}, but not in its store: {error}"), hint }
 }
 
 #[cfg(test)]
@@ -77,8 +77,11 @@ mod tests {
         let outcome = Outcome { out: "out/audit".into(), ..Outcome::default() };
         let check = |error: StoreError, expected: &str, hint: &str| {
             let failure = failed(&error, &outcome);
-            assert_eq!((failure.exit, failure.error.as_str()), (1, expected));
-            assert_eq!(failure.hint.as_deref(), Some(hint));
+            assert_eq!((failure.error.as_str(), failure.hint.as_str()), (expected, hint));
+            let outcome = Outcome { published: true, upload_failed: Some(failure), ..outcome.clone() };
+            let json = outcome.json();
+            assert_eq!((&json["exit_code"], &json["success"]), (&1.into(), &false.into()));
+            assert_eq!((&json["error"], &json["hint"]), (&expected.into(), &hint.into()));
         };
         let place: Place = "az://container/audit".parse().unwrap();
         let attempt = "put targets/part-a.parquet".to_owned();

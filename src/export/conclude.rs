@@ -1,8 +1,9 @@
 //! The end of a run: what is held becomes the dataset, unless it is that already, and the result is reckoned.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{
     ExportError, Form, Holdings, MadeOf, RunRecord, Source, Totals,
@@ -39,6 +40,8 @@ pub struct Terms {
     pub replayed: bool,
     /// What calls had come to before this run.
     pub before: Spending,
+    /// When this run began.
+    pub started: Instant,
 }
 
 /// Publishes what is held, unless a signal has ended the run, and says what the run has come to. What was staged beside
@@ -113,7 +116,7 @@ pub fn of_record(record: &RunRecord, counts: Counts, terms: &Terms, dir: &Path) 
     let terms = Terms { before: record.spending, ..terms.clone() };
     Outcome {
         published: true,
-        simulated: record.made_of.is_simulated(),
+        simulated: record.made_of.simulated,
         rows: record.totals.rows,
         undated: record.totals.undated,
         mismatches: record.totals.mismatches,
@@ -161,7 +164,7 @@ fn outcome(counts: Counts, totals: &Totals, spending: Spending, terms: &Terms, d
         taken_over_this_run: spending.taken_over - terms.before.taken_over,
         fresh_since: terms.fresh_since.map(|since| since.to_string()),
         failure_reasons: reasons,
-        elapsed: Duration::ZERO,
+        elapsed: terms.started.elapsed(),
         out: dir.to_owned(),
         ..Outcome::default()
     }

@@ -13,7 +13,7 @@ use std::{
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
-use super::{ExportError, question::is_simulated};
+use super::ExportError;
 use crate::{
     api::{Parameters, record::Standing},
     ledger::{Archive, Body, CostSource, Kept, Known, LedgerError, Run, Spending},
@@ -141,7 +141,7 @@ impl Holdings {
         let Some(first) = runs.next() else { return Ok(()) };
         let flags = |run: &Run| {
             let Parameters { date_from, rank_scale, .. } = run.parameters;
-            let api = if is_simulated(run) { " --sandbox" } else { "" };
+            let api = if run.simulated { " --sandbox" } else { "" };
             format!("--date-from {date_from} --rank-scale {}{api}", rank_scale.as_str())
         };
         match runs.find(|other| flags(other) != flags(first)) {
@@ -209,7 +209,7 @@ impl Holdings {
 
     /// Whether any of it is of the simulated API.
     pub fn is_simulated(&self) -> bool {
-        self.sources.iter().any(|source| is_simulated(&source.run))
+        self.sources.iter().any(|source| source.run.simulated)
     }
 
     /// The name under which the dataset's files go: the run's, or one made from those of all runs.

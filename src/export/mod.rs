@@ -49,7 +49,7 @@ pub use self::{
     preview::Preview,
     previous::PreviousError,
     publish::{Form, Published, Rebuild, StagedHistory, rejected},
-    question::{Question, QuestionError, SIMULATED},
+    question::{Question, QuestionError},
     record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
     rows::Decoded,
 };
@@ -133,6 +133,7 @@ impl Export {
             parameters: parameters.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             shard: question.shard,
+            simulated: question.simulated == Some(true),
         });
         let fresh_since = question.fresh_since;
         let mut inputs_sha256 = ledger::digest(&given);
@@ -369,6 +370,7 @@ pub fn discarded(
         parameters,
         version: record.made_of.version.clone(),
         shard: None,
+        simulated: record.made_of.simulated,
     });
     question.parameters(held.as_ref(), "", clock.today())?;
     // Of a record that does not tell how old its answers are, nobody knows whether they are new enough.
@@ -424,6 +426,7 @@ fn new_run_id(question: &Question, clock: Clock) -> String {
     use std::hash::{BuildHasher, RandomState};
     let at = TimeZone::UTC.to_datetime(clock.now()).strftime("%Y%m%dT%H%M%SZ").to_string();
     let random = RandomState::new().hash_one(&at) & 0xff_ffff;
-    let prefix = if question.simulated == Some(true) { question::SIMULATED } else { "" };
+    // For people who see the names of the files.
+    let prefix = if question.simulated == Some(true) { "sandbox-" } else { "" };
     format!("{prefix}{at}-{random:06x}")
 }

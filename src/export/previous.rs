@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
-use super::{ExportError, RunRecord, question::is_simulated};
+use super::{ExportError, RunRecord};
 use crate::{
     api::Parameters,
     ledger::{Archive, Copied, Known, Ledger, LedgerError, Lock, Run},
@@ -262,8 +262,8 @@ fn check_place(dir: &Path, own: Option<&Path>) -> Result<(), ExportError> {
 
 /// Answers to another question are of no use; the last day may differ, since each row tells its own.
 fn check_question(dir: &Path, theirs: &Run, own: Option<&Run>, parameters: &Parameters) -> Result<(), PreviousError> {
-    let held = is_simulated(theirs);
-    if own.is_some_and(|own| is_simulated(own) != held) {
+    let held = theirs.simulated;
+    if own.is_some_and(|own| own.simulated != held) {
         return Err(PreviousError::OtherApi { dir: dir.to_owned(), held });
     }
     let differs = |flag, held: String, asked: String| {

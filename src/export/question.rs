@@ -89,15 +89,6 @@ fn api(simulated: bool) -> &'static str {
     if simulated { "with --sandbox (simulated answers)" } else { "without --sandbox (real answers)" }
 }
 
-/// How the id of a run begins that asks the simulated API of `--sandbox`: file names and rows show that no real
-/// answers are in them.
-pub const SIMULATED: &str = "sandbox-";
-
-/// Whether a run asks the simulated API.
-pub(super) fn is_simulated(run: &Run) -> bool {
-    run.run_id.starts_with(SIMULATED)
-}
-
 impl QuestionError {
     /// What to do about it.
     pub fn hint(&self) -> String {
@@ -134,9 +125,9 @@ impl Question {
     /// What is asked of every target: what `held` says, where the command line does not contradict it.
     pub fn parameters(&self, held: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QuestionError> {
         if let Some(run) = held
-            && self.simulated.is_some_and(|simulated| simulated != is_simulated(run))
+            && self.simulated.is_some_and(|simulated| simulated != run.simulated)
         {
-            return Err(QuestionError::OtherApi { held: is_simulated(run) });
+            return Err(QuestionError::OtherApi { held: run.simulated });
         }
         let held = held.map(|run| &run.parameters);
         let asked = Parameters {
@@ -190,7 +181,7 @@ mod tests {
             tag: "first".to_owned(),
         };
         let started_at = "2026-01-31T00:00:00Z".parse().expect("a time");
-        Run { run_id: "r".to_owned(), started_at, parameters, version: "0".to_owned(), shard: None }
+        Run { run_id: "r".to_owned(), started_at, parameters, version: "0".to_owned(), shard: None, simulated: false }
     }
 
     const TODAY: Date = date(2026, 2, 10);

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ExportError, Form, Holdings, Published, Source, Totals, question::SIMULATED};
+use super::{ExportError, Form, Holdings, Published, Source, Totals};
 use crate::{api::Parameters, dataset, flatten, ledger::Spending, words};
 
 /// The content of `_run.json`.
@@ -50,6 +50,8 @@ pub struct MadeOf {
     pub schema_version: u32,
     /// Names the run in file names.
     pub run_id: String,
+    /// Whether any of its answers came from the simulated API.
+    pub simulated: bool,
     /// What was asked of every target.
     pub parameters: Option<Parameters>,
     /// `--partition-by`.
@@ -99,12 +101,6 @@ impl MadeOf {
             && self.row_group_rows == form.row_group_rows
     }
 
-    /// Whether any of its answers came from the simulated API.
-    pub fn is_simulated(&self) -> bool {
-        let ids = self.ledgers.iter().map(|ledger| &ledger.run_id);
-        ids.chain([&self.run_id]).any(|run_id| run_id.starts_with(SIMULATED))
-    }
-
     /// What a dataset of `holdings` at `dir` would be made of.
     pub fn new(holdings: &Holdings, dir: &Path, form: &Form) -> Result<Self, ExportError> {
         let ledgers = holdings.sources().iter().map(|source| {
@@ -123,6 +119,7 @@ impl MadeOf {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             schema_version: flatten::schema::VERSION,
             run_id: holdings.run_id(),
+            simulated: holdings.is_simulated(),
             parameters: holdings.parameters(),
             partition_by: form.partition_by.to_string(),
             compression: form.compression.to_string(),

@@ -2,7 +2,8 @@
 //!
 //! Before a call goes out, a limit is told to the API, which refuses (unbilled) above it, and several times
 //! that is set aside, for a gateway that does not heed it. Until the first price is known one call at a time
-//! goes out with the whole rest set aside. What a call counts for once it is back is said by [`crate::api::pricing`].
+//! goes out with the whole rest set aside; and once a call has cost more than its limit, one at a time until the price
+//! is steady. What a call counts for once it is back is said by [`crate::api::pricing`].
 //! Without a cap only the sum is kept.
 
 use crate::{
@@ -19,6 +20,11 @@ const HEADROOM: i64 = 4;
 /// no cap. Only the last few calls before the cap feel it, since they go one after the other.
 const RISE: i64 = 3;
 
+/// A call that costs more than its limit shows that the gateway does not heed limits, and that the price is on the move:
+/// calls then go alone until so many in a row have stayed within theirs. Three, as a price that rises with each call
+/// has done so by then.
+const STEADY_CALLS: u32 = 3;
+
 /// Money spent, set aside and left.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
@@ -27,6 +33,8 @@ pub(super) struct Budget {
     reserved: Usd,
     in_flight: u32,
     max_price: MaxPrice,
+    /// Calls in a row that have stayed within their limits; no more than [`STEADY_CALLS`] are counted.
+    steady: u32,
 }
 
 /// What is set aside for one call.
@@ -60,12 +68,15 @@ pub(super) enum ReserveError {
 impl Budget {
     /// A budget in which `spent` is gone already.
     pub(super) fn new(cap: Option<Usd>, spent: Usd, max_price: MaxPrice) -> Self {
-        Self { cap, spent, reserved: Usd::ZERO, in_flight: 0, max_price }
+        Self { cap, spent, reserved: Usd::ZERO, in_flight: 0, max_price, steady: STEADY_CALLS }
     }
 
     /// Sets money aside for one call that is thought to cost at least `least`.
     pub(super) fn reserve(&mut self, least: Option<Usd>) -> Result<Reservation, ReserveError> {
         let Some(cap) = self.cap else { return Ok(Reservation(None)) };
+        if self.steady < STEADY_CALLS && self.in_flight > 0 {
+            return Err(ReserveError::Wait);
+        }
         let rest = cap.minus(self.spent).minus(self.reserved);
         let refused = if self.in_flight > 0 { ReserveError::Wait } else { ReserveError::Exhausted };
         let highest = self.max_price.price();
@@ -94,7 +105,13 @@ impl Budget {
     pub(super) fn settle(&mut self, reservation: Reservation, cost: Cost) {
         self.take_back(reservation);
         self.max_price.learn(cost);
-        self.spent = self.spent.plus(counted(cost, reservation.limit(), self.max_price));
+        let counted = counted(cost, reservation.limit(), self.max_price);
+        self.spent = self.spent.plus(counted);
+        match reservation.limit() {
+            Some(limit) if counted > limit => self.steady = 0,
+            Some(_) if counted > Usd::ZERO => self.steady = STEADY_CALLS.min(self.steady + 1),
+            _ => {}
+        }
     }
 
     fn take_back(&mut self, reservation: Reservation) {
@@ -198,6 +215,27 @@ mod tests {
             budget.settle(reservation, Cost::Debit(price));
         }
         assert!(budget.spent <= usd(3_000_000));
+    }
+
+    #[test]
+    fn after_a_call_that_cost_more_than_its_limit_calls_go_alone_until_the_price_is_steady() {
+        let check = |first: i64, then: &[i64], alone: bool| {
+            let mut budget = of(100_000_000, 0, 0);
+            for price in std::iter::once(&first).chain(then) {
+                let call = budget.reserve(None).expect("room");
+                budget.settle(call, Cost::Debit(usd(*price)));
+            }
+            budget.reserve(None).expect("room for one");
+            let beside = budget.reserve(None);
+            assert_eq!(beside == Err(ReserveError::Wait), alone, "{first}, {then:?}");
+        };
+        check(40_000, &[], false);
+        check(150_000, &[], true);
+        check(150_000, &[150_000; 2], true);
+        check(150_000, &[150_000; 3], false);
+        check(150_000, &[150_000, 150_000, 400_000, 400_000, 400_000], true);
+        check(40_000, &[50_000], false);
+        check(40_000, &[50_001], true);
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub struct Run {
     /// The share of the targets that it was started for; `None`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
+    /// Whether the simulated API of `--sandbox` is asked: no answer is real.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
 }
 
 /// One line of the ledger, without an answer's body.

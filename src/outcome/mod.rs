@@ -58,6 +58,15 @@ pub struct Elsewhere {
     pub success: bool,
 }
 
+/// Why a published dataset has no copy in its object store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UploadFailed {
+    /// What happened.
+    pub error: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
 /// What a run has come to. Numbers are about the whole directory, earlier runs included, unless they say otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -115,6 +124,8 @@ pub struct Outcome {
     pub report: Option<PathBuf>,
     /// Where else the dataset was put.
     pub published_to: Option<Elsewhere>,
+    /// Why it is not there, where it was to be; the dataset in the run's directory is whole.
+    pub upload_failed: Option<UploadFailed>,
     /// What the API sent that this version does not know, a line each.
     pub drift: Vec<String>,
     /// Answers that have taken the place of an older one.
@@ -138,12 +149,13 @@ pub struct Outcome {
 impl Outcome {
     /// Whether nothing is left to do: then, and only then, `_SUCCESS` is written.
     pub fn success(&self) -> bool {
-        self.ended == Ended::Finished && self.published && self.tolerated()
+        self.ended == Ended::Finished && self.published && self.tolerated() && self.upload_failed.is_none()
     }
 
     /// The exit code, as the manual lists them; usage errors (2) never get as far as an outcome.
     pub fn exit_code(&self) -> u8 {
         match &self.ended {
+            _ if self.upload_failed.is_some() => 1,
             Ended::Finished if !self.published => 1,
             Ended::Finished if self.tolerated() => 0,
             Ended::Finished => 3,
@@ -158,6 +170,9 @@ impl Outcome {
     /// What went wrong and how to go on, without `error:` and `hint:` in front; `None`: nothing did.
     pub fn error(&self) -> Option<(String, Option<String>)> {
         const KEPT: &str = "everything fetched is kept";
+        if let Some(UploadFailed { error, hint }) = &self.upload_failed {
+            return Some((error.clone(), Some(hint.clone())));
+        }
         let (reason, hint) = match &self.ended {
             Ended::Finished if !self.published => {
                 ("the dataset was not published".to_owned(), format!("{KEPT}; run the same command again"))

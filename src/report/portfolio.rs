@@ -20,6 +20,8 @@ pub(super) const SPAN: i32 = 12;
 const WINDOW: usize = SPAN as usize + 1;
 /// Months that are plotted, the latest of them if there are more.
 const MOST_PLOTTED: i32 = 240;
+/// Words of 64 bits, one for each plotted month.
+const PLOTTED_WORDS: usize = (MOST_PLOTTED as usize).div_ceil(64);
 
 /// The columns that are read besides target and date, in the order of [`Cells`].
 const COLUMNS: [&str; 8] = [
@@ -107,6 +109,8 @@ pub(super) struct History {
     cells: Cells,
     /// Referring domains in the months of the comparison.
     pub(super) window: [Option<i64>; WINDOW],
+    /// A bit for each plotted month with a row, from the latest back.
+    there: [u64; PLOTTED_WORDS],
 }
 
 impl History {
@@ -115,10 +119,23 @@ impl History {
         if self.latest.is_none_or(|latest| latest <= month) {
             (self.latest, self.cells) = (Some(month), *cells);
         }
+        let back = end.and_then(|end| usize::try_from(end.0 - month.0).ok());
+        if let Some((back, bits)) = back.and_then(|back| Some((back, self.there.get_mut(back / 64)?))) {
+            *bits |= 1 << (back % 64);
+        }
         let place = end.map(|end| month.0 - end.back(SPAN).0).and_then(|place| usize::try_from(place).ok());
         if let Some(slot) = place.and_then(|place| self.window.get_mut(place)) {
             *slot = cells[REFERRING_DOMAINS];
         }
+    }
+
+    /// Whether it lacks the month so many `back` from the latest, and has one before and one after it; the latest has
+    /// nothing after it, and is lacking where the month before it is there.
+    fn lacks(&self, back: usize) -> bool {
+        let has = |back: usize| self.there.get(back / 64).is_some_and(|bits| bits >> (back % 64) & 1 == 1);
+        let months = self.there.len() * 64;
+        let is_around = if back == 0 { has(1) } else { (0..back).any(has) && (back + 1..months).any(has) };
+        !has(back) && is_around
     }
 
     pub(super) fn referring_domains(&self) -> Option<i64> {
@@ -192,6 +209,21 @@ impl Portfolio {
     /// All targets with a history, in no particular order.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &History)> {
         self.names.iter().map(|(name, index)| (&**name, &self.histories[*index]))
+    }
+
+    /// The target with the most backlinks, at last count, among those that lack the month at this place of
+    /// [`months`](Self::months) between others, with that number.
+    pub(super) fn largest_lacking(&self, place: usize) -> Option<(&str, i64)> {
+        let back = self.months.len().checked_sub(place + 1)?;
+        let lacking = self.all().filter(|(_, history)| history.lacks(back));
+        lacking
+            .filter_map(|(name, history)| Some((name, history.backlinks()?)))
+            .max_by_key(|(name, links)| (*links, *name))
+    }
+
+    /// Backlinks of all targets, each at its last count.
+    pub(super) fn backlinks(&self) -> i128 {
+        self.histories.iter().filter_map(History::backlinks).map(i128::from).sum()
     }
 
     /// The sums of the latest month.

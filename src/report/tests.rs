@@ -89,6 +89,7 @@ fn record(partition_by: &str, files: Vec<FileRecord>) -> RunRecord {
             version: "0.1.0".to_owned(),
             schema_version: 1,
             run_id: "r1".to_owned(),
+            simulated: false,
             parameters: Some(parameters),
             partition_by: partition_by.to_owned(),
             compression: "zstd:1".to_owned(),
@@ -281,6 +282,32 @@ fn foreign_text_is_text_wherever_it_stands() {
     let data = page.split("id=data>").nth(1).unwrap().split("</script>").next().unwrap();
     let data: Value = serde_json::from_str(data).unwrap();
     assert_eq!(data["columns"][1]["texts"][0], HOSTILE.replace('\u{202e}', ""));
+}
+
+#[test]
+fn a_thin_month_names_the_largest_target_that_it_lacks() {
+    let months = |backlinks: u64, months: &[i8]| {
+        let items = months.iter().map(|month| {
+            let mut item = item(date(2026, *month, 1), 5);
+            item["backlinks"] = json!(backlinks);
+            item
+        });
+        items.collect::<Vec<_>>()
+    };
+    let check = |giant: &[i8], expected: &str| {
+        let given = [
+            ok("ended.com", months(5_000, &[7])),
+            ok("giant.com", months(980, giant)),
+            ok("other.com", months(20, &[7, 8, 9, 10])),
+            ok("small.com", months(20, &[7, 8, 9, 10])),
+        ];
+        let dir = publish("year", &[], &given);
+        let page = render(dir.path()).unwrap();
+        assert!(page.contains(expected), "{giant:?}: {}", page.split("Months are sums").nth(1).unwrap_or(&page));
+    };
+    // Of a history that has ended nothing is lacking.
+    check(&[7, 8, 10], "2 of 3 in Sep 2026 (without giant.com, 16.3 % of all backlinks)");
+    check(&[7, 8, 9], "2 of 3 in Oct 2026 (without giant.com, 16.3 % of all backlinks)");
 }
 
 #[test]

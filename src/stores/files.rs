@@ -60,7 +60,7 @@ impl Files {
                 others.push(beside(dir, name)?);
             }
         }
-        let simulated = record.made_of.is_simulated();
+        let simulated = record.made_of.simulated;
         Ok(Self { record: beside(dir, RUN)?, others, success: dataset::is_marked(dir), simulated })
     }
 

@@ -9,7 +9,6 @@ use serde::Deserialize;
 use super::{PROBE, Place, StoreError};
 use crate::{
     dataset::{DEEPEST, FAILURES, HISTORY, REJECTED, RUN, SUCCESS, TARGETS, UNDATED},
-    export::SIMULATED,
     report,
 };
 
@@ -29,21 +28,8 @@ pub(super) struct Standing {
 #[derive(Debug, Deserialize)]
 struct Record {
     program: String,
-    run_id: String,
     #[serde(default)]
-    ledgers: Vec<Ledger>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Ledger {
-    run_id: String,
-}
-
-impl Record {
-    fn is_simulated(&self) -> bool {
-        let ids = self.ledgers.iter().map(|ledger| &ledger.run_id);
-        ids.chain([&self.run_id]).any(|run_id| run_id.starts_with(SIMULATED))
-    }
+    simulated: bool,
 }
 
 impl Standing {
@@ -58,7 +44,7 @@ impl Standing {
         if let Some((name, _)) = self.sizes.iter().find(|(name, bytes)| !is_own(name) && !is_folder(name, **bytes)) {
             return Err(foreign(name));
         }
-        if simulated && !record.is_simulated() {
+        if simulated && !record.simulated {
             return Err(StoreError::Real { place: place.clone() });
         }
         Ok(())
@@ -104,8 +90,8 @@ mod tests {
 
     #[test]
     fn prefixes_of_others_are_refused_and_those_of_exports_are_not() {
-        const REAL: &str = r#"{"program":"backlinks-export","run_id":"2026-1","ledgers":[{"run_id":"2026-1"}],"x":1}"#;
-        const SANDBOX: &str = r#"{"program":"backlinks-export","run_id":"sandbox-2026-1"}"#;
+        const REAL: &str = r#"{"program":"backlinks-export","simulated":false,"x":1}"#;
+        const SANDBOX: &str = r#"{"program":"backlinks-export","simulated":true}"#;
         let place: Place = "s3://bucket/prefix".parse().unwrap();
         let check = |names: &[&str], record: &str, simulated: bool, expected: &str| {
             let sizes = names.iter().map(|name| ((*name).to_owned(), u64::from(!name.ends_with("history"))));

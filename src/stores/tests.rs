@@ -229,6 +229,7 @@ impl Dataset {
             version: "0.1.0".to_owned(),
             schema_version: 1,
             run_id: run_id.to_owned(),
+            simulated: false,
             parameters: None,
             partition_by: "year".to_owned(),
             compression: "none".to_owned(),

@@ -207,7 +207,14 @@ pub(crate) fn some_ledgers() -> Vec<Vec<u8>> {
                 };
                 let version = "0.1.0".to_owned();
                 ledger
-                    .start(&Run { run_id: "r".to_owned(), started_at: at, parameters, version, shard: None })
+                    .start(&Run {
+                        run_id: "r".to_owned(),
+                        started_at: at,
+                        parameters,
+                        version,
+                        shard: None,
+                        simulated: false,
+                    })
                     .await
                     .expect("durable");
                 let lines =

@@ -75,7 +75,8 @@ fn a_directory_is_known_by_what_is_in_it() {
     assert!(message(&json, "cost").starts_with("nothing"), "{json}");
     assert_eq!(shell.files("out"), files);
     look("out", "", 1, "was started with --date-from 2023-11-01, now it is 2019-01-01");
-    look("out", &format!("{dates} --sandbox"), 1, "without --sandbox");
+    let (json, _) = doctor(&shell, &format!("--out out {dates} --sandbox"), 1);
+    assert!(message(&json, "directory").contains("without --sandbox"), "{json}");
     fs::create_dir(shell.path("empty")).expect("made");
     look("empty", "", 0, "empty is empty");
     fs::create_dir(shell.path("foreign")).expect("made");

@@ -126,6 +126,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
         fresh_since: None,
         replayed: false,
         before: export.spending(),
+        started: tokio::time::Instant::now(),
     };
     let stop = async {
         match limit {

@@ -35,6 +35,7 @@ fn run() -> Run {
         },
         version: "0.1.0".to_owned(),
         shard: None,
+        simulated: false,
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct Terms {
     pub(crate) honours: bool,
     /// The price at the beginning, in millionths of a dollar.
     pub(crate) price: i64,
-    /// After so many billed calls the price is three times as high.
-    pub(crate) triples_after: Option<u64>,
+    /// After so many billed calls the price is so many times as high.
+    pub(crate) rises_after: Option<(u64, i64)>,
     /// Whether prices also wander a little.
     pub(crate) wanders: bool,
     /// One call in so many is refused for now, unbilled; 0: none.
@@ -45,7 +45,7 @@ pub(crate) struct Terms {
 pub(crate) struct Books {
     draws: Draws,
     price: i64,
-    tripled: bool,
+    has_risen: bool,
     pub(crate) calls: u64,
     pub(crate) billed: u64,
     pub(crate) spent: i64,
@@ -75,7 +75,7 @@ impl Market {
         let books = Books {
             draws,
             price: terms.price,
-            tripled: false,
+            has_risen: false,
             calls: 0,
             billed: 0,
             spent: 0,
@@ -93,9 +93,9 @@ impl Market {
         books.arrivals.push(Instant::now());
         books.unlimited += u64::from(request.max_price.is_none());
         let wait = Duration::from_millis(books.draws.between(0, terms.latency));
-        if terms.triples_after.is_some_and(|after| books.billed >= after) && !books.tripled {
-            books.tripled = true;
-            books.price *= 3;
+        if let Some((_, times)) = terms.rises_after.filter(|(after, _)| books.billed >= *after && !books.has_risen) {
+            books.has_risen = true;
+            books.price *= times;
         }
         if terms.wanders && books.draws.one_in(4) {
             let by = i64::try_from(books.draws.between(85, 115)).expect("small");

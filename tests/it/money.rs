@@ -44,7 +44,7 @@ async fn simulated(draws: &mut Draws) {
     let terms = Terms {
         honours,
         price,
-        triples_after: draws.one_in(3).then(|| draws.between(1, 30)),
+        rises_after: draws.one_in(3).then(|| (draws.between(1, 30), 3)),
         wanders: honours && draws.one_in(2),
         busy: [0, 10][usize::try_from(draws.below(2)).expect("small")],
         lost: if honours { [0, 5, 20][usize::try_from(draws.below(3)).expect("small")] } else { 0 },
@@ -65,7 +65,7 @@ async fn simulated(draws: &mut Draws) {
     let ended = live((&dir, &file), &market, limits, clock(), None).await.expect("sound").expect("not killed").0;
     let books = market.books.lock().expect("sound");
     // Only one call can do more: the last one, alone, at an API that heeds no limit and triples its price right then.
-    let unforeseen = if honours || terms.triples_after.is_none() { 0 } else { 2 * price };
+    let unforeseen = if honours || terms.rises_after.is_none() { 0 } else { 2 * price };
     assert!(books.spent <= cap + unforeseen, "{} of {cap}: {terms:?}", books.spent);
     assert_eq!(books.unlimited, 0, "every call says what it may cost");
     if ended == Ended::Budget {
@@ -95,7 +95,7 @@ async fn a_price_that_triples_with_thirty_in_flight_breaks_no_cap() {
         let terms = Terms {
             honours,
             price: 30_000,
-            triples_after: Some(20),
+            rises_after: Some((20, 3)),
             wanders: false,
             busy: 0,
             lost: 0,
@@ -114,13 +114,45 @@ async fn a_price_that_triples_with_thirty_in_flight_breaks_no_cap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_price_that_jumps_further_passes_the_cap_by_what_the_calls_in_flight_cost_beyond_three_times() {
+    let check = async |times: i64, in_flight: u32| {
+        let folder = quick_folder();
+        let (dir, file) = (folder.path().join("out"), listed(folder.path(), 200));
+        let (price, cap) = (30_000, 3_500_000);
+        let terms = Terms {
+            honours: false,
+            price,
+            rises_after: Some((20, times)),
+            wanders: false,
+            busy: 0,
+            lost: 0,
+            silent: 0,
+            latency: 500,
+        };
+        let market = Market::new(terms, Draws(1));
+        let limits = calls(fast(), in_flight, Some(Usd::from_micros(cap)));
+        let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+        let ended = live((&dir, &file), &market, limits, clock, None).await.expect("sound").expect("not killed").0;
+        assert_eq!(ended, Ended::Budget);
+        let books = market.books.lock().expect("sound");
+        let most = i64::from(in_flight) * (times - 3) * price;
+        assert!(books.spent <= cap + most, "{} of {cap}, {times} times, {in_flight} in flight", books.spent);
+        assert!(books.billed <= 20 + u64::from(in_flight) + (cap / (times * price)).unsigned_abs());
+    };
+    check(4, 30).await;
+    check(10, 30).await;
+    check(10, 5).await;
+    check(40, 20).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_was_lost_before_any_price_was_known_counts_under_a_later_cap() {
     let folder = quick_folder();
     let (dir, file) = (folder.path().join("out"), listed(folder.path(), 20));
     let terms = Terms {
         honours: true,
         price: 60_000,
-        triples_after: None,
+        rises_after: None,
         wanders: false,
         busy: 0,
         lost: 0,
@@ -156,6 +188,12 @@ async fn the_program_keeps_to_its_cap_and_says_where_costs_are_known_from() {
     // A second run under the same cap buys nothing.
     ended(place.run(&api.url(), "--max-cost 1.00"), 5).await;
     assert_eq!(api.bill().calls, bill.calls);
+
+    // A cap below what is presumed for the first call is told before it, and ends as any other.
+    let tiny = Place::new(2);
+    let output = ended(tiny.run(&api.url(), "--max-cost 0.02"), 5).await;
+    assert!(super::program::told(&output).contains("--max-cost leaves $0.0200, and the first call"), "{output:?}");
+    assert_eq!(api.bill().debited_micros, bill.debited_micros);
 
     // The rest comes from an API that tells no debit.
     let silent = backlinks_export::sandbox::Faults {

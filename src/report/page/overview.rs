@@ -1,6 +1,6 @@
 //! The head of the page, and all targets together by month.
 
-use super::{Content, change_in_tenths, known, percent, signed, whole};
+use super::{Content, change_in_tenths, known, percent, share, signed, whole};
 use crate::{
     report::{
         ReportError,
@@ -8,7 +8,7 @@ use crate::{
         lines::Outcome,
         month::Month,
         plot::{self, Series},
-        portfolio::{MonthTotals, Sum},
+        portfolio::{MonthTotals, Portfolio, Sum},
     },
     words,
 };
@@ -32,7 +32,7 @@ pub(super) fn header(content: &Content<'_>) -> Html {
         html.markup(", asked for ").show(asked.date_from).markup(" to ").show(asked.date_to);
     }
     html.markup("</p>\n");
-    if record.made_of.is_simulated() {
+    if record.made_of.simulated {
         html.markup("<p class=warning>Simulated answers: nothing here is known of the real sites.</p>\n");
     }
     html.piece(&key_figures(content)).markup("</header>\n");
@@ -113,7 +113,7 @@ pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
         plot::gains_and_losses(name, &months, &new, &lost)?,
     );
     figure("Targets with data", &there, plot::line(&label("Targets with data", &there), &months, &there)?);
-    html.markup("</div>\n").piece(&thin_months(&portfolio.months));
+    html.markup("</div>\n").piece(&thin_months(portfolio));
     if portfolio.outside > 0 || portfolio.undated > 0 {
         html.markup("<p class=note>Not in the plots: ");
         html.text(&words::counted(portfolio.outside, "row", "rows"));
@@ -124,8 +124,10 @@ pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
     Ok(html)
 }
 
-/// Says which months fewer targets have than those around them: their sums look like a loss, and are none.
-fn thin_months(months: &[(Month, MonthTotals)]) -> Html {
+/// Says which months fewer targets have than those around them, and the largest target that each lacks: their sums look
+/// like a loss, and are none.
+fn thin_months(portfolio: &Portfolio) -> Html {
+    let months = &portfolio.months;
     let counts: Vec<u64> = months.iter().map(|(_, totals)| totals.targets).collect();
     let mut html = Html::new();
     let mut thin = thin(&counts);
@@ -140,6 +142,10 @@ fn thin_months(months: &[(Month, MonthTotals)]) -> Html {
     for (listed, (place, around)) in thin.into_iter().enumerate() {
         html.markup(if listed > 0 { ", " } else { "" }).text(&words::count(counts[place])).markup(" of ");
         html.text(&words::count(around)).markup(" in ").show(months[place].0);
+        if let Some((target, backlinks)) = portfolio.largest_lacking(place) {
+            html.markup(" (without ").text(target).markup(", ").text(&share(backlinks.into(), portfolio.backlinks()));
+            html.markup(" of all backlinks)");
+        }
     }
     if more > 0 {
         html.markup("; fewer than around them also in ").text(&words::counted(more, "month", "months"));

@@ -23,6 +23,7 @@ mod recipes;
 mod refresh;
 mod shell;
 mod signals;
+mod upload;
 mod verify;
 mod wire;
 mod words;

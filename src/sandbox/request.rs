@@ -117,7 +117,7 @@ fn is_target(name: &str) -> bool {
     };
     name.len() <= LONGEST_TARGET
         && name.split('.').all(label)
-        && is_registered(name)
+        && (is_registered(name) || is_suffix(name))
         && !name.strip_prefix("www.").is_some_and(is_registered)
 }
 
@@ -127,6 +127,11 @@ fn is_registered(name: &str) -> bool {
     suffix.is_some_and(|suffix| {
         psl::domain(name.as_bytes()).is_some() || (suffix.typ() == Some(psl::Type::Private) && name.contains('.'))
     })
+}
+
+/// Whether a name is a suffix that a registry runs. Some are sites (`gov.uk`), and nothing tells which.
+fn is_suffix(name: &str) -> bool {
+    name.contains('.') && psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix == name)
 }
 
 /// The known fields as JSON members, each after a comma.
@@ -211,9 +216,11 @@ mod tests {
         check("xn--bcher-kva.de", true);
         check("blogspot.com", true);
         check("www.com", true);
+        check("gov.uk", true);
+        check("www.gov.uk", true);
         check("", false);
         check("com", false);
-        check("co.uk", false);
+        check("uk", false);
         check("https://example.com", false);
         check("www.example.com", false);
         check("Example.com", false);

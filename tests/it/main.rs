@@ -10,6 +10,7 @@ mod export;
 mod fetch;
 mod hostile;
 mod house;
+mod inputs;
 mod ledger;
 mod market;
 mod members;

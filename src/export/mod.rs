@@ -233,13 +233,18 @@ impl Export {
         })
     }
 
+    /// Whether the cap leaves enough for all that remains. Where it may not, the input's first lines are called first.
+    fn pays_for_all(&self, calls: &Calls, past: &Past) -> bool {
+        calls.max_cost.is_none_or(|cap| past.spent.plus(self.estimate(calls).cost_high) <= cap)
+    }
+
     /// Whether the ledger holds these lines already.
     fn inputs_are_kept(&self) -> bool {
         self.archive.inputs_digest() == Some(self.inputs_sha256.as_str())
     }
 
-    /// Fetches what is left, and stages the dataset in this `form` beside it. The directory stays locked until what is
-    /// returned is dropped.
+    /// Fetches what is left, in target order where it can pay for all of it, and stages the dataset in this `form` beside
+    /// it. The directory stays locked until what is returned is dropped.
     pub async fn fetch<A: Api>(
         self,
         api: A,
@@ -249,9 +254,14 @@ impl Export {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(Ended, Fetched), ExportError> {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
+        let pays_for_all = self.pays_for_all(&calls, &past);
         let earlier = earlier(&past, calls.rate);
         let is_limited = self.is_limited;
-        let Self { lock, archive, run, parameters, inputs, inputs_sha256, remaining, previous, clock, .. } = self;
+        let Self { lock, archive, run, parameters, inputs, inputs_sha256, mut remaining, previous, clock, .. } = self;
+        if pays_for_all && !is_limited {
+            // The order in which rows are written: most answers then come when it is their turn.
+            remaining.sort_unstable_by_key(|number| inputs.target(*number));
+        }
         if remaining.is_empty() && previous.chosen() == 0 && inputs_are_kept && !archive.is_torn()? {
             let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
             return Ok((Ended::Done, Fetched { holdings, staged: None, lock }));

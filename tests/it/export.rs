@@ -105,16 +105,19 @@ fn open(dir: &Path, inputs: Inputs) -> Export {
     Export::open(dir, inputs, &Question::default(), clock()).expect("an open directory")
 }
 
-/// One run into `dir`, stopped after `limit` if that is given.
-async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Duration>) -> Outcome {
-    let calls = Calls {
+fn calls() -> Calls {
+    Calls {
         rate: Rate { calls: number(60_000), period: Duration::from_mins(1) },
         concurrency: number(30),
         max_attempts: number(6),
         max_cost: None,
         max_outage: Duration::from_mins(10),
         body: None,
-    };
+    }
+}
+
+/// One run into `dir`, stopped after `limit` if that is given.
+async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Duration>) -> Outcome {
     let export = open(dir, inputs);
     let plan = Plan::of_held(0);
     let progress = Progress::start(Mode::None, false, plan);
@@ -134,7 +137,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
             None => std::future::pending().await,
         }
     };
-    let fetched = export.fetch(api, calls, &terms.form, &progress, stop).await;
+    let fetched = export.fetch(api, calls(), &terms.form, &progress, stop).await;
     let (ended, Fetched { holdings, staged, lock }) = fetched.expect("a sound disk");
     let ended = Ended::of(ended, Signal::Interrupt);
     conclude(&holdings, staged, (dir, &lock), ended, &terms, &progress).expect("a sound disk")
@@ -250,4 +253,39 @@ async fn another_question_or_somebody_elses_directory_is_refused() {
     let _held = open(&dir, inputs(folder.path(), 5));
     let refused = Export::open(&dir, inputs(folder.path(), 5), &Question::default(), clock());
     assert!(matches!(refused, Err(ExportError::Ledger(_))), "a second run is kept out");
+}
+
+/// Answers at once and remembers in which order targets were called.
+#[derive(Default)]
+struct Called(Mutex<Vec<String>>);
+
+impl Api for &'static Called {
+    async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
+        let name = request.target.as_str();
+        self.0.lock().expect("sound").push(name.to_owned());
+        let debit = Some(Usd::from_micros(36_000));
+        Ok(Reply { status: 200, body: answer(name, 4).into(), debit, ..Reply::default() })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_go_out_in_target_order_where_the_cap_pays_for_all_else_in_input_order() {
+    let check = async |max_cost: Option<i64>, limit: Option<u32>, expected: &[&str]| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let list = folder.path().join("domains.txt");
+        fs::write(&list, "c.com\na.com\nd.com\nb.com\n").expect("written");
+        let inputs = read(&[list], std::io::empty(), &ReadOptions::default()).expect("domains");
+        let api: &'static Called = Box::leak(Box::default());
+        let calls = Calls { concurrency: number(1), max_cost: max_cost.map(Usd::from_micros), ..calls() };
+        let export = open(&folder.path().join("out"), inputs).limited(limit.map(number));
+        let progress = Progress::start(Mode::None, false, Plan::of_held(0));
+        let fetched = export.fetch(api, calls, &Form::default(), &progress, std::future::pending()).await;
+        drop(fetched.expect("a sound disk"));
+        assert_eq!(*api.0.lock().expect("sound"), expected, "{max_cost:?} {limit:?}");
+    };
+    check(None, None, &["a.com", "b.com", "c.com", "d.com"]).await;
+    check(Some(1_000_000), None, &["a.com", "b.com", "c.com", "d.com"]).await;
+    check(Some(130_000), None, &["c.com", "a.com", "d.com"]).await;
+    check(None, Some(2), &["c.com", "a.com"]).await;
+    check(None, Some(4), &["a.com", "b.com", "c.com", "d.com"]).await;
 }

@@ -42,6 +42,15 @@ pub fn money(amount: Usd) -> String {
     format!("{sign}${}.{:02}", count(cents / 100), cents % 100)
 }
 
+/// An estimate: from ten dollars on in whole dollars.
+pub fn about_money(amount: Usd) -> String {
+    const DOLLAR: i64 = 1_000_000;
+    match u64::try_from(amount.micros().saturating_add(DOLLAR / 2) / DOLLAR) {
+        Ok(dollars) if dollars >= 10 => format!("${}", count(dollars)),
+        _ => money(amount),
+    }
+}
+
 /// `$0.06 to $0.12`; `$0.12` where both read the same.
 pub fn from_to(low: Usd, high: Usd) -> String {
     let (low, high) = (money(low), money(high));
@@ -192,6 +201,16 @@ mod tests {
         check(1_234_567_890_000, "$1,234,567.89");
         check(-1_500_000, "-$1.50");
         check(i64::MIN, "-$9,223,372,036,854.78");
+    }
+
+    #[test]
+    fn an_estimated_sum_is_in_whole_dollars_once_cents_mean_nothing() {
+        let check = |micros: i64, expected: &str| assert_eq!(about_money(Usd::from_micros(micros)), expected);
+        check(27_384, "$0.0274");
+        check(9_499_999, "$9.50");
+        check(12_400_000, "$12");
+        check(1_234_500_000, "$1,235");
+        check(-1, "-$0.0001");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     Mode, Plan,
-    estimate::Pulse,
+    estimate::{Pulse, projected},
     lines,
     render::render,
     screen::Screen,
@@ -125,6 +125,7 @@ impl Display {
             per_minute: self.pulse.per_minute(&counted),
             left: self.pulse.left(&counted, &self.plan),
             spent: self.plan.spent.plus(counted.spent),
+            projected: projected(&counted, &self.plan),
             cap: self.plan.cap,
             simulated: self.plan.simulated,
             rows: match self.plan.held {

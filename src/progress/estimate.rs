@@ -9,6 +9,7 @@ use super::{
     Plan,
     snapshot::{Activity, Counted},
 };
+use crate::money::Usd;
 
 /// The present speed is that of so long.
 const WINDOW: Duration = Duration::from_secs(15);
@@ -18,6 +19,9 @@ const SETTLED: Duration = Duration::from_mins(1);
 const WEIGHT: f64 = 0.5;
 /// More calls a target than this are not expected, however the first targets fared.
 const MOST_CALLS: f64 = 6.0;
+
+/// Before so many targets are settled their mean price tells little: prices depend on the length of a history.
+const SETTLED_TARGETS: u64 = 10;
 
 /// Remembers a little of the past.
 #[derive(Debug)]
@@ -89,6 +93,23 @@ impl Pulse {
     }
 }
 
+/// What all runs of the directory will have spent once every target is settled, if the rest costs as much each as those
+/// of this run; `None`: too few are settled, or none is left.
+pub(super) fn projected(counted: &Counted, plan: &Plan) -> Option<Usd> {
+    let settled = (counted.done + counted.failed).saturating_sub(plan.held);
+    let left = plan.total.saturating_sub(counted.done + counted.failed);
+    let is_calling = !matches!(
+        counted.activity,
+        Activity::Finishing | Activity::Publishing(_) | Activity::Uploading(_) | Activity::Ended
+    );
+    if settled < SETTLED_TARGETS || left == 0 || !is_calling {
+        return None;
+    }
+    let rest = i128::from(counted.spent.micros()) * i128::from(left) / i128::from(settled);
+    let rest = i64::try_from(rest).ok().map(Usd::from_micros)?;
+    Some(plan.spent.plus(counted.spent).plus(rest))
+}
+
 fn per_second(number: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { float(number) / time.as_secs_f64() }
 }
@@ -103,7 +124,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::{fetch::pace::Rate, money::Usd};
+    use crate::fetch::pace::Rate;
 
     fn plan(total: u64, per_minute: u32, concurrency: u32) -> Plan {
         let number = |number| NonZeroU32::new(number).expect("above zero");

@@ -57,6 +57,10 @@ pub(super) fn plain(snapshot: &Snapshot) -> String {
         parts.push(format!("{}/min", words::count(snapshot.per_minute)));
     }
     parts.push(snapshot.money());
+    parts.extend(snapshot.cap());
+    if !snapshot.is_after_fetch() && counted.written > 0 && counted.activity != Activity::Ended {
+        parts.push(format!("{} written", words::count(counted.written)));
+    }
     parts.push(words::counted(counted.retries, "retry", "retries"));
     parts.push(format!("{} failed", words::count(counted.failed)));
     parts.extend(snapshot.left.map(|left| format!("about {} left", words::about(left))));
@@ -82,6 +86,7 @@ struct Told<'a> {
     time_left_s: Option<u64>,
     cost_usd: f64,
     max_cost_usd: Option<f64>,
+    projected_cost_usd: Option<f64>,
     targets_written: u64,
     bytes_uploaded: u64,
 }
@@ -111,6 +116,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         time_left_s: snapshot.left.map(|left| left.as_secs()),
         cost_usd: snapshot.spent.dollars(),
         max_cost_usd: snapshot.cap.map(crate::money::Usd::dollars),
+        projected_cost_usd: snapshot.projected.map(crate::money::Usd::dollars),
         targets_written: counted.written,
         bytes_uploaded: counted.uploaded,
     };

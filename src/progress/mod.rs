@@ -1,20 +1,16 @@
 //! What a running export tells on standard error: a bar on a terminal, lines in CI, JSON for programs, or nothing.
 //!
 //! ```text
-//! export, many tasks -> counters (atomics) -> reporter, a few times a second -> Snapshot -> bar | line | JSON
+//! export, many tasks -> counters -> reporter, a few times a second -> Snapshot -> bar | line | JSON
 //! ```
 //!
-//! An event is an addition to a counter and nothing else, so that thousands a second cost nothing; one task looks
-//! at the counters and draws. Nothing here decides anything, and a display that is closed or broken harms no run:
-//! its errors are ignored. Time is `tokio`'s alone.
+//! An event changes the counters and nothing else; one task looks at them and draws. Nothing here decides anything, and
+//! a display that is closed or broken does not harm a run: its errors are ignored. Time is `tokio`'s only.
 
 use std::{
     io::Write,
     num::NonZeroU32,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -87,26 +83,11 @@ struct Handle {
     reporter: Option<AbortHandle>,
 }
 
-/// What events add to.
 struct Shared {
     started: Instant,
-    calls: AtomicU64,
-    retries: AtomicU64,
-    answers: AtomicU64,
-    done: AtomicU64,
-    failed: AtomicU64,
-    rows: AtomicU64,
-    /// Spent by this run, in millionths of a dollar.
-    micros: AtomicU64,
-    published: AtomicU64,
-    to_publish: AtomicU64,
-    uploaded: AtomicU64,
-    to_upload: AtomicU64,
-    /// An [`Activity`] in one number: its kind in the low three bits, above them the end of the wait.
-    activity: AtomicU64,
-    /// The API was down when it was heard of last.
-    down: AtomicBool,
-    /// The activity has become one that is told at once, or ceased to be.
+    /// What events have added up to; its time and the wait in its activity are as of `started`.
+    counters: Mutex<Counted>,
+    /// The activity has become one that is shown at once, or ceased to be.
     changed: Notify,
     display: Mutex<Display>,
 }
@@ -126,19 +107,7 @@ impl Progress {
         };
         let shared = Arc::new(Shared {
             started,
-            calls: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
-            answers: AtomicU64::new(0),
-            done: AtomicU64::new(plan.held),
-            failed: AtomicU64::new(0),
-            rows: AtomicU64::new(0),
-            micros: AtomicU64::new(0),
-            published: AtomicU64::new(0),
-            to_publish: AtomicU64::new(0),
-            uploaded: AtomicU64::new(0),
-            to_upload: AtomicU64::new(0),
-            activity: AtomicU64::new(CALLING),
-            down: AtomicBool::new(false),
+            counters: Mutex::new(Counted::new(plan.held)),
             changed: Notify::new(),
             display: Mutex::new(Display::new(mode, colour, plan, out)),
         });
@@ -149,31 +118,34 @@ impl Progress {
 
     /// A call went out.
     pub fn called(&self, retry: bool) {
-        self.0.shared.calls.fetch_add(1, Relaxed);
-        self.0.shared.retries.fetch_add(u64::from(retry), Relaxed);
+        self.count(|counted| {
+            counted.calls += 1;
+            counted.retries += u64::from(retry);
+        });
     }
 
     /// A call did not go out after all.
     pub fn called_off(&self, retry: bool) {
-        self.0.shared.calls.fetch_sub(1, Relaxed);
-        self.0.shared.retries.fetch_sub(u64::from(retry), Relaxed);
+        self.count(|counted| {
+            counted.calls -= 1;
+            counted.retries -= u64::from(retry);
+        });
     }
 
     /// A call's result is durable; `standing` is given where it settles its target.
     pub fn answered(&self, standing: Option<Standing>, rows: u64, cost: Usd) {
-        let shared = &self.0.shared;
-        shared.answers.fetch_add(1, Relaxed);
-        if standing.is_some() {
-            shared.down.store(false, Relaxed);
-        }
-        shared.rows.fetch_add(rows, Relaxed);
-        shared.micros.fetch_add(u64::try_from(cost.micros()).unwrap_or(0), Relaxed);
-        shared.done.fetch_add(u64::from(standing.is_some_and(Standing::is_final)), Relaxed);
+        self.count(|counted| {
+            counted.answers += 1;
+            counted.down &= standing.is_none();
+            counted.rows += rows;
+            counted.spent = counted.spent.plus(cost);
+            counted.done += u64::from(standing.is_some_and(Standing::is_final));
+        });
     }
 
     /// A target is given up.
     pub fn failed(&self) {
-        self.0.shared.failed.fetch_add(1, Relaxed);
+        self.count(|counted| counted.failed += 1);
     }
 
     /// What the fetch is doing, whenever that changes.
@@ -181,43 +153,42 @@ impl Progress {
         let shared = &self.0.shared;
         // Probes go out between, each of which is a call as any other.
         if let State::Outage { cause } = state
-            && !shared.down.swap(true, Relaxed)
+            && !std::mem::replace(&mut shared.counters().down, true)
         {
             let cause = cause.as_deref().map_or_else(String::new, |cause| format!(" ({})", words::plain(cause.trim())));
             tracing::warn!("the API is down{cause}: single calls probe it until it answers again (-v tells each)");
         }
         shared.does(match state {
-            State::Calling => CALLING,
-            State::RateLimit => RATE_LIMIT,
-            State::AskedToWait(wait) => {
-                let until = (shared.started.elapsed() + *wait).as_millis();
-                u64::try_from(until).unwrap_or(0) << KIND_BITS | ASKED_TO_WAIT
-            }
-            State::Outage { .. } => OUTAGE,
-            State::Finishing => FINISHING,
+            State::Calling => Activity::Calling,
+            State::RateLimit => Activity::RateLimit,
+            State::AskedToWait(wait) => Activity::AskedToWait(shared.started.elapsed().saturating_add(*wait)),
+            State::Outage { .. } => Activity::Outage,
+            State::Finishing => Activity::Finishing,
         });
     }
 
     /// The second phase begins: the answers of so many targets are made a dataset.
     pub fn publishing(&self, targets: u64) {
-        self.0.shared.to_publish.store(targets, Relaxed);
-        self.0.shared.does(PUBLISHING);
+        self.0.shared.does(Activity::Publishing(targets));
     }
 
     /// So many more targets are written.
     pub fn published(&self, targets: u64) {
-        self.0.shared.published.fetch_add(targets, Relaxed);
+        self.count(|counted| counted.written += targets);
     }
 
     /// The third phase begins: so many bytes of the dataset go to an object store.
     pub fn uploading(&self, bytes: u64) {
-        self.0.shared.to_upload.store(bytes, Relaxed);
-        self.0.shared.does(UPLOADING);
+        self.0.shared.does(Activity::Uploading(bytes));
     }
 
     /// So many more bytes are there.
     pub fn uploaded(&self, bytes: u64) {
-        self.0.shared.uploaded.fetch_add(bytes, Relaxed);
+        self.count(|counted| counted.uploaded += bytes);
+    }
+
+    fn count(&self, event: impl FnOnce(&mut Counted)) {
+        event(&mut self.0.shared.counters());
     }
 
     /// Tells one line for people, above the bar where there is one.
@@ -265,53 +236,27 @@ impl Drop for Handle {
     }
 }
 
-const KIND_BITS: u32 = 3;
-const CALLING: u64 = 0;
-const RATE_LIMIT: u64 = 1;
-const ASKED_TO_WAIT: u64 = 2;
-const OUTAGE: u64 = 3;
-const FINISHING: u64 = 4;
-const PUBLISHING: u64 = 5;
-const UPLOADING: u64 = 6;
-const KIND: u64 = (1 << KIND_BITS) - 1;
-
 impl Shared {
-    fn does(&self, activity: u64) {
-        let before = self.activity.swap(activity, Relaxed) & KIND;
-        let now = activity & KIND;
-        // Going on and waiting for the rate limit are the ordinary course: many times a second, and told by nobody.
-        if before != now && before.max(now) > RATE_LIMIT {
+    fn does(&self, activity: Activity) {
+        let before = std::mem::replace(&mut self.counters().activity, activity);
+        // Calling and waiting for the rate limit are the ordinary course: many times a second, and never shown at once.
+        let is_ordinary = |activity| matches!(activity, Activity::Calling | Activity::RateLimit);
+        if before.word() != activity.word() && !(is_ordinary(before) && is_ordinary(activity)) {
             self.changed.notify_one();
         }
     }
 
+    fn counters(&self) -> MutexGuard<'_, Counted> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn counted(&self) -> Counted {
-        let activity = self.activity.load(Relaxed);
-        let elapsed = self.started.elapsed();
-        Counted {
-            elapsed,
-            calls: self.calls.load(Relaxed),
-            retries: self.retries.load(Relaxed),
-            answers: self.answers.load(Relaxed),
-            done: self.done.load(Relaxed),
-            failed: self.failed.load(Relaxed),
-            rows: self.rows.load(Relaxed),
-            written: self.published.load(Relaxed),
-            uploaded: self.uploaded.load(Relaxed),
-            spent: Usd::from_micros(i64::try_from(self.micros.load(Relaxed)).unwrap_or(i64::MAX)),
-            down: self.down.load(Relaxed),
-            activity: match activity & KIND {
-                RATE_LIMIT => Activity::RateLimit,
-                ASKED_TO_WAIT => {
-                    Activity::AskedToWait(Duration::from_millis(activity >> KIND_BITS).saturating_sub(elapsed))
-                }
-                OUTAGE => Activity::Outage,
-                FINISHING => Activity::Finishing,
-                PUBLISHING => Activity::Publishing(self.to_publish.load(Relaxed)),
-                UPLOADING => Activity::Uploading(self.to_upload.load(Relaxed)),
-                _ => Activity::Calling,
-            },
-        }
+        let (counted, elapsed) = (*self.counters(), self.started.elapsed());
+        let activity = match counted.activity {
+            Activity::AskedToWait(until) => Activity::AskedToWait(until.saturating_sub(elapsed)),
+            activity => activity,
+        };
+        Counted { elapsed, activity, ..counted }
     }
 
     fn tell(&self, occasion: Occasion) {

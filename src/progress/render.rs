@@ -68,6 +68,10 @@ fn facts(snapshot: &Snapshot, room: usize, colour: bool) -> String {
         fields.push(field(3, AS_IS, format!("{}/min", words::count(snapshot.per_minute))));
     }
     fields.push(field(1, AS_IS, snapshot.money()));
+    fields.extend(snapshot.cap().map(|cap| field(4, AS_IS, cap)));
+    if !publishing && counted.written > 0 {
+        fields.push(field(7, AS_IS, format!("{} written", words::count(counted.written))));
+    }
     fields.push(field(6, AS_IS, words::counted(counted.retries, "retry", "retries")));
     let (expendable, style) = if counted.failed > 0 { (2, RED) } else { (5, AS_IS) };
     fields.push(field(expendable, style, format!("{} failed", words::count(counted.failed))));

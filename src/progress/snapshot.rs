@@ -69,6 +69,26 @@ pub(super) struct Counted {
     pub(super) activity: Activity,
 }
 
+impl Counted {
+    /// Nothing has happened yet; so many targets have their answers from earlier runs.
+    pub(super) fn new(held: u64) -> Self {
+        Self {
+            elapsed: Duration::ZERO,
+            calls: 0,
+            retries: 0,
+            answers: 0,
+            done: held,
+            failed: 0,
+            rows: 0,
+            written: 0,
+            uploaded: 0,
+            spent: Usd::ZERO,
+            down: false,
+            activity: Activity::Calling,
+        }
+    }
+}
+
 /// Which rows are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
@@ -90,6 +110,8 @@ pub(super) struct Snapshot {
     pub(super) left: Option<Duration>,
     /// By all runs of the directory.
     pub(super) spent: Usd,
+    /// What they will have spent once all targets are settled; `None`: it cannot be told yet, or is `spent`.
+    pub(super) projected: Option<Usd>,
     pub(super) cap: Option<Usd>,
     /// The money is not real.
     pub(super) simulated: bool,
@@ -121,11 +143,16 @@ impl Snapshot {
         }
     }
 
-    /// `$3.29 of $50.00`; `$3.29, simulated`
+    /// `$12.40 of about $52`; `$3.29, simulated`
     pub(super) fn money(&self) -> String {
         let spent = words::money(self.spent);
-        let cap = self.cap.map_or_else(String::new, |cap| format!(" of {}", words::money(cap)));
+        let projected = self.projected.map_or_else(String::new, |all| format!(" of about {}", words::about_money(all)));
         let simulated = if self.simulated { ", simulated" } else { "" };
-        format!("{spent}{cap}{simulated}")
+        format!("{spent}{projected}{simulated}")
+    }
+
+    /// `at most $50.00`
+    pub(super) fn cap(&self) -> Option<String> {
+        self.cap.map(|cap| format!("at most {}", words::money(cap)))
     }
 }

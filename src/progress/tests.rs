@@ -91,12 +91,12 @@ async fn lines_tell_a_whole_run() {
     assert!(!paper.text().contains('\u{1b}'));
     assert_snapshot!(paper.text(), @r#"
     [00:00] 4,980 of 5,000 targets to fetch, at most 600 calls in 1 min and 20 in flight
-    [00:10] 120/5,000 targets (2.4 %), 9,500 new rows, 606/min, $3.29, 0 retries, 0 failed, about 9 min left
+    [00:10] 120/5,000 targets (2.4 %), 9,500 new rows, 606/min, $3.29 of about $137, 0 retries, 0 failed, about 9 min left
     the API sends a field that this version does not know: trust
-    [00:12] 140/5,000 targets (2.8 %), 11,400 new rows, 605/min, $3.84, 1 retry, 1 failed, API down, probing
-    [00:15] 140/5,000 targets (2.8 %), 11,400 new rows, 484/min, $3.84, 1 retry, 1 failed
-    [00:17] 140/5,000 targets (2.8 %), 11,400 new rows, 427/min, $3.84, 1 retry, 1 failed, the API asks to wait 30 s
-    [00:20] 140/5,000 targets (2.8 %), 11,400 new rows, 363/min, $3.84, 1 retry, 1 failed, the API asks to wait 27 s
+    [00:12] 140/5,000 targets (2.8 %), 11,400 new rows, 605/min, $3.84 of about $136, 1 retry, 1 failed, API down, probing
+    [00:15] 140/5,000 targets (2.8 %), 11,400 new rows, 484/min, $3.84 of about $136, 1 retry, 1 failed
+    [00:17] 140/5,000 targets (2.8 %), 11,400 new rows, 427/min, $3.84 of about $136, 1 retry, 1 failed, the API asks to wait 30 s
+    [00:20] 140/5,000 targets (2.8 %), 11,400 new rows, 363/min, $3.84 of about $136, 1 retry, 1 failed, the API asks to wait 27 s
     [00:27] 140/5,000 targets (2.8 %), 11,400 new rows, 0/min, $3.84, 1 retry, 1 failed, finishing calls in flight
     [00:27] writing Parquet: 100/139 targets (71.9 %), 11,400 new rows, $3.84, 1 retry, 1 failed
     [00:30] writing Parquet: 100/139 targets (71.9 %), 11,400 new rows, $3.84, 1 retry, 1 failed
@@ -131,17 +131,17 @@ async fn json_tells_a_whole_run() {
         serde_json::from_str::<serde_json::Value>(line).expect("a JSON object a line");
     }
     assert_snapshot!(paper.text(), @r#"
-    {"event":"progress","elapsed_s":0.0,"state":"calling","targets":5000,"done":20,"failed":0,"rows":0,"calls":0,"retries":0,"calls_per_minute":0,"time_left_s":498,"cost_usd":0.55,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
-    {"event":"progress","elapsed_s":10.0,"state":"rate_limit","targets":5000,"done":120,"failed":0,"rows":9500,"calls":101,"retries":0,"calls_per_minute":606,"time_left_s":488,"cost_usd":3.29,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":0.0,"state":"calling","targets":5000,"done":20,"failed":0,"rows":0,"calls":0,"retries":0,"calls_per_minute":0,"time_left_s":498,"cost_usd":0.55,"max_cost_usd":null,"projected_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":10.0,"state":"rate_limit","targets":5000,"done":120,"failed":0,"rows":9500,"calls":101,"retries":0,"calls_per_minute":606,"time_left_s":488,"cost_usd":3.29,"max_cost_usd":null,"projected_cost_usd":137.002,"targets_written":0,"bytes_uploaded":0}
     {"event":"note","elapsed_s":12.0,"message":"the API sends a field that this version does not know: trust"}
-    {"event":"progress","elapsed_s":12.0,"state":"outage","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":605,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
-    {"event":"progress","elapsed_s":15.0,"state":"calling","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":484,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
-    {"event":"progress","elapsed_s":17.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":427,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
-    {"event":"progress","elapsed_s":20.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":363,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
-    {"event":"progress","elapsed_s":27.0,"state":"finishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
-    {"event":"progress","elapsed_s":27.1,"state":"publishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":100,"bytes_uploaded":0}
-    {"event":"progress","elapsed_s":30.0,"state":"publishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":100,"bytes_uploaded":0}
-    {"event":"end","elapsed_s":36.1,"state":"ended","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"targets_written":139,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":12.0,"state":"outage","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":605,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"projected_cost_usd":135.874297,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":15.0,"state":"calling","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":484,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"projected_cost_usd":135.874297,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":17.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":427,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"projected_cost_usd":135.874297,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":20.0,"state":"asked_to_wait","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":363,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"projected_cost_usd":135.874297,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":27.0,"state":"finishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"projected_cost_usd":null,"targets_written":0,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":27.1,"state":"publishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"projected_cost_usd":null,"targets_written":100,"bytes_uploaded":0}
+    {"event":"progress","elapsed_s":30.0,"state":"publishing","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"projected_cost_usd":null,"targets_written":100,"bytes_uploaded":0}
+    {"event":"end","elapsed_s":36.1,"state":"ended","targets":5000,"done":140,"failed":1,"rows":11400,"calls":121,"retries":1,"calls_per_minute":0,"time_left_s":null,"cost_usd":3.838,"max_cost_usd":null,"projected_cost_usd":null,"targets_written":139,"bytes_uploaded":0}
     "#);
 }
 
@@ -237,6 +237,8 @@ fn snapshot(activity: Activity) -> Snapshot {
         left: matches!(activity, Activity::Calling | Activity::RateLimit | Activity::AskedToWait(_))
             .then_some(Duration::from_secs(380)),
         spent: Usd::from_micros(32_900_000),
+        projected: (!matches!(activity, Activity::Finishing | Activity::Publishing(_)))
+            .then_some(Usd::from_micros(137_400_000)),
         cap: Some(Usd::from_micros(150_000_000)),
         simulated: false,
         rows: Rows::All,
@@ -260,7 +262,7 @@ fn drawn(width: usize) -> String {
 fn the_bar_at_40_columns() {
     assert_snapshot!(drawn(40), @r#"
     ━───────  1,204/5,000  about 7 min left
-    598/min, $32.90 of $150.00, 2 failed
+    598/min, $32.90 of about $137, 2 failed
 
     ━───────  1,204/5,000  about 7 min left
     waiting for the rate limit
@@ -269,13 +271,13 @@ fn the_bar_at_40_columns() {
     the API asks to wait 30 s
 
     ━━━━──────────────  1,204/5,000  24.0 %
-    $32.90 of $150.00, API down, probing
+    $32.90 of about $137, API down, probing
 
     ━━━━──────────────  1,204/5,000  24.0 %
-    finishing calls in flight
+    $32.90, finishing calls in flight
 
     ━━━━━━━━━━━━━───────  800/1,204  66.4 %
-    $32.90 of $150.00, writing Parquet
+    $32.90, 2 failed, writing Parquet
     "#);
 }
 
@@ -283,22 +285,22 @@ fn the_bar_at_40_columns() {
 fn the_bar_at_80_columns() {
     assert_snapshot!(drawn(80), @r#"
     ━━━━━━━━━───────────────────────────────  1,204/5,000  24.0 %  about 7 min left
-    112,400 rows, 598/min, $32.90 of $150.00, 22 retries, 2 failed
+    112,400 rows, 598/min, $32.90 of about $137, at most $150.00, 2 failed
 
     ━━━━━━━━━───────────────────────────────  1,204/5,000  24.0 %  about 7 min left
-    112,400 rows, 598/min, $32.90 of $150.00, 2 failed, waiting for the rate limit
+    598/min, $32.90 of about $137, 2 failed, waiting for the rate limit
 
     ━━━━━━━━━───────────────────────────────  1,204/5,000  24.0 %  about 7 min left
-    112,400 rows, 598/min, $32.90 of $150.00, 2 failed, the API asks to wait 30 s
+    598/min, $32.90 of about $137, 2 failed, the API asks to wait 30 s
 
     ━━━━━━━━━───────────────────────────────  1,204/5,000  24.0 %
-    112,400 rows, 598/min, $32.90 of $150.00, 2 failed, API down, probing
+    112,400 rows, 598/min, $32.90 of about $137, 2 failed, API down, probing
 
     ━━━━━━━━━───────────────────────────────  1,204/5,000  24.0 %
-    112,400 rows, 598/min, $32.90 of $150.00, 2 failed, finishing calls in flight
+    112,400 rows, 598/min, $32.90, 2 failed, finishing calls in flight
 
     ━━━━━━━━━━━━━━━━━━━━━━━━━━──────────────  800/1,204  66.4 %
-    112,400 rows, $32.90 of $150.00, 22 retries, 2 failed, writing Parquet
+    112,400 rows, $32.90, at most $150.00, 22 retries, 2 failed, writing Parquet
     "#);
 }
 
@@ -306,22 +308,22 @@ fn the_bar_at_80_columns() {
 fn the_bar_at_120_columns() {
     assert_snapshot!(drawn(120), @r#"
     ━━━━━━━━━───────────────────────────────  1,204/5,000  24.0 %  about 7 min left
-    112,400 rows, 598/min, $32.90 of $150.00, 22 retries, 2 failed
+    112,400 rows, 598/min, $32.90 of about $137, at most $150.00, 800 written, 22 retries, 2 failed
 
     ━━━━━━━━━───────────────────────────────  1,204/5,000  24.0 %  about 7 min left
-    112,400 rows, 598/min, $32.90 of $150.00, 22 retries, 2 failed, waiting for the rate limit
+    112,400 rows, 598/min, $32.90 of about $137, at most $150.00, 22 retries, 2 failed, waiting for the rate limit
 
     ━━━━━━━━━───────────────────────────────  1,204/5,000  24.0 %  about 7 min left
-    112,400 rows, 598/min, $32.90 of $150.00, 22 retries, 2 failed, the API asks to wait 30 s
+    112,400 rows, 598/min, $32.90 of about $137, at most $150.00, 22 retries, 2 failed, the API asks to wait 30 s
 
     ━━━━━━━━━───────────────────────────────  1,204/5,000  24.0 %
-    112,400 rows, 598/min, $32.90 of $150.00, 22 retries, 2 failed, API down, probing
+    112,400 rows, 598/min, $32.90 of about $137, at most $150.00, 22 retries, 2 failed, API down, probing
 
     ━━━━━━━━━───────────────────────────────  1,204/5,000  24.0 %
-    112,400 rows, 598/min, $32.90 of $150.00, 22 retries, 2 failed, finishing calls in flight
+    112,400 rows, 598/min, $32.90, at most $150.00, 800 written, 22 retries, 2 failed, finishing calls in flight
 
     ━━━━━━━━━━━━━━━━━━━━━━━━━━──────────────  800/1,204  66.4 %
-    112,400 rows, $32.90 of $150.00, 22 retries, 2 failed, writing Parquet
+    112,400 rows, $32.90, at most $150.00, 22 retries, 2 failed, writing Parquet
     "#);
 }
 

@@ -1,15 +1,14 @@
-"""Reads the ledgers of many runs on a Spark cluster and gives the rows that `backlinks-export replay` gives.
+"""Reads the ledgers of many runs on a Spark cluster and returns the rows of `backlinks-export replay`.
 
     spark-submit docs/spark/rows.py OUT DIR [DIR …]
 
-DIR is a run's directory, or a glob of several, on any storage that Spark reads; OUT is a new Parquet table, partitioned
+DIR is a run's directory, or a glob of several, on any storage that Spark reads. OUT is a new Parquet table, partitioned
 by year. In a notebook: `spark.addArtifacts("rows.py", pyfile=True)`, `from rows import history`, and then
 `history(spark, ["s3a://bucket/audit/*"])`.
 
-The ledgers are read as they are, `DIR/_raw/ledger-*.jsonl.gz`; docs/ledger.md describes them. Workers need nothing but
-Python. Which answers count is what `replay` says: a target's newest answer with data or without; one without hides older
-rows. What was bought anew (`--max-age`) or taken over (`--previous`) needs no care.
-docs/spark/README.md says what else there is to know.
+It reads the ledgers directly, `DIR/_raw/ledger-*.jsonl.gz`; docs/ledger.md describes them. Workers need only Python. As in
+`replay`, the newest answer of a target counts, with data or without; one without data hides older rows. Re-fetched answers
+(`--max-age`) and reused ones (`--previous`) need no special care. See docs/spark/README.md for its limits.
 """
 
 import datetime
@@ -32,13 +31,13 @@ MAPS = [
     f"referring_links_{name}"
     for name in ["tld", "types", "attributes", "platform_types", "semantic_locations", "countries"]
 ]
-# Names under which the API has served a key as well
+# Aliases under which the API has served a key
 ALIASES = {
     "new_referring_domains": "new_reffering_domains",
     "lost_referring_domains": "lost_reffering_domains",
     "referring_links_attributes": "referring_links_flags",
 }
-# A row, with its date in microseconds since 1970: a Python timestamp would be taken for local time
+# A row, with its date in microseconds since 1970: Spark would take a Python timestamp for local time
 ROW = {
     "type": "STRING",
     "micros": "BIGINT",
@@ -51,9 +50,9 @@ ROW = {
     "info_target_spam_score": "BIGINT",
     **dict.fromkeys(MAPS, "MAP<STRING, BIGINT>"),
 }
-# What is read of a line besides its body
+# The fields that are read from a line, apart from its body
 HEAD = "record STRING, target STRING, at TIMESTAMP, class STRING, body_bytes BIGINT, broken STRING"
-# Larger answers make no rows, nor do items beyond so many
+# Larger answers, and items beyond this number, give no rows
 LARGEST_ANSWER = 8 * 1024 * 1024
 MOST_ROWS = 20_000
 
@@ -61,16 +60,16 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 DATE = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ?(?:Z|([+-])(\d\d):?(\d\d))?)?", re.ASCII
 )
-# A text that counts as the integer that it is
+# A string that is read as an integer
 INTEGER = re.compile(r"-?\d+", re.ASCII)
-# A JSON number that is no integer of 64 bits: not null, and no value either
+# A JSON number that is not a 64-bit integer: neither null nor a value
 NO_INTEGER = object()
 
 
 def history(spark, directories):
-    """The rows of `backlinks_history` that the ledgers in these directories hold, with their `year`, in no order."""
+    """The rows of `backlinks_history` from the ledgers in these directories, with their `year`, in no order."""
     lines = spark.read.text([f"{directory}/_raw/ledger-*.jsonl.gz" for directory in directories], lineSep="\n")
-    # Most lines are no answers; only those that are get parsed.
+    # Most lines are not answers; parse only the answers.
     lines = lines.where("""value LIKE '%"record":"answer"%' OR value LIKE '%"record":"taken_over"%'""")
     head = f.from_json("value", HEAD, {"columnNameOfCorruptRecord": "broken"})
     answers = lines.select(
@@ -82,23 +81,23 @@ def history(spark, directories):
         "directory", "head.target", "head.at", "head.class",
         f.when((f.col("head.class") == "data") & (f.col("head.body_bytes") <= LARGEST_ANSWER), f.col("value")).alias("line"),
     )
-    # In one directory as in several; an answer that was taken over is the same in both.
+    # The newest, in one directory or in several; a reused answer is the same in both.
     newest = Window.partitionBy("target").orderBy(f.desc("at"), "directory")
     chosen = final.withColumn("place", f.row_number().over(newest)).where("place = 1 AND line IS NOT NULL")
     fields = ", ".join(f"{name}: {kind}" for name, kind in ROW.items())
     rows_of = f.udf(rows_of_line, f"ARRAY<STRUCT<{fields}>>", useArrow=False)
     rows = chosen.select("target", f.explode(rows_of("line")).alias("row")).select("target", "row.*")
-    # Items without a usable date are in a table of their own
+    # Items without a usable date are in a separate table
     rows = rows.where("micros IS NOT NULL")
     others = [name for name in ROW if name not in ("type", "micros", "month_start", "year")]
     return rows.select("target", "type", f.timestamp_micros("micros").alias("date"), "month_start", *others, "year")
 
 
 def rows_of_line(line):
-    """The rows of an answer's line, as tuples of `ROW`."""
+    """The rows in an answer's line, as tuples of `ROW`."""
     body = body_of(loads(line))
     if not isinstance(body, dict):
-        raise ValueError("the answer is no JSON object")
+        raise ValueError("the answer is not a JSON object")
     task = next((task for task in listed(body.get("tasks")) if task is not None), None)
     items = [
         item
@@ -112,16 +111,16 @@ def rows_of_line(line):
 
 
 def loads(text):
-    """JSON whose numbers are exact."""
+    """JSON with exact numbers."""
     return json.loads(text, parse_int=exact, parse_float=exact, parse_constant=no_json)
 
 
 def no_json(name):
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def exact(token):
-    """An integer of 64 bits, however it is written."""
+    """A 64-bit integer, however it is written."""
     try:
         number = int(token)
         return number if -(2**63) <= number < 2**63 else NO_INTEGER
@@ -129,7 +128,7 @@ def exact(token):
         pass
     try:
         number = decimal.Decimal(token)
-        # Nothing is written out that has more digits than 64 bits hold.
+        # Do not expand numbers with more digits than fit in 64 bits.
         if number != 0 and number.adjusted() > 19:
             return NO_INTEGER
         whole = int(number)
@@ -139,7 +138,7 @@ def exact(token):
 
 
 def body_of(line):
-    """The body, verbatim in the line where it is JSON on one line."""
+    """The body, which is verbatim in the line if it is JSON on one line."""
     if "body" in line:
         return line["body"]
     if "body_text" in line:
@@ -182,7 +181,7 @@ def integer(value):
 
 
 def text(value):
-    """Half a surrogate pair is no character, and Spark takes none."""
+    """Replaces half a surrogate pair: it is not a character, and Spark rejects it."""
     if not isinstance(value, str):
         return None
     return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -193,7 +192,7 @@ def counts(value):
 
 
 def micros_of(written):
-    """Microseconds since 1970 of a date as the API writes it, with or without time, fraction and offset."""
+    """Microseconds since 1970 for a date as the API writes it, with or without time, fraction and offset."""
     found = DATE.fullmatch(written.strip()) if written is not None else None
     if found is None:
         return None
@@ -215,7 +214,7 @@ def main(out, *directories):
 
     spark = SparkSession.builder.appName("backlinks-export rows").getOrCreate()
     rows = history(spark, directories)
-    # A file for each year, sorted as `replay` sorts.
+    # One file per year, sorted as in `replay`.
     rows = rows.repartition("year").sortWithinPartitions("year", "target", f.asc_nulls_last("date"))
     rows.write.partitionBy("year").parquet(out)
     spark.stop()

@@ -1,4 +1,4 @@
--- Who grew most in referring domains over the last twelve months, by the last number that there was at either end?
+-- Which targets grew most in referring domains over the last twelve months, by the last known number at each end?
 WITH ends AS (
   SELECT target,
          max_by(referring_domains, date) AS today,

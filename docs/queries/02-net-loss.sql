@@ -1,4 +1,4 @@
--- Who lost more referring domains than it won over the last twelve months?
+-- Which targets lost more referring domains than they gained over the last twelve months?
 SELECT target, sum(lost_referring_domains) AS lost, sum(new_referring_domains) AS won
 FROM backlinks_history
 WHERE month_start > (SELECT max(month_start) FROM backlinks_history) - INTERVAL 12 MONTH

@@ -1,4 +1,4 @@
--- Which share of all links comes from .com, by year, as far as the API tells how many do?
+-- Which share of all links comes from .com, by year, where the API reports it?
 SELECT year, round(100.0 * sum(referring_links_tld['com']) / sum(backlinks), 1) AS com_percent
 FROM backlinks_history
 WHERE referring_links_tld['com'] IS NOT NULL AND backlinks IS NOT NULL

@@ -1,4 +1,4 @@
--- Where does every target stand today? All of a line is of the same date: null is what that answer does not tell.
+-- What are the latest numbers of every target? A row is from one date: null means that the API gave no value for it.
 WITH dated AS (
   SELECT target, date, rank, backlinks, referring_domains,
          row_number() OVER (PARTITION BY target ORDER BY date DESC) AS nth

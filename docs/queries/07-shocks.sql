@@ -1,5 +1,5 @@
--- In which months did a target win more than five times what it won on average over the twelve months before?
--- That is the average of those of the twelve that were served, since May 2021; up to ten a month are too few to tell.
+-- In which months did a target gain more than five times its average over the twelve months before?
+-- The average covers those of the twelve months that were served, since May 2021; averages up to ten are too low to compare.
 WITH flows AS (
   SELECT target, date, new_referring_domains AS won,
          avg(new_referring_domains) OVER (

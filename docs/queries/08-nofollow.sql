@@ -1,4 +1,4 @@
--- Whose referring domains link most with nofollow, among the targets that have a hundred of them or more?
+-- Which targets have the largest share of nofollow referring domains, among those with at least a hundred?
 WITH latest AS (
   SELECT target, max_by(referring_domains, date) AS domains, max_by(referring_domains_nofollow, date) AS nofollow
   FROM backlinks_history

@@ -1,4 +1,4 @@
--- Whose links come from few domains: how many links a referring domain, as of today?
+-- Which targets get their links from few domains: how many links per referring domain are there today?
 WITH latest AS (
   SELECT target, max_by(backlinks, date) AS backlinks, max_by(referring_domains, date) AS domains
   FROM backlinks_history

@@ -1,4 +1,4 @@
--- In which countries do the targets' servers stand, and how many referring domains have they? Each is the last told.
+-- In which countries are the targets' servers, and how many referring domains do they have? Both are the last known values.
 WITH latest AS (
   SELECT target,
          max_by(info_country, date) FILTER (WHERE info_country IS NOT NULL) AS country,

@@ -15,15 +15,11 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use super::{
-    Target,
-    idna2008::{self, Violation},
+    Target, idna2008,
+    reject::{LONGEST_LABEL, LONGEST_NAME, Reject, Rejection},
     suggest,
 };
 
-/// Characters of a host name at most, by RFC 1035 (255 octets with the root and the length octets).
-const LONGEST_NAME: usize = 253;
-/// Characters of one label at most, by RFC 1035.
-const LONGEST_LABEL: usize = 63;
 /// Bytes of a host as written at most: four for each character of the longest name. Keeps the mapping of Unicode names,
 /// which is not linear in their length, from being fed whole documents.
 const LONGEST_WRITTEN: usize = 4 * LONGEST_NAME;
@@ -51,95 +47,6 @@ pub struct Cleaned {
     pub target: Target,
     /// Whether the host has more labels than its registrable domain: its history is not that of the whole site.
     pub subdomain: bool,
-}
-
-/// Why a written form is not a target, and what may have been meant. The text goes into `_rejected.csv`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}{}", suggestion.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default())]
-pub struct Rejection {
-    /// Why.
-    pub reason: Reject,
-    /// A name that would be a target.
-    pub suggestion: Option<Box<str>>,
-}
-
-/// Why a written form is not a target.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reject {
-    /// Nothing is left once scheme, path and blanks are gone.
-    #[error("no host name in it")]
-    Empty,
-    /// An IP address in its usual form.
-    #[error("an IP address, not a domain")]
-    IpAddress,
-    /// The last label is a number, as in `127.1` or `0x7f.0.0.1`.
-    #[error("a number or an unusual form of an IP address, not a domain")]
-    Number,
-    /// An e-mail address.
-    #[error("an e-mail address, not a domain")]
-    Email,
-    /// A name without a dot.
-    #[error("a single word: a domain has a dot in it")]
-    SingleLabel,
-    /// A name under which others register theirs.
-    #[error("a public suffix such as co.uk, not a domain; --allow-suffix accepts it")]
-    PublicSuffix,
-    /// A last label that is in no registry.
-    #[error("`.{0}` is not a known top-level domain")]
-    UnknownSuffix(Box<str>),
-    /// Two dots in a row, or one in front.
-    #[error("an empty label: two dots in a row or one in front")]
-    EmptyLabel,
-    /// A label of more than 63 characters.
-    #[error("a label is longer than {LONGEST_LABEL} characters")]
-    LongLabel,
-    /// A name of more than 253 characters.
-    #[error("the name is longer than {LONGEST_NAME} characters")]
-    LongName,
-    /// A label begins or ends with a hyphen.
-    #[error("a label begins or ends with a hyphen")]
-    Hyphen,
-    /// A label of other letters than ASCII's has hyphens where encoded ones have them.
-    #[error("a label with hyphens in the third and fourth places")]
-    Hyphens,
-    /// An underscore, which DNS allows and host names do not.
-    #[error("an underscore, which is not allowed in a host name")]
-    Underscore,
-    /// A character that may not be in a name, written so that no terminal obeys it.
-    #[error("the character {}, which is not allowed in a domain name", shown(*.0))]
-    Character(char),
-    /// A character that is allowed beside certain others only.
-    #[error("the character {}, which is not allowed in this place", shown(*.0))]
-    Misplaced(char),
-    /// What follows the colon is no port.
-    #[error("what follows the colon is not a port number")]
-    Port,
-    /// UTF-8 that was read as another encoding, as in `bÃ¼cher`.
-    #[error("garbled text: UTF-8 that was read in another encoding")]
-    Garbled,
-    /// A name that internationalised domain names do not allow, such as a label that cannot be decoded.
-    #[error("not a valid internationalized domain name")]
-    Idna,
-}
-
-impl From<Violation> for Reject {
-    fn from(violation: Violation) -> Self {
-        match violation {
-            Violation::Disallowed(character) => Self::Character(character),
-            Violation::Misplaced(character) => Self::Misplaced(character),
-            Violation::Hyphens => Self::Hyphens,
-        }
-    }
-}
-
-/// A character in quotes; one that could be taken for another with its number.
-fn shown(character: char) -> String {
-    let quoted = format!("{character:?}");
-    // What is escaped has its number already.
-    if character.is_ascii() || quoted.starts_with("'\\") {
-        return quoted;
-    }
-    format!("{quoted} (U+{:04X})", u32::from(character))
 }
 
 /// Finds the host in what somebody wrote and checks that it is a name one can register.
@@ -317,6 +224,7 @@ fn check_syntax(name: &str) -> Result<(), Reject> {
     let stranger = |c: &char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.');
     match name.chars().find(stranger) {
         Some('_') => return Err(Reject::Underscore),
+        Some('\0') => return Err(Reject::Nul),
         Some(character) => return Err(Reject::Character(character)),
         None if name.is_empty() => return Err(Reject::Empty),
         None => {}
@@ -404,6 +312,10 @@ mod tests {
         check("日本.jp", "xn--wgv71a.jp");
         check("пример.com", "xn--e1afmkfd.com");
         check("дії.com", "xn--d1a2ed.com");
+        check("نامه\u{200c}ای.com", "xn--mgba3gch31f060k.com");
+        check("ශ\u{dca}\u{200d}රී.com", "xn--10cl1a0b660p.com");
+        check("xn--10cl1a0b660p.com", "xn--10cl1a0b660p.com");
+        check("ヴァ・イ.jp", "xn--bckg2v3a.jp");
         check("col·lecció.cat", "xn--collecci-ioa91d.cat");
         check("r3---sn-x.googlevideo.com", "r3---sn-x.googlevideo.com");
     }
@@ -480,6 +392,7 @@ mod tests {
         check("example.com:99999", Reject::Port);
         check("[example.com]", Reject::Character('['));
         check("xn--a.com", Reject::Idna);
+        check("a\0.\0c\0o\0m\0", Reject::Nul);
         check("exa\u{fffd}mple.com", Reject::Character('\u{fffd}'));
     }
 

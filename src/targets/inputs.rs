@@ -5,7 +5,7 @@
 //! [`push`](InputsBuilder::push), for files read anew and for lines that the ledger kept alike. Never reads a file and
 //! never judges a name.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::{TargetRef, TargetSet, set::Names};
 
@@ -33,17 +33,6 @@ pub struct LongerRows {
     pub count: u64,
     /// The first, as `file:line`.
     pub first: String,
-}
-
-/// Targets whose numbers are part of those of another target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Nested<'a> {
-    /// How many there are.
-    pub count: u64,
-    /// The first of them.
-    pub inner: &'a str,
-    /// The target that it belongs to.
-    pub outer: &'a str,
 }
 
 /// How many lines met which fate.
@@ -146,16 +135,6 @@ impl Inputs {
     /// The same inputs with a remark that was made about others, of which they are a part.
     pub(super) fn with_remarks_of(self, other: &Self) -> Self {
         Self { longer_rows: other.longer_rows.clone(), ..self }
-    }
-
-    /// Targets below others, as `blog.example.com` beside `example.com`, if there are any.
-    pub fn nested(&self) -> Option<Nested<'_>> {
-        let targets: HashSet<&str> = self.targets().map(TargetRef::as_str).collect();
-        let outer_of =
-            |inner: &str| inner.match_indices('.').find_map(|(dot, _)| targets.get(&inner[dot + 1..]).copied());
-        let mut nested = self.targets().filter_map(|inner| Some((inner.as_str(), outer_of(inner.as_str())?)));
-        let (inner, outer) = nested.next()?;
-        Some(Nested { count: 1 + nested.count() as u64, inner, outer })
     }
 
     fn line(&self, index: usize) -> Line<'_> {
@@ -397,24 +376,6 @@ mod tests {
         assert_eq!(inputs.counts(), Counts { lines: 5, targets: 3, duplicates: 1, rejected: 1, subdomains: 1 });
         assert_eq!(inputs.first_subdomain(), Some("blog.a.com"));
         assert_eq!(inputs.columns(), ["client", "owner", "since"]);
-    }
-
-    #[test]
-    fn targets_below_others_are_found_among_all_levels() {
-        let nested = |targets: &[&'static str]| {
-            let mut builder = InputsBuilder::new();
-            for host in targets {
-                push(&mut builder, 1, host, target(host), &[]);
-            }
-            let inputs = builder.finish();
-            inputs.nested().map(|nested| (nested.count, nested.inner.to_owned(), nested.outer.to_owned()))
-        };
-        let found = |count: u64, inner: &str, outer: &str| Some((count, inner.to_owned(), outer.to_owned()));
-        assert_eq!(nested(&[]), None);
-        assert_eq!(nested(&["a.com", "b.com", "ba.com", "blog.c.com"]), None);
-        assert_eq!(nested(&["a.b.x.com", "x.com", "y.x.com", "z.com"]), found(2, "a.b.x.com", "x.com"));
-        assert_eq!(nested(&["b.x.com", "a.b.x.com"]), found(1, "a.b.x.com", "b.x.com"));
-        assert_eq!(nested(&["github.io", "someone.github.io"]), found(1, "someone.github.io", "github.io"));
     }
 
     #[test]

@@ -13,7 +13,9 @@ mod clean;
 mod idna2008;
 mod inputs;
 mod merge;
+mod nested;
 mod read;
+mod reject;
 mod set;
 mod shard;
 mod suggest;
@@ -22,9 +24,11 @@ use std::{borrow::Borrow, fmt};
 
 use serde::{Deserialize, Serialize};
 
-pub use clean::{Accept, Cleaned, Reject, Rejection, clean};
-pub use inputs::{Counts, Fate, Inputs, InputsBuilder, Line, LongerRows, Nested, RawFate, RawLine};
+pub use clean::{Accept, Cleaned, clean};
+pub use inputs::{Counts, Fate, Inputs, InputsBuilder, Line, LongerRows, RawFate, RawLine};
+pub use nested::Nested;
 pub use read::{InputError, InputFormat, PackedFormat, ReadOptions, read};
+pub use reject::{Reject, Rejection};
 pub use set::TargetSet;
 pub use shard::Shard;
 

@@ -340,7 +340,8 @@ fn what_nobody_can_have_meant_is_cut_rejected_and_harmless() {
             "1 a.com -> a.com".into(),
             format!("2 {}…: the line is longer than 64 KiB", "ü".repeat(LONGEST_REJECTED)),
             "3 b.com -> b.com".into(),
-            "4 c.com\u{fffd}: the character '\\0', which is not allowed in a domain name".into(),
+            "4 c.com\u{fffd}: NUL characters; UTF-16 without a byte order mark needs --input-encoding utf-16le or utf-16be"
+                .into(),
             "5 \u{fffd}[2Jd.com: the character '\\u{1b}', which is not allowed in a domain name".into(),
             "6 e.com/\u{fffd}[2J -> e.com".into(),
             format!("7 {}…: a single word: a domain has a dot in it", "y".repeat(LONGEST_REJECTED)),

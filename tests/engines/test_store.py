@@ -235,7 +235,9 @@ class Stores(unittest.TestCase):
             [world.PROGRAM, *command],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env={**os.environ, "AISA_API_KEY": "any"},
         )
-        self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        result = json.loads(done.stdout)
+        self.assertEqual([result[key] for key in ["published", "success", "published_to"]], [True, False, None])
         self.assertIn(f"error: the dataset is not put to its store: {part} is not what was published", done.stderr)
         self.assertIn("run the same command again", done.stderr)
         self.assertIsNone(store.read("damaged", "_SUCCESS"))

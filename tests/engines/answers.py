@@ -7,6 +7,7 @@ Knows only what the documentation says about `_raw/*.jsonl.gz`: gzip members of 
 import datetime
 import gzip
 import json
+import re
 from pathlib import Path
 
 from contract import INFO_TEXTS, INTEGERS, MAPS
@@ -49,10 +50,21 @@ def rows_of(target, body):
     return sorted(found, key=lambda row: (row["date"] is None, row["date"]))
 
 
+def integer(value):
+    """An exact integer in a string is that integer; any other string is none."""
+    if not isinstance(value, str):
+        return value
+    return int(value) if re.fullmatch(r"-?[0-9]+", value) and -(2**63) <= int(value) < 2**63 else None
+
+
 def row_of(target, item):
     def value(name):
         right = item.get(name)
         return item.get(ALIASES[name]) if right is None and name in ALIASES else right
+
+    def entries(name):
+        found = value(name)
+        return found and {key: integer(links) for key, links in found.items()}
 
     info = item.get("info") or {}
     return {
@@ -60,12 +72,12 @@ def row_of(target, item):
         "type": item.get("type"),
         "date": micros(item.get("date")),
         "month_start": month_start(micros(item.get("date"))),
-        **{name: value(name) for name in INTEGERS},
+        **{name: integer(value(name)) for name in INTEGERS},
         **{name: info.get(name.removeprefix("info_")) for name in INFO_TEXTS},
         "info_is_ip": info.get("is_ip"),
         "info_platform_type": info.get("platform_type"),
         "info_target_spam_score": info.get("target_spam_score"),
-        **{name: value(name) for name in MAPS},
+        **{name: entries(name) for name in MAPS},
     }
 
 

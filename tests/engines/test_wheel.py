@@ -13,10 +13,11 @@ import world
 class Wheel(unittest.TestCase):
     def test_pip_install_gives_a_program_that_runs(self):
         folder = world.folder()
-        # As tests/run has built it: neither a release build nor a second folder of compiled crates
+        # With the crates that tests/run has compiled; the program that other tests run meanwhile stays as it is.
         settings = {
             "MATURIN_PEP517_ARGS": "--profile dev",
-            "CARGO_TARGET_DIR": str(world.PROGRAM.parents[1]),
+            "CARGO_BUILD_BUILD_DIR": str(world.PROGRAM.parents[1]),
+            "CARGO_TARGET_DIR": str(folder / "target"),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-build-isolation", "--no-deps"]

@@ -19,6 +19,8 @@ use super::program::{Draws, Place, Running, ended, instant, rows, sandbox, say, 
 
 /// Publications, killed ones aside.
 const PUBLICATIONS: u64 = 200;
+/// Between two looks, so that the publisher has a processor.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Targets of the smallest dataset; the others have up to twice as many.
 const TARGETS: usize = 12;
 
@@ -63,6 +65,7 @@ fn look(table: &Path) -> io::Result<Look> {
 }
 
 /// Looks until it is told to stop. Every whole table has the targets of one of the datasets that were published.
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, on the real clock")]
 fn poll(out: &Path, done: &AtomicBool, looks: &AtomicU64, allowed: &[BTreeSet<String>]) {
     let history = out.join("backlinks_history");
     while !done.load(Ordering::Relaxed) {
@@ -70,6 +73,7 @@ fn poll(out: &Path, done: &AtomicBool, looks: &AtomicU64, allowed: &[BTreeSet<St
             assert!(allowed.contains(&targets), "{} targets: {targets:?}", targets.len());
             looks.fetch_add(1, Ordering::Relaxed);
         }
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -101,6 +101,9 @@ fn cleaned(written: &str, accept: Accept) -> Result<Cleaned, Reject> {
         Err(Reject::PublicSuffix) if accept.suffixes => false,
         judged => judged?,
     };
+    if is_reserved(name) {
+        return Err(Reject::Hyphens);
+    }
     // Never down to a suffix, accepted or not: `www.gov.uk` is a site of its own.
     while let Some(rest) = name.strip_prefix("www.")
         && let Ok(rest_is_below) = is_below_registrable(rest)
@@ -264,6 +267,16 @@ fn is_below_registrable(name: &str) -> Result<bool, Reject> {
     }
 }
 
+/// Whether no registry sells the domain, because its label looks like an encoded one and is none. Below it, and below
+/// suffixes of companies (`branch--site.netlify.app`), there are such names.
+fn is_reserved(name: &str) -> bool {
+    let domain = psl::domain(name.as_bytes()).filter(|domain| domain.suffix().typ() == Some(psl::Type::Icann));
+    domain.is_some_and(|domain| {
+        let label = domain.as_bytes();
+        label.get(2..4) == Some(b"--") && !label.starts_with(b"xn")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,6 +331,8 @@ mod tests {
         check("ヴァ・イ.jp", "xn--bckg2v3a.jp");
         check("col·lecció.cat", "xn--collecci-ioa91d.cat");
         check("r3---sn-x.googlevideo.com", "r3---sn-x.googlevideo.com");
+        check("pr--site.netlify.app", "pr--site.netlify.app");
+        check("a--b.com", "a--b.com");
     }
 
     #[test]
@@ -419,7 +434,10 @@ mod tests {
         check("exam\u{200e}ple.com", &format!("{}; did you mean example.com?", character("'\\u{200e}'")));
         check("exam\u{200d}ple.com", "not a valid internationalized domain name; did you mean example.com?");
         check("a·b.com", "the character '·' (U+00B7), which is not allowed in this place");
-        check("üb--cd.de", "a label with hyphens in the third and fourth places");
+        for reserved in ["üb--cd.de", "ab--cd.de", "www.ab--cd.co.uk", "x.ab--cd.com"] {
+            check(reserved, "a label with hyphens in the third and fourth places, which is reserved for encoded names");
+        }
+        check("-ñ.com", "a label begins or ends with a hyphen; did you mean ñ.com?");
         check("xn--zzzzzz99999999.com", "not a valid internationalized domain name");
         check("xn--example-.com", "not a valid internationalized domain name");
         check("\u{301}a.com", "not a valid internationalized domain name; did you mean a.com?");

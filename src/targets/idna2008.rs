@@ -35,6 +35,8 @@ pub(super) enum Violation {
     Disallowed(char),
     /// A character that a label may hold, but not there.
     Misplaced(char),
+    /// A hyphen at the beginning or end, which encoding would hide.
+    Hyphen,
     /// Hyphens in the third and fourth places, which are kept for encoded labels.
     Hyphens,
 }
@@ -56,7 +58,11 @@ fn violation_in(label: &str) -> Option<Violation> {
     if let Some((_, stray)) = beyond_ascii().find(misplaced) {
         return Some(Violation::Misplaced(*stray));
     }
-    matches!(characters[..], [_, _, '-', '-', ..]).then_some(Violation::Hyphens)
+    match characters[..] {
+        ['-', ..] | [.., '-'] => Some(Violation::Hyphen),
+        [_, _, '-', '-', ..] => Some(Violation::Hyphens),
+        _ => None,
+    }
 }
 
 /// Whether a label may hold a character at all, if perhaps beside certain others only.
@@ -164,6 +170,8 @@ mod tests {
         check("a--b.de", None);
         check("ab--cd.de", None);
         check("üb--cd.de", Some(Violation::Hyphens));
+        check("-ü.de", Some(Violation::Hyphen));
+        check("ü-.de", Some(Violation::Hyphen));
         check("col·lecció.cat", None);
         check("a·b.com", Some(Violation::Misplaced('·')));
         check("l·.com", Some(Violation::Misplaced('·')));

@@ -52,8 +52,8 @@ pub enum Reject {
     /// A label begins or ends with a hyphen.
     #[error("a label begins or ends with a hyphen")]
     Hyphen,
-    /// A label of other letters than ASCII's has hyphens where encoded ones have them.
-    #[error("a label with hyphens in the third and fourth places")]
+    /// A label has hyphens where encoded ones have them.
+    #[error("a label with hyphens in the third and fourth places, which is reserved for encoded names")]
     Hyphens,
     /// An underscore, which DNS allows and host names do not.
     #[error("an underscore, which is not allowed in a host name")]
@@ -83,6 +83,7 @@ impl From<Violation> for Reject {
         match violation {
             Violation::Disallowed(character) => Self::Character(character),
             Violation::Misplaced(character) => Self::Misplaced(character),
+            Violation::Hyphen => Self::Hyphen,
             Violation::Hyphens => Self::Hyphens,
         }
     }

@@ -6,10 +6,10 @@ use std::io;
 pub fn access_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            Some("run this as a user who may use that path, or give this user access to it; nothing is lost")
+            Some("run as a user with access to that path, or give this user access; nothing is lost")
         }
         io::ErrorKind::ReadOnlyFilesystem => {
-            Some("the file system is mounted read-only: mount it for writing, or work on a copy of the directory")
+            Some("the file system is read-only: mount it for writing, or work on a copy of the directory")
         }
         _ => None,
     }

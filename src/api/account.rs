@@ -17,7 +17,7 @@ pub fn balance(reply: &Reply) -> Result<Usd, String> {
         return Err(refusal(reply));
     }
     let told = serde_json::from_slice(&reply.body).ok().and_then(|top| amount(&top));
-    told.ok_or_else(|| "the answer has no balance that this version understands".to_owned())
+    told.ok_or_else(|| "the answer has no balance in a known format".to_owned())
 }
 
 /// `HTTP 404: no such page`
@@ -52,7 +52,7 @@ mod tests {
         check(200, r#"{"balance_usd": 12.5}"#, Ok(12_500_000));
         check(200, r#"{"data": {"balance": "3.25"}}"#, Ok(3_250_000));
         check(200, r#"{"credits": 0}"#, Ok(0));
-        let unknown = Err("the answer has no balance that this version understands");
+        let unknown = Err("the answer has no balance in a known format");
         check(200, r#"{"status": "ok"}"#, unknown);
         check(200, "<html>", unknown);
         check(200, r#"{"balance_usd": null}"#, unknown);

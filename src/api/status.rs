@@ -77,7 +77,7 @@ impl FromStr for Class {
 
 /// A word that stands for no class.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no class of answers that this version knows")]
+#[error("{0:?} is not a known class of answers")]
 pub struct UnknownClass(String);
 
 /// Why no further call can succeed.
@@ -100,7 +100,7 @@ impl Fatal {
             Self::TokenRefused => "the API refused the token",
             Self::NoCredit => "the account has no credit",
             Self::AccountBlocked => "the account is blocked or paused",
-            Self::WrongUrl => "the URL is not that of the API",
+            Self::WrongUrl => "there is no API at this URL",
         }
     }
 
@@ -108,13 +108,13 @@ impl Fatal {
     pub fn hint(self) -> &'static str {
         match self {
             Self::TokenRefused => {
-                "everything fetched is kept; set a valid AISA_API_KEY (or --token-file) and run the same command again"
+                "all paid answers are saved; set a valid AISA_API_KEY (or --token-file) and run the same command again"
             }
-            Self::NoCredit => "everything fetched is kept; top up and run the same command again",
+            Self::NoCredit => "all paid answers are saved; top up the account and run the same command again",
             Self::AccountBlocked => {
-                "everything fetched is kept; ask the API's support, then run the same command again"
+                "all paid answers are saved; contact the API's support, then run the same command again"
             }
-            Self::WrongUrl => "everything fetched is kept; check --api and run the same command again",
+            Self::WrongUrl => "all paid answers are saved; check --api and run the same command again",
         }
     }
 }
@@ -605,7 +605,7 @@ mod tests {
         let words = [("token", "AISA_API_KEY"), ("credit", "top up"), ("blocked", "support"), ("URL", "--api")];
         for (fatal, (reason, hint)) in all.into_iter().zip(words) {
             assert!(fatal.reason().contains(reason) && fatal.hint().contains(hint), "{fatal:?}");
-            assert!(fatal.hint().starts_with("everything fetched is kept; "), "{fatal:?}");
+            assert!(fatal.hint().starts_with("all paid answers are saved; "), "{fatal:?}");
         }
     }
 }

@@ -24,13 +24,13 @@ pub struct CallArgs {
         help_heading = "API"
     )]
     pub api: String,
-    /// Export from the built-in simulated API instead: no token, no cost
+    /// Use the built-in simulated API instead: no token needed, no cost
     #[arg(long, help_heading = "API")]
     pub sandbox: bool,
-    /// File with the API token [default: the variable `AISA_API_KEY`]
+    /// File with the API token [default: from the `AISA_API_KEY` variable]
     #[arg(long, value_name = "FILE", help_heading = "API")]
     pub token_file: Option<PathBuf>,
-    /// Form of the request's body
+    /// Shape of the request body
     #[arg(
         long,
         value_enum,
@@ -40,60 +40,66 @@ pub struct CallArgs {
         hide_short_help = true
     )]
     pub body: Body,
-    /// Sets rate and calls in flight: free, starter, growth, dataforseo
+    /// Sets rate and concurrency: free, starter, growth or dataforseo
     ///
-    /// Calls a minute and in flight: free 60 and 5, starter (the default) 600 and 20, growth 3,000 and 30, dataforseo
-    /// 2,000 and 30; with --sandbox and no plan 6,000 and 30.
-    #[arg(long, value_enum, help_heading = "Pace", hide_possible_values = true)]
+    /// Calls per minute and in flight: free 60 and 5, starter (the default) 600 and 20, growth 3,000 and 30, dataforseo
+    /// 2,000 and 30; 6,000 and 30 with --sandbox unless a plan is given.
+    #[arg(long, value_enum, help_heading = "Rate limits", hide_possible_values = true)]
     pub plan: Option<Plan>,
-    /// Calls in any sliding period, retries included: 10/s, 600/min, 5000/h
-    #[arg(long, value_name = "N/PERIOD", value_parser = values::rate, help_heading = "Pace")]
+    /// Maximum call rate, retries included: 10/s, 600/min, 5000/h
+    #[arg(long, value_name = "N/PERIOD", value_parser = values::rate, help_heading = "Rate limits")]
     pub rate: Option<Rate>,
-    /// Calls in flight at most
-    #[arg(long, value_name = "N", value_parser = values::positive, help_heading = "Pace", hide_short_help = true)]
+    /// Maximum number of calls in flight
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = values::positive,
+        help_heading = "Rate limits",
+        hide_short_help = true
+    )]
     pub concurrency: Option<NonZeroU32>,
-    /// Tries for one target
+    /// Maximum attempts for each target
     #[arg(
         long,
         value_name = "N",
         default_value = "6",
         value_parser = values::positive,
-        help_heading = "Pace",
+        help_heading = "Rate limits",
         hide_short_help = true
     )]
     pub max_attempts: NonZeroU32,
-    /// One attempt, from connecting to the last byte
+    /// Timeout of one attempt, from connecting to the last byte
     #[arg(
         long,
         value_name = "DURATION",
         default_value = "130s",
         value_parser = values::duration,
-        help_heading = "Pace",
+        help_heading = "Rate limits",
         hide_short_help = true
     )]
     pub timeout: Duration,
-    /// How long the API may be down before the run stops, to be gone on with later
+    /// Stop (resumably) after the API has been down this long
     #[arg(
         long,
         value_name = "DURATION",
         default_value = "10min",
         value_parser = values::duration,
-        help_heading = "Pace",
+        help_heading = "Rate limits",
         hide_short_help = true
     )]
     pub max_outage: Duration,
-    /// Call at most the first N targets; run again for the next
+    /// Call at most N targets in this run; run again for the next ones
     #[arg(long, value_name = "N", value_parser = values::positive, help_heading = "Money")]
     pub limit: Option<NonZeroU32>,
-    /// Hard cap on what DIR may cost in all, calls in flight included
+    /// Hard cap on the total cost of DIR, calls in flight included
     #[arg(long, value_name = "USD", value_parser = values::usd, allow_negative_numbers = true, help_heading = "Money")]
     pub max_cost: Option<Usd>,
 }
 
-/// Form of the request's body.
+/// Shape of the request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Body {
-    /// Whichever the API understands, the array first.
+    /// Whichever the API accepts, trying the array first.
     Auto,
     /// `[{"target": …}]`
     Array,
@@ -131,7 +137,7 @@ const SANDBOX_LIMITS: (u32, u32) = (6000, 30);
 
 /// Shares that cannot keep to a limit together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{of} shares cannot keep to {limit} together: each makes one call at least")]
+#[error("{of} shards cannot share {limit}: each needs at least one call")]
 pub struct TooManyShards {
     of: NonZeroU32,
     limit: String,
@@ -141,7 +147,7 @@ pub struct TooManyShards {
 impl TooManyShards {
     /// What to do about it.
     pub fn hint(&self) -> String {
-        format!("divide the targets among {} shares at most, or give a higher limit if the account has one", self.most)
+        format!("use at most {} shards, or a higher limit if the account allows it", self.most)
     }
 }
 

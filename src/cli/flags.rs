@@ -20,7 +20,7 @@ use crate::{
 /// Flags that every command takes.
 #[derive(Debug, Args)]
 pub struct Logging {
-    /// Form of the log lines on standard error
+    /// Format of log lines on standard error
     #[arg(
         long,
         value_enum,
@@ -31,10 +31,10 @@ pub struct Logging {
         hide_short_help = true
     )]
     pub log_format: LogFormat,
-    /// Log more: -v each call, -vv all there is; `RUST_LOG` wins over both
+    /// Log more: -v for each call, -vv for everything; `RUST_LOG` overrides both
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Output")]
     pub verbose: u8,
-    /// Log errors alone, and show no progress unless --progress says how
+    /// Log only errors, and show no progress unless --progress is given
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output", hide_short_help = true)]
     pub quiet: bool,
 }
@@ -42,25 +42,25 @@ pub struct Logging {
 /// Form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// What is exported: files of domains.
 #[derive(Clone, Debug, Args)]
 pub struct InputArgs {
-    /// Files of domains: .txt, .csv or .tsv, also .gz or .zst; `-` is standard input
+    /// Files of domains: .txt, .csv or .tsv, optionally .gz or .zst; `-` for standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// Column with the domains [default: domain, target, url, website or host]
     #[arg(long, value_name = "NAME", help_heading = "Input")]
     pub column: Option<String>,
-    /// What standard input and files without a telling name are: auto, txt, csv or tsv
+    /// Format of standard input and of files without a known extension: auto, txt, csv or tsv
     ///
-    /// `auto` takes a text for a table if its first line is a header with the column of domains. The endings .csv and
-    /// .tsv always count more.
+    /// `auto` reads text as a table if its first line is a header with a column of domains. The extensions .csv and
+    /// .tsv always take precedence.
     #[arg(
         long,
         value_enum,
@@ -71,10 +71,10 @@ pub struct InputArgs {
         hide_possible_values = true
     )]
     pub input_format: InputFormat,
-    /// Encoding of the files, such as windows-1251 or gbk [default: UTF-8, or UTF-16 by its mark]
+    /// Encoding of the files, such as windows-1251 or gbk [default: UTF-8, or UTF-16 if there is a BOM]
     ///
-    /// Any label of the WHATWG Encoding Standard. A byte order mark in a file counts more. Lines with bytes that are not
-    /// in the encoding are rejected.
+    /// Any label of the WHATWG Encoding Standard. A byte order mark in a file takes precedence. Lines with bytes that
+    /// are not valid in the encoding are rejected.
     #[arg(
         long,
         value_name = "NAME",
@@ -83,13 +83,13 @@ pub struct InputArgs {
         hide_short_help = true
     )]
     pub input_encoding: Option<&'static Encoding>,
-    /// Take IP addresses as targets; the API may not know them
+    /// Accept IP addresses as targets; the API may not know them
     #[arg(long, help_heading = "Input", hide_short_help = true)]
     pub allow_ip: bool,
-    /// Accept public suffixes as targets, such as gov.uk, of which some are sites
+    /// Accept public suffixes such as gov.uk as targets; some of them are sites
     #[arg(long, help_heading = "Input", hide_short_help = true)]
     pub allow_suffix: bool,
-    /// Take the I-th of N disjoint shares, at an N-th of the pace
+    /// Process shard I of N at 1/N of the rate
     #[arg(long, value_name = "I/N", default_value = "1/1", help_heading = "Input")]
     pub shard: Shard,
 }
@@ -97,11 +97,11 @@ pub struct InputArgs {
 /// Where flags are kept.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
-    /// Take flags from this TOML file; those given here win
+    /// Read flags from this TOML file; the command line overrides it
     ///
-    /// A long flag is a key: `max-cost = 50`, `sandbox = true`; INPUT is `input = ["a.txt"]`, DIR of `replay` is `dir`.
-    /// The command line wins over the file, the file over variables and defaults. Paths in it are taken from the
-    /// directory in which the command runs, as on the command line. The token may not stand in it.
+    /// Each key is a long flag: `max-cost = 50`, `sandbox = true`; INPUT is `input = ["a.txt"]`, and DIR of `replay` is
+    /// `dir`. The file overrides environment variables and defaults. Paths are relative to the current directory, as
+    /// on the command line. The token must not be in this file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -110,34 +110,34 @@ pub struct ConfigArgs {
 #[derive(Debug, Args)]
 pub struct QuestionArgs {
     /// First day of the history [default: 2019-01-01]
-    #[arg(long, value_name = "DATE", value_parser = values::date, help_heading = "Question")]
+    #[arg(long, value_name = "DATE", value_parser = values::date, help_heading = "Query")]
     pub date_from: Option<Date>,
-    /// Last day of the history [default: today in UTC at the first run of DIR]
-    #[arg(long, value_name = "DATE", value_parser = values::date, help_heading = "Question")]
+    /// Last day of the history [default: the UTC date of the first run of DIR]
+    #[arg(long, value_name = "DATE", value_parser = values::date, help_heading = "Query")]
     pub date_to: Option<Date>,
-    /// Scale of the column rank [default: 0 to 1,000]
-    #[arg(long, value_enum, value_name = "SCALE", help_heading = "Question", hide_short_help = true)]
+    /// Scale of the `rank` column [default: 0 to 1,000]
+    #[arg(long, value_enum, value_name = "SCALE", help_heading = "Query", hide_short_help = true)]
     pub rank_scale: Option<RankScale>,
-    /// Text that the API echoes in its records [default: the run id]
+    /// Text that the API echoes in its answers [default: the run id]
     ///
-    /// It stays that of the first run of DIR: on a DIR that holds a run already this flag changes nothing.
-    #[arg(long, value_parser = values::tag, help_heading = "Question", hide_short_help = true)]
+    /// Set by the first run of DIR: later runs ignore this flag.
+    #[arg(long, value_parser = values::tag, help_heading = "Query", hide_short_help = true)]
     pub tag: Option<String>,
 }
 
 /// The form of the dataset.
 #[derive(Clone, Debug, Args)]
 pub struct DatasetArgs {
-    /// Folders by year, month, `run_date`, with commas between; or none
+    /// Partition columns, comma-separated: year, month, `run_date`; or none
     #[arg(long, value_name = "LIST", default_value = "year", help_heading = "Dataset")]
     pub partition_by: PartitionBy,
-    /// Of Parquet pages: zstd:LEVEL, snappy, lz4 or none
+    /// Parquet compression: zstd:LEVEL, snappy, lz4 or none
     #[arg(long, value_name = "CODEC", default_value = "zstd:1", help_heading = "Dataset", hide_short_help = true)]
     pub compression: Compression,
-    /// Of integers: delta, or plain for readers that lack it, such as Power BI or Spark before 3.3
+    /// Encoding of integers: delta, or plain for readers without it, such as Power BI or Spark before 3.3
     #[arg(long, value_name = "ENCODING", default_value = "delta", help_heading = "Dataset", hide_short_help = true)]
     pub parquet_encoding: IntegerEncoding,
-    /// Rows in a Parquet row group at most
+    /// Maximum rows in a Parquet row group
     #[arg(
         long,
         value_name = "ROWS",
@@ -154,8 +154,8 @@ pub struct DatasetArgs {
 pub struct DisplayArgs {
     /// Progress on standard error: auto, bar, plain, json or none
     ///
-    /// `auto` is a bar on a terminal and a line every ten seconds elsewhere, as `plain` always is; `json` is an object
-    /// every ten seconds.
+    /// `auto` shows a bar on a terminal, and a line every ten seconds elsewhere. `plain` always prints lines, `json` an
+    /// object every ten seconds.
     #[arg(
         long,
         value_enum,
@@ -165,7 +165,7 @@ pub struct DisplayArgs {
         hide_possible_values = true
     )]
     pub progress: Requested,
-    /// The result on standard output: text or json
+    /// Summary on standard output: text or json
     #[arg(
         long,
         value_enum,
@@ -175,7 +175,7 @@ pub struct DisplayArgs {
         hide_possible_values = true
     )]
     pub summary: Format,
-    /// Write the result as metrics in Prometheus' text format
+    /// Write the summary as metrics in Prometheus text format
     #[arg(long, value_name = "FILE", help_heading = "Output", hide_short_help = true)]
     pub metrics: Option<PathBuf>,
 }
@@ -183,7 +183,7 @@ pub struct DisplayArgs {
 /// Form of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Human-readable text.
     Text,
     /// One JSON object.
     Json,
@@ -192,23 +192,23 @@ pub enum Format {
 /// Which answers there are already, and how old they may be.
 #[derive(Debug, Args)]
 pub struct ReuseArgs {
-    /// Buy answers anew that are older: 30d, 2w, 12h [default: never]
+    /// Re-fetch answers older than this: 30d, 2w, 12h [default: never]
     ///
-    /// The calls then ask up to today, unless --date-to says otherwise. An older answer stays in force until the newer
-    /// one is there. Run the same command again to go on: what was bought meanwhile is new enough.
-    #[arg(long, value_name = "DURATION", value_parser = values::age, help_heading = "Question")]
+    /// These calls request the history up to today, unless --date-to is given. An older answer is used until its newer
+    /// one has arrived. To resume, run the same command again: answers fetched so far are recent enough.
+    #[arg(long, value_name = "DURATION", value_parser = values::age, help_heading = "Query")]
     pub max_age: Option<Duration>,
-    /// Take over what an earlier run in DIR holds instead of buying it; repeatable
+    /// Reuse answers from an earlier run in DIR; can be repeated
     ///
-    /// Only answers that are final, no older than --max-age and asked with the same --date-from and --rank-scale. They
-    /// cost nothing and do not count under --max-cost. The earlier DIR is only read.
-    #[arg(long, value_name = "DIR", help_heading = "Question", hide_short_help = true)]
+    /// Only complete answers no older than --max-age, fetched with the same --date-from and --rank-scale, are reused.
+    /// They cost nothing and do not count towards --max-cost. The earlier DIR is not changed.
+    #[arg(long, value_name = "DIR", help_heading = "Query", hide_short_help = true)]
     pub previous: Vec<PathBuf>,
 }
 
 /// Flags of `run` that change nothing in a plan; taken so that one command line serves both.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Taken as `run` does, without effect here")]
+#[command(next_help_heading = "Accepted for compatibility with `run`, without effect here")]
 pub struct RunOnlyArgs {
     #[arg(long, hide = true, default_value = "year")]
     partition_by: PartitionBy,

@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::{money::Usd, outcome::MaxFailures, sandbox, stores::Place};
 
-/// Export backlinks history of many domains to partitioned Parquet. A paid answer is never lost and never bought twice.
+/// Export backlinks history of many domains to partitioned Parquet. No paid answer is lost or paid for twice.
 #[derive(Debug, Parser)]
 #[command(
     name = "backlinks-export",
@@ -43,10 +43,10 @@ use crate::{money::Usd, outcome::MaxFailures, sandbox, stores::Place};
     disable_help_subcommand = true
 )]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
-    /// How much to tell.
+    /// Log level and format.
     #[command(flatten)]
     pub logging: Logging,
 }
@@ -115,33 +115,33 @@ fn without_credentials(mut error: clap::Error) -> clap::Error {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Fetch every target, then publish the dataset; run it again on the same DIR to go on
+    /// Fetch every target, then publish the dataset; run again on the same DIR to resume
     #[command(after_help = texts::RUN_EXAMPLES, after_long_help = texts::RUN_MORE)]
     Run(RunArgs),
-    /// Say what a run would do and cost; makes no paid call
+    /// Show what a run would do and cost; makes no paid calls
     #[command(after_help = texts::PLAN_EXAMPLES)]
     Plan(PlanArgs),
-    /// Check token, API, DIR and machine before a run; makes no paid call
+    /// Check the token, API, DIR and machine before a run; makes no paid calls
     #[command(after_help = texts::DOCTOR_EXAMPLES, mut_arg("inputs", |inputs| inputs.required(false)))]
     Doctor(DoctorArgs),
-    /// Build a dataset anew from the ledgers of one or several runs; makes no call
+    /// Rebuild a dataset from the ledgers of one or more runs; makes no calls
     #[command(after_help = texts::REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
-    /// Reconcile input, ledger, Parquet and cost of DIR; exit 0 only if they all agree
+    /// Check that input, ledger, Parquet files and cost of DIR agree; exits 0 only if they do
     Verify(VerifyArgs),
-    /// Make one HTML page of a dataset, with plots; it works offline
+    /// Write a self-contained HTML report of a dataset, with charts
     Report(ReportArgs),
-    /// Print the tables' schema
+    /// Print the schema of the tables
     Schema(SchemaArgs),
-    /// Serve the simulated API, with faults and a bill
+    /// Serve the simulated API, with configurable faults and a bill
     #[command(after_help = texts::SANDBOX_EXAMPLES)]
     Sandbox(SandboxArgs),
-    /// Print completions for a shell
+    /// Print shell completions
     Completions {
-        /// For which shell
+        /// Shell to generate completions for
         shell: clap_complete::Shell,
     },
-    /// Print a man page, or write all of them
+    /// Print a man page, or write them all to a directory
     Man(ManArgs),
 }
 
@@ -151,7 +151,7 @@ pub struct RunArgs {
     /// What is exported.
     #[command(flatten)]
     pub input: InputArgs,
-    /// The run's directory, for the dataset and the answers that it is made of
+    /// The run's directory, for the dataset and the answers it is built from
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
     /// Where flags are kept.
@@ -171,20 +171,20 @@ pub struct RunArgs {
     pub dataset: DatasetArgs,
     /// Failed targets tolerated before exit code 3: 5 or 1%
     ///
-    /// A run that ended so is finished: run again, it calls nothing. `run DIR/_failures.csv --out DIR` tries them once
-    /// more.
+    /// A run with fewer failures counts as complete: running it again makes no calls. To retry the failed targets, use
+    /// `run DIR/_failures.csv --out DIR`.
     #[arg(long, value_name = "N|P%", default_value = "0", help_heading = "Dataset")]
     pub max_failures: MaxFailures,
-    /// Drop the answers once the dataset is published; it can then not be built anew
+    /// Delete raw answers after publishing; the dataset cannot be rebuilt afterwards
     #[arg(long, help_heading = "Dataset", hide_short_help = true)]
     pub discard_raw: bool,
-    /// Make DIR/report.html of the dataset once it is published
+    /// Write DIR/report.html after publishing
     #[arg(long, help_heading = "Dataset")]
     pub report: bool,
-    /// Put the dataset into an object store, too: `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
+    /// Also upload the dataset to an object store: `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
     ///
-    /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. What is there already is
-    /// not sent again; _SUCCESS is taken away first and put last.
+    /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. Files that are already
+    /// there are not uploaded again; _SUCCESS is deleted first and written last.
     #[arg(long, value_name = "URL", help_heading = "Dataset", hide_short_help = true)]
     pub publish: Option<Place>,
     /// Ask on a terminal before spending more than this
@@ -211,7 +211,7 @@ pub struct PlanArgs {
     /// What is exported.
     #[command(flatten)]
     pub input: InputArgs,
-    /// The run's directory, to see what it already holds
+    /// The run's directory, to check which answers are already stored
     #[arg(long, short, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Where flags are kept.
@@ -229,7 +229,7 @@ pub struct PlanArgs {
     /// What a plan does not need.
     #[command(flatten)]
     pub ignored: RunOnlyArgs,
-    /// Form of the plan: text or json
+    /// Output format: text or json
     #[arg(
         long,
         value_enum,
@@ -247,7 +247,7 @@ pub struct DoctorArgs {
     /// What is to be exported, to know what it costs.
     #[command(flatten)]
     pub input: InputArgs,
-    /// The run's directory, to see whether it can be used
+    /// The run's directory, to check whether it can be used
     #[arg(long, short, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Where flags are kept.
@@ -265,7 +265,7 @@ pub struct DoctorArgs {
     /// What needs no check.
     #[command(flatten)]
     pub ignored: RunOnlyArgs,
-    /// Form of the result: text or json
+    /// Output format: text or json
     #[arg(
         long,
         value_enum,
@@ -280,7 +280,7 @@ pub struct DoctorArgs {
 /// Flags of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// Directories of runs; a target that several hold is taken from the newest answer
+    /// Directories of runs; where several have a target, the newest answer is used
     #[arg(required = true, value_name = "DIR")]
     pub sources: Vec<PathBuf>,
     /// The directory of the new dataset
@@ -298,13 +298,13 @@ pub struct ReplayArgs {
     /// Failed targets tolerated before exit code 3: 5 or 1%
     #[arg(long, value_name = "N|P%", default_value = "0", help_heading = "Dataset")]
     pub max_failures: MaxFailures,
-    /// Make DIR2/report.html of the dataset once it is published
+    /// Write DIR2/report.html after publishing
     #[arg(long, help_heading = "Dataset")]
     pub report: bool,
-    /// Put the dataset into an object store, too: `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
+    /// Also upload the dataset to an object store: `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
     ///
-    /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. What is there already is
-    /// not sent again; _SUCCESS is taken away first and put last.
+    /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. Files that are already
+    /// there are not uploaded again; _SUCCESS is deleted first and written last.
     #[arg(long, value_name = "URL", help_heading = "Dataset", hide_short_help = true)]
     pub publish: Option<Place>,
     /// What is shown.
@@ -315,10 +315,10 @@ pub struct ReplayArgs {
 /// Flags of `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Whose page [default: that of the program]
+    /// Command to print the page of [default: the program itself]
     #[arg(value_name = "COMMAND", value_parser = COMMANDS)]
     pub command: Option<String>,
-    /// Write the pages of the program and of all commands into this directory
+    /// Write the man pages of the program and all commands to this directory
     #[arg(long, short, value_name = "DIR", conflicts_with = "command")]
     pub out: Option<PathBuf>,
 }
@@ -330,10 +330,10 @@ const COMMANDS: [&str; 10] =
 /// Flags of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The directory of a run or a replay that has published its dataset
+    /// Directory of a run or replay with a published dataset
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// The page's file [default: DIR/report.html]
+    /// Write the page to this file [default: DIR/report.html]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -341,10 +341,10 @@ pub struct ReportArgs {
 /// Flags of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The run's directory, or that of a dataset that was built by `replay`
+    /// Directory of a run, or of a dataset built by `replay`
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Form of the result on standard output
+    /// Output format on standard output
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub format: Format,
 }
@@ -352,7 +352,7 @@ pub struct VerifyArgs {
 /// Flags of `schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// For whom
+    /// Format of the schema
     #[arg(long, value_enum, default_value_t = SchemaFormat::Arrow, value_name = "FORMAT")]
     pub format: SchemaFormat,
 }
@@ -360,20 +360,20 @@ pub struct SchemaArgs {
 /// Forms of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SchemaFormat {
-    /// Column, Arrow type and whether null is possible
+    /// Column names, Arrow types and nullability
     Arrow,
     /// CREATE TABLE statements for DuckDB
     Duckdb,
     /// DDL strings for Spark
     Spark,
-    /// Tables in Markdown
+    /// Markdown tables
     Markdown,
 }
 
 /// Flags of `sandbox`.
 #[derive(Debug, Args)]
 pub struct SandboxArgs {
-    /// Address to listen on; only loopback makes sense
+    /// Address to listen on; must be a loopback address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: std::net::SocketAddr,
     /// How it behaves.

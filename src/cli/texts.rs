@@ -1,21 +1,21 @@
-//! What stands below the flags in the help: examples that can be copied, exit codes, what lies where.
+//! Text below the flags in the help: examples, exit codes and files.
 
 pub(super) const EXAMPLES: &str = "\
 Try it (simulated API, no token, no cost):
   backlinks-export run inputs/domains.txt --sandbox --out out/demo
-See what it would cost, without a paid call:
+See what it would cost, without paid calls:
   backlinks-export plan portfolio.csv
-Buy at most 50 dollars' worth; the same command again goes on where it stopped:
+Spend at most 50 dollars; run the same command again to resume:
   backlinks-export run portfolio.csv --max-cost 50 --out out/audit
-Reconcile input, ledger, Parquet and cost:
+Check that input, ledger, Parquet files and cost agree:
   backlinks-export verify out/audit";
 
 pub(super) const MORE: &str = "\
 Try it (simulated API, no token, no cost):
   backlinks-export run inputs/domains.txt --sandbox --out out/demo
-See what it would cost, without a paid call:
+See what it would cost, without paid calls:
   backlinks-export plan portfolio.csv
-Buy at most 50 dollars' worth; the same command again goes on where it stopped:
+Spend at most 50 dollars; run the same command again to resume:
   backlinks-export run portfolio.csv --max-cost 50 --out out/audit
 
 Each command has its own help: backlinks-export run --help";
@@ -24,7 +24,7 @@ pub(super) const RUN_EXAMPLES: &str = "\
 Examples:
   backlinks-export run inputs/domains.txt --sandbox --out out/demo
   backlinks-export run portfolio.csv --max-cost 50 --out out/audit
-Rarer flags, exit codes and files: backlinks-export run --help";
+All flags, exit codes and files: backlinks-export run --help";
 
 pub(super) const RUN_MORE: &str = "\
 Examples:
@@ -37,32 +37,33 @@ Examples:
 
 Exit codes:
   0    every target has data or is known to have none
-  1    an unexpected error: disk full, DIR in use; run it again to go on
-  2    wrong flags or inputs; nothing was called
-  3    finished, but more targets failed, or could not be refreshed, than --max-failures
+  1    an unexpected error: disk full, DIR in use; run again to resume
+  2    invalid flags or inputs; no calls were made
+  3    finished, but more targets failed or could not be refreshed than --max-failures allows
   4    stopped by the API: token refused, no credit, account blocked, wrong URL, long outage
-  5    stopped by --max-cost
-  130  stopped by SIGINT (Ctrl-C); 143 by SIGTERM. A second signal ends at once
-  Whatever was paid for is kept: the same command again goes on where it stopped.
+  5    stopped by --max-cost or --limit
+  130  stopped by SIGINT (Ctrl-C); 143 by SIGTERM. A second signal exits immediately
+  All paid answers are saved: run the same command again to resume.
 
 Files in DIR:
-  backlinks_history/   Parquet, a row for each target and month
-  targets/             Parquet, a row for each input line
-  _raw/                every answer as it came: what the tables are made of
-  _failures.csv        targets that failed or could not be refreshed; an INPUT for another run
-  _rejected.csv        input lines that were no domain
+  backlinks_history/   Parquet, one row per target and month
+  targets/             Parquet, one row per input line
+  _raw/                every answer as received, from which the tables are built
+  _failures.csv        targets that failed or could not be refreshed; can be used as INPUT to retry them
+  _rejected.csv        input lines that are not valid domains
   _run.json            parameters, counts, cost and a digest of every file
-  _SUCCESS             there when all is done, and only then";
+  _SUCCESS             present only when everything is done";
 
 pub(super) const PLAN_EXAMPLES: &str = "\
-Takes the other flags of `run` too, so that one command line serves both.
+Also accepts the other flags of `run`, so that the same command line works for both.
 
 Examples:
   backlinks-export plan portfolio.csv
   backlinks-export plan portfolio.csv --out out/audit --format json";
 
 pub(super) const DOCTOR_EXAMPLES: &str = "\
-Takes the other flags of `run` too, so that one command line serves both. Exit 0: nothing failed; 1: something did.
+Also accepts the other flags of `run`, so that the same command line works for both.
+Exits with 0 if no check failed, else with 1.
 
 Examples:
   backlinks-export doctor --out out/audit

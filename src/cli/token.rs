@@ -20,10 +20,10 @@ pub struct Token(pub SecretString);
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// Neither the environment nor a file has one.
-    #[error("no API token: {VARIABLE} is not set, and there is no --token-file")]
+    #[error("no API token: {VARIABLE} is not set and --token-file is not given")]
     Missing,
     /// The environment's is unusable.
-    #[error("{VARIABLE} is not text")]
+    #[error("{VARIABLE} is not valid UTF-8")]
     NotText,
     /// The file cannot be read.
     #[error("cannot read the token from {}: {source}", path.display())]
@@ -34,10 +34,10 @@ pub enum TokenError {
         source: io::Error,
     },
     /// The file holds nothing, or far too much.
-    #[error("{} holds no token", .0.display())]
+    #[error("{} does not contain a token", .0.display())]
     NoToken(PathBuf),
     /// It holds more than a token, or something around it.
-    #[error("{from} holds more than a token: {what}")]
+    #[error("{from} is not a valid token: {what}")]
     NotAlone {
         /// The file, or the variable.
         from: String,
@@ -50,14 +50,14 @@ impl TokenError {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::Missing => format!("set {VARIABLE} or name a file with --token-file; --sandbox needs no token"),
-            Self::NotText => "copy the token anew".to_owned(),
+            Self::Missing => format!("set {VARIABLE} or use --token-file FILE; --sandbox needs no token"),
+            Self::NotText => "copy the token again".to_owned(),
             Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                format!("run this as a user who may read that file, or leave out --token-file and set {VARIABLE}")
+                format!("run as a user who can read that file, or omit --token-file and set {VARIABLE}")
             }
-            Self::File { .. } => format!("check --token-file, or leave it out and set {VARIABLE}"),
-            Self::NoToken(_) => "the file should hold the token alone, on one line".to_owned(),
-            Self::NotAlone { .. } => "leave the token alone there, on one line".to_owned(),
+            Self::File { .. } => format!("check --token-file, or omit it and set {VARIABLE}"),
+            Self::NoToken(_) => "the file must contain only the token, on one line".to_owned(),
+            Self::NotAlone { .. } => "leave only the token there, on one line".to_owned(),
         }
     }
 }
@@ -99,16 +99,16 @@ fn alone(text: &str, from: impl Fn() -> String) -> Result<Token, TokenError> {
     let token = text.trim();
     let refused = |what| Err(TokenError::NotAlone { from: from(), what });
     if token.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer ")) {
-        return refused("the word Bearer stands before it");
+        return refused("it starts with the word Bearer");
     }
     if token.contains(['\n', '\r']) {
-        return refused("it has several lines");
+        return refused("it has more than one line");
     }
     if token.contains(char::is_whitespace) {
-        return refused("it has a blank");
+        return refused("it contains spaces");
     }
     if token.contains(['"', '\'']) {
-        return refused("it has quotation marks");
+        return refused("it contains quotation marks");
     }
     Ok(Token(token.to_owned().into()))
 }
@@ -125,13 +125,13 @@ mod tests {
             let found = alone(text, || "token.txt".to_owned());
             let found = found.map(|token| token.0.expose_secret().to_owned()).map_err(|error| error.to_string());
             let expected = expected.map(str::to_owned);
-            assert_eq!(found, expected.map_err(|what| format!("token.txt holds more than a token: {what}")), "{text}");
+            assert_eq!(found, expected.map_err(|what| format!("token.txt is not a valid token: {what}")), "{text}");
         };
         check("sk-0123\n", Ok("sk-0123"));
         check("  sk-0123\r\n", Ok("sk-0123"));
-        check("Bearer sk-0123", Err("the word Bearer stands before it"));
-        check("sk-0123\nsk-4567\n", Err("it has several lines"));
-        check("sk 0123", Err("it has a blank"));
-        check("\"sk-0123\"", Err("it has quotation marks"));
+        check("Bearer sk-0123", Err("it starts with the word Bearer"));
+        check("sk-0123\nsk-4567\n", Err("it has more than one line"));
+        check("sk 0123", Err("it contains spaces"));
+        check("\"sk-0123\"", Err("it contains quotation marks"));
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// A rate as `600/min`.
 pub(super) fn rate(text: &str) -> Result<Rate, String> {
-    let form = "write it as 600/min, 10/s or 5000/h";
+    let form = "expected a rate such as 600/min, 10/s or 5000/h";
     let (calls, period) = text.split_once('/').ok_or_else(|| form.to_owned())?;
     let calls = calls.trim().replace([',', '_'], "").parse().map_err(|_| form.to_owned())?;
     let period = match period.trim() {
@@ -29,51 +29,51 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
 pub(super) fn encoding(text: &str) -> Result<&'static Encoding, String> {
     let found = Encoding::for_label_no_replacement(text.as_bytes());
     found.ok_or_else(|| {
-        "name an encoding of the WHATWG Encoding Standard, such as windows-1252, gbk or utf-16le".to_owned()
+        "expected a label of the WHATWG Encoding Standard, such as windows-1252, gbk or utf-16le".to_owned()
     })
 }
 
 /// A number of things of which at least one is needed.
 pub(super) fn positive(text: &str) -> Result<NonZeroU32, String> {
-    text.replace([',', '_'], "").parse().map_err(|_| "write a number from 1 on".to_owned())
+    text.replace([',', '_'], "").parse().map_err(|_| "expected a number of at least 1".to_owned())
 }
 
 /// A duration as `130s`, `10min` or `1h 30min`; more than nothing.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let form = "write it as 130s, 10min or 1h";
+    let form = "expected a duration such as 130s, 10min or 1h";
     let parsed: SignedDuration = text.parse().map_err(|_| form.to_owned())?;
     let duration = Duration::try_from(parsed).map_err(|_| form.to_owned())?;
-    if duration.is_zero() { Err("it has to be more than nothing".to_owned()) } else { Ok(duration) }
+    if duration.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(duration) }
 }
 
 /// An age as `30d`, `2w` or `12h`; more than nothing. A day has 24 hours, a week seven days.
 pub(super) fn age(text: &str) -> Result<Duration, String> {
-    let form = "write it as 30d, 2w or 12h";
+    let form = "expected a duration such as 30d, 2w or 12h";
     let span: Span = text.parse().map_err(|_| form.to_owned())?;
     // Months and years are no fixed number of days.
     let age = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| form.to_owned())?;
     let age = Duration::try_from(age).map_err(|_| form.to_owned())?;
-    if age.is_zero() { Err("it has to be more than nothing".to_owned()) } else { Ok(age) }
+    if age.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(age) }
 }
 
 /// A date as `2024-01-31`, within what the API knows.
 pub(super) fn date(text: &str) -> Result<Date, String> {
-    let date: Date = text.parse().map_err(|_| "write it as 2024-01-31".to_owned())?;
+    let date: Date = text.parse().map_err(|_| "expected a date such as 2024-01-31".to_owned())?;
     // `parse` takes other ISO forms too.
     if date.to_string() != text {
-        return Err("write it as 2024-01-31".to_owned());
+        return Err("expected a date such as 2024-01-31".to_owned());
     }
-    if date < EARLIEST_DATE { Err(format!("the API's history begins at {EARLIEST_DATE}")) } else { Ok(date) }
+    if date < EARLIEST_DATE { Err(format!("the API's history starts on {EARLIEST_DATE}")) } else { Ok(date) }
 }
 
 /// A tag that the API takes.
 pub(super) fn tag(text: &str) -> Result<String, String> {
     let length = text.chars().count();
     if length > LONGEST_TAG {
-        return Err(format!("it has {length} characters; the API takes {LONGEST_TAG} at most"));
+        return Err(format!("has {length} characters; the API accepts at most {LONGEST_TAG}"));
     }
     if text.is_empty() || text.contains(char::is_control) {
-        return Err("it has to be some text without control characters".to_owned());
+        return Err("must not be empty or contain control characters".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -83,13 +83,13 @@ pub(super) fn rows(text: &str) -> Result<usize, String> {
     /// As many as other writers put into one.
     const MOST: usize = 1 << 20;
     let rows = text.replace([',', '_'], "").parse().ok().filter(|rows| (1..=MOST).contains(rows));
-    rows.ok_or_else(|| format!("write a number from 1 to {MOST}"))
+    rows.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
 }
 
 /// An amount of money as `50` or `12.50`.
 pub(super) fn usd(text: &str) -> Result<Usd, String> {
     let dollars = text.strip_prefix('$').unwrap_or(text).parse().ok().and_then(Usd::from_dollars);
-    dollars.ok_or_else(|| "write it in dollars, as 50 or 12.50".to_owned())
+    dollars.ok_or_else(|| "expected an amount in dollars, such as 50 or 12.50".to_owned())
 }
 
 #[cfg(test)]

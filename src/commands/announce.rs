@@ -47,16 +47,16 @@ pub(super) async fn announce(
     let per = calls.rate.to_string();
     let per = per.trim_start_matches(|character: char| character.is_ascii_digit());
     let cost = if arguments.call.sandbox {
-        "nothing: the API is simulated".to_owned()
+        "none: the API is simulated".to_owned()
     } else {
         words::from_to(estimate.cost_low.min(high), high)
     };
     let reused = match (export.to_take_over() as u64, export.to_refresh() as u64) {
         (0, 0) => String::new(),
-        (taken, 0) => format!("; {} taken over at no cost", words::counted(taken, "answer", "answers")),
-        (0, stale) => format!("; {} of them to refresh an older answer", words::count(stale)),
+        (taken, 0) => format!("; {} reused at no cost", words::counted(taken, "answer", "answers")),
+        (0, stale) => format!("; {} of them to refresh older answers", words::count(stale)),
         (taken, stale) => format!(
-            "; {} of them to refresh an older answer, {} taken over at no cost",
+            "; {} of them to refresh older answers, {} reused at no cost",
             words::count(stale),
             words::counted(taken, "answer", "answers")
         ),
@@ -95,8 +95,8 @@ pub(super) fn warn_of_cap(export: &Export, calls: &Calls) {
     let is_unknown = past.max_price.price() == Usd::ZERO;
     if export.remaining() > 0 && is_unknown && left > Usd::ZERO && left < PRESUMED_PRICE {
         tracing::warn!(
-            "--max-cost leaves {}, and the first call, whose price is unknown, is presumed to cost up to {}: it may be \
-             refused, and nothing fetched",
+            "--max-cost leaves {}, but the first call may cost up to {}, as its price is not known yet: possibly \
+             nothing will be fetched",
             words::money(left),
             words::money(PRESUMED_PRICE)
         );
@@ -111,7 +111,7 @@ pub(super) fn end_of_line() {
 /// Asks on a thread of its own, so that a signal can end the program meanwhile.
 async fn confirm() -> Result<(), Failure> {
     let asking = spawn_blocking(|| {
-        let _ = io::stderr().write_all(b"Go on? [y/N] ");
+        let _ = io::stderr().write_all(b"Continue? [y/N] ");
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map(|_| answer)
     });
@@ -122,6 +122,6 @@ async fn confirm() -> Result<(), Failure> {
     if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
-    Err(Failure::usage("not confirmed; nothing was called")
-        .hint("--yes goes on without asking, --confirm-above USD asks later"))
+    Err(Failure::usage("not confirmed; no calls were made")
+        .hint("use --yes to skip the question, or --confirm-above USD to raise the threshold"))
 }

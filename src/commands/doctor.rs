@@ -45,7 +45,7 @@ pub(super) fn doctor(arguments: &DoctorArgs, context: &Context) -> Result<u8, Fa
         return Ok(exit::SUCCESS);
     }
     let error = format!("{failed} of {} checks failed", checks.len());
-    context.complain(&error, Some("what to do is said beside each; then run doctor again"));
+    context.complain(&error, Some("follow the hints above, then run doctor again"));
     Ok(exit::ERROR)
 }
 
@@ -96,7 +96,7 @@ fn read(arguments: &DoctorArgs) -> (Check, Option<Inputs>) {
     let inputs = match read_inputs(&arguments.input) {
         Ok(inputs) => inputs,
         Err(failure) => {
-            let hint = failure.hint.unwrap_or_else(|| "name a file with a domain on each line".to_owned());
+            let hint = failure.hint.unwrap_or_else(|| "use a file with one domain per line".to_owned());
             return (Check::failed("inputs", failure.error, hint), None);
         }
     };
@@ -106,8 +106,11 @@ fn read(arguments: &DoctorArgs) -> (Check, Option<Inputs>) {
         0 => Check::ok("inputs", targets),
         rejected => Check::warning(
             "inputs",
-            format!("{targets}; {} no domain", words::counted(rejected as u64, "line is", "lines are")),
-            "plan shows them; they are not called",
+            format!(
+                "{targets}; {}",
+                words::counted(rejected as u64, "line is not a valid domain", "lines are not valid domains")
+            ),
+            "they will be skipped; plan lists them",
         ),
     };
     (check, Some(inputs))
@@ -123,7 +126,7 @@ fn of_the_api(arguments: &DoctorArgs, money: Option<Money<'_>>, context: &Contex
         };
         let Asked { mut checks, balance, date } = asked(&arguments.call, &url, &place, context).await;
         if arguments.call.sandbox {
-            checks.push(Check::ok("cost", "nothing: the API is simulated"));
+            checks.push(Check::ok("cost", "none: the API is simulated"));
         } else {
             checks.extend(balance.map(|left| doctor::balance(left, money)));
             checks.extend(money.map(doctor::cost));
@@ -134,7 +137,7 @@ fn of_the_api(arguments: &DoctorArgs, money: Option<Money<'_>>, context: &Contex
         }
         if let Some(place) = arguments.ignored.publish() {
             checks.push(match store::checked(Some(place), arguments.call.sandbox).await {
-                Ok(_) => Check::ok("store", format!("objects can be put to {place} and deleted there")),
+                Ok(_) => Check::ok("store", format!("objects can be written and deleted in {place}")),
                 Err(failure) => {
                     let hint = failure.hint.unwrap_or_else(|| "check --publish and the credentials".to_owned());
                     Check::failed("store", failure.error, hint)
@@ -165,18 +168,18 @@ async fn asked(call: &CallArgs, url: &str, place: &Place, context: &Context) -> 
 fn whose(call: &CallArgs) -> String {
     match &call.token_file {
         _ if call.sandbox => "any token".to_owned(),
-        Some(path) => format!("the token of {}", path.display()),
-        None => "the token of AISA_API_KEY".to_owned(),
+        Some(path) => format!("the token in {}", path.display()),
+        None => "the token in AISA_API_KEY".to_owned(),
     }
 }
 
 fn of_the_machine(concurrency: NonZeroU32) -> [Check; 2] {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let shown = match (io::stderr().is_terminal(), is_ci()) {
-        (true, false) => "a terminal: a bar, and a question before more than --confirm-above is spent",
-        (true, true) => "a terminal, but CI is set: a line every ten seconds",
-        (false, true) => "no terminal, and CI is set: a line every ten seconds, and nothing is asked",
-        (false, false) => "no terminal: a line every ten seconds, and nothing is asked",
+        (true, false) => "terminal: progress bar, and confirmation before spending more than --confirm-above",
+        (true, true) => "terminal, but CI is set: a progress line every ten seconds",
+        (false, true) => "no terminal, CI is set: a progress line every ten seconds, no confirmation",
+        (false, false) => "no terminal: a progress line every ten seconds, no confirmation",
     };
     [doctor::files(limit, concurrency), Check::ok("terminal", shown)]
 }

@@ -30,7 +30,7 @@ fn told(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
     let why = panic.payload_as_str().unwrap_or("no reason given");
     format!(
-        "error: internal error{place}: {}\nhint: everything paid for is kept; please report this\n",
+        "error: internal error{place}: {}\nhint: all paid answers are saved; please report this bug\n",
         words::plain(why)
     )
 }

@@ -33,15 +33,15 @@ pub(super) fn warn_of_cells(inputs: &Inputs) {
 pub(super) fn dropped_cells(inputs: &Inputs) -> Option<String> {
     let LongerRows { count, first } = inputs.longer_rows()?;
     let rows = words::counted(*count, "table row has", "table rows have");
-    Some(format!("{rows} more cells than the header, the first at {first}: cells beyond the header are dropped"))
+    Some(format!("{rows} more cells than the header, the first at {first}: the extra cells are dropped"))
 }
 
 /// What a dataset with targets below others counts twice.
 pub(super) fn counted_twice(inputs: &Inputs) -> Option<String> {
     let Nested { count, inner, outer } = inputs.nested()?;
-    let targets = words::counted(count, "target is", "targets are");
+    let targets = words::counted(count, "target is a subdomain", "targets are subdomains");
     Some(format!(
-        "{targets} below another one, as {inner} is below {outer}: the history of {outer} includes its subdomains, so \
+        "{targets} of another target, such as {inner} of {outer}: the history of {outer} includes its subdomains, so \
          sums over both count them twice"
     ))
 }
@@ -51,9 +51,7 @@ pub(super) fn warn_of(inputs: &Inputs) {
     let counts = inputs.counts();
     if let Some(example) = inputs.first_subdomain() {
         let subdomains = words::counted(counts.subdomains as u64, "target is a subdomain", "targets are subdomains");
-        tracing::warn!(
-            "{subdomains}, such as {example}: called as written, though the API may know whole domains only"
-        );
+        tracing::warn!("{subdomains}, such as {example}: sent as written, but the API may only support whole domains");
     }
     if let Some(twice) = counted_twice(inputs) {
         tracing::warn!("{twice}");
@@ -64,6 +62,6 @@ pub(super) fn warn_of(inputs: &Inputs) {
             "input line is not a valid domain",
             "input lines are not valid domains",
         );
-        tracing::warn!("{lines} and will not be called; _rejected.csv lists them once the dataset is published");
+        tracing::warn!("{lines} and will be skipped; they are listed in _rejected.csv after publishing");
     }
 }

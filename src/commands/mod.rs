@@ -100,7 +100,7 @@ impl Failure {
     fn interrupted(signal: Signal, meanwhile: &str) -> Self {
         let error = format!("interrupted by {} {meanwhile}", signal.name());
         Self { exit: signal.exit_code(), error, hint: None }
-            .hint("everything fetched is kept; run the same command again to go on")
+            .hint("all paid answers are saved; run the same command again to resume")
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -130,10 +130,10 @@ fn text(
     for remark in [counted_twice(inputs), dropped_cells(inputs)].into_iter().flatten() {
         row("", words::plain(&remark).into_owned());
     }
-    row("held", words::count(preview.held));
+    row("stored", words::count(preview.held));
     if preview.taken_over > 0 {
         let answers = words::counted(preview.taken_over, "answer", "answers");
-        row("previous", format!("{answers} to take over, at no cost"));
+        row("previous", format!("{answers} to reuse, at no cost"));
     }
     let refreshed = match preview.refreshed {
         0 => String::new(),
@@ -145,11 +145,11 @@ fn text(
     }
     let source = match estimate.price_source {
         PriceSource::ListPrice => "list price; the gateway debits one to two times the upstream price",
-        PriceSource::OwnCalls => "what this directory's calls have cost: the mean and the dearest",
+        PriceSource::OwnCalls => "from this directory's calls: mean and highest price",
     };
     match estimate.calls {
-        0 => row("cost", "nothing".to_owned()),
-        _ if arguments.call.sandbox => row("cost", "nothing: the API is simulated".to_owned()),
+        0 => row("cost", "none".to_owned()),
+        _ if arguments.call.sandbox => row("cost", "none: the API is simulated".to_owned()),
         _ => row("cost", format!("{} ({source})", words::from_to(estimate.cost_low, estimate.cost_high))),
     }
     if let (Some(cap), Some(paid)) = (arguments.call.max_cost, paid.filter(|paid| paid.low < estimate.calls)) {
@@ -157,7 +157,7 @@ fn text(
             (low, high) if low == high => low,
             (low, high) => format!("{low} to {high}"),
         };
-        row("", format!("--max-cost {} pays some {number} of them", words::money(cap)));
+        row("", format!("--max-cost {} covers about {number} of them", words::money(cap)));
     }
     match balance {
         None => {}
@@ -171,8 +171,8 @@ fn text(
 fn told_balance(balance: Usd, estimate: &Estimate) -> String {
     let enough = match balance {
         _ if estimate.calls == 0 => "",
-        _ if balance < estimate.cost_low => ", which does not pay for this run",
-        _ if balance < estimate.cost_high => ", which may not pay for all of this run",
+        _ if balance < estimate.cost_low => ", not enough for this run",
+        _ if balance < estimate.cost_high => ", may not be enough for this run",
         _ => "",
     };
     format!("{}{enough}", words::money(balance))

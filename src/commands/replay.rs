@@ -35,7 +35,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     let holdings = signals.unless_stopped(move || gather(&sources, &partition_by)).await?;
     let missing: Vec<String> = holdings.missing_shards().iter().map(ToString::to_string).collect();
     if !missing.is_empty() {
-        tracing::warn!("shards {} are not among these directories: their targets will be missing", missing.join(", "));
+        tracing::warn!("shards {} are not in these directories: their targets will be missing", missing.join(", "));
     }
     let out = arguments.out.clone();
     let lock = open_for_replay(&out, &holdings, arguments.replace)?;

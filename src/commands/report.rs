@@ -32,7 +32,7 @@ pub(super) fn reported(outcome: Outcome, wanted: bool) -> Result<Outcome, Failur
         return Ok(outcome);
     }
     let report = report::write(&outcome.out, None).map_err(|error| {
-        Failure::unexpected(format!("the dataset is published, but its report is not written: {error}"))
+        Failure::unexpected(format!("the dataset was published, but the report was not written: {error}"))
     })?;
     RunRecord::note_report(&outcome.out, &report.path)?;
     Ok(Outcome { report: Some(report.path), ..outcome })

@@ -52,12 +52,12 @@ pub(super) fn check_places(arguments: &DisplayArgs) -> Result<(), Failure> {
     let Some(path) = &arguments.metrics else { return Ok(()) };
     let shown = |path: &Path| words::plain(&path.display().to_string()).into_owned();
     if path.is_dir() {
-        return Err(Failure::usage(format!("--metrics names a directory: {}", shown(path))).hint("name a file in it"));
+        return Err(Failure::usage(format!("--metrics {} is a directory", shown(path))).hint("use a file in it"));
     }
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-            let error = format!("--metrics: {} is not there, or no directory", shown(folder));
-            Err(Failure::usage(error).hint("make it first, or name a file elsewhere"))
+            let error = format!("--metrics: the directory {} does not exist", shown(folder));
+            Err(Failure::usage(error).hint("create it first, or use another path"))
         }
         _ => Ok(()),
     }
@@ -88,14 +88,14 @@ fn tell_machines(outcome: &Outcome, arguments: &DisplayArgs) {
     if let Some(path) = &arguments.metrics
         && let Err(error) = replace_file(path, &outcome.metrics())
     {
-        tracing::warn!("the metrics were not written: {}", words::plain(&error.to_string()));
+        tracing::warn!("cannot write the metrics: {}", words::plain(&error.to_string()));
     }
     // GitHub's runners show what a step appends to this file on the page of the run.
     if let Some(path) = variable("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
         let appended = OpenOptions::new().create(true).append(true).open(&path);
         let written = appended.and_then(|mut file| writeln!(file, "### backlinks-export\n\n{}", outcome.markdown()));
         if let Err(error) = written {
-            tracing::warn!("the step summary was not written: {error}");
+            tracing::warn!("cannot write the step summary: {error}");
         }
     }
 }

@@ -187,7 +187,7 @@ impl From<&QuestionArgs> for Question {
 pub(super) fn fresh_since(arguments: &ReuseArgs, context: &Context) -> Result<Option<Timestamp>, Failure> {
     let Some(age) = arguments.max_age else { return Ok(None) };
     let since = context.clock.now().checked_sub(age);
-    since.map(Some).map_err(|_| Failure::usage("--max-age reaches back before all calendars").hint("leave it out"))
+    since.map(Some).map_err(|_| Failure::usage("--max-age is too long").hint("use a shorter duration, or omit it"))
 }
 
 /// Failed targets that are not tried again; with answers of earlier runs at hand, each of them may have one there.

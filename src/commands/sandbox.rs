@@ -7,7 +7,7 @@ pub(super) fn serve(arguments: SandboxArgs) -> Result<u8, Failure> {
     let listen = arguments.listen;
     if !listen.ip().is_loopback() {
         return Err(Failure::usage(format!(
-            "--listen {listen} is no loopback address; the simulated API checks no caller"
+            "--listen {listen} is not a loopback address; the simulated API does not authenticate callers"
         ))
         .hint("use --listen 127.0.0.1:8080"));
     }
@@ -19,7 +19,7 @@ pub(super) fn serve(arguments: SandboxArgs) -> Result<u8, Failure> {
                 return failure;
             }
             let next = std::net::SocketAddr::new(listen.ip(), listen.port().checked_add(1).unwrap_or_default());
-            failure.hint(format!("name another --listen, such as {next}"))
+            failure.hint(format!("use another address, such as --listen {next}"))
         })?;
         let url = sandbox.url();
         print(&format!("simulated API at {url}, bill at http://{}/bill\n", sandbox.address()))?;

@@ -17,7 +17,7 @@ impl Signals {
     /// Takes the signals over from the system, which would end the program.
     pub(super) fn listen() -> Result<Self, Failure> {
         let stream =
-            |kind| signal(kind).map_err(|error| Failure::unexpected(format!("cannot listen to signals: {error}")));
+            |kind| signal(kind).map_err(|error| Failure::unexpected(format!("cannot listen for signals: {error}")));
         let (interrupts, terminations) = (stream(SignalKind::interrupt())?, stream(SignalKind::terminate())?);
         let (sender, receiver) = watch::channel(Vec::new());
         tokio::spawn(forward(interrupts, terminations, sender));

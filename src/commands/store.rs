@@ -37,7 +37,7 @@ pub(super) async fn put(
     let put = tokio::select! {
         put = destination.publish(&outcome.out, progress) => put,
         signal = signals.clone().first() => {
-            let meanwhile = format!("while the dataset was put to {}, which has no _SUCCESS yet", destination.place());
+            let meanwhile = format!("during the upload to {}, which has no _SUCCESS yet", destination.place());
             return Err(Failure::interrupted(signal, &meanwhile));
         }
     };
@@ -57,14 +57,14 @@ pub(super) async fn put(
 
 /// An upload that ended early, and how to go on with it.
 fn failed(error: &StoreError, outcome: &Outcome) -> UploadFailed {
-    const AGAIN: &str = "run the same command again, which goes on with the upload";
+    const AGAIN: &str = "run the same command again to resume the upload";
     if error.is_local() {
         let hint = error.hint().unwrap_or_else(|| AGAIN.to_owned());
-        return UploadFailed { error: format!("the dataset is not put to its store: {error}"), hint };
+        return UploadFailed { error: format!("the dataset was not uploaded: {error}"), hint };
     }
     let hint = error.hint().map_or_else(|| AGAIN.to_owned(), |hint| format!("{hint}; then {AGAIN}"));
     let out = outcome.out.display();
-    UploadFailed { error: format!("the dataset is whole in {out}, but not in its store: {error}"), hint }
+    UploadFailed { error: format!("the dataset is complete in {out}, but the upload failed: {error}"), hint }
 }
 
 #[cfg(test)]
@@ -84,19 +84,19 @@ mod tests {
             assert_eq!((&json["error"], &json["hint"]), (&expected.into(), &hint.into()));
         };
         let place: Place = "az://container/audit".parse().unwrap();
-        let attempt = "put targets/part-a.parquet".to_owned();
+        let attempt = "upload targets/part-a.parquet".to_owned();
         check(
             StoreError::Refused { place, attempt, blame: Blame::Store, reason: "503 Server Busy".to_owned() },
-            "the dataset is whole in out/audit, but not in its store: az://container/audit cannot be used: cannot put \
-             targets/part-a.parquet: 503 Server Busy",
+            "the dataset is complete in out/audit, but the upload failed: cannot upload \
+             targets/part-a.parquet in az://container/audit: 503 Server Busy",
             "check the network and AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT; then run the same command \
-             again, which goes on with the upload",
+             again to resume the upload",
         );
         check(
             StoreError::Changed("out/audit/targets/part-a.parquet".into()),
-            "the dataset is not put to its store: out/audit/targets/part-a.parquet is not what was published: its \
-             digest differs from that in _run.json",
-            "move that file away and run the same command again: it is built again from the ledger",
+            "the dataset was not uploaded: out/audit/targets/part-a.parquet was changed after \
+             publishing: its digest differs from the one in _run.json",
+            "move that file away and run the same command again to rebuild it from the ledger",
         );
     }
 }

@@ -28,14 +28,14 @@ pub(super) fn verify(arguments: &VerifyArgs, context: &Context) -> Result<u8, Fa
         words::counted(count, "difference", "differences")
     );
     let hint = match verified.advice {
-        Some(Advice::Permissions) => "run verify as a user who may read the named files",
+        Some(Advice::Permissions) => "run as a user who can read the named files",
         Some(Advice::RestoreLedger) => {
-            "put back sound copies of the named ledger files; where they are only longer, run \
+            "restore intact copies of the named ledger files; if they have only grown, run \
              `backlinks-export run …` on this directory again"
         }
         Some(Advice::Rebuild) | None => {
             "move the named files away and run `backlinks-export run …` on this directory again (or the replay that \
-             built it): it builds them again from the ledger"
+             built it) to rebuild them from the ledger"
         }
     };
     context.complain(&error, Some(hint));

@@ -42,10 +42,10 @@ pub enum Compression {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompressionError {
     /// No such method.
-    #[error("no compression is called {0:?}; use zstd:LEVEL, snappy, lz4 or none")]
+    #[error("unknown compression {0:?}; use zstd:LEVEL, snappy, lz4 or none")]
     Unknown(String),
     /// No such level.
-    #[error("zstd has no level {0:?}; use 1 to 22, such as zstd:1")]
+    #[error("invalid zstd level {0:?}; use 1 to 22, such as zstd:1")]
     Level(String),
 }
 
@@ -110,7 +110,7 @@ pub enum IntegerEncoding {
 
 /// Why a word names no encoding.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("no encoding is called {0:?}; use delta or plain")]
+#[error("unknown encoding {0:?}; use delta or plain")]
 pub struct IntegerEncodingError(String);
 
 impl FromStr for IntegerEncoding {
@@ -194,13 +194,13 @@ mod tests {
         check("snappy", "snappy");
         check("lz4", "lz4");
         check("none", "none");
-        check("zstd:0", "zstd has no level \"0\"; use 1 to 22, such as zstd:1");
-        check("zstd:23", "zstd has no level \"23\"; use 1 to 22, such as zstd:1");
-        check("zstd:fast", "zstd has no level \"fast\"; use 1 to 22, such as zstd:1");
+        check("zstd:0", "invalid zstd level \"0\"; use 1 to 22, such as zstd:1");
+        check("zstd:23", "invalid zstd level \"23\"; use 1 to 22, such as zstd:1");
+        check("zstd:fast", "invalid zstd level \"fast\"; use 1 to 22, such as zstd:1");
         let encoding =
             |text: &str| text.parse::<IntegerEncoding>().map(|it| it.to_string()).map_err(|it| it.to_string());
         assert_eq!((encoding("delta"), encoding("plain")), (Ok("delta".to_owned()), Ok("plain".to_owned())));
-        assert_eq!(encoding("rle"), Err("no encoding is called \"rle\"; use delta or plain".to_owned()));
-        check("gzip", "no compression is called \"gzip\"; use zstd:LEVEL, snappy, lz4 or none");
+        assert_eq!(encoding("rle"), Err("unknown encoding \"rle\"; use delta or plain".to_owned()));
+        check("gzip", "unknown compression \"gzip\"; use zstd:LEVEL, snappy, lz4 or none");
     }
 }

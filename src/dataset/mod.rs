@@ -130,7 +130,7 @@ pub enum DatasetError {
         source: ParquetError,
     },
     /// Rows that cannot be divided or put together.
-    #[error("cannot arrange rows: {source}")]
+    #[error("cannot merge rows: {source}")]
     Arrange {
         /// Why not.
         #[from]
@@ -149,19 +149,19 @@ pub enum DatasetError {
         run_id: String,
     },
     /// A table's place leads elsewhere.
-    #[error("{} is a symbolic link; tables are replaced whole, and this could reach outside of --out", path.display())]
+    #[error("{} is a symbolic link; replacing it could affect files outside of --out", path.display())]
     Symlink {
         /// The link.
         path: PathBuf,
     },
     /// A table's place holds something that publishing would delete.
-    #[error("{} is no part of an export; publishing would delete it: move it away, or give another --out", path.display())]
+    #[error("{} is not part of an export; publishing would delete it: move it or use another --out", path.display())]
     Foreign {
         /// What was found.
         path: PathBuf,
     },
     /// A file in the staged table belongs to no finished part.
-    #[error("{} was never finished; its table was not published", path.display())]
+    #[error("{} was not finished; its table was not published", path.display())]
     Unfinished {
         /// The file.
         path: PathBuf,

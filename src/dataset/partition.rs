@@ -53,7 +53,7 @@ pub enum PartitionError {
     #[error("cannot partition by {0} twice")]
     Repeated(&'static str),
     /// `none` beside a key.
-    #[error("`none` stands alone: it means no partitions")]
+    #[error("`none` cannot be combined with other values")]
     NoneAndMore,
 }
 
@@ -184,7 +184,7 @@ mod tests {
         check("run_date, year", "run_date,year");
         check("month", "month");
         check("year,year", "cannot partition by year twice");
-        check("year,none", "`none` stands alone: it means no partitions");
+        check("year,none", "`none` cannot be combined with other values");
         check("", "cannot partition by \"\"; use year, month and run_date, separated by commas, or none");
         check("Day", "cannot partition by \"Day\"; use year, month and run_date, separated by commas, or none");
     }

@@ -495,10 +495,10 @@ mod tests {
         check(&link("_staging"), "_staging is a symbolic link");
         check(&link("_staging/targets"), "_staging/targets is a symbolic link");
         check(&link("targets/year=2024"), "targets/year=2024 is a symbolic link");
-        check(&file("targets/domains.txt"), "targets/domains.txt is no part of an export");
-        check(&file("targets/old/part-0.parquet"), "targets/old is no part of an export");
-        check(&file("_staging/notes"), "_staging/notes is no part of an export");
-        check(&file("backlinks_history"), "backlinks_history is no part of an export");
+        check(&file("targets/domains.txt"), "targets/domains.txt is not part of an export");
+        check(&file("targets/old/part-0.parquet"), "targets/old is not part of an export");
+        check(&file("_staging/notes"), "_staging/notes is not part of an export");
+        check(&file("backlinks_history"), "backlinks_history is not part of an export");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub fn look(dir: &Path, given: (&Inputs, &[PathBuf]), question: &Question, clock
         Err(error) => Some(Check::failed(
             "write",
             error.to_string(),
-            "make it writable for this user, or give an --out on a file system that can rename and sync",
+            "make it writable for this user, or use an --out on a file system that supports rename and sync",
         )),
     };
     let free = rustix::fs::statvfs(&folder).ok().map(|found| found.f_bavail.saturating_mul(found.f_frsize));
@@ -71,16 +71,16 @@ fn whose(
     {
         let check = Check::warning(
             NAME,
-            format!("{shown} has its dataset, but its answers were dropped: nothing can be added"),
-            "for more targets, list only the new ones and give another --out",
+            format!("{shown} has a dataset, but its raw answers were deleted: no targets can be added"),
+            "for more targets, list only the new ones and use another --out",
         );
         return Ok((check, Preview::new(None, (given.0, &[]), question, clock)?));
     }
     if record.is_some() && !dir.join(FOLDER).is_dir() {
         let check = Check::failed(
             NAME,
-            format!("{shown} is a dataset that replay has built; no run can go on with it"),
-            "name a new or empty directory with --out",
+            format!("{shown} contains a dataset built by replay, which a run cannot continue"),
+            "use a new or empty directory for --out",
         );
         return Ok((check, Preview::new(None, (given.0, &[]), question, clock)?));
     }
@@ -88,15 +88,15 @@ fn whose(
     dataset::inspect(dir)?;
     let check = match &preview.started_with {
         None if dir.exists() => Check::ok(NAME, format!("{shown} is empty")),
-        None => Check::ok(NAME, format!("{shown} will be made")),
+        None => Check::ok(NAME, format!("{shown} will be created")),
         Some(version) if version != env!("CARGO_PKG_VERSION") => Check::warning(
             NAME,
             format!("{shown} was started with version {version}, this is {}", env!("CARGO_PKG_VERSION")),
-            "this version reads what it can; keep a copy of _raw, and look at CHANGELOG.md",
+            "back up _raw and read CHANGELOG.md before the next run",
         ),
         Some(_) => {
             let held = words::counted(preview.answered, "answer", "answers");
-            Check::ok(NAME, format!("{shown} holds {held} of an earlier run, which this one goes on with"))
+            Check::ok(NAME, format!("{shown} contains {held} of an earlier run, which will be resumed"))
         }
     };
     Ok((check, preview))

@@ -85,7 +85,7 @@ pub fn cost(money: Money<'_>) -> Check {
     const NAME: &str = "cost";
     let Money { estimate, left } = money;
     if estimate.calls == 0 {
-        return Check::ok(NAME, "nothing: every target is held");
+        return Check::ok(NAME, "none: all targets are already stored");
     }
     let calls = words::counted(estimate.calls, "call", "calls");
     let reckoned = format!("{} for {calls}", range(estimate));
@@ -93,8 +93,8 @@ pub fn cost(money: Money<'_>) -> Check {
         None => Check::ok(NAME, reckoned),
         Some(left) if left < estimate.cost_high => Check::warning(
             NAME,
-            format!("{reckoned}, of which --max-cost leaves {}", words::money(left)),
-            "a run stops there with exit code 5; with a higher --max-cost the same command goes on",
+            format!("{reckoned}, but --max-cost leaves {}", words::money(left)),
+            "the run will stop there with exit code 5; run it again with a higher --max-cost to resume",
         ),
         Some(left) => Check::ok(NAME, format!("{reckoned}; --max-cost leaves {}", words::money(left))),
     }
@@ -103,8 +103,8 @@ pub fn cost(money: Money<'_>) -> Check {
 /// Whether the account pays for the run; without an estimate, whether there is anything on it.
 pub fn balance(balance: Usd, money: Option<Money<'_>>) -> Check {
     const NAME: &str = "balance";
-    const HINT: &str = "top up the account, or list fewer targets; a run that finds no credit stops with exit code 4, \
-                        keeps what it has and goes on later";
+    const HINT: &str = "top up the account, or list fewer targets; a run without credit stops with exit code 4 and can \
+                        be resumed";
     let shown = format!("{} left on the account", words::money(balance));
     let Some(Money { estimate, left }) = money.filter(|money| money.estimate.calls > 0) else {
         return match balance {
@@ -114,9 +114,9 @@ pub fn balance(balance: Usd, money: Option<Money<'_>>) -> Check {
     };
     let capped = |cost: Usd| left.map_or(cost, |left| cost.min(left));
     if balance < capped(estimate.cost_low) {
-        Check::failed(NAME, format!("{shown}, which does not pay for the run ({})", range(estimate)), HINT)
+        Check::failed(NAME, format!("{shown}, not enough for the run ({})", range(estimate)), HINT)
     } else if balance < capped(estimate.cost_high) {
-        Check::warning(NAME, format!("{shown}, which may not pay for all of the run ({})", range(estimate)), HINT)
+        Check::warning(NAME, format!("{shown}, may not be enough for the run ({})", range(estimate)), HINT)
     } else {
         Check::ok(NAME, shown)
     }
@@ -134,8 +134,8 @@ pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
     let Some(server) = server else {
         return Check::warning(
             NAME,
-            "not compared: the API's answer tells no time",
-            "compare it by hand: a wrong date changes which days are asked for",
+            "not compared: the API's answer has no date",
+            "check it yourself: a wrong date changes which days are requested",
         );
     };
     let apart = now.duration_since(server);
@@ -147,7 +147,7 @@ pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
     Check::warning(
         NAME,
         format!("about {shown} {side} the server's"),
-        "set it (timedatectl set-ntp true): dates that are asked for, records and TLS rely on it",
+        "set it (timedatectl set-ntp true): requested dates, records and TLS depend on it",
     )
 }
 
@@ -159,8 +159,8 @@ pub fn space(free: u64, estimate: Option<&Estimate>) -> Check {
     /// Logs, the report, side files, and what others write meanwhile.
     const BESIDE: u64 = 50_000_000;
     let needed = estimate.map_or(0, |estimate| estimate.calls * PER_ANSWER + 2 * estimate.bytes) + BESIDE;
-    let shown = format!("{} free; the run needs some {}", words::bytes(free), words::bytes(needed));
-    let hint = "free some space, or give an --out on another disk; a full disk ends the buying and loses nothing";
+    let shown = format!("{} free; the run needs about {}", words::bytes(free), words::bytes(needed));
+    let hint = "free some space, or use an --out on another disk; a full disk stops the run, but loses no answers";
     if free < needed {
         Check::failed(NAME, shown, hint)
     } else if free < 2 * needed {
@@ -176,10 +176,11 @@ pub fn files(limit: Option<u64>, concurrency: NonZeroU32) -> Check {
     /// A folder for each month of the history, the ledger's files and the system's own.
     const BESIDE: u64 = 160;
     let needed = u64::from(concurrency.get()) + BESIDE;
-    let Some(limit) = limit else { return Check::ok(NAME, "any number may be open") };
-    let shown = format!("{} may be open; {concurrency} calls in flight need some {needed}", words::count(limit));
+    let Some(limit) = limit else { return Check::ok(NAME, "no limit on open files") };
+    let shown =
+        format!("limit of {} open files; {concurrency} calls in flight need about {needed}", words::count(limit));
     if limit < needed {
-        Check::failed(NAME, shown, "raise it (ulimit -n 1024), or lower --concurrency")
+        Check::failed(NAME, shown, "raise the limit (ulimit -n 1024), or lower --concurrency")
     } else {
         Check::ok(NAME, shown)
     }
@@ -239,7 +240,7 @@ mod tests {
         check(1_000, None, Level::Ok, "$30.00 to $60.00 for 1,000 calls");
         check(1_000, Some(60), Level::Ok, "leaves $60.00");
         check(1_000, Some(59), Level::Warning, "leaves $59.00");
-        check(0, Some(0), Level::Ok, "nothing");
+        check(0, Some(0), Level::Ok, "none: ");
     }
 
     #[test]

@@ -46,13 +46,13 @@ pub async fn ask(api: &HttpApi, place: &Place, whose: &str, is_proxied: bool) ->
             let reached = reach(place, is_proxied).await;
             let (step, hint) = match reached.level {
                 Level::Failed => return unanswered(reached, whose),
-                _ if is_proxied => ("the proxy or the API", "check HTTPS_PROXY and ALL_PROXY, and then --api"),
+                _ if is_proxied => ("the proxy or the API", "check HTTPS_PROXY and ALL_PROXY, then --api"),
                 _ if place.is_encrypted => (
-                    "the connection stands, but not TLS or what follows it",
-                    "check --api and this machine's clock; where a firewall inspects TLS, name its authority in \
+                    "connected, but TLS or the request failed",
+                    "check --api and this machine's clock; if a firewall inspects TLS, put its certificate in \
                      SSL_CERT_FILE",
                 ),
-                _ => ("the connection stands, but no answer comes", "check --api and what listens there"),
+                _ => ("connected, but no answer", "check --api and the service at that address"),
             };
             let message = format!("{}: {step}: {error}", place.origin);
             unanswered(Check::failed("api", message, hint), whose)
@@ -69,7 +69,7 @@ pub async fn reach(place: &Place, is_proxied: bool) -> Check {
     const NAME: &str = "api";
     let Place { origin, host, port, .. } = place;
     if is_proxied {
-        return Check::ok(NAME, format!("{origin} is called through a proxy; the way to it was not tried"));
+        return Check::ok(NAME, format!("{origin} is reached through a proxy; the connection was not tested"));
     }
     let failed = |step: &str, reason: &str, hint: &str| {
         Check::failed(NAME, format!("{origin} cannot be reached: {step}: {reason}"), hint)
@@ -81,10 +81,10 @@ pub async fn reach(place: &Place, is_proxied: bool) -> Check {
         }
         Err(_) => return failed("DNS", "no answer", "check this machine's DNS (resolv.conf) and its network"),
     };
-    let mut reason = "the name has no address".to_owned();
+    let mut reason = "the host name has no address".to_owned();
     for address in addresses {
         match timeout(STEP, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => return Check::ok(NAME, format!("{origin} can be connected to, at {address}")),
+            Ok(Ok(_)) => return Check::ok(NAME, format!("connected to {origin} at {address}")),
             Ok(Err(error)) => reason = format!("{address}: {error}"),
             Err(_) => reason = format!("{address}: no answer"),
         }
@@ -95,17 +95,21 @@ pub async fn reach(place: &Place, is_proxied: bool) -> Check {
 /// What an answer says.
 fn answered(reply: &Reply, place: &Place, whose: &str, elapsed: Duration) -> Asked {
     let told = account::balance(reply);
-    let status = format!("{} answers: HTTP {} after {}", place.origin, reply.status, words::duration(elapsed));
+    let status = format!("{} answered with HTTP {} after {}", place.origin, reply.status, words::duration(elapsed));
     let is_page = reply.body.trim_ascii_start().starts_with(b"<");
     let said = told.as_ref().err().map_or("", String::as_str);
     let checks = match &reply.cut {
         Some(error) => {
-            let api = Check::failed("api", format!("{status}, and breaks off: {error}"), "check --api and the network");
+            let api = Check::failed(
+                "api",
+                format!("{status}, but the answer was cut off: {error}"),
+                "check --api and the network",
+            );
             vec![api, not_tried(whose)]
         }
         None if is_page && (200..300).contains(&reply.status) => {
-            let hint = "check --api; a portal or proxy may stand between this machine and the API";
-            vec![Check::failed("api", format!("{status}, but with a web page"), hint), not_tried(whose)]
+            let hint = "check --api; there may be a captive portal or proxy in between";
+            vec![Check::failed("api", format!("{status}, but sent a web page"), hint), not_tried(whose)]
         }
         None => judged(reply.status, &status, whose, said),
     };
@@ -113,7 +117,7 @@ fn answered(reply: &Reply, place: &Place, whose: &str, elapsed: Duration) -> Ask
 }
 
 fn not_tried(whose: &str) -> Check {
-    Check::warning("token", format!("{whose} could not be tried"), "a run stops at once if it is refused")
+    Check::warning("token", format!("{whose} could not be checked"), "a run will stop if the API refuses it")
 }
 
 /// What a whole answer says by its status. `said` is why there is no balance in it, nothing where there is one.
@@ -126,26 +130,32 @@ fn judged(code: u16, status: &str, whose: &str, said: &str) -> Vec<Check> {
     let not_refused = || Check::ok("token", format!("{whose} is not refused"));
     match code {
         200..300 if said.is_empty() => with(Check::ok("token", format!("{whose} is accepted")), None),
-        200..300 => with(not_refused(), Some(Check::warning("balance", said, "look at the account's own page"))),
+        200..300 => with(not_refused(), Some(Check::warning("balance", said, "check the balance on the account page"))),
         401 | 403 => {
             let refused = format!("{whose} is refused: {said}");
-            with(Check::failed("token", refused, "copy it anew from the account's page"), None)
+            with(Check::failed("token", refused, "copy it again from the account page"), None)
         }
         402 => with(not_refused(), Some(Check::failed("balance", format!("no credit: {said}"), "top up the account"))),
         300..=399 => api(
             Check::failed,
-            format!("{status}, which leads elsewhere; redirects are not followed, so that the token stays here"),
-            "give the URL that it leads to with --api",
+            format!("{status}, a redirect; redirects are not followed, to protect the token"),
+            "set --api to the URL it redirects to",
         ),
         404 | 405 => api(
             Check::warning,
-            format!("{status}; there is no balance ({said})"),
-            "check --api; where the API has no balance to ask for, the first call of a run shows whether it is right",
+            format!("{status}; no balance available ({said})"),
+            "check --api; if this API reports no balance, the first call of a run shows whether the URL is right",
         ),
-        429 => api(Check::warning, format!("{status} ({said})"), "others use this token; lower --rate, or wait"),
-        500.. => {
-            api(Check::failed, format!("{status} ({said})"), "try again later; a run waits for it up to --max-outage")
-        }
+        429 => api(
+            Check::warning,
+            format!("{status} ({said})"),
+            "this token is also used elsewhere; lower --rate, or wait",
+        ),
+        500.. => api(
+            Check::failed,
+            format!("{status} ({said})"),
+            "try again later; a run waits for the API for up to --max-outage",
+        ),
         _ => api(Check::warning, format!("{status} ({said})"), "check --api"),
     }
 }

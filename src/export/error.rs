@@ -1,4 +1,4 @@
-//! Why an export cannot go on, whose it is to mend that, and how.
+//! Why an export cannot continue, whether the user can fix it, and how.
 
 use std::{io, path::PathBuf};
 
@@ -21,7 +21,7 @@ pub enum ExportError {
     #[error(transparent)]
     Previous(#[from] PreviousError),
     /// Ledgers that are to become one dataset answer different questions.
-    #[error("these runs asked different questions: one with {first}, one with {other}")]
+    #[error("these runs used different query parameters: {first} and {other}")]
     DifferentQuestions {
         /// As flags.
         first: String,
@@ -29,16 +29,16 @@ pub enum ExportError {
         other: String,
     },
     /// The directory is no run's.
-    #[error("{} holds other files and no run", .0.display())]
+    #[error("{} is not empty and does not contain a run", .0.display())]
     Foreign(PathBuf),
     /// The ledger of the directory's dataset is gone.
-    #[error("{} holds a dataset whose ledger, {}/_raw, is gone", .0.display(), .0.display())]
+    #[error("{} contains a dataset, but its ledger {}/_raw is missing", .0.display(), .0.display())]
     LedgerGone(PathBuf),
     /// The directory's dataset was built from other directories.
-    #[error("{} holds a dataset that replay has built", .0.display())]
+    #[error("{} contains a dataset built by replay", .0.display())]
     OfAReplay(PathBuf),
     /// The ledger holds less than when the dataset was made of it.
-    #[error("{} has lost paid answers: it holds {held} bytes, and {expected} when the dataset was made of it", path.display())]
+    #[error("{} has lost paid answers: it has {held} bytes, but the dataset was built from {expected}", path.display())]
     CutShort {
         /// The file.
         path: PathBuf,
@@ -48,16 +48,16 @@ pub enum ExportError {
         expected: u64,
     },
     /// Two of the directories hold the same run.
-    #[error("{} and {} hold the same run, whose calls would count twice", .0.display(), .1.display())]
+    #[error("{} and {} contain the same run, whose calls would be counted twice", .0.display(), .1.display())]
     Twice(PathBuf, PathBuf),
     /// A file stands where a directory should.
-    #[error("{} is no directory, or lies below a file", .0.display())]
+    #[error("{} is not a directory", .0.display())]
     NoDirectory(PathBuf),
     /// A dataset built from others would stand beside a ledger that it is not made of.
-    #[error("{} is the directory of a run and has its own dataset", .0.display())]
+    #[error("{} is the directory of a run, which has its own dataset", .0.display())]
     OfARun(PathBuf),
     /// A dataset built from other runs would be lost.
-    #[error("{} holds a dataset of another run, {run_id}", dir.display())]
+    #[error("{} contains a dataset of another run, {run_id}", dir.display())]
     OtherRuns {
         /// The directory.
         dir: PathBuf,
@@ -68,13 +68,13 @@ pub enum ExportError {
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
     /// The directory holds no ledger.
-    #[error("{} holds no run: there is no ledger in it", .0.display())]
+    #[error("{} does not contain a run: it has no ledger", .0.display())]
     NoRun(PathBuf),
     /// The answers were dropped.
-    #[error("the answers of {} were dropped with --discard-raw, so its dataset can only stay as it is", .0.display())]
+    #[error("the raw answers of {} were deleted by --discard-raw, so its dataset cannot be changed", .0.display())]
     Discarded(PathBuf),
     /// The dataset cannot be written, so no further call goes out.
-    #[error("the dataset cannot be written")]
+    #[error("cannot write the dataset")]
     WriterFailed,
     /// The file system refuses.
     #[error("cannot {verb} {}: {source}", path.display())]
@@ -115,25 +115,26 @@ impl ExportError {
             Self::Ledger(error) => error.hint(),
             Self::Question(error) => error.hint(),
             Self::Previous(error) => error.hint(),
-            Self::DifferentQuestions { .. } => "replay them apart, each to an --out of its own".to_owned(),
+            Self::DifferentQuestions { .. } => "replay them separately, each with its own --out".to_owned(),
             Self::Foreign(_) | Self::OfAReplay(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
-                "name a new or empty directory with --out".to_owned()
+                "use a new or empty directory for --out".to_owned()
             }
             Self::OtherRuns { .. } => {
-                "name that run's directory, too, or a new directory with --out; --replace gives up the dataset in it"
+                "add that run's directory, or use a new directory for --out; --replace overwrites the dataset in it"
                     .to_owned()
             }
             Self::LedgerGone(_) => {
-                "put the folder _raw back; until then the dataset can be read and not be added to".to_owned()
+                "restore the _raw directory; until then the dataset can be read but not extended".to_owned()
             }
             Self::CutShort { .. } => {
-                "put back a whole copy of the file; without one, see docs/faq.md before you change anything".to_owned()
+                "restore a complete copy of the file; without one, see docs/faq.md before you change anything"
+                    .to_owned()
             }
-            Self::Twice(..) => "name each run once; of two copies, the one that went on".to_owned(),
-            Self::Missing(_) => "check the path; it is taken from the directory in which the command runs".to_owned(),
-            Self::NoRun(_) => "name a directory that was the --out of a run".to_owned(),
+            Self::Twice(..) => "give each run once; of two copies, give the one that was continued".to_owned(),
+            Self::Missing(_) => "check the path; relative paths start from the current directory".to_owned(),
+            Self::NoRun(_) => "use a directory that was the --out of a run".to_owned(),
             Self::Discarded(_) => {
-                "run the command with which it was made; for more targets, list only the new ones and give another --out"
+                "run the command that created it; for more targets, list only the new ones and use another --out"
                     .to_owned()
             }
             Self::Dataset(DatasetError::Io { source, .. }) | Self::Io { source, .. }
@@ -142,7 +143,7 @@ impl ExportError {
                 hint.to_owned()
             }
             Self::Dataset(_) | Self::WriterFailed | Self::Io { .. } => {
-                "everything fetched is kept; once that is mended, run the same command again".to_owned()
+                "all paid answers are saved; fix the problem above and run the same command again".to_owned()
             }
         }
     }

@@ -234,7 +234,7 @@ const FAILED: &str = "failed";
 const NO_ANSWER: &str = "no_answer";
 const UNREADABLE_ANSWER: &str = "unreadable_answer";
 /// What stands beside a target whose answer is held but cannot be flattened.
-pub(super) const UNREADABLE: &str = "the answer is kept but cannot be read as rows";
+pub(super) const UNREADABLE: &str = "the answer is saved but cannot be read as rows";
 
 /// Reasons that are told with what the API said. Beyond them, when its words differ from target to target, the code
 /// stands alone.

@@ -40,19 +40,19 @@ pub enum PreviousError {
     #[error(transparent)]
     Ledger(LedgerError),
     /// It is where this run keeps its own.
-    #[error("--previous {} is the directory of this run itself", .0.display())]
+    #[error("--previous {} is this run's own directory", .0.display())]
     Itself(PathBuf),
     /// No directory of that name.
     #[error("--previous {} does not exist", .0.display())]
     Missing(PathBuf),
     /// There is no ledger.
-    #[error("--previous {} holds no run: there is no ledger in it", .0.display())]
+    #[error("--previous {} does not contain a run: it has no ledger", .0.display())]
     NoRun(PathBuf),
     /// Its answers were dropped.
-    #[error("the answers of --previous {} were dropped with --discard-raw", .0.display())]
+    #[error("the raw answers of --previous {} were deleted by --discard-raw", .0.display())]
     Discarded(PathBuf),
     /// It answers another question.
-    #[error("--previous {} was asked with --{flag} {held}, this run asks with {asked}", dir.display())]
+    #[error("--previous {} was fetched with --{flag} {held}, but this run uses {asked}", dir.display())]
     Differs {
         /// The directory.
         dir: PathBuf,
@@ -64,7 +64,7 @@ pub enum PreviousError {
         asked: String,
     },
     /// Real and simulated answers would stand in one dataset.
-    #[error("--previous {} holds {}, this run wants {}", dir.display(), kind(*.held), kind(!*.held))]
+    #[error("--previous {} contains {}, but this run needs {}", dir.display(), kind(*.held), kind(!*.held))]
     OtherApi {
         /// The directory.
         dir: PathBuf,
@@ -87,18 +87,16 @@ impl PreviousError {
     pub(super) fn hint(&self) -> String {
         match self {
             Self::Ledger(LedgerError::InUse { .. }) => {
-                "wait for it to end; what it has bought can be reused then".to_owned()
+                "wait for that run to end; its answers can be reused then".to_owned()
             }
             Self::Ledger(error) => error.hint(),
-            Self::Itself(_) => "leave out --previous: what DIR holds itself is never bought again".to_owned(),
-            Self::Missing(_) | Self::NoRun(_) => "name a directory that was the --out of a run".to_owned(),
-            Self::Discarded(_) => {
-                "leave out --previous: its dataset stays, but answers can only be reused from a ledger".to_owned()
-            }
+            Self::Itself(_) => "omit --previous: answers in DIR are reused anyway".to_owned(),
+            Self::Missing(_) | Self::NoRun(_) => "use a directory that was the --out of a run".to_owned(),
+            Self::Discarded(_) => "omit --previous: answers can only be reused from a ledger".to_owned(),
             Self::Differs { flag, held, .. } => {
-                format!("give --{flag} {held}, which its answers can be reused for")
+                format!("use --{flag} {held} to reuse its answers")
             }
-            Self::OtherApi { .. } => "leave out --previous".to_owned(),
+            Self::OtherApi { .. } => "omit --previous".to_owned(),
         }
     }
 }

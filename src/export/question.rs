@@ -46,7 +46,7 @@ pub enum QuestionError {
         to: Date,
     },
     /// The last day has not come yet.
-    #[error("--date-to {to} is after today, {today} in UTC")]
+    #[error("--date-to {to} is in the future; today is {today} in UTC")]
     Future {
         /// Last day.
         to: Date,
@@ -54,7 +54,7 @@ pub enum QuestionError {
         today: Date,
     },
     /// The directory answers another question.
-    #[error("this directory was started with --{flag} {held}, now it is {asked}")]
+    #[error("this directory was started with --{flag} {held}, but now it is {asked}")]
     Differs {
         /// The flag's name.
         flag: &'static str,
@@ -64,7 +64,7 @@ pub enum QuestionError {
         asked: String,
     },
     /// The directory is another shard's.
-    #[error("this directory holds shard {held}; {} of other shards, such as {example}", targets_are(*others))]
+    #[error("this directory contains shard {held}, but {} of other shards, such as {example}", targets_are(*others))]
     OtherShard {
         /// Its share of the targets.
         held: Shard,
@@ -74,7 +74,7 @@ pub enum QuestionError {
         example: String,
     },
     /// Real and simulated answers would stand in one dataset.
-    #[error("this directory was started {}, now it is to go on {}", api(*held), api(!*held))]
+    #[error("this directory was started {}, but this command runs {}", api(*held), api(!*held))]
     OtherApi {
         /// Whether the directory holds simulated answers.
         held: bool,
@@ -93,20 +93,16 @@ impl QuestionError {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::Order { .. } => "the first day comes first; without --date-to the last one is today".to_owned(),
-            Self::Future { .. } => "leave out --date-to to ask for everything up to today".to_owned(),
+            Self::Order { .. } => "swap the dates; without --date-to the last day is today".to_owned(),
+            Self::Future { .. } => "omit --date-to to request everything up to today".to_owned(),
             Self::Differs { flag, held, .. } => {
-                format!("give --{flag} {held} to go on with it, or start anew with another --out")
+                format!("use --{flag} {held} to resume, or another --out to start over")
             }
             Self::OtherShard { held, .. } => {
-                format!("give --shard {held}, or the --out of the shard that they belong to")
+                format!("use --shard {held}, or the --out of the shard they belong to")
             }
-            Self::OtherApi { held: true } => {
-                "give --sandbox to go on with it, or start anew with another --out".to_owned()
-            }
-            Self::OtherApi { held: false } => {
-                "leave out --sandbox to go on with it, or start anew with another --out".to_owned()
-            }
+            Self::OtherApi { held: true } => "use --sandbox to resume, or another --out to start over".to_owned(),
+            Self::OtherApi { held: false } => "omit --sandbox to resume, or use another --out to start over".to_owned(),
         }
     }
 }
@@ -239,7 +235,7 @@ mod tests {
             assert!(error.contains(wanted), "{error}");
         };
         check(date(2026, 1, 30), "was started with --date-to 2026-01-31");
-        check(date(2026, 2, 11), "is after today");
+        check(date(2026, 2, 11), "is in the future");
         let other = Question { date_from: Some(date(2021, 1, 1)), ..refresh.clone() };
         assert!(other.parameters(Some(&held()), "id", TODAY).is_err(), "the first day stays");
     }
@@ -253,7 +249,7 @@ mod tests {
         };
         check(Some(date(2026, 1, 2)), Some(date(2026, 1, 1)), "is after --date-to");
         check(Some(date(2026, 2, 11)), None, "is after --date-to");
-        check(None, Some(date(2026, 2, 11)), "is after today");
+        check(None, Some(date(2026, 2, 11)), "is in the future");
         assert!(question(Some(date(2026, 1, 1)), Some(date(2026, 1, 1))).parameters(None, "id", TODAY).is_ok());
     }
 }

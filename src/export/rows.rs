@@ -54,7 +54,7 @@ fn undated(batch: &RecordBatch) -> u64 {
 /// those that are read as rows; `None`: nothing out of the ordinary.
 fn remark(rows: u64, undated: u64, beyond: u64) -> Option<String> {
     let beyond = (beyond > 0)
-        .then(|| format!("the first {} items are rows; {beyond} more are only in the ledger", rows + undated));
+        .then(|| format!("only the first {} items are rows; {beyond} more are in the ledger", rows + undated));
     let items = if undated == 1 { "item without a usable date is" } else { "items without a usable date are" };
     let undated = (undated > 0).then(|| format!("{undated} {items} in backlinks_undated"));
     let remarks: Vec<String> = beyond.into_iter().chain(undated).collect();

@@ -456,8 +456,10 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
         }
         if self.refusals.is_exceeded_by(assessment) {
             let words = assessment.message.as_deref().unwrap_or("no reason given");
-            let message =
-                format!("{MAX_BILLED_REFUSALS} billed refusals alike in a row, the last for {}: {words}", job.target);
+            let message = format!(
+                "{MAX_BILLED_REFUSALS} identical billed refusals in a row, the last for {}: {words}",
+                job.target
+            );
             self.end(Ended::Contract { message: Some(message) });
         }
     }

@@ -49,12 +49,12 @@ impl fmt::Display for Surprise {
             Self::UnknownKey(key) => write!(f, "unknown key {key:?}"),
             Self::FurtherUnknownKeys => write!(f, "further unknown keys"),
             Self::WrongType { place, expected, found } => write!(f, "{place}: expected {expected}, found {found}"),
-            Self::IntegerInText(column) => write!(f, "{column}: integer written as a string, taken"),
+            Self::IntegerInText(column) => write!(f, "{column}: integer written as a string, accepted"),
             Self::UnusableDate => write!(f, "date: not a usable date"),
-            Self::BrokenText(column) => write!(f, "{column}: half a surrogate pair, replaced"),
-            Self::NotUtf8 => write!(f, "bytes that are not UTF-8, replaced"),
+            Self::BrokenText(column) => write!(f, "{column}: unpaired surrogate, replaced"),
+            Self::NotUtf8 => write!(f, "invalid UTF-8, replaced"),
             Self::Surrounded => write!(f, "text around the answer, ignored"),
-            Self::TooManyItems => write!(f, "items beyond the first {}, left out", super::MOST_ROWS),
+            Self::TooManyItems => write!(f, "items beyond the first {}, dropped", super::MOST_ROWS),
         }
     }
 }

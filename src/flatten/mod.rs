@@ -57,13 +57,13 @@ pub enum FlattenError {
         found: &'static str,
     },
     /// No history is that long.
-    #[error("the answer has {bytes} bytes, more than the {LARGEST_ANSWER} that are read as rows")]
+    #[error("the answer has {bytes} bytes, more than the limit of {LARGEST_ANSWER}")]
     TooLarge {
         /// Its size.
         bytes: u64,
     },
     /// Too much for one record batch; nothing was appended.
-    #[error("the answer does not fit the record batch: with it, more than {LARGEST_BATCH} bytes were gathered")]
+    #[error("the answer does not fit in the record batch, which is limited to {LARGEST_BATCH} bytes")]
     Full,
 }
 

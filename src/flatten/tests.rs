@@ -215,7 +215,7 @@ fn integers_written_as_strings_are_integers_and_noted() {
         let (row, surprises) = row(&item);
         assert_eq!((row.integers[0], row.info.target_spam_score), (Some(value), Some(value)), "{text}");
         assert_eq!(row.maps[0], Some(vec![(String::new(), Some(value)), ("com".to_owned(), Some(3))]), "{text}");
-        let noted = |column: &str| format!("1x {column}: integer written as a string, taken");
+        let noted = |column: &str| format!("1x {column}: integer written as a string, accepted");
         let columns = ["info_target_spam_score", "rank", "referring_links_tld"];
         assert_eq!(surprises, columns.map(noted), "{text}");
     };

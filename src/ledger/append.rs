@@ -241,7 +241,7 @@ impl Tail {
                     return Ok(());
                 }
                 Err(Errno::NOSPC | Errno::DQUOT) if until == wanted => {}
-                Err(errno) => return Err(LedgerError::io("make room in", &self.path, errno.into())),
+                Err(errno) => return Err(LedgerError::io("allocate space in", &self.path, errno.into())),
             }
         }
         Ok(())

@@ -78,7 +78,7 @@ impl Archive {
             let segment = Segment::open(&folder.join(Segment::name(number)), number)?;
             if u32::try_from(place).is_ok_and(|expected| expected != number) {
                 return Err(
-                    segment.damaged(0, &format!("the file before it, {}, is missing", Segment::name(number - 1)))
+                    segment.damaged(0, &format!("the previous file, {}, is missing", Segment::name(number - 1)))
                 );
             }
             let end = segment.scan(|found| archive.take(&segment, found))?;
@@ -86,7 +86,7 @@ impl Archive {
                 End::Clean(end) => end,
                 End::Torn(end) if place + 1 == numbers.len() => end,
                 End::Torn(end) => {
-                    return Err(segment.damaged(end, &"the file ends within a record, yet another follows"));
+                    return Err(segment.damaged(end, &"the file ends within a record, but another file follows"));
                 }
             };
             archive.segments.push(segment);
@@ -221,7 +221,7 @@ impl Archive {
         let (answer, from_run_id) = match segment.record(&head, location)? {
             Record::Answer(answer) => (*answer, None),
             Record::TakenOver(taken) => (taken.answer, Some(taken.from_run_id)),
-            _ => return Err(damaged(&"it is no answer")),
+            _ => return Err(damaged(&"the record is not an answer")),
         };
         let body = (with_body && location.body > 0).then(|| segment.body(location, &head, &answer)).transpose()?;
         Ok(Kept {

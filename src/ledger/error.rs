@@ -28,7 +28,7 @@ pub enum LedgerError {
         path: PathBuf,
     },
     /// The ledger's place leads elsewhere.
-    #[error("{} is a symbolic link; a ledger lies in the directory itself, where nobody else can exchange it", path.display())]
+    #[error("{} is a symbolic link; the ledger must be in the directory itself", path.display())]
     Symlink {
         /// The link.
         path: PathBuf,
@@ -64,15 +64,15 @@ impl LedgerError {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::InUse { .. } => "wait for it to end, or give another --out".to_owned(),
+            Self::InUse { .. } => "wait for it to end, or use another --out".to_owned(),
             Self::Damaged { .. } => {
-                "put back a sound copy of the file; without one, see docs/faq.md before you change anything".to_owned()
+                "restore an intact copy of the file; without one, see docs/faq.md before you change anything".to_owned()
             }
             Self::NewerVersion { .. } => "upgrade backlinks-export and run the same command again".to_owned(),
-            Self::Symlink { .. } => "remove the link, or give another --out".to_owned(),
+            Self::Symlink { .. } => "remove the link, or use another --out".to_owned(),
             Self::Io { source, .. } if let Some(hint) = access_hint(source) => hint.to_owned(),
             Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
-                "everything fetched is kept; once that is mended, run the same command again".to_owned()
+                "all paid answers are saved; fix the problem above and run the same command again".to_owned()
             }
         }
     }

@@ -77,14 +77,14 @@ impl BodyMember {
     /// Decompresses the member, which has to be what the record says.
     pub(super) fn content(self, member: &[u8]) -> io::Result<Vec<u8>> {
         if self.content_bytes > LARGEST {
-            return Err(broken("a body without a believable size"));
+            return Err(broken("a body with an implausible size"));
         }
         self.check(member)?;
         let mut content = Vec::with_capacity(usize::try_from(self.content_bytes).map_err(io::Error::other)?);
         // One byte more than the record says tells whether there are more.
         GzDecoder::new(member).take(self.content_bytes + 1).read_to_end(&mut content)?;
         if content.len() as u64 != self.content_bytes {
-            return Err(broken("a body of another length than its record says"));
+            return Err(broken("a body whose length differs from its record"));
         }
         Ok(content)
     }
@@ -205,13 +205,13 @@ pub(super) const FOUND_BY: usize = PREFIX.len();
 /// The content of a whole member written here, which has to be sound.
 pub(super) fn content(member: &[u8]) -> io::Result<Vec<u8>> {
     if measure(member) != Measured::Whole(member.len()) {
-        return Err(broken("a member of another length than it says"));
+        return Err(broken("a member whose length differs from its header"));
     }
     let (data, end) = member[HEADER_BYTES..].split_at(member.len() - HEADER_BYTES - TRAILER_BYTES);
     let [content_crc32, length] = trailer(end).unwrap_or_default();
     let content = if member[PREFIX.len()] == STORED { stored_content(data) } else { inflated(data, length) }?;
     if crc32(&content) != content_crc32 || content.len() as u64 != u64::from(length) {
-        return Err(broken("a member whose checksum does not fit"));
+        return Err(broken("a member with a wrong checksum"));
     }
     Ok(content)
 }
@@ -220,11 +220,11 @@ fn stored_content(mut data: &[u8]) -> io::Result<Vec<u8>> {
     let mut content = Vec::with_capacity(data.len());
     loop {
         let Some(([last, low, high, not_low, not_high], rest)) = data.split_first_chunk() else {
-            return Err(broken("a stored block without a beginning"));
+            return Err(broken("a stored block without a header"));
         };
         let length = u16::from_le_bytes([*low, *high]);
         if *last > 1 || length != !u16::from_le_bytes([*not_low, *not_high]) || rest.len() < length.into() {
-            return Err(broken("a stored block that is no such block"));
+            return Err(broken("an invalid stored block"));
         }
         let (block, behind) = rest.split_at(length.into());
         content.extend_from_slice(block);
@@ -232,14 +232,14 @@ fn stored_content(mut data: &[u8]) -> io::Result<Vec<u8>> {
         match (*last == 1, data.is_empty()) {
             (true, true) => return Ok(content),
             (false, false) => {}
-            _ => return Err(broken("stored blocks of another number than they say")),
+            _ => return Err(broken("a wrong number of stored blocks")),
         }
     }
 }
 
 fn inflated(data: &[u8], length: u32) -> io::Result<Vec<u8>> {
     if u64::from(length) > LARGEST {
-        return Err(broken("a member without a believable size"));
+        return Err(broken("a member with an implausible size"));
     }
     let mut content = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
     let mut decoder = DeflateDecoder::new(data);
@@ -385,9 +385,9 @@ mod tests {
             member[end..].copy_from_slice(&size.to_le_bytes());
             content(&member).expect_err("of another size").to_string()
         };
-        assert_eq!(claims(MOST), "a member whose checksum does not fit");
-        assert_eq!(claims(MOST + 1), "a member without a believable size");
-        assert_eq!(claims(u32::MAX), "a member without a believable size");
+        assert_eq!(claims(MOST), "a member with a wrong checksum");
+        assert_eq!(claims(MOST + 1), "a member with an implausible size");
+        assert_eq!(claims(u32::MAX), "a member with an implausible size");
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Stored {
         }
         let inputs = builder.finish();
         if inputs.lines().len() as u64 != end.lines || digest.finish(&inputs) != end.sha256 {
-            return Err(LedgerError::Inputs { reason: "they are not those whose digest was recorded".to_owned() });
+            return Err(LedgerError::Inputs { reason: "their digest does not match".to_owned() });
         }
         Ok(Some(inputs))
     }

@@ -225,7 +225,7 @@ impl Ledger {
     }
 
     fn uncompressed(&self, source: io::Error) -> LedgerError {
-        LedgerError::io("compress for", &self.folder, source)
+        LedgerError::io("compress data for", &self.folder, source)
     }
 
     fn archive(&self) -> MutexGuard<'_, Archive> {

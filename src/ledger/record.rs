@@ -376,7 +376,7 @@ fn parse_as<T: serde::de::DeserializeOwned>(content: &[u8]) -> Result<T, serde_j
 /// Gives back a body as it came from how it stands in its line and the beginning of that, which names its key.
 pub(super) fn body(head: &[u8], written: Vec<u8>) -> io::Result<Vec<u8>> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let key = body_key(head).ok_or_else(|| broken("an answer of an unknown form"))?;
+    let key = body_key(head).ok_or_else(|| broken("an answer in an unknown format"))?;
     if key == JSON {
         return Ok(written);
     }
@@ -386,7 +386,7 @@ pub(super) fn body(head: &[u8], written: Vec<u8>) -> io::Result<Vec<u8>> {
         return Ok(text.into_bytes());
     }
     let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
-    bytes.map_err(|_| broken("a body with a character that is no byte"))
+    bytes.map_err(|_| broken("a body with a character that is not a byte"))
 }
 
 #[cfg(test)]
@@ -540,8 +540,8 @@ mod tests {
             let error = body(head.as_bytes(), tail.as_bytes().to_vec()).expect_err(expected).to_string();
             assert!(error.contains(expected), "{head} {tail}: {error}");
         };
-        check(r#"{"a":1,"other":"#, "{}", "an answer of an unknown form");
+        check(r#"{"a":1,"other":"#, "{}", "an answer in an unknown format");
         check(r#"{"a":1,"body_text":"#, "{}", "invalid type");
-        check(r#"{"a":1,"body_latin1":"#, "\"\u{100}\"", "a body with a character that is no byte");
+        check(r#"{"a":1,"body_latin1":"#, "\"\u{100}\"", "a body with a character that is not a byte");
     }
 }

@@ -167,7 +167,7 @@ impl Segment {
                 let place = at + start as u64;
                 let follows = self.member_at(&mut window, place, length)?;
                 if follows.is_some_and(|member| gzip::content(&window.bytes[member]).is_ok()) {
-                    let reason = format!("it cannot be read, yet something whole follows at byte {place}");
+                    let reason = format!("the record is unreadable, but an intact one follows at byte {place}");
                     return Err(self.damaged(offset, &reason));
                 }
             }
@@ -243,7 +243,7 @@ impl Segment {
         if member.ends_with(end) {
             return Ok(());
         }
-        Err(self.damaged(offset, &"the answer's body is not where its record says"))
+        Err(self.damaged(offset, &"the answer's body is not at its recorded position"))
     }
 
     /// The content of a record's first member.
@@ -400,7 +400,7 @@ mod tests {
             let told = damage(segment.check_body(&shorter, said));
             assert_eq!(
                 told,
-                (second + head as u64, "the answer's body is not where its record says".into()),
+                (second + head as u64, "the answer's body is not at its recorded position".into()),
                 "{wrong}"
             );
         }
@@ -443,7 +443,7 @@ mod tests {
             let bytes = [&first[..], &foreign, &whole].concat();
             let (offset, reason) = damage(scanned(&bytes));
             let place = first.len() + length;
-            let expected = format!("it cannot be read, yet something whole follows at byte {place}");
+            let expected = format!("the record is unreadable, but an intact one follows at byte {place}");
             assert_eq!((offset, reason), (first.len() as u64, expected), "{length} bytes");
             // A member that is whole by its size alone is a torn tail's as well.
             let mut unsound = bytes;

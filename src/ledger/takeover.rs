@@ -35,7 +35,7 @@ impl Archive {
             // The run that has paid for it is told, however often it was taken over since.
             Record::TakenOver(taken) => TakenOver { copied_at: at, ..*taken },
             Record::Answer(answer) => TakenOver { from_run_id: run.run_id.clone(), copied_at: at, answer: *answer },
-            _ => return Err(segment.damaged(location.offset, &"it is no answer")),
+            _ => return Err(segment.damaged(location.offset, &"the record is not an answer")),
         };
         taken.answer.date_to.get_or_insert(run.parameters.date_to);
         let body = if location.body > 0 { segment.sound_body_bytes(&location, &taken.answer)? } else { Vec::new() };

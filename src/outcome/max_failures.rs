@@ -13,7 +13,7 @@ pub enum MaxFailures {
 
 /// A text that is no limit of failures.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither a number of targets, such as 5, nor a share of them, such as 2% or 0.25%")]
+#[error("{0:?} is not valid; use a number of targets, such as 5, or a percentage, such as 2% or 0.25%")]
 pub struct NotALimit(String);
 
 /// Hundredths of a percent in the whole.

@@ -24,25 +24,25 @@ impl Outcome {
         ];
         gauge("targets", "Distinct targets by outcome.", &outcomes);
         let lines = [("{fate=\"rejected\"}", number(self.rejected)), ("{fate=\"duplicate\"}", number(self.duplicates))];
-        gauge("input_lines", "Input lines that are no target of their own.", &lines);
+        gauge("input_lines", "Input lines that are rejected or duplicates.", &lines);
         gauge("rows", "Rows of the dataset.", &[("", number(self.rows))]);
         gauge("dataset_bytes", "Bytes of the dataset.", &[("", number(self.bytes))]);
         gauge("calls", "Calls sent, earlier runs of the directory included.", &[("", number(self.calls))]);
-        gauge("retries", "Calls that asked for a target again.", &[("", number(self.retries))]);
+        gauge("retries", "Calls that were retries.", &[("", number(self.retries))]);
         gauge("calls_this_run", "Calls sent by this run.", &[("", number(self.calls_this_run))]);
         let cost = [
             ("{source=\"debit\"}", self.spend.debited.dollars()),
             ("{source=\"upstream\"}", self.spend.upstream.dollars()),
         ];
-        gauge("cost_usd", "US dollars spent, by where that is known from.", &cost);
-        gauge("unknown_cost_calls", "Billed calls whose price nobody told.", &[("", number(self.spend.unknown_calls))]);
+        gauge("cost_usd", "US dollars spent, by source of the amount.", &cost);
+        gauge("unknown_cost_calls", "Billed calls of unknown price.", &[("", number(self.spend.unknown_calls))]);
         let possibly = number(self.spend.possibly_billed);
         gauge("possibly_billed_calls", "Calls without an answer that may have been billed.", &[("", possibly)]);
         gauge("stale_targets", "Targets whose answer is older than --max-age.", &[("", number(self.stale))]);
-        gauge("refreshed_answers", "Answers that took an older one's place.", &[("", number(self.refreshed))]);
-        gauge("taken_over_answers", "Answers taken over from earlier runs.", &[("", number(self.taken_over))]);
+        gauge("refreshed_answers", "Answers that replaced an older one.", &[("", number(self.refreshed))]);
+        gauge("taken_over_answers", "Answers reused from earlier runs.", &[("", number(self.taken_over))]);
         gauge("elapsed_seconds", "How long this run took.", &[("", self.elapsed.as_secs_f64())]);
-        gauge("success", "1 where _SUCCESS was written, else 0.", &[("", f64::from(u8::from(self.success())))]);
+        gauge("success", "1 if _SUCCESS was written, else 0.", &[("", f64::from(u8::from(self.success())))]);
         gauge("exit_code", "The exit code of this run.", &[("", f64::from(self.exit_code()))]);
         text
     }

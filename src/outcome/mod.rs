@@ -169,7 +169,7 @@ impl Outcome {
 
     /// What went wrong and how to go on, without `error:` and `hint:` in front; `None`: nothing did.
     pub fn error(&self) -> Option<(String, Option<String>)> {
-        const KEPT: &str = "everything fetched is kept";
+        const KEPT: &str = "all paid answers are saved";
         if let Some(UploadFailed { error, hint }) = &self.upload_failed {
             return Some((error.clone(), Some(hint.clone())));
         }
@@ -181,12 +181,12 @@ impl Outcome {
             Ended::Finished => return Some(self.too_many_failures()),
             Ended::Fatal { fatal, message } => (said(fatal.reason(), message.as_deref()), fatal.hint().to_owned()),
             Ended::Contract { message } => (
-                said("the API does not take the calls as they are made", message.as_deref()),
-                again("everything fetched is kept; check --body, --api, --date-from and --date-to"),
+                said("the API rejects the format of the requests", message.as_deref()),
+                again("all paid answers are saved; check --body, --api, --date-from and --date-to"),
             ),
             Ended::Refused { message } => (
-                said("several targets in a row were refused by something that is not the API", Some(message)),
-                again("everything fetched is kept; check the token, --api, and any proxy or firewall in between"),
+                said("several targets in a row were refused by something other than the API", Some(message)),
+                again("all paid answers are saved; check the token, --api, and any proxy or firewall in between"),
             ),
             Ended::Outage { message } => (
                 said("the API has been down for too long", message.as_deref()),
@@ -194,22 +194,24 @@ impl Outcome {
             ),
             Ended::Unreachable { message } => (
                 said("the API cannot be reached", message.as_deref()),
-                again("everything fetched is kept; check --api, the network, HTTPS_PROXY and SSL_CERT_FILE"),
+                again("all paid answers are saved; check --api, the network, HTTPS_PROXY and SSL_CERT_FILE"),
             ),
             Ended::Budget => {
                 (self.cap_reached(), format!("{KEPT}; run the same command again with a higher --max-cost"))
             }
             Ended::Limit => {
                 let left = words::counted(self.pending, "target has", "targets have");
-                let reason = format!("--limit is reached ({left} not been called yet)");
+                let reason = format!("--limit reached ({left} not been called yet)");
                 (reason, format!("{KEPT}; run the same command again for the next ones, or without --limit for all"))
             }
             Ended::Signal(signal) => (
                 format!("interrupted by {}", signal.name()),
-                format!("{KEPT}, the calls in flight included; run the same command again to go on"),
+                format!("{KEPT}, including the calls in flight; run the same command again to resume"),
             ),
             Ended::Unexpected { message, hint } => {
-                let hint = hint.clone().unwrap_or_else(|| again("everything paid for is kept; see to that"));
+                let hint = hint
+                    .clone()
+                    .unwrap_or_else(|| format!("{KEPT}; fix the problem above and run the same command again"));
                 (words::plain(message).into_owned(), hint)
             }
         };
@@ -308,12 +310,12 @@ impl Outcome {
         }
         let last = told.pop().unwrap_or_default();
         let what = if told.is_empty() { last } else { format!("{} and {last}", told.join(", ")) };
-        let older = if self.unanswered() == 0 { ": their older answers stay in force" } else { "" };
+        let older = if self.unanswered() == 0 { ": their older answers are used" } else { "" };
         let error = format!("finished, but {what}{older} (more than --max-failures {})", self.max_failures);
         let again = if self.replayed {
-            "go on with the run of the directory, then replay again"
+            "resume the run in its directory, then replay again"
         } else {
-            "run the same command again to try them once more"
+            "run the same command again to retry them"
         };
         let file = self.out.join("_failures.csv");
         (error, Some(format!("see {}; {again}", shown(&file))))
@@ -323,10 +325,10 @@ impl Outcome {
         let cap = self.max_cost.map_or_else(String::new, |cap| format!(" {}", words::money(cap)));
         let set_aside = match self.spend.set_aside {
             Usd::ZERO => String::new(),
-            amount => format!(", {} set aside for calls at an unknown price", words::money(amount)),
+            amount => format!(", {} reserved for calls of unknown price", words::money(amount)),
         };
         format!(
-            "--max-cost{cap} does not pay one more call ({} spent{set_aside}; {} left)",
+            "--max-cost{cap} does not cover another call ({} spent{set_aside}; {} left)",
             words::money(self.spend.known()),
             words::counted(self.wanting(), "target", "targets")
         )

@@ -110,43 +110,43 @@ fn every_end_says_what_happened_and_how_to_go_on() {
     }));
     assert_snapshot!(told, @r#"
     error: finished, but 12 of 5,000 targets failed (more than --max-failures 0)
-    hint: see out/_failures.csv; run the same command again to try them once more
+    hint: see out/_failures.csv; run the same command again to retry them
 
     error: export stopped after 5,000 of 5,000 targets: the dataset was not published
-    hint: everything fetched is kept; run the same command again
+    hint: all paid answers are saved; run the same command again
 
     error: export stopped after 1,204 of 5,000 targets: the account has no credit
-    hint: everything fetched is kept; top up and run the same command again
+    hint: all paid answers are saved; top up the account and run the same command again
 
     error: export stopped after 1,204 of 5,000 targets: the API refused the token (last message: invalid_api_key: unknown key)
-    hint: everything fetched is kept; set a valid AISA_API_KEY (or --token-file) and run the same command again
+    hint: all paid answers are saved; set a valid AISA_API_KEY (or --token-file) and run the same command again
 
-    error: export stopped after 1,204 of 5,000 targets: the API does not take the calls as they are made (last message: Invalid Field: 'tag'.)
-    hint: everything fetched is kept; check --body, --api, --date-from and --date-to, then run the same command again
+    error: export stopped after 1,204 of 5,000 targets: the API rejects the format of the requests (last message: Invalid Field: 'tag'.)
+    hint: all paid answers are saved; check --body, --api, --date-from and --date-to, then run the same command again
 
-    error: export stopped after 1,204 of 5,000 targets: several targets in a row were refused by something that is not the API (last message: a.com: HTTP 403: <html>no)
-    hint: everything fetched is kept; check the token, --api, and any proxy or firewall in between, then run the same command again
+    error: export stopped after 1,204 of 5,000 targets: several targets in a row were refused by something other than the API (last message: a.com: HTTP 403: <html>no)
+    hint: all paid answers are saved; check the token, --api, and any proxy or firewall in between, then run the same command again
 
     error: export stopped after 1,204 of 5,000 targets: the API has been down for too long (last message: connection refused)
-    hint: everything fetched is kept; run the same command again when the API is back
+    hint: all paid answers are saved; run the same command again when the API is back
 
     error: export stopped after 0 of 5,000 targets: the API cannot be reached (last message: dns error)
-    hint: everything fetched is kept; check --api, the network, HTTPS_PROXY and SSL_CERT_FILE, then run the same command again
+    hint: all paid answers are saved; check --api, the network, HTTPS_PROXY and SSL_CERT_FILE, then run the same command again
 
-    error: export stopped after 1,204 of 5,000 targets: --max-cost $50.00 does not pay one more call ($49.98 spent; 3,796 targets left)
-    hint: everything fetched is kept; run the same command again with a higher --max-cost
+    error: export stopped after 1,204 of 5,000 targets: --max-cost $50.00 does not cover another call ($49.98 spent; 3,796 targets left)
+    hint: all paid answers are saved; run the same command again with a higher --max-cost
 
-    error: export stopped after 1,204 of 5,000 targets: --max-cost $50.00 does not pay one more call ($49.98 spent, $0.0400 set aside for calls at an unknown price; 3,796 targets left)
-    hint: everything fetched is kept; run the same command again with a higher --max-cost
+    error: export stopped after 1,204 of 5,000 targets: --max-cost $50.00 does not cover another call ($49.98 spent, $0.0400 reserved for calls of unknown price; 3,796 targets left)
+    hint: all paid answers are saved; run the same command again with a higher --max-cost
 
     error: export stopped after 1,204 of 5,000 targets: interrupted by SIGINT
-    hint: everything fetched is kept, the calls in flight included; run the same command again to go on
+    hint: all paid answers are saved, including the calls in flight; run the same command again to resume
 
     error: export stopped after 1,204 of 5,000 targets: interrupted by SIGTERM
-    hint: everything fetched is kept, the calls in flight included; run the same command again to go on
+    hint: all paid answers are saved, including the calls in flight; run the same command again to resume
 
     error: export stopped after 1,204 of 5,000 targets: cannot write out/_raw: no space left on device
-    hint: everything paid for is kept; see to that, then run the same command again
+    hint: all paid answers are saved; fix the problem above and run the same command again
     "#);
 }
 
@@ -158,7 +158,7 @@ fn a_success_reads_well_on_a_terminal() {
       targets   4,900 ok, 100 without data
       input     3 lines rejected (out/_rejected.csv), 17 duplicates, 1 subdomain
       rows      465,500
-      calls     5,120, 120 retries among them
+      calls     5,120, including 120 retries
       cost      $137.20, as debited
       time      8 min 32 s
       dataset   out/backlinks_history (12 files, 12.3 MB)
@@ -195,11 +195,11 @@ fn a_stopped_run_tells_where_its_costs_come_from() {
       input     3 lines rejected (it's $out/_rejected.csv), 17
                 duplicates, 1 subdomain
       rows      465,500
-      calls     5,120, 120 retries among them; 1,000 by this run
+      calls     5,120, including 120 retries; 1,000 in this run
       cost      $32.88 of $50.00: $20.00 as debited, $12.88 at
-                the upstream price, whose real debit may be
-                higher; not counted: 3 calls at an unknown
-                price; $2.74 by this run
+                the upstream price (the actual debit may be
+                higher); not counted: 3 calls of unknown price;
+                $2.74 in this run
       billed?   2 calls got no answer and may have been billed
       time      8 min 32 s
       failure   11 targets: 40501 Invalid Field
@@ -220,8 +220,8 @@ fn a_stopped_run_tells_where_its_costs_come_from() {
     | targets | 1,200 ok, 4 without data, 12 failed, 3,796 pending |
     | input | 3 lines rejected (it's $out/\_rejected.csv), 17 duplicates, 1 subdomain |
     | rows | 465,500 |
-    | calls | 5,120, 120 retries among them; 1,000 by this run |
-    | cost | $32.88 of $50.00: $20.00 as debited, $12.88 at the upstream price, whose real debit may be higher; not counted: 3 calls at an unknown price; $2.74 by this run |
+    | calls | 5,120, including 120 retries; 1,000 in this run |
+    | cost | $32.88 of $50.00: $20.00 as debited, $12.88 at the upstream price (the actual debit may be higher); not counted: 3 calls of unknown price; $2.74 in this run |
     | billed? | 2 calls got no answer and may have been billed |
     | time | 8 min 32 s |
     | failure | 11 targets: 40501 Invalid Field |
@@ -234,7 +234,7 @@ fn a_stopped_run_tells_where_its_costs_come_from() {
 
     Error: export stopped after 1,204 of 5,000 targets: the account has no credit
 
-    Hint: everything fetched is kept; top up and run the same command again
+    Hint: all paid answers are saved; top up the account and run the same command again
     "#);
 }
 
@@ -245,15 +245,15 @@ fn a_copy_in_a_store_is_told_with_what_was_missing_there() {
             Elsewhere { url: "s3://bucket/audit".to_owned(), files: 12, files_sent, bytes_sent: 2_500_000, success };
         let outcome = Outcome { published_to: Some(there), ..outcome() };
         let text = outcome.text(200, false);
-        let line = text.lines().find(|line| line.starts_with("  put to")).expect("a line");
+        let line = text.lines().find(|line| line.starts_with("  uploaded")).expect("a line");
         assert_eq!(line.trim(), expected);
         let json = &outcome.json()["published_to"];
         assert_eq!((&json["url"], &json["files_sent"]), (&"s3://bucket/audit".into(), &files_sent.into()));
         assert_eq!((&json["success"], &json["bytes_sent"]), (&success.into(), &2_500_000.into()));
     };
-    check(0, true, "put to    s3://bucket/audit (12 files, nothing was missing)");
-    check(3, true, "put to    s3://bucket/audit (12 files, 3 sent: 2.5 MB)");
-    check(11, false, "put to    s3://bucket/audit (12 files, 11 sent: 2.5 MB, without _SUCCESS)");
+    check(0, true, "uploaded  s3://bucket/audit (12 files, already up to date)");
+    check(3, true, "uploaded  s3://bucket/audit (12 files, 3 uploaded: 2.5 MB)");
+    check(11, false, "uploaded  s3://bucket/audit (12 files, 11 uploaded: 2.5 MB, without _SUCCESS)");
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn json_has_the_promised_keys() {
       ],
       "files": 12,
       "fresh_since": null,
-      "hint": "see out/_failures.csv; run the same command again to try them once more",
+      "hint": "see out/_failures.csv; run the same command again to retry them",
       "max_cost_usd": null,
       "max_failures": "0",
       "no_data": 100,
@@ -339,15 +339,15 @@ fn answers_that_are_too_old_are_told_and_count_like_failures() {
         let told = outcome.error().map_or_else(|| outcome.text(200, false), |(error, _)| error);
         assert!(told.contains(words), "{told}");
     };
-    check(0, 3, "0", 3, "3 of 5,000 targets could not be refreshed: their older answers stay in force");
+    check(0, 3, "0", 3, "3 of 5,000 targets could not be refreshed: their older answers are used");
     check(2, 3, "0", 3, "2 of 5,000 targets failed and 3 could not be refreshed (more than --max-failures 0)");
     check(2, 3, "4", 3, "(more than --max-failures 4)");
     check(2, 3, "5", 0, "Done, with failures within the limit");
-    check(0, 1, "1", 0, "1 target keeps an answer older than --max-age");
+    check(0, 1, "1", 0, "1 target still has an answer older than --max-age");
     let outcome = Outcome { refreshed: 60, refreshed_this_run: 20, taken_over: 7, ..outcome() };
     let text = outcome.text(200, false);
-    assert!(text.contains("refreshed 60 answers; 20 by this run"), "{text}");
-    assert!(text.contains("previous  7 answers taken over, at no cost, none by this run"), "{text}");
+    assert!(text.contains("refreshed 60 answers; 20 in this run"), "{text}");
+    assert!(text.contains("reused    7 answers from earlier runs, at no cost, none in this run"), "{text}");
 }
 
 #[test]
@@ -360,6 +360,6 @@ fn answers_that_lack_what_they_count_are_told_once() {
         assert_eq!((&json["count_mismatches"], outcome.exit_code()), (&mismatches.into(), 0));
     };
     check(0, "");
-    check(1, "counts    1 answer does not have the items, results or errors that it counts itself");
-    check(7, "counts    7 answers do not have the items");
+    check(1, "counts    1 answer has counts that do not match its content (see message in targets)");
+    check(7, "counts    7 answers have counts that do not match");
 }

@@ -59,7 +59,7 @@ impl Outcome {
         match &self.ended {
             Ended::Finished if self.success() && self.wanting() == 0 => format!("Done: {answered} answered"),
             Ended::Finished if self.success() => format!("Done, with failures within the limit: {answered} answered"),
-            Ended::Finished => format!("Finished, but not all is well: {answered} answered"),
+            Ended::Finished => format!("Finished with failures: {answered} answered"),
             _ => format!("Stopped early: {answered} answered"),
         }
     }
@@ -73,7 +73,7 @@ impl Outcome {
         };
         add("targets", self.told_targets());
         add("refreshed", self.told_refreshed());
-        add("previous", self.told_taken_over());
+        add("reused", self.told_taken_over());
         add("input", self.told_input());
         add("rows", if self.published { words::count(self.rows) } else { String::new() });
         let items = words::counted(self.undated, "item without a usable date", "items without a usable date");
@@ -99,11 +99,11 @@ impl Outcome {
         if let Some(there) = &self.published_to {
             let files = words::counted(there.files, "file", "files");
             let sent = match there.files_sent {
-                0 => "nothing was missing".to_owned(),
-                sent => format!("{} sent: {}", words::count(sent), words::bytes(there.bytes_sent)),
+                0 => "already up to date".to_owned(),
+                sent => format!("{} uploaded: {}", words::count(sent), words::bytes(there.bytes_sent)),
             };
             let unfinished = if there.success { "" } else { ", without _SUCCESS" };
-            add("put to", format!("{} ({files}, {sent}{unfinished})", words::plain(&there.url)));
+            add("uploaded", format!("{} ({files}, {sent}{unfinished})", words::plain(&there.url)));
         }
         if self.published && self.rows > 0 {
             let value = duckdb(&shown(&self.out));
@@ -126,8 +126,12 @@ impl Outcome {
         if self.mismatches == 0 {
             return String::new();
         }
-        let answers = words::counted(self.mismatches, "answer does not have", "answers do not have");
-        format!("{answers} the items, results or errors that it counts itself (see message in targets)")
+        let answers = words::counted(
+            self.mismatches,
+            "answer has counts that do not match its content",
+            "answers have counts that do not match their content",
+        );
+        format!("{answers} (see message in targets)")
     }
 
     /// What became of answers that were too old.
@@ -139,7 +143,7 @@ impl Outcome {
             told.push(refreshed);
         }
         if self.stale > 0 {
-            let stale = words::counted(self.stale, "target keeps an answer", "targets keep an answer");
+            let stale = words::counted(self.stale, "target still has an answer", "targets still have an answer");
             told.push(format!("{stale} older than --max-age"));
         }
         told.join("; ")
@@ -149,7 +153,8 @@ impl Outcome {
         if self.taken_over == 0 {
             return String::new();
         }
-        let mut told = format!("{} taken over, at no cost", words::counted(self.taken_over, "answer", "answers"));
+        let mut told =
+            format!("{} from earlier runs, at no cost", words::counted(self.taken_over, "answer", "answers"));
         add_share(&mut told, self.taken_over_this_run, self.taken_over);
         told
     }
@@ -159,7 +164,7 @@ impl Outcome {
         if self.rejected > 0 {
             // The file is written with the dataset.
             let seen =
-                if self.published { shown(&self.out.join("_rejected.csv")) } else { "plan shows them".to_owned() };
+                if self.published { shown(&self.out.join("_rejected.csv")) } else { "plan lists them".to_owned() };
             told.push(format!("{} rejected ({seen})", words::counted(self.rejected, "line", "lines")));
         }
         if self.duplicates > 0 {
@@ -174,7 +179,7 @@ impl Outcome {
     fn told_calls(&self) -> String {
         let mut told = words::count(self.calls);
         if self.retries > 0 {
-            let _ = write!(told, ", {} among them", words::counted(self.retries, "retry", "retries"));
+            let _ = write!(told, ", including {}", words::counted(self.retries, "retry", "retries"));
         }
         add_share(&mut told, self.calls_this_run, self.calls);
         told
@@ -190,25 +195,25 @@ impl Outcome {
             (Usd::ZERO, Usd::ZERO) => {}
             _ if self.simulated => told.push_str(", simulated"),
             (_, Usd::ZERO) => told.push_str(", as debited"),
-            (Usd::ZERO, _) => told.push_str(", the upstream price: the real debit may be higher"),
+            (Usd::ZERO, _) => told.push_str(", at the upstream price; the actual debit may be higher"),
             (debited, upstream) => {
                 let (debited, upstream) = (words::money(debited), words::money(upstream));
                 let _ = write!(
                     told,
-                    ": {debited} as debited, {upstream} at the upstream price, whose real debit may be higher"
+                    ": {debited} as debited, {upstream} at the upstream price (the actual debit may be higher)"
                 );
             }
         }
         if spend.unknown_calls > 0 {
             let calls = words::counted(spend.unknown_calls, "call", "calls");
-            let _ = write!(told, "; not counted: {calls} at an unknown price");
+            let _ = write!(told, "; not counted: {calls} of unknown price");
         }
         if self.calls_this_run != self.calls {
             let these = match self.cost_this_run {
                 Usd::ZERO => "nothing".to_owned(),
                 cost => words::money(cost),
             };
-            let _ = write!(told, "; {these} by this run");
+            let _ = write!(told, "; {these} in this run");
         }
         told
     }
@@ -223,7 +228,7 @@ impl Outcome {
 
     fn told_dataset(&self) -> String {
         if !self.published {
-            return "not written yet: run the same command again to go on".to_owned();
+            return "not published yet; run the same command again to resume".to_owned();
         }
         let (files, bytes) = (words::counted(self.files, "file", "files"), words::bytes(self.bytes));
         let folder = shown(&self.out.join("backlinks_history"));
@@ -236,9 +241,9 @@ impl Outcome {
 fn add_share(told: &mut String, this_run: u64, whole: u64) {
     match this_run {
         these if these == whole => {}
-        0 => told.push_str(", none by this run"),
+        0 => told.push_str(", none in this run"),
         these => {
-            let _ = write!(told, "; {} by this run", words::count(these));
+            let _ = write!(told, "; {} in this run", words::count(these));
         }
     }
 }

@@ -21,8 +21,11 @@ fn stamp(elapsed: Duration) -> String {
 pub(super) fn plain_start(plan: &Plan) -> String {
     let left = plan.total.saturating_sub(plan.held);
     if left == 0 {
-        let targets = words::counted(plan.total, "target", "targets");
-        return format!("{} nothing to fetch: {targets} held", stamp(Duration::ZERO));
+        let targets = match plan.total {
+            1 => "the target is".to_owned(),
+            total => format!("all {} targets are", words::count(total)),
+        };
+        return format!("{} nothing to fetch: {targets} already stored", stamp(Duration::ZERO));
     }
     let per = match plan.rate.period {
         period if period == Duration::from_secs(1) => "1 s".to_owned(),
@@ -47,7 +50,7 @@ pub(super) fn plain(snapshot: &Snapshot) -> String {
         Activity::Publishing(_) => format!("writing Parquet: {way}"),
         Activity::Uploading(_) => {
             let (done, total) = (words::bytes(done), words::bytes(total));
-            format!("putting the dataset to its store: {done} of {total}")
+            format!("uploading the dataset: {done} of {total}")
         }
         Activity::Ended => format!("ended: {way}"),
         _ => way,

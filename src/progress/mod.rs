@@ -156,7 +156,7 @@ impl Progress {
             && !std::mem::replace(&mut shared.counters().down, true)
         {
             let cause = cause.as_deref().map_or_else(String::new, |cause| format!(" ({})", words::plain(cause.trim())));
-            tracing::warn!("the API is down{cause}: single calls probe it until it answers again (-v tells each)");
+            tracing::warn!("the API is down{cause}: probing with single calls until it answers again (-v shows each)");
         }
         shared.does(match state {
             State::Calling => Activity::Calling,

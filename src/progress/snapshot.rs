@@ -30,7 +30,7 @@ impl Activity {
             Self::Outage => "API down, probing".to_owned(),
             Self::Finishing => "finishing calls in flight".to_owned(),
             Self::Publishing(_) => "writing Parquet".to_owned(),
-            Self::Uploading(_) => "putting the dataset to its store".to_owned(),
+            Self::Uploading(_) => "uploading the dataset".to_owned(),
         }
     }
 

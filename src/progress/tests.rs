@@ -118,8 +118,8 @@ async fn an_upload_is_told_in_bytes_as_a_phase_of_its_own() {
             assert!(text.contains(line), "{text}");
         }
     };
-    let zero = "putting the dataset to its store: 0 B of 3.0 MB";
-    check(Mode::Plain, &[zero, "putting the dataset to its store: 1.5 MB of 3.0 MB"]).await;
+    let zero = "uploading the dataset: 0 B of 3.0 MB";
+    check(Mode::Plain, &[zero, "uploading the dataset: 1.5 MB of 3.0 MB"]).await;
     check(Mode::Json, &["\"state\":\"uploading\"", "\"bytes_uploaded\":1500000"]).await;
 }
 

@@ -43,10 +43,10 @@ pub const FILE: &str = "report.html";
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// Nothing was published.
-    #[error("{} holds no dataset", .0.display())]
+    #[error("{} does not contain a dataset", .0.display())]
     NoDataset(PathBuf),
     /// The record is there and the files are not, or are others.
-    #[error("{} is missing, or is not the file that _run.json speaks of", .0.display())]
+    #[error("{} is missing, or was changed after publishing", .0.display())]
     Changed(PathBuf),
     /// The directory's record cannot be read.
     #[error(transparent)]
@@ -68,10 +68,10 @@ pub enum ReportError {
         reason: String,
     },
     /// A plot could not be drawn.
-    #[error("cannot draw a plot: {0}")]
+    #[error("cannot draw a chart: {0}")]
     Plot(String),
     /// The page would have to take a directory's place.
-    #[error("--output names a directory: {}", .0.display())]
+    #[error("--output {} is a directory", .0.display())]
     Directory(PathBuf),
     /// The page cannot be written.
     #[error(transparent)]
@@ -87,12 +87,12 @@ impl ReportError {
     /// How to go on.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoDataset(_) => "name the --out of a run that has published its dataset, or run it to its end",
+            Self::NoDataset(_) => "use the --out of a run with a published dataset, or finish the run",
             Self::Changed(_) | Self::Damaged { .. } => {
-                "move that file away and run the same `run` or `replay` again: it builds it from the ledger"
+                "move that file away and run the same `run` or `replay` again to rebuild it from the ledger"
             }
             Self::Record(error) => return Some(error.hint()),
-            Self::Directory(_) => "name a file",
+            Self::Directory(_) => "use a file name",
             Self::Read { source, .. } | Self::Write(DatasetError::Io { source, .. }) => access_hint(source)?,
             Self::Plot(_) | Self::Write(_) => return None,
         };

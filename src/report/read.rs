@@ -186,7 +186,7 @@ impl Rows<'_> {
     }
 
     pub(super) fn damaged(&self, name: &str) -> ReportError {
-        damaged(self.path, format!("the column {name:?} is not what this version writes"))
+        damaged(self.path, format!("the column {name:?} has an unexpected type"))
     }
 }
 

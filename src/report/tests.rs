@@ -331,7 +331,7 @@ fn a_dataset_without_any_row_makes_a_page_that_says_so() {
     let no_data = TargetRow { outcome: "no_data", target: Some("a.com"), ..TargetRow::default() };
     let dir = publish("year", &[], &[Given { row: no_data, cells: vec![], items: vec![] }]);
     let page = render(dir.path()).unwrap();
-    assert!(page.contains("The dataset has no dated row, so there is nothing to plot."));
+    assert!(page.contains("The dataset has no dated rows, so there is nothing to plot."));
     assert!(page.contains("<td>a.com<td>no data"));
 }
 
@@ -345,19 +345,19 @@ fn what_is_no_dataset_is_told_with_what_to_do() {
         assert!(found.hint().is_some());
     };
     let empty = tempfile::tempdir().unwrap();
-    check(empty.path(), "DIR holds no dataset", true);
-    check(&empty.path().join("none"), "DIR holds no dataset", true);
+    check(empty.path(), "DIR does not contain a dataset", true);
+    check(&empty.path().join("none"), "DIR does not contain a dataset", true);
     let dir = publish("year", &[], &[ok("a.com", vec![item(date(2026, 11, 30), 5)])]);
     let part = RunRecord::read(dir.path()).unwrap().unwrap().files[0].path.clone();
     let bytes = fs::read(dir.path().join(&part)).unwrap();
     fs::write(dir.path().join(&part), vec![7; bytes.len()]).unwrap();
     check(dir.path(), &format!("cannot read DIR/{}", part.display()), false);
     fs::write(dir.path().join(&part), b"PAR1").unwrap();
-    check(dir.path(), "is not the file that _run.json speaks of", false);
+    check(dir.path(), "was changed after publishing", false);
     fs::remove_file(dir.path().join(&part)).unwrap();
     check(dir.path(), &format!("{} is missing", part.file_name().unwrap().display()), false);
     fs::remove_dir_all(dir.path().join("backlinks_history")).unwrap();
-    check(dir.path(), "DIR holds no dataset", true);
+    check(dir.path(), "DIR does not contain a dataset", true);
 }
 
 #[test]

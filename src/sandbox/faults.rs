@@ -14,37 +14,37 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 #[command(next_help_heading = "Faults")]
 pub struct Faults {
-    /// 429, too many requests; unbilled
+    /// 429, too many requests; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_429: Share,
-    /// 500, internal error; unbilled
+    /// 500, internal error; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_500: Share,
-    /// 502, provider request failed; unbilled
+    /// 502, provider request failed; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_502: Share,
-    /// 503, a billing dependency timed out; unbilled
+    /// 503, a billing dependency timed out; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_503: Share,
-    /// 504, provider timed out; unbilled
+    /// 504, provider timed out; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_504: Share,
-    /// Any other HTTP status (400 to 599), with an error body; unbilled
+    /// Any other HTTP status (400 to 599), with an error body; not billed
     #[arg(long, value_name = "STATUS:P", value_delimiter = ',')]
     pub fail_status: Vec<Coded<u16>>,
-    /// A status code inside the body, under HTTP 200; billed only for 40102, and for 40101, 50401, 50402 without saying so
+    /// A status code in the body, with HTTP 200; billed for 40102 and, without reporting it, for 40101, 50401 and 50402
     #[arg(long, value_name = "CODE:P", value_delimiter = ',')]
     pub fail_code: Vec<Coded<i64>>,
-    /// 502 with an HTML page as a proxy in between writes it; unbilled
+    /// 502 with an HTML page, as sent by a proxy; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_html: Share,
-    /// 429 `quota_exceeded`, which no waiting cures; unbilled
+    /// 429 `quota_exceeded`, which retrying does not fix; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_quota: Share,
-    /// 307 to another path of this server; unbilled
+    /// 307 to another path of this server; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_redirect: Share,
-    /// The connection is reset before the answer; unbilled
+    /// The connection is reset before the answer; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_reset: Share,
     /// The connection is reset before the answer; billed
@@ -56,43 +56,43 @@ pub struct Faults {
     /// No answer until the client gives up; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_stall: Share,
-    /// 200 with a body that is no JSON; billed
+    /// 200 with a body that is not JSON; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_garbage: Share,
-    /// An answer about somebody else; billed
+    /// An answer for another target; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_wrong_target: Share,
-    /// An answer of 40 MiB, tiny on the wire where gzip is on; billed
+    /// An answer of 40 MiB, small on the wire if gzip is on; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_oversized: Share,
     /// A good answer whose body takes `--drip-time`; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_drip: Share,
-    /// How long a dripping body takes [default: 5s]
+    /// How long a body takes with --fail-drip [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = a_duration)]
     pub drip_time: Option<Duration>,
     /// A good answer without the debit header; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub no_cost_header: Share,
-    /// What 429 and 503 say in Retry-After: seconds, or `date:` and seconds for an HTTP date [default: nothing]
+    /// Retry-After of 429 and 503: seconds, or `date:SECONDS` to send it as an HTTP date [default: none]
     #[arg(long, value_name = "[date:]SECONDS")]
     pub retry_after: Option<RetryAfter>,
-    /// Only the first N calls for each target meet the faults above [default: all]
+    /// Apply the faults above only to the first N calls for each target [default: all]
     #[arg(long, value_name = "N")]
     pub fail_attempts: Option<u32>,
-    /// 503 for every call in this time, in seconds since the start; can be repeated
+    /// 503 for every call in this time span, in seconds since the start; can be repeated
     #[arg(long, value_name = "FROM..TO", value_delimiter = ',')]
     pub outage: Vec<Outage>,
-    /// Prices are FACTOR times as high once so many calls were billed
+    /// Multiply prices by FACTOR after AFTER billed calls
     #[arg(long, value_name = "AFTER:FACTOR")]
     pub price_rise: Option<PriceRise>,
     /// 401 for every call after the first N
     #[arg(long, value_name = "N")]
     pub unauthorized_after: Option<u64>,
-    /// 402 for every call once N were billed
+    /// 402 for every call after N billed calls
     #[arg(long, value_name = "N")]
     pub no_credit_after: Option<u64>,
-    /// 429 `quota_exceeded` for every call once N were billed
+    /// 429 `quota_exceeded` for every call after N billed calls
     #[arg(long, value_name = "N")]
     pub quota_after: Option<u64>,
 }

@@ -90,7 +90,7 @@ impl Service {
                 answer::nested_error("metered_v2_billing_dependency_timeout", text, request_id, true)
             }
             504 => answer::coded_error("provider_timeout", "provider request timed out", request_id),
-            _ => answer::nested_error("simulated_failure", "This failure was asked for.", request_id, false),
+            _ => answer::nested_error("simulated_failure", "This failure was requested.", request_id, false),
         };
         let mut reply = Reply::json(status, body);
         if let Some(retry_after) = self.settings.faults.retry_after.filter(|_| matches!(status, 429 | 503)) {

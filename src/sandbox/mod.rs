@@ -54,7 +54,7 @@ impl Sandbox {
         // A little more than 1 is the rounding of shares that add up to it.
         if settings.faults.total() > 1.0 + 1e-9 {
             let total = settings.faults.total();
-            let message = format!("the faults asked for add up to {total} of all calls; they can be 1 at most");
+            let message = format!("fault probabilities add up to {total}; the maximum is 1");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let listener = TcpListener::bind(listen).await?;

@@ -94,14 +94,13 @@ async fn route(service: Arc<Service>, request: Request<Incoming>) -> Result<Resp
         (_, ENDPOINT | BILL | BALANCE) => {
             service.books.open().bill.strayed += 1;
             let allowed = if request.uri().path() == ENDPOINT { "POST" } else { "GET" };
-            let mut response =
-                plain(StatusCode::METHOD_NOT_ALLOWED, answer::plain_error("this method is not allowed here"));
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, answer::plain_error("method not allowed"));
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             Ok(response)
         }
         _ => {
             service.books.open().bill.strayed += 1;
-            Ok(plain(StatusCode::NOT_FOUND, answer::plain_error("there is nothing under this path")))
+            Ok(plain(StatusCode::NOT_FOUND, answer::plain_error("not found")))
         }
     }
 }

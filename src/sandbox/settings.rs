@@ -18,28 +18,28 @@ pub struct Settings {
     /// How long an answer takes: FROM..TO, one duration, or `none`
     #[arg(long, value_name = "FROM..TO", default_value_t = Latency::default())]
     pub latency: Latency,
-    /// What an answer costs: upstream dollars a call, plus dollars a row, times what the gateway debits
+    /// Price of an answer: upstream dollars per call, plus dollars per row, times the gateway's factor
     #[arg(long, value_name = "CALL[+ROW][xFACTOR]", default_value_t = Price::default())]
     pub price: Price,
-    /// The only token that is accepted [default: any]
+    /// Accept only this token [default: any]
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
-    /// Another seed draws other faults and latencies; the histories stay the same
+    /// Seed of the random faults and latencies; does not change the histories
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
-    /// Whether answers are compressed for clients that accept it
+    /// Whether to compress answers for clients that accept it
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub gzip: bool,
-    /// Calls in any sliding period that are served; the others get 429, unbilled [default: no limit]
+    /// Serve at most this many calls in any sliding period; others get 429, not billed [default: no limit]
     #[arg(long, value_name = "N/PERIOD")]
     pub rate_limit: Option<RateLimit>,
-    /// Calls in flight that are served; the others get 40209, unbilled [default: no limit]
+    /// Serve at most this many calls at a time; others get 40209, not billed [default: no limit]
     #[arg(long, value_name = "N")]
     pub max_in_flight: Option<NonZeroU32>,
-    /// The account's credit; what it no longer pays for gets 402, unbilled [default: endless]
+    /// Credit of the account; calls beyond it get 402, not billed [default: unlimited]
     #[arg(long, value_name = "USD", value_parser = dollars)]
     pub credit: Option<Usd>,
-    /// The form of the request body that is understood; the other gets 400
+    /// Shape of the request body to accept; others get 400
     #[arg(long, value_enum, default_value_t = BodyForm::Any)]
     pub body_form: BodyForm,
     /// What goes wrong, and how often
@@ -67,11 +67,11 @@ impl Default for Settings {
 /// The forms of a request body; the API's pages document both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum BodyForm {
-    /// `[{"target": …}]` and `{"target": …}` alike
+    /// Both `[{"target": …}]` and `{"target": …}`
     Any,
-    /// `[{"target": …}]` alone
+    /// Only `[{"target": …}]`
     Array,
-    /// `{"target": …}` alone
+    /// Only `{"target": …}`
     Object,
 }
 

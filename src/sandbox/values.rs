@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Text that stands for no setting, with an example of one that does.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not of the form {1}")]
+#[error("{0:?} is invalid; use a value such as {1}")]
 pub struct NotASetting(pub(super) String, pub(super) &'static str);
 
 /// A factor in hundredths.

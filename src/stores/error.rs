@@ -20,7 +20,7 @@ pub enum Blame {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The connection cannot be set up.
-    #[error("{place} cannot be used: {reason}")]
+    #[error("cannot use {place}: {reason}")]
     SetUp {
         /// Where.
         place: Place,
@@ -28,7 +28,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The store does not do what it was asked for.
-    #[error("{place} cannot be used: cannot {attempt}: {reason}")]
+    #[error("cannot {attempt} in {place}: {reason}")]
     Refused {
         /// Where.
         place: Place,
@@ -40,7 +40,7 @@ pub enum StoreError {
         reason: String,
     },
     /// There is something that publishing would mix with or delete.
-    #[error("{place} holds {}, which is no part of an export", words::plain(name))]
+    #[error("{place} contains {}, which is not part of an export", words::plain(name))]
     Foreign {
         /// Where.
         place: Place,
@@ -48,19 +48,19 @@ pub enum StoreError {
         name: String,
     },
     /// More objects than any dataset has.
-    #[error("{place} holds more than {} objects, which no export has", words::count(super::MOST_OBJECTS as u64))]
+    #[error("{place} contains more than {} objects, more than any export", words::count(super::MOST_OBJECTS as u64))]
     TooMany {
         /// Where.
         place: Place,
     },
     /// Invented rows would replace real ones.
-    #[error("{place} holds a dataset of the real API, and this one would be of the simulated API")]
+    #[error("{place} contains a dataset of the real API, but this one is simulated")]
     Real {
         /// Where.
         place: Place,
     },
     /// Somebody else wrote there meanwhile.
-    #[error("{place} was changed by somebody else meanwhile: {name} is not as it was put; _SUCCESS is not put")]
+    #[error("{place} was modified during the upload: {name} is not as uploaded; _SUCCESS was not written")]
     Disturbed {
         /// Where.
         place: Place,
@@ -68,10 +68,10 @@ pub enum StoreError {
         name: String,
     },
     /// A file of the directory is not what was published.
-    #[error("{} is not what was published: its digest differs from that in _run.json", .0.display())]
+    #[error("{} was changed after publishing: its digest differs from the one in _run.json", .0.display())]
     Changed(PathBuf),
     /// The directory holds no dataset.
-    #[error("{} holds no published dataset", .0.display())]
+    #[error("{} does not contain a published dataset", .0.display())]
     NoDataset(PathBuf),
     /// The directory's record cannot be read.
     #[error(transparent)]
@@ -98,16 +98,16 @@ impl StoreError {
             Self::SetUp { place, .. } => Some(credentials(place.service())),
             Self::Refused { place, blame, .. } => Some(match blame {
                 Blame::Access => credentials(place.service()),
-                Blame::Bucket => format!("make the {} first, or check its name", place.service().bucket()),
+                Blame::Bucket => format!("create the {} first, or check its name", place.service().bucket()),
                 Blame::Store => format!("check the network and {}", endpoint(place.service())),
             }),
             Self::Foreign { .. } | Self::TooMany { .. } => {
-                Some("name a prefix with --publish that is empty or holds an export".to_owned())
+                Some("use a --publish prefix that is empty or contains an export".to_owned())
             }
-            Self::Real { .. } => Some("name another prefix with --publish".to_owned()),
-            Self::Disturbed { .. } => Some("let one command at a time publish to a prefix".to_owned()),
+            Self::Real { .. } => Some("use another --publish prefix".to_owned()),
+            Self::Disturbed { .. } => Some("let only one command at a time publish to this prefix".to_owned()),
             Self::Changed(_) => {
-                Some("move that file away and run the same command again: it is built again from the ledger".to_owned())
+                Some("move that file away and run the same command again to rebuild it from the ledger".to_owned())
             }
             Self::Record(error) => Some(error.hint()),
             Self::Io { source, .. } => access_hint(source).map(str::to_owned),
@@ -121,16 +121,16 @@ fn credentials(service: Service) -> String {
     match service {
         Service::S3 => {
             "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (AWS_ENDPOINT_URL for other stores than \
-             Amazon's); they have to allow listing, getting, putting and deleting; profiles are not read: \
+             Amazon's), with permission to list, read, write and delete; profiles are not read: \
              `aws configure export-credentials --format env` prints them"
         }
         Service::Gcs => {
-            "set GOOGLE_APPLICATION_CREDENTIALS to a key file, or run `gcloud auth application-default login`; it has \
-             to allow listing, getting, putting and deleting"
+            "set GOOGLE_APPLICATION_CREDENTIALS to a key file, or run `gcloud auth application-default login`, with \
+             permission to list, read, write and delete"
         }
         Service::Azure => {
             "set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_KEY or a service \
-             principal; it has to allow listing, reading, writing and deleting"
+             principal, with permission to list, read, write and delete"
         }
     }
     .to_owned()
@@ -139,7 +139,7 @@ fn credentials(service: Service) -> String {
 fn endpoint(service: Service) -> &'static str {
     match service {
         Service::S3 => "AWS_ENDPOINT_URL and AWS_REGION",
-        Service::Gcs => "the service's state",
+        Service::Gcs => "the status of the service",
         Service::Azure => "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT",
     }
 }
@@ -180,7 +180,7 @@ pub(super) fn told(error: &object_store::Error, secrets: &[String]) -> (Blame, S
     let reason = secrets.iter().fold(reason, |reason, secret| reason.replace(secret.as_str(), "…"));
     let mut reason = words::plain(reason.trim()).into_owned();
     if asks_machine {
-        reason = format!("no credentials in the environment, and this machine offers none ({reason})");
+        reason = format!("no credentials in the environment or from this machine's metadata service ({reason})");
     }
     (blame, reason)
 }
@@ -214,7 +214,7 @@ mod tests {
         check(generic(missing), (Blame::Bucket, "no such (NoSuchBucket)"));
         check(generic("odd \u{1b}[31m wJalr-secret"), (Blame::Store, "odd  …"));
         let nobody = "cannot reach 169.254.169.254: timed out";
-        let expected = "no credentials in the environment, and this machine offers none (cannot reach \
+        let expected = "no credentials in the environment or from this machine's metadata service (cannot reach \
                         169.254.169.254: timed out)";
         check(generic(nobody), (Blame::Access, expected));
     }

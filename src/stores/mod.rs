@@ -91,8 +91,8 @@ impl Destination {
         self.standing(&self.hasty, simulated).await?;
         let probe = Name::from(PROBE);
         let words = PutPayload::from_static(b"An access check of backlinks-export. It may be deleted.\n");
-        self.hasty.put(&probe, words).await.map_err(|error| self.refused("put an object there", &error))?;
-        self.hasty.delete(&probe).await.map_err(|error| self.refused("delete an object there", &error))
+        self.hasty.put(&probe, words).await.map_err(|error| self.refused("write objects", &error))?;
+        self.hasty.delete(&probe).await.map_err(|error| self.refused("delete objects", &error))
     }
 
     /// What lies under the prefix; an error where anything of it is not an export's.
@@ -111,7 +111,7 @@ impl Destination {
     async fn sizes(&self, store: &Arc<dyn ObjectStore>) -> Result<BTreeMap<String, u64>, StoreError> {
         let mut sizes = BTreeMap::new();
         let mut listing = store.list(None);
-        while let Some(object) = listing.try_next().await.map_err(|error| self.refused("list it", &error))? {
+        while let Some(object) = listing.try_next().await.map_err(|error| self.refused("list objects", &error))? {
             sizes.insert(object.location.to_string(), object.size);
             if sizes.len() > MOST_OBJECTS {
                 return Err(StoreError::TooMany { place: self.place.clone() });
@@ -126,7 +126,7 @@ impl Destination {
         match read.await {
             Ok(bytes) => Ok(bytes.to_vec()),
             Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
-            Err(error) => Err(self.refused("read its _run.json", &error)),
+            Err(error) => Err(self.refused("read _run.json", &error)),
         }
     }
 

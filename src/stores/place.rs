@@ -44,13 +44,13 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
     /// Another scheme, or none.
-    #[error("write it as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")]
+    #[error("expected s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")]
     Form,
     /// The name of the bucket cannot be one.
-    #[error("the name of the bucket has other characters than letters, digits, `-`, `_` and `.`")]
+    #[error("the bucket name may only contain letters, digits, `-`, `_` and `.`")]
     Bucket,
     /// The prefix cannot be one.
-    #[error("the prefix has an empty part, `.` or `..`, or characters that object stores do not take alike")]
+    #[error("the prefix has an empty, `.` or `..` segment, or characters that not all object stores accept")]
     Prefix,
 }
 

@@ -111,7 +111,7 @@ impl<'a> Sender<'a> {
     }
 
     fn failed(&self, wanted: &Wanted, error: &object_store::Error) -> StoreError {
-        self.destination.refused(&format!("put {}", wanted.name), error)
+        self.destination.refused(&format!("upload {}", wanted.name), error)
     }
 }
 

@@ -101,10 +101,10 @@ mod tests {
             }
             let standing = Standing { sizes, record: record.as_bytes().to_vec() };
             let told = standing.inspect(&place, simulated).map_or_else(|error| error.to_string(), |()| String::new());
-            assert_eq!(told.strip_prefix("s3://bucket/prefix holds ").unwrap_or(&told), expected, "{names:?}");
+            assert_eq!(told.strip_prefix("s3://bucket/prefix contains ").unwrap_or(&told), expected, "{names:?}");
         };
         let part = "backlinks_history/year=2024/part-a-0.parquet";
-        let others = |name: &str| format!("{name}, which is no part of an export");
+        let others = |name: &str| format!("{name}, which is not part of an export");
         check(&[], "", false, "");
         check(&[PROBE, "backlinks_history"], "", true, "");
         check(&[part, "targets/part-a.parquet", SUCCESS, FAILURES, "report.html"], REAL, false, "");
@@ -124,7 +124,7 @@ mod tests {
             false,
             &others("targets/a=1/b=2/c=3/d=4/part-0.parquet"),
         );
-        let real = "a dataset of the real API, and this one would be of the simulated API";
+        let real = "a dataset of the real API, but this one is simulated";
         check(&[part], REAL, true, real);
     }
 }

@@ -63,7 +63,10 @@ impl Destination {
         if files.success {
             self.confirm(&files).await?;
             let name = Name::from(SUCCESS);
-            self.store.put(&name, PutPayload::default()).await.map_err(|error| self.refused("put _SUCCESS", &error))?;
+            self.store
+                .put(&name, PutPayload::default())
+                .await
+                .map_err(|error| self.refused("upload _SUCCESS", &error))?;
         }
         Ok(told)
     }
@@ -91,7 +94,7 @@ impl Destination {
                 Ok(digest.map(|digest| digest.as_ref().to_owned()))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.refused(&format!("look at {name}"), &error)),
+            Err(error) => Err(self.refused(&format!("check {name}"), &error)),
         }
     }
 
@@ -101,7 +104,7 @@ impl Destination {
         match self.store.head(&Name::from(SUCCESS)).await {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
             Ok(_) => Err(StoreError::Disturbed { place: self.place.clone(), name: SUCCESS.to_owned() }),
-            Err(error) => Err(self.refused("see whether _SUCCESS is gone", &error)),
+            Err(error) => Err(self.refused("check whether _SUCCESS was deleted", &error)),
         }
     }
 

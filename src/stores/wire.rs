@@ -43,13 +43,13 @@ pub(super) struct Wire {
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 enum WireError {
-    #[error("{host} would be reached unencrypted; plain http is for this machine alone")]
+    #[error("{host} is not encrypted; plain http is only allowed for loopback addresses")]
     Unencrypted { host: String },
     #[error("cannot reach {host}: {reason}")]
     Unreached { host: String, reason: String },
     #[error("the connection to {host} failed: {reason}")]
     Broken { host: String, reason: String },
-    #[error("{host} answers with more than {} MiB", LARGEST_ANSWER >> 20)]
+    #[error("the answer of {host} is larger than {} MiB", LARGEST_ANSWER >> 20)]
     TooLarge { host: String },
     #[error("the request has no URL")]
     NoUrl,

@@ -433,19 +433,22 @@ mod tests {
         check("moc.\u{202e}elpmaxe", &character("'\\u{202e}'"));
         check("exam\u{200e}ple.com", &format!("{}; did you mean example.com?", character("'\\u{200e}'")));
         check("exam\u{200d}ple.com", "not a valid internationalized domain name; did you mean example.com?");
-        check("a·b.com", "the character '·' (U+00B7), which is not allowed in this place");
+        check("a·b.com", "the character '·' (U+00B7), which is not allowed in this position");
         for reserved in ["üb--cd.de", "ab--cd.de", "www.ab--cd.co.uk", "x.ab--cd.com"] {
-            check(reserved, "a label with hyphens in the third and fourth places, which is reserved for encoded names");
+            check(
+                reserved,
+                "a label with hyphens in the third and fourth positions, which is reserved for encoded names",
+            );
         }
         check("-ñ.com", "a label begins or ends with a hyphen; did you mean ñ.com?");
         check("xn--zzzzzz99999999.com", "not a valid internationalized domain name");
         check("xn--example-.com", "not a valid internationalized domain name");
         check("\u{301}a.com", "not a valid internationalized domain name; did you mean a.com?");
         for garbled in ["bÃ¼cher.de", "bĂĽcher.de", "bГјcher.de", "https://www.bÃ¼cher.de/neu"] {
-            check(garbled, "garbled text: UTF-8 that was read in another encoding; did you mean bücher.de?");
+            check(garbled, "garbled text: UTF-8 decoded in another encoding; did you mean bücher.de?");
         }
         for garbled in ["РїСЂРёРјРµСЂ.com", "Ð¿Ñ€Ð¸Ð¼ÐµÑ€.com"] {
-            check(garbled, "garbled text: UTF-8 that was read in another encoding; did you mean пример.com?");
+            check(garbled, "garbled text: UTF-8 decoded in another encoding; did you mean пример.com?");
         }
     }
 

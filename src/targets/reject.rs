@@ -20,7 +20,7 @@ pub struct Rejection {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
     /// Nothing is left once scheme, path and blanks are gone.
-    #[error("no host name in it")]
+    #[error("no host name")]
     Empty,
     /// An IP address in its usual form.
     #[error("an IP address, not a domain")]
@@ -32,7 +32,7 @@ pub enum Reject {
     #[error("an e-mail address, not a domain")]
     Email,
     /// A name without a dot.
-    #[error("a single word: a domain has a dot in it")]
+    #[error("a single word without a dot")]
     SingleLabel,
     /// A name under which others register theirs.
     #[error("a public suffix such as co.uk, not a domain; --allow-suffix accepts it")]
@@ -41,7 +41,7 @@ pub enum Reject {
     #[error("`.{0}` is not a known top-level domain")]
     UnknownSuffix(Box<str>),
     /// Two dots in a row, or one in front.
-    #[error("an empty label: two dots in a row or one in front")]
+    #[error("an empty label: two dots in a row or a leading dot")]
     EmptyLabel,
     /// A label of more than 63 characters.
     #[error("a label is longer than {LONGEST_LABEL} characters")]
@@ -53,7 +53,7 @@ pub enum Reject {
     #[error("a label begins or ends with a hyphen")]
     Hyphen,
     /// A label has hyphens where encoded ones have them.
-    #[error("a label with hyphens in the third and fourth places, which is reserved for encoded names")]
+    #[error("a label with hyphens in the third and fourth positions, which is reserved for encoded names")]
     Hyphens,
     /// An underscore, which DNS allows and host names do not.
     #[error("an underscore, which is not allowed in a host name")]
@@ -62,7 +62,7 @@ pub enum Reject {
     #[error("the character {}, which is not allowed in a domain name", shown(*.0))]
     Character(char),
     /// A character that is allowed beside certain others only.
-    #[error("the character {}, which is not allowed in this place", shown(*.0))]
+    #[error("the character {}, which is not allowed in this position", shown(*.0))]
     Misplaced(char),
     /// A NUL, as the text of an encoding with two bytes a letter has in every other place.
     #[error("NUL characters; UTF-16 without a byte order mark needs --input-encoding utf-16le or utf-16be")]
@@ -71,7 +71,7 @@ pub enum Reject {
     #[error("what follows the colon is not a port number")]
     Port,
     /// UTF-8 that was read as another encoding, as in `bÃ¼cher`.
-    #[error("garbled text: UTF-8 that was read in another encoding")]
+    #[error("garbled text: UTF-8 decoded in another encoding")]
     Garbled,
     /// A name that internationalised domain names do not allow, such as a label that cannot be decoded.
     #[error("not a valid internationalized domain name")]

@@ -21,7 +21,7 @@ impl FromStr for Shard {
         let parsed = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
         match parsed {
             Some((number, of)) if number <= of => Ok(Self { number, of }),
-            _ => Err("write it as I/N, with I from 1 to N: 2/4 is the second of four shares".to_owned()),
+            _ => Err("expected I/N with I from 1 to N, such as 2/4 for the second of four shards".to_owned()),
         }
     }
 }

@@ -104,7 +104,7 @@ const NO_PERMISSION: &str = "permission denied";
 /// A file that cannot be read, in words.
 pub(super) fn read_error(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "is not there".to_owned(),
+        io::ErrorKind::NotFound => "is missing".to_owned(),
         io::ErrorKind::PermissionDenied => format!("cannot be read: {NO_PERMISSION}"),
         _ => format!("cannot be read: {error}"),
     }

@@ -25,8 +25,8 @@ use crate::{
 const THREADS: usize = 4;
 /// The page that `report` writes.
 const REPORT: &str = "report.html";
-const UNPUBLISHED: &str = "is not there: no dataset was published; run `backlinks-export run …` again, which does it";
-const NO_RUN: &str = "is not there, and no ledger: this is not the directory of a run, nor one that replay has built";
+const UNPUBLISHED: &str = "is missing: no dataset was published; run `backlinks-export run …` again to publish it";
+const NO_RUN: &str = "is missing, and there is no ledger: this is not the directory of a run or replay";
 
 /// The files that the record names, by table.
 pub(super) struct Published {
@@ -50,7 +50,7 @@ pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRe
         }
     };
     if !is_its_own(&text) {
-        differences.add(RUN, "was changed after it was written: its last line is not the digest of the others");
+        differences.add(RUN, "was changed after it was written: its digest in the last line does not match");
     }
     let record: RunRecord = match serde_json::from_slice(&text) {
         Ok(record) => record,
@@ -62,11 +62,11 @@ pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRe
     let made_of = &record.made_of;
     if made_of.schema_version != flatten::schema::VERSION {
         let (theirs, ours) = (made_of.schema_version, flatten::schema::VERSION);
-        differences.add(RUN, format!("is of schema version {theirs}, and this program checks only version {ours}"));
+        differences.add(RUN, format!("has schema version {theirs}, but this program only supports version {ours}"));
         return None;
     }
     if made_of.version != env!("CARGO_PKG_VERSION") {
-        differences.note(format!("the dataset was made by version {} of this program", made_of.version));
+        differences.note(format!("the dataset was built by version {} of this program", made_of.version));
     }
     Some(record)
 }
@@ -91,7 +91,7 @@ pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differe
     for (file, is_sound) in record.files.iter().zip(sound) {
         let path = file.path.display().to_string();
         match number(&file.path, &record.made_of) {
-            None => differences.add(RUN, format!("names {path}, which is no place for a file of a table")),
+            None => differences.add(RUN, format!("lists {path}, which is not a valid path for a table's file")),
             Some(_) if file.path.starts_with(TARGETS) => {
                 of_targets += 1;
                 published.targets = is_sound.then(|| path.clone());
@@ -102,16 +102,16 @@ pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differe
             }
         }
         if !published.named.insert(path.clone()) {
-            differences.add(RUN, format!("names {path} twice"));
+            differences.add(RUN, format!("lists {path} twice"));
         }
     }
     if of_targets != 1 || !numbered.keys().any(|folder| folder.starts_with(HISTORY)) {
-        differences.add(RUN, "does not name one file of the table targets and at least one of backlinks_history");
+        differences.add(RUN, "does not list one file of the table targets and at least one of backlinks_history");
     }
     for (folder, mut files) in numbered {
         files.sort();
         if let Some([_, (_, path, _)]) = files.array_windows().find(|[one, next]| one.0 + 1 != next.0) {
-            differences.add(path, "does not follow the file before it in number");
+            differences.add(path, "is out of sequence: its number does not follow the previous file's");
         }
         // Of a folder with a file that is not sound too much would be missing.
         let is_sound = files.iter().all(|(.., is_sound)| *is_sound);
@@ -142,7 +142,7 @@ fn is_sound(dir: &Path, file: &FileRecord, made_of: &MadeOf, differences: &Diffe
     let path = dir.join(&file.path);
     let is_elsewhere = file.path.is_absolute() || name.split('/').any(|part| part == "..");
     if is_elsewhere || path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        differences.add(name, "is not a file below this directory");
+        differences.add(name, "is not a file in this directory");
         return false;
     }
     let digest = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), dataset::digest(file)?)));
@@ -153,8 +153,8 @@ fn is_sound(dir: &Path, file: &FileRecord, made_of: &MadeOf, differences: &Diffe
         }
         Ok((bytes, digest)) if (bytes, &digest) != (file.bytes, &file.sha256) => {
             let size =
-                if bytes == file.bytes { String::new() } else { format!(" ({bytes} bytes, were {})", file.bytes) };
-            differences.add(name, format!("is not what was published: its digest differs{size}"));
+                if bytes == file.bytes { String::new() } else { format!(" ({bytes} bytes instead of {})", file.bytes) };
+            differences.add(name, format!("was changed after publishing: its digest differs{size}"));
             return false;
         }
         Ok(_) => {}
@@ -202,10 +202,10 @@ pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differ
         let what = match found {
             Err(error) => read_error(&error),
             Ok((length, _)) if length < *bytes => {
-                format!("was cut short: it has {length} bytes, the dataset was made of {bytes}")
+                format!("was truncated: it has {length} bytes, but the dataset was built from {bytes}")
             }
             Ok((_, found)) if expected.is_some_and(|expected| *expected != found) => {
-                "is not what the dataset was made of: its digest differs".to_owned()
+                "was changed after publishing: its digest differs".to_owned()
             }
             Ok(_) if expected.is_none() => {
                 differences.note(format!("_run.json has no digest of {label}: only its checksums were checked"));
@@ -252,15 +252,16 @@ pub(super) fn compare_ends(dir: &Path, record: &MadeOf, now: &MadeOf, difference
             is_current = false;
             let (file, whole) = now.files.last().cloned().unwrap_or_default();
             let of = then.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, bytes)| *bytes);
-            let what = "the dataset is older than the ledger; run `backlinks-export run …` again, which publishes it";
-            differences
-                .add(format!("{}/{file}", name(then)), format!("{what} ({whole} bytes, the dataset was made of {of})"));
+            let what = "the dataset is older than the ledger; run `backlinks-export run …` again to publish it";
+            differences.add(
+                format!("{}/{file}", name(then)),
+                format!("{what} ({whole} bytes, but the dataset was built from {of})"),
+            );
         } else if let Some((file, bytes)) = then.files.last() {
             let length = folder(dir, then).join(ledger::FOLDER).join(file).metadata().map_or(0, |it| it.len());
-            let torn =
-                format!("ends within a line, at byte {bytes}: torn by a crash, or added later, and never counted");
+            let torn = format!("ends within a line, at byte {bytes}: cut off by a crash or added later, and ignored");
             if length > *bytes && then.dir == Path::new(".") {
-                let hint = "run `backlinks-export run …` again, which cuts that off";
+                let hint = "run `backlinks-export run …` again to remove it";
                 differences.add(format!("{}/{file}", name(then)), format!("{torn}; {hint}"));
             } else if length > *bytes {
                 differences.note(format!("{}/{file} {torn}", name(then)));
@@ -331,11 +332,11 @@ fn report_unexpected(path: &str, name: &str, differences: &Differences) {
     let is_in = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
     let is_inside = [HISTORY, UNDATED, TARGETS, ledger::FOLDER].into_iter().any(is_in);
     if is_in(STAGING) && !name.ends_with(".parquet") {
-        differences.note(format!("{path} was left by a publication that was interrupted; the next run removes it"));
+        differences.note(format!("{path} is left over from an interrupted publish; the next run removes it"));
     } else if name.ends_with(".parquet") || is_inside && !dataset::is_ignored(name) {
-        differences.add(path, "is no part of the export, and whoever reads the directory would read it");
+        differences.add(path, "is not part of the export, but readers of the directory would include it");
     } else {
-        differences.note(format!("{path} is no part of the export and is not checked"));
+        differences.note(format!("{path} is not part of the export and was not checked"));
     }
 }
 

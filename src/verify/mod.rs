@@ -53,7 +53,7 @@ impl VerifyError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoDirectory(_) => Some("name a directory that was the --out of a run or a replay".to_owned()),
+            Self::NoDirectory(_) => Some("use a directory that was the --out of a run or a replay".to_owned()),
             Self::Open { source, .. } => access_hint(source).map(str::to_owned),
             Self::Lock(error) => Some(error.hint()),
         }
@@ -165,15 +165,15 @@ impl Verification<'_> {
         let Self { dir, record, differences } = *self;
         let ledgers = &record.made_of.ledgers;
         if record.raw_discarded {
-            differences.note("the ledger was dropped with --discard-raw: rows were not compared with answers");
+            differences.note("the raw answers were deleted by --discard-raw: rows were not compared with them");
             return None;
         }
         if ledgers.is_empty() {
-            differences.add(dataset::RUN, "names no ledger, so that rows cannot be compared with answers");
+            differences.add(dataset::RUN, "lists no ledger, so rows cannot be compared with answers");
             return None;
         }
         if !digests::check_ledgers(dir, record, differences) {
-            differences.note("the ledger is damaged or missing: rows were not compared with the answers in it");
+            differences.note("the ledger is damaged or missing: rows were not compared with its answers");
             return None;
         }
         let form = Form {

@@ -120,7 +120,7 @@ pub(super) fn compare_success(dir: &Path, record: &RunRecord, counts: Counts, di
     match (fs::read(dir.join(SUCCESS)), is_success(record, counts)) {
         (Ok(content), true) if content.is_empty() => {}
         (Ok(_), true) => differences.add(SUCCESS, "is not empty"),
-        (Ok(_), false) => differences.add(SUCCESS, "is there, yet the run did not end with everything answered"),
+        (Ok(_), false) => differences.add(SUCCESS, "exists, but the run did not complete"),
         (Err(error), false) if error.kind() == io::ErrorKind::NotFound => {}
         (Err(error), _) => differences.add(SUCCESS, read_error(&error)),
     }

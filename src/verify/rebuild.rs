@@ -110,7 +110,7 @@ fn count<'a>(rows: impl IntoIterator<Item = &'a RecordBatch>) -> usize {
 }
 
 fn lacks_all(target: &str, place: &Path, expected: &[RecordBatch], differences: &Differences) {
-    differences.add(place.display().to_string(), format!("lacks all {} rows of {target}", count(expected)));
+    differences.add(place.display().to_string(), format!("is missing all {} rows of {target}", count(expected)));
 }
 
 /// Compares the rows of one target in one folder: the first that differs is reported.
@@ -125,7 +125,7 @@ fn compare_target(
     let Some(first) = slices.first() else { return lacks_all(target, folder, expected, differences) };
     let (found, should) = (count(slices.iter().map(|slice| &slice.rows)), count(expected));
     if found != should {
-        let what = format!("{target}: the number of rows here is {found}, should be {should}");
+        let what = format!("{target}: the number of rows is {found}, should be {should}");
         return differences.add(&first.file, what);
     }
     let label = |expected: &RecordBatch, row: usize| {
@@ -233,7 +233,7 @@ impl LineComparison<'_> {
     fn finish(mut self, lines: usize) -> Result<(), ExportError> {
         self.compare()?;
         if self.missing > 0 {
-            self.differences.add(&self.file, format!("lacks the rows of the last {} input lines", self.missing));
+            self.differences.add(&self.file, format!("is missing the rows of the last {} input lines", self.missing));
         }
         if self.table.is_some_and(|mut table| !table.next_rows(1).is_empty()) {
             self.differences.add(&self.file, format!("has more rows than the {lines} input lines"));
@@ -269,7 +269,7 @@ impl SameBytes {
             self.differs.get_or_insert(self.line);
         }
         if let Some(line) = self.differs {
-            let what = format!("differs from what the ledger says in line {line}");
+            let what = format!("differs from the ledger in line {line}");
             differences.add(self.name, format!("{what} ({length} bytes, should be {})", self.bytes));
         }
     }

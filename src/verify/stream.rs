@@ -110,7 +110,7 @@ impl<'a> Stream<'a> {
 
     fn skip(&mut self, target: &str, rows: usize) {
         self.at += rows;
-        let what = format!("{rows} rows of {target} belong to no answer, or are not in order of target");
+        let what = format!("{rows} rows of {target} do not belong to an answer, or are not sorted by target");
         self.differences.add(self.file, what);
     }
 
@@ -139,7 +139,7 @@ impl<'a> Stream<'a> {
             match self.reader.as_mut().and_then(Iterator::next) {
                 Some(Ok(batch)) => self.batch = Some(batch),
                 Some(Err(error)) => {
-                    self.differences.add(self.file, format!("cannot be read to its end: {error}"));
+                    self.differences.add(self.file, format!("cannot be read completely: {error}"));
                     self.reader = None;
                 }
                 None => {

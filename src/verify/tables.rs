@@ -32,7 +32,7 @@ fn read(dir: &Path, file: &str, columns: &[&str], mut take: impl FnMut(&RecordBa
     let mask = parquet::arrow::ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     let reader = builder.with_projection(mask).build().map_err(|error| error.to_string())?;
     for batch in reader {
-        take(&batch.map_err(|error| format!("cannot be read to its end: {error}"))?);
+        take(&batch.map_err(|error| format!("cannot be read completely: {error}"))?);
     }
     Ok(())
 }
@@ -67,7 +67,7 @@ pub(super) fn compare(
     for (target, count) in sums.rows.iter().filter(|_| is_whole) {
         let found = rows.get(target).copied().unwrap_or_default();
         if found != *count {
-            differences.add(file, format!("says that {target} has {count} rows; there are {found}"));
+            differences.add(file, format!("lists {count} rows for {target}, but there are {found}"));
         }
     }
     // Why targets failed, items without a date, and counts that differ are in no column of their own.
@@ -77,7 +77,7 @@ pub(super) fn compare(
     expect("totals", &record.totals, &sums.totals, differences);
     differences.expect(RUN, "spending.calls", &record.spending.calls, &sums.calls);
     let spent = record.spending.debited.plus(record.spending.upstream);
-    differences.expect(RUN, "what calls cost, against the column cost_usd,", &spent, &sums.cost);
+    differences.expect(RUN, "the cost of calls, compared to the column cost_usd,", &spent, &sums.cost);
     let lines = sums.rejected.iter().map(|(input, source, reason)| {
         let (file, line) = source.rsplit_once(':').unwrap_or_default();
         Rejected { input, file, line: line.parse().unwrap_or_default(), reason }

@@ -212,14 +212,14 @@ class Stores(unittest.TestCase):
 
         at = ["--api", api]
         check(store.url("a"), ["s3://datasets/a", "AWS_SECRET_ACCESS_KEY"], *at, AWS_SECRET_ACCESS_KEY=wrong)
-        check("s3://no-such-bucket/a", ["s3://no-such-bucket/a", "make the bucket first"], *at)
-        check(store.url("strangers"), ["holds targets/mine.parquet, which is no part of an export"], *at)
-        check(store.url("real"), ["holds a dataset of the real API"], "--sandbox")
+        check("s3://no-such-bucket/a", ["s3://no-such-bucket/a", "create the bucket first"], *at)
+        check(store.url("strangers"), ["contains targets/mine.parquet, which is not part of an export"], *at)
+        check(store.url("real"), ["contains a dataset of the real API"], "--sandbox")
         unreachable = "http://127.0.0.1:1"
-        check(store.url("a"), ["cannot list it: cannot reach 127.0.0.1"], *at, AWS_ENDPOINT_URL=unreachable)
+        check(store.url("a"), ["cannot list objects in", ": cannot reach 127.0.0.1"], *at, AWS_ENDPOINT_URL=unreachable)
         plain = "http://192.0.2.1:9000"
-        check(store.url("a"), ["plain http is for this machine alone"], *at, AWS_ENDPOINT_URL=plain)
-        check("ftp://a/b", ["write it as s3://bucket/prefix"], *at)
+        check(store.url("a"), ["plain http is only allowed for loopback addresses"], *at, AWS_ENDPOINT_URL=plain)
+        check("ftp://a/b", ["expected s3://bucket/prefix"], *at)
         self.assertEqual(store.read("strangers", "targets/mine.parquet"), b"mine")
         with urllib.request.urlopen(api.split("/apis/")[0] + "/bill") as answer:
             self.assertEqual(json.load(answer)["calls"], 0)
@@ -238,7 +238,7 @@ class Stores(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stderr)
         result = json.loads(done.stdout)
         self.assertEqual([result[key] for key in ["published", "success", "published_to"]], [True, False, None])
-        self.assertIn(f"error: the dataset is not put to its store: {part} is not what was published", done.stderr)
+        self.assertIn(f"error: the dataset was not uploaded: {part} was changed after publishing", done.stderr)
         self.assertIn("run the same command again", done.stderr)
         self.assertIsNone(store.read("damaged", "_SUCCESS"))
 

@@ -85,7 +85,7 @@ fn what_cannot_be_told_apart_from_an_accident_ends_with_1() {
     fs::write(&ledger, bytes).expect("written");
     let ran = shell.run(&command).expect(1);
     assert!(ran.stderr.contains("ledger-0.jsonl.gz is damaged at byte 0"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("hint: put back a sound copy"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: restore an intact copy"), "{}", ran.stderr);
     // A place where nothing can be made, for root either.
     let ran = shell.run(&format!("run domains.txt --out /proc/out {}", api.flags())).expect(1);
     assert!(ran.stderr.starts_with("error: cannot make /proc/out"), "{}", ran.stderr);
@@ -184,8 +184,8 @@ fn the_api_stops_a_run_with_4_and_what_is_held_is_published() {
     check("--fail-code 40100:1", "refused the token", "AISA_API_KEY");
     check("--fail-status 403:1", "refused the token", "");
     check("--fail-status 404:1", "URL", "--api");
-    check("--fail-status 400:1", "does not take the calls", "--body");
-    check("--fail-code 40503:1", "does not take the calls", "--body");
+    check("--fail-status 400:1", "rejects the format of the requests", "--body");
+    check("--fail-code 40503:1", "rejects the format of the requests", "--body");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_wrong_url_ends_with_4() {
     let (shell, api) = (Shell::with_domains(3), Api::new(""));
     let wrong = api.url().replace("/apis/v1", "/apis/v2");
     let ran = shell.run(&format!("run domains.txt --out out --api {wrong} --progress none")).expect(4);
-    assert!(ran.stderr.contains("the URL is not that of the API"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("there is no API at this URL"), "{}", ran.stderr);
     // The variable says it as well, and the flag wins.
     let shell = Shell::with_domains(3).set("BACKLINKS_API_URL", &wrong);
     shell.run("run domains.txt --out out --progress none").expect(4);
@@ -217,9 +217,9 @@ fn the_cap_ends_a_run_with_5_and_is_never_passed() {
     let (shell, api) = (Shell::with_domains(30), Api::new("--price 0.05"));
     let command = |cap: &str| format!("run domains.txt --out out {} {DATES} --max-cost {cap}", api.flags());
     let ran = shell.run(&command("0.52")).expect(5);
-    assert!(ran.stderr.contains("--max-cost $0.52 does not pay one more call"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--max-cost $0.52 does not cover another call"), "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("hint: everything fetched is kept; run the same command again with a higher --max-cost")
+        ran.stderr.contains("hint: all paid answers are saved; run the same command again with a higher --max-cost")
     );
     assert_eq!((api.bill().billed_calls, is_marked(&shell, "out")), (10, false));
     // The cap is one on the directory, not on this run.
@@ -256,7 +256,7 @@ fn shards_are_disjoint_and_replayed_together_they_are_the_whole() {
     assert!(bill.calls == 120 && bill.billed_targets.values().all(|calls| *calls == 2), "each target in one shard");
     let shell = shell.unset("AISA_API_KEY");
     let some = shell.run("replay part1 part4 --out some").expect(0).stderr;
-    assert!(some.contains("shards 2/4, 3/4 are not among these directories"), "{some}");
+    assert!(some.contains("shards 2/4, 3/4 are not in these directories"), "{some}");
     let all = shell.run("replay part1 part2 part3 part4 --out merged --summary json").expect(0);
     assert!(!all.stderr.contains("not among"), "{}", all.stderr);
     let json = all.json();
@@ -277,8 +277,8 @@ fn a_directory_of_one_shard_takes_no_lines_of_another() {
     for shard in ["--shard 2/4", "--shard 1/2", ""] {
         for command in ["run", "plan"] {
             let ran = shell.run(&run(command, "domains.txt", shard)).expect(2);
-            assert!(ran.stderr.contains("this directory holds shard 1/4; "), "{}", ran.stderr);
-            assert!(ran.stderr.contains("hint: give --shard 1/4, or the --out of the shard"), "{}", ran.stderr);
+            assert!(ran.stderr.contains("this directory contains shard 1/4, but "), "{}", ran.stderr);
+            assert!(ran.stderr.contains("hint: use --shard 1/4, or the --out of the shard"), "{}", ran.stderr);
         }
     }
     assert_eq!(api.bill().calls, calls, "nothing is called");
@@ -295,7 +295,7 @@ fn a_replay_replaces_the_dataset_of_other_runs_only_where_it_is_told_to() {
     }
     let check = |words: &str, code: i32| {
         let ran = shell.run(&format!("replay {words}")).expect(code);
-        assert_eq!(ran.stderr.contains("holds a dataset of another run"), code == 2, "{words}: {}", ran.stderr);
+        assert_eq!(ran.stderr.contains("contains a dataset of another run"), code == 2, "{words}: {}", ran.stderr);
     };
     check("one --out merged", 0);
     let built = shell.files("merged");
@@ -348,7 +348,7 @@ fn a_run_counts_once_in_a_replay_and_not_while_it_is_under_way() {
     std::os::unix::fs::symlink(shell.path("out"), shell.path("link")).expect("a link");
     for again in ["out", "./out/", "link"] {
         let ran = shell.run(&format!("replay out {again} --out merged")).expect(2);
-        assert!(ran.stderr.contains("hold the same run"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("contain the same run"), "{}", ran.stderr);
     }
     let open = fs::File::open(shell.path("out")).expect("a directory");
     open.lock().expect("locked, as by a run");
@@ -366,7 +366,7 @@ fn shares_that_cannot_keep_to_a_limit_together_are_refused() {
             let ran = shell
                 .run(&format!("{command} domains.txt --out out --shard 2/4 {limits} --api {}", api.url()))
                 .expect(2);
-            assert!(ran.stderr.contains(&format!("4 shares cannot keep to {what} together")), "{}", ran.stderr);
+            assert!(ran.stderr.contains(&format!("4 shards cannot share {what}")), "{}", ran.stderr);
         }
     }
     assert_eq!(api.bill().calls, 0);
@@ -416,7 +416,7 @@ fn dropped_answers_leave_a_dataset_that_can_only_stay() {
     shell.run("replay out --out other").expect(2);
     shell.list(0..9);
     let ran = shell.run(&command).expect(2);
-    assert!(ran.stderr.contains("were dropped with --discard-raw"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("were deleted by --discard-raw"), "{}", ran.stderr);
     assert_eq!(shell.files("out"), files);
     assert_eq!(api.bill().calls, 8);
 }
@@ -547,7 +547,7 @@ fn simulated_answers_never_pass_for_real_ones() {
     shell.run(&format!("run domains.txt --out out --sandbox --progress none {DATES}")).expect(0);
     assert!(shell.files("out/targets").keys().all(|path| path.display().to_string().starts_with("part-sandbox-")));
     let ran = shell.run(&format!("run domains.txt --out out {} {DATES}", api.flags())).expect(2);
-    assert!(ran.stderr.contains("hint: give --sandbox to go on"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: use --sandbox to resume"), "{}", ran.stderr);
     shell.run(&format!("run domains.txt --out real {} {DATES}", api.flags())).expect(0);
     shell.run("replay out real --out both").expect(2);
     assert_eq!(api.bill().calls, 2);

@@ -109,11 +109,11 @@ async fn answers_that_a_ledger_has_lost_are_not_bought_again_unasked() {
         let output = ended(place.run(&api.url(), ""), 1).await;
         let words = told(&output);
         assert!(words.contains("ledger-0.jsonl.gz has lost paid answers"), "{kept} bytes: {words}");
-        assert!(words.contains("put back a whole copy"), "{words}");
+        assert!(words.contains("restore a complete copy"), "{words}");
     }
     fs::remove_dir_all(place.out().join("_raw")).expect("removed");
     let words = told(&ended(place.run(&api.url(), ""), 2).await);
-    assert!(words.contains("holds a dataset whose ledger") && words.contains("is gone"), "{words}");
+    assert!(words.contains("contains a dataset, but its ledger") && words.contains("is missing"), "{words}");
     // A folder of that name that no ledger is in is no run's either.
     fs::create_dir(place.out().join("_raw")).expect("made");
     fs::write(place.out().join("_raw/notes.txt"), "mine").expect("written");

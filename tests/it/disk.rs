@@ -91,7 +91,7 @@ async fn check_failed_and_resumed(place: &Place, api: &Sandbox, output: &Output,
     let words = told(output);
     let line = words.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{case}: {words}"));
     assert!(line.contains(&place.out().display().to_string()), "{case}: {line}");
-    assert!(words.contains("hint: everything fetched is kept"), "{case}: {words}");
+    assert!(words.contains("hint: all paid answers are saved"), "{case}: {words}");
     let (held, before) = (held(place), api.bill());
     let output = ended(place.run(&api.url(), ""), 0).await;
     let after = api.bill();
@@ -244,7 +244,7 @@ async fn a_disk_that_fills_up_loses_no_paid_answer_and_is_gone_on_with() {
     let output = finished(full(&place, &api.url(), "--concurrency 8")).await;
     let words = told(&output);
     assert_eq!(output.status.code(), Some(1), "{words}");
-    assert!(words.contains("make room in") && words.contains("ledger-0.jsonl.gz"), "{words}");
+    assert!(words.contains("allocate space in") && words.contains("ledger-0.jsonl.gz"), "{words}");
     assert!(words.contains("free some space and run the same command again"), "{words}");
     let bill = api.bill();
     let held = held(&place);
@@ -253,7 +253,7 @@ async fn a_disk_that_fills_up_loses_no_paid_answer_and_is_gone_on_with() {
     let told = summary(&output);
     let answered = told["ok"].as_u64().unwrap_or(0) + told["no_data"].as_u64().unwrap_or(0);
     assert_eq!((answered, &told["success"]), (bill.billed_calls, &false.into()), "{told}");
-    assert!(told["error"].as_str().is_some_and(|error| error.contains("make room in")), "{told}");
+    assert!(told["error"].as_str().is_some_and(|error| error.contains("allocate space in")), "{told}");
     // While nothing changes, nothing is bought either.
     ended(full(&place, &api.url(), "--concurrency 8"), 1).await;
     assert_eq!(api.bill().calls, bill.calls);

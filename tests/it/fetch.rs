@@ -318,7 +318,7 @@ async fn billed_refusals_alike_without_an_answer_stop_the_run_and_quote_the_api(
     let (api, notes) = (Scripted::new(|_, _, _| Word::BilledCode(40_501)), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 300, settings(6_000, 5), std::future::pending()).await;
     let Ok(Ended::Contract { message: Some(message) }) = ended else { panic!("{ended:?}") };
-    assert!(message.starts_with("20 billed refusals alike in a row, the last for site"), "{message}");
+    assert!(message.starts_with("20 identical billed refusals in a row, the last for site"), "{message}");
     assert!(message.ends_with(".com: Invalid Field: 'date_to'."), "{message}");
     let calls = api.books.lock().expect("sound").arrivals.len();
     assert!((20..25).contains(&calls), "{calls} calls: those in flight are finished");

@@ -5,7 +5,8 @@ use std::{fs, process::Stdio};
 use super::shell::{Api, Shell};
 
 const DATES: &str = "--date-from 2023-11-01 --date-to 2024-02-29";
-const UTF_8_HINT: &str = "bytes that are not UTF-8; name the encoding of the file, as in --input-encoding windows-1251";
+const UTF_8_HINT: &str =
+    "bytes that are not valid UTF-8; set the encoding of the file, such as --input-encoding windows-1251";
 
 /// Names that were called and paid for.
 fn called(api: &Api) -> Vec<String> {
@@ -46,8 +47,8 @@ fn encodings_are_named_and_never_guessed() {
         assert!(shell.run(words).expect(2).stderr.contains("WHATWG"), "{words}");
     }
     let ran = shell.run("run a.csv --sandbox --out out").expect(2);
-    assert!(ran.stderr.contains("the header of a.csv has bytes that are not UTF-8"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("hint: name the encoding of the file, as in --input-encoding"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the header of a.csv has bytes that are not valid UTF-8"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: set the encoding of the file, such as --input-encoding"), "{}", ran.stderr);
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn what_is_not_text_is_refused_with_the_command_that_unpacks_it() {
     let check = |name: &str, bytes: &[u8], command: &str| {
         shell.write(name, [bytes, b"\nsome.com\n"].concat());
         let ran = shell.run(&format!("run {name} --sandbox --out out")).expect(2);
-        assert!(ran.stderr.contains(&format!("hint: unpack it and give what comes out: {command} {name}")), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("hint: unpack it first: {command} {name}")), "{ran:?}");
         assert!(!shell.path("out").exists());
     };
     check("a.txt.xz", b"\xfd7zXZ\0\0\x04", "xz -dk");
@@ -187,8 +188,7 @@ fn what_counts_twice_or_is_dropped_is_a_warning() {
     let (shell, api) = (Shell::new(), Api::new(""));
     shell.write("a.csv", "domain,client\nblog.x.com,A\nx.com,A,more\nb.com,B,,\n");
     let twice = "the history of x.com includes its subdomains, so sums over both count them twice";
-    let dropped =
-        "1 table row has more cells than the header, the first at a.csv:3: cells beyond the header are dropped";
+    let dropped = "1 table row has more cells than the header, the first at a.csv:3: the extra cells are dropped";
     let plan = shell.run(&format!("plan a.csv {}", api.flags())).expect(0).stdout;
     let run = shell.run(&format!("run a.csv --out out {} {DATES}", api.flags())).expect(0).stderr;
     for text in [plan, run] {

@@ -192,7 +192,7 @@ async fn the_program_keeps_to_its_cap_and_says_where_costs_are_known_from() {
     // A cap below what is presumed for the first call is told before it, and ends as any other.
     let tiny = Place::new(2);
     let output = ended(tiny.run(&api.url(), "--max-cost 0.02"), 5).await;
-    assert!(super::program::told(&output).contains("--max-cost leaves $0.0200, and the first call"), "{output:?}");
+    assert!(super::program::told(&output).contains("--max-cost leaves $0.0200, but the first call"), "{output:?}");
     assert_eq!(api.bill().debited_micros, bill.debited_micros);
 
     // The rest comes from an API that tells no debit.
@@ -235,7 +235,7 @@ async fn a_limit_calls_the_first_targets_of_the_input_and_each_further_run_the_n
         assert_eq!((summary["published"].as_bool(), summary["success"].as_bool()), (Some(true), Some(false)));
         assert_eq!(api.bill().calls, calls);
         let words = super::program::told(&output);
-        assert!(words.contains("--limit is reached") && words.contains("run the same command again"), "{words}");
+        assert!(words.contains("--limit reached") && words.contains("run the same command again"), "{words}");
         assert!(!place.out().join("_SUCCESS").exists());
     }
     let archive = Archive::read(&place.out()).expect("readable");

@@ -83,7 +83,7 @@ async fn what_another_user_may_not_use_is_named_with_what_to_do() {
         let line = told.lines().find(|line| line.contains("permission denied"));
         let named_before = |line: &str| line.contains(named) || told.contains(&format!("{named}\n"));
         assert!(line.is_some_and(named_before), "{locked}, {command}: {told}");
-        assert!(told.contains("as a user who may"), "{locked}, {command}: {told}");
+        assert!(told.contains("run as a user "), "{locked}, {command}: {told}");
         for word in ["bought", "buy", "another --out", "move "] {
             assert!(!told.contains(word), "{locked}, {command}: {told}");
         }

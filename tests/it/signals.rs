@@ -41,7 +41,7 @@ async fn a_signal_ends_the_buying_at_once_and_keeps_what_is_in_flight() {
         assert_eq!(output.status.code(), Some(code));
         let words = told(&output);
         assert!(words.contains(&format!("interrupted by SIG{name}")), "{words}");
-        assert!(words.contains("run the same command again to go on"), "{words}");
+        assert!(words.contains("run the same command again to resume"), "{words}");
         assert_eq!(summary(&output)["possibly_billed"], 0, "every answer in flight is kept");
         let archive = Archive::read(&place.out()).expect("readable");
         let held = archive.asked().filter(|(_, known)| known.standing.is_final()).count();
@@ -66,7 +66,7 @@ async fn a_second_signal_ends_the_program_and_calls_in_flight_are_listed() {
     let output = running.output().await;
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(output.status.code(), Some(143));
-    assert!(told(&output).contains("run the same command again to go on"), "{}", told(&output));
+    assert!(told(&output).contains("run the same command again to resume"), "{}", told(&output));
     let next = sandbox(instant()).await;
     let output = ended(place.run(&next.url(), ""), 0).await;
     assert_eq!(summary(&output)["possibly_billed"], 1);

@@ -68,7 +68,7 @@ async fn an_upload_that_is_refused_leaves_the_result_on_standard_output() {
             (&false.into(), &1.into(), &None::<bool>.into())
         );
         let error = json["error"].as_str().expect("an error");
-        assert!(error.contains("is whole in") && error.contains("but not in its store"), "{error}");
+        assert!(error.contains("is complete in") && error.contains("but the upload failed"), "{error}");
         assert!(words.contains(error) && words.matches("error: ").count() == 1, "{words}");
         assert!(place.out().join("_SUCCESS").exists(), "the dataset in the directory is whole");
     }

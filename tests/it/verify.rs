@@ -223,13 +223,13 @@ fn any_changed_byte_of_any_file_is_found_and_the_file_named() {
         fs::write(out.join(file), &sound[..sound.len() - 1]).expect("written");
         assert_named(&out, file, "", &format!("{file} without its end"));
         fs::remove_file(out.join(file)).expect("removed");
-        assert_named(&out, file, "not there", &format!("{file} removed"));
+        assert_named(&out, file, "is missing", &format!("{file} removed"));
         fs::write(out.join(file), &sound).expect("written");
     }
     fs::write(out.join("_SUCCESS"), "x").expect("written");
     assert_named(&out, "_SUCCESS", "not empty", "_SUCCESS with content");
     fs::remove_file(out.join("_SUCCESS")).expect("removed");
-    assert_named(&out, "_SUCCESS", "not there", "_SUCCESS removed");
+    assert_named(&out, "_SUCCESS", "missing", "_SUCCESS removed");
     fs::write(out.join("_SUCCESS"), "").expect("written");
     assert_sound(&out);
 }
@@ -242,7 +242,7 @@ fn files_that_belong_to_nobody_are_found() {
         fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         fs::copy(out.join(file(&out, "targets/")), &path).expect("copied");
         if is_difference {
-            assert_named(&out, name, "no part of the export", name);
+            assert_named(&out, name, "not part of the export", name);
         } else {
             assert!(assert_sound(&out).notes.iter().any(|note| note.contains(name)), "{name}");
         }
@@ -282,9 +282,9 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
     let rows = |batch: &RecordBatch, rows: Vec<u32>| take_record_batch(batch, &UInt32Array::from(rows)).expect("rows");
     let all = |batch: &RecordBatch| (0..u32::try_from(batch.num_rows()).expect("few")).collect::<Vec<_>>();
     check(&history, "", &|batch| batch);
-    check(&history, "the number of rows here is", &|batch| rows(&batch, all(&batch)[1..].to_vec()));
-    check(&history, "the number of rows here is", &|batch| rows(&batch, [vec![0], all(&batch)].concat()));
-    check(&history, "belong to no answer", &|batch| {
+    check(&history, "the number of rows is", &|batch| rows(&batch, all(&batch)[1..].to_vec()));
+    check(&history, "the number of rows is", &|batch| rows(&batch, [vec![0], all(&batch)].concat()));
+    check(&history, "do not belong to an answer", &|batch| {
         let last = all(&batch).len() - 1;
         rows(&batch, [vec![u32::try_from(last).expect("few")], all(&batch)].concat())
     });
@@ -346,7 +346,7 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
         cells.swap(0, 1);
         with(&batch, "input_client", Arc::new(StringArray::from(cells)))
     });
-    check(&targets, "lacks the rows of the last 1", &|batch| batch.slice(0, batch.num_rows() - 1));
+    check(&targets, "is missing the rows of the last 1", &|batch| batch.slice(0, batch.num_rows() - 1));
     check(&targets, "more rows than", &|batch| {
         let more = [all(&batch), vec![0]].concat();
         rows(&batch, more)
@@ -372,9 +372,9 @@ fn a_record_that_says_something_else_is_found_whatever_its_digest() {
     check("inputs_sha256 is", &|record| record["inputs_sha256"] = json!("0"));
     check("run_id is", &|record| record["ledgers"][0]["run_id"] = json!("x"));
     check("parameters.date_to is", &|record| record["parameters"]["date_to"] = json!("2024-03-01"));
-    check("no place for a file", &|record| record["partition_by"] = json!("year,month"));
-    check("is no part of the export", &|record| drop(record["files"].as_array_mut().map(|files| files.remove(0))));
-    check("yet the run did not end", &|record| record["summary"]["stopped"] = json!("budget"));
+    check("not a valid path", &|record| record["partition_by"] = json!("year,month"));
+    check("is not part of the export", &|record| drop(record["files"].as_array_mut().map(|files| files.remove(0))));
+    check("but the run did not complete", &|record| record["summary"]["stopped"] = json!("budget"));
     assert_sound(&out);
 }
 
@@ -400,7 +400,7 @@ fn runs_that_ended_early_are_checked_as_far_as_they_got() {
     let verified = assert_sound(&capped);
     assert!(verified.checked.answers > 0 && verified.checked.answers < 30);
     fs::write(capped.join("_SUCCESS"), "").expect("written");
-    assert_named(&capped, "_SUCCESS", "yet the run did not end", "a _SUCCESS that was not deserved");
+    assert_named(&capped, "_SUCCESS", "but the run did not complete", "a _SUCCESS that was not deserved");
 
     assert_eq!(export(root.path(), "failed", 30, FAULTS, ""), 3);
     assert_sound(&root.path().join("failed"));
@@ -448,7 +448,7 @@ fn datasets_of_several_ledgers_are_compared_with_all_of_them() {
     fs::write(&ledger, changed).expect("written");
     assert_named(&out, "2of2/_raw/ledger-0.jsonl.gz", "", "a changed byte of another directory's ledger");
     fs::remove_file(&ledger).expect("removed");
-    assert_named(&out, "2of2/_raw/ledger-0.jsonl.gz", "is not there", "another directory's ledger removed");
+    assert_named(&out, "2of2/_raw/ledger-0.jsonl.gz", "is missing", "another directory's ledger removed");
 }
 
 #[test]
@@ -460,7 +460,7 @@ fn without_its_ledger_a_dataset_is_compared_with_itself() {
     assert!(verified.notes[0].contains("--discard-raw") && verified.checked.rows > 0, "{verified:?}");
     let history = file(&out, "backlinks_history/year=2023");
     rewrite(&out, &history, |batch| batch.slice(1, batch.num_rows() - 1));
-    assert_named(&out, "targets/", "rows; there are", "a row less");
+    assert_named(&out, "targets/", ", but there are", "a row less");
 }
 
 #[test]
@@ -516,8 +516,8 @@ fn no_hint_leads_to_buying_again_or_to_the_same_command() {
         fs::write(&path, sound).expect("written");
     };
     let ledger = file(&out, "_raw/ledger-0");
-    check(&ledger, Some(b"x"), "put back sound copies of the named ledger files");
-    check(&ledger, None, "put back sound copies of the named ledger files");
+    check(&ledger, Some(b"x"), "restore intact copies of the named ledger files");
+    check(&ledger, None, "restore intact copies of the named ledger files");
     check("_rejected.csv", Some(b"x"), "`backlinks-export run …` on this directory again");
     check("_run.json", None, "no dataset was published; run `backlinks-export run …` again");
     assert_sound(&out);
@@ -542,5 +542,5 @@ fn files_that_another_user_may_not_read_are_called_that() {
     let (stdout, stderr) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
     assert_eq!(told.status.code(), Some(1), "{stdout}{stderr}");
     assert!(stdout.contains(&ledger) && stdout.contains("cannot be read: permission denied"), "{stdout}");
-    assert!(stderr.contains("run verify as a user who may read the named files"), "{stderr}");
+    assert!(stderr.contains("run as a user who can read the named files"), "{stderr}");
 }

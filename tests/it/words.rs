@@ -182,15 +182,15 @@ fn every_usage_error_says_how_to_go_on() {
 fn without_a_token_nothing_starts() {
     let shell = Shell::with_domains(2).unset("AISA_API_KEY");
     assert_snapshot!(refused(&shell, "run domains.txt --out out").stderr, @r"
-    error: no API token: AISA_API_KEY is not set, and there is no --token-file
-    hint: set AISA_API_KEY or name a file with --token-file; --sandbox needs no token
+    error: no API token: AISA_API_KEY is not set and --token-file is not given
+    hint: set AISA_API_KEY or use --token-file FILE; --sandbox needs no token
     ");
     let shell = shell.set("AISA_API_KEY", "  ");
     refused(&shell, "run domains.txt --out out");
     let shell = shell.set("AISA_API_KEY", "two\u{7}bells");
     assert_snapshot!(refused(&shell, "run domains.txt --out out").stderr, @r"
-    error: the token has characters that no API key has (line breaks or control characters)
-    hint: copy the token anew, on one line
+    error: the token contains line breaks or control characters
+    hint: copy the token again, on one line
     ");
     assert!(!shell.path("out").exists());
 }
@@ -216,32 +216,32 @@ fn a_directory_holds_to_its_question() {
     tell("replay out --out other");
     tell(&run("--partition-by none"));
     assert_snapshot!(told, @r"
-    error: this directory was started with --date-to 2024-02-29, now it is 2024-03-31
-    hint: give --date-to 2024-02-29 to go on with it, or start anew with another --out
+    error: this directory was started with --date-to 2024-02-29, but now it is 2024-03-31
+    hint: use --date-to 2024-02-29 to resume, or another --out to start over
 
-    error: this directory was started with --date-from 2019-01-01, now it is 2020-01-01
-    hint: give --date-from 2019-01-01 to go on with it, or start anew with another --out
+    error: this directory was started with --date-from 2019-01-01, but now it is 2020-01-01
+    hint: use --date-from 2019-01-01 to resume, or another --out to start over
 
-    error: this directory was started with --rank-scale one_thousand, now it is one_hundred
-    hint: give --rank-scale one_thousand to go on with it, or start anew with another --out
+    error: this directory was started with --rank-scale one_thousand, but now it is one_hundred
+    hint: use --rank-scale one_thousand to resume, or another --out to start over
 
-    error: this directory was started with --date-from 2019-01-01, now it is 2020-01-01
-    hint: give --date-from 2019-01-01 to go on with it, or start anew with another --out
+    error: this directory was started with --date-from 2019-01-01, but now it is 2020-01-01
+    hint: use --date-from 2019-01-01 to resume, or another --out to start over
 
-    error: out is the directory of a run and has its own dataset
-    hint: name a new or empty directory with --out
+    error: out is the directory of a run, which has its own dataset
+    hint: use a new or empty directory for --out
 
-    error: this directory was started without --sandbox (real answers), now it is to go on with --sandbox (simulated answers)
-    hint: leave out --sandbox to go on with it, or start anew with another --out
+    error: this directory was started without --sandbox (real answers), but this command runs with --sandbox (simulated answers)
+    hint: omit --sandbox to resume, or use another --out to start over
 
-    error: these runs asked different questions: one with --date-from 2019-01-01 --rank-scale one_thousand, one with --date-from 2019-01-01 --rank-scale one_hundred
-    hint: replay them apart, each to an --out of its own
+    error: these runs used different query parameters: --date-from 2019-01-01 --rank-scale one_thousand and --date-from 2019-01-01 --rank-scale one_hundred
+    hint: replay them separately, each with its own --out
 
-    error: the answers of out were dropped with --discard-raw, so its dataset can only stay as it is
-    hint: run the command with which it was made; for more targets, list only the new ones and give another --out
+    error: the raw answers of out were deleted by --discard-raw, so its dataset cannot be changed
+    hint: run the command that created it; for more targets, list only the new ones and use another --out
 
-    error: the answers of out were dropped with --discard-raw, so its dataset can only stay as it is
-    hint: run the command with which it was made; for more targets, list only the new ones and give another --out
+    error: the raw answers of out were deleted by --discard-raw, so its dataset cannot be changed
+    hint: run the command that created it; for more targets, list only the new ones and use another --out
     ");
     assert_eq!(api.bill().calls, 4);
 }

@@ -114,8 +114,8 @@ impl Bodies {
 }
 
 fn unreadable(error: &io::Error) -> ApiError {
-    let reason = if error.kind() == io::ErrorKind::UnexpectedEof { "it ends too soon" } else { "it is damaged" };
-    ApiError { kind: ErrorKind::Lost, message: format!("the compressed body cannot be read: {reason}") }
+    let reason = if error.kind() == io::ErrorKind::UnexpectedEof { "it ends too early" } else { "it is damaged" };
+    ApiError { kind: ErrorKind::Lost, message: format!("cannot decompress the body: {reason}") }
 }
 
 /// How a body is compressed. Only gzip is asked for; some gateways send the others all the same.
@@ -254,7 +254,7 @@ impl AsRef<[u8]> for Body {
 }
 
 fn too_large() -> ApiError {
-    let message = format!("the body is larger than {} MiB; it is cut there", LARGEST_BODY >> 20);
+    let message = format!("the body is larger than {} MiB and was truncated", LARGEST_BODY >> 20);
     ApiError { kind: ErrorKind::TooLarge, message }
 }
 
@@ -303,7 +303,7 @@ mod tests {
         let cut = plain();
         let (text, as_it_came, end) = read("gzip", cut[..cut.len() - 1].to_vec()).await;
         assert_eq!((text.as_str(), as_it_came), (TEXT, false));
-        assert_eq!(end, Err("the compressed body cannot be read: it ends too soon".into()));
+        assert_eq!(end, Err("cannot decompress the body: it ends too early".into()));
         let large = "x".repeat(2 * USUAL_BODY);
         check(gzipped(&large, GzBuilder::new()), &large, true).await;
     }

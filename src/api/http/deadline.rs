@@ -29,7 +29,8 @@ impl Deadline {
         if let Ok(output) = timeout_at(self.at, &mut future).await {
             return Ok(output);
         }
-        let late = || ApiError { kind: ErrorKind::Lost, message: format!("no whole answer within {:?}", self.timeout) };
+        let late =
+            || ApiError { kind: ErrorKind::Lost, message: format!("no complete answer within {:?}", self.timeout) };
         if self.at.elapsed() < OVERDUE {
             return Err(late());
         }

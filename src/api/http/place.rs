@@ -14,7 +14,7 @@ pub(super) const BALANCE: &str = "credits/balance";
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The base URL is not one.
-    #[error("--api {url:?} cannot be used: {reason}")]
+    #[error("invalid --api {url:?}: {reason}")]
     Url {
         /// As given.
         url: String,
@@ -28,7 +28,7 @@ pub enum SetupError {
         url: String,
     },
     /// The token cannot stand in a header.
-    #[error("the token has characters that no API key has (line breaks or control characters)")]
+    #[error("the token contains line breaks or control characters")]
     Token,
     /// The TLS set-up failed.
     #[error("cannot set up TLS: {0}")]
@@ -40,12 +40,11 @@ impl SetupError {
     pub fn hint(&self) -> String {
         match self {
             Self::Url { .. } => {
-                "write it as https://api.aisa.one/apis/v1; it comes from --api, or else from BACKLINKS_API_URL"
-                    .to_owned()
+                "use a URL such as https://api.aisa.one/apis/v1 in --api or BACKLINKS_API_URL".to_owned()
             }
-            Self::Unencrypted { .. } => "use https; plain http is for loopback addresses alone".to_owned(),
-            Self::Token => "copy the token anew, on one line".to_owned(),
-            Self::Tls(_) => "nothing was called; once that is mended, run the same command again".to_owned(),
+            Self::Unencrypted { .. } => "use https; plain http is only allowed for loopback addresses".to_owned(),
+            Self::Token => "copy the token again, on one line".to_owned(),
+            Self::Tls(_) => "no calls were made; fix the problem above and run the same command again".to_owned(),
         }
     }
 }
@@ -85,21 +84,21 @@ pub(super) fn url(base: &str, path: &str) -> Result<Url, SetupError> {
         return Err(refused("it is empty"));
     }
     if !base_url.contains("://") {
-        return Err(refused("it begins with neither https:// nor http://"));
+        return Err(refused("it must start with https:// or http://"));
     }
     let url = Url::parse(&format!("{}/{path}", base_url.trim_end_matches('/')))
         .map_err(|error| refused(&error.to_string()))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused("credentials do not belong in it; the token comes from AISA_API_KEY or --token-file"));
+        return Err(refused("it must not contain credentials; use AISA_API_KEY or --token-file for the token"));
     }
     if base_url.contains(['?', '#']) {
-        return Err(refused("it has a query or a fragment, behind which no path can follow"));
+        return Err(refused("it must not have a query or fragment"));
     }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
         "http" => Err(SetupError::Unencrypted { url: shown }),
-        _ => Err(refused("it begins with neither https:// nor http://")),
+        _ => Err(refused("it must start with https:// or http://")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a file of flags, where, and how to mend it.
+//! What is wrong with a configuration file, where, and how to fix it.
 
 use std::{io, path::PathBuf};
 
@@ -16,7 +16,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// It holds something else.
-    #[error("--config {} is no text of at most {} KiB", .0.display(), LONGEST >> 10)]
+    #[error("--config {} is not a text file of at most {} KiB", .0.display(), LONGEST >> 10)]
     NotText(PathBuf),
     /// It is no TOML.
     #[error("{place}: {message}")]
@@ -27,13 +27,13 @@ pub enum ConfigError {
         message: String,
     },
     /// It holds, or would hold, a secret.
-    #[error("{place}: a token may not stand in this file")]
+    #[error("{place}: tokens are not allowed in this file")]
     Secret {
         /// File and line.
         place: String,
     },
     /// No command has such a flag.
-    #[error("{place}: there is no flag for the key {key}")]
+    #[error("{place}: unknown key {key}")]
     Unknown {
         /// File and line.
         place: String,
@@ -75,27 +75,26 @@ impl ConfigError {
     pub fn hint(&self) -> String {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                "run this as a user who may read that file, or give this user access to it".to_owned()
+                "run as a user who can read that file, or give this user access to it".to_owned()
             }
-            Self::Io { .. } => "check the path; it is taken from the directory in which the command runs".to_owned(),
-            Self::NotText(_) => "name a TOML file with a flag on each line, such as max-cost = 50".to_owned(),
+            Self::Io { .. } => "check the path; relative paths start from the current directory".to_owned(),
+            Self::NotText(_) => "use a TOML file with one flag per line, such as max-cost = 50".to_owned(),
             Self::Syntax { .. } => {
-                "write a flag on each line, texts in quotes: max-cost = 50, out = \"out/audit\", sandbox = true"
-                    .to_owned()
+                "write one flag per line, text in quotes: max-cost = 50, out = \"out/audit\", sandbox = true".to_owned()
             }
             Self::Secret { .. } => {
-                "remove it, put the token alone into a file of its own, and name that with token-file; or set \
-                 AISA_API_KEY. A token that was shared with this file should be replaced"
+                "move the token to its own file and set token-file to its path, or set AISA_API_KEY; replace the token \
+                 if this file was shared"
                     .to_owned()
             }
             Self::Unknown { similar: Some(similar), .. } => format!("did you mean {similar}?"),
             Self::Unknown { command, .. } => {
-                format!("keys are flags without their dashes: backlinks-export {command} --help shows them")
+                format!("keys are flags without the leading dashes; see backlinks-export {command} --help")
             }
             Self::Kind { example, .. } => format!("write it as {example}"),
             Self::Value { tip: Some(tip), .. } => tip.clone(),
             Self::Value { command, .. } => {
-                format!("the value is that of the flag: see backlinks-export {command} --help")
+                format!("values are the same as for the flag; see backlinks-export {command} --help")
             }
         }
     }

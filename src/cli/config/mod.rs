@@ -1,7 +1,7 @@
 //! `--config FILE`: flags kept in a TOML file, each under its own name.
 //!
 //! The file becomes arguments that stand before the user's own, and `clap` reads all of them as one command line: one
-//! grammar, one set of checks, the same words for what is wrong. Each key is first read alone, so that an error names the
+//! grammar, one set of checks, the same messages. Each key is first read by itself, so that an error names the
 //! file and the line. Nothing is looked for where it is not named: there is no file that is read unasked.
 //!
 //! The token never stands in such a file, since it is made to be kept with the code; nor is a line of it ever repeated
@@ -197,8 +197,8 @@ impl Keys {
             return ConfigError::Secret { place };
         }
         if is_table {
-            let (key, example) = (key.to_owned(), "max-cost = 50, not below a heading".to_owned());
-            return ConfigError::Kind { place, key, wanted: "is a table; flags stand alone", example };
+            let (key, example) = (key.to_owned(), "max-cost = 50, not under a [table] header".to_owned());
+            return ConfigError::Kind { place, key, wanted: "is a table, but flags are top-level keys", example };
         }
         let exact = self.find(&given.command, &name).map(|_| name);
         let similar = exact.or_else(|| {
@@ -264,21 +264,21 @@ fn values(argument: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<Value>, (&
             let times = times.filter(|times| *times <= MOST_REPEATED);
             times
                 .map(|times| bare(times).collect())
-                .ok_or_else(|| ("takes a number, how often it is given", format!("{key} = 2")))
+                .ok_or_else(|| ("takes a number, the count of repetitions", format!("{key} = 2")))
         }
-        (ArgAction::Count, _) => Err(("takes a number, how often it is given", format!("{key} = 1"))),
+        (ArgAction::Count, _) => Err(("takes a number, the count of repetitions", format!("{key} = 1"))),
         (ArgAction::Append, DeValue::Array(items)) => {
             let texts: Option<Vec<_>> = items.iter().map(|item| scalar(item.get_ref()).map(with_value)).collect();
-            texts.ok_or_else(|| ("takes a list of texts", format!("{key} = [\"one\", \"other\"]")))
+            texts.ok_or_else(|| ("takes a list of strings", format!("{key} = [\"first\", \"second\"]")))
         }
         (ArgAction::Append, single) => match scalar(single) {
             Some(text) => Ok(vec![with_value(text)]),
-            None => Err(("takes a list of texts", format!("{key} = [\"one\", \"other\"]"))),
+            None => Err(("takes a list of strings", format!("{key} = [\"first\", \"second\"]"))),
         },
         (_, DeValue::Array(_)) => Err(("takes one value, not a list", format!("{key} = \"…\""))),
         (_, single) => match scalar(single) {
             Some(text) => Ok(vec![with_value(text)]),
-            None => Err(("takes a text or a number", format!("{key} = \"…\""))),
+            None => Err(("takes a string or a number", format!("{key} = \"…\""))),
         },
     }
 }

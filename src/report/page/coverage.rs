@@ -25,16 +25,17 @@ pub(super) fn coverage(content: &Content<'_>) -> Html {
     let mut reasons: Vec<(&str, u64)> = spaced.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     if reasons.is_empty() {
-        html.markup("<div><h3>Reasons of failures</h3><p>No target failed.</p></div>\n");
+        html.markup("<div><h3>Failure reasons</h3><p>No target failed.</p></div>\n");
     } else {
-        html.piece(&counts("Reasons of failures", &reasons, failed));
+        html.piece(&counts("Failure reasons", &reasons, failed));
     }
     html.markup("</div>\n").piece(&failures(content, failed));
     let input = lines.rejected + lines.duplicates;
     if input > 0 {
-        html.markup("<h3>Input lines that are no target of their own</h3>\n<p>");
+        html.markup("<h3>Rejected and duplicate input lines</h3>\n<p>");
         html.text(&words::counted(lines.duplicates, "line repeats", "lines repeat")).markup(" a target; ");
-        html.text(&words::counted(lines.rejected, "line is", "lines are")).markup(" no domain.</p>\n");
+        html.text(&words::counted(lines.rejected, "line is not a valid domain", "lines are not valid domains"));
+        html.markup(".</p>\n");
         if !lines.reasons.is_empty() {
             html.markup("<ul>");
             for (reason, count) in &lines.reasons {
@@ -45,7 +46,7 @@ pub(super) fn coverage(content: &Content<'_>) -> Html {
     }
     let drift = &content.record.drift;
     if !drift.is_empty() {
-        html.markup("<h3>In the answers, and unknown to this version</h3>\n<ul>");
+        html.markup("<h3>Unexpected content in the answers</h3>\n<ul>");
         for line in drift {
             html.markup("<li>").text(line).markup("\n");
         }
@@ -83,7 +84,7 @@ fn failures(content: &Content<'_>, failed: u64) -> Html {
     html.markup(
         "<table class=failed><thead><tr><th scope=col>Target<th scope=col class=n>HTTP<th scope=col class=n>API",
     );
-    html.markup("<th scope=col class=n>Attempts<th scope=col>What was said</thead>\n<tbody>");
+    html.markup("<th scope=col class=n>Attempts<th scope=col>Message</thead>\n<tbody>");
     for failed in listed {
         html.markup("<tr><th scope=row>").text(&failed.target);
         for number in [failed.http_status, failed.api_status_code, failed.attempts] {

@@ -18,7 +18,7 @@ pub(super) fn distribution(content: &Content<'_>) -> Result<Html, ReportError> {
     let mut html = Html::new();
     html.markup("<section aria-labelledby=h-latest>\n<h2 id=h-latest>The latest month");
     let Some(latest) = content.portfolio.latest else {
-        html.markup("</h2>\n<p>The dataset has no dated row.</p>\n</section>\n");
+        html.markup("</h2>\n<p>The dataset has no dated rows.</p>\n</section>\n");
         return Ok(html);
     };
     html.markup(", ").show(latest).markup("</h2>\n<div class=plots>\n");
@@ -32,7 +32,7 @@ pub(super) fn distribution(content: &Content<'_>) -> Result<Html, ReportError> {
     let headline = format!("{} from .com", share(com, content.shares.tlds.total()));
     html.piece(&shares("Top-level domains", &headline, &content.shares.tlds, "."));
     let unknown = content.shares.countries.unknown;
-    let headline = format!("{} from no known country", share(unknown, content.shares.countries.total()));
+    let headline = format!("{} from unknown countries", share(unknown, content.shares.countries.total()));
     html.piece(&shares("Countries", &headline, &content.shares.countries, ""));
     html.markup("</div>\n</section>\n");
     Ok(html)
@@ -63,7 +63,7 @@ fn figure(
     let mut html = Html::new();
     html.markup("<figure><figcaption>").markup(name).markup(", number of targets");
     if unknown > 0 {
-        html.markup(" <span class=note>(of ").text(&words::count(unknown)).markup(" it is not known)</span>");
+        html.markup(" <span class=note>(unknown for ").text(&words::count(unknown)).markup(")</span>");
     }
     html.markup("</figcaption>").piece(&plot::histogram(&label, width, &counts)?).markup("</figure>\n");
     Ok(html)
@@ -75,7 +75,7 @@ fn shares(name: &'static str, headline: &str, of: &Share, prefix: &'static str) 
     let (top, rest) = of.top(ROWS);
     let total = of.total();
     if total <= 0 {
-        html.markup("<p>The answers tell none.</p></div>\n");
+        html.markup("<p>The answers contain none.</p></div>\n");
         return html;
     }
     html.markup("<table class=\"numbers shares\"><tbody>");
@@ -93,9 +93,7 @@ fn shares(name: &'static str, headline: &str, of: &Share, prefix: &'static str) 
     if of.unknown > 0 {
         row("unknown", "", of.unknown);
     }
-    html.markup(
-        "</tbody></table>\n<p class=note>Counted from the largest entries that the API lists for each target, ",
-    );
-    html.text(&words::count(of.targets)).markup(" of them.</p></div>\n");
+    html.markup("</tbody></table>\n<p class=note>Based on the largest entries that the API lists for each target (");
+    html.text(&words::counted(of.targets, "target", "targets")).markup(").</p></div>\n");
     html
 }

@@ -17,20 +17,20 @@ pub(super) fn facts(content: &Content<'_>) -> Html {
         fact("As debited", words::money(spending.debited));
     }
     if spending.upstream != Usd::ZERO {
-        fact("At the upstream price", format!("{}; the real debit may be higher", words::money(spending.upstream)));
+        fact("At the upstream price", format!("{}; the actual debit may be higher", words::money(spending.upstream)));
     }
     let answered = i64::try_from(record.totals.ok + record.totals.no_data).unwrap_or(i64::MAX);
     if answered > 0 {
-        fact("A target answered", words::money(Usd::from_micros(spent.micros() / answered)));
+        fact("Per answered target", words::money(Usd::from_micros(spent.micros() / answered)));
     }
     if spending.unknown > 0 {
-        fact("At an unknown price", words::counted(spending.unknown, "call", "calls"));
+        fact("Of unknown price", words::counted(spending.unknown, "call", "calls"));
     }
     if spending.possibly_billed > 0 {
-        fact("Without answer, perhaps billed", words::counted(spending.possibly_billed, "call", "calls"));
+        fact("Unanswered, possibly billed", words::counted(spending.possibly_billed, "call", "calls"));
     }
     let retries = words::counted(spending.retries, "retry", "retries");
-    fact("Calls", format!("{}, {retries} among them", words::count(spending.calls)));
+    fact("Calls", format!("{}, including {retries}", words::count(spending.calls)));
     if let Some((first, last)) = lines.fetched {
         fact(
             "Answers fetched",
@@ -42,16 +42,16 @@ pub(super) fn facts(content: &Content<'_>) -> Html {
         );
     }
     if let Some(asked) = &made_of.parameters {
-        fact("Asked for", format!("{} to {}", asked.date_from, asked.date_to));
+        fact("Requested dates", format!("{} to {}", asked.date_from, asked.date_to));
         fact("Rank scale", asked.rank_scale.as_str().replace('_', " "));
         fact("Tag", asked.tag.clone());
     }
-    fact("Made of", words::counted(made_of.ledgers.len() as u64, "run", "runs"));
+    fact("Built from", words::counted(made_of.ledgers.len() as u64, "run", "runs"));
     let bytes = record.files.iter().map(|file| file.bytes).sum();
     let files = words::counted(record.files.len() as u64, "file", "files");
     fact("Dataset", format!("{}, {files}, {}", rows(record.totals.rows), words::bytes(bytes)));
     if let Some((day, days)) = content.snapshot {
-        fact("Snapshot", format!("{day}, the newest of {days}: the figures of this page are of its rows alone"));
+        fact("Snapshot", format!("{day}, the newest of {days}: this page shows only its rows"));
     }
     fact("Partitioned by", made_of.partition_by.replace('_', " "));
     fact("Compression", made_of.compression.clone());

@@ -29,11 +29,11 @@ pub(super) fn header(content: &Content<'_>) -> Html {
     }
     html.markup("</p>\n<p class=note>Run <code>").text(&record.made_of.run_id).markup("</code>");
     if let Some(asked) = &record.made_of.parameters {
-        html.markup(", asked for ").show(asked.date_from).markup(" to ").show(asked.date_to);
+        html.markup(", requested dates ").show(asked.date_from).markup(" to ").show(asked.date_to);
     }
     html.markup("</p>\n");
     if record.made_of.simulated {
-        html.markup("<p class=warning>Simulated answers: nothing here is known of the real sites.</p>\n");
+        html.markup("<p class=warning>Simulated answers: these are not data about real sites.</p>\n");
     }
     html.piece(&key_figures(content)).markup("</header>\n");
     html
@@ -78,7 +78,7 @@ pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
     let mut html = Html::new();
     html.markup("<section aria-labelledby=h-months>\n<h2 id=h-months>All targets by month</h2>\n");
     let (Some((first, _)), Some(latest)) = (portfolio.months.first(), portfolio.latest) else {
-        html.markup("<p>The dataset has no dated row, so there is nothing to plot.</p>\n</section>\n");
+        html.markup("<p>The dataset has no dated rows, so there is nothing to plot.</p>\n</section>\n");
         return Ok(html);
     };
     let months: Vec<Month> = portfolio.months.iter().map(|(month, _)| *month).collect();
@@ -100,7 +100,7 @@ pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
         html.markup("<figure><figcaption>").markup(caption);
         let begin = values.iter().position(Option::is_some).filter(|place| *place > 0);
         if let Some(begin) = begin.and_then(|place| months.get(place)) {
-            html.markup(" <span class=note>(known from ").show(begin).markup(" on)</span>");
+            html.markup(" <span class=note>(available from ").show(begin).markup(")</span>");
         }
         html.markup("</figcaption>").piece(&svg).markup("</figure>\n");
     };
@@ -115,9 +115,9 @@ pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
     figure("Targets with data", &there, plot::line(&label("Targets with data", &there), &months, &there)?);
     html.markup("</div>\n").piece(&thin_months(portfolio));
     if portfolio.outside > 0 || portfolio.undated > 0 {
-        html.markup("<p class=note>Not in the plots: ");
+        html.markup("<p class=note>Not in the charts: ");
         html.text(&words::counted(portfolio.outside, "row", "rows"));
-        html.markup(" of months before or after, which fewer than half of the targets have, and ");
+        html.markup(" of earlier or later months, which fewer than half of the targets have, and ");
         html.text(&words::counted(portfolio.undated, "row", "rows")).markup(" without a usable date.</p>\n");
     }
     html.piece(&figures_table(&portfolio.months)).markup("</section>\n");
@@ -138,7 +138,7 @@ fn thin_months(portfolio: &Portfolio) -> Html {
     let more = thin.len().saturating_sub(MOST_THIN) as u64;
     thin.truncate(MOST_THIN);
     thin.sort_unstable();
-    html.markup("<p class=note>Months are sums over the targets that have them: ");
+    html.markup("<p class=note>Each month sums only the targets that have data for it: ");
     for (listed, (place, around)) in thin.into_iter().enumerate() {
         html.markup(if listed > 0 { ", " } else { "" }).text(&words::count(counts[place])).markup(" of ");
         html.text(&words::count(around)).markup(" in ").show(months[place].0);
@@ -148,7 +148,7 @@ fn thin_months(portfolio: &Portfolio) -> Html {
         }
     }
     if more > 0 {
-        html.markup("; fewer than around them also in ").text(&words::counted(more, "month", "months"));
+        html.markup("; there are also gaps in ").text(&words::counted(more, "month", "months"));
     }
     html.markup(".</p>\n");
     html
@@ -178,7 +178,7 @@ fn thin(counts: &[u64]) -> Vec<(usize, u64)> {
 
 fn figures_table(months: &[(Month, MonthTotals)]) -> Html {
     let mut html = Html::new();
-    html.markup("<details><summary>The figures by month</summary>\n<div class=scroll tabindex=0 role=region ");
+    html.markup("<details><summary>Figures by month</summary>\n<div class=scroll tabindex=0 role=region ");
     html.markup("aria-label=\"Figures by month\"><table class=numbers><thead><tr><th scope=col>Month");
     html.markup("<th scope=col>Targets<th scope=col>Referring domains<th scope=col>new<th scope=col>lost");
     html.markup("<th scope=col>Backlinks<th scope=col>new<th scope=col>lost</thead>\n<tbody>");

@@ -22,8 +22,8 @@ pub(super) fn movers(content: &Content<'_>, movers: &Movers<'_>) -> Html {
     html.text(&words::counted(movers.compared as u64, "target", "targets"));
     html.markup(" can be compared, and up to ").show(MOST).markup(" are listed on each side.</p>\n");
     html.markup("<div class=\"pair wide\">\n");
-    html.piece(&list("Winners", "No target has won any.", "gain", &movers.winners));
-    html.piece(&list("Losers", "No target has lost any.", "loss", &movers.losers));
+    html.piece(&list("Winners", "No target has gained referring domains.", "gain", &movers.winners));
+    html.piece(&list("Losers", "No target has lost referring domains.", "loss", &movers.losers));
     html.markup("</div>\n</section>\n");
     html
 }

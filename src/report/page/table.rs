@@ -177,18 +177,18 @@ fn status(rows: usize) -> String {
 
 fn notes(content: &Content<'_>) -> Html {
     let mut html = Html::new();
-    html.markup("<p class=note>Each target with its own latest month. ");
+    html.markup("<p class=note>Each target is shown for its own latest month. ");
     if let Some(latest) = content.portfolio.latest {
-        html.markup("The change is that of referring domains, ").text(&super::span(latest)).markup(". ");
+        html.markup("The change is in referring domains, ").text(&super::span(latest)).markup(". ");
     }
     if content.lines.targets.len() > MOST_ROWS {
         html.markup("The ").text(&words::count(MOST_ROWS as u64));
-        html.markup(" targets with most referring domains are listed; the dataset has all. ");
+        html.markup(" targets with the most referring domains are listed; the dataset has all. ");
     }
     let left_out = &content.lines.left_out;
     if !left_out.is_empty() {
         let names: Vec<_> = left_out.iter().map(|name| name.strip_prefix(INPUT_PREFIX).unwrap_or(name)).collect();
-        html.markup("Not shown of the input: ").text(&names.join(", ")).markup(".");
+        html.markup("Input columns not shown: ").text(&names.join(", ")).markup(".");
     }
     html.markup("</p>\n");
     html

@@ -66,7 +66,7 @@ pub enum InputError {
     #[error("standard input (-) is given more than once")]
     StandardInputAgain,
     /// A column was named, and there is no table.
-    #[error("there is no column `{wanted}`: none of the inputs is a table with it")]
+    #[error("no input has a column `{wanted}`")]
     NoTable {
         /// The column asked for.
         wanted: String,
@@ -90,13 +90,13 @@ pub enum InputError {
         path: PathBuf,
     },
     /// More columns than are kept.
-    #[error("more than {MOST_COLUMNS} columns, counted up to {}", path.display())]
+    #[error("more than {MOST_COLUMNS} columns in the input up to {}", path.display())]
     TooManyColumns {
         /// The file with the column that is one too many.
         path: PathBuf,
     },
     /// A quotation mark without its other.
-    #[error("{}: the row that begins on line {line} opens a quotation mark that is never closed", path.display())]
+    #[error("{}: unclosed quotation mark in the row that starts on line {line}", path.display())]
     Unclosed {
         /// The file.
         path: PathBuf,
@@ -104,7 +104,7 @@ pub enum InputError {
         line: u64,
     },
     /// More than one run can hold.
-    #[error("too much input: more than {limit}, counted up to {}", path.display())]
+    #[error("too much input: more than {limit} up to {}", path.display())]
     TooMuch {
         /// The file in which the limit was passed.
         path: PathBuf,
@@ -126,33 +126,33 @@ impl InputError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Missing { path } if is_domain(path) => format!(
-                "INPUT is a file; for one domain: echo {0} | backlinks-export run - \u{2026}",
+                "INPUT must be a file; for a single domain, use: echo {0} | backlinks-export run - \u{2026}",
                 path.display()
             ),
-            Self::Missing { .. } => "check the path; it is taken from the directory in which the command runs".into(),
-            Self::Directory { path } => format!("name the files in it, as in {}", path.join("*.txt").display()),
-            Self::Unreadable { .. } => "check that you may read the file, and that its disk is there".into(),
-            Self::Damaged { .. } => "the file is cut off or damaged; fetch or make it again".into(),
+            Self::Missing { .. } => "check the path; relative paths start from the current directory".into(),
+            Self::Directory { path } => format!("list the files in it, such as {}", path.join("*.txt").display()),
+            Self::Unreadable { .. } => "check that you can read the file and that its disk is available".into(),
+            Self::Damaged { .. } => "the file is truncated or damaged; download or create it again".into(),
             Self::Packed { path, format } => format.hint(path),
             Self::Encoding { .. } => encoding_hint().into(),
-            Self::StandardInputAgain => "give - once".into(),
+            Self::StandardInputAgain => "use - only once".into(),
             Self::NoTable { .. } => {
-                "check the name; a table without a .csv or .tsv ending may need --input-format csv or tsv".into()
+                "check the name; a table without a .csv or .tsv extension may need --input-format csv or tsv".into()
             }
             Self::NoColumn { is_data: true, .. } => {
-                "its first row holds data: put a row with names above it, or, with one domain a line, call the file .txt"
+                "the first row looks like data: add a header row, or rename a file with one domain per line to .txt"
                     .into()
             }
             Self::NoColumn { wanted, columns, .. } => match columns::nearest(columns, wanted.as_deref()) {
                 Some(near) => format!("did you mean --column {near:?}?"),
-                None => "say with --column which of them holds the domains".into(),
+                None => "use --column to name the column with the domains".into(),
             },
-            Self::NoHeader { .. } => "check that it is a table of text with the names of its columns on top".into(),
-            Self::TooManyColumns { .. } => "leave out columns that the export does not need".into(),
-            Self::Unclosed { .. } => "close the quotation mark, or double it where it belongs to the text".into(),
-            Self::TooMuch { .. } => "split the input, and run each part with an --out of its own".into(),
+            Self::NoHeader { .. } => "check that it is a text table with a header row".into(),
+            Self::TooManyColumns { .. } => "remove columns that the export does not need".into(),
+            Self::Unclosed { .. } => "close the quotation mark, or double it if it is part of the text".into(),
+            Self::TooMuch { .. } => "split the input and run each part with its own --out".into(),
             Self::NoDomains { .. } => {
-                "give one domain a line in a .txt file, or a .csv or .tsv file with a column of domains".into()
+                "use a .txt file with one domain per line, or a .csv or .tsv file with a column of domains".into()
             }
         };
         Some(hint)
@@ -162,12 +162,12 @@ impl InputError {
 /// What is wrong with bytes that cannot be decoded.
 pub(super) fn not_valid(encoding: &'static Encoding) -> String {
     let name = if encoding == UTF_8 { "UTF-8" } else { encoding.name() };
-    format!("bytes that are not {name}")
+    format!("bytes that are not valid {name}")
 }
 
 /// What to do about them: nobody can know the encoding but the person whose file it is.
 pub(super) fn encoding_hint() -> &'static str {
-    "name the encoding of the file, as in --input-encoding windows-1251"
+    "set the encoding of the file, such as --input-encoding windows-1251"
 }
 
 /// Whether somebody seems to have given a domain for the file with domains in it.
@@ -182,7 +182,7 @@ fn is_domain(path: &Path) -> bool {
 fn wanted_list(wanted: Option<&str>) -> String {
     match wanted {
         Some(wanted) => format!("`{wanted}`"),
-        None => format!("called {}", columns::DOMAIN_NAMES.join(", ")),
+        None => format!("named {}", columns::DOMAIN_NAMES.join(", ")),
     }
 }
 

@@ -270,13 +270,13 @@ impl<'a> Gathering<'a> {
         });
         let why = match rejected {
             Some((line, reason)) => format!(
-                "{}, {:?} ({}:{}): {reason}",
+                "{} {:?} ({}:{}): {reason}",
                 all_rejected(inputs.counts().lines),
                 line.input,
                 line.file,
                 line.number
             ),
-            None => "nothing is in there but blank lines, comments or a header".into(),
+            None => "only blank lines, comments or a header".into(),
         };
         let files = paths.iter().map(|path| path.display().to_string()).collect();
         Err(InputError::NoDomains { files, why })
@@ -284,7 +284,11 @@ impl<'a> Gathering<'a> {
 }
 
 fn all_rejected(lines: usize) -> String {
-    if lines == 1 { "its one line is rejected".into() } else { format!("all {lines} lines are rejected, the first") }
+    if lines == 1 {
+        "its only line was rejected:".into()
+    } else {
+        format!("all {lines} lines were rejected, starting with")
+    }
 }
 
 /// Goes to the next row; one that is never closed is an error.

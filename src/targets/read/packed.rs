@@ -31,9 +31,9 @@ impl PackedFormat {
     pub(super) fn hint(self, path: &Path) -> String {
         let is_piped = path.as_os_str() == super::STANDARD_INPUT;
         match self.filter.filter(|_| is_piped) {
-            Some(filter) => format!("unpack it on the way: \u{2026} | {filter} | backlinks-export run - \u{2026}"),
-            None if is_piped => format!("save it as a file and unpack that: {} FILE", self.command),
-            None => format!("unpack it and give what comes out: {} {}", self.command, quoted(path)),
+            Some(filter) => format!("unpack it in the pipe: \u{2026} | {filter} | backlinks-export run - \u{2026}"),
+            None if is_piped => format!("save it to a file and unpack that: {} FILE", self.command),
+            None => format!("unpack it first: {} {}", self.command, quoted(path)),
         }
     }
 }

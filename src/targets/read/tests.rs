@@ -81,7 +81,7 @@ fn a_text_file_gives_a_line_for_each_that_is_no_comment() {
         [
             "3 https://A.com/x#y -> a.com",
             "4 b.com -> b.com",
-            "5 \u{feff}: no host name in it",
+            "5 \u{feff}: no host name",
             "7 b.com -> b.com again",
             "8 b.com#frag -> b.com again",
             "9 a b: the character ' ', which is not allowed in a domain name",
@@ -147,13 +147,7 @@ fn a_table_keeps_its_other_columns_and_the_line_on_which_each_row_begins() {
     let inputs = one_file("a.csv", text.as_bytes());
     assert_eq!(
         lines(&inputs),
-        [
-            "3 https://a.de/ -> a.de",
-            "7 b.com -> b.com",
-            "8 : no host name in it",
-            "9 d.com -> d.com",
-            "10 e.com -> e.com"
-        ]
+        ["3 https://a.de/ -> a.de", "7 b.com -> b.com", "8 : no host name", "9 d.com -> d.com", "10 e.com -> e.com"]
     );
     assert_eq!(inputs.columns(), ["client", "column_3", "notes"]);
     let cells: Vec<_> = inputs.lines().map(|line| [0, 1, 2, 3].map(|index| line.column(index))).collect();
@@ -200,7 +194,7 @@ fn reading(name: &str, content: &[u8], options: &ReadOptions) -> Result<Inputs, 
 
 #[test]
 fn no_encoding_is_guessed() {
-    let reason = "bytes that are not UTF-8; name the encoding of the file, as in --input-encoding windows-1251";
+    let reason = "bytes that are not valid UTF-8; set the encoding of the file, such as --input-encoding windows-1251";
     let text = b"\xef\xf0\xe8\xec\xe5\xf0.com\r\nb.com # M\xfcller\n# M\xfcller\nc.com\n\xff";
     let expected = [
         format!("1 \u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}.com: {reason}"),
@@ -226,7 +220,8 @@ fn no_encoding_is_guessed() {
         lines(&inputs),
         [
             "1 中国.cn -> xn--fiqs8s.cn",
-            "2 \u{fffd}\u{fffd}.cn: bytes that are not GBK; name the encoding of the file, as in --input-encoding windows-1251"
+            "2 \u{fffd}\u{fffd}.cn: bytes that are not valid GBK; \
+             set the encoding of the file, such as --input-encoding windows-1251"
         ]
     );
 }
@@ -344,7 +339,7 @@ fn what_nobody_can_have_meant_is_cut_rejected_and_harmless() {
                 .into(),
             "5 \u{fffd}[2Jd.com: the character '\\u{1b}', which is not allowed in a domain name".into(),
             "6 e.com/\u{fffd}[2J -> e.com".into(),
-            format!("7 {}…: a single word: a domain has a dot in it", "y".repeat(LONGEST_REJECTED)),
+            format!("7 {}…: a single word without a dot", "y".repeat(LONGEST_REJECTED)),
         ]
     );
 
@@ -435,29 +430,26 @@ fn files_that_cannot_be_used_are_named_with_what_to_do() {
     check(
         &["a.txt", "none.txt"],
         None,
-        "none.txt does not exist\ncheck the path; it is taken from the directory in which the command runs",
+        "none.txt does not exist\ncheck the path; relative paths start from the current directory",
     );
     check(
         &["sheet.xlsx"],
         None,
         "sheet.xlsx is a workbook, not text\n\
-         unpack it and give what comes out: libreoffice --headless --convert-to csv sheet.xlsx",
+         unpack it first: libreoffice --headless --convert-to csv sheet.xlsx",
     );
-    check(
-        &["zip.txt.gz"],
-        None,
-        "zip.txt.gz is a zip archive, not text\nunpack it and give what comes out: unzip zip.txt.gz",
-    );
+    check(&["zip.txt.gz"], None, "zip.txt.gz is a zip archive, not text\nunpack it first: unzip zip.txt.gz");
     check(
         &["header.csv"],
         None,
-        "the header of header.csv has bytes that are not UTF-8\n\
-         name the encoding of the file, as in --input-encoding windows-1251",
+        "the header of header.csv has bytes that are not valid UTF-8\n\
+         set the encoding of the file, such as --input-encoding windows-1251",
     );
     check(
         &["no-columns.csv"],
         None,
-        "no-columns.csv has no column called domain, target, url, website, host; its columns are client, Web site, market\n\
+        "no-columns.csv has no column named domain, target, url, website, host; its columns are client, Web site, \
+         market\n\
          did you mean --column \"Web site\"?",
     );
     check(
@@ -469,20 +461,20 @@ fn files_that_cannot_be_used_are_named_with_what_to_do() {
     check(
         &["no-header.csv"],
         None,
-        "no-header.csv has no column called domain, target, url, website, host; its columns are a.com, A\n\
-         its first row holds data: put a row with names above it, or, with one domain a line, call the file .txt",
+        "no-header.csv has no column named domain, target, url, website, host; its columns are a.com, A\n\
+         the first row looks like data: add a header row, or rename a file with one domain per line to .txt",
     );
     check(
         &["a.txt"],
         Some("site"),
-        "there is no column `site`: none of the inputs is a table with it\n\
-         check the name; a table without a .csv or .tsv ending may need --input-format csv or tsv",
+        "no input has a column `site`\n\
+         check the name; a table without a .csv or .tsv extension may need --input-format csv or tsv",
     );
     check(
         &["open.csv"],
         None,
-        "open.csv: the row that begins on line 3 opens a quotation mark that is never closed\n\
-         close the quotation mark, or double it where it belongs to the text",
+        "open.csv: unclosed quotation mark in the row that starts on line 3\n\
+         close the quotation mark, or double it if it is part of the text",
     );
     assert!(files.error(&[""], None).contains("is a directory"));
     for (name, compression) in
@@ -531,19 +523,19 @@ fn an_input_without_a_domain_is_an_error_that_says_what_is_there() {
         let told = files.error(names, None);
         assert_eq!(told.lines().next(), Some(expected));
     };
-    let nothing = "nothing is in there but blank lines, comments or a header";
+    let nothing = "only blank lines, comments or a header";
     check(&["empty.txt"], &format!("no domains in empty.txt: {nothing}"));
     check(&["comments.txt"], &format!("no domains in comments.txt: {nothing}"));
     check(&["header.csv", "blank.csv"], &format!("no domains in header.csv, blank.csv: {nothing}"));
     check(
         &["empty.txt", "words.txt"],
-        "no domains in empty.txt, words.txt: all 2 lines are rejected, the first, \"word\" (words.txt:2): \
-         a single word: a domain has a dot in it",
+        "no domains in empty.txt, words.txt: all 2 lines were rejected, starting with \"word\" (words.txt:2): \
+         a single word without a dot",
     );
     check(
         &["one.txt"],
-        "no domains in one.txt: its one line is rejected, \"word\" (one.txt:1): \
-         a single word: a domain has a dot in it",
+        "no domains in one.txt: its only line was rejected: \"word\" (one.txt:1): \
+         a single word without a dot",
     );
     assert!(files.read(&["empty.txt", "a.txt"]).is_ok());
 }

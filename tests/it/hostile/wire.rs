@@ -175,7 +175,7 @@ async fn the_worst_answers_end_no_run_and_nothing_paid_for_is_lost() {
     };
     let whole = good("good0.com", "").len();
     let cut = check("bomb", "rejected", LARGEST_BODY, LARGEST_BODY);
-    assert_eq!(cut.message.as_deref(), Some("the body is larger than 32 MiB; it is cut there"));
+    assert_eq!(cut.message.as_deref(), Some("the body is larger than 32 MiB and was truncated"));
     check("large", "rejected", LARGEST_BODY, LARGEST_BODY);
     let noisy = check("noise", "rejected", LARGEST_BODY, LARGEST_BODY);
     assert_eq!(noisy.body.as_deref().map(|body| &body[..1 << 20]), Some(&noise(1 << 20)[..]));
@@ -347,7 +347,7 @@ async fn a_firewall_that_dislikes_one_target_fails_that_target_and_one_that_disl
     .await;
     let (ran, dir) = run(&server, &names, &[]).await;
     assert_eq!(ran.code(), Some(4), "{}", ran.stderr());
-    let told = ["several targets in a row were refused by something that is not the API", ".com: HTTP 403: <html>"];
+    let told = ["several targets in a row were refused by something other than the API", ".com: HTTP 403: <html>"];
     assert!(told.iter().all(|told| ran.stderr().contains(told)), "{}", ran.stderr());
     let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
     assert_eq!((&summary["ok"], &summary["stopped"]), (&10.into(), &"refused".into()), "{summary}");

@@ -31,7 +31,7 @@ fn what_an_earlier_run_holds_is_taken_over_and_costs_nothing() {
     let json = shell.run(&format!("{plan} --format json")).expect(0).json();
     assert_eq!([&json["held"], &json["taken_over"], &json["calls"], &json["refreshed"]], [0, 10, 10, 0]);
     let text = shell.run(&plan).expect(0).stdout;
-    assert!(text.contains("previous    10 answers to take over, at no cost\n  calls       10\n"), "{text}");
+    assert!(text.contains("previous    10 answers to reuse, at no cost\n  calls       10\n"), "{text}");
     assert!(!shell.path("second").exists());
     let command = run("second", &format!("{later} --previous first"));
     let json = shell.run(&command).expect(0).json();
@@ -152,22 +152,22 @@ fn what_does_not_suit_is_refused_before_anything_is_paid() {
             assert!(told.contains(error) && told.contains(hint), "{command}: {told}");
         }
     };
-    let away = "hint: leave out --previous";
-    refused(2, &run("new", "--previous missing"), "--previous missing does not exist", "hint: name a directory");
-    refused(2, &run("new", "--previous empty"), "--previous empty holds no run", "hint: name a directory");
-    refused(2, &run("new", "--previous dropped"), "dropped were dropped with --discard-raw", away);
-    refused(2, &run("first", "--previous ./first"), "./first is the directory of this run itself", away);
+    let away = "hint: omit --previous";
+    refused(2, &run("new", "--previous missing"), "--previous missing does not exist", "hint: use a directory");
+    refused(2, &run("new", "--previous empty"), "--previous empty does not contain a run", "hint: use a directory");
+    refused(2, &run("new", "--previous dropped"), "dropped were deleted by --discard-raw", away);
+    refused(2, &run("first", "--previous ./first"), "./first is this run's own directory", away);
     let earlier = run("new", "--previous first").replace("2023-11-01", "2023-10-01");
-    refused(2, &earlier, "first was asked with --date-from 2023-11-01, this run asks with 2023-10-01", "hint: give");
+    refused(2, &earlier, "first was fetched with --date-from 2023-11-01, but this run uses 2023-10-01", "hint: use");
     let scale = run("new", "--previous first --rank-scale one_hundred");
-    refused(2, &scale, "was asked with --rank-scale one_thousand, this run asks with one_hundred", "hint: give");
-    refused(2, &run("first", "--previous simulated"), "simulated holds simulated answers (--sandbox)", away);
+    refused(2, &scale, "was fetched with --rank-scale one_thousand, but this run uses one_hundred", "hint: use");
+    refused(2, &run("first", "--previous simulated"), "simulated contains simulated answers (--sandbox)", away);
     let told = shell.run(&run("new", "--previous simulated")).expect(2).stderr;
-    assert!(told.contains("this run wants real answers"), "{told}");
+    assert!(told.contains("this run needs real answers"), "{told}");
     // A run is under way there.
     let lock = Lock::take(&shell.path("first")).expect("free");
     let told = shell.run(&run("new", "--previous first")).expect(1).stderr;
-    assert!(told.contains("first is in use by another run") && told.contains("wait for it to end"), "{told}");
+    assert!(told.contains("first is in use by another run") && told.contains("wait for that run to end"), "{told}");
     drop(lock);
     // Several runs may read it at the same time.
     let lock = Lock::share(&shell.path("first")).expect("free");
@@ -182,7 +182,7 @@ fn what_does_not_suit_is_refused_before_anything_is_paid() {
         fs::write(&file, damaged).expect("written");
         let told = shell.run(&run("new", "--previous first")).expect(1).stderr;
         assert!(told.contains("first/_raw/ledger-0.jsonl.gz is damaged at byte"), "{told}");
-        assert!(told.contains("put back a sound copy of the file"), "{told}");
+        assert!(told.contains("restore an intact copy of the file"), "{told}");
     }
     assert_eq!(api.bill().calls, calls);
     // What was sound before the damage may be held already; the rest comes once it is mended.

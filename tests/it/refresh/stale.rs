@@ -157,7 +157,7 @@ fn a_directory_without_its_ledger_tells_whether_its_answers_are_too_old() {
     let older = format!("2020{}", &day[4..]);
     fs::write(shell.path("out/_run.json"), record.replace(&day, &older)).expect("written");
     let refused = shell.run(&run("--max-age 30d")).expect(2).stderr;
-    assert!(refused.contains("the answers of out were dropped with --discard-raw"), "{refused}");
+    assert!(refused.contains("the raw answers of out were deleted by --discard-raw"), "{refused}");
     assert_eq!(api.bill().calls, 3);
 }
 

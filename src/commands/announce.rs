@@ -13,7 +13,8 @@ use super::{Context, Failure, result::width};
 use crate::{
     api::pricing::PRESUMED_PRICE,
     cli::{LogFormat, RunArgs},
-    export::{Calls, Export},
+    export::Export,
+    fetch::FetchLimits,
     money::Usd,
     outcome::wrapped,
     words,
@@ -27,13 +28,13 @@ pub(super) async fn announce(
     arguments: &RunArgs,
     context: &Context,
     export: &Export,
-    calls: &Calls,
+    limits: &FetchLimits,
 ) -> Result<(), Failure> {
     if export.remaining() == 0 || !io::stderr().is_terminal() {
         return Ok(());
     }
-    let estimate = export.estimate(calls);
-    let high = calls.max_cost.map_or(estimate.cost_high, |cap| {
+    let estimate = export.estimate(limits);
+    let high = limits.max_cost.map_or(estimate.cost_high, |cap| {
         // The cap holds for the directory, which may have cost something already.
         let left = cap.minus(export.past().spent).max(Usd::ZERO);
         estimate.cost_high.min(left)
@@ -43,8 +44,8 @@ pub(super) async fn announce(
         return Ok(());
     }
     let targets = words::counted(export.inputs().counts().targets as u64, "target", "targets");
-    let rate = words::count(calls.rate.calls.get().into());
-    let per = calls.rate.to_string();
+    let rate = words::count(limits.rate.calls.get().into());
+    let per = limits.rate.to_string();
     let per = per.trim_start_matches(|character: char| character.is_ascii_digit());
     let cost = if arguments.call.sandbox {
         "none: the API is simulated".to_owned()
@@ -89,9 +90,9 @@ pub(super) async fn announce(
 }
 
 /// Says before the first call that the cap may not pay for it: its price is unknown until it is back.
-pub(super) fn warn_of_cap(export: &Export, calls: &Calls) {
+pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
     let past = export.past();
-    let Some(left) = calls.max_cost.map(|cap| cap.minus(past.spent)) else { return };
+    let Some(left) = limits.max_cost.map(|cap| cap.minus(past.spent)) else { return };
     let is_unknown = past.max_price.price() == Usd::ZERO;
     if export.remaining() > 0 && is_unknown && left > Usd::ZERO && left < PRESUMED_PRICE {
         tracing::warn!(

@@ -19,7 +19,8 @@ use super::{
 use crate::{
     api::http::HttpApi,
     cli::{CallArgs, QuestionArgs, ReuseArgs, RunArgs, Token},
-    export::{Calls, Export, ExportError, Fetched, Form, Question, Terms, conclude, discarded, of_record, so_far},
+    export::{Export, ExportError, Fetched, Form, Question, Terms, conclude, discarded, of_record, so_far},
+    fetch::FetchLimits,
     ledger::{self, Lock, Spending},
     outcome::{Ended, MaxFailures, Outcome, Signal},
     progress::{Plan, Progress},
@@ -43,7 +44,7 @@ pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure>
 
 async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
-    let calls = calls(arguments)?;
+    let limits = limits(arguments)?;
     let input = arguments.input.clone();
     let inputs = signals.unless_stopped(move || read_inputs(&input)).await?;
     warn_of_cells(&inputs);
@@ -98,15 +99,15 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
         signal = signals.clone().first() => return Ok(signal.exit_code()),
     };
     tokio::select! {
-        announced = announce(arguments, context, &export, &calls) => announced?,
+        announced = announce(arguments, context, &export, &limits) => announced?,
         // Nothing is bought yet: one signal is enough.
         signal = signals.clone().first() => {
             end_of_line();
             return Ok(signal.exit_code());
         }
     }
-    warn_of_cap(&export, &calls);
-    let progress = display(&arguments.display, context, plan(&export, &calls, arguments.call.sandbox));
+    warn_of_cap(&export, &limits);
+    let progress = display(&arguments.display, context, plan(&export, &limits, arguments.call.sandbox));
     context.console.attach(&progress);
     if export.remaining() > 0 {
         warn_of(export.inputs());
@@ -114,7 +115,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     let asked_to_stop = signals.clone().first().map(|_| ());
     let concluded = async {
         let form = Form::from(&arguments.dataset);
-        let (ended, fetched) = export.fetch(api, calls, &form, &progress, asked_to_stop).await?;
+        let (ended, fetched) = export.fetch(api, limits, &form, &progress, asked_to_stop).await?;
         let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
         let interruptible = !matches!(ended, Ended::Signal(_));
         tokio::select! {
@@ -218,9 +219,9 @@ pub(super) async fn url(arguments: &CallArgs) -> Result<(String, Option<Sandbox>
     Ok((sandbox.url(), Some(sandbox)))
 }
 
-fn calls(arguments: &RunArgs) -> Result<Calls, Failure> {
+fn limits(arguments: &RunArgs) -> Result<FetchLimits, Failure> {
     let (rate, concurrency) = arguments.call.limits(arguments.input.shard)?;
-    Ok(Calls {
+    Ok(FetchLimits {
         rate,
         concurrency,
         max_attempts: arguments.call.max_attempts,
@@ -230,15 +231,15 @@ fn calls(arguments: &RunArgs) -> Result<Calls, Failure> {
     })
 }
 
-fn plan(export: &Export, calls: &Calls, simulated: bool) -> Plan {
+fn plan(export: &Export, limits: &FetchLimits, simulated: bool) -> Plan {
     let total = export.inputs().counts().targets as u64;
     Plan {
         total,
         held: total.saturating_sub(export.remaining() as u64),
-        rate: calls.rate,
-        concurrency: calls.concurrency,
+        rate: limits.rate,
+        concurrency: limits.concurrency,
         spent: export.past().spent,
-        cap: calls.max_cost,
+        cap: limits.max_cost,
         simulated,
     }
 }

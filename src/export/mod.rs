@@ -34,7 +34,6 @@ use std::{
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -63,33 +62,15 @@ use self::{
     recorder::Recorder,
 };
 use crate::{
-    api::{Api, BodyForm, Parameters, record::Standing},
+    api::{Api, Parameters, record::Standing},
     clock::Clock,
     dataset::{self, PartitionBy, PartitionKey, Stage},
-    fetch::{self, Ended, pace::Rate},
+    fetch::{self, Ended, FetchContext, FetchLimits, pace::Rate},
     ledger::{self, Archive, Ledger, LedgerError, Lock, Past, Run, Spending},
-    money::Usd,
     outcome::MaxFailures,
     progress::Progress,
     targets::{Inputs, TargetSet},
 };
-
-/// How calls are made.
-#[derive(Clone, Debug)]
-pub struct Calls {
-    /// Calls in any sliding period, retries included.
-    pub rate: Rate,
-    /// Calls in flight at most.
-    pub concurrency: NonZeroU32,
-    /// Tries of one target at most.
-    pub max_attempts: NonZeroU32,
-    /// What the directory may cost in all.
-    pub max_cost: Option<Usd>,
-    /// How long the API may be down.
-    pub max_outage: Duration,
-    /// The form of the body; `None`: to be found out.
-    pub body: Option<BodyForm>,
-}
 
 /// A directory that is open for a run, with what is left to fetch.
 #[derive(Debug)]
@@ -222,20 +203,20 @@ impl Export {
     }
 
     /// What this run would do and cost.
-    pub fn estimate(&self, calls: &Calls) -> Estimate {
+    pub fn estimate(&self, limits: &FetchLimits) -> Estimate {
         estimate(&Basis {
             calls: self.remaining.len() as u64,
             targets: self.inputs.counts().targets as u64,
             parameters: &self.parameters,
-            rate: calls.rate,
-            concurrency: calls.concurrency,
+            rate: limits.rate,
+            concurrency: limits.concurrency,
             past: &self.past(),
         })
     }
 
     /// Whether the cap leaves enough for all that remains. Where it may not, the input's first lines are called first.
-    fn pays_for_all(&self, calls: &Calls, past: &Past) -> bool {
-        calls.max_cost.is_none_or(|cap| past.spent.plus(self.estimate(calls).cost_high) <= cap)
+    fn pays_for_all(&self, limits: &FetchLimits, past: &Past) -> bool {
+        limits.max_cost.is_none_or(|cap| past.spent.plus(self.estimate(limits).cost_high) <= cap)
     }
 
     /// Whether the ledger holds these lines already.
@@ -248,14 +229,14 @@ impl Export {
     pub async fn fetch<A: Api>(
         self,
         api: A,
-        calls: Calls,
+        limits: FetchLimits,
         form: &Form,
         progress: &Progress,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(Ended, Fetched), ExportError> {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
-        let pays_for_all = self.pays_for_all(&calls, &past);
-        let earlier = earlier(&past, calls.rate);
+        let pays_for_all = self.pays_for_all(&limits, &past);
+        let earlier = earlier(&past, limits.rate);
         let is_limited = self.is_limited;
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, mut remaining, previous, clock, .. } = self;
         if pays_for_all && !is_limited {
@@ -268,7 +249,7 @@ impl Export {
         }
         let is_new = archive.run().is_none();
         let asked_up_to = archive.asked_up_to().unwrap_or(parameters.date_to);
-        let ledger = Ledger::open_for(archive, &lock, Some(clock), calls.concurrency.get())?;
+        let ledger = Ledger::open_for(archive, &lock, Some(clock), limits.concurrency.get())?;
         if is_new {
             ledger.start(&run).await?;
         }
@@ -291,23 +272,12 @@ impl Export {
         };
         let writer = LiveWriter::start(dataset, &remaining);
         let recorder = Arc::new(Recorder { ledger, feed: writer.feed(), progress: progress.clone() });
-        let settings = fetch::Settings {
-            rate: calls.rate,
-            concurrency: calls.concurrency,
-            max_attempts: calls.max_attempts,
-            max_cost: calls.max_cost,
-            max_outage: calls.max_outage,
-            body: calls.body,
-            parameters,
-        };
-        let count = remaining.len();
-        let parts = (Arc::new(api), Arc::clone(&recorder), clock);
         let ended = if is_stopped {
-            drop(parts);
             Ok(Ended::Shutdown)
         } else {
             let targets = remaining.iter().map(|number| inputs.target(*number).to_target());
-            fetch::fetch(targets, count, settings, earlier, parts, shutdown).await
+            let (api, journal) = (Arc::new(api), Arc::clone(&recorder));
+            fetch::fetch(targets, FetchContext { api, journal, clock, parameters, limits, earlier }, shutdown).await
         };
         let is_published = ended.as_ref().is_ok_and(|ended| *ended != Ended::Shutdown);
         let staged = writer.finish(is_published).await;

@@ -88,9 +88,9 @@ pub enum State {
     Finishing,
 }
 
-/// How to fetch.
+/// How fast, how often and for how much money the API is called.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct FetchLimits {
     /// Calls in any sliding period, retries included.
     pub rate: Rate,
     /// Calls in flight at most.
@@ -103,8 +103,22 @@ pub struct Settings {
     pub max_outage: Duration,
     /// The form of the body; `None`: whichever the API understands.
     pub body: Option<BodyForm>,
+}
+
+/// What a fetch works with.
+pub struct FetchContext<A, J> {
+    /// Where calls go.
+    pub api: Arc<A>,
+    /// Where calls and results are recorded.
+    pub journal: Arc<J>,
+    /// The wall clock of the records.
+    pub clock: Clock,
     /// What is asked of every target.
     pub parameters: Parameters,
+    /// How fast, how often and for how much money.
+    pub limits: FetchLimits,
+    /// What earlier runs have left behind.
+    pub earlier: Earlier,
 }
 
 /// What earlier runs have left behind.
@@ -164,15 +178,12 @@ pub enum Ended {
 ///
 /// When this returns, no call is in flight and every call has its record.
 pub async fn fetch<A: Api, J: Journal>(
-    targets: impl Iterator<Item = Target>,
-    count: usize,
-    settings: Settings,
-    earlier: Earlier,
-    (api, journal, clock): (Arc<A>, Arc<J>, Clock),
+    targets: impl ExactSizeIterator<Item = Target>,
+    context: FetchContext<A, J>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Ended, J::Error> {
     let mut shutdown = pin!(shutdown);
-    let mut fetch = Fetch::new(targets, count, settings, earlier, (api, journal, clock));
+    let mut fetch = Fetch::new(targets, context);
     loop {
         let wait = match fetch.step(Instant::now()) {
             Step::Started => continue,
@@ -198,7 +209,7 @@ pub async fn fetch<A: Api, J: Journal>(
 
 struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     queue: Queue<I>,
-    settings: Settings,
+    limits: FetchLimits,
     budget: Budget,
     breaker: Breaker,
     refusals: BilledRefusals,
@@ -233,27 +244,22 @@ enum Step {
     Wait(Option<Instant>),
 }
 
-impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
-    fn new(
-        targets: I,
-        count: usize,
-        settings: Settings,
-        earlier: Earlier,
-        (api, journal, clock): (Arc<A>, Arc<J>, Clock),
-    ) -> Self {
-        let concurrency = settings.concurrency.get();
+impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
+    fn new(targets: I, context: FetchContext<A, J>) -> Self {
+        let FetchContext { api, journal, clock, parameters, limits, earlier } = context;
+        let (concurrency, count) = (limits.concurrency.get(), targets.len());
         let (close, closed) = watch::channel(false);
-        let parameters = Arc::new(settings.parameters.clone());
+        let parameters = Arc::new(parameters);
         Self {
             queue: Queue::new(targets),
-            budget: Budget::new(settings.max_cost, earlier.spent, earlier.max_price),
+            budget: Budget::new(limits.max_cost, earlier.spent, earlier.max_price),
             breaker: Breaker::new(concurrency, count),
             refusals: BilledRefusals::default(),
             refused_targets: RefusedTargets::default(),
-            pacer: Pacer::new(settings.rate, earlier.calls),
+            pacer: Pacer::new(limits.rate, earlier.calls),
             running: JoinSet::new(),
-            form: settings.body.or(earlier.form).unwrap_or(BodyForm::Array),
-            other_form: settings.body.is_none(),
+            form: limits.body.or(earlier.form).unwrap_or(BodyForm::Array),
+            other_form: limits.body.is_none(),
             proven: earlier.form.is_some(),
             first_is_back: false,
             ended: None,
@@ -264,7 +270,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             close,
             line: Line { api, journal, parameters, clock, closed },
             state: State::Calling,
-            settings,
+            limits,
         }
     }
 
@@ -277,7 +283,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
             return self.wait(if self.ended.is_some() { State::Finishing } else { State::Calling }, None);
         }
         // A call holds its place until its answer is on the disk: so many answers, and no more, can a crash cost.
-        let places = self.settings.concurrency.get() as usize;
+        let places = self.limits.concurrency.get() as usize;
         if self.running.len() >= places || (!self.first_is_back && !self.running.is_empty()) {
             return self.wait(State::Calling, None);
         }
@@ -321,7 +327,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
 
     /// When an outage has lasted for too long; `None`: there is none.
     fn give_up_at(&self) -> Option<Instant> {
-        let give_up_at = self.breaker.down_since()? + self.settings.max_outage;
+        let give_up_at = self.breaker.down_since()? + self.limits.max_outage;
         let unreachable =
             self.first_sent.filter(|_| self.contact == Contact::Unreachable).map(|first| first + MAX_UNREACHABLE);
         Some(unreachable.map_or(give_up_at, |earlier| earlier.min(give_up_at)))
@@ -381,7 +387,7 @@ impl<A: Api, J: Journal, I: Iterator<Item = Target>> Fetch<A, J, I> {
         self.learn(&mut job, &result, probe, now);
         let CallResult { assessment, retry_after, failure } = result;
         let circumstances = Circumstances {
-            max_attempts: self.settings.max_attempts.get(),
+            max_attempts: self.limits.max_attempts.get(),
             proven: self.proven,
             other_form: form != self.form || self.other_form,
             refused_targets: self.refused_targets.count(assessment.class, job.tried.refused == 1),

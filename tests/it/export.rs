@@ -14,8 +14,8 @@ use backlinks_export::{
     api::{Api, ApiError, ErrorKind, Reply, Request},
     clock::Clock,
     dataset,
-    export::{Calls, Export, ExportError, Fetched, Form, Question, Terms, conclude},
-    fetch::pace::Rate,
+    export::{Export, ExportError, Fetched, Form, Question, Terms, conclude},
+    fetch::{FetchLimits, pace::Rate},
     money::Usd,
     outcome::{Ended, MaxFailures, Outcome, Signal},
     progress::{Mode, Plan, Progress},
@@ -105,8 +105,8 @@ fn open(dir: &Path, inputs: Inputs) -> Export {
     Export::open(dir, inputs, &Question::default(), clock()).expect("an open directory")
 }
 
-fn calls() -> Calls {
-    Calls {
+fn limits() -> FetchLimits {
+    FetchLimits {
         rate: Rate { calls: number(60_000), period: Duration::from_mins(1) },
         concurrency: number(30),
         max_attempts: number(6),
@@ -137,7 +137,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
             None => std::future::pending().await,
         }
     };
-    let fetched = export.fetch(api, calls(), &terms.form, &progress, stop).await;
+    let fetched = export.fetch(api, limits(), &terms.form, &progress, stop).await;
     let (ended, Fetched { holdings, staged, lock }) = fetched.expect("a sound disk");
     let ended = Ended::of(ended, Signal::Interrupt);
     conclude(&holdings, staged, (dir, &lock), ended, &terms, &progress).expect("a sound disk")
@@ -276,10 +276,10 @@ async fn calls_go_out_in_target_order_where_the_cap_pays_for_all_else_in_input_o
         fs::write(&list, "c.com\na.com\nd.com\nb.com\n").expect("written");
         let inputs = read(&[list], std::io::empty(), &ReadOptions::default()).expect("domains");
         let api: &'static Called = Box::leak(Box::default());
-        let calls = Calls { concurrency: number(1), max_cost: max_cost.map(Usd::from_micros), ..calls() };
+        let limits = FetchLimits { concurrency: number(1), max_cost: max_cost.map(Usd::from_micros), ..limits() };
         let export = open(&folder.path().join("out"), inputs).limited(limit.map(number));
         let progress = Progress::start(Mode::None, false, Plan::of_held(0));
-        let fetched = export.fetch(api, calls, &Form::default(), &progress, std::future::pending()).await;
+        let fetched = export.fetch(api, limits, &Form::default(), &progress, std::future::pending()).await;
         drop(fetched.expect("a sound disk"));
         assert_eq!(*api.0.lock().expect("sound"), expected, "{max_cost:?} {limit:?}");
     };

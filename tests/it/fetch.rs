@@ -18,7 +18,7 @@ use backlinks_export::{
         status::{Class, Fatal},
     },
     clock::Clock,
-    fetch::{Earlier, Ended, Journal, Settings, fetch, pace::Rate},
+    fetch::{Earlier, Ended, FetchContext, FetchLimits, Journal, fetch, pace::Rate},
     money::Usd,
     targets::{Accept, Target, clean},
 };
@@ -197,21 +197,15 @@ impl Journal for Notes {
     }
 }
 
-fn settings(per_minute: u32, concurrency: u32) -> Settings {
+fn limits(per_minute: u32, concurrency: u32) -> FetchLimits {
     let number = |number| NonZeroU32::new(number).expect("positive");
-    Settings {
+    FetchLimits {
         rate: Rate { calls: number(per_minute), period: Duration::from_mins(1) },
         concurrency: number(concurrency),
         max_attempts: number(6),
         max_cost: None,
         max_outage: Duration::from_mins(10),
         body: None,
-        parameters: Parameters {
-            date_from: jiff::civil::date(2019, 1, 1),
-            date_to: jiff::civil::date(2026, 11, 24),
-            rank_scale: RankScale::OneThousand,
-            tag: "t".to_owned(),
-        },
     }
 }
 
@@ -223,12 +217,19 @@ async fn fetched<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static>(
     api: &Arc<Scripted<S>>,
     notes: &Arc<Notes>,
     targets: usize,
-    settings: Settings,
+    limits: FetchLimits,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Ended, &'static str> {
     let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
-    let parts = (Arc::clone(api), Arc::clone(notes), clock);
-    fetch(names(targets).into_iter(), targets, settings, Earlier::default(), parts, shutdown).await
+    let parameters = Parameters {
+        date_from: jiff::civil::date(2019, 1, 1),
+        date_to: jiff::civil::date(2026, 11, 24),
+        rank_scale: RankScale::OneThousand,
+        tag: "t".to_owned(),
+    };
+    let (api, journal, earlier) = (Arc::clone(api), Arc::clone(notes), Earlier::default());
+    let context = FetchContext { api, journal, clock, parameters, limits, earlier };
+    fetch(names(targets).into_iter(), context, shutdown).await
 }
 
 /// A fault for some targets on their first calls, by their number.
@@ -252,7 +253,7 @@ fn faulty(name: &str, call: u32, _: &Request) -> Word {
 #[tokio::test(start_paused = true)]
 async fn five_thousand_targets_with_faults_each_end_as_they_should() {
     let (api, notes) = (Scripted::new(faulty), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 5_000, settings(6_000, 30), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 5_000, limits(6_000, 30), std::future::pending()).await;
     assert_eq!(ended, Ok(Ended::Done));
     assert_eq!(notes.with(Class::Data), 97 * 50, "all but three in a hundred have rows");
     assert_eq!(notes.with(Class::NoData), 50);
@@ -282,7 +283,7 @@ async fn no_window_sees_more_than_the_rate_whatever_the_latency() {
             price: 1,
             books: Mutex::default(),
         });
-        let ended = fetched(&api, &Arc::default(), 1_500, settings(600, 100), std::future::pending()).await;
+        let ended = fetched(&api, &Arc::default(), 1_500, limits(600, 100), std::future::pending()).await;
         assert_eq!(ended, Ok(Ended::Done));
         assert!(api.most_in(Duration::from_mins(1)) <= 600, "{latency} ms: {}", api.most_in(Duration::from_mins(1)));
     }
@@ -292,7 +293,7 @@ async fn no_window_sees_more_than_the_rate_whatever_the_latency() {
 async fn nearly_all_of_the_rate_is_used_where_nothing_else_limits() {
     let api = Scripted::new(|_, _, _| Word::Answer);
     let start = Instant::now();
-    fetched(&api, &Arc::default(), 6_000, settings(3_000, 60), std::future::pending()).await.expect("sound");
+    fetched(&api, &Arc::default(), 6_000, limits(3_000, 60), std::future::pending()).await.expect("sound");
     let minutes = start.elapsed().as_secs_f64() / 60.0;
     assert!(6_000.0 / minutes >= 0.97 * 3_000.0, "{minutes} min");
 }
@@ -302,7 +303,7 @@ async fn stop_conditions_end_the_run_at_once() {
     let check = async |word: Word, expected: Fatal| {
         let script = move |_: &str, _: u32, _: &Request| word;
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-        let ended = fetched(&api, &notes, 1_000, settings(6_000, 30), std::future::pending()).await;
+        let ended = fetched(&api, &notes, 1_000, limits(6_000, 30), std::future::pending()).await;
         assert!(matches!(ended, Ok(Ended::Fatal { fatal, .. }) if fatal == expected), "{word:?}: {ended:?}");
         assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1, "{word:?}: one call shows it");
     };
@@ -316,7 +317,7 @@ async fn stop_conditions_end_the_run_at_once() {
 #[tokio::test(start_paused = true)]
 async fn billed_refusals_alike_without_an_answer_stop_the_run_and_quote_the_api() {
     let (api, notes) = (Scripted::new(|_, _, _| Word::BilledCode(40_501)), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 300, settings(6_000, 5), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 300, limits(6_000, 5), std::future::pending()).await;
     let Ok(Ended::Contract { message: Some(message) }) = ended else { panic!("{ended:?}") };
     assert!(message.starts_with("20 identical billed refusals in a row, the last for site"), "{message}");
     assert!(message.ends_with(".com: Invalid Field: 'date_to'."), "{message}");
@@ -331,7 +332,7 @@ async fn billed_refusals_alike_without_an_answer_stop_the_run_and_quote_the_api(
         if *calls % 15 == 0 { Word::Answer } else { Word::BilledCode(40_501) }
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 300, settings(6_000, 1), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 300, limits(6_000, 1), std::future::pending()).await;
     assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 20));
 }
 
@@ -342,7 +343,7 @@ async fn targets_that_something_unknown_refuses_are_given_up_and_the_others_fetc
             if refused.contains(&name) { Word::Page(status) } else { Word::Answer }
         };
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-        let ended = fetched(&api, &notes, 120, settings(6_000, 5), std::future::pending()).await;
+        let ended = fetched(&api, &notes, 120, limits(6_000, 5), std::future::pending()).await;
         assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 120 - refused.len()), "{status} {refused:?}");
         let gave_up = notes.gave_up.lock().expect("sound");
         assert!(gave_up.iter().all(|gave_up| matches!(gave_up.class, Class::Refused(_))), "{gave_up:?}");
@@ -370,7 +371,7 @@ async fn several_targets_in_a_row_that_something_unknown_refuses_stop_the_run() 
             if *calls > 50 { word } else { Word::Answer }
         };
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-        let ended = fetched(&api, &notes, 300, settings(6_000, 5), std::future::pending()).await.expect("sound");
+        let ended = fetched(&api, &notes, 300, limits(6_000, 5), std::future::pending()).await.expect("sound");
         assert!(expected(&ended), "{word:?}: {ended:?}");
         assert_eq!(notes.with(Class::Data), 50, "{word:?}");
         let calls = api.books.lock().expect("sound").arrivals.len();
@@ -392,7 +393,7 @@ async fn several_targets_in_a_row_that_something_unknown_refuses_stop_the_run() 
 #[tokio::test(start_paused = true)]
 async fn before_any_answer_one_unknown_refusal_ends_the_run_and_says_what_came() {
     let (api, notes) = (Scripted::new(|_, _, _| Word::Page(404)), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 300, settings(6_000, 5), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 300, limits(6_000, 5), std::future::pending()).await;
     let message = Some("site0.com: HTTP 404: <html>Request blocked</html>".to_owned());
     assert_eq!(ended, Ok(Ended::Fatal { fatal: Fatal::WrongUrl, message }));
     assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1);
@@ -407,7 +408,7 @@ async fn credit_that_runs_out_midway_costs_no_more_than_the_calls_in_flight() {
         if *calls > 200 { Word::Reject(402) } else { Word::Answer }
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 1_000, settings(60_000, 30), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 1_000, limits(60_000, 30), std::future::pending()).await;
     assert!(matches!(ended, Ok(Ended::Fatal { fatal: Fatal::NoCredit, .. })), "{ended:?}");
     assert_eq!(notes.with(Class::Data), 200);
     assert!(api.books.lock().expect("sound").arrivals.len() <= 230);
@@ -423,7 +424,7 @@ async fn the_form_of_the_body_is_found_out_on_the_first_call() {
     };
     let check = async |form: &'static str, calls: usize| {
         let (api, notes) = (Scripted::new(takes(form)), Arc::new(Notes::default()));
-        let ended = fetched(&api, &notes, 100, settings(6_000, 10), std::future::pending()).await;
+        let ended = fetched(&api, &notes, 100, limits(6_000, 10), std::future::pending()).await;
         assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 100), "{form}");
         assert_eq!(api.books.lock().expect("sound").arrivals.len(), calls, "{form}");
     };
@@ -431,11 +432,11 @@ async fn the_form_of_the_body_is_found_out_on_the_first_call() {
     check("{", 101).await;
 
     let (api, notes) = (Scripted::new(|_, _, _| Word::Reject(400)), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 100, settings(6_000, 10), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 100, limits(6_000, 10), std::future::pending()).await;
     assert!(matches!(ended, Ok(Ended::Contract { .. })), "{ended:?}");
     assert_eq!(api.books.lock().expect("sound").arrivals.len(), 2, "each form once");
 
-    let fixed = Settings { body: Some(BodyForm::Array), ..settings(6_000, 10) };
+    let fixed = FetchLimits { body: Some(BodyForm::Array), ..limits(6_000, 10) };
     let (api, notes) = (Scripted::new(takes("{")), Arc::new(Notes::default()));
     assert!(matches!(fetched(&api, &notes, 9, fixed, std::future::pending()).await, Ok(Ended::Contract { .. })));
     assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1);
@@ -445,7 +446,7 @@ async fn the_form_of_the_body_is_found_out_on_the_first_call() {
 async fn a_cap_is_never_passed_and_is_used_up_to_one_price() {
     for cap in [1, 35_999, 36_000, 100_000, 1_000_000, 5_000_000] {
         let (api, notes) = (Scripted::new(faulty), Arc::new(Notes::default()));
-        let capped = Settings { max_cost: Some(Usd::from_micros(cap)), ..settings(6_000, 30) };
+        let capped = FetchLimits { max_cost: Some(Usd::from_micros(cap)), ..limits(6_000, 30) };
         let ended = fetched(&api, &notes, 500, capped, std::future::pending()).await;
         assert_eq!(ended, Ok(Ended::Budget), "{cap}");
         let spent = api.books.lock().expect("sound").spent;
@@ -462,7 +463,7 @@ async fn a_total_outage_is_probed_now_and_then_and_ends_the_run_resumable() {
         let script = move |_: &str, _: u32, _: &Request| word;
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
         let start = Instant::now();
-        let ended = fetched(&api, &notes, 10_000, settings(6_000, 30), std::future::pending()).await;
+        let ended = fetched(&api, &notes, 10_000, limits(6_000, 30), std::future::pending()).await;
         assert!(matches!(ended, Ok(Ended::Outage { .. })), "{word:?}: {ended:?}");
         assert!((600.0..700.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
         let books = api.books.lock().expect("sound");
@@ -477,8 +478,8 @@ async fn a_total_outage_is_probed_now_and_then_and_ends_the_run_resumable() {
 async fn an_api_that_was_never_reached_is_given_up_after_a_few_tries() {
     let check = async |targets: usize, max_outage: Duration| {
         let (api, notes) = (Scripted::new(|_, _, _| Word::UnknownHost), Arc::new(Notes::default()));
-        let (start, settings) = (Instant::now(), Settings { max_outage, ..settings(600, 20) });
-        let ended = fetched(&api, &notes, targets, settings, std::future::pending()).await;
+        let (start, limits) = (Instant::now(), FetchLimits { max_outage, ..limits(600, 20) });
+        let ended = fetched(&api, &notes, targets, limits, std::future::pending()).await;
         assert_eq!(ended, Ok(Ended::Unreachable { message: Some("dns error".to_owned()) }), "{targets} targets");
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
         let calls = api.books.lock().expect("sound").arrivals.len();
@@ -499,7 +500,7 @@ async fn once_the_api_has_answered_an_unknown_host_is_an_outage_as_any() {
         _ => Word::Answer,
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 200, settings(6_000, 20), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 200, limits(6_000, 20), std::future::pending()).await;
     assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 200));
 
     // At the beginning, too, it may come back before it is given up.
@@ -508,7 +509,7 @@ async fn once_the_api_has_answered_an_unknown_host_is_an_outage_as_any() {
         if start.elapsed() < Duration::from_secs(5) { Word::UnknownHost } else { Word::Answer }
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 200, settings(6_000, 20), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 200, limits(6_000, 20), std::future::pending()).await;
     assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 200));
 }
 
@@ -520,7 +521,7 @@ async fn an_outage_of_a_minute_costs_no_failed_target() {
         if down { Word::Reject(503) } else { Word::Answer }
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 5_000, settings(6_000, 30), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 5_000, limits(6_000, 30), std::future::pending()).await;
     assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 5_000));
     assert_eq!(notes.gave_up.lock().expect("sound").len(), 0);
 }
@@ -540,7 +541,7 @@ async fn retry_after_holds_everybody_back() {
         }
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 200, settings(6_000, 5), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 200, limits(6_000, 5), std::future::pending()).await;
     assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 200));
     // The answer took some time to arrive; from then on nobody called for as long as was asked.
     let told = held.lock().expect("sound").expect("held") + Duration::from_millis(700);
@@ -553,7 +554,7 @@ async fn retry_after_holds_everybody_back() {
 async fn asked_to_stop_no_call_goes_out_and_those_in_flight_are_kept() {
     let (api, notes) = (Scripted::new(|_, _, _| Word::Answer), Arc::new(Notes::default()));
     let start = Instant::now();
-    let ended = fetched(&api, &notes, 5_000, settings(60_000, 30), tokio::time::sleep(Duration::from_secs(3))).await;
+    let ended = fetched(&api, &notes, 5_000, limits(60_000, 30), tokio::time::sleep(Duration::from_secs(3))).await;
     assert_eq!(ended, Ok(Ended::Shutdown));
     assert!(start.elapsed() < Duration::from_secs(4));
     let books = api.books.lock().expect("sound");
@@ -575,7 +576,7 @@ async fn a_record_that_cannot_be_kept_ends_the_buying() {
         }
     };
     let api = Scripted::new(script);
-    let ended = fetched(&api, &notes, 1_000, settings(60_000, 30), std::future::pending()).await;
+    let ended = fetched(&api, &notes, 1_000, limits(60_000, 30), std::future::pending()).await;
     assert_eq!(ended, Err("disk full"));
     assert!(api.books.lock().expect("sound").arrivals.len() <= 131);
 }
@@ -589,7 +590,7 @@ async fn targets_that_always_fail_are_given_up_and_are_no_outage() {
         };
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
         let start = Instant::now();
-        let ended = fetched(&api, &notes, targets, settings(6_000, 20), std::future::pending()).await;
+        let ended = fetched(&api, &notes, targets, limits(6_000, 20), std::future::pending()).await;
         let bad = targets.div_ceil(every as usize);
         assert_eq!(ended, Ok(Ended::Done), "{targets} targets, every {every}th bad, after {:?}", start.elapsed());
         assert_eq!(notes.gave_up.lock().expect("sound").len(), bad, "{targets} targets, every {every}th bad");

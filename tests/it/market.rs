@@ -9,8 +9,8 @@ use std::{
 use backlinks_export::{
     api::{Api, ApiError, ErrorKind, Reply, Request},
     clock::Clock,
-    export::{Calls, Export, ExportError, Fetched, Form, Question},
-    fetch::{Ended, pace::Rate},
+    export::{Export, ExportError, Fetched, Form, Question},
+    fetch::{Ended, FetchLimits, pace::Rate},
     money::Usd,
     progress::{Mode, Plan, Progress},
     targets::{Inputs, ReadOptions, read},
@@ -153,9 +153,9 @@ pub(crate) fn lines(file: &Path) -> Inputs {
 }
 
 /// Calls as many as may be, with or without a cap.
-pub(crate) fn calls(rate: Rate, in_flight: u32, max_cost: Option<Usd>) -> Calls {
+pub(crate) fn calls(rate: Rate, in_flight: u32, max_cost: Option<Usd>) -> FetchLimits {
     let number = |number| std::num::NonZeroU32::new(number).expect("positive");
-    Calls {
+    FetchLimits {
         rate,
         concurrency: number(in_flight),
         max_attempts: number(6),
@@ -170,7 +170,7 @@ pub(crate) fn calls(rate: Rate, in_flight: u32, max_cost: Option<Usd>) -> Calls 
 pub(crate) async fn live(
     (dir, file): (&Path, &Path),
     market: &Market,
-    calls: Calls,
+    limits: FetchLimits,
     clock: Clock,
     life: Option<Duration>,
 ) -> Result<Option<(Ended, Fetched)>, ExportError> {
@@ -178,7 +178,7 @@ pub(crate) async fn live(
     let plan = Plan::of_held(0);
     let progress = Progress::start(Mode::None, false, plan);
     let form = Form::default();
-    let fetching = export.fetch(market.clone(), calls, &form, &progress, std::future::pending());
+    let fetching = export.fetch(market.clone(), limits, &form, &progress, std::future::pending());
     let Some(life) = life else { return fetching.await.map(Some) };
     let ended = tokio::time::timeout(life, fetching).await;
     // What was on its way to the disk arrives there, as it may when a process dies.

@@ -38,7 +38,6 @@ pub struct BootId(pub u64);
 /// A moment by the time since a boot, suspension included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinceBoot {
-    /// Which boot.
     pub boot: BootId,
     /// How old it was.
     #[serde(rename = "since_boot_micros")]
@@ -48,7 +47,6 @@ pub struct SinceBoot {
 /// A moment that later processes can compare with theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// By the calendar.
     pub wall: Timestamp,
     /// By the time since boot, where that is known.
     pub since_boot: Option<SinceBoot>,

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 pub struct Usd(i64);
 
 impl Usd {
-    /// Nothing.
     pub const ZERO: Self = Self(0);
 
     /// From millionths of a dollar.

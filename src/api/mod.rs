@@ -75,7 +75,6 @@ pub enum RankScale {
 }
 
 impl RankScale {
-    /// The API's word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OneThousand => "one_thousand",
@@ -97,7 +96,6 @@ pub enum BodyForm {
 /// What came back over HTTP, whatever its status.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
-    /// HTTP status.
     pub status: u16,
     /// The body; what came of it where it was cut off.
     pub body: ReplyBody,

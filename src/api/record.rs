@@ -21,7 +21,6 @@ pub struct Sent {
     pub attempt: u32,
     /// When it goes out.
     pub at: Timestamp,
-    /// In which form.
     pub form: BodyForm,
     /// What is set aside for it under a spending cap; the API is told to refuse above it.
     pub reserved: Option<Usd>,
@@ -38,7 +37,6 @@ pub struct Answered {
     pub at: Timestamp,
     /// From the first byte sent to the last received.
     pub latency: Duration,
-    /// What it means.
     pub assessment: Assessment,
     /// The gateway's name for the call.
     pub request_id: Option<String>,
@@ -51,7 +49,6 @@ pub struct Answered {
 pub struct GaveUp {
     /// Whose history could not be had.
     pub target: Target,
-    /// When.
     pub at: Timestamp,
     /// What the last call meant.
     pub class: Class,
@@ -59,7 +56,7 @@ pub struct GaveUp {
 
 /// Where a target stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum TargetState {
     /// Its history is held.
     Ok,
     /// The API knows nothing of it.
@@ -70,14 +67,14 @@ pub enum Standing {
     Pending,
 }
 
-impl Standing {
+impl TargetState {
     /// Whether an answer is held that is never bought again.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Ok | Self::NoData)
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for TargetState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ok => "ok",

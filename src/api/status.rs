@@ -122,7 +122,6 @@ impl Fatal {
 /// A reply, or the lack of one, understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
-    /// What it means.
     pub class: Class,
     /// HTTP status, where there was one.
     pub http_status: Option<u16>,
@@ -147,7 +146,6 @@ pub struct Assessment {
 pub struct Stated {
     /// How many items it has, in its own words.
     pub items_count: Option<i64>,
-    /// The API's version.
     pub api_version: Option<String>,
     /// How long the API worked on the task, in seconds.
     pub api_seconds: Option<f64>,

@@ -67,7 +67,6 @@ pub struct Envelope {
     pub result_count: Option<i64>,
     /// How many tasks the API says have failed.
     pub tasks_error: Option<i64>,
-    /// The API's version.
     pub version: Option<String>,
     /// How long the first task took, in seconds.
     pub seconds: Option<f64>,

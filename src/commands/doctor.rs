@@ -21,7 +21,7 @@ use crate::{
     api::http::{HttpApi, Place, place},
     cli::{CallArgs, DoctorArgs, Format, TokenError},
     doctor::{self, Asked, Check, Level, Looked, Money},
-    export::{Preview, Question},
+    export::{Preview, QueryParams},
     money::Usd,
     outcome::wrapped,
     targets::Inputs,
@@ -69,7 +69,7 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let simulated = Some(arguments.call.sandbox);
     let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
-    let question = Question { simulated, fresh_since, tolerated, ..Question::from(&arguments.question) };
+    let question = QueryParams { simulated, fresh_since, tolerated, ..QueryParams::from(&arguments.question) };
     let looked = arguments.out.as_deref().map(|dir| doctor::look(dir, given, &question, context.clock));
     let (found, preview, free) = match looked {
         Some(Looked { checks, preview, free }) => (checks, preview, free),

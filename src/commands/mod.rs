@@ -42,7 +42,6 @@ use crate::{
 
 /// Exit codes of the contract that no outcome of a run stands behind.
 mod exit {
-    /// All is well.
     pub(super) const SUCCESS: u8 = 0;
     /// An unexpected error; what was paid for is kept.
     pub(super) const ERROR: u8 = 1;

@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{
     cli::{Format, PlanArgs},
-    export::{Estimate, Preview, PriceSource, Question, discarded},
+    export::{Estimate, Preview, PriceSource, QueryParams, discarded},
     fetch::pace::Rate,
     money::Usd,
-    targets::{Fate, Inputs},
+    targets::{Inputs, LineStatus},
     words,
 };
 
@@ -31,7 +31,7 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let inputs = read_inputs(&arguments.input)?;
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
-    let question = Question { fresh_since, tolerated, ..Question::from(&arguments.question) };
+    let question = QueryParams { fresh_since, tolerated, ..QueryParams::from(&arguments.question) };
     let preview = preview(arguments, &inputs, &question, context)?.limited(arguments.call.limit);
     let estimate = preview.estimate(rate, concurrency);
     let balance = account::balance(&arguments.call, context);
@@ -66,7 +66,12 @@ impl Paid {
 }
 
 /// What the directory holds, also where its ledger was dropped.
-fn preview(arguments: &PlanArgs, inputs: &Inputs, question: &Question, context: &Context) -> Result<Preview, Failure> {
+fn preview(
+    arguments: &PlanArgs,
+    inputs: &Inputs,
+    question: &QueryParams,
+    context: &Context,
+) -> Result<Preview, Failure> {
     let clock = context.clock;
     let dropped = arguments.out.as_deref().map(|dir| discarded(dir, inputs, question, None, clock)).transpose()?;
     let Some(record) = dropped.flatten() else {
@@ -119,8 +124,8 @@ fn text(
     row("targets", words::count(counts.targets as u64));
     row("duplicates", words::count(counts.duplicates as u64));
     row("rejected", words::count(counts.rejected as u64));
-    for line in inputs.lines().filter(|line| matches!(line.fate, Fate::Rejected(_))).take(REASONS_SHOWN) {
-        let Fate::Rejected(reason) = line.fate else { continue };
+    for line in inputs.lines().filter(|line| matches!(line.fate, LineStatus::Rejected(_))).take(REASONS_SHOWN) {
+        let LineStatus::Rejected(reason) = line.fate else { continue };
         row("", words::plain(&format!("{}:{}  {}  ({reason})", line.file, line.number, line.input)).into_owned());
     }
     if counts.subdomains > 0 {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cli::ReplayArgs,
-    export::{Form, Terms, conclude, gather, open_for_replay},
+    export::{DatasetLayout, PublishOptions, gather, open_for_replay, publish_and_summarize},
     outcome::{Ended, Outcome},
     progress::Plan,
 };
@@ -47,8 +47,8 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     let targets = holdings.inputs().counts().targets as u64;
     let progress = display(&arguments.display, context, Plan::of_held(targets));
     context.console.attach(&progress);
-    let terms = Terms {
-        form: Form::from(&arguments.dataset),
+    let terms = PublishOptions {
+        form: DatasetLayout::from(&arguments.dataset),
         max_failures: arguments.max_failures,
         max_cost: None,
         discard_raw: false,
@@ -60,7 +60,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     let shown = progress.clone();
     let with_report = arguments.report;
     let concluding = spawn_blocking(move || {
-        let outcome = conclude(&holdings, None, (&out, &lock), Ended::Finished, &terms, &shown)?;
+        let outcome = publish_and_summarize(&holdings, None, (&out, &lock), Ended::Finished, &terms, &shown)?;
         Ok::<_, Failure>((reported(outcome, with_report)?, lock))
     });
     let (outcome, lock) = tokio::select! {

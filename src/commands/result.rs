@@ -10,9 +10,9 @@ use super::{Context, Failure, print};
 use crate::{
     cli::{DatasetArgs, DisplayArgs, Format, LogFormat},
     dataset::replace_file,
-    export::Form,
+    export::DatasetLayout,
     outcome::{Outcome, wrapped},
-    progress::{Plan, Progress, Requested, Surroundings, mode},
+    progress::{Environment, Plan, Progress, Requested, mode},
     words,
 };
 
@@ -23,7 +23,7 @@ const WIDEST: usize = 120;
 /// Lines are not squeezed below this.
 const NARROWEST: usize = 30;
 
-impl From<&DatasetArgs> for Form {
+impl From<&DatasetArgs> for DatasetLayout {
     fn from(arguments: &DatasetArgs) -> Self {
         Self {
             partition_by: arguments.partition_by.clone(),
@@ -43,7 +43,7 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, plan: Plan) ->
         Requested::Auto if context.log_format == LogFormat::Json => Requested::Json,
         requested => requested,
     };
-    let surroundings = Surroundings { terminal, ci: is_ci(), dumb: variable("TERM").as_deref() == Some("dumb") };
+    let surroundings = Environment { terminal, ci: is_ci(), dumb: variable("TERM").as_deref() == Some("dumb") };
     Progress::start(mode(requested, surroundings), terminal && has_colour(), plan)
 }
 

@@ -19,7 +19,10 @@ use super::{
 use crate::{
     api::http::HttpApi,
     cli::{CallArgs, QuestionArgs, ReuseArgs, RunArgs, Token},
-    export::{Export, ExportError, Fetched, Form, Question, Terms, conclude, discarded, of_record, so_far},
+    export::{
+        DatasetLayout, Export, ExportError, Fetched, PublishOptions, QueryParams, discarded, partial_summary,
+        publish_and_summarize, summary_from_record,
+    },
     fetch::FetchLimits,
     ledger::{self, Lock, Spending},
     outcome::{Ended, MaxFailures, Outcome, Signal},
@@ -49,20 +52,20 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     let inputs = signals.unless_stopped(move || read_inputs(&input)).await?;
     warn_of_cells(&inputs);
     let fresh_since = fresh_since(&arguments.reuse, context)?;
-    let question = Question {
+    let question = QueryParams {
         simulated: Some(arguments.call.sandbox),
         fresh_since,
         tolerated: tolerated(&arguments.reuse, arguments.max_failures),
         shard: Some(arguments.input.shard).filter(|shard| !shard.is_whole()),
-        ..Question::from(&arguments.question)
+        ..QueryParams::from(&arguments.question)
     };
     let terms = |before| terms(arguments, (before, started), fresh_since);
     if let Some(record) =
-        discarded(&arguments.out, &inputs, &question, Some(&Form::from(&arguments.dataset)), context.clock)?
+        discarded(&arguments.out, &inputs, &question, Some(&DatasetLayout::from(&arguments.dataset)), context.clock)?
     {
         let lock = Lock::take(&arguments.out).map_err(ExportError::from)?;
         let destination = store::checked(arguments.publish.as_ref(), arguments.call.sandbox).await?;
-        let outcome = of_record(&record, inputs.counts(), &terms(record.spending), &arguments.out);
+        let outcome = summary_from_record(&record, inputs.counts(), &terms(record.spending), &arguments.out);
         let outcome = reported(outcome, arguments.report)?;
         let outcome = if destination.is_some() {
             let progress = display(&arguments.display, context, Plan::of_held(outcome.targets));
@@ -114,7 +117,7 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     }
     let asked_to_stop = signals.clone().first().map(|_| ());
     let concluded = async {
-        let form = Form::from(&arguments.dataset);
+        let form = DatasetLayout::from(&arguments.dataset);
         let (ended, fetched) = export.fetch(api, limits, &form, &progress, asked_to_stop).await?;
         let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
         let interruptible = !matches!(ended, Ended::Signal(_));
@@ -143,13 +146,13 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
 }
 
 /// What a run has come to that a failure or a signal has ended while it fetched or published.
-async fn stopped(dir: &Path, terms: Terms, failure: &Failure, signals: &Signals) -> Option<Outcome> {
+async fn stopped(dir: &Path, terms: PublishOptions, failure: &Failure, signals: &Signals) -> Option<Outcome> {
     let ended = match signals.came().filter(|signal| signal.exit_code() == failure.exit) {
         Some(signal) => Ended::Signal(signal),
         None => Ended::Unexpected { message: failure.error.clone(), hint: failure.hint.clone() },
     };
     let dir = dir.to_owned();
-    spawn_blocking(move || so_far(&dir, &terms, ended)).await.ok().flatten()
+    spawn_blocking(move || partial_summary(&dir, &terms, ended)).await.ok().flatten()
 }
 
 /// Publishes on a thread where blocking on the disk is allowed. The directory stays locked.
@@ -157,19 +160,19 @@ async fn published(
     arguments: &RunArgs,
     fetched: Fetched,
     ended: Ended,
-    terms: Terms,
+    terms: PublishOptions,
     progress: &Progress,
 ) -> Result<(Outcome, Lock), Failure> {
     let (out, with_report, progress) = (arguments.out.clone(), arguments.report, progress.clone());
     let Fetched { holdings, staged, lock } = fetched;
     let concluding = spawn_blocking(move || {
-        let outcome = conclude(&holdings, staged, (&out, &lock), ended, &terms, &progress)?;
+        let outcome = publish_and_summarize(&holdings, staged, (&out, &lock), ended, &terms, &progress)?;
         Ok((reported(outcome, with_report)?, lock))
     });
     concluding.await.map_err(Failure::unexpected)?
 }
 
-impl From<&QuestionArgs> for Question {
+impl From<&QuestionArgs> for QueryParams {
     fn from(arguments: &QuestionArgs) -> Self {
         Self {
             date_from: arguments.date_from,
@@ -196,9 +199,13 @@ pub(super) fn tolerated(reuse: &ReuseArgs, max_failures: MaxFailures) -> MaxFail
     if reuse.previous.is_empty() { max_failures } else { MaxFailures::default() }
 }
 
-fn terms(arguments: &RunArgs, (before, started): (Spending, Instant), fresh_since: Option<Timestamp>) -> Terms {
-    Terms {
-        form: Form::from(&arguments.dataset),
+fn terms(
+    arguments: &RunArgs,
+    (before, started): (Spending, Instant),
+    fresh_since: Option<Timestamp>,
+) -> PublishOptions {
+    PublishOptions {
+        form: DatasetLayout::from(&arguments.dataset),
         max_failures: arguments.max_failures,
         max_cost: arguments.call.max_cost,
         discard_raw: arguments.discard_raw,

@@ -30,21 +30,17 @@ const CREATED_BY: &str = concat!("backlinks-export version ", env!("CARGO_PKG_VE
 pub enum Compression {
     /// Zstandard at a level of 1 to 22.
     Zstd(ZstdLevel),
-    /// Snappy.
     Snappy,
     /// LZ4 in Parquet's own framing (`LZ4_RAW`), which every engine reads.
     Lz4,
-    /// Not at all.
     None,
 }
 
 /// A `--compression` that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompressionError {
-    /// No such method.
     #[error("unknown compression {0:?}; use zstd:LEVEL, snappy, lz4 or none")]
     Unknown(String),
-    /// No such level.
     #[error("invalid zstd level {0:?}; use 1 to 22, such as zstd:1")]
     Level(String),
 }
@@ -136,12 +132,12 @@ impl fmt::Display for IntegerEncoding {
 
 /// How the files of one table are written.
 #[derive(Clone, Debug)]
-pub(super) struct Recipe {
+pub(super) struct WriterConfig {
     pub(super) schema: SchemaRef,
     pub(super) properties: Arc<WriterProperties>,
 }
 
-impl Recipe {
+impl WriterConfig {
     /// Properties for rows of `schema`, sorted by the columns `sorted_by`.
     pub(super) fn new(schema: SchemaRef, options: &Options, sorted_by: &[&str]) -> Result<Self, ParquetError> {
         let columns = ArrowSchemaConverter::new().with_coerce_types(true).convert(&schema)?;

@@ -25,10 +25,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     DatasetError, Options, Part, PartitionBy, UNDATED,
-    encoding::Recipe,
-    held::Held,
+    encoding::WriterConfig,
+    held_rows::HeldRows,
     part::{OpenPart, first_number},
-    partition::Place,
+    partition::PartitionValues,
 };
 
 /// Rows that are divided among the partitions at once: some 5 MB in memory, about 43 full histories.
@@ -49,9 +49,9 @@ const ROLL_BYTES: usize = 512 << 20;
 /// Writes `backlinks_history`. Dropped before [`finish`](Self::finish), it leaves files that are never published.
 pub struct HistoryWriter {
     staging: PathBuf,
-    recipe: Recipe,
+    recipe: WriterConfig,
     /// For the rows without a date: their schema allows it to be null.
-    undated: Recipe,
+    undated: WriterConfig,
     run_id: String,
     row_group_rows: usize,
     partition_by: PartitionBy,
@@ -66,7 +66,7 @@ pub struct HistoryWriter {
     empty: Option<Date>,
     frames: u64,
     /// By partition; `None`: the rows without a date.
-    places: HashMap<Option<Place>, usize>,
+    places: HashMap<Option<PartitionValues>, usize>,
     partitions: Vec<Partition>,
     /// By folder, and by order in it.
     finished: Vec<((PathBuf, u32), Part)>,
@@ -76,7 +76,7 @@ pub struct HistoryWriter {
 struct Partition {
     /// Below the run's directory.
     folder: PathBuf,
-    held: Held,
+    held: HeldRows,
     part: Option<OpenPart>,
     /// The number of its next file.
     next: u32,
@@ -98,9 +98,9 @@ impl HistoryWriter {
             return Err(DatasetError::NoDate { by: partition_by });
         }
         let date = date.map(|(index, _)| index);
-        let undated = Recipe::new(with_null_dates(&schema), options, &["target"]);
+        let undated = WriterConfig::new(with_null_dates(&schema), options, &["target"]);
         let undated = undated.map_err(DatasetError::encode(&staging))?;
-        let recipe = Recipe::new(schema, options, &["target", "date"]).map_err(DatasetError::encode(&staging))?;
+        let recipe = WriterConfig::new(schema, options, &["target", "date"]).map_err(DatasetError::encode(&staging))?;
         Ok(Self {
             staging,
             recipe,
@@ -204,7 +204,7 @@ impl HistoryWriter {
     /// appearance.
     fn rows_by_partition(&mut self, frame: &[RecordBatch]) -> Vec<(usize, Vec<(usize, usize)>)> {
         let mut rows: Vec<Vec<(usize, usize)>> = vec![Vec::new(); self.partitions.len()];
-        let mut latest: Option<(Option<Place>, usize)> = None;
+        let mut latest: Option<(Option<PartitionValues>, usize)> = None;
         for (number, batch) in frame.iter().enumerate() {
             let dates = self.date.map(|column| batch.column(column).as_primitive::<TimestampMicrosecondType>());
             for row in 0..batch.num_rows() {
@@ -225,12 +225,12 @@ impl HistoryWriter {
         rows.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
-    fn partition(&mut self, place: Option<Place>) -> usize {
+    fn partition(&mut self, place: Option<PartitionValues>) -> usize {
         let next = self.partitions.len();
         let index = *self.places.entry(place).or_insert(next);
         if index == next {
             let folder = self.partition_by.table_folder(place.as_ref());
-            self.partitions.push(Partition { folder, held: Held::default(), part: None, next: 0, last_frame: 0 });
+            self.partitions.push(Partition { folder, held: HeldRows::default(), part: None, next: 0, last_frame: 0 });
         }
         index
     }

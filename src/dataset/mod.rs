@@ -24,12 +24,12 @@ use parquet::errors::ParquetError;
 
 mod encoding;
 mod files;
-mod held;
+mod held_rows;
 mod history;
 mod part;
 mod partition;
 mod publish;
-mod side;
+mod sidecar_files;
 mod target_rows;
 
 pub use self::{
@@ -39,7 +39,7 @@ pub use self::{
     part::{Part, digest, hex},
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::{Stage, inspect},
-    side::{
+    sidecar_files::{
         Failure, FailureRows, FailuresFile, Rejected, is_marked, mark_success, replace_file, unmark_success,
         write_rejected, write_rejected_rows, write_run,
     },
@@ -114,25 +114,17 @@ pub enum DatasetError {
     /// The file system refuses.
     #[error("cannot {verb} {}: {source}{}", path.display(), advice(source))]
     Io {
-        /// What was attempted.
         verb: &'static str,
-        /// On what.
         path: PathBuf,
         /// The file system's answer.
         source: io::Error,
     },
     /// Rows that Parquet cannot take.
     #[error("cannot encode rows for {}: {source}", path.display())]
-    Encode {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: ParquetError,
-    },
+    Encode { path: PathBuf, source: ParquetError },
     /// Rows that cannot be divided or put together.
     #[error("cannot merge rows: {source}")]
     Arrange {
-        /// Why not.
         #[from]
         source: ArrowError,
     },
@@ -144,28 +136,16 @@ pub enum DatasetError {
     },
     /// The run id would not make a file name.
     #[error("run id {run_id:?} cannot be part of a file name; use up to 100 letters, digits, `-`, `_` and `.`")]
-    RunId {
-        /// The id.
-        run_id: String,
-    },
+    RunId { run_id: String },
     /// A table's place leads elsewhere.
     #[error("{} is a symbolic link; replacing it could affect files outside of --out", path.display())]
-    Symlink {
-        /// The link.
-        path: PathBuf,
-    },
+    Symlink { path: PathBuf },
     /// A table's place holds something that publishing would delete.
     #[error("{} is not part of an export; publishing would delete it: move it or use another --out", path.display())]
-    Foreign {
-        /// What was found.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
     /// A file in the staged table belongs to no finished part.
     #[error("{} was not finished; its table was not published", path.display())]
-    Unfinished {
-        /// The file.
-        path: PathBuf,
-    },
+    Unfinished { path: PathBuf },
 }
 
 impl DatasetError {

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     DatasetError, UNFINISHED,
-    encoding::Recipe,
+    encoding::WriterConfig,
     files::{create_new, rename},
 };
 
@@ -25,9 +25,7 @@ use super::{
 pub struct Part {
     /// Where in the run's directory, such as `backlinks_history/year=2024/part-<run>-<n>.parquet`.
     pub path: PathBuf,
-    /// Its rows.
     pub rows: u64,
-    /// Its size.
     pub bytes: u64,
     /// The SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
@@ -61,7 +59,7 @@ pub(super) struct OpenPart {
 
 impl OpenPart {
     /// Makes the file for `path`, relative to the run's directory, in the staging folder.
-    pub(super) fn create(staging: &Path, path: PathBuf, recipe: &Recipe) -> Result<Self, DatasetError> {
+    pub(super) fn create(staging: &Path, path: PathBuf, recipe: &WriterConfig) -> Result<Self, DatasetError> {
         let staged = unfinished(&staging.join(&path));
         if let Some(folder) = staged.parent() {
             fs::create_dir_all(folder).map_err(DatasetError::io("make", folder))?;

@@ -46,7 +46,6 @@ impl PartitionKey {
 /// A `--partition-by` that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PartitionError {
-    /// No such key.
     #[error("cannot partition by {0:?}; use year, month and run_date, separated by commas, or none")]
     Unknown(String),
     /// A key given twice.
@@ -103,7 +102,7 @@ impl fmt::Display for PartitionBy {
 
 /// What tells one partition from another; what the partitioning ignores is the same in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct PartitionValues {
     year: Option<i16>,
     month: Option<i8>,
     run_date: Option<Date>,
@@ -121,11 +120,11 @@ impl PartitionBy {
     }
 
     /// Where a row goes, by its date in microseconds since 1970; one without a usable date goes to the nulls.
-    pub(super) fn place(&self, micros: Option<i64>, run_date: Option<Date>) -> Place {
+    pub(super) fn place(&self, micros: Option<i64>, run_date: Option<Date>) -> PartitionValues {
         let has = |key| self.0.contains(&key);
         let moment = micros.filter(|_| self.by_date()).and_then(|micros| Timestamp::from_microsecond(micros).ok());
         let date = moment.map(|moment| TimeZone::UTC.to_datetime(moment).date()).filter(|date| date.year() >= 0);
-        Place {
+        PartitionValues {
             year: date.filter(|_| has(PartitionKey::Year)).map(Date::year),
             month: date.filter(|_| has(PartitionKey::Month)).map(Date::month),
             run_date: run_date.filter(|_| has(PartitionKey::RunDate)),
@@ -140,9 +139,9 @@ impl PartitionBy {
             let micros = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
             micros.map(|micros| self.place(Some(micros), Some(run_date)))
         };
-        let places: Vec<Option<Place>> = (0..rows.num_rows()).map(place).collect();
+        let places: Vec<Option<PartitionValues>> = (0..rows.num_rows()).map(place).collect();
         let mut start = 0;
-        let mut piece = |same: &[Option<Place>]| {
+        let mut piece = |same: &[Option<PartitionValues>]| {
             start += same.len();
             (self.table_folder(same[0].as_ref()), rows.slice(start - same.len(), same.len()))
         };
@@ -150,12 +149,12 @@ impl PartitionBy {
     }
 
     /// The directory of a partition below the run's directory; `None`: that of the rows without a date.
-    pub(super) fn table_folder(&self, place: Option<&Place>) -> PathBuf {
+    pub(super) fn table_folder(&self, place: Option<&PartitionValues>) -> PathBuf {
         place.map_or_else(|| UNDATED.into(), |place| Path::new(HISTORY).join(self.folder(place)))
     }
 
     /// The directory of a partition below its table; empty without partitions.
-    pub(super) fn folder(&self, place: &Place) -> String {
+    pub(super) fn folder(&self, place: &PartitionValues) -> String {
         let level = |key: &PartitionKey| {
             let value = match key {
                 PartitionKey::Year => place.year.map(|year| year.to_string()),

@@ -37,7 +37,7 @@ use super::{
     DEEPEST, DatasetError, HistoryWriter, LOST_AND_FOUND, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter,
     UNDATED, UNFINISHED,
     files::{entries, exists, remove_tree, rename, sync_folder},
-    part, side,
+    part, sidecar_files,
 };
 
 /// The longest run id: a file name has 255 bytes.
@@ -155,7 +155,7 @@ impl Stage {
             let_readers_finish();
         }
         self.is_publishing = true;
-        side::unmark_success(&self.dir)?;
+        sidecar_files::unmark_success(&self.dir)?;
         for table in TABLES {
             let of_table: Vec<_> = parts.iter().filter(|part| part.path.starts_with(table)).collect();
             if !of_table.is_empty() {

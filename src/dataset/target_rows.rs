@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     DatasetError, Options, Part, TARGETS,
-    encoding::Recipe,
+    encoding::WriterConfig,
     files::entries,
     part::{OpenPart, digest, first_number},
 };
@@ -54,7 +54,6 @@ pub struct TargetRow<'a> {
     pub cost: Option<Usd>,
     /// Where that is known from.
     pub cost_source: Option<&'a str>,
-    /// Calls made.
     pub attempts: Option<u64>,
     /// Calls among them that may have been billed without an answer.
     pub possibly_billed: Option<u64>,
@@ -68,7 +67,6 @@ pub struct TargetRow<'a> {
     pub task_id: Option<&'a str>,
     /// How many items the answer says it has.
     pub items_count: Option<i64>,
-    /// The API's version.
     pub api_version: Option<&'a str>,
     /// How long the API worked on the task, in seconds.
     pub api_seconds: Option<f64>,
@@ -170,7 +168,6 @@ impl TargetRows {
         self.rows >= BATCH_ROWS || self.text > BATCH_BYTES
     }
 
-    /// Takes all rows.
     pub fn take(&mut self) -> Result<RecordBatch, DatasetError> {
         (self.rows, self.text) = (0, 0);
         Ok(RecordBatch::try_new(self.schema.clone(), self.columns.finish())?)
@@ -214,7 +211,7 @@ impl TargetsWriter {
     ) -> Result<Self, DatasetError> {
         let rows = TargetRows::new(columns);
         let path = Path::new(TARGETS).join(format!("part-{}.parquet", options.run_id));
-        let recipe = Recipe::new(rows.schema.clone(), options, &[]).map_err(DatasetError::encode(&path))?;
+        let recipe = WriterConfig::new(rows.schema.clone(), options, &[]).map_err(DatasetError::encode(&path))?;
         let part = OpenPart::create(&staging, path, &recipe)?;
         Ok(Self { staging, table, part, rows })
     }

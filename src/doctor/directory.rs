@@ -6,7 +6,7 @@ use super::Check;
 use crate::{
     clock::Clock,
     dataset,
-    export::{ExportError, Preview, Question, RunRecord},
+    export::{ExportError, Preview, QueryParams, RunRecord},
     ledger::{FOLDER, Lock},
     targets::Inputs,
     words,
@@ -24,7 +24,7 @@ pub struct Looked {
 }
 
 /// Looks at a directory for these lines, with those of earlier runs, without changing it; what it lies in is written to and cleaned up again.
-pub fn look(dir: &Path, given: (&Inputs, &[PathBuf]), question: &Question, clock: Clock) -> Looked {
+pub fn look(dir: &Path, given: (&Inputs, &[PathBuf]), question: &QueryParams, clock: Clock) -> Looked {
     let folder = existing(dir);
     // Keeps runs out while a file that is not theirs lies there. Nothing is made for it.
     let lock = dir.is_dir().then(|| Lock::take(dir)).transpose();
@@ -60,7 +60,7 @@ fn existing(dir: &Path) -> PathBuf {
 fn whose(
     dir: &Path,
     given: (&Inputs, &[PathBuf]),
-    question: &Question,
+    question: &QueryParams,
     clock: Clock,
 ) -> Result<(Check, Preview), ExportError> {
     const NAME: &str = "directory";

@@ -21,11 +21,9 @@ use crate::{export::Estimate, money::Usd, words};
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What.
     pub name: &'static str,
     /// Whether it is well.
     pub level: Level,
-    /// What was found.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -35,7 +33,6 @@ pub struct Check {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// It is.
     Ok,
     /// A run may end well all the same.
     Warning,
@@ -55,17 +52,14 @@ impl Level {
 }
 
 impl Check {
-    /// All is well.
     pub fn ok(name: &'static str, message: impl Into<String>) -> Self {
         Self { name, level: Level::Ok, message: message.into(), hint: None }
     }
 
-    /// Worth a look.
     pub fn warning(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { name, level: Level::Warning, message: message.into(), hint: Some(hint.into()) }
     }
 
-    /// To be mended.
     pub fn failed(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { name, level: Level::Failed, message: message.into(), hint: Some(hint.into()) }
     }

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    ExportError, Form, Holdings, MadeOf, RunRecord, Source, Totals,
+    DatasetLayout, ExportError, MergedLedgers, Provenance, RunRecord, Source, Totals,
     publish::{StagedHistory, publish},
     record::ledger_digests,
 };
 use crate::{
-    api::record::Standing,
+    api::record::TargetState,
     dataset,
     ledger::{self, Archive, Lock, Spending},
     money::Usd,
@@ -25,9 +25,9 @@ const REASONS_TOLD: usize = 5;
 
 /// What the result depends on besides what is held.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct PublishOptions {
     /// The form of the dataset.
-    pub form: Form,
+    pub form: DatasetLayout,
     /// Failures that are tolerated.
     pub max_failures: MaxFailures,
     /// The spending cap, to be told.
@@ -46,12 +46,12 @@ pub struct Terms {
 
 /// Publishes what is held, unless a signal has ended the run, and says what the run has come to. What was staged beside
 /// the fetching is not built again. Blocks on the disk.
-pub fn conclude(
-    holdings: &Holdings,
+pub fn publish_and_summarize(
+    holdings: &MergedLedgers,
     staged: Option<StagedHistory>,
     (dir, lock): (&Path, &Lock),
     ended: Ended,
-    terms: &Terms,
+    terms: &PublishOptions,
     progress: &Progress,
 ) -> Result<Outcome, ExportError> {
     let counts = holdings.inputs().counts();
@@ -61,7 +61,7 @@ pub fn conclude(
         let simulated = holdings.is_simulated();
         return Ok(Outcome { stale, simulated, ..outcome(counts, &totals(holdings), spending, terms, dir, ended) });
     }
-    let made_of = MadeOf::new(holdings, dir, &terms.form)?;
+    let made_of = Provenance::new(holdings, dir, &terms.form)?;
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
     let standing = RunRecord::read(dir)?
         .filter(|record| record.made_of == made_of && record.files_are_there(dir) && side_files_are_there);
@@ -102,18 +102,18 @@ pub fn conclude(
 }
 
 /// What a run has come to that was ended before its dataset was published, as far as its ledger can be read.
-pub fn so_far(dir: &Path, terms: &Terms, ended: Ended) -> Option<Outcome> {
+pub fn partial_summary(dir: &Path, terms: &PublishOptions, ended: Ended) -> Option<Outcome> {
     let archive = Archive::read(dir).ok()?;
     let (run, inputs) = (archive.run().cloned()?, archive.inputs().ok()??);
     let inputs_sha256 = archive.inputs_digest()?.to_owned();
-    let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false).ok()?;
+    let holdings = MergedLedgers::new(vec![Source { run, archive }], (inputs, inputs_sha256), false).ok()?;
     let (counts, simulated) = (holdings.inputs().counts(), holdings.is_simulated());
     Some(Outcome { simulated, ..outcome(counts, &totals(&holdings), holdings.spending(), terms, dir, ended) })
 }
 
 /// What a directory has come to whose ledger was dropped: all that is known is its record.
-pub fn of_record(record: &RunRecord, counts: Counts, terms: &Terms, dir: &Path) -> Outcome {
-    let terms = Terms { before: record.spending, ..terms.clone() };
+pub fn summary_from_record(record: &RunRecord, counts: Counts, terms: &PublishOptions, dir: &Path) -> Outcome {
+    let terms = PublishOptions { before: record.spending, ..terms.clone() };
     Outcome {
         published: true,
         simulated: record.made_of.simulated,
@@ -127,7 +127,14 @@ pub fn of_record(record: &RunRecord, counts: Counts, terms: &Terms, dir: &Path) 
     }
 }
 
-fn outcome(counts: Counts, totals: &Totals, spending: Spending, terms: &Terms, dir: &Path, ended: Ended) -> Outcome {
+fn outcome(
+    counts: Counts,
+    totals: &Totals,
+    spending: Spending,
+    terms: &PublishOptions,
+    dir: &Path,
+    ended: Ended,
+) -> Outcome {
     let mut reasons: Vec<(String, u64)> = totals.failures.clone().into_iter().collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     reasons.truncate(REASONS_TOLD);
@@ -171,21 +178,21 @@ fn outcome(counts: Counts, totals: &Totals, spending: Spending, terms: &Terms, d
 }
 
 /// How many targets stand where, without looking at any answer.
-fn totals(holdings: &Holdings) -> Totals {
+fn totals(holdings: &MergedLedgers) -> Totals {
     let mut totals = Totals::default();
     for target in holdings.inputs().targets() {
-        match holdings.account(target).map_or(Standing::Pending, |account| account.standing) {
-            Standing::Ok => totals.ok += 1,
-            Standing::NoData => totals.no_data += 1,
-            Standing::Failed => totals.failed += 1,
-            Standing::Pending => totals.pending += 1,
+        match holdings.account(target).map_or(TargetState::Pending, |account| account.standing) {
+            TargetState::Ok => totals.ok += 1,
+            TargetState::NoData => totals.no_data += 1,
+            TargetState::Failed => totals.failed += 1,
+            TargetState::Pending => totals.pending += 1,
         }
     }
     totals
 }
 
 /// Targets whose answer came before `since`.
-pub fn stale_answers(holdings: &Holdings, since: Timestamp) -> u64 {
+pub fn stale_answers(holdings: &MergedLedgers, since: Timestamp) -> u64 {
     let accounts = holdings.inputs().targets().filter_map(|target| holdings.account(target));
     accounts.filter(|account| account.is_stale(since)).count() as u64
 }

@@ -36,8 +36,7 @@ pub(super) const LARGEST_AHEAD: u64 = 1 << 20;
 const MOST_THREADS: usize = 4;
 
 /// Answers that can be read from the ledger, by position in the order of the rows.
-pub(super) trait StoredAnswers: Sync {
-    /// Positions there are.
+pub(super) trait AnswerSource: Sync {
     fn len(&self) -> u32;
     /// Whose position this is.
     fn target(&self, position: u32) -> TargetRef<'_>;
@@ -64,7 +63,7 @@ impl<E: Into<ExportError>> From<E> for Interrupted {
 
 /// Hands the rows of every target that has any to `write`, in order, as soon as the `window` says that the target is
 /// settled; without a window all are.
-pub(super) fn rows_in_order<S: StoredAnswers>(
+pub(super) fn rows_in_order<S: AnswerSource>(
     answers: &S,
     window: Option<&Window>,
     mut write: impl FnMut(u32, AnswerRows) -> Result<(), ExportError>,
@@ -124,7 +123,7 @@ enum JobResult {
     Deferred,
 }
 
-impl<S: StoredAnswers> Cursor<'_, S> {
+impl<S: AnswerSource> Cursor<'_, S> {
     fn look_ahead(&mut self) -> Result<(), Interrupted> {
         while self.ahead.len() < AHEAD && self.next < self.answers.len() {
             let slot = match self.window.map_or(Turn::InLedger, |window| window.take(self.next)) {
@@ -152,7 +151,7 @@ impl<S: StoredAnswers> Cursor<'_, S> {
 }
 
 impl Slot {
-    fn rows<S: StoredAnswers>(
+    fn rows<S: AnswerSource>(
         self,
         answers: &S,
         position: u32,
@@ -176,7 +175,7 @@ impl Slot {
 }
 
 /// What one decoding thread does, until the cursor is gone.
-fn decode_jobs<S: StoredAnswers>(answers: &S, jobs: &Mutex<Receiver<Job>>) {
+fn decode_jobs<S: AnswerSource>(answers: &S, jobs: &Mutex<Receiver<Job>>) {
     let mut decoder = Flattener::new();
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -186,7 +185,7 @@ fn decode_jobs<S: StoredAnswers>(answers: &S, jobs: &Mutex<Receiver<Job>>) {
     }
 }
 
-fn decode<S: StoredAnswers>(
+fn decode<S: AnswerSource>(
     answers: &S,
     position: u32,
     most: u64,

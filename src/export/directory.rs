@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ExportError, Holdings, RunRecord};
+use super::{ExportError, MergedLedgers, RunRecord};
 use crate::{
     dataset,
     ledger::{self, Archive, Lock},
@@ -60,7 +60,7 @@ pub(super) fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportEr
 
 /// Opens a directory for a dataset that is built from these ledgers. One that was built from other runs, and would lose
 /// their rows, is refused unless it is to be replaced.
-pub fn open_for_replay(dir: &Path, holdings: &Holdings, replace: bool) -> Result<Lock, ExportError> {
+pub fn open_for_replay(dir: &Path, holdings: &MergedLedgers, replace: bool) -> Result<Lock, ExportError> {
     let folder = dir.join(ledger::FOLDER);
     if folder.try_exists().map_err(|source| ExportError::Io { verb: "read", path: folder, source })? {
         return Err(ExportError::OfARun(dir.to_owned()));

@@ -16,18 +16,13 @@ pub enum ExportError {
     Dataset(#[from] DatasetError),
     /// The question cannot be asked, or not of this directory.
     #[error(transparent)]
-    Question(#[from] QuestionError),
+    QueryParams(#[from] QuestionError),
     /// Answers of an earlier run cannot be taken over.
     #[error(transparent)]
     Previous(#[from] PreviousError),
     /// Ledgers that are to become one dataset answer different questions.
     #[error("these runs used different query parameters: {first} and {other}")]
-    DifferentQuestions {
-        /// As flags.
-        first: String,
-        /// As flags.
-        other: String,
-    },
+    DifferentQuestions { first: String, other: String },
     /// The directory is no run's.
     #[error("{} is not empty and does not contain a run", .0.display())]
     Foreign(PathBuf),
@@ -40,7 +35,6 @@ pub enum ExportError {
     /// The ledger holds less than when the dataset was made of it.
     #[error("{} has lost paid answers: it has {held} bytes, but the dataset was built from {expected}", path.display())]
     CutShort {
-        /// The file.
         path: PathBuf,
         /// Bytes of whole records.
         held: u64,
@@ -59,7 +53,6 @@ pub enum ExportError {
     /// A dataset built from other runs would be lost.
     #[error("{} contains a dataset of another run, {run_id}", dir.display())]
     OtherRuns {
-        /// The directory.
         dir: PathBuf,
         /// A run that is not among those of the new dataset.
         run_id: String,
@@ -79,9 +72,7 @@ pub enum ExportError {
     /// The file system refuses.
     #[error("cannot {verb} {}: {source}", path.display())]
     Io {
-        /// What was attempted.
         verb: &'static str,
-        /// On what.
         path: PathBuf,
         /// The file system's answer.
         source: io::Error,
@@ -92,7 +83,7 @@ impl ExportError {
     /// Whether it is the user's to mend, and was found before the first call.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Question(_)
+            Self::QueryParams(_)
             | Self::DifferentQuestions { .. }
             | Self::Foreign(_)
             | Self::LedgerGone(_)
@@ -113,7 +104,7 @@ impl ExportError {
     pub fn hint(&self) -> String {
         match self {
             Self::Ledger(error) => error.hint(),
-            Self::Question(error) => error.hint(),
+            Self::QueryParams(error) => error.hint(),
             Self::Previous(error) => error.hint(),
             Self::DifferentQuestions { .. } => "replay them separately, each with its own --out".to_owned(),
             Self::Foreign(_) | Self::OfAReplay(_) | Self::NoDirectory(_) | Self::OfARun(_) => {

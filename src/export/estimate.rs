@@ -10,7 +10,7 @@ use crate::{
         pricing::{list_price, max_debit},
     },
     fetch::pace::Rate,
-    ledger::Past,
+    ledger::ResumeState,
     money::Usd,
 };
 
@@ -30,10 +30,9 @@ pub(super) struct Basis<'a> {
     pub(super) parameters: &'a Parameters,
     /// Calls in any sliding period.
     pub(super) rate: Rate,
-    /// Calls in flight.
     pub(super) concurrency: NonZeroU32,
     /// What calls of this directory have cost.
-    pub(super) past: &'a Past,
+    pub(super) past: &'a ResumeState,
 }
 
 /// A run reckoned in advance.
@@ -74,7 +73,6 @@ impl PriceSource {
     }
 }
 
-/// Reckons a run.
 pub(super) fn estimate(basis: &Basis<'_>) -> Estimate {
     let rows_each = months(basis.parameters.date_from, basis.parameters.date_to);
     let calls = i64::try_from(basis.calls).unwrap_or(i64::MAX);
@@ -124,9 +122,9 @@ mod tests {
             tag: String::new(),
         };
         let rate = Rate { calls: NonZeroU32::new(600).expect("positive"), period: Duration::from_mins(1) };
-        let mut past = Past::default();
+        let mut past = ResumeState::default();
         let concurrency = NonZeroU32::new(20).expect("positive");
-        let reckoned = |past: &Past| {
+        let reckoned = |past: &ResumeState| {
             estimate(&Basis { calls: 1_000, targets: 1_100, parameters: &parameters, rate, concurrency, past })
         };
         let listed = reckoned(&past);

@@ -15,15 +15,15 @@ use sha2::{Digest, Sha256};
 
 use super::ExportError;
 use crate::{
-    api::{Parameters, record::Standing},
-    ledger::{Archive, Body, CostSource, Kept, Known, LedgerError, Run, Spending},
+    api::{Parameters, record::TargetState},
+    ledger::{Archive, Body, CostSource, LedgerError, Run, Spending, StoredAnswer, TargetEntry},
     money::Usd,
     targets::{Inputs, Shard, Target, TargetRef},
 };
 
 /// Ledgers that become one dataset, and the lines that it answers.
 #[derive(Debug)]
-pub struct Holdings {
+pub struct MergedLedgers {
     sources: Vec<Source>,
     inputs: Arc<Inputs>,
     inputs_sha256: String,
@@ -36,12 +36,9 @@ pub struct Holdings {
 /// For targets that several ledgers know: which of them counts.
 type Contested = HashMap<Target, usize>;
 
-/// One run's ledger.
 #[derive(Debug)]
 pub struct Source {
-    /// The run.
     pub run: Run,
-    /// Its ledger.
     pub archive: Archive,
 }
 
@@ -67,16 +64,15 @@ pub struct AnswerRef {
 
 impl AnswerRef {
     /// Whether this is the answer that `account` tells of.
-    pub fn is_that_of(self, account: &Account<'_>) -> bool {
+    pub fn is_that_of(self, account: &TargetHistory<'_>) -> bool {
         self.source as usize == account.source
     }
 }
 
 /// What all ledgers together know of one target.
 #[derive(Clone, Debug)]
-pub struct Account<'a> {
-    /// Where it stands.
-    pub standing: Standing,
+pub struct TargetHistory<'a> {
+    pub standing: TargetState,
     /// Calls that went out.
     pub attempts: u32,
     /// Calls that may have been billed without an answer.
@@ -88,10 +84,10 @@ pub struct Account<'a> {
     /// Whether its answer was to be refreshed, and that was given up: an older answer is in force.
     pub refresh_given_up: bool,
     source: usize,
-    known: &'a Known,
+    known: &'a TargetEntry,
 }
 
-impl Account<'_> {
+impl TargetHistory<'_> {
     /// When the answer came that stays in force because it could not be refreshed.
     pub fn kept_from(&self) -> Option<Timestamp> {
         self.known.at().filter(|_| self.refresh_given_up)
@@ -109,7 +105,7 @@ impl Account<'_> {
     }
 }
 
-impl Holdings {
+impl MergedLedgers {
     /// Takes ledgers together.
     ///
     /// Fails where they answer different questions.
@@ -193,7 +189,6 @@ impl Holdings {
         self.sources.iter().map(|source| source.archive.spending()).fold(Spending::default(), Spending::plus)
     }
 
-    /// The ledgers.
     pub fn sources(&self) -> &[Source] {
         &self.sources
     }
@@ -242,7 +237,7 @@ impl Holdings {
                 |target: TargetRef<'_>| contested.get(target.as_str()).is_none_or(|chosen| *chosen == source as usize);
             let own = (0..)
                 .zip(archive.asked())
-                .filter(|(_, (target, known))| known.standing == Standing::Ok && counts(*target));
+                .filter(|(_, (target, known))| known.standing == TargetState::Ok && counts(*target));
             held.extend(own.map(|(number, _)| AnswerRef { source, number }));
         }
         // In each partition rows are sorted by target: with snapshots, that of a day is one of its own.
@@ -275,11 +270,11 @@ impl Holdings {
     }
 
     /// What is known of a target; `None`: it was never asked about.
-    pub fn account(&self, target: TargetRef<'_>) -> Option<Account<'_>> {
-        let mut account: Option<Account<'_>> = None;
+    pub fn account(&self, target: TargetRef<'_>) -> Option<TargetHistory<'_>> {
+        let mut account: Option<TargetHistory<'_>> = None;
         for (source, Source { archive, .. }) in self.sources.iter().enumerate() {
             let Some(known) = archive.known(target) else { continue };
-            let entry = account.get_or_insert(Account {
+            let entry = account.get_or_insert(TargetHistory {
                 standing: known.standing,
                 attempts: 0,
                 possibly_billed: 0,
@@ -304,7 +299,11 @@ impl Holdings {
     }
 
     /// Why a target needs a person: the latest result of its calls, or of those that were to refresh its answer.
-    pub fn failure(&self, target: TargetRef<'_>, account: &Account<'_>) -> Result<Option<Kept>, LedgerError> {
+    pub fn failure(
+        &self,
+        target: TargetRef<'_>,
+        account: &TargetHistory<'_>,
+    ) -> Result<Option<StoredAnswer>, LedgerError> {
         if account.refresh_given_up {
             return self.sources[account.source].archive.refusal(target);
         }
@@ -313,11 +312,11 @@ impl Holdings {
 
     /// The run and the latest result behind what is known of a target, without its body. A body that makes no rows is
     /// read all the same, since nobody else would notice that it is damaged.
-    pub fn latest(&self, account: &Account<'_>) -> Result<(&Run, Option<Kept>), LedgerError> {
+    pub fn latest(&self, account: &TargetHistory<'_>) -> Result<(&Run, Option<StoredAnswer>), LedgerError> {
         let Source { run, archive } = &self.sources[account.source];
         let latest = match account.standing {
-            Standing::Ok => archive.head(account.known)?,
-            Standing::NoData | Standing::Failed | Standing::Pending => archive.sound_head(account.known)?,
+            TargetState::Ok => archive.head(account.known)?,
+            TargetState::NoData | TargetState::Failed | TargetState::Pending => archive.sound_head(account.known)?,
         };
         Ok((run, latest))
     }

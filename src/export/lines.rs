@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, AnswerRef, ExportError, Holdings, rows::Decoded};
+use super::{AnswerRef, ExportError, MergedLedgers, TargetHistory, rows::Decoded};
 use crate::{
-    api::{Parameters, record::Standing},
+    api::{Parameters, record::TargetState},
     dataset::{Failure, TargetRow},
-    ledger::Kept,
-    targets::{Fate, Line, TargetRef},
+    ledger::StoredAnswer,
+    targets::{Line, LineStatus, TargetRef},
 };
 
 /// Sums over the rows of `targets`.
@@ -45,7 +45,7 @@ pub trait LineSink {
 
 /// The rows of `targets`.
 pub(super) struct Lines<'a> {
-    holdings: &'a Holdings,
+    holdings: &'a MergedLedgers,
     asked: Option<Parameters>,
     held: &'a [AnswerRef],
     /// The places of `held` by target; `None`: it is in that order itself.
@@ -57,7 +57,7 @@ pub(super) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// Rows for the answers `held`, of which `decoded` tells what became of each.
-    pub(super) fn new(holdings: &'a Holdings, held: &'a [AnswerRef], decoded: &'a Decoded) -> Self {
+    pub(super) fn new(holdings: &'a MergedLedgers, held: &'a [AnswerRef], decoded: &'a Decoded) -> Self {
         let is_sorted = held.is_sorted_by_key(|held| holdings.target(*held));
         let by_target = (!is_sorted).then(|| by_target(holdings, held));
         let asked = holdings.parameters();
@@ -89,13 +89,13 @@ impl<'a> Lines<'a> {
         sink: &mut impl LineSink,
     ) -> Result<(), ExportError> {
         let target = match line.fate {
-            Fate::Rejected(reason) => {
+            LineStatus::Rejected(reason) => {
                 return sink.row(&TargetRow { outcome: "rejected", message: Some(reason), ..*bare }, cells);
             }
-            Fate::Duplicate(target) => {
+            LineStatus::Duplicate(target) => {
                 return sink.row(&TargetRow { outcome: "duplicate", target: Some(target.as_str()), ..*bare }, cells);
             }
-            Fate::Target(target) => target,
+            LineStatus::Target(target) => target,
         };
         let bare = TargetRow {
             target: Some(target.as_str()),
@@ -123,7 +123,7 @@ impl<'a> Lines<'a> {
         let remarks = (!remarks.is_empty()).then(|| remarks.join("; "));
         let message = remarks.as_deref().or_else(|| latest.as_ref().and_then(|kept| kept.message.as_deref()));
         if outcome == FAILED || account.refresh_given_up {
-            self.failure(target, &account, account.standing == Standing::Ok && !is_readable, sink)?;
+            self.failure(target, &account, account.standing == TargetState::Ok && !is_readable, sink)?;
         }
         let from_run_id = latest.as_ref().and_then(|kept| kept.from_run_id.as_deref());
         let row = TargetRow {
@@ -153,7 +153,7 @@ impl<'a> Lines<'a> {
     fn failure(
         &self,
         target: TargetRef<'_>,
-        account: &Account<'_>,
+        account: &TargetHistory<'_>,
         is_unreadable: bool,
         sink: &mut impl LineSink,
     ) -> Result<(), ExportError> {
@@ -185,9 +185,9 @@ impl<'a> Lines<'a> {
     }
 
     /// Why a target failed, in words that targets share: `rejected: 40501 Invalid Field.`
-    fn reason(&self, standing: Standing, latest: Option<&Kept>) -> String {
-        let Some(kept) = latest.filter(|_| standing != Standing::Ok) else {
-            return if standing == Standing::Ok { UNREADABLE_ANSWER.to_owned() } else { NO_ANSWER.to_owned() };
+    fn reason(&self, standing: TargetState, latest: Option<&StoredAnswer>) -> String {
+        let Some(kept) = latest.filter(|_| standing != TargetState::Ok) else {
+            return if standing == TargetState::Ok { UNREADABLE_ANSWER.to_owned() } else { NO_ANSWER.to_owned() };
         };
         let code = match (kept.api_status_code, kept.http_status) {
             (Some(code), _) => format!(" {code}"),
@@ -202,19 +202,19 @@ impl<'a> Lines<'a> {
         reason.trim_end_matches([' ', ':']).to_owned()
     }
 
-    fn count(&mut self, account: &Account<'_>, is_readable: bool, latest: Option<&Kept>) -> &'static str {
+    fn count(&mut self, account: &TargetHistory<'_>, is_readable: bool, latest: Option<&StoredAnswer>) -> &'static str {
         let standing = match account.standing {
-            Standing::Ok if !is_readable => Standing::Failed,
+            TargetState::Ok if !is_readable => TargetState::Failed,
             standing => standing,
         };
         let (outcome, count) = match standing {
-            Standing::Ok => ("ok", &mut self.totals.ok),
-            Standing::NoData => ("no_data", &mut self.totals.no_data),
-            Standing::Failed => (FAILED, &mut self.totals.failed),
-            Standing::Pending => ("pending", &mut self.totals.pending),
+            TargetState::Ok => ("ok", &mut self.totals.ok),
+            TargetState::NoData => ("no_data", &mut self.totals.no_data),
+            TargetState::Failed => (FAILED, &mut self.totals.failed),
+            TargetState::Pending => ("pending", &mut self.totals.pending),
         };
         *count += 1;
-        if standing == Standing::Failed {
+        if standing == TargetState::Failed {
             *self.totals.failures.entry(self.reason(account.standing, latest)).or_default() += 1;
         }
         outcome
@@ -222,7 +222,7 @@ impl<'a> Lines<'a> {
 }
 
 /// The places of what is held in order of target.
-fn by_target(holdings: &Holdings, held: &[AnswerRef]) -> Vec<u32> {
+fn by_target(holdings: &MergedLedgers, held: &[AnswerRef]) -> Vec<u32> {
     let mut places: Vec<u32> = (0..).zip(held).map(|(place, _)| place).collect();
     places.sort_by_key(|place| holdings.target(held[*place as usize]));
     places

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     ExportError,
-    cursor::{Interrupted, LARGEST_AHEAD, StoredAnswers},
+    cursor::{AnswerSource, Interrupted, LARGEST_AHEAD},
     publish::StagedHistory,
     rows::AnswerRows,
     window::Window,
@@ -169,7 +169,7 @@ struct RunAnswers {
     run_date: Date,
 }
 
-impl StoredAnswers for RunAnswers {
+impl AnswerSource for RunAnswers {
     fn len(&self) -> u32 {
         u32::try_from(self.order.len()).expect("targets are numbered with 32 bits")
     }

@@ -39,17 +39,17 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 pub use self::{
-    conclude::{Terms, conclude, of_record, so_far, stale_answers},
+    conclude::{PublishOptions, partial_summary, publish_and_summarize, stale_answers, summary_from_record},
     directory::open_for_replay,
     error::ExportError,
     estimate::{Estimate, PriceSource},
-    holdings::{Account, AnswerRef, Holdings, Source},
+    holdings::{AnswerRef, MergedLedgers, Source, TargetHistory},
     lines::{LineSink, Totals},
     preview::Preview,
     previous::PreviousError,
-    publish::{Form, Published, Rebuild, StagedHistory, rejected},
-    question::{Question, QuestionError},
-    record::{FileRecord, LedgerRecord, MadeOf, RunRecord},
+    publish::{DatasetLayout, Published, Rebuild, StagedHistory, rejected},
+    question::{QueryParams, QuestionError},
+    record::{FileRecord, LedgerRecord, Provenance, RunRecord},
     rows::Decoded,
 };
 use self::{
@@ -62,11 +62,11 @@ use self::{
     recorder::Recorder,
 };
 use crate::{
-    api::{Api, Parameters, record::Standing},
+    api::{Api, Parameters, record::TargetState},
     clock::Clock,
     dataset::{self, PartitionBy, PartitionKey, Stage},
     fetch::{self, Ended, FetchContext, FetchLimits, pace::Rate},
-    ledger::{self, Archive, Ledger, LedgerError, Lock, Past, Run, Spending},
+    ledger::{self, Archive, Ledger, LedgerError, Lock, ResumeState, Run, Spending},
     outcome::MaxFailures,
     progress::Progress,
     targets::{Inputs, TargetSet},
@@ -94,7 +94,7 @@ pub struct Export {
 
 impl Export {
     /// Opens a directory for the lines of this run's files. Makes the directory, and writes nothing else.
-    pub fn open(dir: &Path, given: Inputs, question: &Question, clock: Clock) -> Result<Self, ExportError> {
+    pub fn open(dir: &Path, given: Inputs, question: &QueryParams, clock: Clock) -> Result<Self, ExportError> {
         check_directory(dir)?;
         question.parameters(None, "", clock.today())?;
         let lock = Lock::take(dir)?;
@@ -129,7 +129,7 @@ impl Export {
         }
         let mut remaining = remaining(&inputs, named.as_ref(), &archive, fresh_since);
         if are_kept {
-            leave_tolerated(&mut remaining, &inputs, &archive, question.tolerated);
+            drop_tolerated_failures(&mut remaining, &inputs, &archive, question.tolerated);
         }
         let previous = Previous::default();
         Ok(Self {
@@ -166,7 +166,7 @@ impl Export {
             return self;
         };
         let state = |number: &u32| self.archive.standing(self.inputs.target(*number));
-        self.remaining.sort_by_key(|number| (state(number).is_final(), state(number) == Standing::Failed));
+        self.remaining.sort_by_key(|number| (state(number).is_final(), state(number) == TargetState::Failed));
         self.remaining.truncate(limit);
         self.is_limited = true;
         self
@@ -193,7 +193,7 @@ impl Export {
     }
 
     /// What earlier runs of the directory did.
-    pub fn past(&self) -> Past {
+    pub fn past(&self) -> ResumeState {
         self.archive.past(self.clock.moment())
     }
 
@@ -215,7 +215,7 @@ impl Export {
     }
 
     /// Whether the cap leaves enough for all that remains. Where it may not, the input's first lines are called first.
-    fn pays_for_all(&self, limits: &FetchLimits, past: &Past) -> bool {
+    fn pays_for_all(&self, limits: &FetchLimits, past: &ResumeState) -> bool {
         limits.max_cost.is_none_or(|cap| past.spent.plus(self.estimate(limits).cost_high) <= cap)
     }
 
@@ -230,7 +230,7 @@ impl Export {
         self,
         api: A,
         limits: FetchLimits,
-        form: &Form,
+        form: &DatasetLayout,
         progress: &Progress,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(Ended, Fetched), ExportError> {
@@ -244,7 +244,7 @@ impl Export {
             remaining.sort_unstable_by_key(|number| inputs.target(*number));
         }
         if remaining.is_empty() && previous.chosen() == 0 && inputs_are_kept && !archive.is_torn()? {
-            let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
+            let holdings = MergedLedgers::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
             return Ok((Ended::Done, Fetched { holdings, staged: None, lock }));
         }
         let is_new = archive.run().is_none();
@@ -288,7 +288,7 @@ impl Export {
         };
         let (staged, ended, archive) = (staged?, ended?, archive?);
         let ended = if is_limited && ended == Ended::Done { Ended::Limit } else { ended };
-        let holdings = Holdings::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
+        let holdings = MergedLedgers::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
         Ok((ended, Fetched { holdings, staged, lock }))
     }
 }
@@ -310,8 +310,8 @@ fn remaining(inputs: &Inputs, wanted: Option<&TargetSet>, archive: &Archive, sin
 }
 
 /// Leaves failed targets as they are where nothing else remains and so many are tolerated.
-fn leave_tolerated(remaining: &mut Vec<u32>, inputs: &Inputs, archive: &Archive, tolerated: MaxFailures) {
-    let has_failed = |number: &u32| archive.standing(inputs.target(*number)) == Standing::Failed;
+fn drop_tolerated_failures(remaining: &mut Vec<u32>, inputs: &Inputs, archive: &Archive, tolerated: MaxFailures) {
+    let has_failed = |number: &u32| archive.standing(inputs.target(*number)) == TargetState::Failed;
     if tolerated.allows(remaining.len() as u64, inputs.counts().targets as u64) && remaining.iter().all(has_failed) {
         remaining.clear();
     }
@@ -326,7 +326,7 @@ fn to_refresh(remaining: &[u32], inputs: &Inputs, archive: &Archive) -> usize {
 #[derive(Debug)]
 pub struct Fetched {
     /// What is held now.
-    pub holdings: Holdings,
+    pub holdings: MergedLedgers,
     /// The dataset of it as far as it was staged beside the fetching.
     pub staged: Option<StagedHistory>,
     /// Keeps other runs out until the dataset is published.
@@ -339,8 +339,8 @@ pub struct Fetched {
 pub fn discarded(
     dir: &Path,
     given: &Inputs,
-    question: &Question,
-    form: Option<&Form>,
+    question: &QueryParams,
+    form: Option<&DatasetLayout>,
     clock: Clock,
 ) -> Result<Option<RunRecord>, ExportError> {
     let Some(record) = RunRecord::read(dir)?.filter(|record| record.raw_discarded) else { return Ok(None) };
@@ -365,7 +365,7 @@ pub fn discarded(
 
 /// Takes the ledgers of several runs together. Where the dataset is divided by the day on which runs began, the rows of
 /// each run are kept.
-pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<Holdings, ExportError> {
+pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedgers, ExportError> {
     let mut sources: Vec<Source> = Vec::with_capacity(dirs.len());
     let mut readings = Vec::with_capacity(dirs.len());
     for (place, dir) in dirs.iter().enumerate() {
@@ -389,20 +389,20 @@ pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<Holdings, 
     let inputs = Inputs::merged(readings);
     let inputs_sha256 = ledger::digest(&inputs);
     let snapshots = partition_by.keys().contains(&PartitionKey::RunDate);
-    Holdings::new(sources, (inputs, inputs_sha256), snapshots)
+    MergedLedgers::new(sources, (inputs, inputs_sha256), snapshots)
 }
 
 /// Calls of earlier processes as moments of this process's clock, as far as they may still count.
-fn earlier(past: &Past, rate: Rate) -> fetch::Earlier {
+fn earlier(past: &ResumeState, rate: Rate) -> fetch::PriorCalls {
     let now = tokio::time::Instant::now();
     let recent = past.calls.iter().filter(|(ago, _)| *ago < rate.window());
     let moments = recent.filter_map(|(ago, calls)| now.checked_sub(*ago).map(|at| (at, *calls)));
     let calls = moments.flat_map(|(at, calls)| iter::repeat_n(at, calls as usize)).collect();
-    fetch::Earlier { calls, spent: past.spent, max_price: past.max_price, form: past.form }
+    fetch::PriorCalls { calls, spent: past.spent, max_price: past.max_price, form: past.form }
 }
 
 /// A name that sorts by time and that no other run has.
-fn new_run_id(question: &Question, clock: Clock) -> String {
+fn new_run_id(question: &QueryParams, clock: Clock) -> String {
     use std::hash::{BuildHasher, RandomState};
     let at = TimeZone::UTC.to_datetime(clock.now()).strftime("%Y%m%dT%H%M%SZ").to_string();
     let random = RandomState::new().hash_one(&at) & 0xff_ffff;

@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
-    Estimate, ExportError, Question,
+    Estimate, ExportError, QueryParams,
     directory::{check_directory, check_ledger},
+    drop_tolerated_failures,
     estimate::{Basis, estimate},
-    leave_tolerated,
     previous::Previous,
     question::check_shard,
     remaining, to_refresh,
@@ -18,7 +18,7 @@ use crate::{
     api::Parameters,
     clock::Clock,
     fetch::pace::Rate,
-    ledger::{self, Archive, Past},
+    ledger::{self, Archive, ResumeState},
     targets::Inputs,
 };
 
@@ -28,7 +28,7 @@ pub struct Preview {
     /// What would be asked of every target.
     pub parameters: Parameters,
     /// What earlier runs of the directory did.
-    pub past: Past,
+    pub past: ResumeState,
     /// Targets of these lines that have a final answer, which stays as it is.
     pub held: u64,
     /// Those whose answer would be taken over from an earlier run.
@@ -69,7 +69,7 @@ impl Preview {
     pub fn new(
         dir: Option<&Path>,
         (inputs, previous): (&Inputs, &[PathBuf]),
-        question: &Question,
+        question: &QueryParams,
         clock: Clock,
     ) -> Result<Self, ExportError> {
         let archive = match dir {
@@ -85,7 +85,7 @@ impl Preview {
         let parameters = question.parameters(archive.run(), "", clock.today())?;
         let mut left = remaining(inputs, None, &archive, question.fresh_since);
         if archive.inputs_digest() == Some(ledger::digest(inputs).as_str()) {
-            leave_tolerated(&mut left, inputs, &archive, question.tolerated);
+            drop_tolerated_failures(&mut left, inputs, &archive, question.tolerated);
         }
         let held = (inputs.targets().len() - left.len()) as u64;
         let mut previous = Previous::look(previous, (dir, archive.run()), &parameters)?;

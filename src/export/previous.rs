@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use super::{ExportError, RunRecord};
 use crate::{
     api::Parameters,
-    ledger::{Archive, Copied, Known, Ledger, LedgerError, Lock, Run},
+    ledger::{Archive, Copied, Ledger, LedgerError, Lock, Run, TargetEntry},
     targets::Inputs,
 };
 
@@ -54,9 +54,7 @@ pub enum PreviousError {
     /// It answers another question.
     #[error("--previous {} was fetched with --{flag} {held}, but this run uses {asked}", dir.display())]
     Differs {
-        /// The directory.
         dir: PathBuf,
-        /// The flag's name.
         flag: &'static str,
         /// What it was asked with.
         held: String,
@@ -66,7 +64,6 @@ pub enum PreviousError {
     /// Real and simulated answers would stand in one dataset.
     #[error("--previous {} contains {}, but this run needs {}", dir.display(), kind(*.held), kind(!*.held))]
     OtherApi {
-        /// The directory.
         dir: PathBuf,
         /// Whether it holds simulated answers.
         held: bool,
@@ -121,7 +118,7 @@ struct Earlier {
 #[derive(Clone, Debug)]
 struct Chosen {
     source: usize,
-    known: Known,
+    known: TargetEntry,
 }
 
 impl Previous {

@@ -6,8 +6,8 @@ use arrow::array::RecordBatch;
 use jiff::civil::Date;
 
 use super::{
-    AnswerRef, ExportError, Holdings,
-    cursor::{Interrupted, StoredAnswers, rows_in_order},
+    AnswerRef, ExportError, MergedLedgers,
+    cursor::{AnswerSource, Interrupted, rows_in_order},
     lines::{LineSink, Lines, Totals},
     rows::Decoded,
     window::Window,
@@ -18,26 +18,24 @@ use crate::{
         Compression, Failure, FailuresFile, IntegerEncoding, Options, Part, PartitionBy, Rejected, Stage, TargetRow,
         TargetsWriter, write_rejected,
     },
-    flatten::{self, Drift},
+    flatten::{self, SchemaDrift},
     ledger::{Body, LedgerError},
     progress::Progress,
-    targets::{Fate, TargetRef},
+    targets::{LineStatus, TargetRef},
 };
 
 /// The form of the dataset.
 #[derive(Clone, Debug)]
-pub struct Form {
-    /// Partitions.
+pub struct DatasetLayout {
     pub partition_by: PartitionBy,
     /// Compression of Parquet pages.
     pub compression: Compression,
-    /// Encoding of integers.
     pub integer_encoding: IntegerEncoding,
     /// Rows in a row group at most.
     pub row_group_rows: usize,
 }
 
-impl Default for Form {
+impl Default for DatasetLayout {
     fn default() -> Self {
         Self {
             partition_by: PartitionBy::default(),
@@ -48,7 +46,6 @@ impl Default for Form {
     }
 }
 
-/// What was published.
 #[derive(Debug, Default)]
 pub struct Published {
     /// Every file of the tables.
@@ -56,16 +53,16 @@ pub struct Published {
     /// How many lines met which fate, and what they cost.
     pub totals: Totals,
     /// What the answers had that the schema does not know.
-    pub drift: Drift,
+    pub drift: SchemaDrift,
 }
 
 /// Builds the tables from what is held and puts them into place; what is `staged` already, if it is of these holdings,
 /// is not built again. `_SUCCESS` is gone afterwards; its new one is the caller's.
 pub(super) fn publish(
-    holdings: &Holdings,
+    holdings: &MergedLedgers,
     staged: Option<StagedHistory>,
     dir: &Path,
-    form: &Form,
+    form: &DatasetLayout,
     progress: &Progress,
 ) -> Result<Published, ExportError> {
     let asked = holdings.parameters();
@@ -102,7 +99,7 @@ impl LineSink for LineFiles {
 }
 
 /// How the files of a run are written.
-pub(super) fn options(run_id: String, asked: Option<&Parameters>, form: &Form) -> Options {
+pub(super) fn options(run_id: String, asked: Option<&Parameters>, form: &DatasetLayout) -> Options {
     let of = |name: &str, value: Option<String>| value.map(|value| (format!("backlinks_export.{name}"), value));
     let metadata = [
         of("schema_version", Some(flatten::schema::VERSION.to_string())),
@@ -132,7 +129,7 @@ pub struct StagedHistory {
 
 impl StagedHistory {
     /// Writes the rows of all `answers` to `stage`, each as soon as the `window` says that its target is settled.
-    pub(super) fn write<S: StoredAnswers>(
+    pub(super) fn write<S: AnswerSource>(
         stage: Stage,
         answers: &S,
         window: Option<&Window>,
@@ -158,13 +155,13 @@ impl StagedHistory {
 
     /// Writes what the ledgers hold.
     fn of(
-        holdings: &Holdings,
+        holdings: &MergedLedgers,
         held: &[AnswerRef],
         dir: &Path,
         options: &Options,
         progress: &Progress,
     ) -> Result<Self, ExportError> {
-        let answers = Held { holdings, held };
+        let answers = MergedAnswers { holdings, held };
         let staged = Self::write(Stage::begin(dir)?, &answers, None, holdings.parameters(), options, progress);
         staged.map_err(failure)
     }
@@ -180,13 +177,13 @@ fn failure(interrupted: Interrupted) -> ExportError {
 
 /// The dataset as the ledgers say that it should be, handed out in the order of its rows; writes nothing.
 pub struct Rebuild<'a> {
-    holdings: &'a Holdings,
+    holdings: &'a MergedLedgers,
     held: Vec<AnswerRef>,
 }
 
 impl<'a> Rebuild<'a> {
     /// The dataset of these ledgers.
-    pub fn new(holdings: &'a Holdings) -> Self {
+    pub fn new(holdings: &'a MergedLedgers) -> Self {
         Self { holdings, held: holdings.held() }
     }
 
@@ -198,7 +195,7 @@ impl<'a> Rebuild<'a> {
     /// Hands out the rows of each answer, with its target and the day on which its run began, sorted by date, those
     /// without a date last.
     pub fn rows(&self, mut take: impl FnMut(TargetRef<'_>, Date, &RecordBatch)) -> Result<Decoded, ExportError> {
-        let answers = Held { holdings: self.holdings, held: &self.held };
+        let answers = MergedAnswers { holdings: self.holdings, held: &self.held };
         let mut decoded = Decoded::default();
         let done = rows_in_order(&answers, None, |position, answer| {
             if let Some(batch) = &answer.batch {
@@ -218,12 +215,12 @@ impl<'a> Rebuild<'a> {
 }
 
 /// The stored answers of finished runs.
-struct Held<'a> {
-    holdings: &'a Holdings,
+struct MergedAnswers<'a> {
+    holdings: &'a MergedLedgers,
     held: &'a [AnswerRef],
 }
 
-impl StoredAnswers for Held<'_> {
+impl AnswerSource for MergedAnswers<'_> {
     fn len(&self) -> u32 {
         u32::try_from(self.held.len()).expect("targets are numbered with 32 bits")
     }
@@ -242,9 +239,9 @@ impl StoredAnswers for Held<'_> {
 }
 
 /// The rows of `_rejected.csv`.
-pub fn rejected(holdings: &Holdings) -> impl Iterator<Item = Rejected<'_>> {
+pub fn rejected(holdings: &MergedLedgers) -> impl Iterator<Item = Rejected<'_>> {
     holdings.inputs().lines().filter_map(|line| {
-        let Fate::Rejected(reason) = line.fate else { return None };
+        let LineStatus::Rejected(reason) = line.fate else { return None };
         Some(Rejected { input: line.input, file: line.file, line: line.number, reason })
     })
 }

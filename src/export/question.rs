@@ -15,7 +15,7 @@ use crate::{
 
 /// What the command line says; `None` is its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct QueryParams {
     /// First day of the history.
     pub date_from: Option<Date>,
     /// Last day of the history; by default the one on which the directory was first used.
@@ -39,24 +39,13 @@ pub struct Question {
 pub enum QuestionError {
     /// The days are in the wrong order.
     #[error("--date-from {from} is after --date-to {to}")]
-    Order {
-        /// First day.
-        from: Date,
-        /// Last day.
-        to: Date,
-    },
+    Order { from: Date, to: Date },
     /// The last day has not come yet.
     #[error("--date-to {to} is in the future; today is {today} in UTC")]
-    Future {
-        /// Last day.
-        to: Date,
-        /// Today.
-        today: Date,
-    },
+    Future { to: Date, today: Date },
     /// The directory answers another question.
     #[error("this directory was started with --{flag} {held}, but now it is {asked}")]
     Differs {
-        /// The flag's name.
         flag: &'static str,
         /// What the directory holds.
         held: String,
@@ -70,7 +59,6 @@ pub enum QuestionError {
         held: Shard,
         /// How many targets are not of it.
         others: usize,
-        /// One of them.
         example: String,
     },
     /// Real and simulated answers would stand in one dataset.
@@ -117,7 +105,7 @@ pub(super) fn check_shard(held: Option<&Run>, given: &Inputs) -> Result<(), Ques
     }
 }
 
-impl Question {
+impl QueryParams {
     /// What is asked of every target: what `held` says, where the command line does not contradict it.
     pub fn parameters(&self, held: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QuestionError> {
         if let Some(run) = held
@@ -184,43 +172,43 @@ mod tests {
 
     #[test]
     fn the_last_day_is_fixed_at_the_first_run() {
-        let first = Question::default().parameters(None, "id", TODAY).expect("allowed");
+        let first = QueryParams::default().parameters(None, "id", TODAY).expect("allowed");
         assert_eq!((first.date_from, first.date_to, first.tag.as_str()), (EARLIEST_DATE, TODAY, "id"));
-        let same = Question {
+        let same = QueryParams {
             date_from: Some(date(2020, 1, 1)),
             rank_scale: Some(RankScale::OneHundred),
-            ..Question::default()
+            ..QueryParams::default()
         };
         assert_eq!(same.parameters(Some(&held()), "id", TODAY), Ok(held().parameters));
     }
 
     #[test]
     fn another_question_to_the_same_directory_is_refused() {
-        let same = Question {
+        let same = QueryParams {
             date_from: Some(date(2020, 1, 1)),
             rank_scale: Some(RankScale::OneHundred),
-            ..Question::default()
+            ..QueryParams::default()
         };
-        let check = |question: Question, wanted: &str| {
+        let check = |question: QueryParams, wanted: &str| {
             let error = question.parameters(Some(&held()), "id", TODAY).expect_err("refused").to_string();
             assert!(error.contains(wanted), "{error}");
         };
-        check(Question { date_from: Some(date(2021, 1, 1)), ..same.clone() }, "--date-from 2020-01-01");
-        check(Question { date_from: None, ..same.clone() }, "now it is 2019-01-01");
-        check(Question { date_to: Some(TODAY), ..same.clone() }, "--date-to 2026-01-31");
-        check(Question { rank_scale: None, ..same }, "--rank-scale one_hundred");
+        check(QueryParams { date_from: Some(date(2021, 1, 1)), ..same.clone() }, "--date-from 2020-01-01");
+        check(QueryParams { date_from: None, ..same.clone() }, "now it is 2019-01-01");
+        check(QueryParams { date_to: Some(TODAY), ..same.clone() }, "--date-to 2026-01-31");
+        check(QueryParams { rank_scale: None, ..same }, "--rank-scale one_hundred");
     }
 
     #[test]
     fn a_refresh_asks_up_to_today_and_never_for_less_than_before() {
-        let refresh = Question {
+        let refresh = QueryParams {
             date_from: Some(date(2020, 1, 1)),
             rank_scale: Some(RankScale::OneHundred),
             fresh_since: Some(Timestamp::UNIX_EPOCH),
-            ..Question::default()
+            ..QueryParams::default()
         };
         let up_to = |to: Option<Date>, today: Date| {
-            let question = Question { date_to: to, ..refresh.clone() };
+            let question = QueryParams { date_to: to, ..refresh.clone() };
             question
                 .parameters(Some(&held()), "id", today)
                 .map(|asked| asked.date_to)
@@ -236,13 +224,13 @@ mod tests {
         };
         check(date(2026, 1, 30), "was started with --date-to 2026-01-31");
         check(date(2026, 2, 11), "is in the future");
-        let other = Question { date_from: Some(date(2021, 1, 1)), ..refresh.clone() };
+        let other = QueryParams { date_from: Some(date(2021, 1, 1)), ..refresh.clone() };
         assert!(other.parameters(Some(&held()), "id", TODAY).is_err(), "the first day stays");
     }
 
     #[test]
     fn days_in_the_wrong_order_or_to_come_are_refused() {
-        let question = |from, to| Question { date_from: from, date_to: to, ..Question::default() };
+        let question = |from, to| QueryParams { date_from: from, date_to: to, ..QueryParams::default() };
         let check = |from, to, wanted: &str| {
             let error = question(from, to).parameters(None, "id", TODAY).expect_err("refused").to_string();
             assert!(error.contains(wanted), "{error}");

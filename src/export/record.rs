@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ExportError, Form, Holdings, Published, Source, Totals};
+use super::{DatasetLayout, ExportError, MergedLedgers, Published, Source, Totals};
 use crate::{api::Parameters, dataset, flatten, ledger::Spending, words};
 
 /// The content of `_run.json`.
@@ -18,7 +18,7 @@ use crate::{api::Parameters, dataset, flatten, ledger::Spending, words};
 pub struct RunRecord {
     /// What the dataset was made of, and in which form.
     #[serde(flatten)]
-    pub made_of: MadeOf,
+    pub made_of: Provenance,
     /// How many lines met which fate.
     pub totals: Totals,
     /// What all calls came to.
@@ -41,12 +41,10 @@ pub struct RunRecord {
 
 /// What a dataset is made of: two datasets made of the same are equal byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MadeOf {
+pub struct Provenance {
     /// Always `backlinks-export`.
     pub program: String,
-    /// The program's version.
     pub version: String,
-    /// The tables' version.
     pub schema_version: u32,
     /// Names the run in file names.
     pub run_id: String,
@@ -71,7 +69,6 @@ pub struct MadeOf {
 /// A ledger as far as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRecord {
-    /// The run.
     pub run_id: String,
     /// Its directory; `.` where it is that of the dataset.
     pub dir: PathBuf,
@@ -79,22 +76,19 @@ pub struct LedgerRecord {
     pub files: Vec<(String, u64)>,
 }
 
-/// A published file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Below the run's directory.
     pub path: PathBuf,
-    /// Its rows.
     pub rows: u64,
-    /// Its size.
     pub bytes: u64,
     /// The SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
 }
 
-impl MadeOf {
+impl Provenance {
     /// Whether the dataset has this form already.
-    pub fn has_form(&self, form: &Form) -> bool {
+    pub fn has_form(&self, form: &DatasetLayout) -> bool {
         self.partition_by == form.partition_by.to_string()
             && self.compression == form.compression.to_string()
             && self.parquet_encoding == form.integer_encoding.to_string()
@@ -102,7 +96,7 @@ impl MadeOf {
     }
 
     /// What a dataset of `holdings` at `dir` would be made of.
-    pub fn new(holdings: &Holdings, dir: &Path, form: &Form) -> Result<Self, ExportError> {
+    pub fn new(holdings: &MergedLedgers, dir: &Path, form: &DatasetLayout) -> Result<Self, ExportError> {
         let ledgers = holdings.sources().iter().map(|source| {
             let folder = |path: &Path| path.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
             let files = source.archive.files()?;
@@ -133,8 +127,8 @@ impl MadeOf {
 
 /// The digests of all ledgers' files: of as many bytes as `made_of` says, whatever a run adds meanwhile.
 pub(super) fn ledger_digests(
-    holdings: &Holdings,
-    made_of: &MadeOf,
+    holdings: &MergedLedgers,
+    made_of: &Provenance,
 ) -> Result<Vec<BTreeMap<String, String>>, ExportError> {
     let of_ledger = |(source, record): (&Source, &LedgerRecord)| {
         let files = source.archive.files()?;
@@ -155,7 +149,7 @@ fn digest(path: &Path, bytes: u64) -> io::Result<String> {
 impl RunRecord {
     /// The record of what was just published.
     pub fn new(
-        made_of: MadeOf,
+        made_of: Provenance,
         published: &Published,
         spending: Spending,
         raw_sha256: Vec<BTreeMap<String, String>>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{ExportError, live::Feed};
 use crate::{
     api::{
-        record::{Answered, GaveUp, Sent, Standing},
+        record::{Answered, GaveUp, Sent, TargetState},
         status::Class,
     },
     fetch::{Journal, State},
@@ -59,8 +59,8 @@ impl Journal for Recorder {
             _ => {}
         }
         let (standing, rows) = match assessment.class {
-            Class::Data => (Some(Standing::Ok), assessment.items),
-            Class::NoData => (Some(Standing::NoData), 0),
+            Class::Data => (Some(TargetState::Ok), assessment.items),
+            Class::NoData => (Some(TargetState::NoData), 0),
             _ => (None, 0),
         };
         self.progress.answered(standing, rows, assessment.cost.known());

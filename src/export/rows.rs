@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, RecordBatch};
 
 use super::lines::UNREADABLE;
-use crate::flatten::{Drift, FlattenError, Flattener, schema};
+use crate::flatten::{FlattenError, Flattener, SchemaDrift, schema};
 
 /// What one answer adds to `backlinks_history`.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct AnswerRows {
     /// What goes into the column `message` instead of the API's own words.
     pub(super) remark: Option<String>,
     /// What the schema does not know.
-    pub(super) drift: Drift,
+    pub(super) drift: SchemaDrift,
     /// Memory that the rows take, in bytes.
     pub(super) bytes: usize,
 }
@@ -42,7 +42,7 @@ impl AnswerRows {
     }
 
     pub(super) fn unreadable(remark: String) -> Self {
-        Self { batch: None, undated: 0, remark: Some(remark), drift: Drift::default(), bytes: 0 }
+        Self { batch: None, undated: 0, remark: Some(remark), drift: SchemaDrift::default(), bytes: 0 }
     }
 }
 
@@ -70,7 +70,7 @@ pub struct Decoded {
     pub(super) undated: u64,
     /// What there is to say about some of them.
     pub(super) remarks: BTreeMap<usize, String>,
-    pub(super) drift: Drift,
+    pub(super) drift: SchemaDrift,
 }
 
 impl Decoded {

@@ -43,7 +43,6 @@ enum Phase {
 pub(super) enum Turn {
     /// A call may still change the target.
     Pending,
-    /// The target's rows.
     Rows(AnswerRows),
     /// The target is settled; whatever it has is in the ledger.
     InLedger,

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What all attempts of a run share.
-pub(super) struct Line<A, J> {
+pub(super) struct CallContext<A, J> {
     pub(super) api: Arc<A>,
     pub(super) journal: Arc<J>,
     pub(super) parameters: Arc<crate::api::Parameters>,
@@ -31,7 +31,7 @@ pub(super) struct Line<A, J> {
     pub(super) closed: watch::Receiver<bool>,
 }
 
-impl<A, J> Clone for Line<A, J> {
+impl<A, J> Clone for CallContext<A, J> {
     fn clone(&self) -> Self {
         Self {
             api: Arc::clone(&self.api),
@@ -78,8 +78,7 @@ pub(super) enum Unrecorded<E> {
     Result(E),
 }
 
-impl<A: Api, J: Journal> Line<A, J> {
-    /// Makes one call.
+impl<A: Api, J: Journal> CallContext<A, J> {
     pub(super) async fn attempt(self, job: Job, grant: Grant) -> Result<Attempted, Unrecorded<J::Error>> {
         let Grant { mut slot, reservation, form, probe } = grant;
         let target = job.target.clone();
@@ -95,7 +94,7 @@ impl<A: Api, J: Journal> Line<A, J> {
             self.journal.called_off(&sent).await.map_err(Unrecorded::Result)?;
             return Ok(Attempted { job, reservation, form, probe, result: None });
         }
-        slot.leaves_now();
+        slot.mark_sent();
         let left = Instant::now();
         let result = self.api.post(&request).await;
         let latency = left.elapsed();

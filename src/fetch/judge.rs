@@ -12,7 +12,7 @@ pub(super) const MAX_REFUSED_TARGETS: u32 = 3;
 
 /// What one target has been through in this run, the last call included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tried {
+pub(super) struct TargetAttempts {
     /// Calls that count against `--max-attempts`.
     pub attempts: u32,
     /// Calls that may have been billed without an answer.
@@ -25,7 +25,7 @@ pub(super) struct Tried {
 
 /// What the whole run knows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Circumstances {
+pub(super) struct RunContext {
     /// `--max-attempts`.
     pub max_attempts: u32,
     /// Whether any call of this run has been understood by the API yet.
@@ -65,7 +65,7 @@ pub(super) enum Stop {
 }
 
 /// Judges a call's meaning in the light of what was tried.
-pub(super) fn judge(class: Class, tried: Tried, run: Circumstances) -> Decision {
+pub(super) fn judge(class: Class, tried: TargetAttempts, run: RunContext) -> Decision {
     let again = if tried.attempts < run.max_attempts { Decision::Retry } else { Decision::GiveUp };
     match class {
         Class::Data | Class::NoData => Decision::Done,
@@ -92,10 +92,11 @@ mod tests {
 
     #[test]
     fn every_class_leads_to_its_decision() {
-        let run = Circumstances { max_attempts: 6, proven: true, other_form: true, refused_targets: 0 };
-        let fresh = Circumstances { proven: false, ..run };
-        let settled = Circumstances { proven: false, other_form: false, ..run };
-        let tried = |attempts, maybe_billed, wrong_target| Tried { attempts, maybe_billed, wrong_target, refused: 0 };
+        let run = RunContext { max_attempts: 6, proven: true, other_form: true, refused_targets: 0 };
+        let fresh = RunContext { proven: false, ..run };
+        let settled = RunContext { proven: false, other_form: false, ..run };
+        let tried =
+            |attempts, maybe_billed, wrong_target| TargetAttempts { attempts, maybe_billed, wrong_target, refused: 0 };
         let check = |class, tried, run, expected| assert_eq!(judge(class, tried, run), expected, "{class:?} {tried:?}");
         check(Class::Data, tried(1, 0, 0), run, Decision::Done);
         check(Class::NoData, tried(6, 0, 0), run, Decision::Done);
@@ -111,7 +112,7 @@ mod tests {
         check(Class::WrongTarget, tried(2, 0, 2), run, Decision::GiveUp);
         check(Class::PriceRefused, tried(1, 0, 0), run, Decision::RaiseLimit);
         check(Class::Rejected, tried(1, 0, 0), run, Decision::GiveUp);
-        let refused = |refused_targets| Circumstances { refused_targets, ..run };
+        let refused = |refused_targets| RunContext { refused_targets, ..run };
         let class = Class::Refused(Fatal::WrongUrl);
         check(class, tried(1, 0, 0), refused(1), Decision::Retry);
         check(class, tried(6, 0, 0), refused(1), Decision::GiveUp);

@@ -36,9 +36,9 @@ mod refusals;
 mod retry;
 
 use self::{
-    attempt::{Attempted, CallResult, Grant, Line, Unrecorded},
+    attempt::{Attempted, CallContext, CallResult, Grant, Unrecorded},
     budget::{Budget, ReserveError},
-    judge::{Circumstances, Decision, Stop},
+    judge::{Decision, RunContext, Stop},
     outage::{Admission, Breaker, Contact},
     pace::{Pacer, Rate},
     queue::{Allowed, Job, Queue},
@@ -107,7 +107,6 @@ pub struct FetchLimits {
 
 /// What a fetch works with.
 pub struct FetchContext<A, J> {
-    /// Where calls go.
     pub api: Arc<A>,
     /// Where calls and results are recorded.
     pub journal: Arc<J>,
@@ -118,12 +117,12 @@ pub struct FetchContext<A, J> {
     /// How fast, how often and for how much money.
     pub limits: FetchLimits,
     /// What earlier runs have left behind.
-    pub earlier: Earlier,
+    pub earlier: PriorCalls,
 }
 
 /// What earlier runs have left behind.
 #[derive(Clone, Debug, Default)]
-pub struct Earlier {
+pub struct PriorCalls {
     /// When calls went out that may still count for the rate.
     pub calls: Vec<Instant>,
     /// Money that is gone.
@@ -141,7 +140,6 @@ pub enum Ended {
     Done,
     /// The API cannot be used until a person has acted.
     Fatal {
-        /// Why.
         fatal: Fatal,
         /// What the API said.
         message: Option<String>,
@@ -231,7 +229,7 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     first_sent: Option<Instant>,
     contact: Contact,
     close: watch::Sender<bool>,
-    line: Line<A, J>,
+    line: CallContext<A, J>,
     state: State,
 }
 
@@ -268,7 +266,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             first_sent: None,
             contact: Contact::Unknown,
             close,
-            line: Line { api, journal, parameters, clock, closed },
+            line: CallContext { api, journal, parameters, clock, closed },
             state: State::Calling,
             limits,
         }
@@ -293,7 +291,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         };
         let Some(job) = self.next_job(now, allowed, probe) else {
             if self.queue.has_ready() && self.running.is_empty() && self.queue.next_due().is_none() {
-                self.breaker.starve(now);
+                self.breaker.on_exhausted(now);
                 return Step::Started;
             }
             return self.wait(State::Calling, self.queue.next_due());
@@ -335,7 +333,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
 
     /// The next target; a probe goes out whatever is left.
     fn next_job(&mut self, now: Instant, allowed: Allowed, probe: bool) -> Option<Job> {
-        let job = self.queue.next(now, allowed, |job| !probe && self.breaker.blames(job.failures));
+        let job = self.queue.next(now, allowed, |job| !probe && self.breaker.attributes_to_target(job.failures));
         if job.is_none() && probe { self.queue.next(now, Allowed::Everything, |_| false) } else { job }
     }
 
@@ -363,7 +361,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             }
         };
         self.first_sent.get_or_insert(now);
-        self.breaker.goes_out(job.calls == 0, job.failures);
+        self.breaker.on_send(job.calls == 0, job.failures);
         job.calls += 1;
         self.tell(State::Calling);
         let grant = Grant { slot, reservation, form: self.form, probe };
@@ -386,7 +384,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         self.budget.settle(reservation, result.assessment.cost);
         self.learn(&mut job, &result, probe, now);
         let CallResult { assessment, retry_after, failure } = result;
-        let circumstances = Circumstances {
+        let circumstances = RunContext {
             max_attempts: self.limits.max_attempts.get(),
             proven: self.proven,
             other_form: form != self.form || self.other_form,

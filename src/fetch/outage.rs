@@ -26,11 +26,9 @@ const LEAST_THRESHOLD: u32 = 10;
 /// What may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Any call.
     Open,
     /// First tries only: no retry is earned.
     FirstTries,
-    /// One probe.
     Probe {
         /// Whether a retry is earned, which tells more than a first try.
         retry: bool,
@@ -122,15 +120,15 @@ impl Breaker {
     }
 
     /// Whether it lies with a target that its calls fail: the API has answered others since the first time.
-    pub(super) fn blames(&self, failures: Option<Failures>) -> bool {
+    pub(super) fn attributes_to_target(&self, failures: Option<Failures>) -> bool {
         failures.is_some_and(|failures| failures.first < self.successes)
     }
 
     /// A call goes out, of a target that has failed so far as is said; says whether it is a probe.
-    pub(super) fn goes_out(&mut self, first_try: bool, failures: Option<Failures>) -> bool {
+    pub(super) fn on_send(&mut self, first_try: bool, failures: Option<Failures>) -> bool {
         let change = match first_try {
             true => EARNED_BY_TRY,
-            false if self.blames(failures) => 0.0,
+            false if self.attributes_to_target(failures) => 0.0,
             false => -1.0,
         };
         self.tokens = (self.tokens + change).clamp(0.0, self.most_tokens);
@@ -145,7 +143,7 @@ impl Breaker {
 
     /// Only retries are left and none is earned: they go on as probes, or, where the API has answered before, freely:
     /// they are too few to tell an outage by.
-    pub(super) fn starve(&mut self, now: Instant) {
+    pub(super) fn on_exhausted(&mut self, now: Instant) {
         match self.down {
             None if self.successes == 0 => self.open(now),
             None => self.tokens = self.tokens.max(1.0),
@@ -173,7 +171,7 @@ impl Breaker {
 
     /// A call failed in a way that may be an outage's; what is now known of its target's failures.
     pub(super) fn failed(&mut self, now: Instant, probe: bool, failures: Option<Failures>) -> Failures {
-        if !self.blames(failures) {
+        if !self.attributes_to_target(failures) {
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
             self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(failures.is_none()));
         }
@@ -219,14 +217,14 @@ mod tests {
         let mut breaker = Breaker::new(20, 1_000);
         for call in 0..40 {
             assert!(!matches!(breaker.admission(Instant::now()), Admission::NotBefore(_)), "call {call}");
-            let probe = breaker.goes_out(true, None);
+            let probe = breaker.on_send(true, None);
             breaker.failed(Instant::now(), probe, None);
         }
         let first = Instant::now() + FIRST_PROBE;
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(first));
         tokio::time::advance(FIRST_PROBE).await;
         assert_eq!(breaker.admission(Instant::now()), Admission::Probe { retry: true });
-        assert!(breaker.goes_out(false, None));
+        assert!(breaker.on_send(false, None));
         assert_eq!(breaker.admission(Instant::now()), Admission::AfterProbe);
         breaker.failed(Instant::now(), true, None);
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(Instant::now() + 2 * FIRST_PROBE));
@@ -250,7 +248,7 @@ mod tests {
                 }
                 Admission::AfterProbe => unreachable!("no call is left open here"),
             };
-            let probe = breaker.goes_out(!retry, None);
+            let probe = breaker.on_send(!retry, None);
             *(if retry { &mut retries } else { &mut first_tries }) += 1;
             breaker.failed(Instant::now(), probe, None);
         }
@@ -262,12 +260,12 @@ mod tests {
     async fn a_stumbling_server_is_retried_freely() {
         let mut breaker = Breaker::new(20, 100_000);
         for _ in 0..100 {
-            breaker.goes_out(true, None);
+            breaker.on_send(true, None);
             breaker.succeeded();
         }
         for _ in 0..30 {
             assert_eq!(breaker.admission(Instant::now()), Admission::Open);
-            let probe = breaker.goes_out(false, None);
+            let probe = breaker.on_send(false, None);
             breaker.failed(Instant::now(), probe, None);
         }
     }
@@ -275,7 +273,7 @@ mod tests {
     /// Calls that fail one after the other, each of another target.
     fn fail(breaker: &mut Breaker, targets: u32) {
         for _ in 0..targets {
-            let probe = breaker.goes_out(true, None);
+            let probe = breaker.on_send(true, None);
             breaker.failed(Instant::now(), probe, None);
         }
     }
@@ -286,7 +284,7 @@ mod tests {
         let mut breaker = Breaker { down: None, ..*breaker };
         let may_go_out = |_: &u32| {
             let is_open = breaker.admission(Instant::now()) == Admission::Open;
-            breaker.goes_out(false, None);
+            breaker.on_send(false, None);
             is_open
         };
         u32::try_from((0..MANY).take_while(may_go_out).count()).expect("small")
@@ -304,7 +302,7 @@ mod tests {
             assert_eq!(breaker.admission(moment - Duration::from_nanos(1)), Admission::NotBefore(moment));
             tokio::time::advance(Duration::from_secs(wait)).await;
             assert_eq!(breaker.admission(moment), Admission::Probe { retry: true });
-            assert!(breaker.goes_out(true, None), "a probe");
+            assert!(breaker.on_send(true, None), "a probe");
             // What went out before the outage comes back and tells nothing more.
             breaker.failed(moment, false, None);
             assert_eq!(breaker.admission(moment), Admission::AfterProbe);
@@ -312,12 +310,12 @@ mod tests {
         }
         assert_eq!(breaker.down_since(), Some(since));
         tokio::time::advance(LONGEST_PROBE).await;
-        breaker.goes_out(true, None);
+        breaker.on_send(true, None);
         breaker.called_off();
         assert_eq!(breaker.admission(Instant::now()), Admission::Probe { retry: true });
         breaker.succeeded();
         assert_eq!((breaker.down_since(), breaker.admission(Instant::now())), (None, Admission::Open));
-        assert!(!breaker.goes_out(true, None), "an ordinary call");
+        assert!(!breaker.on_send(true, None), "an ordinary call");
         fail(&mut breaker, 39);
         assert_eq!(breaker.down_since(), None, "what failed before is forgotten");
     }
@@ -349,7 +347,7 @@ mod tests {
         let check = |first_tries: u32, successes: u32, expected: u32| {
             let mut breaker = Breaker::new(20, 1_000);
             for _ in 0..first_tries {
-                breaker.goes_out(true, None);
+                breaker.on_send(true, None);
             }
             (0..successes).for_each(|_| breaker.succeeded());
             assert_eq!(retries(&breaker), expected, "{first_tries} first tries, {successes} successes");
@@ -395,13 +393,16 @@ mod tests {
         let mut breaker = Breaker::new(1, 1_000);
         let now = Instant::now();
         let bad = breaker.failed(now, false, None);
-        assert!(!breaker.blames(None) && !breaker.blames(Some(bad)), "nobody has succeeded");
+        assert!(
+            !breaker.attributes_to_target(None) && !breaker.attributes_to_target(Some(bad)),
+            "nobody has succeeded"
+        );
         breaker.succeeded();
-        assert!(breaker.blames(Some(bad)) && !breaker.blames(None));
+        assert!(breaker.attributes_to_target(Some(bad)) && !breaker.attributes_to_target(None));
         // Its retries cost nothing and its failures tell nothing.
         let before = retries(&breaker);
         for _ in 0..50 {
-            breaker.goes_out(false, Some(bad));
+            breaker.on_send(false, Some(bad));
             assert_eq!(breaker.failed(now, false, Some(bad)), bad);
         }
         assert_eq!((retries(&breaker), breaker.down_since()), (before, None));
@@ -430,20 +431,20 @@ mod tests {
     async fn retries_alone_go_on_as_probes_or_freely_where_the_api_has_answered() {
         let now = Instant::now();
         let mut silent = Breaker::new(20, 1_000);
-        silent.starve(now);
+        silent.on_exhausted(now);
         assert_eq!(silent.admission(now), Admission::NotBefore(now + FIRST_PROBE));
-        silent.starve(now + FIRST_PROBE);
+        silent.on_exhausted(now + FIRST_PROBE);
         assert_eq!(silent.down_since(), Some(now), "it goes on as it began");
         let mut answering = Breaker::new(20, 1_000);
         answering.succeeded();
         assert_eq!(retries(&answering), 2);
-        answering.starve(now);
+        answering.on_exhausted(now);
         assert_eq!(retries(&answering), 2, "what is earned is kept");
         for _ in 0..2 {
-            answering.goes_out(false, None);
+            answering.on_send(false, None);
         }
         assert_eq!(answering.admission(now), Admission::FirstTries);
-        answering.starve(now);
+        answering.on_exhausted(now);
         assert_eq!((answering.admission(now), retries(&answering)), (Admission::Open, 1));
     }
 }

@@ -28,9 +28,7 @@ use tokio::time::Instant;
 /// At most `calls` in any sliding `period`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
     pub calls: NonZeroU32,
-    /// In which time.
     pub period: Duration,
 }
 
@@ -221,7 +219,7 @@ pub struct Slot {
 
 impl Slot {
     /// The call goes out at this very moment.
-    pub fn leaves_now(&mut self) {
+    pub fn mark_sent(&mut self) {
         self.left = true;
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.number.checked_sub(calls.gone).and_then(|place| usize::try_from(place).ok());
@@ -234,7 +232,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if !self.left {
-            self.leaves_now();
+            self.mark_sent();
         }
     }
 }
@@ -291,7 +289,7 @@ mod tests {
             match pacer.check(Instant::now()) {
                 Ok(mut slot) => {
                     tokio::time::advance(delay(left.len())).await;
-                    slot.leaves_now();
+                    slot.mark_sent();
                     left.push(Instant::now());
                 }
                 Err(until) => tokio::time::sleep_until(until).await,
@@ -383,7 +381,7 @@ mod tests {
         let start = Instant::now();
         let check = |told: &[u64], now: u64, distance: u64| {
             let mut pacer = Pacer::new(rate(1, Duration::from_mins(1)), []);
-            pacer.check(start).expect("the first call").leaves_now();
+            pacer.check(start).expect("the first call").mark_sent();
             for at in told {
                 pacer.slow_down(start + Duration::from_millis(*at), None);
             }
@@ -413,7 +411,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn every_wait_ends_at_the_very_moment_that_was_told() {
         let mut pacer = Pacer::new(rate(60, Duration::from_mins(1)), []);
-        pacer.check(Instant::now()).expect("the first call").leaves_now();
+        pacer.check(Instant::now()).expect("the first call").mark_sent();
         let told = Instant::now();
         pacer.slow_down(told, Some(Duration::from_secs(3)));
         pacer.slow_down(told, Some(Duration::from_secs(1)));
@@ -423,7 +421,7 @@ mod tests {
         assert_eq!(pacer.held_until(until - Duration::from_nanos(1)), Some(until));
         assert_eq!(pacer.held_until(until), None);
         tokio::time::advance(Duration::from_secs(3)).await;
-        pacer.check(Instant::now()).expect("no longer held").leaves_now();
+        pacer.check(Instant::now()).expect("no longer held").mark_sent();
         let next = pacer.check(Instant::now()).expect_err("twice the distance");
         assert_eq!(next, until + Duration::from_secs(2));
         assert_eq!(pacer.check(next - Duration::from_nanos(1)).expect_err("too early"), next);
@@ -447,7 +445,7 @@ mod tests {
         let unused = window.grant();
         assert_eq!(window.has_room(at(11_100)), Err(at(11_101)));
         tokio::time::advance(Duration::from_secs(12)).await;
-        slot.leaves_now();
+        slot.mark_sent();
         tokio::time::advance(Duration::from_secs(1)).await;
         // One that has left keeps its moment; one that is dropped counts from then on.
         drop(slot);

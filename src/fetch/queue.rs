@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{judge::Tried, outage::Failures, retry::Waits};
+use super::{judge::TargetAttempts, outage::Failures, retry::Waits};
 use crate::{money::Usd, targets::Target};
 
 /// One target on its way.
@@ -18,7 +18,7 @@ pub(super) struct Job {
     pub(super) target: Target,
     /// Calls made so far in this run.
     pub(super) calls: u32,
-    pub(super) tried: Tried,
+    pub(super) tried: TargetAttempts,
     pub(super) waits: Waits,
     /// When its calls failed in a way that may be an outage's.
     pub(super) failures: Option<Failures>,
@@ -28,7 +28,14 @@ pub(super) struct Job {
 
 impl Job {
     fn new(target: Target) -> Self {
-        Self { target, calls: 0, tried: Tried::default(), waits: Waits::default(), failures: None, least: None }
+        Self {
+            target,
+            calls: 0,
+            tried: TargetAttempts::default(),
+            waits: Waits::default(),
+            failures: None,
+            least: None,
+        }
     }
 }
 

@@ -32,13 +32,11 @@ pub(super) const MAPS: usize = schema::MAPS.len();
 
 /// The cells of a row that have a value, one bit each.
 pub(super) mod bit {
-    /// The date.
     pub(in crate::flatten) const DATE: u64 = 1;
     /// Whether `is_ip` is known.
     pub(in crate::flatten) const IS_IP: u64 = 1 << 1;
     /// And if it is, whether it is true.
     pub(in crate::flatten) const IS_IP_TRUE: u64 = 1 << 2;
-    /// The platform types.
     pub(in crate::flatten) const PLATFORM_TYPE: u64 = 1 << 3;
     /// The first of the texts.
     const TEXT: u64 = 1 << 4;
@@ -84,7 +82,6 @@ pub(super) struct Entries {
     ends: Vec<i32>,
 }
 
-/// All columns.
 #[derive(Default)]
 pub(super) struct Columns {
     present: Vec<u64>,

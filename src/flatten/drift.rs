@@ -14,7 +14,7 @@ const LONGEST_KEY: usize = 80;
 
 /// A way in which an answer differs from the schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Surprise {
+pub enum UnexpectedField {
     /// A key that no column takes, as `key` or `info.key`.
     UnknownKey(String),
     /// An unknown key after [`MOST_UNKNOWN_KEYS`] others.
@@ -23,9 +23,7 @@ pub enum Surprise {
     WrongType {
         /// The column, or the place in the answer.
         place: &'static str,
-        /// What belongs there.
         expected: &'static str,
-        /// What stood there.
         found: &'static str,
     },
     /// An integer written as a string in this column: taken as the integer.
@@ -42,7 +40,7 @@ pub enum Surprise {
     TooManyItems,
 }
 
-impl fmt::Display for Surprise {
+impl fmt::Display for UnexpectedField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // As Debug, so that no terminal obeys what a stranger wrote
@@ -70,24 +68,24 @@ pub struct Seen {
 
 /// All surprises of some answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drift {
-    seen: BTreeMap<Surprise, Seen>,
+pub struct SchemaDrift {
+    seen: BTreeMap<UnexpectedField, Seen>,
     unknown_keys: usize,
 }
 
-impl Drift {
+impl SchemaDrift {
     /// Whether everything was as expected.
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }
 
     /// The surprises, unknown keys first.
-    pub fn iter(&self) -> impl Iterator<Item = (&Surprise, &Seen)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&UnexpectedField, &Seen)> {
         self.seen.iter()
     }
 
     /// How often this was seen.
-    pub fn count(&self, surprise: &Surprise) -> u64 {
+    pub fn count(&self, surprise: &UnexpectedField) -> u64 {
         self.seen.get(surprise).map_or(0, |seen| seen.count)
     }
 
@@ -103,13 +101,13 @@ impl Drift {
         self.unknown_keys = 0;
     }
 
-    pub(super) fn note(&mut self, surprise: Surprise, target: &str) {
+    pub(super) fn note(&mut self, surprise: UnexpectedField, target: &str) {
         self.add(surprise, 1, target);
     }
 
     pub(super) fn unknown_key(&mut self, prefix: &str, key: &str, target: &str) {
         let kept: String = prefix.chars().chain(key.chars().take(LONGEST_KEY)).collect();
-        self.note(Surprise::UnknownKey(kept), target);
+        self.note(UnexpectedField::UnknownKey(kept), target);
     }
 
     pub(super) fn wrong_type(
@@ -119,10 +117,10 @@ impl Drift {
         found: &'static str,
         target: &str,
     ) {
-        self.note(Surprise::WrongType { place, expected, found }, target);
+        self.note(UnexpectedField::WrongType { place, expected, found }, target);
     }
 
-    fn add(&mut self, mut surprise: Surprise, count: u64, target: &str) {
+    fn add(&mut self, mut surprise: UnexpectedField, count: u64, target: &str) {
         if let Some(seen) = self.seen.get_mut(&surprise) {
             seen.count += count;
             if *target < *seen.example {
@@ -130,9 +128,9 @@ impl Drift {
             }
             return;
         }
-        if matches!(surprise, Surprise::UnknownKey(_)) {
+        if matches!(surprise, UnexpectedField::UnknownKey(_)) {
             if self.unknown_keys == MOST_UNKNOWN_KEYS {
-                surprise = Surprise::FurtherUnknownKeys;
+                surprise = UnexpectedField::FurtherUnknownKeys;
                 if self.seen.contains_key(&surprise) {
                     return self.add(surprise, count, target);
                 }
@@ -150,25 +148,25 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_told_apart_up_to_a_limit_and_counted_beyond() {
-        let mut drift = Drift::default();
+        let mut drift = SchemaDrift::default();
         for round in 0..3 {
             for key in 0..MOST_UNKNOWN_KEYS + 5 {
                 drift.unknown_key("", &format!("k{key}"), if round == 1 { "a.com" } else { "b.com" });
             }
         }
         assert_eq!(drift.iter().count(), MOST_UNKNOWN_KEYS + 1);
-        assert_eq!(drift.count(&Surprise::UnknownKey("k7".into())), 3);
-        assert_eq!(drift.count(&Surprise::FurtherUnknownKeys), 15);
+        assert_eq!(drift.count(&UnexpectedField::UnknownKey("k7".into())), 3);
+        assert_eq!(drift.count(&UnexpectedField::FurtherUnknownKeys), 15);
         assert!(drift.iter().all(|(_, seen)| seen.example == "a.com"));
         let mut twice = drift.clone();
         twice.absorb(drift);
         assert_eq!(twice.iter().count(), MOST_UNKNOWN_KEYS + 1);
-        assert_eq!(twice.count(&Surprise::FurtherUnknownKeys), 30);
+        assert_eq!(twice.count(&UnexpectedField::FurtherUnknownKeys), 30);
     }
 
     #[test]
     fn a_long_key_is_kept_in_part_and_shown_so_that_no_terminal_obeys_it() {
-        let mut drift = Drift::default();
+        let mut drift = SchemaDrift::default();
         drift.unknown_key("info.", &"\u{1b}[31m".repeat(1_000), "a.com");
         let shown = drift.iter().next().expect("one").0.to_string();
         assert!(shown.len() < 300 && !shown.contains('\u{1b}'), "{shown}");

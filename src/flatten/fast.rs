@@ -8,8 +8,8 @@
 
 use super::{
     columns::{Columns, Row, bit},
-    drift::Drift,
-    keys::{Habits, Slot},
+    drift::SchemaDrift,
+    keys::{KeyPredictor, Slot},
     schema, value,
 };
 use crate::scan::{Scan, Scanner, Unfamiliar};
@@ -19,8 +19,8 @@ pub(super) struct Reading<'a> {
     pub(super) scanner: Scanner<'a>,
     pub(super) target: &'a str,
     pub(super) columns: &'a mut Columns,
-    pub(super) habits: &'a mut Habits,
-    pub(super) drift: &'a mut Drift,
+    pub(super) habits: &'a mut KeyPredictor,
+    pub(super) drift: &'a mut SchemaDrift,
     /// Items without a row.
     pub(super) skipped: u64,
     /// Items with a row.
@@ -100,7 +100,7 @@ impl Reading<'_> {
     fn one_too_many(&mut self) -> Scan<()> {
         self.scanner.skip()?;
         self.beyond += 1;
-        self.drift.note(super::Surprise::TooManyItems, self.target);
+        self.drift.note(super::UnexpectedField::TooManyItems, self.target);
         Ok(())
     }
 
@@ -221,7 +221,7 @@ impl Reading<'_> {
         }
         let value = value::integer_in_text(written.trim_matches('"'));
         if value.is_some() {
-            self.drift.note(super::Surprise::IntegerInText(name), self.target);
+            self.drift.note(super::UnexpectedField::IntegerInText(name), self.target);
         }
         Ok(value.ok_or("string"))
     }
@@ -253,7 +253,7 @@ impl Reading<'_> {
             row.date = date;
             row.present |= bit::DATE;
         } else {
-            self.drift.note(super::Surprise::UnusableDate, self.target);
+            self.drift.note(super::UnexpectedField::UnusableDate, self.target);
         }
         Ok(())
     }

@@ -62,14 +62,14 @@ impl Keys {
 }
 
 /// What is kept from answer to answer, for speed alone: no row depends on it.
-pub(super) struct Habits {
+pub(super) struct KeyPredictor {
     pub(super) item: Keys,
     pub(super) info: Keys,
     /// For one short text at a time.
     pub(super) scratch: Vec<u8>,
 }
 
-impl Default for Habits {
+impl Default for KeyPredictor {
     fn default() -> Self {
         let integers = schema::INTEGERS.iter().enumerate().map(|(index, name)| (*name, Slot::Integer(index)));
         let maps = schema::MAPS.iter().enumerate().map(|(index, name)| (*name, Slot::Map(index)));

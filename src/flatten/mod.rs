@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Pure: rows are a function of target and body, whatever was read before. No answer is lost to one odd value: what the
-//! API leaves out is null, never 0; what does not fit its column is null and counted in [`Drift`]; only a body that is
+//! API leaves out is null, never 0; what does not fit its column is null and counted in [`SchemaDrift`]; only a body that is
 //! no JSON object is an error. What an answer means for the run (no data, failed, someone else's) is judged elsewhere.
 
 use arrow::array::RecordBatch;
@@ -25,10 +25,10 @@ mod value;
 
 use self::{
     columns::{Columns, INTEGERS, Row, SPAM_SCORE, bit},
-    keys::Habits,
+    keys::KeyPredictor,
 };
 pub use self::{
-    drift::{Drift, MOST_UNKNOWN_KEYS, Seen, Surprise},
+    drift::{MOST_UNKNOWN_KEYS, SchemaDrift, Seen, UnexpectedField},
     plain::{PlainInfo, PlainMap, PlainRow, plain_rows},
     read_back::rows_of,
 };
@@ -52,16 +52,10 @@ pub enum FlattenError {
     NotJson(#[from] serde_json::Error),
     /// The body is JSON of another kind.
     #[error("the answer is a JSON {found}, not an object")]
-    NotAnObject {
-        /// What it is.
-        found: &'static str,
-    },
+    NotAnObject { found: &'static str },
     /// No history is that long.
     #[error("the answer has {bytes} bytes, more than the limit of {LARGEST_ANSWER}")]
-    TooLarge {
-        /// Its size.
-        bytes: u64,
-    },
+    TooLarge { bytes: u64 },
     /// Too much for one record batch; nothing was appended.
     #[error("the answer does not fit in the record batch, which is limited to {LARGEST_BATCH} bytes")]
     Full,
@@ -70,7 +64,6 @@ pub enum FlattenError {
 /// What became of one answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
-    /// Rows appended.
     pub rows: u64,
     /// Items that are no objects and so have no row.
     pub skipped: u64,
@@ -84,16 +77,15 @@ pub struct Appended {
 #[derive(Default)]
 pub struct Flattener {
     columns: Columns,
-    habits: Habits,
-    drift: Drift,
+    habits: KeyPredictor,
+    drift: SchemaDrift,
     /// The drift of the answer under way: dropped if it has to be read again.
-    drift_here: Drift,
+    drift_here: SchemaDrift,
     /// Bytes of the answers whose rows are gathered.
     gathered: usize,
 }
 
 impl Flattener {
-    /// One without rows.
     pub fn new() -> Self {
         Self::default()
     }
@@ -161,7 +153,6 @@ impl Flattener {
         Ok(appended(&self.columns, answer.skipped, answer.beyond, false))
     }
 
-    /// Rows gathered.
     pub fn rows(&self) -> usize {
         self.columns.rows()
     }
@@ -173,12 +164,12 @@ impl Flattener {
     }
 
     /// What all answers so far had that was not expected.
-    pub fn drift(&self) -> &Drift {
+    pub fn drift(&self) -> &SchemaDrift {
         &self.drift
     }
 
     /// Hands over what the answers had that was not expected, and starts to count anew.
-    pub fn take_drift(&mut self) -> Drift {
+    pub fn take_drift(&mut self) -> SchemaDrift {
         std::mem::take(&mut self.drift)
     }
 }

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 
 use super::{
     FlattenError,
-    drift::{Drift, Surprise},
+    drift::{SchemaDrift, UnexpectedField},
     raw::{Object, Text, first_byte, is, object},
     schema, value,
 };
@@ -62,7 +62,7 @@ pub fn plain_rows(target: &str, body: &[u8]) -> Result<Vec<PlainRow>, FlattenErr
     if body.len() > super::LARGEST_ANSWER {
         return Err(FlattenError::TooLarge { bytes: body.len() as u64 });
     }
-    read(target, body, &mut Drift::default()).map(|answer| answer.rows)
+    read(target, body, &mut SchemaDrift::default()).map(|answer| answer.rows)
 }
 
 /// What is made of an answer.
@@ -74,16 +74,16 @@ pub(super) struct PlainAnswer {
     pub(super) beyond: u64,
 }
 
-pub(super) fn read(target: &str, body: &[u8], drift: &mut Drift) -> Result<PlainAnswer, FlattenError> {
+pub(super) fn read(target: &str, body: &[u8], drift: &mut SchemaDrift) -> Result<PlainAnswer, FlattenError> {
     let inner = object_within(body);
     if inner.is_some() {
-        drift.note(Surprise::Surrounded, target);
+        drift.note(UnexpectedField::Surrounded, target);
     }
     let body = inner.unwrap_or(body);
     let mut reading = Reading { target, drift };
     let text = String::from_utf8_lossy(body);
     if matches!(text, Cow::Owned(_)) {
-        reading.drift.note(Surprise::NotUtf8, target);
+        reading.drift.note(UnexpectedField::NotUtf8, target);
     }
     let top: &RawValue = serde_json::from_str(&text)?;
     if !is(top, b'{') {
@@ -102,7 +102,7 @@ pub(super) fn read(target: &str, body: &[u8], drift: &mut Drift) -> Result<Plain
                 match reading.object("items[]", item)? {
                     Some(_) if answer.rows.len() as u64 == super::MOST_ROWS => {
                         answer.beyond += 1;
-                        reading.drift.note(Surprise::TooManyItems, target);
+                        reading.drift.note(UnexpectedField::TooManyItems, target);
                     }
                     Some(item) => answer.rows.push(reading.row(&item)?),
                     None => answer.skipped += 1,
@@ -116,7 +116,7 @@ pub(super) fn read(target: &str, body: &[u8], drift: &mut Drift) -> Result<Plain
 
 struct Reading<'a> {
     target: &'a str,
-    drift: &'a mut Drift,
+    drift: &'a mut SchemaDrift,
 }
 
 impl Reading<'_> {
@@ -215,7 +215,7 @@ impl Reading<'_> {
                 let text: Text = serde_json::from_str(raw.get())?;
                 let value = value::integer_in_text(&text.text);
                 if value.is_some() {
-                    self.drift.note(Surprise::IntegerInText(name), self.target);
+                    self.drift.note(UnexpectedField::IntegerInText(name), self.target);
                 }
                 value.ok_or("string")
             }
@@ -238,7 +238,7 @@ impl Reading<'_> {
         let Some(text) = self.text(schema::DATE, raw)? else { return Ok(None) };
         let date = value::date(&text);
         if date.is_none() {
-            self.drift.note(Surprise::UnusableDate, self.target);
+            self.drift.note(UnexpectedField::UnusableDate, self.target);
         }
         Ok(date)
     }
@@ -268,7 +268,7 @@ impl Reading<'_> {
 
     fn note_broken(&mut self, place: &'static str, is_broken: bool) {
         if is_broken {
-            self.drift.note(Surprise::BrokenText(place), self.target);
+            self.drift.note(UnexpectedField::BrokenText(place), self.target);
         }
     }
 }

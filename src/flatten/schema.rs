@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
-/// The table's name.
 pub const TABLE: &str = "backlinks_history";
 
 /// The version of this schema, for the metadata of files. Raise it with every change that a reader can see.

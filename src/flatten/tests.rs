@@ -15,13 +15,13 @@ fn answer(items: &str) -> String {
 }
 
 /// The rows and the drift of one answer, which both ways have to agree on, and whether the fast one sufficed.
-fn flattened(body: impl AsRef<[u8]>) -> Result<(Vec<PlainRow>, Drift, Appended), String> {
+fn flattened(body: impl AsRef<[u8]>) -> Result<(Vec<PlainRow>, SchemaDrift, Appended), String> {
     let body = body.as_ref();
     let mut flattener = Flattener::new();
     let appended = flattener.push("a.com", body);
     let batch = flattener.finish();
     let rows = rows_of(&batch).expect("a batch of the schema");
-    let mut plain_drift = Drift::default();
+    let mut plain_drift = SchemaDrift::default();
     let plain = plain::read("a.com", body, &mut plain_drift);
     match (appended, plain) {
         (Ok(appended), Ok(plain)) => {
@@ -266,7 +266,7 @@ fn text_that_is_no_unicode_is_replaced_and_counted() {
     body[at] = 0xff;
     let (rows, drift, _) = flattened(&body).expect("an answer");
     assert_eq!(rows[0].kind.as_deref(), Some("a\u{fffd}z"));
-    assert_eq!(drift.count(&Surprise::NotUtf8), 1);
+    assert_eq!(drift.count(&UnexpectedField::NotUtf8), 1);
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn rows_are_sorted_by_date_with_the_undated_last_and_equals_in_their_order() {
 fn items_that_are_no_objects_are_skipped_and_counted() {
     let (rows, drift, appended) = flattened(answer(r#"null,{"rank":1},3,"x",[{}],null"#)).expect("an answer");
     assert_eq!((rows.len(), appended.skipped), (1, 5));
-    let null = Surprise::WrongType { place: "items[]", expected: "object", found: "null" };
+    let null = UnexpectedField::WrongType { place: "items[]", expected: "object", found: "null" };
     assert_eq!(drift.count(&null), 2);
 }
 
@@ -362,7 +362,7 @@ fn an_error_takes_back_what_the_answer_had_begun() {
     let rows = rows_of(&flattener.finish()).expect("a batch");
     let cells: Vec<_> = rows.iter().map(|row| (row.target.as_str(), row.integers[0], row.maps[0].is_some())).collect();
     assert_eq!(cells, [("a.com", Some(1), true), ("c.com", Some(3), false)]);
-    assert_eq!(flattener.drift().count(&Surprise::UnknownKey("new".into())), 1);
+    assert_eq!(flattener.drift().count(&UnexpectedField::UnknownKey("new".into())), 1);
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn items_beyond_the_most_rows_are_counted_alike_by_both_ways() {
         let (rows, drift, appended) = flattened(answer(&items.join(","))).expect("an answer");
         let beyond = beyond as u64;
         assert_eq!((rows.len(), appended.beyond, appended.skipped), (most, beyond, 1));
-        assert_eq!(drift.count(&Surprise::TooManyItems), beyond);
+        assert_eq!(drift.count(&UnexpectedField::TooManyItems), beyond);
     }
 }
 

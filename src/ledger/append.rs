@@ -55,12 +55,12 @@ pub(super) enum Purpose {
 /// The writing end of a ledger.
 pub(super) struct Appender {
     queue: mpsc::Sender<Append>,
-    task: JoinHandle<Tail>,
+    task: JoinHandle<LedgerWriter>,
 }
 
 impl Appender {
     /// Goes on at the end of a file.
-    pub(super) fn start(tail: Tail) -> Self {
+    pub(super) fn start(tail: LedgerWriter) -> Self {
         let (queue, appends) = mpsc::channel(QUEUE);
         Self { queue, task: tokio::spawn(write_groups(appends, tail)) }
     }
@@ -85,7 +85,7 @@ impl Appender {
     }
 }
 
-async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: Tail) -> Tail {
+async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: LedgerWriter) -> LedgerWriter {
     while let Some(first) = appends.recv().await {
         let mut group = vec![first];
         let mut size = group[0].bytes.len();
@@ -115,7 +115,7 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: Tail) -> Ta
 }
 
 /// The end of the ledger's last file.
-pub(super) struct Tail {
+pub(super) struct LedgerWriter {
     folder: PathBuf,
     number: u32,
     path: PathBuf,
@@ -132,7 +132,7 @@ pub(super) struct Tail {
     failed: Option<LedgerError>,
 }
 
-impl Tail {
+impl LedgerWriter {
     /// Opens the file of a `number` to go on at `end`, cutting off what a crash left behind it. There will be room for the
     /// answers of so many calls `in_flight`, of which the `largest` so far had so many bytes.
     pub(super) fn open(

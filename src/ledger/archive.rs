@@ -10,13 +10,13 @@ use jiff::{Timestamp, civil::Date};
 
 use super::{
     FOLDER, LedgerError, Location, Lock, append,
-    index::{Index, Known, Past, Spending},
+    index::{Index, ResumeState, Spending, TargetEntry},
     inputs,
     record::{FORMAT, Record, Run},
     segment::{End, Found, Segment},
 };
 use crate::{
-    api::{record::Standing, status::Stated},
+    api::{record::TargetState, status::Stated},
     clock::Moment,
     targets::{Inputs, TargetRef},
 };
@@ -34,8 +34,7 @@ pub struct Archive {
 
 /// An answer, or the latest result of a target that has none.
 #[derive(Clone, Debug)]
-pub struct Kept {
-    /// HTTP status.
+pub struct StoredAnswer {
     pub http_status: Option<u16>,
     /// The status code inside the body.
     pub api_status_code: Option<i64>,
@@ -55,14 +54,12 @@ pub struct Kept {
     pub date_to: Option<Date>,
     /// The run that has paid for it, where that is another one.
     pub from_run_id: Option<String>,
-    /// The body, verbatim.
     pub body: Option<Vec<u8>>,
 }
 
 /// A body, if it is no larger than was asked for.
 #[derive(Clone, Debug)]
 pub enum Body {
-    /// Verbatim.
     Whole(Vec<u8>),
     /// It has this many bytes, which were not read.
     Larger(u64),
@@ -119,23 +116,23 @@ impl Archive {
     }
 
     /// What is known of a target; `None`: never asked.
-    pub fn known(&self, target: TargetRef<'_>) -> Option<&Known> {
+    pub fn known(&self, target: TargetRef<'_>) -> Option<&TargetEntry> {
         self.index.get(target)
     }
 
     /// All targets that were ever asked about, in the order in which they first were.
-    pub fn asked(&self) -> impl Iterator<Item = (TargetRef<'_>, &Known)> {
+    pub fn asked(&self) -> impl Iterator<Item = (TargetRef<'_>, &TargetEntry)> {
         self.index.iter()
     }
 
     /// One of them, by its place in that order.
-    pub fn numbered(&self, number: u32) -> (TargetRef<'_>, &Known) {
+    pub fn numbered(&self, number: u32) -> (TargetRef<'_>, &TargetEntry) {
         self.index.numbered(number)
     }
 
     /// Where a target stands.
-    pub fn standing(&self, target: TargetRef<'_>) -> Standing {
-        self.known(target).map_or(Standing::Pending, |known| known.standing)
+    pub fn standing(&self, target: TargetRef<'_>) -> TargetState {
+        self.known(target).map_or(TargetState::Pending, |known| known.standing)
     }
 
     /// Whether a target's answer is held and came no earlier than `since`, if that is given.
@@ -144,7 +141,7 @@ impl Archive {
     }
 
     /// What the next calls have to heed.
-    pub fn past(&self, now: impl Into<Moment>) -> Past {
+    pub fn past(&self, now: impl Into<Moment>) -> ResumeState {
         self.index.past(now.into())
     }
 
@@ -172,17 +169,17 @@ impl Archive {
     }
 
     /// A target's answer, or its latest result; `None`: nothing came of any call.
-    pub fn kept(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
+    pub fn kept(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
         known.last().map(|location| self.kept_at(&location, true)).transpose()
     }
 
     /// The same without the body, which is not read.
-    pub fn head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
+    pub fn head(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
         known.last().map(|location| self.kept_at(&location, false)).transpose()
     }
 
     /// The same, and makes sure that the body is whole, without holding it.
-    pub fn sound_head(&self, known: &Known) -> Result<Option<Kept>, LedgerError> {
+    pub fn sound_head(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
         if let Some(location) = known.last().filter(|location| location.body > 0) {
             let segment = self.segment(location.segment);
             let record = segment.record(&segment.head(&location)?, &location)?;
@@ -192,7 +189,7 @@ impl Archive {
     }
 
     /// The latest result of a call that was to refresh a target's answer and did not, without its body.
-    pub fn refusal(&self, target: TargetRef<'_>) -> Result<Option<Kept>, LedgerError> {
+    pub fn refusal(&self, target: TargetRef<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
         self.index.refusal(target).map(|location| self.kept_at(location, false)).transpose()
     }
 
@@ -208,13 +205,13 @@ impl Archive {
     }
 
     /// The body of a target's answer if it has `most` bytes at most; of no bytes where there is none.
-    pub fn body(&self, known: &Known, most: u64) -> Result<Body, LedgerError> {
+    pub fn body(&self, known: &TargetEntry, most: u64) -> Result<Body, LedgerError> {
         known
             .last()
             .map_or(Ok(Body::Whole(Vec::new())), |location| body_at(self.segment(location.segment), &location, most))
     }
 
-    fn kept_at(&self, location: &Location, with_body: bool) -> Result<Kept, LedgerError> {
+    fn kept_at(&self, location: &Location, with_body: bool) -> Result<StoredAnswer, LedgerError> {
         let segment = self.segment(location.segment);
         let head = segment.head(location)?;
         let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
@@ -224,7 +221,7 @@ impl Archive {
             _ => return Err(damaged(&"the record is not an answer")),
         };
         let body = (with_body && location.body > 0).then(|| segment.body(location, &head, &answer)).transpose()?;
-        Ok(Kept {
+        Ok(StoredAnswer {
             http_status: answer.http_status,
             api_status_code: answer.api_status_code,
             message: answer.message,

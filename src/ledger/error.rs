@@ -14,29 +14,20 @@ pub enum LedgerError {
     /// The file system refuses.
     #[error("cannot {verb} {}: {source}{}", path.display(), advice(source))]
     Io {
-        /// What was attempted.
         verb: &'static str,
-        /// On what.
         path: PathBuf,
         /// The file system's answer.
         source: Arc<io::Error>,
     },
     /// Another process exports into this directory.
     #[error("{} is in use by another run", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
+    InUse { path: PathBuf },
     /// The ledger's place leads elsewhere.
     #[error("{} is a symbolic link; the ledger must be in the directory itself", path.display())]
-    Symlink {
-        /// The link.
-        path: PathBuf,
-    },
+    Symlink { path: PathBuf },
     /// A file is not what was written.
     #[error("{} is damaged at byte {offset}: {reason}", path.display())]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// Where the first record that does not fit begins.
         offset: u64,
@@ -45,10 +36,7 @@ pub enum LedgerError {
     },
     /// A sound record that this version does not know.
     #[error("{} was made by a newer version of backlinks-export", path.display())]
-    NewerVersion {
-        /// The file.
-        path: PathBuf,
-    },
+    NewerVersion { path: PathBuf },
     /// The input lines that are kept are not what was written.
     #[error("the input lines in the ledger cannot be used: {reason}")]
     Inputs {

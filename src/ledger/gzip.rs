@@ -25,7 +25,6 @@ const LARGEST: u64 = 6 * LARGEST_BODY as u64 + 1024;
 const PREFIX: [u8; 13] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'B'];
 /// The second letter of the extra field's name: the content is stored as it is.
 const STORED: u8 = b'S';
-/// It is compressed.
 const DEFLATED: u8 = b'D';
 /// The bytes of the field: the member's length.
 const FIELD: [u8; 2] = [4, 0];

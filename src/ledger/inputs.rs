@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{LedgerError, Location, record::InputsEnd};
-use crate::targets::{Fate, Inputs, InputsBuilder, Line, RawFate, RawLine, Target};
+use crate::targets::{Inputs, InputsBuilder, Line, LineStatus, RawLine, RawLineStatus, Target};
 
 /// Bytes of lines in one member: enough to compress well, little enough to hold.
 const CHUNK: usize = 256 * 1024;
@@ -42,8 +42,8 @@ struct Written<'a> {
 impl<'a> Written<'a> {
     fn of(line: Line<'a>, columns: usize) -> Self {
         let (target, rejected) = match line.fate {
-            Fate::Target(target) | Fate::Duplicate(target) => (Some(target.to_target()), None),
-            Fate::Rejected(reason) => (None, Some(reason.into())),
+            LineStatus::Target(target) | LineStatus::Duplicate(target) => (Some(target.to_target()), None),
+            LineStatus::Rejected(reason) => (None, Some(reason.into())),
         };
         let columns = (0..columns).map(|index| line.column(index).map(Cow::from)).collect();
         Self {
@@ -168,8 +168,8 @@ impl Stored {
 
 fn push(builder: &mut InputsBuilder, written: &Written<'_>) -> Result<(), LedgerError> {
     let fate = match (&written.target, &written.rejected) {
-        (Some(target), _) => RawFate::Target(target.view()),
-        (None, Some(reason)) => RawFate::Rejected(reason),
+        (Some(target), _) => RawLineStatus::Target(target.view()),
+        (None, Some(reason)) => RawLineStatus::Rejected(reason),
         (None, None) => return Err(LedgerError::Inputs { reason: "a line with neither target nor reason".to_owned() }),
     };
     let cells = written.columns.iter().enumerate();
@@ -195,7 +195,11 @@ mod tests {
         for number in 1..=lines {
             let host = format!("site{}.com", number % 900);
             let target = clean(&host, Accept::DOMAINS).expect("a domain").target;
-            let fate = if number % 7 == 0 { RawFate::Rejected("no \"host\"") } else { RawFate::Target(target.view()) };
+            let fate = if number % 7 == 0 {
+                RawLineStatus::Rejected("no \"host\"")
+            } else {
+                RawLineStatus::Target(target.view())
+            };
             let columns: &[(usize, &str)] = if number % 3 == 0 { &[(1, "Ünal\n")] } else { &[] };
             builder.push(RawLine { input: &host, file: "a.csv", number, fate, columns });
         }

@@ -28,7 +28,6 @@ impl Lock {
         Self::wait(dir, File::try_lock)
     }
 
-    /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

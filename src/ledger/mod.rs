@@ -40,16 +40,16 @@ mod segment;
 mod takeover;
 
 use self::{
-    append::{Appender, Purpose, Tail},
+    append::{Appender, LedgerWriter, Purpose},
     archive::segment_numbers,
     gzip::{BodyMember, CLOSING_BYTES, Compressor},
     record::{Answer, FORMAT, InputsEnd, Record, WrittenBody},
     segment::Segment,
 };
 pub use self::{
-    archive::{Archive, Body, Kept, discard, is_begun},
+    archive::{Archive, Body, StoredAnswer, discard, is_begun},
     error::LedgerError,
-    index::{Known, Past, Spending},
+    index::{ResumeState, Spending, TargetEntry},
     inputs::digest,
     lock::Lock,
     reader::LedgerReader,
@@ -108,7 +108,7 @@ impl Ledger {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(|source| LedgerError::io("make", &folder, source))?;
         append::sync_folder(&lock.dir)?;
-        let appender = Appender::start(Tail::open(&folder, (number, end), in_flight, archive.largest())?);
+        let appender = Appender::start(LedgerWriter::open(&folder, (number, end), in_flight, archive.largest())?);
         let compressor = Compressor::default();
         Ok(Self { folder, clock, compressor, appender, archive: Arc::new(Mutex::new(archive)), date_to: None })
     }

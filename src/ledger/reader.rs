@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Archive, Body, LedgerError, archive::body_at, segment::Segment};
-use crate::{api::record::Standing, targets::TargetRef};
+use crate::{api::record::TargetState, targets::TargetRef};
 
 /// A handle on a [`Ledger`](super::Ledger) for other threads.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ impl LedgerReader {
     pub fn body(&self, target: TargetRef<'_>, most: u64) -> Result<Option<Body>, LedgerError> {
         let location = {
             let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
-            let stored = archive.known(target).filter(|known| known.standing == Standing::Ok);
-            stored.and_then(super::Known::last)
+            let stored = archive.known(target).filter(|known| known.standing == TargetState::Ok);
+            stored.and_then(super::TargetEntry::last)
         };
         location.map(|location| body_at(&*self.segment(location.segment)?, &location, most)).transpose()
     }

@@ -149,7 +149,6 @@ pub enum CostSource {
     Debit,
     /// The body's `cost`.
     Upstream,
-    /// Nobody told.
     Unknown,
 }
 
@@ -260,7 +259,6 @@ const JSON: &str = "body";
 const TEXT: &str = "body_text";
 const LATIN_1: &str = "body_latin1";
 
-/// A record's line.
 pub(super) fn line(record: &Record) -> Vec<u8> {
     let mut line = serde_json::to_vec(record).expect("records always serialise");
     line.push(b'\n');
@@ -292,7 +290,6 @@ impl<'a> WrittenBody<'a> {
         self.key == JSON
     }
 
-    /// Writes it.
     pub(super) fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
         if self.is_verbatim() {
             return out.write_all(self.body);

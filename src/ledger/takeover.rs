@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Archive, Known, Ledger, LedgerError,
+    Archive, Ledger, LedgerError, TargetEntry,
     append::Purpose,
     gzip,
     record::{self, Record, TakenOver},
@@ -25,7 +25,7 @@ pub struct Copied {
 
 impl Archive {
     /// Copies a target's answer, checking that it is whole; `None`: there is none that is final.
-    pub fn copy(&self, known: &Known, at: Timestamp) -> Result<Option<Copied>, LedgerError> {
+    pub fn copy(&self, known: &TargetEntry, at: Timestamp) -> Result<Option<Copied>, LedgerError> {
         let Some((location, run)) = known.last().filter(|_| known.standing.is_final()).zip(self.run()) else {
             return Ok(None);
         };
@@ -43,7 +43,7 @@ impl Archive {
     }
 }
 
-impl Known {
+impl TargetEntry {
     /// Bytes that a copy of its answer takes, about.
     pub fn size(&self) -> u64 {
         self.last().map_or(0, |last| u64::from(last.head) + u64::from(last.body))

@@ -20,7 +20,6 @@ impl Signal {
         }
     }
 
-    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Interrupt => "SIGINT",
@@ -37,7 +36,6 @@ pub enum Ended {
     Finished,
     /// The API cannot be used until a person has acted.
     Fatal {
-        /// Why.
         fatal: Fatal,
         /// What the API said.
         message: Option<String>,

@@ -5,7 +5,6 @@ use std::{fmt, str::FromStr};
 /// A number of targets, or a share of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxFailures {
-    /// So many targets.
     Count(u64),
     /// So many hundredths of a percent of the targets.
     Share(u16),

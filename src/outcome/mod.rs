@@ -46,7 +46,6 @@ impl Spend {
 /// A published dataset's copy in an object store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// The prefix.
     pub url: String,
     /// Objects of the dataset, `_SUCCESS` included.
     pub files: u64,
@@ -61,7 +60,6 @@ pub struct Elsewhere {
 /// Why a published dataset has no copy in its object store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UploadFailed {
-    /// What happened.
     pub error: String,
     /// What to do about it.
     pub hint: String,
@@ -74,13 +72,10 @@ pub struct Outcome {
     pub ended: Ended,
     /// Whether the dataset stands as the ledger has it.
     pub published: bool,
-    /// Distinct targets.
     pub targets: u64,
-    /// Targets with data.
     pub ok: u64,
     /// Targets of which the API knows nothing.
     pub no_data: u64,
-    /// Targets given up.
     pub failed: u64,
     /// Targets not asked yet, or stopped before an answer.
     pub pending: u64,
@@ -96,7 +91,6 @@ pub struct Outcome {
     pub undated: u64,
     /// Targets whose answer's counts differ from what it has.
     pub mismatches: u64,
-    /// Calls sent.
     pub calls: u64,
     /// Those of them that asked for a target again.
     pub retries: u64,
@@ -104,9 +98,7 @@ pub struct Outcome {
     pub calls_this_run: u64,
     /// What is known to be spent by this run.
     pub cost_this_run: Usd,
-    /// Money.
     pub spend: Spend,
-    /// The spending cap.
     pub max_cost: Option<Usd>,
     /// Failures that are tolerated.
     pub max_failures: MaxFailures,
@@ -114,7 +106,6 @@ pub struct Outcome {
     pub failure_reasons: Vec<(String, u64)>,
     /// How long this run took.
     pub elapsed: Duration,
-    /// The run's directory.
     pub out: PathBuf,
     /// Parquet files of the dataset.
     pub files: u64,

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     Mode, Plan,
-    estimate::{Pulse, projected},
+    estimate::{ThroughputEstimator, projected},
     lines,
     render::render,
     screen::Screen,
@@ -21,7 +21,7 @@ const DRAWINGS: u8 = 10;
 
 /// Why something may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Occasion {
+pub(super) enum DisplayEvent {
     Start,
     Tick,
     Change,
@@ -29,7 +29,7 @@ pub(super) enum Occasion {
 }
 
 /// Where it is told.
-enum Place {
+enum Output {
     Bar {
         bar: ProgressBar,
         screen: Screen,
@@ -42,9 +42,9 @@ enum Place {
 }
 
 pub(super) struct Display {
-    place: Place,
+    place: Output,
     plan: Plan,
-    pulse: Pulse,
+    pulse: ThroughputEstimator,
     /// What was told last, and when.
     told: (&'static str, Duration),
     ended: bool,
@@ -58,47 +58,47 @@ impl Display {
                 let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), DRAWINGS);
                 let bar = ProgressBar::with_draw_target(None, target);
                 bar.set_style(ProgressStyle::with_template("{msg}").expect("a template of one field"));
-                Place::Bar { bar, screen, colour }
+                Output::Bar { bar, screen, colour }
             }
-            Mode::Plain => Place::Plain(out),
-            Mode::Json => Place::Json(out),
-            Mode::None => Place::Nowhere(out),
+            Mode::Plain => Output::Plain(out),
+            Mode::Json => Output::Json(out),
+            Mode::None => Output::Nowhere(out),
         };
         let told = (Activity::Calling.word(), Duration::ZERO);
-        Self { place, plan, pulse: Pulse::new(), told, ended: false }
+        Self { place, plan, pulse: ThroughputEstimator::new(), told, ended: false }
     }
 
     /// The bar, for what has to draw around it.
     pub(super) fn bar(&self) -> Option<ProgressBar> {
-        if let Place::Bar { bar, .. } = &self.place { Some(bar.clone()) } else { None }
+        if let Output::Bar { bar, .. } = &self.place { Some(bar.clone()) } else { None }
     }
 
-    pub(super) fn tell(&mut self, occasion: Occasion, counted: Counted) {
-        if self.ended || matches!(self.place, Place::Nowhere(_)) {
+    pub(super) fn tell(&mut self, occasion: DisplayEvent, counted: Counted) {
+        if self.ended || matches!(self.place, Output::Nowhere(_)) {
             return;
         }
-        self.ended = occasion == Occasion::End;
+        self.ended = occasion == DisplayEvent::End;
         let snapshot = self.snapshot(counted);
-        if occasion == Occasion::Change && self.too_soon(&snapshot) {
+        if occasion == DisplayEvent::Change && self.too_soon(&snapshot) {
             return;
         }
         self.told = (snapshot.counted.activity.word(), counted.elapsed);
         match &mut self.place {
-            Place::Bar { bar, .. } if self.ended => bar.finish_and_clear(),
-            Place::Bar { bar, screen, colour } => {
+            Output::Bar { bar, .. } if self.ended => bar.finish_and_clear(),
+            Output::Bar { bar, screen, colour } => {
                 bar.set_message(render(&snapshot, screen.columns(), *colour).join("\n"));
             }
-            Place::Plain(out) if occasion == Occasion::Start => write(out, &lines::plain_start(&self.plan)),
-            Place::Plain(out) => write(out, &lines::plain(&snapshot)),
-            Place::Json(out) => write(out, &lines::json(&snapshot)),
-            Place::Nowhere(_) => {}
+            Output::Plain(out) if occasion == DisplayEvent::Start => write(out, &lines::plain_start(&self.plan)),
+            Output::Plain(out) => write(out, &lines::plain(&snapshot)),
+            Output::Json(out) => write(out, &lines::json(&snapshot)),
+            Output::Nowhere(_) => {}
         }
     }
 
     /// A log line for people; among lines of JSON it becomes one of them.
     pub(super) fn note(&mut self, elapsed: Duration, line: &str) {
         let line = words::plain(line);
-        if let Place::Json(out) = &mut self.place {
+        if let Output::Json(out) = &mut self.place {
             return write(out, &lines::json_note(elapsed, &line));
         }
         self.line(&line);
@@ -108,9 +108,9 @@ impl Display {
     pub(super) fn line(&mut self, line: &str) {
         match &mut self.place {
             // After the end the bar would draw itself again below the line.
-            Place::Bar { screen, .. } if self.ended => screen.line(line),
-            Place::Bar { bar, .. } => bar.println(line),
-            Place::Plain(out) | Place::Json(out) | Place::Nowhere(out) => write(out, line),
+            Output::Bar { screen, .. } if self.ended => screen.line(line),
+            Output::Bar { bar, .. } => bar.println(line),
+            Output::Plain(out) | Output::Json(out) | Output::Nowhere(out) => write(out, line),
         }
     }
 

@@ -25,14 +25,14 @@ const SETTLED_TARGETS: u64 = 10;
 
 /// Remembers a little of the past.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct ThroughputEstimator {
     /// Moments with the calls and answers until then, oldest first; those of [`WINDOW`] and one before it.
     seen: VecDeque<(Duration, u64, u64)>,
     /// Calls in flight times seconds, over the whole run: by Little's law, latency times answers.
     busy: f64,
 }
 
-impl Pulse {
+impl ThroughputEstimator {
     pub(super) fn new() -> Self {
         Self { seen: VecDeque::from([(Duration::ZERO, 0, 0)]), busy: 0.0 }
     }
@@ -158,7 +158,7 @@ mod tests {
 
     /// Seconds that are left after a steady second-by-second past.
     fn left(plan: &Plan, seconds: u64, per_second: u64, in_flight: u64, activity: Activity) -> Option<u64> {
-        let mut pulse = Pulse::new();
+        let mut pulse = ThroughputEstimator::new();
         let mut last = counted(0, 0, 0, 0);
         for second in 1..=seconds {
             let answers = second * per_second;
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn retries_lengthen_what_is_left() {
-        let mut pulse = Pulse::new();
+        let mut pulse = ThroughputEstimator::new();
         let now = counted(10, 100, 100, 50);
         pulse.look(&now);
         let left = pulse.left(&now, &plan(650, 600, 20)).expect("an estimate");
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_speed_is_that_of_the_last_seconds() {
-        let mut pulse = Pulse::new();
+        let mut pulse = ThroughputEstimator::new();
         assert_eq!(pulse.per_minute(&counted(0, 0, 0, 0)), 0);
         for second in 0..100 {
             pulse.look(&counted(second, if second < 50 { second * 10 } else { 500 }, 0, 0));

@@ -17,7 +17,6 @@ fn stamp(elapsed: Duration) -> String {
     if hours > 0 { format!("[{hours}:{minutes:02}:{seconds:02}]") } else { format!("[{minutes:02}:{seconds:02}]") }
 }
 
-/// The first line.
 pub(super) fn plain_start(plan: &Plan) -> String {
     let left = plan.total.saturating_sub(plan.held);
     if left == 0 {
@@ -101,7 +100,6 @@ struct Note<'a> {
     message: &'a str,
 }
 
-/// Progress as JSON.
 pub(super) fn json(snapshot: &Snapshot) -> String {
     let counted = &snapshot.counted;
     let event = if counted.activity == Activity::Ended { "end" } else { "progress" };

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    api::record::Standing,
+    api::record::TargetState,
     fetch::{State, pace::Rate},
     money::Usd,
     words,
@@ -35,9 +35,9 @@ mod render;
 mod screen;
 mod snapshot;
 
-pub use self::mode::{Mode, Requested, Surroundings, mode};
+pub use self::mode::{Environment, Mode, Requested, mode};
 use self::{
-    display::{Display, Occasion},
+    display::{Display, DisplayEvent},
     snapshot::{Activity, Counted},
 };
 
@@ -49,7 +49,6 @@ const LINE: Duration = Duration::from_secs(10);
 /// What is known before the first call.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Targets in all.
     pub total: u64,
     /// Those of them that have their answer from earlier runs.
     pub held: u64,
@@ -59,7 +58,6 @@ pub struct Plan {
     pub concurrency: NonZeroU32,
     /// What earlier runs have spent.
     pub spent: Usd,
-    /// The spending cap.
     pub cap: Option<Usd>,
     /// Whether the money is not real.
     pub simulated: bool,
@@ -111,7 +109,7 @@ impl Progress {
             changed: Notify::new(),
             display: Mutex::new(Display::new(mode, colour, plan, out)),
         });
-        shared.tell(Occasion::Start);
+        shared.tell(DisplayEvent::Start);
         let reporter = every.map(|every| tokio::spawn(report(Arc::clone(&shared), every)).abort_handle());
         Self(Arc::new(Handle { shared, reporter }))
     }
@@ -133,13 +131,13 @@ impl Progress {
     }
 
     /// A call's result is durable; `standing` is given where it settles its target.
-    pub fn answered(&self, standing: Option<Standing>, rows: u64, cost: Usd) {
+    pub fn answered(&self, standing: Option<TargetState>, rows: u64, cost: Usd) {
         self.count(|counted| {
             counted.answers += 1;
             counted.down &= standing.is_none();
             counted.rows += rows;
             counted.spent = counted.spent.plus(cost);
-            counted.done += u64::from(standing.is_some_and(Standing::is_final));
+            counted.done += u64::from(standing.is_some_and(TargetState::is_final));
         });
     }
 
@@ -217,7 +215,7 @@ impl Progress {
         if let Some(reporter) = &self.0.reporter {
             reporter.abort();
         }
-        self.0.shared.tell(Occasion::End);
+        self.0.shared.tell(DisplayEvent::End);
     }
 }
 
@@ -232,7 +230,7 @@ impl Drop for Handle {
         if let Some(reporter) = &self.reporter {
             reporter.abort();
         }
-        self.shared.tell(Occasion::End);
+        self.shared.tell(DisplayEvent::End);
     }
 }
 
@@ -259,7 +257,7 @@ impl Shared {
         Counted { elapsed, activity, ..counted }
     }
 
-    fn tell(&self, occasion: Occasion) {
+    fn tell(&self, occasion: DisplayEvent) {
         let counted = self.counted();
         self.display().tell(occasion, counted);
     }
@@ -275,8 +273,8 @@ async fn report(shared: Arc<Shared>, every: Duration) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => shared.tell(Occasion::Tick),
-            () = shared.changed.notified() => shared.tell(Occasion::Change),
+            _ = ticks.tick() => shared.tell(DisplayEvent::Tick),
+            () = shared.changed.notified() => shared.tell(DisplayEvent::Change),
         }
     }
 }

@@ -12,7 +12,6 @@ pub enum Requested {
     Plain,
     /// A JSON object every ten seconds, one a line.
     Json,
-    /// Nothing.
     None,
 }
 
@@ -21,17 +20,14 @@ pub enum Requested {
 pub enum Mode {
     /// A bar that is redrawn in place.
     Bar,
-    /// Lines of text.
     Plain,
-    /// Lines of JSON.
     Json,
-    /// Nothing.
     None,
 }
 
 /// Where the program runs, as far as the display is concerned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct Environment {
     /// Standard error is a terminal.
     pub terminal: bool,
     /// `CI` is set: some services give a terminal that nobody watches and that keeps every redrawn bar.
@@ -41,8 +37,8 @@ pub struct Surroundings {
 }
 
 /// The display for what is asked and where.
-pub fn mode(requested: Requested, surroundings: Surroundings) -> Mode {
-    let Surroundings { terminal, ci, dumb } = surroundings;
+pub fn mode(requested: Requested, surroundings: Environment) -> Mode {
+    let Environment { terminal, ci, dumb } = surroundings;
     match requested {
         Requested::Auto if terminal && !dumb && !ci => Mode::Bar,
         Requested::Bar if terminal && !dumb => Mode::Bar,
@@ -59,7 +55,7 @@ mod tests {
     #[test]
     fn a_bar_is_shown_where_somebody_can_watch_it() {
         let check = |requested, (terminal, ci, dumb): (u8, u8, u8), expected| {
-            let surroundings = Surroundings { terminal: terminal > 0, ci: ci > 0, dumb: dumb > 0 };
+            let surroundings = Environment { terminal: terminal > 0, ci: ci > 0, dumb: dumb > 0 };
             assert_eq!(mode(requested, surroundings), expected, "{requested:?} in {surroundings:?}");
         };
         check(Requested::Auto, (1, 0, 0), Mode::Bar);

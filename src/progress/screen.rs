@@ -37,7 +37,6 @@ impl Screen {
         Self { term: Term::buffered_stderr(), drawn: Arc::default() }
     }
 
-    /// The present width.
     pub(super) fn columns(&self) -> usize {
         self.width().into()
     }

@@ -34,7 +34,6 @@ impl Activity {
         }
     }
 
-    /// For programs.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Calling => "calling",

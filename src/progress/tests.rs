@@ -54,7 +54,7 @@ async fn calls(progress: &Progress, seconds: u64) {
     for _ in 0..seconds * 10 {
         progress.called(false);
         tokio::time::sleep(Duration::from_millis(100)).await;
-        progress.answered(Some(Standing::Ok), 95, Usd::from_micros(27_400));
+        progress.answered(Some(TargetState::Ok), 95, Usd::from_micros(27_400));
     }
 }
 
@@ -199,7 +199,7 @@ async fn events_of_many_tasks_are_all_counted() {
                 for _ in 0..EVENTS {
                     progress.called(true);
                     progress.state(&State::RateLimit);
-                    progress.answered(Some(Standing::NoData), 2, Usd::from_micros(3));
+                    progress.answered(Some(TargetState::NoData), 2, Usd::from_micros(3));
                     progress.state(&State::Calling);
                 }
             })

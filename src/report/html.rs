@@ -49,7 +49,6 @@ impl Html {
         self
     }
 
-    /// Appends a piece.
     pub(super) fn piece(&mut self, piece: &Self) -> &mut Self {
         self.0.push_str(&piece.0);
         self

@@ -97,7 +97,6 @@ pub(super) struct Column {
 pub(super) struct Lines {
     /// One for each target, in the input's order.
     pub(super) targets: Vec<Line>,
-    /// Shown input columns.
     pub(super) columns: Vec<Column>,
     /// Names of input columns that are not shown.
     pub(super) left_out: Vec<String>,

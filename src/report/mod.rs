@@ -42,7 +42,6 @@ pub const FILE: &str = "report.html";
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// Nothing was published.
     #[error("{} does not contain a dataset", .0.display())]
     NoDataset(PathBuf),
     /// The record is there and the files are not, or are others.
@@ -54,7 +53,6 @@ pub enum ReportError {
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
         /// The file system's answer.
         source: io::Error,
@@ -62,7 +60,6 @@ pub enum ReportError {
     /// A file is no table of ours.
     #[error("cannot read {}: {reason}", path.display())]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// What the reader says.
         reason: String,
@@ -103,9 +100,7 @@ impl ReportError {
 /// A report that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Where it lies.
     pub path: PathBuf,
-    /// Its size.
     pub bytes: u64,
 }
 

@@ -16,7 +16,6 @@ use super::{ReportError, html::Html, month::Month};
 const SCALE: u32 = 4;
 /// The size at which text has its proper size.
 const SIZE: (u32, u32) = (560, 250);
-/// Text of axes.
 const TEXT: u32 = 13 * SCALE;
 /// Room for the labels of the value axis.
 const LEFT: u32 = 50 * SCALE;

@@ -165,7 +165,6 @@ impl History {
 /// The history of all targets.
 #[derive(Debug, Default)]
 pub(super) struct Portfolio {
-    /// The latest month.
     pub(super) latest: Option<Month>,
     /// Sums of every month from the first plotted to the latest, gaps included.
     pub(super) months: Vec<(Month, MonthTotals)>,

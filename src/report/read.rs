@@ -33,7 +33,6 @@ const MOST_MONTHS: usize = 4_096;
 /// A month with fewer rows than this share of the fullest month's is not the latest: it has only begun to come in.
 const LATEST_SHARE: u64 = 2;
 
-/// A published dataset.
 #[derive(Debug)]
 pub(super) struct Dataset {
     history: Vec<PathBuf>,
@@ -47,7 +46,6 @@ pub(super) struct Dataset {
 /// The months that a history has rows of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Months {
-    /// Rows by month.
     pub(super) rows: BTreeMap<Month, u64>,
     /// Rows without a usable date.
     pub(super) undated: u64,

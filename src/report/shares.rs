@@ -21,7 +21,6 @@ const MOST_KEYS: usize = 4_096;
 /// The longest key that is told apart, in bytes: a domain name has 253.
 const LONGEST_KEY: usize = 253;
 
-/// Links by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
     links: BTreeMap<Box<str>, i128>,

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{Parameters, RankScale},
     dataset::{Options, Stage, TargetRow},
-    export::{FileRecord, MadeOf, RunRecord, Totals},
+    export::{FileRecord, Provenance, RunRecord, Totals},
     flatten::{Flattener, schema},
     ledger::Spending,
     money::Usd,
@@ -84,7 +84,7 @@ fn record(partition_by: &str, files: Vec<FileRecord>) -> RunRecord {
         tag: "<b>tag</b>".to_owned(),
     };
     RunRecord {
-        made_of: MadeOf {
+        made_of: Provenance {
             program: "backlinks-export".to_owned(),
             version: "0.1.0".to_owned(),
             schema_version: 1,

@@ -29,7 +29,6 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// The right answer.
     pub(super) fn of(asked: &Asked, today: jiff::civil::Date) -> Self {
         match of(&asked.target) {
             Known::Nothing(nothing) => Self::Nothing(nothing),
@@ -61,7 +60,6 @@ impl Content {
         if let Self::History { months, .. } = self { months.len() } else { 0 }
     }
 
-    /// The task's status.
     pub(super) fn status(&self) -> (i64, &str) {
         match self {
             Self::Code(code, message) => (*code, message),
@@ -86,7 +84,6 @@ pub(super) struct Task<'a> {
     pub(super) draws: Random,
 }
 
-/// The whole body.
 pub(super) fn envelope(task: &Task<'_>, content: &Content, asked: Option<&Asked>) -> Vec<u8> {
     let mut draws = task.draws;
     let (code, text) = content.status();

@@ -188,7 +188,6 @@ const COST_HEADER: u64 = 0xc0;
 pub struct Share(f64);
 
 impl Share {
-    /// All of them.
     pub const ALL: Self = Self(1.0);
 }
 
@@ -206,7 +205,6 @@ impl FromStr for Share {
 pub struct Coded<C> {
     /// The status or code.
     pub code: C,
-    /// How often.
     pub share: Share,
 }
 

@@ -23,7 +23,6 @@ const UNKNOWN_HOSTS: f64 = 0.04;
 pub(super) enum Known {
     /// Nothing, said in one of several ways.
     Nothing(Nothing),
-    /// A history.
     History(Box<Profile>),
 }
 
@@ -299,7 +298,6 @@ fn index(month: usize) -> i32 {
     i32::try_from(month).unwrap_or(0)
 }
 
-/// The nearest count.
 #[expect(clippy::cast_possible_truncation, reason = "counts stay far below 2^53")]
 pub(super) fn whole(count: f64) -> i64 {
     count.round() as i64

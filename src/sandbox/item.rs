@@ -102,7 +102,6 @@ impl Writer {
         }
     }
 
-    /// Appends a month.
     pub(super) fn write(&self, month: &Month, out: &mut Vec<u8>) {
         let mut draws = self.random.part(u64::from(month.index.unsigned_abs()) + 10_000);
         let missing = draws.chance(0.015).then(|| draws.pick(&MAY_BE_MISSING));

@@ -70,7 +70,6 @@ impl Sandbox {
         format!("http://{}/apis/v1", self.address)
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -57,7 +57,6 @@ impl Random {
         self.unit() < probability
     }
 
-    /// One of several.
     pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }

@@ -30,7 +30,6 @@ use super::{
 };
 use crate::money::Usd;
 
-/// The paid endpoint.
 const ENDPOINT: &str = "/apis/v1/dataforseo/backlinks/history/live";
 /// What is left on the account.
 const BALANCE: &str = "/apis/v1/credits/balance";

@@ -78,17 +78,13 @@ pub enum BodyForm {
 /// How long answers take: most near the geometric mean of the two ends, none beyond them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
-    /// The fastest answer.
     pub min: Duration,
-    /// The slowest answer.
     pub max: Duration,
 }
 
 impl Latency {
-    /// Answers at once.
     pub const NONE: Self = Self { min: Duration::ZERO, max: Duration::ZERO };
 
-    /// One answer's share.
     pub(super) fn draw(self, random: &mut Random) -> Duration {
         // Four even draws make something close enough to a bell, within -1 and 1.
         let bell = (0..4).map(|_| random.unit()).sum::<f64>() / 2.0 - 1.0;
@@ -186,9 +182,7 @@ impl FromStr for Price {
 /// Calls in any sliding period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// How many.
     pub calls: NonZeroU32,
-    /// In which time.
     pub period: Duration,
 }
 

@@ -21,18 +21,11 @@ pub enum Blame {
 pub enum StoreError {
     /// The connection cannot be set up.
     #[error("cannot use {place}: {reason}")]
-    SetUp {
-        /// Where.
-        place: Place,
-        /// What is missing.
-        reason: String,
-    },
+    SetUp { place: Place, reason: String },
     /// The store does not do what it was asked for.
     #[error("cannot {attempt} in {place}: {reason}")]
     Refused {
-        /// Where.
         place: Place,
-        /// What was attempted.
         attempt: String,
         /// Whose it is to mend.
         blame: Blame,
@@ -41,28 +34,16 @@ pub enum StoreError {
     },
     /// There is something that publishing would mix with or delete.
     #[error("{place} contains {}, which is not part of an export", words::plain(name))]
-    Foreign {
-        /// Where.
-        place: Place,
-        /// What was found.
-        name: String,
-    },
+    Foreign { place: Place, name: String },
     /// More objects than any dataset has.
     #[error("{place} contains more than {} objects, more than any export", words::count(super::MOST_OBJECTS as u64))]
-    TooMany {
-        /// Where.
-        place: Place,
-    },
+    TooMany { place: Place },
     /// Invented rows would replace real ones.
     #[error("{place} contains a dataset of the real API, but this one is simulated")]
-    Real {
-        /// Where.
-        place: Place,
-    },
+    Real { place: Place },
     /// Somebody else wrote there meanwhile.
     #[error("{place} was modified during the upload: {name} is not as uploaded; _SUCCESS was not written")]
     Disturbed {
-        /// Where.
         place: Place,
         /// What is not as it should be.
         name: String,
@@ -79,7 +60,6 @@ pub enum StoreError {
     /// The file system refuses.
     #[error("cannot read {}: {source}", path.display())]
     Io {
-        /// Which file.
         path: PathBuf,
         /// The file system's answer.
         source: io::Error,

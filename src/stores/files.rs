@@ -20,15 +20,12 @@ use crate::{
 pub(super) struct Wanted {
     /// Below the directory, and below the prefix.
     pub(super) name: String,
-    /// Where it lies.
     pub(super) path: PathBuf,
-    /// Its size.
     pub(super) bytes: u64,
     /// The SHA-256 of its bytes, in hexadecimal.
     pub(super) sha256: String,
 }
 
-/// A directory's dataset.
 #[derive(Debug)]
 pub(super) struct Files {
     /// `_run.json`.

@@ -27,13 +27,13 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path as Name, 
 mod connect;
 mod error;
 mod files;
+mod listing;
 mod place;
 mod send;
-mod standing;
 mod upload;
 mod wire;
 
-use self::standing::Standing;
+use self::listing::RemoteListing;
 pub use self::{
     error::{Blame, StoreError},
     place::{Place, PlaceError},
@@ -80,7 +80,6 @@ impl Destination {
         Self { place: place.clone(), hasty: Arc::clone(&store), store, secrets: Vec::new() }
     }
 
-    /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
     }
@@ -96,13 +95,13 @@ impl Destination {
     }
 
     /// What lies under the prefix; an error where anything of it is not an export's.
-    async fn standing(&self, store: &Arc<dyn ObjectStore>, simulated: bool) -> Result<Standing, StoreError> {
+    async fn standing(&self, store: &Arc<dyn ObjectStore>, simulated: bool) -> Result<RemoteListing, StoreError> {
         let sizes = self.sizes(store).await?;
         let record = match sizes.get(crate::dataset::RUN) {
             Some(bytes) if *bytes <= LARGEST_RECORD => self.record(store).await?,
             _ => Vec::new(),
         };
-        let standing = Standing { sizes, record };
+        let standing = RemoteListing { sizes, record };
         standing.inspect(&self.place, simulated)?;
         Ok(standing)
     }

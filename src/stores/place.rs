@@ -9,9 +9,7 @@ use object_store::path::Path as Name;
 pub(super) enum Service {
     /// Amazon S3, and what speaks like it.
     S3,
-    /// Google Cloud Storage.
     Gcs,
-    /// Azure Blob Storage.
     Azure,
 }
 

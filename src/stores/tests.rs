@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     dataset::{FAILURES, REJECTED, RUN, SUCCESS},
-    export::{FileRecord, MadeOf, RunRecord, Totals},
+    export::{FileRecord, Provenance, RunRecord, Totals},
     ledger::Spending,
     outcome::Elsewhere,
     progress::{Mode, Plan, Progress},
@@ -224,7 +224,7 @@ impl Dataset {
             let digits: Vec<String> = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
             FileRecord { path: (*name).into(), rows: 1, bytes: text.len() as u64, sha256: digits.concat() }
         });
-        let made_of = MadeOf {
+        let made_of = Provenance {
             program: "backlinks-export".to_owned(),
             version: "0.1.0".to_owned(),
             schema_version: 1,

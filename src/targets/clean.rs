@@ -27,14 +27,12 @@ const LONGEST_WRITTEN: usize = 4 * LONGEST_NAME;
 /// What counts as a target besides registrable domains and what is below them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accept {
-    /// IP addresses.
     pub addresses: bool,
     /// Public suffixes that a registry runs, of which some are sites: `gov.uk`.
     pub suffixes: bool,
 }
 
 impl Accept {
-    /// Domains only.
     pub const DOMAINS: Self = Self { addresses: false, suffixes: false };
     /// All that can be a target.
     pub const ALL: Self = Self { addresses: true, suffixes: true };

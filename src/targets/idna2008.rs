@@ -19,7 +19,6 @@ use icu_properties::{
 /// The derived property of a code point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Derived {
-    /// Allowed anywhere.
     Valid,
     /// A joiner, allowed where the script needs it.
     Joiner,

@@ -52,7 +52,7 @@ pub struct Counts {
 
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate<'a> {
+pub enum LineStatus<'a> {
     /// The first line to name this target.
     Target(TargetRef<'a>),
     /// An earlier line named this target.
@@ -61,7 +61,6 @@ pub enum Fate<'a> {
     Rejected(&'a str),
 }
 
-/// One input line.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
     /// The domain as written, trimmed.
@@ -71,7 +70,7 @@ pub struct Line<'a> {
     /// The line's number in its file, from 1.
     pub number: u64,
     /// What became of it.
-    pub fate: Fate<'a>,
+    pub fate: LineStatus<'a>,
     /// The text of the cells that follow `input`, and where they end in it.
     cell_text: &'a str,
     cells: &'a [Cell],
@@ -144,12 +143,12 @@ impl Inputs {
         let cells_end = next.map_or(self.cells.len(), |next| next.cells as usize);
         let text = &self.text[entry.text as usize..text_end];
         let fate = match entry.fate {
-            StoredFate::Target(id) => Fate::Target(self.targets.get(id)),
-            StoredFate::Duplicate(id) => Fate::Duplicate(self.targets.get(id)),
-            StoredFate::Rejected(id) => Fate::Rejected(&self.reasons[id as usize]),
+            StoredFate::Target(id) => LineStatus::Target(self.targets.get(id)),
+            StoredFate::Duplicate(id) => LineStatus::Duplicate(self.targets.get(id)),
+            StoredFate::Rejected(id) => LineStatus::Rejected(&self.reasons[id as usize]),
         };
         let (input, cell_text) = match fate {
-            Fate::Target(target) | Fate::Duplicate(target) if entry.input_length == AS_ITS_TARGET => {
+            LineStatus::Target(target) | LineStatus::Duplicate(target) if entry.input_length == AS_ITS_TARGET => {
                 (target.as_str(), text)
             }
             _ => text.split_at(entry.input_length as usize),
@@ -170,19 +169,18 @@ impl Inputs {
 pub struct RawLine<'a> {
     /// The domain as written, trimmed.
     pub input: &'a str,
-    /// The file.
     pub file: &'a str,
     /// The line's number in its file, from 1.
     pub number: u64,
     /// What it was judged to be.
-    pub fate: RawFate<'a>,
+    pub fate: RawLineStatus<'a>,
     /// Cells by index of their column, as set by [`InputsBuilder::set_columns`].
     pub columns: &'a [(usize, &'a str)],
 }
 
 /// What a line was judged to be, before anybody asked whether its target was seen before.
 #[derive(Clone, Copy, Debug)]
-pub enum RawFate<'a> {
+pub enum RawLineStatus<'a> {
     /// It names this target.
     Target(TargetRef<'a>),
     /// It is no domain, and why.
@@ -220,7 +218,7 @@ impl InputsBuilder {
         let inputs = &mut self.inputs;
         let entry_text = narrow(inputs.text.len());
         let entry_cells = narrow(inputs.cells.len());
-        let is_target = matches!(line.fate, RawFate::Target(target) if target.as_str() == line.input);
+        let is_target = matches!(line.fate, RawLineStatus::Target(target) if target.as_str() == line.input);
         if !is_target {
             inputs.text.push_str(line.input);
         }
@@ -234,8 +232,8 @@ impl InputsBuilder {
         }
         let file = narrow(inputs.files.len() - 1);
         let fate = match line.fate {
-            RawFate::Target(target) => self.place(target),
-            RawFate::Rejected(reason) => self.reject(reason),
+            RawLineStatus::Target(target) => self.place(target),
+            RawLineStatus::Rejected(reason) => self.reject(reason),
         };
         self.inputs.counts.lines += 1;
         self.inputs.entries.push(Entry {
@@ -259,7 +257,6 @@ impl InputsBuilder {
         self.inputs.text.len().max(self.targets.text_length())
     }
 
-    /// The lines gathered.
     pub fn finish(self) -> Inputs {
         Inputs { targets: self.targets.into_names(), ..self.inputs }
     }
@@ -312,7 +309,7 @@ struct Cell {
     end: u32,
 }
 
-/// A [`Fate`] by index of target or reason.
+/// A [`LineStatus`] by index of target or reason.
 #[derive(Clone, Copy, Debug)]
 enum StoredFate {
     Target(u32),
@@ -329,12 +326,12 @@ mod tests {
     use super::*;
     use crate::targets::{Accept, clean};
 
-    fn target(host: &'static str) -> RawFate<'static> {
+    fn target(host: &'static str) -> RawLineStatus<'static> {
         assert_eq!(clean(host, Accept::DOMAINS).expect("a domain").target.as_str(), host);
-        RawFate::Target(TargetRef(host))
+        RawLineStatus::Target(TargetRef(host))
     }
 
-    fn push(builder: &mut InputsBuilder, number: u64, input: &str, fate: RawFate<'_>, columns: &[(usize, &str)]) {
+    fn push(builder: &mut InputsBuilder, number: u64, input: &str, fate: RawLineStatus<'_>, columns: &[(usize, &str)]) {
         builder.push(RawLine { input, file: "a.csv", number, fate, columns });
     }
 
@@ -342,7 +339,7 @@ mod tests {
     fn lines_come_back_as_pushed_and_repeated_targets_as_duplicates() {
         let mut builder = InputsBuilder::new();
         push(&mut builder, 2, "https://B.com", target("b.com"), &[(0, "Ünal"), (1, ""), (2, "x")]);
-        push(&mut builder, 3, "nonsense", RawFate::Rejected("no"), &[(1, "y")]);
+        push(&mut builder, 3, "nonsense", RawLineStatus::Rejected("no"), &[(1, "y")]);
         push(&mut builder, 5, "blog.a.com", target("blog.a.com"), &[]);
         builder.push(RawLine { input: "b.com", file: "b.txt", number: 1, fate: target("b.com"), columns: &[(1, "z")] });
         push(&mut builder, 9, "c.com", target("c.com"), &[(0, "é"), (2, "y")]);
@@ -369,7 +366,13 @@ mod tests {
         let targets: Vec<_> = inputs.targets().collect();
         let fates: Vec<_> = inputs.lines().map(|line| line.fate).collect();
         let [b, blog, c] = targets[..] else { panic!("three targets") };
-        let expected = [Fate::Target(b), Fate::Rejected("no"), Fate::Target(blog), Fate::Duplicate(b), Fate::Target(c)];
+        let expected = [
+            LineStatus::Target(b),
+            LineStatus::Rejected("no"),
+            LineStatus::Target(blog),
+            LineStatus::Duplicate(b),
+            LineStatus::Target(c),
+        ];
         assert_eq!(fates, expected);
         assert_eq!([b, blog, c], [0, 1, 2].map(|number| inputs.target(number)));
         assert!(inputs.target_set().iter().eq(inputs.targets()));

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use super::{Fate, Inputs, InputsBuilder, Line, RawFate, RawLine, TargetRef};
+use super::{Inputs, InputsBuilder, Line, LineStatus, RawLine, RawLineStatus, TargetRef};
 
 impl Inputs {
     /// The lines that belong to a share of the targets: `holds` is asked about the target's name, or about what was
@@ -12,8 +12,8 @@ impl Inputs {
     #[must_use]
     pub fn share(&self, holds: impl Fn(&str) -> bool) -> Self {
         let belongs = |line: &Line<'_>| match line.fate {
-            Fate::Target(target) | Fate::Duplicate(target) => holds(target.as_str()),
-            Fate::Rejected(_) => holds(line.input),
+            LineStatus::Target(target) | LineStatus::Duplicate(target) => holds(target.as_str()),
+            LineStatus::Rejected(_) => holds(line.input),
         };
         Self::gathered([self].into_iter(), |_, line| belongs(line)).with_remarks_of(self)
     }
@@ -33,8 +33,8 @@ impl Inputs {
         let rejected: HashSet<_> = self.lines().filter(is_rejected).map(|line| place(&line)).collect();
         Self::gathered([&self, &given].into_iter(), |reading, line| match line.fate {
             _ if reading == 0 => true,
-            Fate::Target(target) | Fate::Duplicate(target) => !known.contains(target.as_str()),
-            Fate::Rejected(_) => !rejected.contains(&place(line)),
+            LineStatus::Target(target) | LineStatus::Duplicate(target) => !known.contains(target.as_str()),
+            LineStatus::Rejected(_) => !rejected.contains(&place(line)),
         })
     }
 
@@ -79,7 +79,7 @@ impl Inputs {
 }
 
 fn is_rejected(line: &Line<'_>) -> bool {
-    matches!(line.fate, Fate::Rejected(_))
+    matches!(line.fate, LineStatus::Rejected(_))
 }
 
 fn place<'a>(line: &Line<'a>) -> (&'a str, u64) {
@@ -114,8 +114,8 @@ impl Gathering {
         let cells: Vec<(usize, &str)> =
             places.filter_map(|(own, place)| line.column(own).map(|cell| (*place, cell))).collect();
         let fate = match line.fate {
-            Fate::Target(target) | Fate::Duplicate(target) => RawFate::Target(target),
-            Fate::Rejected(reason) => RawFate::Rejected(reason),
+            LineStatus::Target(target) | LineStatus::Duplicate(target) => RawLineStatus::Target(target),
+            LineStatus::Rejected(reason) => RawLineStatus::Rejected(reason),
         };
         self.builder.push(RawLine { input: line.input, file: line.file, number: line.number, fate, columns: &cells });
     }
@@ -137,8 +137,8 @@ mod tests {
         for (number, input) in lines {
             let cleaned = clean(input, Accept::DOMAINS);
             let fate = match &cleaned {
-                Ok(cleaned) => RawFate::Target(cleaned.target.view()),
-                Err(_) => RawFate::Rejected("no domain"),
+                Ok(cleaned) => RawLineStatus::Target(cleaned.target.view()),
+                Err(_) => RawLineStatus::Rejected("no domain"),
             };
             let cells: Vec<_> = (0..columns.len()).map(|column| (column, *input)).collect();
             builder.push(RawLine { input, file, number: *number, fate, columns: &cells });

@@ -25,7 +25,7 @@ use std::{borrow::Borrow, fmt};
 use serde::{Deserialize, Serialize};
 
 pub use clean::{Accept, Cleaned, clean};
-pub use inputs::{Counts, Fate, Inputs, InputsBuilder, Line, LongerRows, RawFate, RawLine};
+pub use inputs::{Counts, Inputs, InputsBuilder, Line, LineStatus, LongerRows, RawLine, RawLineStatus};
 pub use nested::Nested;
 pub use read::{InputError, InputFormat, PackedFormat, ReadOptions, read};
 pub use reject::{Reject, Rejection};
@@ -41,12 +41,10 @@ pub use shard::Shard;
 pub struct Target(Box<str>);
 
 impl Target {
-    /// The host.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The same, borrowed.
     pub fn view(&self) -> TargetRef<'_> {
         TargetRef(&self.0)
     }
@@ -75,7 +73,6 @@ impl fmt::Debug for Target {
 pub struct TargetRef<'a>(&'a str);
 
 impl<'a> TargetRef<'a> {
-    /// The host.
     pub fn as_str(self) -> &'a str {
         self.0
     }

@@ -29,7 +29,7 @@ impl Inputs {
 
 #[cfg(test)]
 mod tests {
-    use crate::targets::{Accept, InputsBuilder, RawFate, RawLine, clean};
+    use crate::targets::{Accept, InputsBuilder, RawLine, RawLineStatus, clean};
 
     #[test]
     fn targets_below_others_are_found_among_all_levels() {
@@ -37,7 +37,7 @@ mod tests {
             let mut builder = InputsBuilder::new();
             for host in targets {
                 let target = clean(host, Accept::DOMAINS).expect(host).target;
-                let fate = RawFate::Target(target.view());
+                let fate = RawLineStatus::Target(target.view());
                 builder.push(RawLine { input: host, file: "a.txt", number: 1, fate, columns: &[] });
             }
             let inputs = builder.finish();

@@ -10,7 +10,6 @@ pub(super) const LONGEST_LABEL: usize = 63;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}{}", suggestion.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default())]
 pub struct Rejection {
-    /// Why.
     pub reason: Reject,
     /// A name that would be a target.
     pub suggestion: Option<Box<str>>,
@@ -28,7 +27,6 @@ pub enum Reject {
     /// The last label is a number, as in `127.1` or `0x7f.0.0.1`.
     #[error("a number or an unusual form of an IP address, not a domain")]
     Number,
-    /// An e-mail address.
     #[error("an e-mail address, not a domain")]
     Email,
     /// A name without a dot.

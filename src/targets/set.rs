@@ -8,7 +8,6 @@ use super::TargetRef;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     text: String,
-    /// Where each ends.
     ends: Vec<u32>,
 }
 
@@ -18,7 +17,6 @@ impl Names {
         self.ends.len()
     }
 
-    /// One of them.
     pub(super) fn get(&self, number: u32) -> TargetRef<'_> {
         let number = number as usize;
         let start = if number == 0 { 0 } else { self.ends[number - 1] as usize };
@@ -34,7 +32,6 @@ impl Names {
         })
     }
 
-    /// Bytes of text.
     pub(super) fn text_length(&self) -> usize {
         self.text.len()
     }
@@ -105,7 +102,6 @@ impl TargetSet {
         self.names
     }
 
-    /// Bytes of text.
     pub(super) fn text_length(&self) -> usize {
         self.names.text_length()
     }

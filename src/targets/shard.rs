@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 pub struct Shard {
     /// Which, from 1.
     pub number: NonZeroU32,
-    /// Of how many.
     pub of: NonZeroU32,
 }
 

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::difference::{Differences, read_error};
 use crate::{
     dataset::{self, FAILURES, HISTORY, REJECTED, RUN, STAGING, SUCCESS, TARGETS, UNDATED},
-    export::{FileRecord, LedgerRecord, MadeOf, RunRecord},
+    export::{FileRecord, LedgerRecord, Provenance, RunRecord},
     flatten,
     ledger::{self, Archive, LedgerError},
 };
@@ -34,7 +34,6 @@ pub(super) struct Published {
     pub(super) folders: BTreeMap<PathBuf, Option<Vec<String>>>,
     /// The file of `targets`, if it is what was published.
     pub(super) targets: Option<String>,
-    /// All of them.
     pub(super) named: BTreeSet<String>,
 }
 
@@ -121,7 +120,7 @@ pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differe
 }
 
 /// The number in a file's name (0: it has none); `None`: no file of a table may be there, or not with this name.
-fn number(path: &Path, made_of: &MadeOf) -> Option<u64> {
+fn number(path: &Path, made_of: &Provenance) -> Option<u64> {
     let path = path.to_str()?;
     let (folder, name) = path.rsplit_once('/')?;
     let own = name.strip_prefix("part-")?.strip_prefix(&*made_of.run_id)?.strip_suffix(".parquet")?;
@@ -137,7 +136,7 @@ fn number(path: &Path, made_of: &MadeOf) -> Option<u64> {
 }
 
 /// Whether a file is what the record says.
-fn is_sound(dir: &Path, file: &FileRecord, made_of: &MadeOf, differences: &Differences) -> bool {
+fn is_sound(dir: &Path, file: &FileRecord, made_of: &Provenance, differences: &Differences) -> bool {
     let name = file.path.display().to_string();
     let path = dir.join(&file.path);
     let is_elsewhere = file.path.is_absolute() || name.split('/').any(|part| part == "..");
@@ -245,7 +244,7 @@ pub(super) fn report_ledger(dir: &Path, error: &LedgerError, differences: &Diffe
 }
 
 /// Compares where the ledgers end with how far the dataset was made of them; returns whether they end there.
-pub(super) fn compare_ends(dir: &Path, record: &MadeOf, now: &MadeOf, differences: &Differences) -> bool {
+pub(super) fn compare_ends(dir: &Path, record: &Provenance, now: &Provenance, differences: &Differences) -> bool {
     let mut is_current = true;
     for (then, now) in record.ledgers.iter().zip(&now.ledgers) {
         if then.files != now.files {

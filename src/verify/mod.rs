@@ -24,7 +24,7 @@ pub use self::difference::{Advice, Difference, MOST_DIFFERENCES};
 use self::{difference::Differences, digests::Published};
 use crate::{
     dataset,
-    export::{ExportError, Form, Holdings, MadeOf, RunRecord, gather},
+    export::{DatasetLayout, ExportError, MergedLedgers, Provenance, RunRecord, gather},
     fs::access_hint,
     ledger::{FOLDER, LedgerError, Lock},
     money::Usd,
@@ -33,13 +33,11 @@ use crate::{
 /// Why a directory cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// There is none.
     #[error("{} is not a directory", .0.display())]
     NoDirectory(std::path::PathBuf),
     /// It cannot be opened.
     #[error("cannot open {}: {source}", path.display())]
     Open {
-        /// The directory.
         path: std::path::PathBuf,
         /// The file system's answer.
         source: io::Error,
@@ -69,23 +67,18 @@ pub struct Checked {
     pub answers: u64,
     /// Rows of `backlinks_history`.
     pub rows: u64,
-    /// Parquet files.
     pub files: u64,
     /// Bytes of Parquet files.
     pub bytes: u64,
-    /// Bytes of ledgers.
     pub ledger_bytes: u64,
-    /// Calls.
     pub calls: u64,
     /// What they cost, as far as it is known.
     #[serde(rename = "cost_micros_usd")]
     pub cost: Usd,
 }
 
-/// What was found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verified {
-    /// Whether everything agrees.
     pub ok: bool,
     /// How much was checked.
     pub checked: Checked,
@@ -161,7 +154,7 @@ impl Verification<'_> {
     }
 
     /// The ledgers that the dataset was made of, if they still are what it was made of; else why not is reported.
-    fn holdings(&self) -> Option<(Holdings, Form, MadeOf)> {
+    fn holdings(&self) -> Option<(MergedLedgers, DatasetLayout, Provenance)> {
         let Self { dir, record, differences } = *self;
         let ledgers = &record.made_of.ledgers;
         if record.raw_discarded {
@@ -176,7 +169,7 @@ impl Verification<'_> {
             differences.note("the ledger is damaged or missing: rows were not compared with its answers");
             return None;
         }
-        let form = Form {
+        let form = DatasetLayout {
             partition_by: self.parsed("partition_by", &record.made_of.partition_by)?,
             compression: self.parsed("compression", &record.made_of.compression)?,
             integer_encoding: self.parsed("parquet_encoding", &record.made_of.parquet_encoding)?,
@@ -184,7 +177,7 @@ impl Verification<'_> {
         };
         let dirs: Vec<_> = ledgers.iter().map(|ledger| digests::folder(dir, ledger)).collect();
         let gathered = gather(&dirs, &form.partition_by)
-            .and_then(|holdings| MadeOf::new(&holdings, dir, &form).map(|made_of| (holdings, made_of)));
+            .and_then(|holdings| Provenance::new(&holdings, dir, &form).map(|made_of| (holdings, made_of)));
         let (holdings, made_of) = gathered.map_err(|error| self.report(&error)).ok()?;
         let is_current = digests::compare_ends(dir, &record.made_of, &made_of, differences);
         is_current.then_some((holdings, form, made_of))
@@ -205,9 +198,9 @@ impl Verification<'_> {
     /// Everything that can be known.
     fn with_ledgers(
         &self,
-        holdings: &Holdings,
-        form: &Form,
-        made_of: &MadeOf,
+        holdings: &MergedLedgers,
+        form: &DatasetLayout,
+        made_of: &Provenance,
         published: &Published,
         checked: &mut Checked,
     ) -> Result<(), ExportError> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::difference::{Differences, read_error};
 use crate::{
     dataset::{RUN, SUCCESS},
-    export::{Holdings, MadeOf, RunRecord, Totals, stale_answers},
+    export::{MergedLedgers, Provenance, RunRecord, Totals, stale_answers},
     ledger::Spending,
     outcome::MaxFailures,
     targets::Counts,
@@ -19,13 +19,13 @@ use crate::{
 /// Compares what the ledgers say with the record.
 pub(super) fn compare(
     record: &RunRecord,
-    made_of: &MadeOf,
-    holdings: &Holdings,
+    made_of: &Provenance,
+    holdings: &MergedLedgers,
     totals: &Totals,
     differences: &Differences,
 ) {
     // The version that made the dataset may be another one, which has been noted.
-    let made_of = MadeOf { version: record.made_of.version.clone(), ..made_of.clone() };
+    let made_of = Provenance { version: record.made_of.version.clone(), ..made_of.clone() };
     expect("", &record.made_of, &made_of, differences);
     expect("totals", &record.totals, totals, differences);
     expect("spending", &record.spending, &holdings.spending(), differences);

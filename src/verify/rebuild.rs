@@ -30,7 +30,7 @@ use crate::{
         FAILURES, Failure, FailureRows, PartitionBy, REJECTED, TargetRow, TargetRows, targets_schema,
         write_rejected_rows,
     },
-    export::{Decoded, ExportError, Holdings, LineSink, Rebuild, Totals, rejected},
+    export::{Decoded, ExportError, LineSink, MergedLedgers, Rebuild, Totals, rejected},
     flatten::schema,
 };
 
@@ -40,7 +40,7 @@ const OPEN_FOLDERS: usize = 128;
 /// Compares tables and side files; returns the sums over the rows that there should be, and the number of answers.
 pub(super) fn compare(
     verification: &Verification<'_>,
-    holdings: &Holdings,
+    holdings: &MergedLedgers,
     published: &Published,
     partition_by: &PartitionBy,
 ) -> Result<(Totals, usize), ExportError> {

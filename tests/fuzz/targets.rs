@@ -11,7 +11,7 @@ use backlinks_export::{
     clock::Clock,
     flatten::{Flattener, plain_rows, rows_of},
     ledger::{Archive, Ledger, Lock, Run},
-    targets::{self, Fate, ReadOptions, Target, read},
+    targets::{self, LineStatus, ReadOptions, Target, read},
 };
 use jiff::{Timestamp, civil::date};
 use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -281,7 +281,7 @@ pub(crate) fn table(folder: &Path, bytes: &[u8]) -> Seen {
                 let counts = inputs.counts();
                 let mut targets = 0;
                 for line in inputs.lines() {
-                    targets += usize::from(matches!(line.fate, Fate::Target(_)));
+                    targets += usize::from(matches!(line.fate, LineStatus::Target(_)));
                     assert!(
                         (0..inputs.columns().len()).filter_map(|column| line.column(column)).count()
                             <= inputs.columns().len()

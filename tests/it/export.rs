@@ -14,7 +14,7 @@ use backlinks_export::{
     api::{Api, ApiError, ErrorKind, Reply, Request},
     clock::Clock,
     dataset,
-    export::{Export, ExportError, Fetched, Form, Question, Terms, conclude},
+    export::{DatasetLayout, Export, ExportError, Fetched, PublishOptions, QueryParams, publish_and_summarize},
     fetch::{FetchLimits, pace::Rate},
     money::Usd,
     outcome::{Ended, MaxFailures, Outcome, Signal},
@@ -102,7 +102,7 @@ fn clock() -> Clock {
 }
 
 fn open(dir: &Path, inputs: Inputs) -> Export {
-    Export::open(dir, inputs, &Question::default(), clock()).expect("an open directory")
+    Export::open(dir, inputs, &QueryParams::default(), clock()).expect("an open directory")
 }
 
 fn limits() -> FetchLimits {
@@ -121,8 +121,8 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
     let export = open(dir, inputs);
     let plan = Plan::of_held(0);
     let progress = Progress::start(Mode::None, false, plan);
-    let terms = Terms {
-        form: Form::default(),
+    let terms = PublishOptions {
+        form: DatasetLayout::default(),
         max_failures: MaxFailures::default(),
         max_cost: None,
         discard_raw: false,
@@ -140,7 +140,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
     let fetched = export.fetch(api, limits(), &terms.form, &progress, stop).await;
     let (ended, Fetched { holdings, staged, lock }) = fetched.expect("a sound disk");
     let ended = Ended::of(ended, Signal::Interrupt);
-    conclude(&holdings, staged, (dir, &lock), ended, &terms, &progress).expect("a sound disk")
+    publish_and_summarize(&holdings, staged, (dir, &lock), ended, &terms, &progress).expect("a sound disk")
 }
 
 /// The content of every part of the history, by its place without the run's name.
@@ -245,13 +245,13 @@ async fn another_question_or_somebody_elses_directory_is_refused() {
     let folder = tempfile::tempdir().expect("a directory");
     let dir = folder.path().join("run");
     run(leaked(0), &dir, inputs(folder.path(), 5), None).await;
-    let other = Question { date_from: Some(jiff::civil::date(2024, 1, 1)), ..Question::default() };
+    let other = QueryParams { date_from: Some(jiff::civil::date(2024, 1, 1)), ..QueryParams::default() };
     let refused = Export::open(&dir, inputs(folder.path(), 5), &other, clock());
-    assert!(matches!(refused, Err(ExportError::Question(_))));
-    let refused = Export::open(folder.path(), inputs(folder.path(), 5), &Question::default(), clock());
+    assert!(matches!(refused, Err(ExportError::QueryParams(_))));
+    let refused = Export::open(folder.path(), inputs(folder.path(), 5), &QueryParams::default(), clock());
     assert!(matches!(refused, Err(ExportError::Foreign(_))));
     let _held = open(&dir, inputs(folder.path(), 5));
-    let refused = Export::open(&dir, inputs(folder.path(), 5), &Question::default(), clock());
+    let refused = Export::open(&dir, inputs(folder.path(), 5), &QueryParams::default(), clock());
     assert!(matches!(refused, Err(ExportError::Ledger(_))), "a second run is kept out");
 }
 
@@ -279,7 +279,7 @@ async fn calls_go_out_in_target_order_where_the_cap_pays_for_all_else_in_input_o
         let limits = FetchLimits { concurrency: number(1), max_cost: max_cost.map(Usd::from_micros), ..limits() };
         let export = open(&folder.path().join("out"), inputs).limited(limit.map(number));
         let progress = Progress::start(Mode::None, false, Plan::of_held(0));
-        let fetched = export.fetch(api, limits, &Form::default(), &progress, std::future::pending()).await;
+        let fetched = export.fetch(api, limits, &DatasetLayout::default(), &progress, std::future::pending()).await;
         drop(fetched.expect("a sound disk"));
         assert_eq!(*api.0.lock().expect("sound"), expected, "{max_cost:?} {limit:?}");
     };

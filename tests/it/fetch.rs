@@ -18,7 +18,7 @@ use backlinks_export::{
         status::{Class, Fatal},
     },
     clock::Clock,
-    fetch::{Earlier, Ended, FetchContext, FetchLimits, Journal, fetch, pace::Rate},
+    fetch::{Ended, FetchContext, FetchLimits, Journal, PriorCalls, fetch, pace::Rate},
     money::Usd,
     targets::{Accept, Target, clean},
 };
@@ -227,7 +227,7 @@ async fn fetched<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static>(
         rank_scale: RankScale::OneThousand,
         tag: "t".to_owned(),
     };
-    let (api, journal, earlier) = (Arc::clone(api), Arc::clone(notes), Earlier::default());
+    let (api, journal, earlier) = (Arc::clone(api), Arc::clone(notes), PriorCalls::default());
     let context = FetchContext { api, journal, clock, parameters, limits, earlier };
     fetch(names(targets).into_iter(), context, shutdown).await
 }

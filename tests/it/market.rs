@@ -9,7 +9,7 @@ use std::{
 use backlinks_export::{
     api::{Api, ApiError, ErrorKind, Reply, Request},
     clock::Clock,
-    export::{Export, ExportError, Fetched, Form, Question},
+    export::{DatasetLayout, Export, ExportError, Fetched, QueryParams},
     fetch::{Ended, FetchLimits, pace::Rate},
     money::Usd,
     progress::{Mode, Plan, Progress},
@@ -174,10 +174,10 @@ pub(crate) async fn live(
     clock: Clock,
     life: Option<Duration>,
 ) -> Result<Option<(Ended, Fetched)>, ExportError> {
-    let export = Export::open(dir, lines(file), &Question::default(), clock)?;
+    let export = Export::open(dir, lines(file), &QueryParams::default(), clock)?;
     let plan = Plan::of_held(0);
     let progress = Progress::start(Mode::None, false, plan);
-    let form = Form::default();
+    let form = DatasetLayout::default();
     let fetching = export.fetch(market.clone(), limits, &form, &progress, std::future::pending());
     let Some(life) = life else { return fetching.await.map(Some) };
     let ended = tokio::time::timeout(life, fetching).await;

@@ -16,17 +16,13 @@ pub enum SetupError {
     /// The base URL is not one.
     #[error("invalid --api {url:?}: {reason}")]
     Url {
-        /// As given.
         url: String,
         /// What the parser says.
         reason: String,
     },
     /// A token would travel in the clear.
     #[error("--api {url} would send the token unencrypted")]
-    Unencrypted {
-        /// As given.
-        url: String,
-    },
+    Unencrypted { url: String },
     /// The token cannot stand in a header.
     #[error("the token contains line breaks or control characters")]
     Token,
@@ -56,7 +52,6 @@ pub struct Place {
     pub origin: String,
     /// The host, as it is looked up.
     pub host: String,
-    /// Its port.
     pub port: u16,
     /// Whether TLS is spoken.
     pub is_encrypted: bool,

@@ -227,7 +227,6 @@ fn text(dice: &mut Dice, tame: bool) -> String {
     }
 }
 
-/// Anything.
 fn value(dice: &mut Dice, tame: bool) -> String {
     match dice.below(9) {
         0 => "null".into(),

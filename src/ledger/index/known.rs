@@ -3,16 +3,15 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::record::Standing,
+    api::record::TargetState,
     ledger::{Location, record::CostSource},
     money::Usd,
 };
 
 /// What is known of one target, in 48 bytes.
 #[derive(Clone, Debug)]
-pub struct Known {
-    /// Where it stands.
-    pub standing: Standing,
+pub struct TargetEntry {
+    pub standing: TargetState,
     /// Calls that went out, of all runs of this directory.
     pub attempts: u32,
     /// What its calls cost, as far as anybody told.
@@ -34,9 +33,9 @@ pub struct Known {
     at: i64,
 }
 
-const _: () = assert!(size_of::<Known>() == 48);
+const _: () = assert!(size_of::<TargetEntry>() == 48);
 
-impl Known {
+impl TargetEntry {
     /// Calls that may have been billed, one without a result included.
     pub fn possibly_billed(&self) -> u32 {
         u32::from(self.lost) + u32::from(self.unanswered)
@@ -101,7 +100,7 @@ impl Known {
     }
 
     /// What is in force from now on: the latest answer, or the latest result where there is none.
-    pub(super) fn settle(&mut self, standing: Standing, at: Timestamp, location: Location) {
+    pub(super) fn settle(&mut self, standing: TargetState, at: Timestamp, location: Location) {
         let Location { segment, head, body, offset } = location;
         self.segment = segment.try_into().expect("65,536 files of the ledger have a gigabyte each");
         (self.offset, self.head, self.body) = (offset, head, body);
@@ -109,10 +108,10 @@ impl Known {
     }
 }
 
-impl Default for Known {
+impl Default for TargetEntry {
     fn default() -> Self {
         Self {
-            standing: Standing::Pending,
+            standing: TargetState::Pending,
             attempts: 0,
             cost: Usd::ZERO,
             cost_source: None,

@@ -18,7 +18,7 @@ use crate::{
     api::{
         BodyForm,
         pricing::{MaxPrice, counted, unpriced},
-        record::Standing,
+        record::TargetState,
         status::{Class, Cost, UnknownClass},
     },
     clock::Moment,
@@ -30,8 +30,8 @@ mod known;
 mod spending;
 
 pub use self::{
-    known::Known,
-    spending::{Past, Spending},
+    known::TargetEntry,
+    spending::{ResumeState, Spending},
 };
 
 /// How long calls are remembered for the rate window: the longest period that a rate can have.
@@ -63,7 +63,7 @@ struct Refresh {
 pub(super) struct Index {
     targets: TargetSet,
     /// By the target's number.
-    known: Vec<Known>,
+    known: Vec<TargetEntry>,
     /// Calls without any record of their result yet, by their target's number.
     unanswered: HashMap<u32, Unanswered>,
     /// Refreshes that were begun and have no answer yet, by their target's number.
@@ -90,26 +90,26 @@ pub(super) struct Index {
 
 impl Index {
     /// What is known of a target; `None`: never asked.
-    pub(super) fn get(&self, target: TargetRef<'_>) -> Option<&Known> {
+    pub(super) fn get(&self, target: TargetRef<'_>) -> Option<&TargetEntry> {
         self.targets.number(target).map(|number| &self.known[number as usize])
     }
 
     /// All targets that were ever asked about, in the order in which they first were.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (TargetRef<'_>, &Known)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TargetRef<'_>, &TargetEntry)> {
         self.targets.iter().zip(&self.known)
     }
 
     /// One of them, by its place in that order.
-    pub(super) fn numbered(&self, number: u32) -> (TargetRef<'_>, &Known) {
+    pub(super) fn numbered(&self, number: u32) -> (TargetRef<'_>, &TargetEntry) {
         (self.targets.get(number), &self.known[number as usize])
     }
 
     /// What the next calls have to heed.
-    pub(super) fn past(&self, now: Moment) -> Past {
+    pub(super) fn past(&self, now: Moment) -> ResumeState {
         let mut calls: Vec<_> = self.recent.iter().map(|(at, calls)| (at.age(&now), *calls)).collect();
         calls.extend(self.unanswered.values().map(|_| (Duration::ZERO, 1)));
         let known = self.known.iter().map(|known| known.cost).fold(Usd::ZERO, Usd::plus);
-        Past {
+        ResumeState {
             calls,
             spent: known.plus(self.unknown).plus(self.lost()),
             max_price: self.max_price,
@@ -183,7 +183,7 @@ impl Index {
                 if known.standing.is_final() {
                     self.refreshing.entry(number).or_default().given_up = true;
                 } else {
-                    known.standing = Standing::Failed;
+                    known.standing = TargetState::Failed;
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Index {
             refresh.given_up = false;
             refresh.calls == 1
         } else {
-            known.standing = Standing::Pending;
+            known.standing = TargetState::Pending;
             known.attempts == 0
         };
         known.sent();
@@ -267,13 +267,13 @@ impl Index {
     fn settle(&mut self, number: u32, class: Class, answer: &Answer, location: Location) {
         let known = &mut self.known[number as usize];
         let standing = match class {
-            Class::Data => Standing::Ok,
-            Class::NoData => Standing::NoData,
+            Class::Data => TargetState::Ok,
+            Class::NoData => TargetState::NoData,
             _ if known.standing.is_final() => {
                 self.refreshing.entry(number).or_default().last = Some(location);
                 return;
             }
-            _ => Standing::Pending,
+            _ => TargetState::Pending,
         };
         known.settle(standing, answer.at, location);
         if standing.is_final() {
@@ -285,7 +285,7 @@ impl Index {
     fn number(&mut self, target: &Target) -> u32 {
         let (number, is_new) = self.targets.insert(target.view());
         if is_new {
-            self.known.push(Known::default());
+            self.known.push(TargetEntry::default());
         }
         number
     }

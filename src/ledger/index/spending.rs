@@ -11,7 +11,7 @@ use crate::{
 
 /// What a process that starts now has to know of the calls before it.
 #[derive(Clone, Debug, Default)]
-pub struct Past {
+pub struct ResumeState {
     /// How long ago calls went out, at least, that may still count for the rate, and how many; those without a result
     /// count as of now.
     pub calls: Vec<(Duration, u32)>,
@@ -70,7 +70,7 @@ impl Spending {
     }
 }
 
-impl Past {
+impl ResumeState {
     /// What a call has cost on average; `None`: no price is known.
     pub fn mean_price(&self) -> Option<Usd> {
         let calls = i64::try_from(self.priced_calls).ok().filter(|calls| *calls > 0)?;

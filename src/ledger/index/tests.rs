@@ -77,11 +77,11 @@ impl Story {
         self.take(&Record::Answer(Box::new(self.answer(name, class, cost))));
     }
 
-    fn known(&self, name: &str) -> &Known {
+    fn known(&self, name: &str) -> &TargetEntry {
         self.index.get(target(name).view()).expect("asked")
     }
 
-    fn past(&self) -> Past {
+    fn past(&self) -> ResumeState {
         self.index.past(moment(self.second).into())
     }
 }
@@ -158,8 +158,8 @@ fn a_call_without_a_result_counts_as_lost_whether_under_way_or_of_a_killed_proce
 
 #[test]
 fn a_target_stands_where_its_latest_records_say() {
-    use Standing::{Failed, NoData, Ok, Pending};
-    let check = |records: &[&str], standing: Standing, given_up: bool, refreshed: u64, retries: u64| {
+    use TargetState::{Failed, NoData, Ok, Pending};
+    let check = |records: &[&str], standing: TargetState, given_up: bool, refreshed: u64, retries: u64| {
         let mut story = Story::default();
         for record in records {
             match *record {
@@ -240,7 +240,7 @@ fn answers_taken_over_cost_nothing_and_are_no_calls() {
     assert_eq!(spending, Spending { taken_over: 3, ..Spending::default() });
     assert_eq!((story.past().spent, story.past().calls.len()), (Usd::ZERO, 0));
     let known = story.known(A);
-    assert_eq!((known.standing, known.cost_source()), (Standing::Ok, Some(CostSource::Previous)));
+    assert_eq!((known.standing, known.cost_source()), (TargetState::Ok, Some(CostSource::Previous)));
     assert_eq!(story.index.asked_up_to(), Some(days[1]), "the latest day of all");
     assert_eq!(story.index.iter().map(|(target, _)| target.as_str()).collect::<Vec<_>>(), [A]);
 }
@@ -306,7 +306,7 @@ fn the_form_is_that_of_the_latest_call_that_was_understood() {
 #[test]
 fn prices_have_a_mean_where_any_is_known() {
     let check = |known_cost: i64, priced_calls: u64, expected: Option<i64>| {
-        let past = Past { known_cost: usd(known_cost), priced_calls, ..Past::default() };
+        let past = ResumeState { known_cost: usd(known_cost), priced_calls, ..ResumeState::default() };
         assert_eq!(past.mean_price(), expected.map(usd));
     };
     check(0, 0, None);

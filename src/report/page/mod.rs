@@ -31,7 +31,6 @@ pub(super) struct Content<'a> {
     pub(super) snapshot: Option<&'a (String, usize)>,
 }
 
-/// The whole page.
 pub(super) fn page(content: &Content<'_>) -> Result<String, ReportError> {
     let movers = Movers::of(content.portfolio);
     let mut html = Html::new();

@@ -199,7 +199,6 @@ impl Kind {
         matches!(self, Self::Text | Self::Choice)
     }
 
-    /// The script's word.
     fn word(self) -> &'static str {
         match self {
             Self::Text => "text",

@@ -18,20 +18,13 @@ const MOST_LISTED: usize = 12;
 pub enum InputError {
     /// No file of that name.
     #[error("{} does not exist", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
+    Missing { path: PathBuf },
     /// A directory where a file was expected.
     #[error("{} is a directory, not a file of domains", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-    },
+    Directory { path: PathBuf },
     /// The file system refuses.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
         /// The file system's answer.
         source: io::Error,
@@ -39,7 +32,6 @@ pub enum InputError {
     /// A compressed file is cut off or damaged.
     #[error("cannot decompress {} ({compression}): {source}", path.display())]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// `gzip` or `zstd`.
         compression: &'static str,
@@ -48,16 +40,10 @@ pub enum InputError {
     },
     /// A workbook, archive or the like, by its first bytes.
     #[error("{} is {}, not text", path.display(), format.name)]
-    Packed {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        format: PackedFormat,
-    },
+    Packed { path: PathBuf, format: PackedFormat },
     /// The header of a table is not in the encoding that it is taken for.
     #[error("the header of {} has {}", path.display(), not_valid(encoding))]
     Encoding {
-        /// The file.
         path: PathBuf,
         /// What it is taken for.
         encoding: &'static Encoding,
@@ -74,7 +60,6 @@ pub enum InputError {
     /// A table has no column with domains.
     #[error("{} has no column {}; its columns are {}", path.display(), wanted_list(wanted.as_deref()), list(columns))]
     NoColumn {
-        /// The file.
         path: PathBuf,
         /// The column asked for, if one was.
         wanted: Option<String>,
@@ -85,10 +70,7 @@ pub enum InputError {
     },
     /// The first row is too long to be a header.
     #[error("the first row of {} is too long for a header", path.display())]
-    NoHeader {
-        /// The file.
-        path: PathBuf,
-    },
+    NoHeader { path: PathBuf },
     /// More columns than are kept.
     #[error("more than {MOST_COLUMNS} columns in the input up to {}", path.display())]
     TooManyColumns {
@@ -98,7 +80,6 @@ pub enum InputError {
     /// A quotation mark without its other.
     #[error("{}: unclosed quotation mark in the row that starts on line {line}", path.display())]
     Unclosed {
-        /// The file.
         path: PathBuf,
         /// Where the row begins.
         line: u64,
@@ -114,7 +95,6 @@ pub enum InputError {
     /// All has been read, and there is nothing to do.
     #[error("no domains in {}: {why}", list(files))]
     NoDomains {
-        /// All files.
         files: Vec<String>,
         /// What is there instead.
         why: String,

@@ -21,7 +21,7 @@ use super::{
     table::{MOST_COLUMNS, MOST_ROW, Row, Rows},
     text::{Length, MOST_LINE, Text, decoded, read_line},
 };
-use crate::targets::{Fate, Inputs, InputsBuilder, RawFate, RawLine, clean};
+use crate::targets::{Inputs, InputsBuilder, LineStatus, RawLine, RawLineStatus, clean};
 
 /// Characters of a rejected line that are kept: enough to find it again.
 pub(super) const LONGEST_REJECTED: usize = 200;
@@ -241,8 +241,8 @@ impl<'a> Gathering<'a> {
         }
         self.lines += 1;
         let fate = match &judged {
-            Ok(cleaned) => RawFate::Target(cleaned.target.view()),
-            Err(reason) => RawFate::Rejected(reason),
+            Ok(cleaned) => RawLineStatus::Target(cleaned.target.view()),
+            Err(reason) => RawLineStatus::Rejected(reason),
         };
         self.builder.push(RawLine {
             input: &input,
@@ -265,8 +265,8 @@ impl<'a> Gathering<'a> {
             return Ok(inputs);
         }
         let rejected = inputs.lines().find_map(|line| match line.fate {
-            Fate::Rejected(reason) => Some((line, reason)),
-            Fate::Target(_) | Fate::Duplicate(_) => None,
+            LineStatus::Rejected(reason) => Some((line, reason)),
+            LineStatus::Target(_) | LineStatus::Duplicate(_) => None,
         });
         let why = match rejected {
             Some((line, reason)) => format!(

@@ -29,7 +29,6 @@ use super::{Accept, Inputs, InputsBuilder};
 /// The path that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// How to read.
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
     /// The column of CSV and TSV files that holds the domains; else the first of `domain`, `target`, `url`, `website`

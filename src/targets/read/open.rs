@@ -19,7 +19,6 @@ use super::{
 /// How domains stand in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// One a line.
     Lines,
     /// Under a header; the delimiter, unless the first lines have to show it.
     Table {

@@ -14,7 +14,7 @@ use super::{
     text::MOST_LINE,
     *,
 };
-use crate::targets::{Fate, Line};
+use crate::targets::{Line, LineStatus};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -63,9 +63,9 @@ fn one_file(name: &str, content: &[u8]) -> Inputs {
 /// A line as `number input -> target` or `number input: reason`.
 fn shown(line: Line<'_>) -> String {
     match line.fate {
-        Fate::Target(target) => format!("{} {} -> {target}", line.number, line.input),
-        Fate::Duplicate(target) => format!("{} {} -> {target} again", line.number, line.input),
-        Fate::Rejected(reason) => format!("{} {}: {reason}", line.number, line.input),
+        LineStatus::Target(target) => format!("{} {} -> {target}", line.number, line.input),
+        LineStatus::Duplicate(target) => format!("{} {} -> {target} again", line.number, line.input),
+        LineStatus::Rejected(reason) => format!("{} {}: {reason}", line.number, line.input),
     }
 }
 
@@ -374,7 +374,7 @@ fn a_line_of_200_megabytes_is_one_rejected_line() {
     let lines: Vec<_> = inputs.lines().collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0].input.chars().count(), LONGEST_REJECTED + 1);
-    assert_eq!(lines[0].fate, Fate::Rejected("the line is longer than 64 KiB"));
+    assert_eq!(lines[0].fate, LineStatus::Rejected("the line is longer than 64 KiB"));
     assert_eq!(shown(lines[1]), "2 b.com -> b.com");
 }
 

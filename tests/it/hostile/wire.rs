@@ -10,7 +10,7 @@ use std::{
 
 use backlinks_export::{
     api::http::LARGEST_BODY,
-    ledger::{Archive, Body, Kept},
+    ledger::{Archive, Body, StoredAnswer},
     targets::{Accept, clean},
 };
 use bytes::Bytes;
@@ -122,7 +122,7 @@ impl Ledger {
         Self(Archive::read(out).expect("a sound ledger"))
     }
 
-    fn kept(&self, name: &str) -> Kept {
+    fn kept(&self, name: &str) -> StoredAnswer {
         let known =
             self.0.known(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("it was asked about");
         self.0.kept(known).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"))

@@ -12,7 +12,6 @@ use crate::scan::object_within;
 /// Levels that are kept; a column lies nine levels down at most.
 const DEEPEST: usize = 16;
 
-/// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Json<'a> {
     Null,

@@ -15,7 +15,7 @@ const LOOSE_PIECES: usize = 8;
 
 /// Rows in their order, in pieces.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct HeldRows {
     pieces: VecDeque<RecordBatch>,
     /// The last rows, in pieces too small to keep.
     loose: Vec<RecordBatch>,
@@ -24,7 +24,7 @@ pub(super) struct Held {
     pub(super) bytes: usize,
 }
 
-impl Held {
+impl HeldRows {
     /// Adds rows behind all others.
     pub(super) fn push(&mut self, piece: RecordBatch) -> Result<(), ArrowError> {
         self.rows += piece.num_rows();

@@ -17,7 +17,7 @@ const BESIDE: [&str; 4] = [FAILURES, REJECTED, RUN, report::FILE];
 
 /// What lies under a prefix.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct RemoteListing {
     /// Names below the prefix, with sizes.
     pub(super) sizes: BTreeMap<String, u64>,
     /// `_run.json`; empty where there is none.
@@ -32,7 +32,7 @@ struct Record {
     simulated: bool,
 }
 
-impl Standing {
+impl RemoteListing {
     /// Refuses what is not an export's, and a real dataset where the new one is `simulated`.
     pub(super) fn inspect(&self, place: &Place, simulated: bool) -> Result<(), StoreError> {
         let foreign = |name: &str| StoreError::Foreign { place: place.clone(), name: name.to_owned() };
@@ -99,7 +99,7 @@ mod tests {
             if !record.is_empty() {
                 sizes.insert(RUN.to_owned(), record.len() as u64);
             }
-            let standing = Standing { sizes, record: record.as_bytes().to_vec() };
+            let standing = RemoteListing { sizes, record: record.as_bytes().to_vec() };
             let told = standing.inspect(&place, simulated).map_or_else(|error| error.to_string(), |()| String::new());
             assert_eq!(told.strip_prefix("s3://bucket/prefix contains ").unwrap_or(&told), expected, "{names:?}");
         };

@@ -1,4 +1,4 @@
-//! The layout of the house, held by its own sources: which room may import which.
+//! The layering of the modules, checked against their own sources: which module may import which.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Rooms from the ground floor up, each with those that it may import. What is not named here may not be imported.
-const ROOMS: &[(&str, &[&str])] = &[
+const MODULES: &[(&str, &[&str])] = &[
     ("money", &[]),
     ("clock", &[]),
     ("fs", &[]),
@@ -59,28 +59,28 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The room of a file: the first part of its path below `src`.
-fn room(file: &Path) -> String {
+/// The module of a file: the first part of its path below `src`.
+fn module(file: &Path) -> String {
     let below = file.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("below src");
     let first = below.components().next().expect("a part").as_os_str().to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The code of a file without its tests and comments: they may look into other rooms.
+/// The code of a file without its tests and comments: they may look into other modules.
 fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).expect("a source file");
     let until = text.find("#[cfg(test)]").unwrap_or(text.len());
     text[..until].lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// Names of rooms that follow `crate::` (or the crate's name), alone or in braces.
+/// Names of modules that follow `crate::` (or the crate's name), alone or in braces.
 fn imported(code: &str) -> BTreeSet<String> {
-    let mut rooms = BTreeSet::new();
+    let mut modules = BTreeSet::new();
     let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
     for (place, found) in code.match_indices("crate::").chain(code.match_indices("backlinks_export::")) {
         let rest = &code[place + found.len()..];
         let Some(inside) = rest.strip_prefix('{') else {
-            rooms.insert(rest.chars().take_while(|character| is_name(*character)).collect());
+            modules.insert(rest.chars().take_while(|character| is_name(*character)).collect());
             continue;
         };
         let mut depth = 1;
@@ -95,7 +95,7 @@ fn imported(code: &str) -> BTreeSet<String> {
             if at_start && depth == 1 && is_name(character) {
                 name.push(character);
             } else if !name.is_empty() {
-                rooms.insert(std::mem::take(&mut name));
+                modules.insert(std::mem::take(&mut name));
                 at_start = false;
             }
             if depth == 1 && character == ',' {
@@ -106,25 +106,25 @@ fn imported(code: &str) -> BTreeSet<String> {
             }
         }
     }
-    rooms.retain(|name| !name.is_empty());
-    rooms
+    modules.retain(|name| !name.is_empty());
+    modules
 }
 
 #[test]
 fn imports_run_one_way() {
-    let allowed: BTreeMap<&str, &[&str]> = ROOMS.iter().copied().collect();
+    let allowed: BTreeMap<&str, &[&str]> = MODULES.iter().copied().collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut checked = 0;
     for file in
         sources(&folder).iter().filter(|file| !file.ends_with("tests.rs") && !file.iter().any(|part| part == "tests"))
     {
-        let room = room(file);
+        let module = module(file);
         let may =
-            allowed.get(room.as_str()).unwrap_or_else(|| panic!("{room} is no room of the house: add it to ROOMS"));
+            allowed.get(module.as_str()).unwrap_or_else(|| panic!("{module} is not in the table: add it to MODULES"));
         for other in
-            imported(&code(file)).iter().filter(|other| **other != room && allowed.contains_key(other.as_str()))
+            imported(&code(file)).iter().filter(|other| **other != module && allowed.contains_key(other.as_str()))
         {
-            assert!(may.contains(&other.as_str()), "{}: {room} may not import {other}", file.display());
+            assert!(may.contains(&other.as_str()), "{}: {module} may not import {other}", file.display());
             checked += 1;
         }
     }
@@ -132,10 +132,10 @@ fn imports_run_one_way() {
 }
 
 #[test]
-fn the_table_of_rooms_has_no_circle() {
-    for (place, (name, may)) in ROOMS.iter().enumerate() {
+fn the_table_of_modules_has_no_circle() {
+    for (place, (name, may)) in MODULES.iter().enumerate() {
         for other in *may {
-            let below = ROOMS.iter().position(|(room, _)| room == other).expect("a room");
+            let below = MODULES.iter().position(|(module, _)| module == other).expect("a module");
             assert!(below < place, "{name} stands below {other}");
         }
     }

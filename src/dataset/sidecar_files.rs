@@ -31,7 +31,6 @@ pub struct Failure<'a> {
     pub http_status: Option<u16>,
     /// The status code inside the last body.
     pub api_status_code: Option<i64>,
-    /// Calls made.
     pub attempts: u64,
     /// Calls among them that may have been billed without an answer.
     pub possibly_billed: u64,
@@ -46,7 +45,6 @@ pub struct Failure<'a> {
 pub struct Rejected<'a> {
     /// The line as written.
     pub input: &'a str,
-    /// Its file.
     pub file: &'a str,
     /// Its number in the file, from 1.
     pub line: u64,
@@ -58,7 +56,6 @@ pub struct Rejected<'a> {
 pub struct FailureRows<W: Write>(csv::Writer<W>);
 
 impl<W: Write> FailureRows<W> {
-    /// Writes the header.
     pub fn begin(out: W) -> io::Result<Self> {
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record([
@@ -74,7 +71,6 @@ impl<W: Write> FailureRows<W> {
         Ok(Self(csv))
     }
 
-    /// Adds a row.
     pub fn push(&mut self, failure: &Failure<'_>) -> io::Result<()> {
         let written = self.0.write_record([
             cell(failure.domain),
@@ -109,7 +105,6 @@ impl FailuresFile {
         Ok(Self { unfinished, rows })
     }
 
-    /// Adds a row.
     pub fn push(&mut self, failure: &Failure<'_>) -> Result<(), DatasetError> {
         self.rows.push(failure).map_err(self.unfinished.failed("write"))
     }

@@ -34,6 +34,8 @@ pub(super) struct RunContext {
     pub other_form: bool,
     /// Targets in a row that were refused by something unknown, with no answer between.
     pub refused_targets: u32,
+    /// How many of them end the run.
+    pub max_refused_targets: u32,
 }
 
 /// What to do next about a target.
@@ -79,9 +81,10 @@ pub(super) fn judge(class: Class, tried: TargetAttempts, run: RunContext) -> Dec
         Class::Contract if run.other_form => Decision::OtherForm,
         Class::Contract => Decision::Stop(Stop::Contract),
         Class::Rejected => Decision::GiveUp,
-        Class::Refused(fatal) if !run.proven => Decision::Stop(Stop::Fatal(fatal)),
-        Class::Refused(_) if run.refused_targets >= MAX_REFUSED_TARGETS => Decision::Stop(Stop::Refused),
-        Class::Refused(_) => again,
+        Class::Refused(_) if run.refused_targets < run.max_refused_targets => again,
+        Class::Refused(_) if run.proven => Decision::Stop(Stop::Refused),
+        // Nothing has ever been answered here: most likely it is the token or the URL.
+        Class::Refused(fatal) => Decision::Stop(Stop::Fatal(fatal)),
         Class::Fatal(fatal) => Decision::Stop(Stop::Fatal(fatal)),
     }
 }
@@ -92,7 +95,8 @@ mod tests {
 
     #[test]
     fn every_class_leads_to_its_decision() {
-        let run = RunContext { max_attempts: 6, proven: true, other_form: true, refused_targets: 0 };
+        let run =
+            RunContext { max_attempts: 6, proven: true, other_form: true, refused_targets: 0, max_refused_targets: 3 };
         let fresh = RunContext { proven: false, ..run };
         let settled = RunContext { proven: false, other_form: false, ..run };
         let tried =
@@ -118,7 +122,11 @@ mod tests {
         check(class, tried(6, 0, 0), refused(1), Decision::GiveUp);
         check(class, tried(1, 0, 0), refused(2), Decision::Retry);
         check(class, tried(1, 0, 0), refused(3), Decision::Stop(Stop::Refused));
-        check(class, tried(1, 0, 0), fresh, Decision::Stop(Stop::Fatal(Fatal::WrongUrl)));
+        let unanswered = |refused_targets| RunContext { refused_targets, ..fresh };
+        check(class, tried(1, 0, 0), unanswered(2), Decision::Retry);
+        check(class, tried(1, 0, 0), unanswered(3), Decision::Stop(Stop::Fatal(Fatal::WrongUrl)));
+        let of_all = RunContext { max_refused_targets: 1, ..unanswered(1) };
+        check(class, tried(1, 0, 0), of_all, Decision::Stop(Stop::Fatal(Fatal::WrongUrl)));
         check(Class::Contract, tried(1, 0, 0), run, Decision::GiveUp);
         check(Class::Contract, tried(1, 0, 0), fresh, Decision::OtherForm);
         check(Class::Contract, tried(1, 0, 0), settled, Decision::Stop(Stop::Contract));

@@ -38,7 +38,7 @@ mod retry;
 use self::{
     attempt::{Attempted, CallContext, CallResult, Grant, Unrecorded},
     budget::{Budget, ReserveError},
-    judge::{Decision, RunContext, Stop},
+    judge::{Decision, MAX_REFUSED_TARGETS, RunContext, Stop},
     outage::{Admission, Breaker, Contact},
     pace::{Pacer, Rate},
     queue::{Allowed, Job, Queue},
@@ -208,6 +208,8 @@ pub async fn fetch<A: Api, J: Journal>(
 struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     queue: Queue<I>,
     limits: FetchLimits,
+    /// Targets of this run.
+    count: u32,
     budget: Budget,
     breaker: Breaker,
     refusals: BilledRefusals,
@@ -252,6 +254,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             queue: Queue::new(targets),
             budget: Budget::new(limits.max_cost, earlier.spent, earlier.max_price),
             breaker: Breaker::new(concurrency, count),
+            count: u32::try_from(count).unwrap_or(u32::MAX),
             refusals: BilledRefusals::default(),
             refused_targets: RefusedTargets::default(),
             pacer: Pacer::new(limits.rate, earlier.calls),
@@ -389,6 +392,8 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             proven: self.proven,
             other_form: form != self.form || self.other_form,
             refused_targets: self.refused_targets.count(assessment.class, job.tried.refused == 1),
+            // Where nothing was ever answered, refusals of all targets are as many as there can be.
+            max_refused_targets: if self.proven { MAX_REFUSED_TARGETS } else { MAX_REFUSED_TARGETS.min(self.count) },
         };
         let decision = judge::judge(assessment.class, job.tried, circumstances);
         // Without any reply the next first call goes with company, so that an outage is found soon.

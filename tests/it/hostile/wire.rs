@@ -324,10 +324,10 @@ async fn a_firewall_that_dislikes_one_target_fails_that_target_and_one_that_disl
     let page = "<html><title>Request blocked</title></html>";
     let blocked = format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{page}", page.len());
     let names: Vec<String> =
-        (0..100).map(|number| format!("good{number}.com")).chain(["poker.com".to_owned()]).collect();
+        (0..100).map(|number| format!("good{number}.com")).chain(["casino.com".to_owned()]).collect();
     let once = blocked.clone();
     let server = Server::start(move |target| match target {
-        "poker.com" => raw(once.clone()),
+        "casino.com" => raw(once.clone()),
         _ => response("", good(target, "").as_bytes()),
     })
     .await;
@@ -336,7 +336,7 @@ async fn a_firewall_that_dislikes_one_target_fails_that_target_and_one_that_disl
     let summary: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
     assert_eq!((&summary["ok"], &summary["failed"]), (&100.into(), &1.into()), "{summary}");
     let failures = fs::read_to_string(dir.path().join("out/_failures.csv")).expect("a file");
-    assert!(failures.contains("poker.com,refused,403,,2,0,"), "{failures}");
+    assert!(failures.contains("casino.com,refused,403,,2,0,"), "{failures}");
     assert_sound(&dir.path().join("out")).await;
 
     let answers = AtomicU32::new(0);

@@ -121,10 +121,15 @@ impl Export {
         let mut inputs = given;
         let mut named = None;
         // The same lines are not read a second time: a million of them take a hundred megabytes.
-        let are_kept = archive.inputs_digest() == Some(inputs_sha256.as_str());
+        let mut are_kept = archive.inputs_digest() == Some(inputs_sha256.as_str());
         if !are_kept && let Some(earlier) = archive.inputs()? {
-            named = Some(inputs.target_set());
-            inputs = earlier.followed_by(inputs);
+            are_kept = earlier.is_same_but_for_folders(&inputs);
+            if are_kept {
+                inputs = earlier.with_remarks_of(&inputs);
+            } else {
+                named = Some(inputs.target_set());
+                inputs = earlier.followed_by(inputs);
+            }
             inputs_sha256 = ledger::digest(&inputs);
         }
         let mut remaining = remaining(&inputs, named.as_ref(), &archive, fresh_since);

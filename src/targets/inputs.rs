@@ -131,8 +131,9 @@ impl Inputs {
         self.longer_rows.as_ref()
     }
 
-    /// The same inputs with a remark that was made about others, of which they are a part.
-    pub(super) fn with_remarks_of(self, other: &Self) -> Self {
+    /// The same inputs with a remark that was made about others, which have the same lines or more.
+    #[must_use]
+    pub fn with_remarks_of(self, other: &Self) -> Self {
         Self { longer_rows: other.longer_rows.clone(), ..self }
     }
 

@@ -18,6 +18,20 @@ impl Inputs {
         Self::gathered([self].into_iter(), |_, line| belongs(line)).with_remarks_of(self)
     }
 
+    /// Whether `other` has the same lines of files of the same names, whatever folders those are in: the same input, by
+    /// another spelling of its path.
+    pub fn is_same_but_for_folders(&self, other: &Self) -> bool {
+        let name = |file: &str| file.rsplit('/').next().map(str::to_owned);
+        let is_same = |(one, other): (Line<'_>, Line<'_>)| {
+            (one.number, one.input, one.fate) == (other.number, other.input, other.fate)
+                && name(one.file) == name(other.file)
+                && (0..self.columns().len()).all(|column| one.column(column) == other.column(column))
+        };
+        self.columns() == other.columns()
+            && self.lines().len() == other.lines().len()
+            && self.lines().zip(other.lines()).all(is_same)
+    }
+
     /// What a directory's lines become when `given` comes after `self`.
     ///
     /// A reading that names every target there was takes the place of the earlier one. One that does not (a list of
@@ -165,6 +179,26 @@ mod tests {
         assert_eq!(both.columns(), ["client", "Reason"]);
         let last = both.lines().nth(3).expect("a line");
         assert_eq!((last.column(0), last.column(1)), (Some("d.com"), Some("d.com")));
+    }
+
+    #[test]
+    fn the_same_lines_of_a_file_in_another_folder_are_the_same_input() {
+        let reading = |file: &str| reading(file, &["client"], &[(2, "a.com"), (3, "nonsense"), (4, "b.com")]);
+        let check = |file: &str, expected: bool| {
+            assert_eq!(reading("a.csv").is_same_but_for_folders(&reading(file)), expected, "{file}");
+        };
+        check("a.csv", true);
+        check("../lists/a.csv", true);
+        check("/data/a.csv", true);
+        check("b.csv", false);
+        check("lists/b.csv", false);
+        let other = |columns: &[&str], lines: &[(u64, &str)]| {
+            assert!(!reading("a.csv").is_same_but_for_folders(&self::reading("a.csv", columns, lines)), "{lines:?}");
+        };
+        other(&["client"], &[(2, "a.com"), (3, "nonsense")]);
+        other(&["client"], &[(2, "a.com"), (3, "nonsense"), (4, "c.com")]);
+        other(&["client"], &[(2, "a.com"), (3, "nonsense"), (5, "b.com")]);
+        other(&["customer"], &[(2, "a.com"), (3, "nonsense"), (4, "b.com")]);
     }
 
     #[test]

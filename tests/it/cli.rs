@@ -320,6 +320,15 @@ fn a_path_written_otherwise_changes_nothing() {
         shell.run(&run(input, "")).expect(0);
         assert!(shell.files("out") == before, "{input}");
     }
+    // A folder outside the current one is written as it is given, and with other folders it is still the same file.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let (folder, copy) = (elsewhere.path().join("lists"), elsewhere.path().join("lists/domains.txt"));
+    std::fs::create_dir(&folder).expect("made");
+    std::fs::copy(shell.path("domains.txt"), &copy).expect("copied");
+    for input in [copy.clone(), folder.join("../lists/domains.txt")] {
+        shell.run(&run(&input.display().to_string(), "")).expect(0);
+        assert!(shell.files("out") == before, "{}", input.display());
+    }
     shell.run(&run(&absolute, "--discard-raw")).expect(0);
     let before = shell.files("out");
     shell.run(&run("./domains.txt", "--discard-raw")).expect(0);

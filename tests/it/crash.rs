@@ -72,6 +72,11 @@ async fn settled(api: &Sandbox) {
     }
 }
 
+/// Milliseconds in which a run on a finished directory has begun, and in which it has published again: an old table is
+/// kept for a moment, for its readers.
+const A_START: u64 = 20;
+const A_PUBLICATION: u64 = 600;
+
 /// One directory, killed again and again, then left to finish. Says in what it was killed each time.
 async fn killed_and_resumed(settings: Settings, flags: &str, draws: &mut Draws, most: u64) -> Vec<Phase> {
     let (api, place) = (sandbox(settings).await, Place::new(TARGETS));
@@ -84,11 +89,14 @@ async fn killed_and_resumed(settings: Settings, flags: &str, draws: &mut Draws, 
             Ok(()) => {
                 settled(&api).await;
                 phases.push(note_held(&place, &api, &mut held));
+                if longest == A_START {
+                    longest = A_PUBLICATION;
+                }
             }
             Err(output) if output.status.code() == Some(0) => {
-                // Everything is there already: what is left to kill is publishing, over and over.
+                // Everything is there already: what is left to kill is a start, then publishing, over and over.
                 let _ = fs::remove_file(place.out().join("_run.json"));
-                longest = 100;
+                longest = A_START;
             }
             Err(output) => panic!("{}", told(&output)),
         }

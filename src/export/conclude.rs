@@ -44,7 +44,7 @@ pub struct PublishOptions {
     pub started: Instant,
 }
 
-/// Publishes what is held, unless a signal has ended the run, and says what the run has come to. What was staged beside
+/// Publishes the stored answers, unless a signal has ended the run, and returns its summary. What was staged beside
 /// the fetching is not built again. Blocks on the disk.
 pub fn publish_and_summarize(
     holdings: &MergedLedgers,

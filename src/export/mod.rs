@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The dataset is a pure function of the ledger, whether it was staged beside the fetching or built afterwards. Nothing
-//! here prints or reads flags; what a person is told comes from `outcome`.
+//! here prints or reads flags; what people read comes from `outcome`.
 
 mod conclude;
 mod cursor;

@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, BufRead, Read, Write},
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
 };
 
 use flate2::{
@@ -157,8 +157,9 @@ pub(super) fn stored(content: &[u8]) -> Vec<u8> {
 }
 
 /// The member that closes an answer's line.
-pub(super) fn closing_member() -> Vec<u8> {
-    stored(LINE_END)
+pub(super) fn closing_member() -> &'static [u8] {
+    static CLOSING: LazyLock<Vec<u8>> = LazyLock::new(|| stored(LINE_END));
+    &CLOSING
 }
 
 /// What stands at the beginning of some bytes.
@@ -344,7 +345,7 @@ mod tests {
             assert_eq!((said.bytes, said.content_bytes), (member.len() as u64, text.len() as u64));
             assert_eq!(said.content(&member).expect("sound"), text);
             said.check(&member).expect("sound");
-            let end = [&member[member.len() - TRAILER_BYTES..], &closing_member()].concat();
+            let end = [&member[member.len() - TRAILER_BYTES..], closing_member()].concat();
             assert_eq!(end.len(), END_BYTES);
             assert!(said.ends_with(&end) && !said.ends_with(&end[1..]));
             for bit in 0..end.len() * 8 {
@@ -404,6 +405,6 @@ mod tests {
 
     #[test]
     fn what_closes_a_line_has_always_the_same_length() {
-        assert_eq!((closing_member().len(), read_by_others(&closing_member())), (CLOSING_BYTES, LINE_END.to_vec()));
+        assert_eq!((closing_member().len(), read_by_others(closing_member())), (CLOSING_BYTES, LINE_END.to_vec()));
     }
 }

@@ -180,7 +180,7 @@ impl Ledger {
         let mut bytes = Vec::with_capacity(ROOM_FOR_HEAD + member.len() + CLOSING_BYTES);
         gzip::push_stored(&mut bytes, &record::answer_head(&record, written.key));
         bytes.extend_from_slice(member);
-        bytes.extend_from_slice(&gzip::closing_member());
+        bytes.extend_from_slice(gzip::closing_member());
         let location = self.appender.append(Purpose::Result, bytes, member.len() + CLOSING_BYTES).await?;
         self.note(&record, location);
         Ok(())

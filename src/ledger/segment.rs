@@ -326,7 +326,7 @@ mod tests {
         let lengths = format!(r#""frame_bytes":{bytes},"content_bytes":{content_bytes}"#);
         let stored = format!(r#"{lengths},"frame_crc32":{crc32},"content_crc32":{content_crc32}"#);
         let head = format!(r#"{{"record":"answer",{known},"body_bytes":1,{stored},"body":"#);
-        let bytes = [gzip::stored(head.as_bytes()), member, gzip::closing_member()].concat();
+        let bytes = [gzip::stored(head.as_bytes()), member, gzip::closing_member().to_vec()].concat();
         (bytes, usize::try_from(said.bytes).expect("small") + CLOSING_BYTES)
     }
 

@@ -140,20 +140,7 @@ mod tests {
     }
 
     fn counted(seconds: u64, calls: u64, answers: u64, done: u64) -> Counted {
-        Counted {
-            elapsed: Duration::from_secs(seconds),
-            calls,
-            retries: 0,
-            answers,
-            done,
-            failed: 0,
-            rows: 0,
-            written: 0,
-            uploaded: 0,
-            spent: Usd::ZERO,
-            down: false,
-            activity: Activity::Calling,
-        }
+        Counted { elapsed: Duration::from_secs(seconds), calls, answers, done, ..Counted::new(0) }
     }
 
     /// Seconds that are left after a steady second-by-second past.

@@ -21,7 +21,9 @@ impl Inputs {
     /// Whether `other` has the same lines of files of the same names, whatever folders those are in: the same input, by
     /// another spelling of its path.
     pub fn is_same_but_for_folders(&self, other: &Self) -> bool {
-        let name = |file: &str| file.rsplit('/').next().map(str::to_owned);
+        fn name(file: &str) -> Option<&str> {
+            file.rsplit('/').next()
+        }
         let is_same = |(one, other): (Line<'_>, Line<'_>)| {
             (one.number, one.input, one.fate) == (other.number, other.input, other.fate)
                 && name(one.file) == name(other.file)

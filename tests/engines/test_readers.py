@@ -1,4 +1,4 @@
-"""DuckDB reads a directory again and again while it is published anew and publishers are killed: whole tables only.
+"""DuckDB reads a directory again and again while it is published again and publishers are killed: whole tables only.
 
 DuckDB skips a file that is gone between reading its name and looking at it. An exchange within those microseconds can
 cost an answer one partition; who looks at `_SUCCESS` and `_run.json` before and after, as docs/reliability.md says,

@@ -90,50 +90,43 @@ async fn no_bill_passes_its_cap_in_a_thousand_runs_and_the_rest_is_under_one_pri
 #[tokio::test(start_paused = true)]
 async fn a_price_that_triples_with_thirty_in_flight_breaks_no_cap() {
     for honours in [true, false] {
-        let folder = quick_folder();
-        let (dir, file) = (folder.path().join("out"), listed(folder.path(), 200));
-        let terms = Terms {
-            honours,
-            price: 30_000,
-            rises_after: Some((20, 3)),
-            wanders: false,
-            busy: 0,
-            lost: 0,
-            silent: 0,
-            latency: 500,
-        };
-        let market = Market::new(terms, Draws(1));
-        let cap = 3_500_000;
-        let limits = calls(fast(), 30, Some(Usd::from_micros(cap)));
-        let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
-        let ended = live((&dir, &file), &market, limits, clock, None).await.expect("sound").expect("not killed").0;
-        assert_eq!(ended, Ended::Budget);
+        let market = capped_at_a_jump(honours, 3, 30).await;
         let books = market.books.lock().expect("sound");
-        assert!(books.spent <= cap && cap - books.spent < 90_000, "{} of {cap}", books.spent);
+        assert!(books.spent <= JUMP_CAP && JUMP_CAP - books.spent < 90_000, "{} of {JUMP_CAP}", books.spent);
     }
+}
+
+/// Millionths of a dollar: the price of a call before it jumps, and the cap that the run has.
+const JUMP_PRICE: i64 = 30_000;
+const JUMP_CAP: i64 = 3_500_000;
+
+/// What a run with a cap has paid that meets a price so many `times` as high after twenty calls.
+async fn capped_at_a_jump(honours: bool, times: i64, in_flight: u32) -> Market {
+    let folder = quick_folder();
+    let (dir, file) = (folder.path().join("out"), listed(folder.path(), 200));
+    let terms = Terms {
+        honours,
+        price: JUMP_PRICE,
+        rises_after: Some((20, times)),
+        wanders: false,
+        busy: 0,
+        lost: 0,
+        silent: 0,
+        latency: 500,
+    };
+    let market = Market::new(terms, Draws(1));
+    let limits = calls(fast(), in_flight, Some(Usd::from_micros(JUMP_CAP)));
+    let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+    let ended = live((&dir, &file), &market, limits, clock, None).await.expect("sound").expect("not killed").0;
+    assert_eq!(ended, Ended::Budget);
+    market
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_price_that_jumps_further_passes_the_cap_by_what_the_calls_in_flight_cost_beyond_three_times() {
     let check = async |times: i64, in_flight: u32| {
-        let folder = quick_folder();
-        let (dir, file) = (folder.path().join("out"), listed(folder.path(), 200));
-        let (price, cap) = (30_000, 3_500_000);
-        let terms = Terms {
-            honours: false,
-            price,
-            rises_after: Some((20, times)),
-            wanders: false,
-            busy: 0,
-            lost: 0,
-            silent: 0,
-            latency: 500,
-        };
-        let market = Market::new(terms, Draws(1));
-        let limits = calls(fast(), in_flight, Some(Usd::from_micros(cap)));
-        let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
-        let ended = live((&dir, &file), &market, limits, clock, None).await.expect("sound").expect("not killed").0;
-        assert_eq!(ended, Ended::Budget);
+        let market = capped_at_a_jump(false, times, in_flight).await;
+        let (price, cap) = (JUMP_PRICE, JUMP_CAP);
         let books = market.books.lock().expect("sound");
         let most = i64::from(in_flight) * (times - 3) * price;
         assert!(books.spent <= cap + most, "{} of {cap}, {times} times, {in_flight} in flight", books.spent);
@@ -189,7 +182,7 @@ async fn the_program_keeps_to_its_cap_and_says_where_costs_are_known_from() {
     ended(place.run(&api.url(), "--max-cost 1.00"), 5).await;
     assert_eq!(api.bill().calls, bill.calls);
 
-    // A cap below what is presumed for the first call is told before it, and ends as any other.
+    // A cap below what is presumed for the first call is reported before it, and ends as any other.
     let tiny = Place::new(2);
     let output = ended(tiny.run(&api.url(), "--max-cost 0.02"), 5).await;
     assert!(super::program::told(&output).contains("--max-cost leaves $0.0200, but the first call"), "{output:?}");

@@ -190,7 +190,7 @@ fn an_api_that_is_never_reached_ends_the_run_after_a_few_tries_and_says_why() {
         let error = ran.stderr.lines().find(|line| line.starts_with("error: ")).expect("an error");
         assert!(error.contains("the API cannot be reached (last message: "), "{error}");
         assert!(error.contains(cause), "{error}");
-        // The cause is told at the first failure, too.
+        // The cause is reported at the first failure, too.
         let warning = ran.stderr.lines().find(|line| line.contains("the API is down (")).expect("a warning");
         assert!(warning.contains(cause), "{warning}");
     };

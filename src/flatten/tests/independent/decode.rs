@@ -195,7 +195,7 @@ fn integer(value: &Json<'_>) -> Option<i64> {
     i64::try_from(if written.starts_with('-') { -unsigned } else { unsigned }).ok()
 }
 
-/// The value of a text of digits with an optional minus, reckoned digit by digit.
+/// The value of a text of digits with an optional minus, computed digit by digit.
 fn integer_in_text(text: &str) -> Option<i64> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
     if digits.is_empty() {

@@ -56,8 +56,8 @@ pub struct Published {
     pub drift: SchemaDrift,
 }
 
-/// Builds the tables from the stored answers and puts them into place; what is `staged` already, if it is of these holdings,
-/// is not built again. `_SUCCESS` is gone afterwards; its new one is the caller's.
+/// Builds the tables from the stored answers and puts them into place; what is `staged` already, if it is of these
+/// holdings, is not built again. `_SUCCESS` is gone afterwards; its new one is the caller's.
 pub(super) fn publish(
     holdings: &MergedLedgers,
     staged: Option<StagedHistory>,

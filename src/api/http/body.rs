@@ -73,14 +73,14 @@ impl Bodies {
         let mut end = deadline.meet(reading).await.and_then(|end| end);
         if let Some(encoding) = encoding {
             // Also where the reading has ended early: what came is of use decompressed.
-            let decompressed = deadline.meet(self.decompress(&mut body, encoding)).await.and_then(|end| end);
-            end = end.and(decompressed);
+            end = end.and(self.decompress(&mut body, encoding, deadline).await);
         }
         (body, end.err())
     }
 
-    /// Puts the content of a compressed body in its place, as far as the body goes.
-    async fn decompress(&self, body: &mut Body, encoding: Encoding) -> Result<(), ApiError> {
+    /// Puts the content of a compressed body in its place, as far as the body goes. A large one that cannot be held
+    /// before the deadline stays as it came.
+    async fn decompress(&self, body: &mut Body, encoding: Encoding, deadline: &Deadline) -> Result<(), ApiError> {
         let compressed = std::mem::replace(&mut body.bytes, Vec::with_capacity(FIRST_ROOM));
         if compressed.is_empty() {
             return Ok(());
@@ -89,7 +89,14 @@ impl Bodies {
         let mut read = decoder.by_ref().take(USUAL_BODY as u64).read_to_end(&mut body.bytes);
         if body.bytes.len() == USUAL_BODY && read.is_ok() {
             if body.permit.is_none() {
-                body.permit = Arc::clone(&self.large).acquire_owned().await.ok();
+                match deadline.meet(Arc::clone(&self.large).acquire_owned()).await {
+                    Ok(permit) => body.permit = permit.ok(),
+                    Err(late) => {
+                        drop(decoder);
+                        body.bytes = compressed;
+                        return Err(late);
+                    }
+                }
             }
             // One byte more than may be tells whether there are more.
             let most = LARGEST_BODY - USUAL_BODY + 1;
@@ -270,10 +277,28 @@ mod tests {
     async fn read(encoding: &str, bytes: Vec<u8>) -> (String, bool, Result<(), String>) {
         let mut body = Body { bytes, ..Body::default() };
         let encoding = Encoding::named(encoding).expect("a known encoding");
-        let end = Bodies::default().decompress(&mut body, encoding).await;
+        let end = Bodies::default().decompress(&mut body, encoding, &soon()).await;
         let compressed = ReplyBody::from(body);
         let text = String::from_utf8_lossy(&compressed).into_owned();
         (text, compressed.gzip().is_some(), end.map_err(|error| error.message))
+    }
+
+    fn soon() -> Deadline {
+        Deadline::after(std::time::Duration::from_secs(5))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_that_cannot_be_held_in_time_is_kept_as_it_came() {
+        let bodies = Bodies::default();
+        let other = Arc::clone(&bodies.large).acquire_owned().await.expect("free");
+        let bytes = gzipped(&"x".repeat(2 * USUAL_BODY), GzBuilder::new());
+        let mut body = Body { bytes: bytes.clone(), ..Body::default() };
+        let late = bodies.decompress(&mut body, Encoding::Gzip, &soon()).await.expect_err("no permit");
+        assert_eq!(late.message, "no complete answer within 5s");
+        assert!(body.bytes == bytes, "as it came");
+        drop(other);
+        bodies.decompress(&mut body, Encoding::Gzip, &soon()).await.expect("a permit");
+        assert_eq!(body.bytes.len(), 2 * USUAL_BODY);
     }
 
     fn gzipped(text: &str, builder: GzBuilder) -> Vec<u8> {
@@ -328,7 +353,7 @@ mod tests {
         let token = "sk-0123456789abcdef";
         let check = async |text: &str, name: &str, expected: &str, as_it_came: bool| {
             let mut body = Body { bytes: gzipped(text, GzBuilder::new().filename(name)), ..Body::default() };
-            Bodies::default().decompress(&mut body, Encoding::Gzip).await.expect("whole");
+            Bodies::default().decompress(&mut body, Encoding::Gzip, &soon()).await.expect("whole");
             body.redact(token.as_bytes());
             let body = ReplyBody::from(body);
             assert_eq!((&body[..], body.gzip().is_some()), (expected.as_bytes(), as_it_came));

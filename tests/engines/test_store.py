@@ -173,8 +173,12 @@ class Stores(unittest.TestCase):
                 one = both[(number + 1) % 2]
                 if number % 3 == 2:
                     kill(one, prefix, random.uniform(0.02, 0.2))
+                before = len(seen)
                 publish(one, prefix)
-                time.sleep(0.3)
+                # Until the reader has seen it: on a slow machine one look takes longer than any fixed pause.
+                patience = time.monotonic() + 10
+                while one.record["run_id"] not in seen[before:] and time.monotonic() < patience:
+                    time.sleep(0.02)
         finally:
             time.sleep(1)
             done.set()

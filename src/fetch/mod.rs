@@ -336,8 +336,11 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
 
     /// The next target; a probe goes out whatever is left.
     fn next_job(&mut self, now: Instant, allowed: Allowed, probe: bool) -> Option<Job> {
-        let job = self.queue.next(now, allowed, |job| !probe && self.breaker.attributes_to_target(job.failures));
-        if job.is_none() && probe { self.queue.next(now, Allowed::Everything, |_| false) } else { job }
+        if !probe {
+            return self.queue.next(now, allowed, |job| self.breaker.attributes_to_target(job.failures));
+        }
+        let first_try = if allowed == Allowed::FirstTries { self.queue.next(now, allowed, |_| false) } else { None };
+        first_try.or_else(|| self.queue.next_probe(now))
     }
 
     /// Asks the budget and the pacer, and sends the call.

@@ -66,9 +66,7 @@ impl<I: Iterator<Item = Target>> Queue<I> {
 
     /// Takes the next target whose turn it is; retries only where they are `allowed`, or `free`.
     pub(super) fn next(&mut self, now: Instant, allowed: Allowed, free: impl Fn(&Job) -> bool) -> Option<Job> {
-        while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 <= now) {
-            self.ready.push_back(entry.remove());
-        }
+        self.collect_due(now);
         if allowed == Allowed::Everything
             && let Some(job) = self.ready.pop_front()
         {
@@ -76,6 +74,24 @@ impl<I: Iterator<Item = Target>> Queue<I> {
         }
         let place = self.ready.iter().position(|job| job.calls == 0 || free(job));
         place.and_then(|place| self.ready.remove(place)).or_else(|| self.fresh.next().map(Job::new))
+    }
+
+    /// Takes the next target for a probe: one that has lost the fewest answers. Each lost answer may have been billed, and a
+    /// target is given up after a few of them, so a long outage must not use up the same targets again and again.
+    pub(super) fn next_probe(&mut self, now: Instant) -> Option<Job> {
+        self.collect_due(now);
+        let ready = self.ready.iter().enumerate().min_by_key(|(_, job)| job.tried.maybe_billed);
+        match ready.map(|(place, job)| (place, job.tried.maybe_billed)) {
+            Some((place, lost)) if lost == 0 || self.fresh.peek().is_none() => self.ready.remove(place),
+            _ => self.fresh.next().map(Job::new),
+        }
+    }
+
+    /// Moves the targets whose wait is over to those that can be called.
+    fn collect_due(&mut self, now: Instant) {
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 <= now) {
+            self.ready.push_back(entry.remove());
+        }
     }
 
     /// When the next waiting target is due.
@@ -147,6 +163,28 @@ mod tests {
             .map(|_| queue.next(Instant::now(), Allowed::Everything, |_| false).map(|job| job.target.to_string()));
         assert_eq!(again, [Some("a.com".to_owned()), Some("b.com".to_owned())]);
         assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_is_a_target_that_has_lost_the_fewest_answers() {
+        let check = |lost: &[u32], fresh: &[&str], expected: &str| {
+            let target =
+                |name: &str| crate::targets::clean(name, crate::targets::Accept::DOMAINS).expect("a domain").target;
+            let mut queue = Queue::new(fresh.iter().map(|name| target(name)));
+            for (number, lost) in lost.iter().enumerate() {
+                let mut job = Job::new(target(&format!("retry{number}.com")));
+                job.calls = 1;
+                job.tried.maybe_billed = *lost;
+                queue.again(job, Instant::now());
+            }
+            let probe = queue.next_probe(Instant::now()).expect("a target");
+            assert_eq!(probe.target.as_str(), expected, "{lost:?} lost, {fresh:?}");
+        };
+        check(&[], &["fresh.com"], "fresh.com");
+        check(&[0, 0], &["fresh.com"], "retry0.com");
+        check(&[1, 0], &["fresh.com"], "retry1.com");
+        check(&[1, 2], &["fresh.com"], "fresh.com");
+        check(&[2, 1, 1], &[], "retry1.com");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //!
 //! The answer is made up: 95 months with all keys and ten entries in most maps, as large as real ones.
 
-use backlinks_export::flatten::{Flattener, plain_rows};
+use backlinks_export::decode::{Flattener, plain_rows};
 use divan::{Bencher, black_box, counter::BytesCount};
 
 mod answers;

@@ -3,7 +3,7 @@
 //! ```text
 //! fetch:    inputs -> targets -> what the ledger lacks -> [budget -> pace -> post -> judge -> wait, again] x in flight
 //!                 -> ledger (synced: from here on it is never paid for again) -> outcome
-//! beside:   synced answers, else ledger (by target) -> flatten -> dataset (staged)
+//! beside:   synced answers, else ledger (by target) -> decode -> dataset (staged)
 //! publish:  dataset (staged, else built from the ledger) -> synced, renamed -> outcome
 //! ```
 //!
@@ -15,11 +15,10 @@
 //! | [`cli`] | flags and environment to checked values; every default |
 //! | [`export`] | the pipeline, and the only place where its stages meet |
 //! | [`targets`] | input files to cleaned targets, each line with its fate |
-//! | [`api`] | the one-method seam to the paid API, its wire format, and the table of what a status means |
+//! | [`api`] | the one-method seam to the paid API, and the table of what a status means |
 //! | [`fetch`] | every target that is left, called until it has its answer or is given up |
 //! | [`ledger`] | the archive and write-ahead log of paid answers |
-//! | `scan` | the cursor over JSON text with which `api` and `flatten` read answers |
-//! | [`flatten`] | an answer to Arrow record batches; the schema |
+//! | [`decode`] | an answer's text to its envelope and its rows as Arrow record batches; the schema |
 //! | [`fs`] | what a refusal of the file system means to a user |
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
 //! | [`outcome`], [`progress`] | what a run has come to, and what it shows meanwhile |
@@ -42,10 +41,10 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod dataset;
+pub mod decode;
 pub mod doctor;
 pub mod export;
 pub mod fetch;
-pub mod flatten;
 pub mod fs;
 pub mod ledger;
 pub mod logging;
@@ -54,7 +53,6 @@ pub mod outcome;
 pub mod progress;
 pub mod report;
 pub mod sandbox;
-mod scan;
 pub mod stores;
 pub mod targets;
 pub mod verify;

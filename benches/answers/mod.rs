@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use backlinks_export::flatten::schema;
+use backlinks_export::decode::schema;
 
 /// Months of a full history.
 pub(crate) const ROWS: usize = 95;

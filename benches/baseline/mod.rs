@@ -12,7 +12,7 @@ use arrow::{
     },
     datatypes::{DataType, Field},
 };
-use backlinks_export::flatten::schema;
+use backlinks_export::decode::schema;
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},

@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::{Reply, wire::Envelope};
-use crate::money::Usd;
+use super::Reply;
+use crate::{decode::Envelope, money::Usd};
 
 /// Names of the field with the balance, at the top or inside `data`.
 const BALANCE_NAMES: [&str; 4] = ["balance_usd", "balance", "available_balance", "credits"];

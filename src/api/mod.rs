@@ -1,7 +1,7 @@
 //! The paid API as the rest of the program sees it: one call, its reply, what the reply means.
 //!
 //! - [`Api`] is the seam: one method, `post`. [`http`] implements it over the wire, tests with a script.
-//! - [`wire`] turns a call's fields into a body and reads the envelope of an answer, never its items.
+//! - [`request`] turns a call's fields into a body.
 //! - [`pricing`] is the money rule: what a call counts for, whatever is known of its price.
 //! - [`account`] is what a plan may ask without buying.
 //! - [`record`] is what is kept of a call.
@@ -22,8 +22,8 @@ pub mod http;
 pub mod pricing;
 pub mod record;
 mod reply_body;
+pub mod request;
 pub mod status;
-pub mod wire;
 
 pub use reply_body::ReplyBody;
 
@@ -44,7 +44,7 @@ pub trait Api: Send + Sync + 'static {
 pub struct Request {
     /// Whose history is bought.
     pub target: Target,
-    /// The body, as [`wire::body`] made it.
+    /// The body, as [`request::body`] made it.
     pub body: Bytes,
     /// The price above which the API shall refuse instead of debiting, when a spending cap is set.
     pub max_price: Option<Usd>,

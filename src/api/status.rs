@@ -9,8 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, ErrorKind, Reply, wire::Envelope};
-use crate::{money::Usd, targets::Target};
+use super::{ApiError, ErrorKind, Reply};
+use crate::{decode::Envelope, money::Usd, targets::Target};
 
 /// The meaning of one call's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,12 +8,12 @@ use super::{Failure, exit, print};
 use crate::{
     cli::{SchemaArgs, SchemaFormat},
     dataset::{HISTORY, TARGETS, UNDATED, targets_schema},
-    flatten,
+    decode,
 };
 
 pub(super) fn schema(arguments: &SchemaArgs) -> Result<u8, Failure> {
     let tables =
-        [(HISTORY, flatten::schema::history()), (UNDATED, flatten::schema::undated()), (TARGETS, targets_schema(&[]))];
+        [(HISTORY, decode::schema::history()), (UNDATED, decode::schema::undated()), (TARGETS, targets_schema(&[]))];
     let mut text = String::new();
     for (number, (name, schema)) in tables.iter().enumerate() {
         if number > 0 {

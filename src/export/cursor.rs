@@ -22,7 +22,7 @@ use super::{
     window::{Turn, Window},
 };
 use crate::{
-    flatten::{self, FlattenError, Flattener},
+    decode::{self, FlattenError, Flattener},
     ledger::{Body, LedgerError},
     targets::TargetRef,
 };
@@ -166,7 +166,7 @@ impl Slot {
         match decoded {
             JobResult::Nothing => Ok(None),
             JobResult::Rows(rows) => Ok(Some(rows)),
-            JobResult::Deferred => match decode(answers, position, flatten::LARGEST_ANSWER as u64, decoder)? {
+            JobResult::Deferred => match decode(answers, position, decode::LARGEST_ANSWER as u64, decoder)? {
                 JobResult::Rows(rows) => Ok(Some(rows)),
                 JobResult::Nothing | JobResult::Deferred => Ok(None),
             },
@@ -196,7 +196,7 @@ fn decode<S: AnswerSource>(
         Some(Body::Whole(body)) => {
             JobResult::Rows(AnswerRows::decode(answers.target(position).as_str(), &body, decoder))
         }
-        Some(Body::Larger(_)) if most < flatten::LARGEST_ANSWER as u64 => JobResult::Deferred,
+        Some(Body::Larger(_)) if most < decode::LARGEST_ANSWER as u64 => JobResult::Deferred,
         Some(Body::Larger(bytes)) => JobResult::Rows(AnswerRows::undecodable(&FlattenError::TooLarge { bytes })),
     })
 }

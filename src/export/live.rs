@@ -24,7 +24,7 @@ use super::{
 use crate::{
     api::Parameters,
     dataset::{Options, Stage},
-    flatten::Flattener,
+    decode::Flattener,
     ledger::{Body, LedgerError, LedgerReader},
     progress::Progress,
     targets::{Inputs, TargetRef},

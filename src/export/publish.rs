@@ -18,7 +18,7 @@ use crate::{
         Compression, Failure, FailuresFile, IntegerEncoding, Options, Part, PartitionBy, Rejected, Stage, TargetRow,
         TargetsWriter, write_rejected,
     },
-    flatten::{self, SchemaDrift},
+    decode::{self, SchemaDrift},
     ledger::{Body, LedgerError},
     progress::Progress,
     targets::{LineStatus, TargetRef},
@@ -102,7 +102,7 @@ impl LineSink for LineFiles {
 pub(super) fn options(run_id: String, asked: Option<&Parameters>, form: &DatasetLayout) -> Options {
     let of = |name: &str, value: Option<String>| value.map(|value| (format!("backlinks_export.{name}"), value));
     let metadata = [
-        of("schema_version", Some(flatten::schema::VERSION.to_string())),
+        of("schema_version", Some(decode::schema::VERSION.to_string())),
         of("program_version", Some(env!("CARGO_PKG_VERSION").to_owned())),
         of("date_from", asked.map(|asked| asked.date_from.to_string())),
         of("date_to", asked.map(|asked| asked.date_to.to_string())),
@@ -137,7 +137,7 @@ impl StagedHistory {
         options: &Options,
         progress: &Progress,
     ) -> Result<Self, Interrupted> {
-        let mut history = stage.history(flatten::schema::history(), options)?;
+        let mut history = stage.history(decode::schema::history(), options)?;
         if let Some(asked) = &asked {
             history.without_rows(asked.date_to);
         }

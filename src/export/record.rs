@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{DatasetLayout, ExportError, MergedLedgers, Published, Source, Totals};
-use crate::{api::Parameters, dataset, flatten, ledger::Spending, words};
+use crate::{api::Parameters, dataset, decode, ledger::Spending, words};
 
 /// The content of `_run.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ impl Provenance {
         Ok(Self {
             program: "backlinks-export".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            schema_version: flatten::schema::VERSION,
+            schema_version: decode::schema::VERSION,
             run_id: holdings.run_id(),
             simulated: holdings.is_simulated(),
             parameters: holdings.parameters(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, RecordBatch};
 
 use super::lines::UNREADABLE;
-use crate::flatten::{FlattenError, Flattener, SchemaDrift, schema};
+use crate::decode::{FlattenError, Flattener, SchemaDrift, schema};
 
 /// What one answer adds to `backlinks_history`.
 #[derive(Debug)]

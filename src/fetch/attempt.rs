@@ -15,8 +15,8 @@ use crate::{
     api::{
         Api, BodyForm, ErrorKind, Request,
         record::{Answered, Sent},
+        request,
         status::{Assessment, assess},
-        wire,
     },
     clock::Clock,
 };
@@ -83,7 +83,7 @@ impl<A: Api, J: Journal> CallContext<A, J> {
         let Grant { mut slot, reservation, form, probe } = grant;
         let target = job.target.clone();
         let request = Request {
-            body: wire::body(target.as_str(), &self.parameters, form),
+            body: request::body(target.as_str(), &self.parameters, form),
             max_price: reservation.limit(),
             target: target.clone(),
         };

@@ -12,7 +12,7 @@ use super::{
     month::Month,
     read::{Dataset, Months, number},
 };
-use crate::flatten::schema;
+use crate::decode::schema;
 
 /// Months from the beginning of a comparison to its end.
 pub(super) const SPAN: i32 = 12;

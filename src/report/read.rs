@@ -22,8 +22,8 @@ use parquet::arrow::{
 use super::{ReportError, month::Month};
 use crate::{
     dataset::{HISTORY, TARGETS, UNDATED},
+    decode::schema,
     export::RunRecord,
-    flatten::schema,
 };
 
 /// Rows read at once: of the few columns that are read, some 1 MB.

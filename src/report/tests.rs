@@ -17,8 +17,8 @@ use super::{
 use crate::{
     api::{Parameters, RankScale},
     dataset::{Options, Stage, TargetRow},
+    decode::{Flattener, schema},
     export::{FileRecord, Provenance, RunRecord, Totals},
-    flatten::{Flattener, schema},
     ledger::Spending,
     money::Usd,
 };

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use super::difference::{Differences, read_error};
 use crate::{
     dataset::{self, FAILURES, HISTORY, REJECTED, RUN, STAGING, SUCCESS, TARGETS, UNDATED},
+    decode,
     export::{FileRecord, LedgerRecord, Provenance, RunRecord},
-    flatten,
     ledger::{self, Archive, LedgerError},
 };
 
@@ -59,8 +59,8 @@ pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRe
         }
     };
     let made_of = &record.made_of;
-    if made_of.schema_version != flatten::schema::VERSION {
-        let (theirs, ours) = (made_of.schema_version, flatten::schema::VERSION);
+    if made_of.schema_version != decode::schema::VERSION {
+        let (theirs, ours) = (made_of.schema_version, decode::schema::VERSION);
         differences.add(RUN, format!("has schema version {theirs}, but this program only supports version {ours}"));
         return None;
     }

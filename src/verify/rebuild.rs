@@ -30,8 +30,8 @@ use crate::{
         FAILURES, Failure, FailureRows, PartitionBy, REJECTED, TargetRow, TargetRows, targets_schema,
         write_rejected_rows,
     },
+    decode::schema,
     export::{Decoded, ExportError, LineSink, MergedLedgers, Rebuild, Totals, rejected},
-    flatten::schema,
 };
 
 /// Folders that are open at once; more are compared in several rounds.

@@ -9,7 +9,7 @@ use backlinks_export::{
         status::{self, Class},
     },
     clock::Clock,
-    flatten::{Flattener, plain_rows, rows_of},
+    decode::{Flattener, plain_rows, rows_of},
     ledger::{Archive, Ledger, Lock, Run},
     targets::{self, LineStatus, ReadOptions, Target, read},
 };

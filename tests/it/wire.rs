@@ -7,8 +7,8 @@ use backlinks_export::{
     api::{
         Api, ApiError, BodyForm, ErrorKind, Parameters, RankScale, Reply, Request,
         http::{HttpApi, LARGEST_BODY},
+        request,
         status::{Assessment, Class, Cost, Fatal, assess},
-        wire,
     },
     clock::Clock,
     money::Usd,
@@ -63,7 +63,7 @@ fn request(name: &str, max_price: Option<Usd>, form: BodyForm) -> Request {
         tag: "run-1".to_owned(),
     };
     let target = target(name);
-    Request { body: wire::body(target.as_str(), &parameters, form), target, max_price }
+    Request { body: request::body(target.as_str(), &parameters, form), target, max_price }
 }
 
 type Result = std::result::Result<Reply, ApiError>;

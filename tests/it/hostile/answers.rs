@@ -7,7 +7,7 @@ use backlinks_export::{
         Reply,
         status::{Assessment, Class, assess},
     },
-    flatten::{Appended, FlattenError, Flattener, LARGEST_ANSWER, MOST_ROWS, plain_rows, rows_of},
+    decode::{Appended, FlattenError, Flattener, LARGEST_ANSWER, MOST_ROWS, plain_rows, rows_of},
     targets::{Accept, clean},
 };
 use tokio::time::{Duration, Instant};

@@ -16,13 +16,13 @@ use std::{borrow::Cow, collections::HashMap};
 
 use serde_json::value::RawValue;
 
+use super::scan::object_within;
 use super::{
     FlattenError,
     drift::{SchemaDrift, UnexpectedField},
     raw::{Object, Text, first_byte, is, object},
     schema, value,
 };
-use crate::scan::object_within;
 
 /// One row of `backlinks_history`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //!
 //! The guess is only ever compared with what stands there: a wrong one costs time and changes nothing.
 
+use super::scan::{Scan, Scanner};
 use super::{columns::SPAM_SCORE, schema};
-use crate::scan::{Scan, Scanner};
 
 /// What a key of an item, or of its `info`, holds.
 #[derive(Clone, Copy)]

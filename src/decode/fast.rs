@@ -6,13 +6,13 @@
 //! here. At what is stranger than that (a key twice, half a surrogate pair, broken JSON) this way gives up, and the
 //! answer is read by [`super::plain`] instead: it never guesses, and tests hold it to the plain way row by row.
 
+use super::scan::{Scan, Scanner, Unfamiliar};
 use super::{
     columns::{Columns, Row, bit},
     drift::SchemaDrift,
     keys::{KeyPredictor, Slot},
     schema, value,
 };
-use crate::scan::{Scan, Scanner, Unfamiliar};
 
 /// One pass over one answer.
 pub(super) struct Reading<'a> {

@@ -32,12 +32,12 @@ pub(super) const MAPS: usize = schema::MAPS.len();
 
 /// The cells of a row that have a value, one bit each.
 pub(super) mod bit {
-    pub(in crate::flatten) const DATE: u64 = 1;
+    pub(in crate::decode) const DATE: u64 = 1;
     /// Whether `is_ip` is known.
-    pub(in crate::flatten) const IS_IP: u64 = 1 << 1;
+    pub(in crate::decode) const IS_IP: u64 = 1 << 1;
     /// And if it is, whether it is true.
-    pub(in crate::flatten) const IS_IP_TRUE: u64 = 1 << 2;
-    pub(in crate::flatten) const PLATFORM_TYPE: u64 = 1 << 3;
+    pub(in crate::decode) const IS_IP_TRUE: u64 = 1 << 2;
+    pub(in crate::decode) const PLATFORM_TYPE: u64 = 1 << 3;
     /// The first of the texts.
     const TEXT: u64 = 1 << 4;
     /// The first of the maps.
@@ -45,13 +45,13 @@ pub(super) mod bit {
     /// The first of the integers.
     const INTEGER: u64 = MAP << super::MAPS;
 
-    pub(in crate::flatten) const fn text(index: usize) -> u64 {
+    pub(in crate::decode) const fn text(index: usize) -> u64 {
         TEXT << index
     }
-    pub(in crate::flatten) const fn map(index: usize) -> u64 {
+    pub(in crate::decode) const fn map(index: usize) -> u64 {
         MAP << index
     }
-    pub(in crate::flatten) const fn integer(index: usize) -> u64 {
+    pub(in crate::decode) const fn integer(index: usize) -> u64 {
         INTEGER << index
     }
 }

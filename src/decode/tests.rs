@@ -312,7 +312,7 @@ fn the_rows_are_those_of_all_results_of_the_first_task_there_is() {
         let (rows, drift, _) = flattened(body).expect(body);
         assert_eq!(rows.iter().filter_map(|row| row.integers[0]).collect::<Vec<_>>(), expected, "{body}");
         assert_eq!(drift.iter().count(), surprises, "{body}");
-        let counted = crate::api::wire::Envelope::read(body.as_bytes()).map_or(0, |envelope| envelope.items);
+        let counted = crate::decode::Envelope::read(body.as_bytes()).map_or(0, |envelope| envelope.items);
         assert!(counted == expected.len() as u64 || surprises > 0, "the envelope counts {counted}: {body}");
     };
     let one = r#"{"items":[{"rank":1}]}"#;

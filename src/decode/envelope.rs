@@ -1,44 +1,13 @@
-//! The wire format: a call's fields to a body, an answer's envelope to what can be judged.
-//!
-//! The envelope is read leniently (every field of the API's spec is nullable, none required) and
-//! the items are only counted here: turning them into rows is `flatten`'s work.
+//! An answer's envelope: codes, message, cost, ids and counts, read leniently, since the API's spec has every field
+//! nullable and none required. Items are only counted here.
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{BodyForm, Parameters};
-use crate::{
-    money::Usd,
-    scan::{Scan, Scanner, Unfamiliar, object_within},
-    targets,
-};
-
-/// The body of one call.
-pub fn body(target: &str, parameters: &Parameters, form: BodyForm) -> Bytes {
-    #[derive(Serialize)]
-    struct Fields<'a> {
-        target: &'a str,
-        date_from: String,
-        date_to: String,
-        rank_scale: &'static str,
-        tag: &'a str,
-    }
-    let fields = Fields {
-        target,
-        date_from: parameters.date_from.to_string(),
-        date_to: parameters.date_to.to_string(),
-        rank_scale: parameters.rank_scale.as_str(),
-        tag: &parameters.tag,
-    };
-    let written = match form {
-        BodyForm::Array => serde_json::to_vec(&[fields]),
-        BodyForm::Object => serde_json::to_vec(&fields),
-    };
-    written.expect("strings always serialise").into()
-}
+use super::scan::{Scan, Scanner, Unfamiliar, object_within};
+use crate::{money::Usd, targets};
 
 /// What an answer says about itself.
 #[derive(Debug, Default, PartialEq)]
@@ -389,23 +358,7 @@ fn gateway_error(text: &str) -> (Option<String>, Option<String>) {
 
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
-
     use super::*;
-    use crate::api::RankScale;
-
-    #[test]
-    fn a_call_carries_all_five_fields_in_either_form() {
-        let parameters = Parameters {
-            date_from: date(2019, 1, 1),
-            date_to: date(2026, 11, 24),
-            rank_scale: RankScale::OneHundred,
-            tag: "q\"1".into(),
-        };
-        let object = r#"{"target":"a.com","date_from":"2019-01-01","date_to":"2026-11-24","rank_scale":"one_hundred","tag":"q\"1"}"#;
-        assert_eq!(body("a.com", &parameters, BodyForm::Object), object);
-        assert_eq!(body("a.com", &parameters, BodyForm::Array), format!("[{object}]"));
-    }
 
     #[test]
     fn the_first_task_decides_and_costs_add_up() {

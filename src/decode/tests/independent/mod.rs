@@ -9,7 +9,7 @@ use self::{
     decode::{COLUMNS, Cell, Row, items},
     json::Json,
 };
-use crate::flatten::{
+use crate::decode::{
     Flattener, PlainRow, plain_rows,
     tests::generated::{Dice, damage, odd_answer, usual_answer},
 };

@@ -13,26 +13,29 @@ use arrow::array::RecordBatch;
 
 mod columns;
 mod drift;
+mod envelope;
 mod fast;
 mod keys;
 mod plain;
 mod raw;
 mod read_back;
+mod scan;
 pub mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 mod value;
 
+use self::scan::Scanner;
 use self::{
     columns::{Columns, INTEGERS, Row, SPAM_SCORE, bit},
     keys::KeyPredictor,
 };
 pub use self::{
     drift::{MOST_UNKNOWN_KEYS, SchemaDrift, Seen, UnexpectedField},
+    envelope::Envelope,
     plain::{PlainInfo, PlainMap, PlainRow, plain_rows},
     read_back::rows_of,
 };
-use crate::scan::Scanner;
 
 /// Bytes of answers, or of targets in their rows, that one record batch may come from: its offsets have 32 bits.
 pub const LARGEST_BATCH: usize = i32::MAX as usize;

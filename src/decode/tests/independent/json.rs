@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use crate::scan::object_within;
+use crate::decode::scan::object_within;
 
 /// Levels that are kept; a column lies nine levels down at most.
 const DEEPEST: usize = 16;

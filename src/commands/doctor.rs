@@ -13,7 +13,7 @@ use super::{
     Context, Failure, exit,
     inputs::read_inputs,
     print,
-    result::{has_colour, is_ci, is_proxied, width},
+    result::{has_colour, is_ci, width},
     run::{fresh_since, tolerated, url},
     store,
 };
@@ -149,16 +149,15 @@ fn of_the_api(arguments: &DoctorArgs, money: Option<Money<'_>>, context: &Contex
 }
 
 async fn asked(call: &CallArgs, url: &str, place: &Place, context: &Context) -> Asked {
-    let proxied = place.is_encrypted && is_proxied();
     let set_up = call.token().map_err(|error| (error.to_string(), error.hint(), matches!(error, TokenError::Missing)));
     let set_up = set_up.and_then(|token| {
         let api = HttpApi::new(url, &token.0, LONGEST, context.clock);
         api.map_err(|error| (error.to_string(), error.hint(), false))
     });
     match set_up {
-        Ok(api) => doctor::ask(&api, place, &whose(call), proxied).await,
+        Ok(api) => doctor::ask(&api, place, &whose(call)).await,
         Err((error, hint, _)) => {
-            let checks = vec![doctor::reach(place, proxied).await, Check::failed("token", error, hint)];
+            let checks = vec![doctor::reach(place).await, Check::failed("token", error, hint)];
             Asked { checks, balance: None, date: None }
         }
     }

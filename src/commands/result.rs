@@ -122,11 +122,6 @@ pub(super) fn is_ci() -> bool {
     is_set("CI")
 }
 
-/// Whether calls over https go through a proxy.
-pub(super) fn is_proxied() -> bool {
-    ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().any(is_set)
-}
-
 fn is_set(name: &str) -> bool {
     variable(name).is_some_and(|value| !value.is_empty() && value != "false")
 }

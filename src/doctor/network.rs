@@ -25,6 +25,7 @@ use crate::{
 const STEP: Duration = Duration::from_secs(5);
 /// Addresses of a host that are tried.
 const MOST_ADDRESSES: usize = 4;
+const NO_ANSWER: &str = "no answer in time";
 
 /// What came of asking.
 #[derive(Debug)]
@@ -38,23 +39,29 @@ pub struct Asked {
 }
 
 /// Asks for the balance. `whose` says where the token is from.
-pub async fn ask(api: &HttpApi, place: &Place, whose: &str, is_proxied: bool) -> Asked {
+pub async fn ask(api: &HttpApi, place: &Place, whose: &str) -> Asked {
     let started = Instant::now();
     match api.balance().await {
         Ok(reply) => answered(&reply, place, whose, started.elapsed()),
         Err(error) => {
-            let reached = reach(place, is_proxied).await;
-            let (step, hint) = match reached.level {
+            let reached = reach(place).await;
+            let Place { origin, is_encrypted, is_proxied, .. } = place;
+            let (message, hint) = match reached.level {
                 Level::Failed => return unanswered(reached, whose),
-                _ if is_proxied => ("the proxy or the API", "check HTTPS_PROXY and ALL_PROXY, then --api"),
-                _ if place.is_encrypted => (
-                    "connected, but TLS or the request failed",
+                _ if *is_proxied => (
+                    format!("cannot reach {origin} through the proxy: {error}"),
+                    "check HTTPS_PROXY and ALL_PROXY, then --api",
+                ),
+                _ if *is_encrypted => (
+                    format!("connected to {origin}, but TLS or the request failed: {error}"),
                     "check --api and this machine's clock; if a firewall inspects TLS, put its certificate in \
                      SSL_CERT_FILE",
                 ),
-                _ => ("connected, but no answer", "check --api and the service at that address"),
+                _ => (
+                    format!("connected to {origin}, but it did not answer: {error}"),
+                    "check --api and the service at that address",
+                ),
             };
-            let message = format!("{}: {step}: {error}", place.origin);
             unanswered(Check::failed("api", message, hint), whose)
         }
     }
@@ -64,32 +71,32 @@ fn unanswered(reached: Check, whose: &str) -> Asked {
     Asked { checks: vec![reached, not_tried(whose)], balance: None, date: None }
 }
 
-/// Goes the way to the host, as far as a connection.
-pub async fn reach(place: &Place, is_proxied: bool) -> Check {
+/// Looks the host up and connects to it, to find the step that fails.
+pub async fn reach(place: &Place) -> Check {
     const NAME: &str = "api";
-    let Place { origin, host, port, .. } = place;
-    if is_proxied {
+    let Place { origin, host, port, is_proxied, .. } = place;
+    if *is_proxied {
         return Check::ok(NAME, format!("{origin} is reached through a proxy; the connection was not tested"));
     }
-    let failed = |step: &str, reason: &str, hint: &str| {
-        Check::failed(NAME, format!("{origin} cannot be reached: {step}: {reason}"), hint)
+    let unknown = |reason: &str| {
+        let message = format!("cannot reach {origin}, the DNS lookup failed: {reason}");
+        Check::failed(NAME, message, "check the name in --api, this machine's DNS (resolv.conf) and its network")
     };
-    let addresses: Vec<_> = match timeout(STEP, lookup_host((host.as_str(), *port))).await {
-        Ok(Ok(addresses)) => addresses.take(MOST_ADDRESSES).collect(),
-        Ok(Err(error)) => {
-            return failed("DNS", &error.to_string(), "check the name in --api, and this machine's DNS (resolv.conf)");
-        }
-        Err(_) => return failed("DNS", "no answer", "check this machine's DNS (resolv.conf) and its network"),
+    let addresses = match timeout(STEP, lookup_host((host.as_str(), *port))).await {
+        Ok(Ok(addresses)) => addresses.take(MOST_ADDRESSES),
+        Ok(Err(error)) => return unknown(&error.to_string()),
+        Err(_) => return unknown(NO_ANSWER),
     };
-    let mut reason = "the host name has no address".to_owned();
+    let mut failure = format!("cannot reach {origin}: the host name has no address");
     for address in addresses {
-        match timeout(STEP, TcpStream::connect(address)).await {
+        let reason = match timeout(STEP, TcpStream::connect(address)).await {
             Ok(Ok(_)) => return Check::ok(NAME, format!("connected to {origin} at {address}")),
-            Ok(Err(error)) => reason = format!("{address}: {error}"),
-            Err(_) => reason = format!("{address}: no answer"),
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => NO_ANSWER.to_owned(),
+        };
+        failure = format!("cannot reach {origin} at {address}: {reason}");
     }
-    failed("connecting", &reason, "check --api, the network and its firewall; behind a proxy set HTTPS_PROXY")
+    Check::failed(NAME, failure, "check --api, the network and its firewall; behind a proxy set HTTPS_PROXY")
 }
 
 /// What an answer says.

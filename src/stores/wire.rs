@@ -16,7 +16,7 @@ use object_store::{
 };
 use reqwest::{Body, Client, Request, Response, Url};
 
-use crate::api::http::{SetupError, chain, client_builder, is_loopback};
+use crate::api::http::{SetupError, chain, client_builder, is_loopback, is_proxied};
 
 /// One exchange, from connecting to the last byte: a piece of 8 MiB at half a megabit a second.
 const EXCHANGE: Duration = Duration::from_mins(2);
@@ -92,7 +92,10 @@ impl HttpService for Wire {
         };
         let host = url.host_str().unwrap_or_default().to_owned();
         let client = match url.scheme() {
-            "https" => &self.secure,
+            "https" => {
+                let proxied = is_proxied(&url).map_err(|error| HttpError::new(HttpErrorKind::Unknown, error));
+                proxied.map(|_| &self.secure)?
+            }
             "http" if may_be_plain(&url) => &self.plain,
             _ => return Err(HttpError::new(HttpErrorKind::Unknown, WireError::Unencrypted { host })),
         };

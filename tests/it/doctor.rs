@@ -134,8 +134,8 @@ fn what_fails_is_said_with_what_to_do() {
     check(&format!("missing.txt {api_flags}"), 1, "inputs", "missing.txt");
     check(&format!("--date-from 2024-02-01 --date-to 2024-01-01 {api_flags}"), 1, "question", "is after --date-to");
     check("--api http://api.example.com", 1, "api", "would send the token unencrypted");
-    check("--api https://nowhere.invalid", 1, "api", "https://nowhere.invalid cannot be reached: DNS: ");
-    check("--api http://127.0.0.1:1", 1, "api", "http://127.0.0.1:1 cannot be reached: connecting: 127.0.0.1:1: ");
+    check("--api https://nowhere.invalid", 1, "api", "cannot reach https://nowhere.invalid, the DNS lookup failed: ");
+    check("--api http://127.0.0.1:1", 1, "api", "cannot reach http://127.0.0.1:1 at 127.0.0.1:1: Connection refused");
     check("--api http://127.0.0.1:1", 1, "token", "could not be checked");
     check(&format!("{api_flags} --token-file missing"), 1, "token", "cannot read the token from missing");
     check(&format!("--out /proc/none {api_flags}"), 1, "write", "cannot make /proc/");

@@ -124,6 +124,8 @@ fn tables_are_read_by_their_first_lines() {
     check("a.csv", table.replace(';', "\t"), "", &both, &[]);
     check("a.tsv", table.replace(';', "\t"), "", &both, &[]);
     check("list", table, "", &both, &[]);
+    check("a.csv", format!("# from the shop\n\n# domain, client\n{table}"), "", &both, &[]);
+    check("list", format!("# from the shop\n\n# domain, client\n{table}"), "", &both, &[]);
     check("a.csv", "\u{feff}Cli\u{200b}ent,\u{a0}Do\u{feff}main\nA,a.com\n", "", &["a.com"], &[]);
     check("a.csv", "client,si\u{200b}te\nA,a.com\n", "--column site", &["a.com"], &[]);
     check("a.txt", "sc-domain:plain-five.com\ndomain:plain-six.com\n", "", &["plain-five.com", "plain-six.com"], &[]);
@@ -132,6 +134,8 @@ fn tables_are_read_by_their_first_lines() {
     let piped = |words: &str, text: &str| shell.run_with(&format!("plan {words} --format json {}", api.flags()), text);
     let targets = |words: &str, text: &str| piped(words, text).expect(0).json()["targets"].clone();
     assert_eq!(targets("-", table), 2);
+    assert_eq!(targets("-", &format!("# from the shop\n{table}")), 2);
+    assert_eq!(targets("- --input-format csv", &format!("# from the shop\n{table}")), 2);
     assert_eq!(targets("/dev/stdin", table), 2);
     assert_eq!(targets("- --input-format csv", table), 2);
     assert_eq!(targets("- --input-format csv", "domain\na.com\n"), 1);

@@ -167,6 +167,28 @@ fn a_proxy_sees_the_host_and_neither_token_nor_targets() {
 }
 
 #[test]
+fn a_proxy_that_cannot_be_used_is_an_error_before_the_first_call() {
+    let api = Api::new("");
+    let port = behind_tls(&api);
+    let check = |value: &str| {
+        let (shell, ran) = run(port, &[("HTTPS_PROXY", value.to_owned()), ("SSL_CERT_FILE", fixture("authority.pem"))]);
+        let error = "HTTPS_PROXY does not contain the URL of an http or https proxy";
+        assert!(ran.code == Some(2) && ran.stderr.contains(error), "{value}: {ran:?}");
+        assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
+        let doctor = shell.run(&format!("doctor domains.txt --api https://127.0.0.1:{port}/apis/v1")).expect(1);
+        assert!(doctor.stdout.contains(error), "{}", doctor.stdout);
+        // A host that is called directly does not need the proxy.
+        let direct = shell.set("NO_PROXY", "127.0.0.1");
+        let doctor = direct.run(&format!("doctor domains.txt --api https://127.0.0.1:{port}/apis/v1"));
+        assert!(!doctor.stdout.contains("proxy") && doctor.stdout.contains("ok       token"), "{}", doctor.stdout);
+    };
+    check("socks5://127.0.0.1:1080");
+    check("socks6://user:secret@127.0.0.1:1080");
+    check("http:// 127.0.0.1");
+    assert_eq!(api.bill().calls, 0);
+}
+
+#[test]
 fn a_proxy_that_refuses_is_named() {
     let api = Api::new("");
     let port = behind_tls(&api);

@@ -7,6 +7,7 @@
 mod body;
 mod deadline;
 mod place;
+mod proxy;
 
 use std::{
     net::SocketAddr,
@@ -30,6 +31,7 @@ use self::{
 pub use self::{
     body::{LARGEST_BODY, USUAL_BODY},
     place::{ENDPOINT, Place, SetupError, is_loopback, place},
+    proxy::is_proxied,
 };
 use super::{Api, ApiError, ErrorKind, Reply, Request};
 use crate::{clock::Clock, money::Usd};
@@ -69,6 +71,7 @@ impl HttpApi {
     /// Checks the URL and the token and sets up the connections; sends nothing.
     pub fn new(base: &str, token: &SecretString, timeout: Duration, clock: Clock) -> Result<Self, SetupError> {
         let (endpoint, balance) = (url(base, ENDPOINT)?, url(base, BALANCE)?);
+        is_proxied(&endpoint)?;
         let mut authorization = HeaderValue::from_str(&format!("{SCHEME}{}", token.expose_secret().trim()))
             .map_err(|_| SetupError::Token)?;
         authorization.set_sensitive(true);

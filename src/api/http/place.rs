@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
+use super::is_proxied;
+
 /// Path of the endpoint below the base URL.
 pub const ENDPOINT: &str = "dataforseo/backlinks/history/live";
 
@@ -26,6 +28,9 @@ pub enum SetupError {
     /// The token cannot stand in a header.
     #[error("the token contains line breaks or control characters")]
     Token,
+    /// A proxy that the client library would silently not use. Its URL may contain a password and is not shown.
+    #[error("{variable} does not contain the URL of an http or https proxy")]
+    Proxy { variable: &'static str },
     /// The TLS set-up failed.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
@@ -40,6 +45,10 @@ impl SetupError {
             }
             Self::Unencrypted { .. } => "use https; plain http is only allowed for loopback addresses".to_owned(),
             Self::Token => "copy the token again, on one line".to_owned(),
+            Self::Proxy { variable } => format!(
+                "set {variable} to a URL such as http://proxy.example.com:3128, or unset it; other kinds of proxies, such \
+                 as SOCKS, are not supported"
+            ),
             Self::Tls(_) => "no calls were made; fix the problem above and run the same command again".to_owned(),
         }
     }
@@ -55,6 +64,8 @@ pub struct Place {
     pub port: u16,
     /// Whether TLS is spoken.
     pub is_encrypted: bool,
+    /// Whether calls go through a proxy.
+    pub is_proxied: bool,
 }
 
 /// Where the API of a base URL is; the URL is checked as for a call.
@@ -66,6 +77,7 @@ pub fn place(base: &str) -> Result<Place, SetupError> {
         host: if host == LOCALHOST { LOOPBACK[0].to_string() } else { host.to_owned() },
         port: url.port_or_known_default().unwrap_or_default(),
         is_encrypted: url.scheme() == "https",
+        is_proxied: is_proxied(&url)?,
     })
 }
 

@@ -16,7 +16,7 @@ use super::{
     columns::{self, Columns},
     error::{encoding_hint, not_valid},
     head::Head,
-    open::{Layout, Opened, kept_name},
+    open::{Layout, Opened, file_name},
     safe,
     table::{MOST_COLUMNS, MOST_ROW, Row, Rows},
     text::{Length, MOST_LINE, Text, decoded, read_line},
@@ -98,16 +98,17 @@ impl<'a> Gathering<'a> {
         let mut text = Text::open(bytes, self.allowance, self.options.encoding)?;
         let encoding = text.encoding();
         let undecodable = format!("{}; {}", not_valid(encoding), encoding_hint());
-        let file = InputFile { path, name: kept_name(path), encoding, undecodable };
+        let file = InputFile { path, name: file_name(path), encoding, undecodable };
+        let column = self.options.column.as_deref();
         match Layout::of(path, self.options.format) {
             Layout::Lines => self.read_lines(&file, 1, &mut text)?,
             Layout::Table { delimiter } => {
-                let head = Head::read(&mut text)?;
+                let head = Head::read(&mut text, column)?;
                 self.read_table(&file, &head, delimiter, &mut text)?;
             }
             Layout::Unknown => {
-                let head = Head::read(&mut text)?;
-                if head.is_table(self.options.column.as_deref()) {
+                let head = Head::read(&mut text, column)?;
+                if head.is_table(column) {
                     self.read_table(&file, &head, None, &mut text)?;
                 } else {
                     self.read_lines(&file, head.line, &mut head.bytes.chain(&mut text))?;

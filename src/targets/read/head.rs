@@ -42,7 +42,10 @@ struct Fit {
 }
 
 impl Head {
-    pub(super) fn read(text: &mut impl BufRead) -> io::Result<Self> {
+    /// Reads the head. Blank lines and comments above the header are skipped; a line that starts with `#` is the header
+    /// itself where `column` does, too.
+    pub(super) fn read(text: &mut impl BufRead, column: Option<&str>) -> io::Result<Self> {
+        let has_comments = !column.is_some_and(|name| name.starts_with('#'));
         let mut head = Self { bytes: Vec::new(), line: 1, named_delimiter: None };
         let mut lines = 0;
         while lines < LINES && head.bytes.len() < MOST_ROW {
@@ -56,6 +59,7 @@ impl Head {
                     head.skip();
                 }
                 [.., b'\n'] if start == 0 && head.bytes.trim_ascii().is_empty() => head.skip(),
+                [.., b'\n'] if start == 0 && has_comments && head.bytes.trim_ascii().starts_with(b"#") => head.skip(),
                 _ => lines += 1,
             }
         }
@@ -130,7 +134,7 @@ mod tests {
     use super::*;
 
     fn head(text: &str) -> Head {
-        Head::read(&mut text.as_bytes()).expect("memory")
+        Head::read(&mut text.as_bytes(), None).expect("memory")
     }
 
     #[test]
@@ -183,7 +187,10 @@ mod tests {
         check("a\n\nb", 1, "a\n\nb");
         check("\n \t\na\n", 3, "a\n");
         check("\nsep=;\n\na;b\n", 4, "a;b\n");
+        check("# from the shop\n \t# and more\nsep=;\na;b\n#c;d\n", 4, "a;b\n#c;d\n");
         check("\n\n", 3, "");
+        let head_of = |column| Head::read(&mut &b"#site,client\na.com,A\n"[..], Some(column)).expect("memory").line;
+        assert_eq!((head_of("#site"), head_of("site")), (1, 2));
         assert!(head(&"x".repeat(MOST_LINE + 1)).is_cut());
         assert!(!head(&format!("{}\n", "x".repeat(MOST_LINE))).is_cut());
     }

@@ -7,7 +7,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::{
@@ -95,18 +95,14 @@ pub(super) fn decompressed<'a>(path: &Path, reader: impl Read + 'a) -> Result<Op
     Ok(Opened { bytes: Box::new(bytes), compression: Some(compression) })
 }
 
-/// The name under which a file's lines are kept: below the current directory the same, however the path is written, so
-/// that the same command from a script with other paths finds its lines kept already.
-pub(super) fn kept_name(path: &Path) -> String {
-    let below = || -> io::Result<PathBuf> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let whole = folder.canonicalize()?.join(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
-        let current = std::env::current_dir()?.canonicalize()?;
-        whole.strip_prefix(current).map(Path::to_owned).map_err(io::Error::other)
-    };
-    let is_file = path.as_os_str() != STANDARD_INPUT;
-    let below = below().ok().filter(|below| is_file && below.as_os_str() != STANDARD_INPUT);
-    below.as_deref().unwrap_or(path).to_string_lossy().into_owned()
+/// The name of a file as its lines record it: relative to the current directory where it is below that. Other spellings
+/// of a path are left alone: [`Inputs::is_same_but_for_folders`](crate::targets::Inputs::is_same_but_for_folders)
+/// compares across them.
+pub(super) fn file_name(path: &Path) -> String {
+    let absolute = std::path::absolute(path).ok().filter(|_| path.as_os_str() != STANDARD_INPUT);
+    let below = absolute.as_deref().zip(std::env::current_dir().ok());
+    let below = below.and_then(|(path, current)| path.strip_prefix(current).ok());
+    below.filter(|below| below.as_os_str() != STANDARD_INPUT).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -114,7 +110,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_tells_the_layout() {
+    fn files_below_the_current_directory_are_named_relative_to_it() {
+        let check = |path: &str, expected: &str| assert_eq!(file_name(Path::new(path)), expected, "{path}");
+        let current = std::env::current_dir().expect("a directory");
+        check("a.csv", "a.csv");
+        check("./lists/./a.csv", "lists/a.csv");
+        check(current.join("a.csv").to_str().expect("text"), "a.csv");
+        check("../lists/a.csv", "../lists/a.csv");
+        check("/data/a.csv", "/data/a.csv");
+        check("-", "-");
+        check("./-", "./-");
+    }
+
+    #[test]
+    fn layout_follows_the_file_name() {
         let (comma, tab) = (Layout::Table { delimiter: None }, Layout::Table { delimiter: Some(b'\t') });
         let check = |name: &str, expected: [Layout; 4]| {
             let formats = [InputFormat::Auto, InputFormat::Txt, InputFormat::Csv, InputFormat::Tsv];

@@ -13,7 +13,7 @@ use crate::{
     money::Usd,
     outcome::MaxFailures,
     progress::Requested,
-    stores::Place,
+    stores::StoreUrl,
     targets::{InputFormat, Shard},
 };
 
@@ -225,7 +225,7 @@ pub struct RunOnlyArgs {
     #[arg(long, hide = true)]
     report: bool,
     #[arg(long, hide = true)]
-    publish: Option<Place>,
+    publish: Option<StoreUrl>,
     #[arg(long, hide = true, value_parser = values::usd)]
     confirm_above: Option<Usd>,
     #[arg(long, short, hide = true)]
@@ -245,7 +245,7 @@ impl RunOnlyArgs {
     }
 
     /// The object store of the dataset, whose access a doctor tries.
-    pub fn publish(&self) -> Option<&Place> {
+    pub fn publish(&self) -> Option<&StoreUrl> {
         self.publish.as_ref()
     }
 }

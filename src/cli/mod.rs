@@ -30,7 +30,7 @@ pub use self::{
     },
     token::{Token, TokenError},
 };
-use crate::{money::Usd, outcome::MaxFailures, sandbox, stores::Place};
+use crate::{money::Usd, outcome::MaxFailures, sandbox, stores::StoreUrl};
 
 /// Export backlinks history of many domains to partitioned Parquet. No paid answer is lost or paid for twice.
 #[derive(Debug, Parser)]
@@ -186,7 +186,7 @@ pub struct RunArgs {
     /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. Files that are already
     /// there are not uploaded again; _SUCCESS is deleted first and written last.
     #[arg(long, value_name = "URL", help_heading = "Dataset", hide_short_help = true)]
-    pub publish: Option<Place>,
+    pub publish: Option<StoreUrl>,
     /// Ask on a terminal before spending more than this
     #[arg(
         long,
@@ -306,7 +306,7 @@ pub struct ReplayArgs {
     /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. Files that are already
     /// there are not uploaded again; _SUCCESS is deleted first and written last.
     #[arg(long, value_name = "URL", help_heading = "Dataset", hide_short_help = true)]
-    pub publish: Option<Place>,
+    pub publish: Option<StoreUrl>,
     /// What is shown.
     #[command(flatten)]
     pub display: DisplayArgs,

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::http::{HttpApi, Place, place},
     cli::{CallArgs, DoctorArgs, Format, TokenError},
-    doctor::{self, Asked, Check, Level, Looked, Money},
+    doctor::{self, ApiChecks, Check, DirectoryChecks, Level, RunCost},
     export::{Preview, QueryParams},
     money::Usd,
     outcome::wrapped,
@@ -70,9 +70,9 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
     let simulated = Some(arguments.call.sandbox);
     let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
     let question = QueryParams { simulated, fresh_since, tolerated, ..QueryParams::from(&arguments.question) };
-    let looked = arguments.out.as_deref().map(|dir| doctor::look(dir, given, &question, context.clock));
-    let (found, preview, free) = match looked {
-        Some(Looked { checks, preview, free }) => (checks, preview, free),
+    let directory = arguments.out.as_deref().map(|dir| doctor::check_directory(dir, given, &question, context.clock));
+    let (found, preview, free) = match directory {
+        Some(DirectoryChecks { checks, preview, free }) => (checks, preview, free),
         None => match Preview::new(None, given, &question, context.clock) {
             Ok(preview) => (Vec::new(), Some(preview), None),
             Err(error) => (vec![Check::failed("question", error.to_string(), error.hint())], None, None),
@@ -80,13 +80,13 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
     };
     checks.extend(found);
     let (rate, concurrency) = arguments.call.limits(arguments.input.shard)?;
-    let reckoned = inputs.as_ref().and(preview.as_ref()).map(|preview| preview.estimate(rate, concurrency));
-    checks.extend(free.map(|free| doctor::space(free, reckoned.as_ref())));
+    let estimate = inputs.as_ref().and(preview.as_ref()).map(|preview| preview.estimate(rate, concurrency));
+    checks.extend(free.map(|free| doctor::space(free, estimate.as_ref())));
     let left = arguments.call.max_cost.map(|cap| {
         let spent = preview.as_ref().map_or(Usd::ZERO, |preview| preview.past.spent);
         cap.minus(spent).max(Usd::ZERO)
     });
-    let money = reckoned.as_ref().map(|estimate| Money { estimate, left });
+    let money = estimate.as_ref().map(|estimate| RunCost { estimate, left });
     checks.extend(of_the_api(arguments, money, context)?);
     checks.extend(of_the_machine(concurrency));
     Ok(checks)
@@ -117,14 +117,14 @@ fn read(arguments: &DoctorArgs) -> (Check, Option<Inputs>) {
 }
 
 /// What is found out by asking the API, the simulated one included.
-fn of_the_api(arguments: &DoctorArgs, money: Option<Money<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
+fn of_the_api(arguments: &DoctorArgs, money: Option<RunCost<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
     super::runtime()?.block_on(async {
         let (url, sandbox) = url(&arguments.call).await?;
         let place = match place(&url) {
             Ok(place) => place,
             Err(error) => return Ok(vec![Check::failed("api", error.to_string(), error.hint())]),
         };
-        let Asked { mut checks, balance, date } = asked(&arguments.call, &url, &place, context).await;
+        let ApiChecks { mut checks, balance, date } = asked(&arguments.call, &url, &place, context).await;
         if arguments.call.sandbox {
             checks.push(Check::ok("cost", "none: the API is simulated"));
         } else {
@@ -148,7 +148,7 @@ fn of_the_api(arguments: &DoctorArgs, money: Option<Money<'_>>, context: &Contex
     })
 }
 
-async fn asked(call: &CallArgs, url: &str, place: &Place, context: &Context) -> Asked {
+async fn asked(call: &CallArgs, url: &str, place: &Place, context: &Context) -> ApiChecks {
     let set_up = call.token().map_err(|error| (error.to_string(), error.hint(), matches!(error, TokenError::Missing)));
     let set_up = set_up.and_then(|token| {
         let api = HttpApi::new(url, &token.0, LONGEST, context.clock);
@@ -158,7 +158,7 @@ async fn asked(call: &CallArgs, url: &str, place: &Place, context: &Context) -> 
         Ok(api) => doctor::ask(&api, place, &whose(call)).await,
         Err((error, hint, _)) => {
             let checks = vec![doctor::reach(place).await, Check::failed("token", error, hint)];
-            Asked { checks, balance: None, date: None }
+            ApiChecks { checks, balance: None, date: None }
         }
     }
 }

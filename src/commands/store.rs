@@ -5,14 +5,14 @@ use crate::{
     ledger::Lock,
     outcome::{Outcome, UploadFailed},
     progress::Progress,
-    stores::{Destination, Place, StoreError},
+    stores::{Destination, StoreError, StoreUrl},
 };
 
 /// Makes sure that the dataset can be put there, where it is to be.
-pub(super) async fn checked(place: Option<&Place>, simulated: bool) -> Result<Option<Destination>, Failure> {
-    let Some(place) = place else { return Ok(None) };
+pub(super) async fn checked(url: Option<&StoreUrl>, simulated: bool) -> Result<Option<Destination>, Failure> {
+    let Some(url) = url else { return Ok(None) };
     let checking = async {
-        let destination = Destination::connect(place)?;
+        let destination = Destination::connect(url)?;
         destination.check(simulated).await.map(|()| destination)
     };
     checking.await.map(Some).map_err(|error: StoreError| {
@@ -37,7 +37,7 @@ pub(super) async fn put(
     let put = tokio::select! {
         put = destination.publish(&outcome.out, progress) => put,
         signal = signals.clone().first() => {
-            let meanwhile = format!("during the upload to {}, which has no _SUCCESS yet", destination.place());
+            let meanwhile = format!("during the upload to {}, which has no _SUCCESS yet", destination.url());
             return Err(Failure::interrupted(signal, &meanwhile));
         }
     };
@@ -70,7 +70,7 @@ fn failed(error: &StoreError, outcome: &Outcome) -> UploadFailed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::Blame;
+    use crate::stores::Cause;
 
     #[test]
     fn an_upload_that_ends_early_says_where_the_dataset_is_and_how_to_go_on() {
@@ -83,10 +83,10 @@ mod tests {
             assert_eq!((&json["exit_code"], &json["success"]), (&1.into(), &false.into()));
             assert_eq!((&json["error"], &json["hint"]), (&expected.into(), &hint.into()));
         };
-        let place: Place = "az://container/audit".parse().unwrap();
+        let url: StoreUrl = "az://container/audit".parse().unwrap();
         let attempt = "upload targets/part-a.parquet".to_owned();
         check(
-            StoreError::Refused { place, attempt, blame: Blame::Store, reason: "503 Server Busy".to_owned() },
+            StoreError::Refused { url, attempt, cause: Cause::Store, reason: "503 Server Busy".to_owned() },
             "the dataset is complete in out/audit, but the upload failed: cannot upload \
              targets/part-a.parquet in az://container/audit: 503 Server Busy",
             "check the network and AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT; then run the same command \

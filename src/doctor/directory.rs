@@ -1,4 +1,4 @@
-//! The run's directory: whose it is, whether it can be written, and how much room there is.
+//! Checks the run's directory: what it contains, whether it can be written to, and how much space is free.
 
 use std::path::{Path, PathBuf};
 
@@ -12,25 +12,28 @@ use crate::{
     words,
 };
 
-/// What was found about a directory.
 #[derive(Debug)]
-pub struct Looked {
-    /// Whose it is, and whether it can be written.
+pub struct DirectoryChecks {
     pub checks: Vec<Check>,
-    /// What it holds; `None`: it cannot be used.
+    /// `None` if the directory cannot be used.
     pub preview: Option<Preview>,
-    /// Bytes that may still be written there.
+    /// Free bytes on its disk.
     pub free: Option<u64>,
 }
 
-/// Looks at a directory for these lines, with those of earlier runs, without changing it; what it lies in is written to and cleaned up again.
-pub fn look(dir: &Path, given: (&Inputs, &[PathBuf]), question: &QueryParams, clock: Clock) -> Looked {
+/// Checks a directory for a run over `given`, which are inputs and directories of earlier runs. Leaves nothing behind.
+pub fn check_directory(
+    dir: &Path,
+    given: (&Inputs, &[PathBuf]),
+    question: &QueryParams,
+    clock: Clock,
+) -> DirectoryChecks {
     let folder = existing(dir);
-    // Keeps runs out while a file that is not theirs lies there. Nothing is made for it.
+    // Keeps runs out while the probe exists; creates no file.
     let lock = dir.is_dir().then(|| Lock::take(dir)).transpose();
     let in_use = lock.is_err();
-    let (whose, preview) = match (whose(dir, given, question, clock), &lock) {
-        (Err(error), _) => (failed(&error), None),
+    let (content, preview) = match (check_content(dir, given, question, clock), &lock) {
+        (Err(error), _) => (Check::failed("directory", error.to_string(), error.hint()), None),
         (Ok((_, preview)), Err(error)) => (Check::failed("directory", error.to_string(), error.hint()), Some(preview)),
         (Ok((check, preview)), Ok(_)) => (check, Some(preview)),
     };
@@ -44,20 +47,16 @@ pub fn look(dir: &Path, given: (&Inputs, &[PathBuf]), question: &QueryParams, cl
         )),
     };
     let free = rustix::fs::statvfs(&folder).ok().map(|found| found.f_bavail.saturating_mul(found.f_frsize));
-    Looked { checks: std::iter::once(whose).chain(write).collect(), preview, free }
+    DirectoryChecks { checks: std::iter::once(content).chain(write).collect(), preview, free }
 }
 
-fn failed(error: &ExportError) -> Check {
-    Check::failed("directory", error.to_string(), error.hint())
-}
-
-/// The directory, or what it would be made in.
+/// The directory, or the one that it would be created in.
 fn existing(dir: &Path) -> PathBuf {
     let found = dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new(""));
     if found.as_os_str().is_empty() { PathBuf::from(".") } else { found.to_owned() }
 }
 
-fn whose(
+fn check_content(
     dir: &Path,
     given: (&Inputs, &[PathBuf]),
     question: &QueryParams,
@@ -95,8 +94,8 @@ fn whose(
             "back up _raw and read CHANGELOG.md before the next run",
         ),
         Some(_) => {
-            let held = words::counted(preview.answered, "answer", "answers");
-            Check::ok(NAME, format!("{shown} contains {held} of an earlier run, which will be resumed"))
+            let answers = words::counted(preview.answered, "answer", "answers");
+            Check::ok(NAME, format!("{shown} contains {answers} of an earlier run, which will be resumed"))
         }
     };
     Ok((check, preview))

@@ -1,8 +1,7 @@
-//! What can be known before anything is bought: whether the surroundings of a run are such that it can end well.
+//! Checks before a run whether it is likely to succeed: directory, disk, network, token, money, clock and limits.
 //!
-//! Each thing that is looked at becomes one [`Check`], with what to do where it is not well. Nothing here makes a paid
-//! call, and nothing is left behind: the one file that is written, as a probe, is removed again. What is judged is told
-//! apart from how it is found out, so that the judgements are tested without a machine that is ill.
+//! Each [`Check`] that is not ok has a hint. Nothing here makes a paid call or leaves a file behind. Measuring is
+//! separate from judging, so that the judgements can be tested on any machine.
 
 mod directory;
 mod network;
@@ -13,35 +12,31 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::{
-    directory::{Looked, look},
-    network::{Asked, ask, reach},
+    directory::{DirectoryChecks, check_directory},
+    network::{ApiChecks, ask, reach},
 };
 use crate::{export::Estimate, money::Usd, words};
 
-/// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     pub name: &'static str,
-    /// Whether it is well.
     pub level: Level,
     pub message: String,
-    /// What to do about it.
+    /// What to do, unless it is ok.
     pub hint: Option<String>,
 }
 
-/// Whether something is well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     Ok,
-    /// A run may end well all the same.
+    /// A run may succeed.
     Warning,
-    /// A run would not.
+    /// A run would fail.
     Failed,
 }
 
 impl Level {
-    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -65,42 +60,40 @@ impl Check {
     }
 }
 
-/// What the calls would cost, and what may be spent on them.
+/// What a run would cost, and what it may spend.
 #[derive(Clone, Copy, Debug)]
-pub struct Money<'a> {
-    /// The run reckoned in advance.
+pub struct RunCost<'a> {
     pub estimate: &'a Estimate,
-    /// What `--max-cost` leaves; `None`: there is no cap.
+    /// What is left of `--max-cost`; `None`: there is no cap.
     pub left: Option<Usd>,
 }
 
-/// Whether the cap pays for the run.
-pub fn cost(money: Money<'_>) -> Check {
+/// Whether the cap is enough for the run.
+pub fn cost(RunCost { estimate, left }: RunCost<'_>) -> Check {
     const NAME: &str = "cost";
-    let Money { estimate, left } = money;
     if estimate.calls == 0 {
         return Check::ok(NAME, "none: all targets are already stored");
     }
     let calls = words::counted(estimate.calls, "call", "calls");
-    let reckoned = format!("{} for {calls}", range(estimate));
+    let estimated = format!("{} for {calls}", range(estimate));
     match left {
-        None => Check::ok(NAME, reckoned),
+        None => Check::ok(NAME, estimated),
         Some(left) if left < estimate.cost_high => Check::warning(
             NAME,
-            format!("{reckoned}, but --max-cost leaves {}", words::money(left)),
+            format!("{estimated}, but --max-cost leaves {}", words::money(left)),
             "the run will stop there with exit code 5; run it again with a higher --max-cost to resume",
         ),
-        Some(left) => Check::ok(NAME, format!("{reckoned}; --max-cost leaves {}", words::money(left))),
+        Some(left) => Check::ok(NAME, format!("{estimated}; --max-cost leaves {}", words::money(left))),
     }
 }
 
-/// Whether the account pays for the run; without an estimate, whether there is anything on it.
-pub fn balance(balance: Usd, money: Option<Money<'_>>) -> Check {
+/// Whether the balance is enough for the run; without an estimate, whether there is any.
+pub fn balance(balance: Usd, cost: Option<RunCost<'_>>) -> Check {
     const NAME: &str = "balance";
     const HINT: &str = "top up the account, or list fewer targets; a run without credit stops with exit code 4 and can \
                         be resumed";
     let shown = format!("{} left on the account", words::money(balance));
-    let Some(Money { estimate, left }) = money.filter(|money| money.estimate.calls > 0) else {
+    let Some(RunCost { estimate, left }) = cost.filter(|cost| cost.estimate.calls > 0) else {
         return match balance {
             Usd::ZERO => Check::warning(NAME, shown, HINT),
             _ => Check::ok(NAME, shown),
@@ -120,10 +113,10 @@ fn range(estimate: &Estimate) -> String {
     format!("{} to {}", words::money(estimate.cost_low), words::money(estimate.cost_high))
 }
 
-/// Whether this machine's clock shows the server's time.
+/// Whether this machine's clock agrees with the server's.
 pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
     const NAME: &str = "clock";
-    /// Servers tell whole seconds, and an answer is under way for some.
+    /// Dates are in whole seconds, and an answer takes some.
     const MOST: u64 = 60;
     let Some(server) = server else {
         return Check::warning(
@@ -132,27 +125,26 @@ pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
             "check it yourself: a wrong date changes which days are requested",
         );
     };
-    let apart = now.duration_since(server);
-    let shown = words::about(apart.unsigned_abs());
-    if apart.unsigned_abs().as_secs() <= MOST {
+    let difference = now.duration_since(server);
+    if difference.unsigned_abs().as_secs() <= MOST {
         return Check::ok(NAME, format!("within {MOST} s of the server's"));
     }
-    let side = if apart.is_negative() { "behind" } else { "ahead of" };
+    let side = if difference.is_negative() { "behind" } else { "ahead of" };
     Check::warning(
         NAME,
-        format!("about {shown} {side} the server's"),
+        format!("about {} {side} the server's", words::about(difference.unsigned_abs())),
         "set it (timedatectl set-ntp true): requested dates, records and TLS depend on it",
     )
 }
 
-/// Whether the disk has room for the run: for its answers, and for its tables twice, since they are replaced whole.
+/// Whether the disk has space for the answers and twice for the tables, which are replaced whole.
 pub fn space(free: u64, estimate: Option<&Estimate>) -> Check {
     const NAME: &str = "space";
     /// Bytes of a full history in the ledger, compressed.
     const PER_ANSWER: u64 = 22_000;
-    /// Logs, the report, side files, and what others write meanwhile.
-    const BESIDE: u64 = 50_000_000;
-    let needed = estimate.map_or(0, |estimate| estimate.calls * PER_ANSWER + 2 * estimate.bytes) + BESIDE;
+    /// Logs, the report, other files, and other programs.
+    const OTHER: u64 = 50_000_000;
+    let needed = estimate.map_or(0, |estimate| estimate.calls * PER_ANSWER + 2 * estimate.bytes) + OTHER;
     let shown = format!("{} free; the run needs about {}", words::bytes(free), words::bytes(needed));
     let hint = "free some space, or use an --out on another disk; a full disk stops the run, but loses no answers";
     if free < needed {
@@ -164,12 +156,12 @@ pub fn space(free: u64, estimate: Option<&Estimate>) -> Check {
     }
 }
 
-/// Whether this process may open as many files as a run does; `None`: as many as it likes.
+/// Whether this process may open as many files as a run does; `None`: there is no limit.
 pub fn files(limit: Option<u64>, concurrency: NonZeroU32) -> Check {
     const NAME: &str = "files";
-    /// A folder for each month of the history, the ledger's files and the system's own.
-    const BESIDE: u64 = 160;
-    let needed = u64::from(concurrency.get()) + BESIDE;
+    /// One for each month of the history, the ledger's and the runtime's own.
+    const OTHER: u64 = 160;
+    let needed = u64::from(concurrency.get()) + OTHER;
     let Some(limit) = limit else { return Check::ok(NAME, "no limit on open files") };
     let shown =
         format!("limit of {} open files; {concurrency} calls in flight need about {needed}", words::count(limit));
@@ -204,11 +196,10 @@ mod tests {
     }
 
     #[test]
-    fn a_balance_is_held_against_what_may_be_spent() {
+    fn the_balance_is_compared_to_what_may_be_spent() {
         let check = |left: i64, cap: Option<i64>, level: Level| {
             let estimate = estimate(1_000);
-            let money = Money { estimate: &estimate, left: cap.map(usd) };
-            let found = balance(usd(left), Some(money));
+            let found = balance(usd(left), Some(RunCost { estimate: &estimate, left: cap.map(usd) }));
             assert_eq!(found.level, level, "{left} {cap:?}: {found:?}");
         };
         check(60, None, Level::Ok);
@@ -221,14 +212,14 @@ mod tests {
         assert_eq!(balance(usd(0), None).level, Level::Warning);
         assert_eq!(balance(usd(1), None).level, Level::Ok);
         let nothing = estimate(0);
-        assert_eq!(balance(usd(1), Some(Money { estimate: &nothing, left: None })).level, Level::Ok);
+        assert_eq!(balance(usd(1), Some(RunCost { estimate: &nothing, left: None })).level, Level::Ok);
     }
 
     #[test]
-    fn a_cap_that_does_not_pay_for_all_is_worth_a_warning() {
+    fn a_cap_below_the_cost_is_a_warning() {
         let check = |calls: u64, cap: Option<i64>, level: Level, wanted: &str| {
             let estimate = estimate(calls);
-            let found = cost(Money { estimate: &estimate, left: cap.map(usd) });
+            let found = cost(RunCost { estimate: &estimate, left: cap.map(usd) });
             assert!(found.level == level && found.message.contains(wanted), "{found:?}");
         };
         check(1_000, None, Level::Ok, "$30.00 to $60.00 for 1,000 calls");
@@ -254,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn room_and_open_files_are_reckoned() {
+    fn disk_space_and_open_files_are_compared_to_the_need() {
         let estimate = estimate(1_000);
         let needed = 22_000_000 + 20_000_000 + 50_000_000;
         assert_eq!(space(needed - 1, Some(&estimate)).level, Level::Failed);

@@ -1,7 +1,5 @@
-//! The API: whether it can be reached, what it says to the token, what is left on the account and what time it is there.
-//!
-//! One question is asked, for the balance, which costs nothing. Where it gets no answer, the way to the host is gone
-//! step by step to say which one fails.
+//! Checks the API by asking for the balance, which is free: whether it answers and accepts the token, the balance itself
+//! and the server's time. Without an answer, DNS and the connection are tried one by one to name the step that fails.
 
 use std::time::Duration;
 
@@ -21,25 +19,22 @@ use crate::{
     words,
 };
 
-/// A step of the way to the host takes no longer.
+/// The longest DNS lookup or connection attempt.
 const STEP: Duration = Duration::from_secs(5);
 /// Addresses of a host that are tried.
 const MOST_ADDRESSES: usize = 4;
 const NO_ANSWER: &str = "no answer in time";
 
-/// What came of asking.
 #[derive(Debug)]
-pub struct Asked {
-    /// Whether the API answers, and whether it takes the token.
+pub struct ApiChecks {
     pub checks: Vec<Check>,
-    /// What is left on the account, where it was told.
     pub balance: Option<Usd>,
-    /// Whether anything answered that tells the time, and what time that is.
+    /// The server's time: `None` without an answer, `Some(None)` if the answer has no date.
     pub date: Option<Option<Timestamp>>,
 }
 
-/// Asks for the balance. `whose` says where the token is from.
-pub async fn ask(api: &HttpApi, place: &Place, whose: &str) -> Asked {
+/// Asks for the balance. `whose` names the token's source.
+pub async fn ask(api: &HttpApi, place: &Place, whose: &str) -> ApiChecks {
     let started = Instant::now();
     match api.balance().await {
         Ok(reply) => answered(&reply, place, whose, started.elapsed()),
@@ -67,8 +62,8 @@ pub async fn ask(api: &HttpApi, place: &Place, whose: &str) -> Asked {
     }
 }
 
-fn unanswered(reached: Check, whose: &str) -> Asked {
-    Asked { checks: vec![reached, not_tried(whose)], balance: None, date: None }
+fn unanswered(reached: Check, whose: &str) -> ApiChecks {
+    ApiChecks { checks: vec![reached, not_tried(whose)], balance: None, date: None }
 }
 
 /// Looks the host up and connects to it, to find the step that fails.
@@ -99,12 +94,11 @@ pub async fn reach(place: &Place) -> Check {
     Check::failed(NAME, failure, "check --api, the network and its firewall; behind a proxy set HTTPS_PROXY")
 }
 
-/// What an answer says.
-fn answered(reply: &Reply, place: &Place, whose: &str, elapsed: Duration) -> Asked {
-    let told = account::balance(reply);
+fn answered(reply: &Reply, place: &Place, whose: &str, elapsed: Duration) -> ApiChecks {
+    let balance = account::balance(reply);
     let status = format!("{} answered with HTTP {} after {}", place.origin, reply.status, words::duration(elapsed));
     let is_page = reply.body.trim_ascii_start().starts_with(b"<");
-    let said = told.as_ref().err().map_or("", String::as_str);
+    let problem = balance.as_ref().err().map_or("", String::as_str);
     let checks = match &reply.cut {
         Some(error) => {
             let api = Check::failed(
@@ -118,17 +112,17 @@ fn answered(reply: &Reply, place: &Place, whose: &str, elapsed: Duration) -> Ask
             let hint = "check --api; there may be a captive portal or proxy in between";
             vec![Check::failed("api", format!("{status}, but sent a web page"), hint), not_tried(whose)]
         }
-        None => judged(reply.status, &status, whose, said),
+        None => judged(reply.status, &status, whose, problem),
     };
-    Asked { checks, balance: told.ok().filter(|_| !is_page && reply.cut.is_none()), date: Some(reply.date) }
+    ApiChecks { checks, balance: balance.ok().filter(|_| !is_page && reply.cut.is_none()), date: Some(reply.date) }
 }
 
 fn not_tried(whose: &str) -> Check {
     Check::warning("token", format!("{whose} could not be checked"), "a run will stop if the API refuses it")
 }
 
-/// What a whole answer says by its status. `said` is why there is no balance in it, nothing where there is one.
-fn judged(code: u16, status: &str, whose: &str, said: &str) -> Vec<Check> {
+/// The checks of a whole answer by its status. `problem` is why it contains no balance; empty if it does.
+fn judged(code: u16, status: &str, whose: &str, problem: &str) -> Vec<Check> {
     let api = |level: fn(_, _, _) -> Check, message: String, hint: &str| {
         vec![level("api", message, hint.to_owned()), not_tried(whose)]
     };
@@ -136,13 +130,17 @@ fn judged(code: u16, status: &str, whose: &str, said: &str) -> Vec<Check> {
         |token: Check, balance: Option<Check>| [Check::ok("api", status), token].into_iter().chain(balance).collect();
     let not_refused = || Check::ok("token", format!("{whose} is not refused"));
     match code {
-        200..300 if said.is_empty() => with(Check::ok("token", format!("{whose} is accepted")), None),
-        200..300 => with(not_refused(), Some(Check::warning("balance", said, "check the balance on the account page"))),
+        200..300 if problem.is_empty() => with(Check::ok("token", format!("{whose} is accepted")), None),
+        200..300 => {
+            with(not_refused(), Some(Check::warning("balance", problem, "check the balance on the account page")))
+        }
         401 | 403 => {
-            let refused = format!("{whose} is refused: {said}");
+            let refused = format!("{whose} is refused: {problem}");
             with(Check::failed("token", refused, "copy it again from the account page"), None)
         }
-        402 => with(not_refused(), Some(Check::failed("balance", format!("no credit: {said}"), "top up the account"))),
+        402 => {
+            with(not_refused(), Some(Check::failed("balance", format!("no credit: {problem}"), "top up the account")))
+        }
         300..=399 => api(
             Check::failed,
             format!("{status}, a redirect; redirects are not followed, to protect the token"),
@@ -150,19 +148,19 @@ fn judged(code: u16, status: &str, whose: &str, said: &str) -> Vec<Check> {
         ),
         404 | 405 => api(
             Check::warning,
-            format!("{status}; no balance available ({said})"),
+            format!("{status}; no balance available ({problem})"),
             "check --api; if this API reports no balance, the first call of a run shows whether the URL is right",
         ),
         429 => api(
             Check::warning,
-            format!("{status} ({said})"),
+            format!("{status} ({problem})"),
             "this token is also used elsewhere; lower --rate, or wait",
         ),
         500.. => api(
             Check::failed,
-            format!("{status} ({said})"),
+            format!("{status} ({problem})"),
             "try again later; a run waits for the API for up to --max-outage",
         ),
-        _ => api(Check::warning, format!("{status} ({said})"), "check --api"),
+        _ => api(Check::warning, format!("{status} ({problem})"), "check --api"),
     }
 }

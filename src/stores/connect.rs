@@ -1,6 +1,5 @@
-//! From a place to the client library's store, with what the environment says: `AWS_*`, `GOOGLE_*`, `AZURE_*`.
-//!
-//! The library reads the environment itself, by the names that the services' own tools use.
+//! Sets up the client library for a store. The library reads `AWS_*`, `GOOGLE_*` and `AZURE_*` variables itself, by the
+//! names that the services' own tools use.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,21 +12,20 @@ use object_store::{
 
 use super::{
     StoreError,
-    error::told,
-    place::{Place, Service},
+    error::describe,
+    url::{Service, StoreUrl},
     wire::Wire,
 };
 
-/// Tries of a request after the first while somebody waits at the beginning: some two seconds.
+/// Retries of a request during the check, while somebody waits: some two seconds.
 const HASTY: usize = 3;
-/// Tries of a request after the first once there is a dataset to send: about a minute.
+/// Retries of a request during the upload: about a minute.
 const PATIENT: usize = 10;
-/// No try begins after so long: credentials of a request do not last for ever.
+/// No retry starts later than this: the signature of a request expires.
 const LONGEST: Duration = Duration::from_mins(3);
-/// Between two tries at most.
+/// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// A bucket, twice: for the check and for the upload.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) hasty: Arc<dyn ObjectStore>,
@@ -36,25 +34,25 @@ pub(super) struct Connected {
 }
 
 /// Sets up a bucket's connections; sends nothing.
-pub(super) fn connect(place: &Place) -> Result<Connected, StoreError> {
-    let refused = |reason: String| StoreError::SetUp { place: place.clone(), reason };
+pub(super) fn connect(url: &StoreUrl) -> Result<Connected, StoreError> {
+    let refused = |reason: String| StoreError::SetUp { url: url.clone(), reason };
     let wire = Wire::new().map_err(|error| refused(error.to_string()))?;
-    let secrets = secrets(place.service());
-    let build = |tries| build(place, &wire, tries).map_err(|error| refused(told(&error, &secrets).1));
+    let secrets = secrets(url.service());
+    let build = |tries| build(url, &wire, tries).map_err(|error| refused(describe(&error, &secrets).1));
     Ok(Connected { hasty: build(HASTY)?, patient: build(PATIENT)?, secrets: secrets.clone() })
 }
 
-fn build(place: &Place, wire: &Wire, tries: usize) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn build(url: &StoreUrl, wire: &Wire, tries: usize) -> object_store::Result<Arc<dyn ObjectStore>> {
     let backoff = BackoffConfig { max_backoff: LONGEST_WAIT, ..BackoffConfig::default() };
     let retry = RetryConfig { backoff, max_retries: tries, retry_timeout: LONGEST };
-    let (bucket, wire) = (place.bucket(), wire.clone());
-    Ok(match place.service() {
+    let (bucket, wire) = (url.bucket(), wire.clone());
+    Ok(match url.service() {
         Service::S3 => Arc::new(
             AmazonS3Builder::from_env()
                 .with_bucket_name(bucket)
                 .with_retry(retry)
                 .with_http_connector(wire)
-                // Several at once is an extension that not every store has.
+                // Not every compatible store can delete several objects in one request.
                 .with_disable_bulk_delete(true)
                 .build()?,
         ),
@@ -75,22 +73,18 @@ fn build(place: &Place, wire: &Wire, tries: usize) -> object_store::Result<Arc<d
     })
 }
 
-/// What of the environment must not be in any message.
+/// Values from the environment that must not be in any message.
 fn secrets(service: Service) -> Vec<String> {
-    let found: Vec<Option<String>> = match service {
+    let found = match service {
         Service::S3 => {
-            let builder = AmazonS3Builder::from_env();
-            let keys = [S3Key::SecretAccessKey, S3Key::Token];
-            keys.iter().map(|key| builder.get_config_value(key)).collect()
+            let environment = AmazonS3Builder::from_env();
+            [S3Key::SecretAccessKey, S3Key::Token].map(|key| environment.get_config_value(&key)).to_vec()
         }
-        Service::Gcs => {
-            let builder = GoogleCloudStorageBuilder::from_env();
-            [GcsKey::ServiceAccountKey].iter().map(|key| builder.get_config_value(key)).collect()
-        }
+        Service::Gcs => vec![GoogleCloudStorageBuilder::from_env().get_config_value(&GcsKey::ServiceAccountKey)],
         Service::Azure => {
-            let builder = MicrosoftAzureBuilder::from_env();
+            let environment = MicrosoftAzureBuilder::from_env();
             let keys = [AzureKey::AccessKey, AzureKey::ClientSecret, AzureKey::SasKey, AzureKey::Token];
-            keys.iter().map(|key| builder.get_config_value(key)).collect()
+            keys.map(|key| environment.get_config_value(&key)).to_vec()
         }
     };
     found.into_iter().flatten().filter(|secret| !secret.is_empty()).collect()

@@ -1,14 +1,14 @@
-//! Why a dataset cannot be put into a store, in words that hold no URL of a request, no header and no secret.
+//! Why a dataset cannot be uploaded. The messages contain no request URL, no header and no secret.
 
 use std::{error::Error, io, path::PathBuf};
 
-use super::place::{Place, Service};
+use super::url::{Service, StoreUrl};
 use crate::{export::ExportError, fs::access_hint, words};
 
-/// Whose it is to mend what a store has refused.
+/// What to fix after a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// Credentials are missing or wrong, or do not allow it.
+pub enum Cause {
+    /// Credentials are missing, wrong or lack a permission.
     Access,
     /// There is no such bucket.
     Bucket,
@@ -16,70 +16,46 @@ pub enum Blame {
     Store,
 }
 
-/// Why a dataset cannot be put into a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The connection cannot be set up.
-    #[error("cannot use {place}: {reason}")]
-    SetUp { place: Place, reason: String },
-    /// The store does not do what it was asked for.
-    #[error("cannot {attempt} in {place}: {reason}")]
-    Refused {
-        place: Place,
-        attempt: String,
-        /// Whose it is to mend.
-        blame: Blame,
-        /// What the store or the network said.
-        reason: String,
-    },
-    /// There is something that publishing would mix with or delete.
-    #[error("{place} contains {}, which is not part of an export", words::plain(name))]
-    Foreign { place: Place, name: String },
-    /// More objects than any dataset has.
-    #[error("{place} contains more than {} objects, more than any export", words::count(super::MOST_OBJECTS as u64))]
-    TooMany { place: Place },
-    /// Invented rows would replace real ones.
-    #[error("{place} contains a dataset of the real API, but this one is simulated")]
-    Real { place: Place },
-    /// Somebody else wrote there meanwhile.
-    #[error("{place} was modified during the upload: {name} is not as uploaded; _SUCCESS was not written")]
-    Disturbed {
-        place: Place,
-        /// What is not as it should be.
-        name: String,
-    },
-    /// A file of the directory is not what was published.
+    #[error("cannot use {url}: {reason}")]
+    SetUp { url: StoreUrl, reason: String },
+    #[error("cannot {attempt} in {url}: {reason}")]
+    Refused { url: StoreUrl, attempt: String, cause: Cause, reason: String },
+    /// An object that publishing would mix with or delete.
+    #[error("{url} contains {}, which is not part of an export", words::plain(name))]
+    Foreign { url: StoreUrl, name: String },
+    #[error("{url} contains more than {} objects, more than any export", words::count(super::MOST_OBJECTS as u64))]
+    TooMany { url: StoreUrl },
+    /// Simulated rows would replace real ones.
+    #[error("{url} contains a dataset of the real API, but this one is simulated")]
+    Real { url: StoreUrl },
+    #[error("{url} was modified during the upload: {name} is not as uploaded; _SUCCESS was not written")]
+    Disturbed { url: StoreUrl, name: String },
     #[error("{} was changed after publishing: its digest differs from the one in _run.json", .0.display())]
     Changed(PathBuf),
-    /// The directory holds no dataset.
     #[error("{} does not contain a published dataset", .0.display())]
     NoDataset(PathBuf),
-    /// The directory's record cannot be read.
     #[error(transparent)]
     Record(#[from] ExportError),
-    /// The file system refuses.
     #[error("cannot read {}: {source}", path.display())]
-    Io {
-        path: PathBuf,
-        /// The file system's answer.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 impl StoreError {
-    /// Whether it is about the directory, and not about the store.
+    /// Whether the directory is at fault, not the store.
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Changed(_) | Self::NoDataset(_) | Self::Record(_) | Self::Io { .. })
     }
 
-    /// What to do about it; `None`: going on is all there is to do.
+    /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::SetUp { place, .. } => Some(credentials(place.service())),
-            Self::Refused { place, blame, .. } => Some(match blame {
-                Blame::Access => credentials(place.service()),
-                Blame::Bucket => format!("create the {} first, or check its name", place.service().bucket()),
-                Blame::Store => format!("check the network and {}", endpoint(place.service())),
+            Self::SetUp { url, .. } => Some(credentials(url.service())),
+            Self::Refused { url, cause, .. } => Some(match cause {
+                Cause::Access => credentials(url.service()),
+                Cause::Bucket => format!("create the {} first, or check its name", url.service().bucket()),
+                Cause::Store => format!("check the network and {}", endpoint(url.service())),
             }),
             Self::Foreign { .. } | Self::TooMany { .. } => {
                 Some("use a --publish prefix that is empty or contains an export".to_owned())
@@ -96,7 +72,6 @@ impl StoreError {
     }
 }
 
-/// Where credentials come from, and what they have to allow.
 fn credentials(service: Service) -> String {
     match service {
         Service::S3 => {
@@ -124,45 +99,45 @@ fn endpoint(service: Service) -> &'static str {
     }
 }
 
-/// What services say where there is no such bucket.
+/// Parts of the services' messages for a bucket that does not exist.
 const NO_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
-/// What they say where credentials are wrong or do not allow it.
+/// And for credentials that are wrong or lack a permission.
 const NO_ACCESS: [&str; 5] =
     ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "401 Unauthorized", "403 Forbidden"];
-/// Where a machine in a cloud is asked for credentials, which is done where the environment has none.
-const MACHINE: [&str; 2] = ["169.254.", "metadata.google.internal"];
+/// Hosts of metadata services, which are asked for credentials where the environment has none.
+const METADATA: [&str; 2] = ["169.254.", "metadata.google.internal"];
 
-/// What an error of the client library comes to: whose it is, and what was said, without what it says of requests.
-pub(super) fn told(error: &object_store::Error, secrets: &[String]) -> (Blame, String) {
+/// The cause of an error of the client library and its message, without the request and without secrets.
+pub(super) fn describe(error: &object_store::Error, secrets: &[String]) -> (Cause, String) {
     let mut innermost: &dyn Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    // Texts further out repeat this one behind the request's URL.
+    // The outer messages repeat this one after the request's URL.
     let text = innermost.to_string();
     let code = between(&text, "<Code>", "</Code>").unwrap_or_default();
-    let said = between(&text, "<Message>", "</Message>").unwrap_or_default();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let asks_machine = has(&MACHINE);
-    let blame = match error {
-        _ if has(&NO_BUCKET) => Blame::Bucket,
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => Blame::Access,
-        _ if has(&NO_ACCESS) || asks_machine => Blame::Access,
-        object_store::Error::NotFound { .. } => Blame::Bucket,
-        _ => Blame::Store,
+    let message = between(&text, "<Message>", "</Message>").unwrap_or_default();
+    let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let asks_metadata_service = has(&METADATA);
+    let cause = match error {
+        _ if has(&NO_BUCKET) => Cause::Bucket,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => Cause::Access,
+        _ if has(&NO_ACCESS) || asks_metadata_service => Cause::Access,
+        object_store::Error::NotFound { .. } => Cause::Bucket,
+        _ => Cause::Store,
     };
-    let reason = match (code, said) {
+    let reason = match (code, message) {
         ("", "") => text.clone(),
         (code, "") => code.to_owned(),
-        (code, said) => format!("{} ({code})", said.trim().trim_end_matches('.')),
+        (code, message) => format!("{} ({code})", message.trim().trim_end_matches('.')),
     };
-    // Before anything is cut off: half a secret is one, too.
+    // Before anything is cut off: half a secret is still a secret.
     let reason = secrets.iter().fold(reason, |reason, secret| reason.replace(secret.as_str(), "…"));
     let mut reason = words::plain(reason.trim()).into_owned();
-    if asks_machine {
+    if asks_metadata_service {
         reason = format!("no credentials in the environment or from this machine's metadata service ({reason})");
     }
-    (blame, reason)
+    (cause, reason)
 }
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
@@ -173,29 +148,22 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    #[derive(Debug, thiserror::Error)]
-    #[error("{0}")]
-    struct Said(String);
-
-    fn generic(text: &str) -> object_store::Error {
-        object_store::Error::Generic { store: "S3", source: Box::new(Said(text.to_owned())) }
-    }
-
     #[test]
-    fn errors_are_told_by_what_the_store_said_and_without_secrets() {
-        let check = |error: object_store::Error, expected: (Blame, &str)| {
-            let (blame, reason) = told(&error, &["wJalr-secret".to_owned()]);
-            assert_eq!((blame, reason.as_str()), expected);
+    fn errors_have_the_cause_and_the_message_of_the_store_without_secrets() {
+        let check = |text: &str, expected: (Cause, &str)| {
+            let error = object_store::Error::Generic { store: "S3", source: text.into() };
+            let (cause, reason) = describe(&error, &["wJalr-secret".to_owned()]);
+            assert_eq!((cause, reason.as_str()), expected);
         };
         let denied = "Server returned non-2xx status code: 403 Forbidden: <?xml?><Error><Code>AccessDenied</Code>\
                       <Message>Access Denied.</Message><AWSAccessKeyId>AKIA</AWSAccessKeyId></Error>";
-        check(generic(denied), (Blame::Access, "Access Denied (AccessDenied)"));
+        check(denied, (Cause::Access, "Access Denied (AccessDenied)"));
         let missing = "status code: 404: <Error><Code>NoSuchBucket</Code><Message>no such</Message></Error>";
-        check(generic(missing), (Blame::Bucket, "no such (NoSuchBucket)"));
-        check(generic("odd \u{1b}[31m wJalr-secret"), (Blame::Store, "odd  …"));
+        check(missing, (Cause::Bucket, "no such (NoSuchBucket)"));
+        check("odd \u{1b}[31m wJalr-secret", (Cause::Store, "odd  …"));
         let nobody = "cannot reach 169.254.169.254: timed out";
         let expected = "no credentials in the environment or from this machine's metadata service (cannot reach \
                         169.254.169.254: timed out)";
-        check(generic(nobody), (Blame::Access, expected));
+        check(nobody, (Cause::Access, expected));
     }
 }

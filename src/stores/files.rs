@@ -1,4 +1,4 @@
-//! What a directory's dataset consists of: each file with its size and its digest.
+//! The files of a directory's dataset, with size and digest, and their content in pieces.
 
 use std::{
     fs::{self, File},
@@ -15,37 +15,36 @@ use crate::{
     report,
 };
 
-/// A file that is to be under the prefix.
+/// A file to be uploaded.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    /// Below the directory, and below the prefix.
+pub(super) struct LocalFile {
+    /// Relative to the directory and to the prefix.
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
-    /// The SHA-256 of its bytes, in hexadecimal.
+    /// In hexadecimal.
     pub(super) sha256: String,
 }
 
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct LocalDataset {
     /// `_run.json`.
-    pub(super) record: Wanted,
-    /// The tables' parts and the other files.
-    pub(super) others: Vec<Wanted>,
-    /// Whether `_SUCCESS` is there.
+    pub(super) record: LocalFile,
+    /// The tables' parts, then the other files.
+    pub(super) others: Vec<LocalFile>,
+    /// Whether it has `_SUCCESS`.
     pub(super) success: bool,
-    /// Whether the simulated API made it.
     pub(super) simulated: bool,
 }
 
-impl Files {
-    /// Looks at a directory, which nobody may change meanwhile. Blocks on the disk.
-    pub(super) fn of(dir: &Path) -> Result<Self, StoreError> {
+impl LocalDataset {
+    /// Lists the files of a directory, which must not change meanwhile. Blocks on the disk.
+    pub(super) fn read(dir: &Path) -> Result<Self, StoreError> {
         let record = RunRecord::read(dir)?.ok_or_else(|| StoreError::NoDataset(dir.to_owned()))?;
         let mut others = Vec::with_capacity(record.files.len() + 3);
         for file in &record.files {
             let name: Option<Vec<&str>> = file.path.iter().map(|part| part.to_str()).collect();
-            others.push(Wanted {
+            others.push(LocalFile {
                 name: name.ok_or_else(|| StoreError::Changed(dir.join(&file.path)))?.join("/"),
                 path: dir.join(&file.path),
                 bytes: file.bytes,
@@ -61,21 +60,21 @@ impl Files {
         Ok(Self { record: beside(dir, RUN)?, others, success: dataset::is_marked(dir), simulated })
     }
 
-    /// All of them, `_run.json` first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Wanted> {
+    /// All files, `_run.json` first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &LocalFile> {
         [&self.record].into_iter().chain(&self.others)
     }
 }
 
-/// A file beside the tables, whose digest nobody has written down.
-fn beside(dir: &Path, name: &str) -> Result<Wanted, StoreError> {
+/// A file beside the tables, whose digest is not in the record.
+fn beside(dir: &Path, name: &str) -> Result<LocalFile, StoreError> {
     let path = dir.join(name);
-    let look = || Ok((fs::metadata(&path)?.len(), dataset::digest(File::open(&path)?)?));
-    let (bytes, sha256) = look().map_err(|source| StoreError::Io { path: path.clone(), source })?;
-    Ok(Wanted { name: name.to_owned(), path, bytes, sha256 })
+    let read = || Ok((fs::metadata(&path)?.len(), dataset::digest(File::open(&path)?)?));
+    let (bytes, sha256) = read().map_err(|source| StoreError::Io { path: path.clone(), source })?;
+    Ok(LocalFile { name: name.to_owned(), path, bytes, sha256 })
 }
 
-/// A file that is read piece by piece, and held against its digest at the end.
+/// A file that is read in pieces and compared to its digest at the end.
 #[derive(Debug)]
 pub(super) struct Pieces {
     file: File,
@@ -86,19 +85,19 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Opens it. Blocks on the disk, as does [`Pieces::next`].
-    pub(super) fn of(wanted: &Wanted) -> Result<Self, StoreError> {
-        let path = wanted.path.clone();
-        // A link that leads elsewhere is not what was published.
+    /// Opens the file. Blocks on the disk, as does [`Pieces::next`].
+    pub(super) fn of(published: &LocalFile) -> Result<Self, StoreError> {
+        let path = published.path.clone();
+        // A symbolic link is not what was published.
         let regular = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
         let file = File::open(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
         if !regular {
             return Err(StoreError::Changed(path));
         }
-        Ok(Self { file, path, left: wanted.bytes, sha256: wanted.sha256.clone(), digest: Sha256::new() })
+        Ok(Self { file, path, left: published.bytes, sha256: published.sha256.clone(), digest: Sha256::new() })
     }
 
-    /// The next `most` bytes or the rest, which is given only where all of it is what was published.
+    /// The next `most` bytes or the rest; the last piece is an error unless the whole file is what was published.
     pub(super) fn next(&mut self, most: usize) -> Result<Vec<u8>, StoreError> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(most);
         let mut piece = vec![0; most];
@@ -113,7 +112,6 @@ impl Pieces {
         }
     }
 
-    /// Whether nothing is left.
     pub(super) fn is_at_end(&self) -> bool {
         self.left == 0
     }

@@ -1,12 +1,12 @@
-//! What lies under a prefix, and whether it is an export's to replace.
+//! The objects under a prefix, and whether they are an export that may be replaced.
 //!
-//! Like a directory, a prefix is refused that holds anything else: replacing a dataset deletes what stood there.
+//! As with a directory, a prefix that contains anything else is refused: replacing a dataset deletes the old files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{PROBE, Place, StoreError};
+use super::{PROBE, StoreError, StoreUrl, files::LocalDataset};
 use crate::{
     dataset::{DEEPEST, FAILURES, HISTORY, REJECTED, RUN, SUCCESS, TARGETS, UNDATED},
     report,
@@ -15,16 +15,15 @@ use crate::{
 /// Files beside the tables.
 const BESIDE: [&str; 4] = [FAILURES, REJECTED, RUN, report::FILE];
 
-/// What lies under a prefix.
 #[derive(Debug)]
 pub(super) struct RemoteListing {
-    /// Names below the prefix, with sizes.
+    /// Sizes by name below the prefix.
     pub(super) sizes: BTreeMap<String, u64>,
-    /// `_run.json`; empty where there is none.
+    /// `_run.json`; empty if there is none.
     pub(super) record: Vec<u8>,
 }
 
-/// What is read of a `_run.json` that another version may have written.
+/// The parts needed of a `_run.json` that another version may have written.
 #[derive(Debug, Deserialize)]
 struct Record {
     program: String,
@@ -33,9 +32,9 @@ struct Record {
 }
 
 impl RemoteListing {
-    /// Refuses what is not an export's, and a real dataset where the new one is `simulated`.
-    pub(super) fn inspect(&self, place: &Place, simulated: bool) -> Result<(), StoreError> {
-        let foreign = |name: &str| StoreError::Foreign { place: place.clone(), name: name.to_owned() };
+    /// Refuses objects that are not part of an export, and a real dataset where the new one is `simulated`.
+    pub(super) fn inspect(&self, url: &StoreUrl, simulated: bool) -> Result<(), StoreError> {
+        let foreign = |name: &str| StoreError::Foreign { url: url.clone(), name: name.to_owned() };
         let record: Option<Record> = serde_json::from_slice(&self.record).ok();
         let Some(record) = record.filter(|record| record.program == "backlinks-export") else {
             let others = self.sizes.iter().find(|(name, bytes)| *name != PROBE && !is_folder(name, **bytes));
@@ -45,25 +44,25 @@ impl RemoteListing {
             return Err(foreign(name));
         }
         if simulated && !record.simulated {
-            return Err(StoreError::Real { place: place.clone() });
+            return Err(StoreError::Real { url: url.clone() });
         }
         Ok(())
     }
 
-    /// Whether `_SUCCESS` is there.
+    /// Whether there is a `_SUCCESS`.
     pub(super) fn is_marked(&self) -> bool {
         self.sizes.contains_key(SUCCESS)
     }
 
-    /// What has to go where `wanted` names what may stay. `_SUCCESS` goes first and is not among it.
-    pub(super) fn surplus(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let objects = self.sizes.iter().filter(|(name, bytes)| !is_folder(name, **bytes));
-        let names = objects.map(|(name, _)| name.as_str()).filter(|name| *name != SUCCESS && !wanted(name));
-        names.map(str::to_owned).collect()
+    /// Objects that are not part of `dataset` and have to be deleted, except for `_SUCCESS`, which is deleted first.
+    pub(super) fn surplus(&self, dataset: &LocalDataset) -> Vec<String> {
+        let own: BTreeSet<&str> = dataset.all().map(|file| file.name.as_str()).collect();
+        let objects = self.sizes.iter().filter(|(name, bytes)| !is_folder(name, **bytes)).map(|(name, _)| name);
+        objects.filter(|name| *name != SUCCESS && !own.contains(name.as_str())).cloned().collect()
     }
 }
 
-/// Whether an object has a name that publishing gives.
+/// Whether publishing creates objects of this name.
 fn is_own(name: &str) -> bool {
     let mut parts: Vec<&str> = name.split('/').collect();
     let Some(file) = parts.pop() else { return false };
@@ -75,7 +74,7 @@ fn is_own(name: &str) -> bool {
     [HISTORY, UNDATED, TARGETS].contains(table) && fits && is_part
 }
 
-/// Empty objects that stand for folders, as consoles of stores make them.
+/// Whether an object is an empty one that represents a folder; the web consoles of stores create them.
 fn is_folder(name: &str, bytes: u64) -> bool {
     let last = name.rsplit('/').next().unwrap_or(name);
     bytes == 0
@@ -89,19 +88,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefixes_of_others_are_refused_and_those_of_exports_are_not() {
+    fn only_prefixes_of_exports_may_be_replaced() {
         const REAL: &str = r#"{"program":"backlinks-export","simulated":false,"x":1}"#;
         const SANDBOX: &str = r#"{"program":"backlinks-export","simulated":true}"#;
-        let place: Place = "s3://bucket/prefix".parse().unwrap();
+        let url: StoreUrl = "s3://bucket/prefix".parse().unwrap();
         let check = |names: &[&str], record: &str, simulated: bool, expected: &str| {
             let sizes = names.iter().map(|name| ((*name).to_owned(), u64::from(!name.ends_with("history"))));
             let mut sizes: BTreeMap<String, u64> = sizes.collect();
             if !record.is_empty() {
                 sizes.insert(RUN.to_owned(), record.len() as u64);
             }
-            let standing = RemoteListing { sizes, record: record.as_bytes().to_vec() };
-            let told = standing.inspect(&place, simulated).map_or_else(|error| error.to_string(), |()| String::new());
-            assert_eq!(told.strip_prefix("s3://bucket/prefix contains ").unwrap_or(&told), expected, "{names:?}");
+            let listing = RemoteListing { sizes, record: record.as_bytes().to_vec() };
+            let error = listing.inspect(&url, simulated).map_or_else(|error| error.to_string(), |()| String::new());
+            assert_eq!(error.strip_prefix("s3://bucket/prefix contains ").unwrap_or(&error), expected, "{names:?}");
         };
         let part = "backlinks_history/year=2024/part-a-0.parquet";
         let others = |name: &str| format!("{name}, which is not part of an export");

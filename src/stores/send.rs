@@ -1,4 +1,4 @@
-//! One file to one object, which appears whole or not at all: in one request, or in pieces that are put together.
+//! Uploads one file as one object, which appears whole or not at all: in one request or as a multipart upload.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use tokio::{
 
 use super::{
     Destination, StoreError,
-    files::{Pieces, Wanted},
+    files::{LocalFile, Pieces},
 };
 use crate::progress::Progress;
 
 /// Bytes of a piece: stores take no less than 5 MiB, and a failure costs sending one piece again.
 pub(super) const PIECE: usize = 8 << 20;
-/// Pieces in memory at once, of all files together.
+/// Pieces in memory, of all files together.
 const PIECES_AT_ONCE: usize = 4;
 /// Pieces of an object at most, by the rules of S3.
 const MOST_PIECES: u64 = 10_000;
 
-/// The metadata that holds an object's digest: a name that all stores take.
+/// The metadata key of an object's digest: a name that all stores accept.
 pub(super) const SHA256: &str = "sha256";
 
-/// Sends files, some pieces at a time.
+/// Uploads files with a limited number of pieces in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Sender<'a> {
     destination: &'a Destination,
@@ -41,27 +41,26 @@ impl<'a> Sender<'a> {
         Self { destination, room: Arc::new(Semaphore::new(PIECES_AT_ONCE)), progress, piece }
     }
 
-    /// Puts a file in its place.
-    pub(super) async fn send(&self, wanted: &Wanted) -> Result<(), StoreError> {
-        let (store, name) = (&self.destination.store, Name::from(wanted.name.as_str()));
-        let opened = wanted.clone();
+    pub(super) async fn send(&self, file: &LocalFile) -> Result<(), StoreError> {
+        let (store, name) = (&self.destination.store, Name::from(file.name.as_str()));
+        let opened = file.clone();
         let pieces = on_disk(move || Pieces::of(&opened)).await?;
-        if wanted.bytes <= self.piece as u64 {
+        if file.bytes <= self.piece as u64 {
             let _room = self.room().await;
             let (_, whole) = next(pieces, self.piece).await?;
-            let options = PutOptions { attributes: attributes(wanted), ..PutOptions::default() };
-            store.put_opts(&name, whole.into(), options).await.map_err(|error| self.failed(wanted, &error))?;
-            self.progress.uploaded(wanted.bytes);
+            let options = PutOptions { attributes: attributes(file), ..PutOptions::default() };
+            store.put_opts(&name, whole.into(), options).await.map_err(|error| self.failed(file, &error))?;
+            self.progress.uploaded(file.bytes);
             return Ok(());
         }
-        let options = PutMultipartOptions { attributes: attributes(wanted), ..PutMultipartOptions::default() };
-        let mut upload = store.put_multipart_opts(&name, options).await.map_err(|error| self.failed(wanted, &error))?;
-        let sent = match self.send_pieces(wanted, pieces, upload.as_mut()).await {
-            Ok(()) => upload.complete().await.map(drop).map_err(|error| self.failed(wanted, &error)),
+        let options = PutMultipartOptions { attributes: attributes(file), ..PutMultipartOptions::default() };
+        let mut upload = store.put_multipart_opts(&name, options).await.map_err(|error| self.failed(file, &error))?;
+        let sent = match self.send_pieces(file, pieces, upload.as_mut()).await {
+            Ok(()) => upload.complete().await.map(drop).map_err(|error| self.failed(file, &error)),
             Err(error) => Err(error),
         };
         if sent.is_err() {
-            // What lies there of it would be paid for until somebody clears it away. Best effort.
+            // Best effort: an abandoned upload takes paid storage until it is deleted.
             let _ = upload.abort().await;
         }
         sent
@@ -69,53 +68,52 @@ impl<'a> Sender<'a> {
 
     async fn send_pieces(
         &self,
-        wanted: &Wanted,
+        file: &LocalFile,
         mut pieces: Pieces,
         upload: &mut dyn MultipartUpload,
     ) -> Result<(), StoreError> {
-        let size = usize::try_from(wanted.bytes.div_ceil(MOST_PIECES)).unwrap_or(usize::MAX).max(self.piece);
-        let mut under_way = JoinSet::new();
+        let size = usize::try_from(file.bytes.div_ceil(MOST_PIECES)).unwrap_or(usize::MAX).max(self.piece);
+        let mut in_flight = JoinSet::new();
         while !pieces.is_at_end() {
             let room = self.room().await;
             let (rest, piece) = next(pieces, size).await?;
             pieces = rest;
             let (bytes, progress) = (piece.len() as u64, self.progress.clone());
             let part = upload.put_part(PutPayload::from(piece));
-            under_way.spawn(async move {
+            in_flight.spawn(async move {
                 let sent = part.await;
                 drop(room);
                 sent.inspect(|()| progress.uploaded(bytes))
             });
-            while let Some(sent) = under_way.try_join_next() {
-                self.joined(wanted, sent)?;
+            while let Some(sent) = in_flight.try_join_next() {
+                self.joined(file, sent)?;
             }
         }
-        while let Some(sent) = under_way.join_next().await {
-            self.joined(wanted, sent)?;
+        while let Some(sent) = in_flight.join_next().await {
+            self.joined(file, sent)?;
         }
         Ok(())
     }
 
     fn joined(
         &self,
-        wanted: &Wanted,
+        file: &LocalFile,
         sent: Result<Result<(), object_store::Error>, tokio::task::JoinError>,
     ) -> Result<(), StoreError> {
         let sent = sent.unwrap_or_else(|source| Err(object_store::Error::JoinError { source }));
-        sent.map_err(|error| self.failed(wanted, &error))
+        sent.map_err(|error| self.failed(file, &error))
     }
 
-    /// Room for a piece.
     async fn room(&self) -> OwnedSemaphorePermit {
         Arc::clone(&self.room).acquire_owned().await.expect("it is never closed")
     }
 
-    fn failed(&self, wanted: &Wanted, error: &object_store::Error) -> StoreError {
-        self.destination.refused(&format!("upload {}", wanted.name), error)
+    fn failed(&self, file: &LocalFile, error: &object_store::Error) -> StoreError {
+        self.destination.refused(&format!("upload {}", file.name), error)
     }
 }
 
-/// The next piece, read on a thread where that may block.
+/// Reads the next piece on a thread that may block.
 async fn next(mut pieces: Pieces, most: usize) -> Result<(Pieces, Vec<u8>), StoreError> {
     on_disk(move || pieces.next(most).map(|piece| (pieces, piece))).await
 }
@@ -125,15 +123,14 @@ pub(super) async fn on_disk<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     match spawn_blocking(read).await {
         Ok(read) => read,
-        // The program ends before it was its turn, and nobody waits for it.
+        // The program is ending, and nothing waits for the result.
         Err(error) if error.is_cancelled() => std::future::pending().await,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
-/// What an object says of itself.
-fn attributes(wanted: &Wanted) -> Attributes {
-    let kind = match wanted.name.rsplit('.').next() {
+fn attributes(file: &LocalFile) -> Attributes {
+    let kind = match file.name.rsplit('.').next() {
         Some("parquet") => "application/vnd.apache.parquet",
         Some("csv") => "text/csv; charset=utf-8",
         Some("json") => "application/json",
@@ -141,9 +138,9 @@ fn attributes(wanted: &Wanted) -> Attributes {
         _ => "application/octet-stream",
     };
     let mut attributes = Attributes::new();
-    attributes.insert(Attribute::Metadata(SHA256.into()), AttributeValue::from(wanted.sha256.clone()));
+    attributes.insert(Attribute::Metadata(SHA256.into()), AttributeValue::from(file.sha256.clone()));
     attributes.insert(Attribute::ContentType, AttributeValue::from(kind));
-    // Names are used again: a copy that a cache has kept would belong to another dataset.
+    // Names are reused: a cached copy may belong to another dataset.
     attributes.insert(Attribute::CacheControl, AttributeValue::from("no-cache"));
     attributes
 }

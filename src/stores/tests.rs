@@ -1,4 +1,4 @@
-//! A store in memory that fails at any operation, and a reader who looks after each one.
+//! Uploads to a store in memory that fails at any operation, with a reader that checks it after each change.
 
 use std::{
     collections::BTreeMap,
@@ -16,45 +16,43 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart, memory::InMemory, path::Path as Name,
 };
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    dataset::{FAILURES, REJECTED, RUN, SUCCESS},
+    dataset::{self, FAILURES, REJECTED, RUN, SUCCESS},
     export::{FileRecord, Provenance, RunRecord, Totals},
     ledger::Spending,
     outcome::Elsewhere,
     progress::{Mode, Plan, Progress},
 };
 
-/// A file of more than so many bytes goes in pieces.
+/// Larger files are uploaded in pieces.
 const PIECE: usize = 16;
-/// No publication in these tests has so many operations.
+/// More operations than any upload in these tests.
 const MOST: usize = 200;
 
 /// When and how the store fails.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Never,
-    /// At the n-th operation, which is not done.
+    /// The n-th operation is not done.
     Refused(usize),
-    /// At the n-th operation, which is done all the same.
-    Unheard(usize),
-    /// From the n-th operation on, none of which is done: the network has gone, or the program.
+    /// The n-th operation is done, but reported as failed.
+    AnswerLost(usize),
+    /// No operation from the n-th on is done: the network is down, or the program was killed.
     Gone(usize),
 }
 
-/// A store in memory.
 #[derive(Debug)]
 struct Shared {
     inner: InMemory,
     fault: Fault,
     operations: AtomicUsize,
     changes: AtomicUsize,
-    /// What a reader may see where `_SUCCESS` is.
+    /// What a reader may see beside `_SUCCESS`.
     whole: Vec<BTreeMap<String, Vec<u8>>>,
-    /// At the n-th change somebody else puts this object.
+    /// Another writer uploads this object at the n-th change.
     intruder: Option<(usize, &'static str)>,
     sent: Mutex<Vec<String>>,
 }
@@ -79,13 +77,12 @@ impl Store {
         Self(Arc::new(Shared { inner, fault, operations, changes, whole, intruder: None, sent }))
     }
 
-    /// One operation: done or not, heard of or not.
     async fn operate<T>(&self, done: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
         let number = self.0.operations.fetch_add(1, SeqCst) + 1;
         match self.0.fault {
             Fault::Refused(at) if number == at => Err(lost()),
             Fault::Gone(at) if number >= at => Err(lost()),
-            Fault::Unheard(at) if number == at => {
+            Fault::AnswerLost(at) if number == at => {
                 let _ = done.await;
                 Err(lost())
             }
@@ -93,7 +90,7 @@ impl Store {
         }
     }
 
-    /// One operation that changes what is there, after which the reader looks.
+    /// An operation that changes the store, after which the reader checks it.
     async fn change<T>(&self, done: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
         let changed = self.operate(done).await;
         let number = self.0.changes.fetch_add(1, SeqCst) + 1;
@@ -101,13 +98,13 @@ impl Store {
             self.0.inner.put(&Name::from(format!("audit/{name}")), PutPayload::from_static(b"theirs")).await?;
         }
         if self.0.intruder.is_none() {
-            self.look();
+            self.check_as_reader();
         }
         changed
     }
 
-    /// A reader who waits for `_SUCCESS`.
-    fn look(&self) {
+    /// A reader that waits for `_SUCCESS` never sees a mixture.
+    fn check_as_reader(&self) {
         let objects = self.objects();
         if objects.contains_key(SUCCESS) {
             let tables: BTreeMap<_, _> = objects.into_iter().filter(|(name, _)| name.contains('/')).collect();
@@ -115,7 +112,7 @@ impl Store {
         }
     }
 
-    /// All that is there, by its name below the prefix.
+    /// All objects by name below the prefix.
     fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         let objects = async {
             let mut objects = BTreeMap::new();
@@ -169,8 +166,7 @@ impl ObjectStore for Store {
     fn list(&self, prefix: Option<&Name>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
         let (store, listed) = (self.clone(), self.0.inner.list(prefix));
         let whole = async move {
-            let heard = store.operate(async { Ok(()) }).await;
-            let failed = heard.err().map(Err);
+            let failed = store.operate(async { Ok(()) }).await.err().map(Err);
             futures::stream::iter(failed).chain(listed)
         };
         whole.into_stream().flatten().boxed()
@@ -221,8 +217,8 @@ impl Dataset {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
-            let digits: Vec<String> = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-            FileRecord { path: (*name).into(), rows: 1, bytes: text.len() as u64, sha256: digits.concat() }
+            let sha256 = dataset::digest(text.as_bytes()).unwrap();
+            FileRecord { path: (*name).into(), rows: 1, bytes: text.len() as u64, sha256 }
         });
         let made_of = Provenance {
             program: "backlinks-export".to_owned(),
@@ -265,7 +261,7 @@ impl Dataset {
         self.parts.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
     }
 
-    /// All that is to be under the prefix.
+    /// All objects that an upload has to leave.
     fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         let mut objects = self.tables();
         for name in [RUN, FAILURES, REJECTED, "report.html", SUCCESS] {
@@ -277,12 +273,12 @@ impl Dataset {
     }
 }
 
-const KEPT: (&str, &str) = ("backlinks_history/year=2023/part-a-0.parquet", "the same in both");
+const SAME: (&str, &str) = ("backlinks_history/year=2023/part-a-0.parquet", "the same in both");
 
 fn old() -> Dataset {
     let parts = [
-        KEPT,
-        ("backlinks_history/year=2024/part-a-0.parquet", "old, under a name that comes again"),
+        SAME,
+        ("backlinks_history/year=2024/part-a-0.parquet", "old, under a name that is used again"),
         ("backlinks_history/year=2025/part-a-0.parquet", "old"),
         ("targets/part-a.parquet", "old"),
     ];
@@ -293,25 +289,25 @@ fn old() -> Dataset {
 
 fn new(success: bool) -> Dataset {
     let parts = [
-        KEPT,
-        ("backlinks_history/year=2024/part-a-0.parquet", "new, under a name that was there, of many pieces"),
+        SAME,
+        ("backlinks_history/year=2024/part-a-0.parquet", "new, under a name that was used before, of many pieces"),
         ("backlinks_history/year=2026/part-b-0.parquet", "new"),
         ("targets/part-a.parquet", "nEw"),
     ];
     Dataset::new("new", &parts, success)
 }
 
-fn place() -> Place {
+fn url() -> StoreUrl {
     "s3://bucket/audit".parse().unwrap()
 }
 
 async fn publish(store: &Store, dataset: &Dataset) -> Result<Elsewhere, StoreError> {
-    let destination = Destination::new(&place(), Arc::new(store.clone()));
+    let destination = Destination::new(&url(), Arc::new(store.clone()));
     let progress = Progress::start(Mode::None, false, Plan::of_held(1));
     destination.publish_in_pieces(dataset.path(), &progress, PIECE).await
 }
 
-/// A store in which the old dataset lies.
+/// A store with the old dataset.
 async fn with_old(old: &Dataset) -> InMemory {
     let store = Store::new(InMemory::new(), Fault::Never, &[old]);
     publish(&store, old).await.unwrap();
@@ -319,51 +315,51 @@ async fn with_old(old: &Dataset) -> InMemory {
 }
 
 #[tokio::test]
-async fn a_dataset_is_put_whole_and_without_the_ledger_and_nothing_is_sent_twice() {
+async fn a_dataset_is_uploaded_without_the_ledger_and_nothing_twice() {
     let old = old();
     let store = Store::new(InMemory::new(), Fault::Never, &[&old]);
-    let told = publish(&store, &old).await.unwrap();
-    assert_eq!((told.files, told.files_sent, told.success), (9, 8, true));
+    let published = publish(&store, &old).await.unwrap();
+    assert_eq!((published.files, published.files_sent, published.success), (9, 8, true));
     assert_eq!(store.objects(), old.objects());
     let sent = store.0.sent.lock().unwrap().clone();
     assert_eq!(sent.first().map(String::as_str), Some("audit/_run.json"));
     assert_eq!(sent.last().map(String::as_str), Some("audit/_SUCCESS"));
     let again = Store::new(store.0.inner.fork(), Fault::Never, &[&old]);
-    let told = publish(&again, &old).await.unwrap();
-    assert_eq!((told.files, told.files_sent, told.bytes_sent), (9, 0, 0));
-    assert_eq!(again.0.changes.load(SeqCst), 0, "_SUCCESS stays where it is");
+    let published = publish(&again, &old).await.unwrap();
+    assert_eq!((published.files, published.files_sent, published.bytes_sent), (9, 0, 0));
+    assert_eq!(again.0.changes.load(SeqCst), 0, "_SUCCESS is not touched");
 }
 
 #[tokio::test]
-async fn a_newer_dataset_replaces_an_older_one_and_sends_what_differs() {
+async fn a_newer_dataset_replaces_an_older_one_and_only_differences_are_uploaded() {
     let (old, new) = (old(), new(true));
     let store = Store::new(with_old(&old).await, Fault::Never, &[&old, &new]);
-    let told = publish(&store, &new).await.unwrap();
+    let published = publish(&store, &new).await.unwrap();
     assert_eq!(store.objects(), new.objects(), "the old report and parts are gone");
-    assert_eq!((told.files, told.files_sent), (8, 5));
+    assert_eq!((published.files, published.files_sent), (8, 5));
     let sent = store.0.sent.lock().unwrap().clone();
-    assert!(!sent.iter().any(|name| name.ends_with(KEPT.0) || name.ends_with(FAILURES)), "{sent:?}");
+    assert!(!sent.iter().any(|name| name.ends_with(SAME.0) || name.ends_with(FAILURES)), "{sent:?}");
 }
 
 #[tokio::test]
 async fn after_a_failure_at_any_operation_readers_see_a_whole_dataset_or_none_and_a_rerun_completes() {
     let (old, new) = (old(), new(true));
     let mut failures = 0;
-    for fault in [Fault::Refused, Fault::Unheard, Fault::Gone] {
-        for stands in [false, true] {
+    for fault in [Fault::Refused, Fault::AnswerLost, Fault::Gone] {
+        for has_old in [false, true] {
             for nth in 1.. {
-                assert!(nth < MOST, "it comes to an end");
-                let inner = if stands { with_old(&old).await } else { InMemory::new() };
+                assert!(nth < MOST, "the upload ends");
+                let inner = if has_old { with_old(&old).await } else { InMemory::new() };
                 let store = Store::new(inner, fault(nth), &[&old, &new]);
                 let first = publish(&store, &new).await;
                 if store.0.operations.load(SeqCst) < nth {
                     assert!(first.is_ok() && store.objects() == new.objects());
                     break;
                 }
-                let error = first.expect_err("a failure is told").to_string();
+                let error = first.expect_err("a failure is reported").to_string();
                 assert!(error.starts_with("cannot ") && error.contains(" in s3://bucket/audit: "), "{error}");
                 failures += 1;
-                // Each operation was followed by a look already. The next try finds whatever was left.
+                // The next try finds whatever was left.
                 let again = Store::new(store.0.inner.fork(), Fault::Never, &[&old, &new]);
                 publish(&again, &new).await.unwrap_or_else(|error| panic!("{:?}: {error}", fault(nth)));
                 assert_eq!(again.objects(), new.objects(), "{:?}", fault(nth));
@@ -374,52 +370,48 @@ async fn after_a_failure_at_any_operation_readers_see_a_whole_dataset_or_none_an
 }
 
 #[tokio::test]
-async fn a_dataset_without_success_takes_the_mark_away_and_gets_it_when_it_deserves_it() {
+async fn success_is_deleted_and_written_as_the_directory_has_it() {
     let (old, new, complete) = (old(), new(false), new(true));
     let store = Store::new(with_old(&old).await, Fault::Never, &[&old, &complete]);
-    let told = publish(&store, &new).await.unwrap();
-    assert!(!told.success && !store.objects().contains_key(SUCCESS));
+    let published = publish(&store, &new).await.unwrap();
+    assert!(!published.success && !store.objects().contains_key(SUCCESS));
     assert_eq!(store.objects(), new.objects());
     publish(&store, &complete).await.unwrap();
     assert_eq!(store.objects(), complete.objects());
-    // The mark alone is missing.
+    // Only _SUCCESS is missing.
     store.0.inner.delete(&Name::from("audit/_SUCCESS")).await.unwrap();
-    let told = publish(&store, &complete).await.unwrap();
-    assert_eq!((told.files_sent, store.objects()), (0, complete.objects()));
+    let published = publish(&store, &complete).await.unwrap();
+    assert_eq!((published.files_sent, store.objects()), (0, complete.objects()));
 }
 
 #[tokio::test]
-async fn what_a_store_holds_of_others_is_refused_and_left_alone() {
+async fn a_prefix_with_other_objects_is_refused_and_left_alone() {
     let new = new(true);
     let check = async |name: &str, simulated: bool, expected: &str| {
         let store = Store::new(InMemory::new(), Fault::Never, &[]);
         store.0.inner.put(&Name::from(format!("audit/{name}")), PutPayload::from_static(b"theirs")).await.unwrap();
-        let destination = Destination::new(&place(), Arc::new(store.clone()));
-        let told = destination.check(simulated).await.map_or_else(|error| error.to_string(), |()| String::new());
-        assert_eq!(told, expected);
-        if !expected.is_empty() {
-            let error = publish(&store, &new).await.expect_err("refused again").to_string();
-            assert_eq!(error, expected);
-        }
-        assert_eq!(store.objects().len(), 1, "nothing is put or deleted");
+        let destination = Destination::new(&url(), Arc::new(store.clone()));
+        assert_eq!(destination.check(simulated).await.expect_err("refused").to_string(), expected);
+        assert_eq!(publish(&store, &new).await.expect_err("refused again").to_string(), expected);
+        assert_eq!(store.objects().len(), 1, "nothing is written or deleted");
     };
     let part = "targets/part-x.parquet";
     check(part, false, &format!("s3://bucket/audit contains {part}, which is not part of an export")).await;
     check("_run.json", true, "s3://bucket/audit contains _run.json, which is not part of an export").await;
-    // A real dataset is not replaced by an invented one.
+    // A real dataset is not replaced by a simulated one.
     let old = old();
-    let destination = Destination::new(&place(), Arc::new(with_old(&old).await));
+    let destination = Destination::new(&url(), Arc::new(with_old(&old).await));
     assert!(matches!(destination.check(true).await, Err(StoreError::Real { .. })));
     destination.check(false).await.unwrap();
 }
 
 #[tokio::test]
-async fn the_check_leaves_nothing_behind_and_says_what_is_not_allowed() {
+async fn the_check_leaves_nothing_behind_and_reports_missing_permissions() {
     let check = async |fault: Fault, expected: &str| {
         let store = Store::new(InMemory::new(), fault, &[]);
-        let destination = Destination::new(&place(), Arc::new(store.clone()));
-        let told = destination.check(false).await.map_or_else(|error| error.to_string(), |()| String::new());
-        assert_eq!(told.replace(" in s3://bucket/audit", ""), expected);
+        let destination = Destination::new(&url(), Arc::new(store.clone()));
+        let error = destination.check(false).await.map_or_else(|error| error.to_string(), |()| String::new());
+        assert_eq!(error.replace(" in s3://bucket/audit", ""), expected);
         store
     };
     let store = check(Fault::Never, "").await;
@@ -427,7 +419,7 @@ async fn the_check_leaves_nothing_behind_and_says_what_is_not_allowed() {
     check(Fault::Refused(1), "cannot list objects: lost").await;
     check(Fault::Refused(2), "cannot write objects: lost").await;
     let store = check(Fault::Refused(3), "cannot delete objects: lost").await;
-    // A probe that was left is no reason to refuse, and goes with the next dataset.
+    // A leftover probe is accepted, and deleted with the next dataset.
     let new = new(true);
     let store = Store::new(store.0.inner.fork(), Fault::Never, &[&new]);
     assert_eq!(store.objects().len(), 1);
@@ -436,28 +428,29 @@ async fn the_check_leaves_nothing_behind_and_says_what_is_not_allowed() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_what_was_published_ends_the_upload_without_success() {
+async fn a_file_changed_after_publishing_ends_the_upload_without_success() {
     let check = async |name: &str, text: &str| {
         let (old, new) = (old(), new(true));
         fs::write(new.path().join(name), text).unwrap();
         let store = Store::new(with_old(&old).await, Fault::Never, &[&old]);
-        let error = publish(&store, &new).await.expect_err("told").to_string();
+        let error = publish(&store, &new).await.expect_err("an error").to_string();
         assert!(error.contains(name) && error.contains("was changed after publishing"), "{error}");
         assert!(!store.objects().contains_key(SUCCESS));
     };
     check("targets/part-a.parquet", "neW").await;
     check("targets/part-a.parquet", "nE").await;
     check("targets/part-a.parquet", "nEw and more").await;
-    check("backlinks_history/year=2024/part-a-0.parquet", "new, under a name that was there, of many pieceS").await;
+    check("backlinks_history/year=2024/part-a-0.parquet", "new, under a name that was used before, of many pieceS")
+        .await;
 }
 
 #[tokio::test]
-async fn whoever_else_writes_meanwhile_is_noticed_before_success() {
+async fn another_writer_is_detected_before_success() {
     let new = new(true);
     let check = async |at: usize, name: &'static str| {
         let mut store = Store::new(InMemory::new(), Fault::Never, &[]);
         Arc::get_mut(&mut store.0).unwrap().intruder = Some((at, name));
-        let error = publish(&store, &new).await.expect_err("noticed");
+        let error = publish(&store, &new).await.expect_err("detected");
         assert!(matches!(error, StoreError::Disturbed { .. } | StoreError::Foreign { .. }), "{error}");
         assert!(!store.objects().contains_key(SUCCESS));
     };

@@ -1,7 +1,7 @@
-//! The client library's requests over this program's own connections: ring, no redirects, no plain http but to this
-//! machine and to the addresses where machines in a cloud ask for their credentials, and bounded answers.
+//! Sends the client library's requests over this program's own connections: TLS by ring, no redirects, answers of
+//! limited size, and plain http only to this machine and to the metadata services of clouds.
 //!
-//! Retries are the library's. An answer is read whole: the largest are listings and the `_run.json` that stands there.
+//! The library does the retries. Answers are read whole: the largest are listings and `_run.json`.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -18,18 +18,16 @@ use reqwest::{Body, Client, Request, Response, Url};
 
 use crate::api::http::{SetupError, chain, client_builder, is_loopback, is_proxied};
 
-/// One exchange, from connecting to the last byte: a piece of 8 MiB at half a megabit a second.
+/// One request, from connecting to the last byte: a piece of 8 MiB at half a megabit a second.
 const EXCHANGE: Duration = Duration::from_mins(2);
-/// Reaching the store at all.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Reaching this machine, or the one that has credentials: they are next door or not there.
+/// This machine and metadata services answer at once or do not exist.
 const CONNECT_NEAR: Duration = Duration::from_secs(1);
 /// The largest answer that is read: twice the largest `_run.json`, thirty times a page of a listing.
 const LARGEST_ANSWER: usize = 32 << 20;
 
-/// Where machines of Google's cloud ask for credentials.
 const GOOGLE_METADATA: &str = "metadata.google.internal";
-/// Where machines and containers of Amazon's cloud do, by IPv6.
+/// For machines and for containers, by IPv6; the IPv4 addresses are link-local.
 const AMAZON_METADATA: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)];
 
@@ -40,7 +38,6 @@ pub(super) struct Wire {
     plain: Client,
 }
 
-/// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 enum WireError {
     #[error("{host} is not encrypted; plain http is only allowed for loopback addresses")]
@@ -56,11 +53,10 @@ enum WireError {
 }
 
 impl Wire {
-    /// Sets the connections up; sends nothing.
     pub(super) fn new() -> Result<Self, SetupError> {
         let tls = |error: reqwest::Error| SetupError::Tls(chain(&error));
         let secure = client_builder().connect_timeout(CONNECT).timeout(EXCHANGE).build().map_err(tls)?;
-        // A proxy would see what is sent.
+        // A proxy would see the content.
         let plain = client_builder().no_proxy().connect_timeout(CONNECT_NEAR).timeout(EXCHANGE);
         Ok(Self { secure, plain: plain.build().map_err(tls)? })
     }
@@ -77,7 +73,7 @@ impl Wire {
 }
 
 impl HttpConnector for Wire {
-    /// The options are about the library's own connections; these are set up already.
+    /// The options are for the library's own connections.
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
     }
@@ -106,7 +102,7 @@ impl HttpService for Wire {
     }
 }
 
-/// Whether nobody in between can listen: this machine, and what is on the same link by definition.
+/// Whether nobody in between can listen: this machine, and addresses that are on the same link by definition.
 fn may_be_plain(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     if is_loopback(url) || host == GOOGLE_METADATA {
@@ -130,7 +126,7 @@ async fn read(mut response: Response, host: &str) -> Result<Bytes, HttpError> {
     Ok(body.into())
 }
 
-/// What the library makes of it: whether it is worth another try.
+/// The kind decides whether the library retries.
 fn failed(error: &reqwest::Error, host: &str) -> HttpError {
     let (host, reason) = (host.to_owned(), chain(error));
     match error {
@@ -145,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_http_goes_to_this_machine_and_to_where_credentials_are_alone() {
+    fn plain_http_goes_only_to_this_machine_and_to_metadata_services() {
         let check = |url: &str, expected: bool| assert_eq!(may_be_plain(&Url::parse(url).unwrap()), expected, "{url}");
         check("http://127.0.0.1:9000/bucket", true);
         check("http://localhost:9000/bucket", true);

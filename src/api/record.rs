@@ -2,7 +2,7 @@
 //!
 //! `fetch` makes these, the ledger keeps them; neither knows the other.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -71,16 +71,5 @@ impl TargetState {
     /// Whether an answer is held that is never bought again.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Ok | Self::NoData)
-    }
-}
-
-impl fmt::Display for TargetState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ok => "ok",
-            Self::NoData => "no_data",
-            Self::Failed => "failed",
-            Self::Pending => "pending",
-        })
     }
 }

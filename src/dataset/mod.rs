@@ -43,7 +43,7 @@ pub use self::{
         Failure, FailureRows, FailuresFile, Rejected, is_marked, mark_success, replace_file, unmark_success,
         write_rejected, write_rejected_rows, write_run,
     },
-    target_rows::{TargetRow, TargetRows, TargetsWriter, input_column_names, targets_schema},
+    target_rows::{LineOutcome, TargetRow, TargetRows, TargetsWriter, input_column_names, targets_schema},
 };
 
 /// The directory of the table with one row per target and month.

@@ -37,7 +37,41 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Memory for the open row group, which is ended early when it is exceeded.
 const OPEN_BYTES: usize = 32 << 20;
 
-/// What became of an input line. What is not known is `None`, never 0.
+/// What became of an input line, as the column `outcome` has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineOutcome {
+    Ok,
+    NoData,
+    Failed,
+    #[default]
+    Pending,
+    Rejected,
+    Duplicate,
+}
+
+impl LineOutcome {
+    /// Outcomes of lines that stand for a target.
+    pub const OF_TARGETS: [Self; 4] = [Self::Ok, Self::NoData, Self::Failed, Self::Pending];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NoData => "no_data",
+            Self::Failed => "failed",
+            Self::Pending => "pending",
+            Self::Rejected => "rejected",
+            Self::Duplicate => "duplicate",
+        }
+    }
+
+    /// The outcome that a published table names; `None`: there is no such outcome.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = Self::OF_TARGETS.into_iter().chain([Self::Rejected, Self::Duplicate]);
+        all.into_iter().find(|outcome| outcome.as_str() == word)
+    }
+}
+
+/// A row of `targets`. What is not known is `None`, never 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TargetRow<'a> {
     /// The run that its data comes from.
@@ -46,8 +80,7 @@ pub struct TargetRow<'a> {
     pub input: &'a str,
     /// The domain as sent.
     pub target: Option<&'a str>,
-    /// `ok`, `no_data`, `failed`, `pending`, `rejected` or `duplicate`.
-    pub outcome: &'a str,
+    pub outcome: LineOutcome,
     /// Rows in `backlinks_history`.
     pub rows: Option<u64>,
     /// What its calls cost.
@@ -279,7 +312,7 @@ impl Columns {
         self.run_id.append_value(row.run_id);
         self.input.append_value(row.input);
         self.target.append_option(row.target);
-        self.outcome.append_value(row.outcome);
+        self.outcome.append_value(row.outcome.as_str());
         self.rows.append_option(row.rows.map(count));
         self.cost_usd.append_option(row.cost.map(Usd::dollars));
         self.cost_source.append_option(row.cost_source);

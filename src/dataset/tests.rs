@@ -414,7 +414,7 @@ fn a_table_with_a_file_that_was_never_finished_is_not_published() {
 #[test]
 fn the_file_of_targets_bears_a_number_where_another_one_stood() {
     let dir = tempfile::tempdir().unwrap();
-    let name = |outcome: &'static str| {
+    let name = |outcome| {
         let stage = Stage::begin(dir.path()).unwrap();
         let mut writer = stage.targets(&options("year"), &[]).unwrap();
         writer.push(&TargetRow { outcome, ..ROW }, &[]).unwrap();
@@ -423,9 +423,9 @@ fn the_file_of_targets_bears_a_number_where_another_one_stood() {
         assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), [part.path.to_str().unwrap()]);
         part.path.display().to_string()
     };
-    assert_eq!(name("ok"), "targets/part-r1.parquet");
-    assert_eq!(name("ok"), "targets/part-r1.parquet");
-    let (failed, again, ok) = (name("failed"), name("failed"), name("ok"));
+    assert_eq!(name(LineOutcome::Ok), "targets/part-r1.parquet");
+    assert_eq!(name(LineOutcome::Ok), "targets/part-r1.parquet");
+    let (failed, again, ok) = (name(LineOutcome::Failed), name(LineOutcome::Failed), name(LineOutcome::Ok));
     assert!(failed.starts_with("targets/part-r1-") && failed == again, "{failed} {again}");
     assert!(ok.starts_with("targets/part-r1-") && ok != failed, "{ok} {failed}");
 }
@@ -434,7 +434,7 @@ const ROW: TargetRow<'static> = TargetRow {
     run_id: "r1",
     input: "https://A.com",
     target: Some("a.com"),
-    outcome: "ok",
+    outcome: LineOutcome::Ok,
     rows: Some(95),
     cost: Some(Usd::from_micros(27_384)),
     cost_source: Some("debit"),
@@ -461,7 +461,9 @@ fn the_targets_table_has_a_row_for_each_line_and_the_inputs_own_columns() {
     let stage = Stage::begin(dir.path()).unwrap();
     let mut writer = stage.targets(&options("year"), &["Client".to_owned(), "cli\u{0}ent".to_owned()]).unwrap();
     writer.push(&ROW, &[Some("Ünal"), None]).unwrap();
-    writer.push(&TargetRow { target: None, outcome: "rejected", rows: None, cost: None, ..ROW }, &[]).unwrap();
+    writer
+        .push(&TargetRow { target: None, outcome: LineOutcome::Rejected, rows: None, cost: None, ..ROW }, &[])
+        .unwrap();
     for _ in 0..10_000 {
         writer.push(&ROW, &[None, Some("x")]).unwrap();
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{AnswerRef, ExportError, MergedLedgers, TargetHistory, rows::Decoded};
 use crate::{
     api::{Parameters, record::TargetState},
-    dataset::{Failure, TargetRow},
+    dataset::{Failure, LineOutcome, TargetRow},
     ledger::StoredAnswer,
     targets::{Line, LineStatus, TargetRef},
 };
@@ -90,10 +90,13 @@ impl<'a> Lines<'a> {
     ) -> Result<(), ExportError> {
         let target = match line.fate {
             LineStatus::Rejected(reason) => {
-                return sink.row(&TargetRow { outcome: "rejected", message: Some(reason), ..*bare }, cells);
+                return sink.row(&TargetRow { outcome: LineOutcome::Rejected, message: Some(reason), ..*bare }, cells);
             }
             LineStatus::Duplicate(target) => {
-                return sink.row(&TargetRow { outcome: "duplicate", target: Some(target.as_str()), ..*bare }, cells);
+                return sink.row(
+                    &TargetRow { outcome: LineOutcome::Duplicate, target: Some(target.as_str()), ..*bare },
+                    cells,
+                );
             }
             LineStatus::Target(target) => target,
         };
@@ -106,9 +109,8 @@ impl<'a> Lines<'a> {
         };
         let Some(account) = self.holdings.account(target) else {
             self.totals.pending += 1;
-            let nothing = Some(0);
-            let (rows, attempts, possibly_billed) = (nothing, nothing, nothing);
-            return sink.row(&TargetRow { outcome: "pending", rows, attempts, possibly_billed, ..bare }, cells);
+            let row = TargetRow { rows: Some(0), attempts: Some(0), possibly_billed: Some(0), ..bare };
+            return sink.row(&TargetRow { outcome: LineOutcome::Pending, ..row }, cells);
         };
         let (run, latest) = self.holdings.latest(&account)?;
         // The answer that counts, and the rows of all that are kept.
@@ -122,7 +124,7 @@ impl<'a> Lines<'a> {
         let remarks: Vec<&str> = mismatch.into_iter().chain(remark).collect();
         let remarks = (!remarks.is_empty()).then(|| remarks.join("; "));
         let message = remarks.as_deref().or_else(|| latest.as_ref().and_then(|kept| kept.message.as_deref()));
-        if outcome == FAILED || account.refresh_given_up {
+        if outcome == LineOutcome::Failed || account.refresh_given_up {
             self.failure(target, &account, account.standing == TargetState::Ok && !is_readable, sink)?;
         }
         let from_run_id = latest.as_ref().and_then(|kept| kept.from_run_id.as_deref());
@@ -202,19 +204,15 @@ impl<'a> Lines<'a> {
         reason.trim_end_matches([' ', ':']).to_owned()
     }
 
-    fn count(&mut self, account: &TargetHistory<'_>, is_readable: bool, latest: Option<&StoredAnswer>) -> &'static str {
-        let standing = match account.standing {
-            TargetState::Ok if !is_readable => TargetState::Failed,
-            standing => standing,
-        };
-        let (outcome, count) = match standing {
-            TargetState::Ok => ("ok", &mut self.totals.ok),
-            TargetState::NoData => ("no_data", &mut self.totals.no_data),
-            TargetState::Failed => (FAILED, &mut self.totals.failed),
-            TargetState::Pending => ("pending", &mut self.totals.pending),
+    fn count(&mut self, account: &TargetHistory<'_>, is_readable: bool, latest: Option<&StoredAnswer>) -> LineOutcome {
+        let (outcome, count) = match account.standing {
+            TargetState::Ok if is_readable => (LineOutcome::Ok, &mut self.totals.ok),
+            TargetState::NoData => (LineOutcome::NoData, &mut self.totals.no_data),
+            TargetState::Ok | TargetState::Failed => (LineOutcome::Failed, &mut self.totals.failed),
+            TargetState::Pending => (LineOutcome::Pending, &mut self.totals.pending),
         };
         *count += 1;
-        if standing == TargetState::Failed {
+        if outcome == LineOutcome::Failed {
             *self.totals.failures.entry(self.reason(account.standing, latest)).or_default() += 1;
         }
         outcome
@@ -228,8 +226,6 @@ fn by_target(holdings: &MergedLedgers, held: &[AnswerRef]) -> Vec<u32> {
     places
 }
 
-/// The outcome of a target that needs a person.
-const FAILED: &str = "failed";
 /// Why targets failed of which no call brought anything, or nothing that makes rows.
 const NO_ANSWER: &str = "no_answer";
 const UNREADABLE_ANSWER: &str = "unreadable_answer";

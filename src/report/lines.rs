@@ -13,7 +13,11 @@ use super::{
     ReportError,
     read::{Dataset, Rows, number, text},
 };
-use crate::{dataset::targets_schema, money::Usd, words};
+use crate::{
+    dataset::{LineOutcome, targets_schema},
+    money::Usd,
+    words,
+};
 
 /// Input columns that are shown, the first ones.
 pub(super) const MOST_COLUMNS: usize = 4;
@@ -32,43 +36,15 @@ const OTHER_REASONS: &str = "other reasons";
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
     pub(super) target: Box<str>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: LineOutcome,
     pub(super) cost: Option<Usd>,
     /// The text of each shown input column, as a place in its texts.
     pub(super) cells: Vec<Option<u32>>,
 }
 
-/// Where a target stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Outcome {
-    Ok,
-    NoData,
-    Failed,
-    Pending,
-}
-
-impl Outcome {
-    pub(super) const ALL: [Self; 4] = [Self::Ok, Self::NoData, Self::Failed, Self::Pending];
-
-    /// The word for people.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::NoData => "no data",
-            Self::Failed => "failed",
-            Self::Pending => "pending",
-        }
-    }
-
-    fn of(word: &str) -> Option<Self> {
-        match word {
-            "ok" => Some(Self::Ok),
-            "no_data" => Some(Self::NoData),
-            "failed" => Some(Self::Failed),
-            "pending" => Some(Self::Pending),
-            _ => None,
-        }
-    }
+/// An outcome for people.
+pub(super) fn outcome_words(outcome: LineOutcome) -> &'static str {
+    if outcome == LineOutcome::NoData { "no data" } else { outcome.as_str() }
 }
 
 /// A target that needs a person.
@@ -141,15 +117,18 @@ impl Lines {
         }
         for row in 0..rows.len() {
             let (word, message) = (text(outcomes, row).unwrap_or_default(), text(messages, row));
-            let (Some(outcome), Some(target)) = (Outcome::of(word), text(targets, row)) else {
-                self.no_target(word, message);
-                continue;
+            let (outcome, target) = match (LineOutcome::parse(word), text(targets, row)) {
+                (Some(outcome), Some(target)) if LineOutcome::OF_TARGETS.contains(&outcome) => (outcome, target),
+                (outcome, _) => {
+                    self.no_target(outcome, message);
+                    continue;
+                }
             };
             if let Some(at) = number(times, row) {
                 let (first, last) = self.fetched.unwrap_or((at, at));
                 self.fetched = Some((first.min(at), last.max(at)));
             }
-            if outcome == Outcome::Failed && self.failures.len() < MOST_FAILURES {
+            if outcome == LineOutcome::Failed && self.failures.len() < MOST_FAILURES {
                 self.failures.push(Failed {
                     target: target.into(),
                     http_status: number(http, row),
@@ -166,8 +145,8 @@ impl Lines {
         Ok(())
     }
 
-    fn no_target(&mut self, outcome: &str, message: Option<&str>) {
-        if outcome == "duplicate" {
+    fn no_target(&mut self, outcome: Option<LineOutcome>, message: Option<&str>) {
+        if outcome == Some(LineOutcome::Duplicate) {
             self.duplicates += 1;
             return;
         }
@@ -197,7 +176,7 @@ impl Lines {
     }
 
     /// How many targets have this outcome.
-    pub(super) fn count(&self, outcome: Outcome) -> u64 {
+    pub(super) fn count(&self, outcome: LineOutcome) -> u64 {
         self.targets.iter().filter(|line| line.outcome == outcome).count() as u64
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{Parameters, RankScale},
-    dataset::{Options, Stage, TargetRow},
+    dataset::{LineOutcome, Options, Stage, TargetRow},
     decode::{Flattener, schema},
     export::{FileRecord, Provenance, RunRecord, Totals},
     ledger::Spending,
@@ -33,8 +33,13 @@ struct Given<'a> {
 }
 
 fn ok(target: &str, items: Vec<Value>) -> Given<'_> {
-    let row =
-        TargetRow { input: target, target: Some(target), outcome: "ok", source: "a.csv:1", ..TargetRow::default() };
+    let row = TargetRow {
+        input: target,
+        target: Some(target),
+        outcome: LineOutcome::Ok,
+        source: "a.csv:1",
+        ..TargetRow::default()
+    };
     Given { row: TargetRow { cost: Some(Usd::from_micros(30_000)), ..row }, cells: vec![], items }
 }
 
@@ -56,7 +61,7 @@ fn publish(partition_by: &str, columns: &[&str], given: &[Given<'_>]) -> TempDir
     let mut flattener = Flattener::new();
     for Given { row, cells, items } in given {
         targets.push(row, cells).unwrap();
-        if row.outcome == "ok" {
+        if row.outcome == LineOutcome::Ok {
             let result = json!([{"target": row.target, "items": items}]);
             let body = json!({"status_code": 20_000, "tasks": [{"id": "x", "status_code": 20_000, "result": result}]});
             flattener.push(row.target.unwrap(), body.to_string().as_bytes()).unwrap();
@@ -259,8 +264,13 @@ const HOSTILE: &str = "</script><img src=x onerror=alert(1)><!--<script>\"'&\u{2
 
 #[test]
 fn foreign_text_is_text_wherever_it_stands() {
-    let failed = TargetRow { outcome: "failed", target: Some("c.com"), message: Some(HOSTILE), ..TargetRow::default() };
-    let rejected = TargetRow { outcome: "rejected", message: Some(HOSTILE), ..TargetRow::default() };
+    let failed = TargetRow {
+        outcome: LineOutcome::Failed,
+        target: Some("c.com"),
+        message: Some(HOSTILE),
+        ..TargetRow::default()
+    };
+    let rejected = TargetRow { outcome: LineOutcome::Rejected, message: Some(HOSTILE), ..TargetRow::default() };
     let mut hostile = item(date(2026, 11, 30), 5);
     hostile["referring_links_tld"] = json!({HOSTILE: 5, "com": 1});
     hostile["referring_links_countries"] = json!({HOSTILE: 5});
@@ -328,7 +338,7 @@ fn the_same_dataset_makes_the_same_page_and_one_that_is_there_is_left_alone() {
 
 #[test]
 fn a_dataset_without_any_row_makes_a_page_that_says_so() {
-    let no_data = TargetRow { outcome: "no_data", target: Some("a.com"), ..TargetRow::default() };
+    let no_data = TargetRow { outcome: LineOutcome::NoData, target: Some("a.com"), ..TargetRow::default() };
     let dir = publish("year", &[], &[Given { row: no_data, cells: vec![], items: vec![] }]);
     let page = render(dir.path()).unwrap();
     assert!(page.contains("The dataset has no dated rows, so there is nothing to plot."));

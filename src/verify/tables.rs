@@ -16,7 +16,7 @@ use super::{
     rebuild::SameBytes,
 };
 use crate::{
-    dataset::{HISTORY, REJECTED, RUN, Rejected, write_rejected_rows},
+    dataset::{HISTORY, LineOutcome, REJECTED, RUN, Rejected, write_rejected_rows},
     export::{RunRecord, Totals},
     money::Usd,
     targets::Counts,
@@ -113,20 +113,20 @@ impl Sums {
         };
         for row in 0..batch.num_rows() {
             self.counts.lines += 1;
-            match &*text("outcome", row) {
-                "rejected" => {
+            match LineOutcome::parse(&text("outcome", row)) {
+                Some(LineOutcome::Rejected) => {
                     self.counts.rejected += 1;
                     self.rejected.push((text("input", row), text("source", row), text("message", row)));
                     continue;
                 }
-                "duplicate" => {
+                Some(LineOutcome::Duplicate) => {
                     self.counts.duplicates += 1;
                     continue;
                 }
-                "ok" => self.totals.ok += 1,
-                "no_data" => self.totals.no_data += 1,
-                "pending" => self.totals.pending += 1,
-                _ => self.totals.failed += 1,
+                Some(LineOutcome::Ok) => self.totals.ok += 1,
+                Some(LineOutcome::NoData) => self.totals.no_data += 1,
+                Some(LineOutcome::Pending) => self.totals.pending += 1,
+                Some(LineOutcome::Failed) | None => self.totals.failed += 1,
             }
             self.counts.targets += 1;
             self.calls += number("attempts", row);

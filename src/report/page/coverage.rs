@@ -2,9 +2,10 @@
 
 use super::{Content, known, share};
 use crate::{
+    dataset::LineOutcome,
     report::{
         html::Html,
-        lines::{MOST_FAILURES, Outcome},
+        lines::{MOST_FAILURES, outcome_words},
         plot,
     },
     words,
@@ -17,9 +18,9 @@ pub(super) fn coverage(content: &Content<'_>) -> Html {
         "<section aria-labelledby=h-coverage>\n<h2 id=h-coverage>Coverage and failures</h2>\n<div class=pair>\n",
     );
     let all = lines.targets.len() as u64;
-    let outcomes = Outcome::ALL.map(|outcome| (outcome.word(), lines.count(outcome)));
+    let outcomes = LineOutcome::OF_TARGETS.map(|outcome| (outcome_words(outcome), lines.count(outcome)));
     html.piece(&counts("Targets by outcome", &outcomes, all));
-    let failed = lines.count(Outcome::Failed);
+    let failed = lines.count(LineOutcome::Failed);
     let spaced: Vec<(String, u64)> =
         content.record.totals.failures.iter().map(|(reason, count)| (reason.replace('_', " "), *count)).collect();
     let mut reasons: Vec<(&str, u64)> = spaced.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();

@@ -2,10 +2,10 @@
 
 use super::{Content, change_in_tenths, known, percent, share, signed, whole};
 use crate::{
+    dataset::LineOutcome,
     report::{
         ReportError,
         html::Html,
-        lines::Outcome,
         month::Month,
         plot::{self, Series},
         portfolio::{MonthTotals, Portfolio, Sum},
@@ -22,7 +22,7 @@ pub(super) fn header(content: &Content<'_>) -> Html {
     let mut html = Html::new();
     html.markup("<header>\n<p class=kicker>backlinks-export</p>\n<h1>Backlinks history</h1>\n<p class=lead>");
     html.text(&words::counted(lines.targets.len() as u64, "target", "targets")).markup(", ");
-    html.show(words::counted(lines.count(Outcome::Ok), "history", "histories")).markup(", ");
+    html.show(words::counted(lines.count(LineOutcome::Ok), "history", "histories")).markup(", ");
     html.show(words::counted(record.totals.rows, "monthly row", "monthly rows"));
     if let (Some((first, _)), Some(latest)) = (portfolio.months.first(), portfolio.latest) {
         html.markup(", ").show(first).markup(" to ").show(latest);
@@ -59,8 +59,8 @@ fn key_figures(content: &Content<'_>) -> Html {
         let note = format!("{} new, {} lost in {latest}", known(new, whole), known(lost, whole));
         key("Net new domains", known(new.zip(lost), |(new, lost)| signed(new - lost)), note);
     }
-    let answered = lines.count(Outcome::Ok) + lines.count(Outcome::NoData);
-    let note = match (lines.count(Outcome::Failed), lines.count(Outcome::Pending)) {
+    let answered = lines.count(LineOutcome::Ok) + lines.count(LineOutcome::NoData);
+    let note = match (lines.count(LineOutcome::Failed), lines.count(LineOutcome::Pending)) {
         (0, 0) => "none failed".to_owned(),
         (failed, 0) => format!("{} failed", words::count(failed)),
         (failed, pending) => format!("{} failed, {} pending", words::count(failed), words::count(pending)),

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use super::{Content, change_in_tenths, percent, signed, whole};
 use crate::{
+    dataset::LineOutcome,
     money::Usd,
     report::{
         html::Html,
-        lines::{Column, Line, Outcome},
+        lines::{Column, Line, outcome_words},
         month::Month,
         portfolio::History,
     },
@@ -112,7 +113,7 @@ fn headings<'a>(content: &Content<'a>) -> Vec<Heading<'a>> {
     };
     let mut headings = vec![plain("Target", Kind::Text)];
     headings.extend(content.lines.columns.iter().map(input));
-    let words = Outcome::ALL.iter().map(|outcome| outcome.word()).collect();
+    let words = LineOutcome::OF_TARGETS.map(outcome_words).to_vec();
     headings.push(Heading { name: "Outcome", kind: Kind::Choice, texts: words });
     headings.extend([
         plain("Months", Kind::Count),
@@ -134,10 +135,10 @@ fn cells<'a>(content: &Content<'a>, line: &'a Line, empty: &'a History) -> Vec<C
     let tenths = history.ends().and_then(|(first, last)| change_in_tenths(first.into(), last.into()));
     let mut cells = vec![Cell::Text(&line.target)];
     cells.extend(line.cells.iter().map(|place| Cell::Number(place.map(i64::from))));
-    let outcome = Outcome::ALL.iter().position(|outcome| *outcome == line.outcome);
+    let outcome = LineOutcome::OF_TARGETS.iter().position(|outcome| *outcome == line.outcome);
     let numbers = [
         outcome.and_then(|place| i64::try_from(place).ok()),
-        i64::try_from(history.months).ok().filter(|_| line.outcome == Outcome::Ok),
+        i64::try_from(history.months).ok().filter(|_| line.outcome == LineOutcome::Ok),
         history.latest.map(|latest| latest.0.into()),
         history.referring_domains(),
         history.change(),

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! fetch:    inputs -> targets -> what the ledger lacks -> [budget -> pace -> post -> judge -> wait, again] x in flight
-//!                 -> ledger (synced: from here on it is never paid for again) -> outcome
+//!                 -> ledger (synced: from here on it is never paid for again) -> summary
 //! beside:   synced answers, else ledger (by target) -> decode -> dataset (staged)
-//! publish:  dataset (staged, else built from the ledger) -> synced, renamed -> outcome
+//! publish:  dataset (staged, else built from the ledger) -> synced, renamed -> summary
 //! ```
 //!
 //! In reading order:
@@ -21,7 +21,7 @@
 //! | [`decode`] | an answer's text to its envelope and its rows as Arrow record batches; the schema |
 //! | [`fs`] | what a refusal of the file system means to a user |
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
-//! | [`outcome`], [`progress`] | what a run has come to, and what it shows meanwhile |
+//! | [`summary`], [`progress`] | what a run has come to, and what it shows meanwhile |
 //! | [`doctor`] | what a run would find: the API, the token, the directory, the machine |
 //! | [`report`] | the published dataset to one HTML page |
 //! | [`stores`] | the published dataset under a prefix of an object store |
@@ -49,11 +49,11 @@ pub mod fs;
 pub mod ledger;
 pub mod logging;
 pub mod money;
-pub mod outcome;
 pub mod progress;
 pub mod report;
 pub mod sandbox;
 pub mod stores;
+pub mod summary;
 pub mod targets;
 pub mod verify;
 pub mod words;

@@ -11,9 +11,9 @@ use crate::{
     api::RankScale,
     dataset::{Compression, IntegerEncoding, Options, PartitionBy},
     money::Usd,
-    outcome::MaxFailures,
     progress::Requested,
     stores::StoreUrl,
+    summary::MaxFailures,
     targets::{InputFormat, Shard},
 };
 

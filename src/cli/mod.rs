@@ -30,7 +30,7 @@ pub use self::{
     },
     token::{Token, TokenError},
 };
-use crate::{money::Usd, outcome::MaxFailures, sandbox, stores::StoreUrl};
+use crate::{money::Usd, sandbox, stores::StoreUrl, summary::MaxFailures};
 
 /// Export backlinks history of many domains to partitioned Parquet. No paid answer is lost or paid for twice.
 #[derive(Debug, Parser)]

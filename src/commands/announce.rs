@@ -16,7 +16,7 @@ use crate::{
     export::Export,
     fetch::FetchLimits,
     money::Usd,
-    outcome::wrapped,
+    summary::wrapped,
     words,
 };
 

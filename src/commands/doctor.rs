@@ -23,7 +23,7 @@ use crate::{
     doctor::{self, ApiChecks, Check, DirectoryChecks, Level, RunCost},
     export::{Preview, QueryParams},
     money::Usd,
-    outcome::wrapped,
+    summary::wrapped,
     targets::Inputs,
     words,
 };

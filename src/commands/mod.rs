@@ -35,7 +35,7 @@ use crate::{
     clock::Clock,
     export::ExportError,
     logging::Console,
-    outcome::Signal,
+    summary::Signal,
     targets::InputError,
     words,
 };

@@ -4,16 +4,16 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
     Context, Failure,
-    report::reported,
-    result::{display, finish},
+    report::with_report,
+    result::{display, show},
     signals::Signals,
     store,
 };
 use crate::{
     cli::ReplayArgs,
     export::{DatasetLayout, PublishOptions, gather, open_for_replay, publish_and_summarize},
-    outcome::{Ended, Outcome},
     progress::Plan,
+    summary::{Ended, RunSummary},
 };
 
 pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Failure> {
@@ -58,16 +58,16 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         started,
     };
     let shown = progress.clone();
-    let with_report = arguments.report;
+    let wants_report = arguments.report;
     let concluding = spawn_blocking(move || {
-        let outcome = publish_and_summarize(&holdings, None, (&out, &lock), Ended::Finished, &terms, &shown)?;
-        Ok::<_, Failure>((reported(outcome, with_report)?, lock))
+        let summary = publish_and_summarize(&holdings, None, &lock, &Ended::Finished, &terms, &shown)?;
+        Ok::<_, Failure>((with_report(summary, wants_report)?, lock))
     });
-    let (outcome, lock) = tokio::select! {
+    let (summary, lock) = tokio::select! {
         concluded = concluding => concluded.map_err(Failure::unexpected)??,
         signal = signals.clone().first() => return interrupted(signal),
     };
-    let outcome = store::put(destination, outcome, lock, &progress, (context, signals)).await?;
+    let summary = store::put(destination, summary, lock, &progress, (context, signals)).await?;
     progress.finish();
-    finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context)
+    show(&RunSummary { elapsed: started.elapsed(), ..summary }, &arguments.display, context)
 }

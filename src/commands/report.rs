@@ -4,8 +4,8 @@ use super::{Failure, exit, print};
 use crate::{
     cli::ReportArgs,
     export::RunRecord,
-    outcome::Outcome,
     report::{self, ReportError},
+    summary::RunSummary,
     words,
 };
 
@@ -25,15 +25,14 @@ impl From<ReportError> for Failure {
     }
 }
 
-/// Makes the report of what a command has published, where it is wanted, and has `_run.json` say where it is. Blocks on
-/// the disk.
-pub(super) fn reported(outcome: Outcome, wanted: bool) -> Result<Outcome, Failure> {
-    if !wanted || !outcome.published {
-        return Ok(outcome);
+/// Writes the report of what a command has published, if it is wanted, and its path to `_run.json`. Blocks on the disk.
+pub(super) fn with_report(summary: RunSummary, wanted: bool) -> Result<RunSummary, Failure> {
+    if !wanted || !summary.published {
+        return Ok(summary);
     }
-    let report = report::write(&outcome.out, None).map_err(|error| {
+    let report = report::write(&summary.out, None).map_err(|error| {
         Failure::unexpected(format!("the dataset was published, but the report was not written: {error}"))
     })?;
-    RunRecord::note_report(&outcome.out, &report.path)?;
-    Ok(Outcome { report: Some(report.path), ..outcome })
+    RunRecord::note_report(&summary.out, &report.path)?;
+    Ok(RunSummary { report: Some(report.path.display().to_string()), ..summary })
 }

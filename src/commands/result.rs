@@ -11,8 +11,8 @@ use crate::{
     cli::{DatasetArgs, DisplayArgs, Format, LogFormat},
     dataset::replace_file,
     export::DatasetLayout,
-    outcome::{Outcome, wrapped},
     progress::{Environment, Plan, Progress, Requested, mode},
+    summary::{RunSummary, wrapped},
     words,
 };
 
@@ -63,19 +63,19 @@ pub(super) fn check_places(arguments: &DisplayArgs) -> Result<(), Failure> {
     }
 }
 
-/// Tells the outcome: the result on standard output, what is wrong on standard error.
-pub(super) fn finish(outcome: &Outcome, arguments: &DisplayArgs, context: &Context) -> Result<u8, Failure> {
+/// Shows the summary: the result on standard output, what is wrong on standard error.
+pub(super) fn show(summary: &RunSummary, arguments: &DisplayArgs, context: &Context) -> Result<u8, Failure> {
     let stdout = io::stdout();
     let text = match arguments.summary {
-        Format::Json => format!("{}\n", outcome.json()),
-        Format::Text => outcome.text(width(&console::Term::stdout()), stdout.is_terminal() && has_colour()),
+        Format::Json => format!("{}\n", summary.json()),
+        Format::Text => summary.text(width(&console::Term::stdout()), stdout.is_terminal() && has_colour()),
     };
     print(&text)?;
-    tell_machines(outcome, arguments);
-    if let Some((error, hint)) = outcome.error() {
-        context.complain(&error, hint.as_deref());
+    write_files(summary, arguments);
+    if let Some(error) = &summary.error {
+        context.complain(error, summary.hint.as_deref());
     }
-    Ok(outcome.exit_code())
+    Ok(summary.exit_code)
 }
 
 /// Columns of a terminal for lines of text.
@@ -83,17 +83,17 @@ pub(super) fn width(terminal: &console::Term) -> usize {
     terminal.size_checked().map_or(USUAL_WIDTH, |(_, columns)| usize::from(columns).min(WIDEST))
 }
 
-/// Tells the outcome to those who asked for a file. A file that cannot be written is told, and changes nothing.
-fn tell_machines(outcome: &Outcome, arguments: &DisplayArgs) {
+/// Writes the summary to the files that were asked for. One that cannot be written is a warning.
+fn write_files(summary: &RunSummary, arguments: &DisplayArgs) {
     if let Some(path) = &arguments.metrics
-        && let Err(error) = replace_file(path, &outcome.metrics())
+        && let Err(error) = replace_file(path, &summary.metrics())
     {
         tracing::warn!("cannot write the metrics: {}", words::plain(&error.to_string()));
     }
     // GitHub's runners show what a step appends to this file on the page of the run.
     if let Some(path) = variable("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
         let appended = OpenOptions::new().create(true).append(true).open(&path);
-        let written = appended.and_then(|mut file| writeln!(file, "### backlinks-export\n\n{}", outcome.markdown()));
+        let written = appended.and_then(|mut file| writeln!(file, "### backlinks-export\n\n{}", summary.markdown()));
         if let Err(error) = written {
             tracing::warn!("cannot write the step summary: {error}");
         }

@@ -11,8 +11,8 @@ use super::{
     Context, Failure,
     announce::{announce, end_of_line, warn_of_cap},
     inputs::{read_inputs, warn_of, warn_of_cells},
-    report::reported,
-    result::{display, finish},
+    report::with_report,
+    result::{display, show},
     signals::Signals,
     store,
 };
@@ -25,9 +25,9 @@ use crate::{
     },
     fetch::FetchLimits,
     ledger::{self, Lock, Spending},
-    outcome::{Ended, MaxFailures, Outcome, Signal},
     progress::{Plan, Progress},
     sandbox::{Sandbox, Settings},
+    summary::{Ended, MaxFailures, RunSummary, Signal},
 };
 
 pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure> {
@@ -65,17 +65,17 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
     {
         let lock = Lock::take(&arguments.out).map_err(ExportError::from)?;
         let destination = store::checked(arguments.publish.as_ref(), arguments.call.sandbox).await?;
-        let outcome = summary_from_record(&record, inputs.counts(), &terms(record.spending), &arguments.out);
-        let outcome = reported(outcome, arguments.report)?;
-        let outcome = if destination.is_some() {
-            let progress = display(&arguments.display, context, Plan::of_held(outcome.targets));
-            let outcome = store::put(destination, outcome, lock, &progress, (context, signals)).await?;
+        let summary = summary_from_record(&record, inputs.counts(), &terms(record.spending), &arguments.out);
+        let summary = with_report(summary, arguments.report)?;
+        let summary = if destination.is_some() {
+            let progress = display(&arguments.display, context, Plan::of_held(summary.targets));
+            let summary = store::put(destination, summary, lock, &progress, (context, signals)).await?;
             progress.finish();
-            outcome
+            summary
         } else {
-            outcome
+            summary
         };
-        return finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context);
+        return show(&RunSummary { elapsed: started.elapsed(), ..summary }, &arguments.display, context);
     }
     let (url, sandbox) = url(&arguments.call).await?;
     let (token, missing) = match arguments.call.token() {
@@ -122,37 +122,37 @@ async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Re
         let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
         let interruptible = !matches!(ended, Ended::Signal(_));
         tokio::select! {
-            outcome = published(arguments, fetched, ended, terms.clone(), &progress) => outcome,
+            summary = published(arguments, fetched, ended, terms.clone(), &progress) => summary,
             // Nothing is published before it is whole; the next run makes anew what was staged.
             signal = signals.clone().first(), if interruptible => {
                 Err(Failure::interrupted(signal, "before the dataset was published"))
             }
         }
     };
-    let (outcome, lock) = match concluded.await {
+    let (summary, lock) = match concluded.await {
         Ok(concluded) => concluded,
         Err(failure) => {
             progress.finish();
-            let Some(outcome) = stopped(&arguments.out, terms, &failure, signals).await else { return Err(failure) };
-            return finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context);
+            let Some(summary) = stopped(&arguments.out, terms, &failure, signals).await else { return Err(failure) };
+            return show(&RunSummary { elapsed: started.elapsed(), ..summary }, &arguments.display, context);
         }
     };
-    let outcome = store::put(destination, outcome, lock, &progress, (context, signals)).await?;
+    let summary = store::put(destination, summary, lock, &progress, (context, signals)).await?;
     progress.finish();
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }
-    finish(&Outcome { elapsed: started.elapsed(), ..outcome }, &arguments.display, context)
+    show(&RunSummary { elapsed: started.elapsed(), ..summary }, &arguments.display, context)
 }
 
 /// What a run has come to that a failure or a signal has ended while it fetched or published.
-async fn stopped(dir: &Path, terms: PublishOptions, failure: &Failure, signals: &Signals) -> Option<Outcome> {
+async fn stopped(dir: &Path, terms: PublishOptions, failure: &Failure, signals: &Signals) -> Option<RunSummary> {
     let ended = match signals.came().filter(|signal| signal.exit_code() == failure.exit) {
         Some(signal) => Ended::Signal(signal),
         None => Ended::Unexpected { message: failure.error.clone(), hint: failure.hint.clone() },
     };
     let dir = dir.to_owned();
-    spawn_blocking(move || partial_summary(&dir, &terms, ended)).await.ok().flatten()
+    spawn_blocking(move || partial_summary(&dir, &terms, &ended)).await.ok().flatten()
 }
 
 /// Publishes on a thread where blocking on the disk is allowed. The directory stays locked.
@@ -162,12 +162,12 @@ async fn published(
     ended: Ended,
     terms: PublishOptions,
     progress: &Progress,
-) -> Result<(Outcome, Lock), Failure> {
-    let (out, with_report, progress) = (arguments.out.clone(), arguments.report, progress.clone());
+) -> Result<(RunSummary, Lock), Failure> {
+    let (wants_report, progress) = (arguments.report, progress.clone());
     let Fetched { holdings, staged, lock } = fetched;
     let concluding = spawn_blocking(move || {
-        let outcome = publish_and_summarize(&holdings, staged, (&out, &lock), ended, &terms, &progress)?;
-        Ok((reported(outcome, with_report)?, lock))
+        let summary = publish_and_summarize(&holdings, staged, &lock, &ended, &terms, &progress)?;
+        Ok((with_report(summary, wants_report)?, lock))
     });
     concluding.await.map_err(Failure::unexpected)?
 }

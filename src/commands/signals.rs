@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::Failure;
-use crate::outcome::Signal;
+use crate::summary::Signal;
 
 /// Signals as they come. Each user sees every signal, also those that came before it looked.
 #[derive(Clone, Debug)]

@@ -3,9 +3,9 @@
 use super::{Context, Failure, signals::Signals};
 use crate::{
     ledger::Lock,
-    outcome::{Outcome, UploadFailed},
     progress::Progress,
     stores::{Destination, StoreError, StoreUrl},
+    summary::RunSummary,
 };
 
 /// Makes sure that the dataset can be put there, where it is to be.
@@ -28,14 +28,14 @@ pub(super) async fn checked(url: Option<&StoreUrl>, simulated: bool) -> Result<O
 /// Puts what was published where it is to be put as well. The directory stays as it is meanwhile: `lock` is held.
 pub(super) async fn put(
     destination: Option<Destination>,
-    outcome: Outcome,
+    summary: RunSummary,
     lock: Lock,
     progress: &Progress,
     (context, signals): (&Context, &Signals),
-) -> Result<Outcome, Failure> {
-    let Some(destination) = destination.filter(|_| outcome.published) else { return Ok(outcome) };
+) -> Result<RunSummary, Failure> {
+    let Some(destination) = destination.filter(|_| summary.published) else { return Ok(summary) };
     let put = tokio::select! {
-        put = destination.publish(&outcome.out, progress) => put,
+        put = destination.publish(&summary.out, progress) => put,
         signal = signals.clone().first() => {
             let meanwhile = format!("during the upload to {}, which has no _SUCCESS yet", destination.url());
             return Err(Failure::interrupted(signal, &meanwhile));
@@ -43,43 +43,41 @@ pub(super) async fn put(
     };
     drop(lock);
     match put {
-        Ok(there) => Ok(Outcome { published_to: Some(there), ..outcome }),
+        Ok(uploaded) => Ok(RunSummary { published_to: Some(uploaded), ..summary }),
         Err(error) => {
             progress.finish();
-            // What else is wrong: the result says what is wrong with the upload.
-            if let Some((error, hint)) = outcome.error() {
-                context.complain(&error, hint.as_deref());
+            // The summary has room for one error, that of the upload.
+            if let Some(error) = &summary.error {
+                context.complain(error, summary.hint.as_deref());
             }
-            Ok(Outcome { upload_failed: Some(failed(&error, &outcome)), ..outcome })
+            Ok(with_failed_upload(summary, &error))
         }
     }
 }
 
-/// An upload that ended early, and how to go on with it.
-fn failed(error: &StoreError, outcome: &Outcome) -> UploadFailed {
+/// The summary of a run whose upload failed, and how to resume it.
+fn with_failed_upload(summary: RunSummary, error: &StoreError) -> RunSummary {
     const AGAIN: &str = "run the same command again to resume the upload";
-    if error.is_local() {
-        let hint = error.hint().unwrap_or_else(|| AGAIN.to_owned());
-        return UploadFailed { error: format!("the dataset was not uploaded: {error}"), hint };
-    }
-    let hint = error.hint().map_or_else(|| AGAIN.to_owned(), |hint| format!("{hint}; then {AGAIN}"));
-    let out = outcome.out.display();
-    UploadFailed { error: format!("the dataset is complete in {out}, but the upload failed: {error}"), hint }
+    let (error, hint) = if error.is_local() {
+        (format!("the dataset was not uploaded: {error}"), error.hint().unwrap_or_else(|| AGAIN.to_owned()))
+    } else {
+        let out = summary.out.display();
+        let hint = error.hint().map_or_else(|| AGAIN.to_owned(), |hint| format!("{hint}; then {AGAIN}"));
+        (format!("the dataset is complete in {out}, but the upload failed: {error}"), hint)
+    };
+    summary.with_failed_upload(error, hint)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::Cause;
+    use crate::{stores::Cause, summary::Ended};
 
     #[test]
     fn an_upload_that_ends_early_says_where_the_dataset_is_and_how_to_go_on() {
-        let outcome = Outcome { out: "out/audit".into(), ..Outcome::default() };
+        let summary = RunSummary { out: "out/audit".into(), published: true, ..RunSummary::default() };
         let check = |error: StoreError, expected: &str, hint: &str| {
-            let failure = failed(&error, &outcome);
-            assert_eq!((failure.error.as_str(), failure.hint.as_str()), (expected, hint));
-            let outcome = Outcome { published: true, upload_failed: Some(failure), ..outcome.clone() };
-            let json = outcome.json();
+            let json = with_failed_upload(summary.clone().with_end(&Ended::Finished), &error).json();
             assert_eq!((&json["exit_code"], &json["success"]), (&1.into(), &false.into()));
             assert_eq!((&json["error"], &json["hint"]), (&expected.into(), &hint.into()));
         };

@@ -2,38 +2,14 @@
 //!
 //! Row by row, in the order of the lines, so that nothing is held but what is counted.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
 use super::{AnswerRef, ExportError, MergedLedgers, TargetHistory, rows::Decoded};
 use crate::{
     api::{Parameters, record::TargetState},
     dataset::{Failure, LineOutcome, TargetRow},
     ledger::StoredAnswer,
+    summary::Totals,
     targets::{Line, LineStatus, TargetRef},
 };
-
-/// Sums over the rows of `targets`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Totals {
-    /// Targets whose history is held.
-    pub ok: u64,
-    /// Targets of which the API knows nothing.
-    pub no_data: u64,
-    /// Targets that were given up.
-    pub failed: u64,
-    /// Targets without an answer yet.
-    pub pending: u64,
-    /// Rows of `backlinks_history`.
-    pub rows: u64,
-    /// Rows of `backlinks_undated`: items without a usable date.
-    pub undated: u64,
-    /// Targets whose answer's counts differ from what it has.
-    pub mismatches: u64,
-    /// Why targets failed, with how many did.
-    pub failures: BTreeMap<String, u64>,
-}
 
 /// Where the rows of `targets` and of `_failures.csv` go.
 pub trait LineSink {

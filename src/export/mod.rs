@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The dataset is a pure function of the ledger, whether it was staged beside the fetching or built afterwards. Nothing
-//! here prints or reads flags; what people read comes from `outcome`.
+//! here prints or reads flags; what people read comes from `summary`.
 
 mod conclude;
 mod cursor;
@@ -44,7 +44,7 @@ pub use self::{
     error::ExportError,
     estimate::{Estimate, PriceSource},
     holdings::{AnswerRef, MergedLedgers, Source, TargetHistory},
-    lines::{LineSink, Totals},
+    lines::LineSink,
     preview::Preview,
     previous::PreviousError,
     publish::{DatasetLayout, Published, Rebuild, StagedHistory, rejected},
@@ -67,8 +67,8 @@ use crate::{
     dataset::{self, PartitionBy, PartitionKey, Stage},
     fetch::{self, Ended, FetchContext, FetchLimits, pace::Rate},
     ledger::{self, Archive, Ledger, LedgerError, Lock, ResumeState, Run, Spending},
-    outcome::MaxFailures,
     progress::Progress,
+    summary::MaxFailures,
     targets::{Inputs, TargetSet},
 };
 

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use super::{
     AnswerRef, ExportError, MergedLedgers,
     cursor::{AnswerSource, Interrupted, rows_in_order},
-    lines::{LineSink, Lines, Totals},
+    lines::{LineSink, Lines},
     rows::Decoded,
     window::Window,
 };
@@ -21,6 +21,7 @@ use crate::{
     decode::{self, SchemaDrift},
     ledger::{Body, LedgerError},
     progress::Progress,
+    summary::Totals,
     targets::{LineStatus, TargetRef},
 };
 

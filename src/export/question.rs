@@ -9,7 +9,7 @@ use jiff::{Timestamp, civil::Date};
 use crate::{
     api::{EARLIEST_DATE, Parameters, RankScale},
     ledger::Run,
-    outcome::MaxFailures,
+    summary::MaxFailures,
     targets::{Inputs, Shard, TargetRef},
 };
 

@@ -10,8 +10,15 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DatasetLayout, ExportError, MergedLedgers, Published, Source, Totals};
-use crate::{api::Parameters, dataset, decode, ledger::Spending, words};
+use super::{DatasetLayout, ExportError, MergedLedgers, Published, Source};
+use crate::{
+    api::Parameters,
+    dataset, decode,
+    ledger::Spending,
+    summary::{RunSummary, Totals},
+    targets::Counts,
+    words,
+};
 
 /// The content of `_run.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,12 +26,10 @@ pub struct RunRecord {
     /// What the dataset was made of, and in which form.
     #[serde(flatten)]
     pub made_of: Provenance,
-    /// How many lines met which fate.
     pub totals: Totals,
-    /// What all calls came to.
     pub spending: Spending,
-    /// The result as `--summary json` tells it.
-    pub summary: serde_json::Value,
+    /// The summary of the run that published the dataset.
+    pub summary: RunSummary,
     /// What the answers had that the schema does not know, a line each.
     pub drift: Vec<String>,
     /// Every file of the tables.
@@ -161,7 +166,7 @@ impl RunRecord {
             bytes: part.bytes,
             sha256: part.sha256.clone(),
         });
-        let (totals, summary) = (published.totals.clone(), serde_json::Value::Null);
+        let (totals, summary) = (published.totals.clone(), RunSummary::default());
         let drift = published.drift.iter().map(|(surprise, seen)| {
             let times = words::counted(seen.count, "time", "times");
             format!("{surprise}: {times}, such as in the answer for {}", seen.example)
@@ -193,13 +198,25 @@ impl RunRecord {
     /// Has a directory's record say where the report of its dataset is.
     pub fn note_report(dir: &Path, report: &Path) -> Result<(), ExportError> {
         let Some(mut record) = Self::read(dir)? else { return Ok(()) };
-        let path = serde_json::Value::from(report.display().to_string());
-        if record.summary["report"] == path {
+        let path = Some(report.display().to_string());
+        if record.summary.report == path {
             return Ok(());
         }
-        record.summary["report"] = path;
+        record.summary.report = path;
         // What it says about success stays as it is.
         record.write(dir, false)
+    }
+
+    /// The numbers of a summary of this dataset, whose input lines are counted as `counts`.
+    pub fn numbers(&self, counts: Counts) -> RunSummary {
+        RunSummary {
+            published: true,
+            files: self.files.len() as u64,
+            bytes: self.files.iter().map(|file| file.bytes).sum(),
+            drift: self.drift.clone(),
+            simulated: self.made_of.simulated,
+            ..RunSummary::new(counts, &self.totals, self.spending)
+        }
     }
 
     /// Whether every file that it names is there with its size.

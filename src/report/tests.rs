@@ -18,9 +18,10 @@ use crate::{
     api::{Parameters, RankScale},
     dataset::{LineOutcome, Options, Stage, TargetRow},
     decode::{Flattener, schema},
-    export::{FileRecord, Provenance, RunRecord, Totals},
+    export::{FileRecord, Provenance, RunRecord},
     ledger::Spending,
     money::Usd,
+    summary::{RunSummary, Totals},
 };
 
 const RUN_DATE: Date = date(2026, 11, 24);
@@ -105,7 +106,7 @@ fn record(partition_by: &str, files: Vec<FileRecord>) -> RunRecord {
         },
         totals: Totals { ok: 1, failures: BTreeMap::from([("<i>reason</i>".to_owned(), 1)]), ..Totals::default() },
         spending: Spending { calls: 3, debited: Usd::from_micros(90_000), ..Spending::default() },
-        summary: Value::Null,
+        summary: RunSummary::default(),
         drift: vec!["unknown key \"</script><script>alert(2)</script>\"".to_owned()],
         files,
         raw_discarded: false,

@@ -21,10 +21,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     dataset::{self, FAILURES, REJECTED, RUN, SUCCESS},
-    export::{FileRecord, Provenance, RunRecord, Totals},
+    export::{FileRecord, Provenance, RunRecord},
     ledger::Spending,
-    outcome::Elsewhere,
     progress::{Mode, Plan, Progress},
+    summary::{RunSummary, Totals, UploadSummary},
 };
 
 /// Larger files are uploaded in pieces.
@@ -238,7 +238,7 @@ impl Dataset {
             made_of,
             totals: Totals::default(),
             spending: Spending::default(),
-            summary: serde_json::Value::Null,
+            summary: RunSummary::default(),
             drift: Vec::new(),
             files: files.collect(),
             raw_discarded: false,
@@ -301,7 +301,7 @@ fn url() -> StoreUrl {
     "s3://bucket/audit".parse().unwrap()
 }
 
-async fn publish(store: &Store, dataset: &Dataset) -> Result<Elsewhere, StoreError> {
+async fn publish(store: &Store, dataset: &Dataset) -> Result<UploadSummary, StoreError> {
     let destination = Destination::new(&url(), Arc::new(store.clone()));
     let progress = Progress::start(Mode::None, false, Plan::of_held(1));
     destination.publish_in_pieces(dataset.path(), &progress, PIECE).await

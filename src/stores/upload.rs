@@ -12,15 +12,15 @@ use super::{
 };
 use crate::{
     dataset::{RUN, SUCCESS},
-    outcome::Elsewhere,
     progress::Progress,
+    summary::UploadSummary,
 };
 
 const FILES_AT_ONCE: usize = 4;
 
 impl Destination {
     /// Uploads what differs of the dataset in `dir`, which must not change meanwhile, and `_SUCCESS` if `dir` has it.
-    pub async fn publish(&self, dir: &Path, progress: &Progress) -> Result<Elsewhere, StoreError> {
+    pub async fn publish(&self, dir: &Path, progress: &Progress) -> Result<UploadSummary, StoreError> {
         self.publish_in_pieces(dir, progress, PIECE).await
     }
 
@@ -29,13 +29,13 @@ impl Destination {
         dir: &Path,
         progress: &Progress,
         piece: usize,
-    ) -> Result<Elsewhere, StoreError> {
+    ) -> Result<UploadSummary, StoreError> {
         let dir = dir.to_owned();
         let files = on_disk(move || LocalDataset::read(&dir)).await?;
         let listing = self.list(&self.store, files.simulated).await?;
         let missing = self.missing(&files, &listing.sizes).await?;
         let surplus = listing.surplus(&files);
-        let published = Elsewhere {
+        let published = UploadSummary {
             url: self.url.to_string(),
             files: files.all().count() as u64 + u64::from(files.success),
             files_sent: missing.len() as u64,

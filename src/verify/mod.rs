@@ -140,7 +140,7 @@ impl Verification<'_> {
             files: record.files.len() as u64,
             bytes: record.files.iter().map(|file| file.bytes).sum(),
             calls: record.spending.calls,
-            cost: record.spending.debited.plus(record.spending.upstream),
+            cost: record.spending.known(),
             ..Checked::default()
         };
         let compared = self.holdings().is_some_and(|(holdings, form, made_of)| {
@@ -205,16 +205,15 @@ impl Verification<'_> {
         checked: &mut Checked,
     ) -> Result<(), ExportError> {
         let (totals, answers) = rebuild::compare(self, holdings, published, &form.partition_by)?;
-        money::compare(self.record, made_of, holdings, &totals, self.differences);
+        money::compare(self.dir, self.record, made_of, holdings, &totals, self.differences);
         let counts = holdings.inputs().counts();
-        money::compare_success(self.dir, self.record, counts, self.differences);
         let spending = holdings.spending();
         checked.ledger_bytes = made_of.ledgers.iter().flat_map(|ledger| &ledger.files).map(|(_, bytes)| bytes).sum();
         checked.lines = counts.lines as u64;
         checked.answers = answers as u64;
         checked.rows = totals.rows;
         checked.calls = spending.calls;
-        checked.cost = spending.debited.plus(spending.upstream);
+        checked.cost = spending.known();
         Ok(())
     }
 
@@ -222,7 +221,7 @@ impl Verification<'_> {
     fn without_ledgers(&self, published: &Published, checked: &mut Checked) {
         let Some(counts) = tables::compare(self.dir, self.record, published, self.differences) else { return };
         checked.lines = counts.lines as u64;
-        money::compare_summary(self.record, counts, self.differences);
-        money::compare_success(self.dir, self.record, counts, self.differences);
+        let stale = self.record.summary.stale;
+        money::compare_summary(self.dir, self.record, counts, stale, self.differences);
     }
 }

@@ -3,21 +3,20 @@
 
 use std::{fs, io, path::Path};
 
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::difference::{Differences, read_error};
 use crate::{
     dataset::{RUN, SUCCESS},
-    export::{MergedLedgers, Provenance, RunRecord, Totals, stale_answers},
-    ledger::Spending,
-    outcome::MaxFailures,
+    export::{MergedLedgers, Provenance, RunRecord, stale_answers},
+    summary::{RunSummary, Totals},
     targets::Counts,
 };
 
 /// Compares what the ledgers say with the record.
 pub(super) fn compare(
+    dir: &Path,
     record: &RunRecord,
     made_of: &Provenance,
     holdings: &MergedLedgers,
@@ -30,12 +29,8 @@ pub(super) fn compare(
     expect("totals", &record.totals, totals, differences);
     expect("spending", &record.spending, &holdings.spending(), differences);
     expect("oldest_answer", &record.oldest_answer, &holdings.oldest_answer(), differences);
-    let since = record.summary["fresh_since"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
-    let stale = since.map_or(0, |since| stale_answers(holdings, since));
-    if record.summary["stale"] != stale {
-        differences.add(RUN, format!("summary.stale is {}, should be {stale}", record.summary["stale"]));
-    }
-    compare_summary(record, holdings.inputs().counts(), differences);
+    let stale = record.summary.fresh_since.map_or(0, |since| stale_answers(holdings, since));
+    compare_summary(dir, record, holdings.inputs().counts(), stale, differences);
 }
 
 /// Compares two values, each field by itself.
@@ -62,62 +57,34 @@ fn expect_value(name: &str, found: &Value, expected: &Value, differences: &Diffe
     }
 }
 
-/// Compares the result that was reported with the numbers that it was made from.
-pub(super) fn compare_summary(record: &RunRecord, counts: Counts, differences: &Differences) {
-    let Totals { ok, no_data, failed, pending, rows, undated, mismatches, .. } = record.totals;
-    let Spending { calls, retries, debited, upstream, set_aside, unknown, possibly_billed, refreshed, taken_over } =
-        record.spending;
-    let (files, bytes) = (record.files.len() as u64, record.files.iter().map(|file| file.bytes).sum::<u64>());
-    let expected = serde_json::json!({
-        "targets": counts.targets,
-        "ok": ok,
-        "no_data": no_data,
-        "failed": failed,
-        "pending": pending,
-        "rejected": counts.rejected,
-        "duplicates": counts.duplicates,
-        "rows": rows,
-        "undated": undated,
-        "count_mismatches": mismatches,
-        "calls": calls,
-        "retries": retries,
-        "cost_usd": debited.plus(upstream).dollars(),
-        "cost_source": {
-            "debit_usd": debited.dollars(),
-            "upstream_usd": upstream.dollars(),
-            "unknown_calls": unknown,
-            "set_aside_usd": set_aside.dollars(),
-        },
-        "possibly_billed": possibly_billed,
-        "refreshed": refreshed,
-        "taken_over": taken_over,
-        "files": files,
-        "bytes": bytes,
-        "drift": record.drift,
-        "published": true,
-        "success": is_success(record, counts),
-    });
-    for (key, expected) in expected.as_object().into_iter().flatten() {
-        let found = record.summary.get(key).unwrap_or(&Value::Null);
-        if found != expected {
-            differences.add(RUN, format!("summary.{key} is {found}, should be {expected}"));
-        }
-    }
-}
-
-/// Whether the run deserved `_SUCCESS`: it was not stopped, and no more targets than tolerated have no answer, or one
-/// that is too old.
-fn is_success(record: &RunRecord, counts: Counts) -> bool {
-    let tolerated = record.summary["max_failures"].as_str().and_then(|text| text.parse::<MaxFailures>().ok());
-    let without = record.totals.failed.saturating_add(record.totals.pending);
-    let wanting = without.saturating_add(record.summary["stale"].as_u64().unwrap_or_default());
-    let is_tolerated = tolerated.is_some_and(|tolerated| tolerated.allows(wanting, counts.targets as u64));
-    record.summary["stopped"].is_null() && is_tolerated
-}
-
-/// Compares `_SUCCESS`, which is empty, with whether the run deserved it.
-pub(super) fn compare_success(dir: &Path, record: &RunRecord, counts: Counts, differences: &Differences) {
-    match (fs::read(dir.join(SUCCESS)), is_success(record, counts)) {
+/// Compares the stored summary with the numbers that it was made from, and `_SUCCESS`, which is empty, with whether the
+/// run deserved it: it was not stopped, and no more targets than tolerated have no answer, or one that is too old.
+pub(super) fn compare_summary(dir: &Path, record: &RunRecord, counts: Counts, stale: u64, differences: &Differences) {
+    let stored = record.summary.clone();
+    let numbers = RunSummary { stale, max_failures: stored.max_failures, ..record.numbers(counts) };
+    let success = numbers.is_tolerated() && stored.stopped.is_none();
+    let expected = RunSummary {
+        success,
+        // What concerns the run that published it is known from nowhere else.
+        subdomains: stored.subdomains,
+        calls_this_run: stored.calls_this_run,
+        cost_usd_this_run: stored.cost_usd_this_run,
+        refreshed_this_run: stored.refreshed_this_run,
+        taken_over_this_run: stored.taken_over_this_run,
+        fresh_since: stored.fresh_since,
+        max_cost_usd: stored.max_cost_usd,
+        elapsed: stored.elapsed,
+        out: stored.out,
+        report: stored.report,
+        published_to: stored.published_to,
+        exit_code: stored.exit_code,
+        stopped: stored.stopped,
+        error: stored.error,
+        hint: stored.hint,
+        ..numbers
+    };
+    expect("summary", &record.summary, &expected, differences);
+    match (fs::read(dir.join(SUCCESS)), success) {
         (Ok(content), true) if content.is_empty() => {}
         (Ok(_), true) => differences.add(SUCCESS, "is not empty"),
         (Ok(_), false) => differences.add(SUCCESS, "exists, but the run did not complete"),

@@ -31,7 +31,8 @@ use crate::{
         write_rejected_rows,
     },
     decode::schema,
-    export::{Decoded, ExportError, LineSink, MergedLedgers, Rebuild, Totals, rejected},
+    export::{Decoded, ExportError, LineSink, MergedLedgers, Rebuild, rejected},
+    summary::Totals,
 };
 
 /// Folders that are open at once; more are compared in several rounds.

@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     dataset::{HISTORY, LineOutcome, REJECTED, RUN, Rejected, write_rejected_rows},
-    export::{RunRecord, Totals},
+    export::RunRecord,
     money::Usd,
+    summary::Totals,
     targets::Counts,
 };
 
@@ -76,7 +77,7 @@ pub(super) fn compare(
     sums.totals.rows = if is_whole { rows.values().sum() } else { record.totals.rows };
     expect("totals", &record.totals, &sums.totals, differences);
     differences.expect(RUN, "spending.calls", &record.spending.calls, &sums.calls);
-    let spent = record.spending.debited.plus(record.spending.upstream);
+    let spent = record.spending.known();
     differences.expect(RUN, "the cost of calls, compared to the column cost_usd,", &spent, &sums.cost);
     let lines = sums.rejected.iter().map(|(input, source, reason)| {
         let (file, line) = source.rsplit_once(':').unwrap_or_default();

@@ -17,8 +17,8 @@ use backlinks_export::{
     export::{DatasetLayout, Export, ExportError, Fetched, PublishOptions, QueryParams, publish_and_summarize},
     fetch::{FetchLimits, pace::Rate},
     money::Usd,
-    outcome::{Ended, MaxFailures, Outcome, Signal},
     progress::{Mode, Plan, Progress},
+    summary::{Ended, MaxFailures, RunSummary, Signal},
     targets::{Inputs, ReadOptions, read},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -117,7 +117,7 @@ fn limits() -> FetchLimits {
 }
 
 /// One run into `dir`, stopped after `limit` if that is given.
-async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Duration>) -> Outcome {
+async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Duration>) -> RunSummary {
     let export = open(dir, inputs);
     let plan = Plan::of_held(0);
     let progress = Progress::start(Mode::None, false, plan);
@@ -140,7 +140,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
     let fetched = export.fetch(api, limits(), &terms.form, &progress, stop).await;
     let (ended, Fetched { holdings, staged, lock }) = fetched.expect("a sound disk");
     let ended = Ended::of(ended, Signal::Interrupt);
-    publish_and_summarize(&holdings, staged, (dir, &lock), ended, &terms, &progress).expect("a sound disk")
+    publish_and_summarize(&holdings, staged, &lock, &ended, &terms, &progress).expect("a sound disk")
 }
 
 /// The content of every part of the history, by its place without the run's name.
@@ -187,16 +187,16 @@ fn expected(count: u32) -> (usize, i64) {
 async fn five_thousand_targets_with_faults_become_a_dataset() {
     let folder = tempfile::tempdir().expect("a directory");
     let (dir, api) = (folder.path().join("run"), leaked(0));
-    let outcome = run(api, &dir, inputs(folder.path(), 5_000), None).await;
-    assert_eq!((outcome.targets, outcome.ok, outcome.no_data, outcome.failed), (5_000, 4_800, 100, 100));
-    assert_eq!((outcome.rejected, outcome.duplicates, outcome.pending), (1, 1, 0));
-    assert_eq!((outcome.exit_code(), dataset::is_marked(&dir)), (3, false), "a hundred targets need a person");
+    let summary = run(api, &dir, inputs(folder.path(), 5_000), None).await;
+    assert_eq!((summary.targets, summary.ok, summary.no_data, summary.failed), (5_000, 4_800, 100, 100));
+    assert_eq!((summary.rejected, summary.duplicates, summary.pending), (1, 1, 0));
+    assert_eq!((summary.exit_code, dataset::is_marked(&dir)), (3, false), "a hundred targets need a person");
     assert_eq!(sums(&dir), expected(5_000));
-    assert_eq!(usize::try_from(outcome.rows).ok(), Some(expected(5_000).0));
-    assert_eq!(outcome.spend.possibly_billed, 100, "calls whose answer was lost");
+    assert_eq!(usize::try_from(summary.rows).ok(), Some(expected(5_000).0));
+    assert_eq!(summary.possibly_billed, 100, "calls whose answer was lost");
     let billed: u32 = api.billed.lock().expect("sound").values().sum();
     assert_eq!(billed, 4_900 + 100, "nobody is billed twice but those whose answer was lost");
-    assert_eq!(outcome.calls - outcome.retries, 5_000);
+    assert_eq!(summary.calls - summary.retries, 5_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,8 +208,8 @@ async fn the_order_of_answers_and_stops_on_the_way_change_no_byte() {
     let (mut stops, api) = (0, leaked(7));
     loop {
         let limit = Duration::from_millis(150 + 40 * stops);
-        let outcome = run(api, &dir("stopped"), lines(), Some(limit)).await;
-        if outcome.exit_code() != 130 {
+        let summary = run(api, &dir("stopped"), lines(), Some(limit)).await;
+        if summary.exit_code != 130 {
             break;
         }
         assert!(!dir("stopped").join(dataset::HISTORY).exists(), "nothing is published by a run that was stopped");

@@ -53,6 +53,11 @@ pub struct Spending {
 }
 
 impl Spending {
+    /// Known cost: what was debited, or else the upstream price.
+    pub fn known(&self) -> Usd {
+        self.debited.plus(self.upstream)
+    }
+
     /// What several directories' calls came to together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

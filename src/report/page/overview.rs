@@ -66,8 +66,7 @@ fn key_figures(content: &Content<'_>) -> Html {
         (failed, pending) => format!("{} failed, {} pending", words::count(failed), words::count(pending)),
     };
     key("Answered", words::percent(answered, lines.targets.len() as u64), note);
-    let spent = record.spending.debited.plus(record.spending.upstream);
-    key("Cost", words::money(spent), words::counted(record.spending.calls, "call", "calls"));
+    key("Cost", words::money(record.spending.known()), words::counted(record.spending.calls, "call", "calls"));
     html.markup("</dl>\n");
     html
 }

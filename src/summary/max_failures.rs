@@ -2,15 +2,18 @@
 
 use std::{fmt, str::FromStr};
 
-/// A number of targets, or a share of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// A number of targets, or a share of them; in JSON as it is written on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum MaxFailures {
     Count(u64),
-    /// So many hundredths of a percent of the targets.
+    /// In hundredths of a percent of the targets.
     Share(u16),
 }
 
-/// A text that is no limit of failures.
+/// Text that is not a number or share of targets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not valid; use a number of targets, such as 5, or a percentage, such as 2% or 0.25%")]
 pub struct NotALimit(String);
@@ -52,6 +55,20 @@ impl FromStr for MaxFailures {
             }
         };
         parsed.ok_or_else(|| NotALimit(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for MaxFailures {
+    type Error = NotALimit;
+
+    fn try_from(text: String) -> Result<Self, NotALimit> {
+        text.parse()
+    }
+}
+
+impl From<MaxFailures> for String {
+    fn from(limit: MaxFailures) -> Self {
+        limit.to_string()
     }
 }
 

@@ -1,8 +1,8 @@
-//! The outcome for people: aligned lines for a terminal, a table for the pages that CI services show.
+//! The summary for people: aligned lines for a terminal, a Markdown table for the pages of CI services.
 
 use std::fmt::Write;
 
-use super::{Ended, Outcome, shown};
+use super::{FailureReason, RunSummary, shown};
 use crate::{money::Usd, words};
 
 /// Where the values begin: behind two spaces and the longest label.
@@ -10,18 +10,18 @@ const INDENT: usize = 12;
 /// Values are not squeezed below this many characters; a terminal narrower than that wraps them itself.
 const NARROWEST_VALUE: usize = 20;
 
-/// A line of the summary: a label, and what is said under it.
+/// A line of the summary.
 struct Entry {
     label: &'static str,
     value: String,
-    /// Kept on one line whatever the width, for what is copied.
+    /// Kept on one line whatever the width, since people copy it.
     whole: bool,
 }
 
-impl Outcome {
+impl RunSummary {
     /// The summary for a terminal of `width` columns.
     pub fn text(&self, width: usize, colour: bool) -> String {
-        let (strong, dim, reset) = match (colour, self.success()) {
+        let (strong, dim, reset) = match (colour, self.success) {
             (true, true) => ("\x1b[1;32m", "\x1b[2m", "\x1b[0m"),
             (true, false) => ("\x1b[1;33m", "\x1b[2m", "\x1b[0m"),
             (false, _) => ("", "", ""),
@@ -45,10 +45,9 @@ impl Outcome {
             let value = if whole { format!("`{}`", value.replace('|', "\\|")) } else { escaped(&value) };
             let _ = writeln!(text, "| {label} | {value} |");
         }
-        if let Some((error, hint)) = self.error() {
-            let _ = write!(text, "\nError: {}\n", escaped(&error));
-            if let Some(hint) = hint {
-                let _ = write!(text, "\nHint: {}\n", escaped(&hint));
+        for (label, message) in [("Error", &self.error), ("Hint", &self.hint)] {
+            if let Some(message) = message {
+                let _ = write!(text, "\n{label}: {}\n", escaped(message));
             }
         }
         text
@@ -56,12 +55,13 @@ impl Outcome {
 
     fn headline(&self) -> String {
         let answered = self.answered();
-        match &self.ended {
-            Ended::Finished if self.success() && self.wanting() == 0 => format!("Done: {answered} answered"),
-            Ended::Finished if self.success() => format!("Done, with failures within the limit: {answered} answered"),
-            Ended::Finished => format!("Finished with failures: {answered} answered"),
-            _ => format!("Stopped early: {answered} answered"),
-        }
+        let how = match (&self.stopped, self.success) {
+            (None, true) if self.left() == 0 => "Done",
+            (None, true) => "Done, with failures within the limit",
+            (None, false) => "Finished with failures",
+            (Some(_), _) => "Stopped early",
+        };
+        format!("{how}: {answered} answered")
     }
 
     fn entries(&self) -> Vec<Entry> {
@@ -71,19 +71,19 @@ impl Outcome {
                 entries.push(Entry { label, value, whole: false });
             }
         };
-        add("targets", self.told_targets());
-        add("refreshed", self.told_refreshed());
-        add("reused", self.told_taken_over());
-        add("input", self.told_input());
+        add("targets", self.format_targets());
+        add("refreshed", self.format_refreshed());
+        add("reused", self.format_reused());
+        add("input", self.format_input());
         add("rows", if self.published { words::count(self.rows) } else { String::new() });
         let items = words::counted(self.undated, "item without a usable date", "items without a usable date");
         add("undated", if self.undated > 0 { format!("{items}, in backlinks_undated") } else { String::new() });
-        add("counts", self.told_mismatches());
-        add("calls", self.told_calls());
-        add("cost", self.told_cost());
-        add("billed?", self.told_possibly_billed());
+        add("counts", self.format_mismatches());
+        add("calls", self.format_calls());
+        add("cost", self.format_cost());
+        add("billed?", self.format_possibly_billed());
         add("time", words::duration(self.elapsed));
-        for (reason, count) in &self.failure_reasons {
+        for FailureReason { reason, count } in &self.failure_reasons {
             add("failure", format!("{}: {}", words::counted(*count, "target", "targets"), words::plain(reason)));
         }
         if self.failed + self.stale > 0 && self.published {
@@ -92,9 +92,9 @@ impl Outcome {
         for line in &self.drift {
             add("note", words::plain(line).into_owned());
         }
-        add("dataset", self.told_dataset());
+        add("dataset", self.format_dataset());
         if let Some(report) = &self.report {
-            add("report", shown(report));
+            add("report", words::plain(report).into_owned());
         }
         if let Some(there) = &self.published_to {
             let files = words::counted(there.files, "file", "files");
@@ -112,22 +112,22 @@ impl Outcome {
         entries
     }
 
-    fn told_targets(&self) -> String {
-        let mut told = format!("{} ok, {} without data", words::count(self.ok), words::count(self.no_data));
+    fn format_targets(&self) -> String {
+        let mut text = format!("{} ok, {} without data", words::count(self.ok), words::count(self.no_data));
         for (number, word) in [(self.failed, "failed"), (self.pending, "pending")] {
             if number > 0 {
-                let _ = write!(told, ", {} {word}", words::count(number));
+                let _ = write!(text, ", {} {word}", words::count(number));
             }
         }
-        told
+        text
     }
 
-    fn told_mismatches(&self) -> String {
-        if self.mismatches == 0 {
+    fn format_mismatches(&self) -> String {
+        if self.count_mismatches == 0 {
             return String::new();
         }
         let answers = words::counted(
-            self.mismatches,
+            self.count_mismatches,
             "answer has counts that do not match its content",
             "answers have counts that do not match their content",
         );
@@ -135,115 +135,114 @@ impl Outcome {
     }
 
     /// What became of answers that were too old.
-    fn told_refreshed(&self) -> String {
-        let mut told = Vec::new();
+    fn format_refreshed(&self) -> String {
+        let mut text = Vec::new();
         if self.refreshed > 0 {
             let mut refreshed = words::counted(self.refreshed, "answer", "answers");
             add_share(&mut refreshed, self.refreshed_this_run, self.refreshed);
-            told.push(refreshed);
+            text.push(refreshed);
         }
         if self.stale > 0 {
             let stale = words::counted(self.stale, "target still has an answer", "targets still have an answer");
-            told.push(format!("{stale} older than --max-age"));
+            text.push(format!("{stale} older than --max-age"));
         }
-        told.join("; ")
+        text.join("; ")
     }
 
-    fn told_taken_over(&self) -> String {
+    fn format_reused(&self) -> String {
         if self.taken_over == 0 {
             return String::new();
         }
-        let mut told =
+        let mut text =
             format!("{} from earlier runs, at no cost", words::counted(self.taken_over, "answer", "answers"));
-        add_share(&mut told, self.taken_over_this_run, self.taken_over);
-        told
+        add_share(&mut text, self.taken_over_this_run, self.taken_over);
+        text
     }
 
-    fn told_input(&self) -> String {
-        let mut told = Vec::new();
+    fn format_input(&self) -> String {
+        let mut text = Vec::new();
         if self.rejected > 0 {
             // The file is written with the dataset.
             let seen =
                 if self.published { shown(&self.out.join("_rejected.csv")) } else { "plan lists them".to_owned() };
-            told.push(format!("{} rejected ({seen})", words::counted(self.rejected, "line", "lines")));
+            text.push(format!("{} rejected ({seen})", words::counted(self.rejected, "line", "lines")));
         }
         if self.duplicates > 0 {
-            told.push(words::counted(self.duplicates, "duplicate", "duplicates"));
+            text.push(words::counted(self.duplicates, "duplicate", "duplicates"));
         }
         if self.subdomains > 0 {
-            told.push(words::counted(self.subdomains, "subdomain", "subdomains"));
+            text.push(words::counted(self.subdomains, "subdomain", "subdomains"));
         }
-        told.join(", ")
+        text.join(", ")
     }
 
-    fn told_calls(&self) -> String {
-        let mut told = words::count(self.calls);
+    fn format_calls(&self) -> String {
+        let mut text = words::count(self.calls);
         if self.retries > 0 {
-            let _ = write!(told, ", including {}", words::counted(self.retries, "retry", "retries"));
+            let _ = write!(text, ", including {}", words::counted(self.retries, "retry", "retries"));
         }
-        add_share(&mut told, self.calls_this_run, self.calls);
-        told
+        add_share(&mut text, self.calls_this_run, self.calls);
+        text
     }
 
-    fn told_cost(&self) -> String {
-        let spend = &self.spend;
-        let mut told = words::money(spend.known());
-        if let Some(cap) = self.max_cost {
-            let _ = write!(told, " of {}", words::money(cap));
+    fn format_cost(&self) -> String {
+        let mut text = words::money(self.cost_usd.0);
+        if let Some(cap) = self.max_cost_usd {
+            let _ = write!(text, " of {}", words::money(cap.0));
         }
-        match (spend.debited, spend.upstream) {
+        match (self.cost_source.debit_usd.0, self.cost_source.upstream_usd.0) {
             (Usd::ZERO, Usd::ZERO) => {}
-            _ if self.simulated => told.push_str(", simulated"),
-            (_, Usd::ZERO) => told.push_str(", as debited"),
-            (Usd::ZERO, _) => told.push_str(", at the upstream price; the actual debit may be higher"),
+            _ if self.simulated => text.push_str(", simulated"),
+            (_, Usd::ZERO) => text.push_str(", as debited"),
+            (Usd::ZERO, _) => text.push_str(", at the upstream price; the actual debit may be higher"),
             (debited, upstream) => {
                 let (debited, upstream) = (words::money(debited), words::money(upstream));
                 let _ = write!(
-                    told,
+                    text,
                     ": {debited} as debited, {upstream} at the upstream price (the actual debit may be higher)"
                 );
             }
         }
-        if spend.unknown_calls > 0 {
-            let calls = words::counted(spend.unknown_calls, "call", "calls");
-            let _ = write!(told, "; not counted: {calls} of unknown price");
+        if self.cost_source.unknown_calls > 0 {
+            let calls = words::counted(self.cost_source.unknown_calls, "call", "calls");
+            let _ = write!(text, "; not counted: {calls} of unknown price");
         }
         if self.calls_this_run != self.calls {
-            let these = match self.cost_this_run {
+            let these = match self.cost_usd_this_run.0 {
                 Usd::ZERO => "nothing".to_owned(),
                 cost => words::money(cost),
             };
-            let _ = write!(told, "; {these} in this run");
+            let _ = write!(text, "; {these} in this run");
         }
-        told
+        text
     }
 
-    fn told_possibly_billed(&self) -> String {
-        match self.spend.possibly_billed {
+    fn format_possibly_billed(&self) -> String {
+        match self.possibly_billed {
             0 => String::new(),
             1 => "1 call got no answer and may have been billed".to_owned(),
             number => format!("{} calls got no answer and may have been billed", words::count(number)),
         }
     }
 
-    fn told_dataset(&self) -> String {
+    fn format_dataset(&self) -> String {
         if !self.published {
             return "not published yet; run the same command again to resume".to_owned();
         }
         let (files, bytes) = (words::counted(self.files, "file", "files"), words::bytes(self.bytes));
         let folder = shown(&self.out.join("backlinks_history"));
-        let unfinished = if self.success() { "" } else { ", without _SUCCESS" };
+        let unfinished = if self.success { "" } else { ", without _SUCCESS" };
         format!("{folder} ({files}, {bytes}{unfinished})")
     }
 }
 
 /// Says how much of a whole this run has done, where it is not all of it.
-fn add_share(told: &mut String, this_run: u64, whole: u64) {
+fn add_share(text: &mut String, this_run: u64, whole: u64) {
     match this_run {
         these if these == whole => {}
-        0 => told.push_str(", none in this run"),
+        0 => text.push_str(", none in this run"),
         these => {
-            let _ = write!(told, "; {} in this run", words::count(these));
+            let _ = write!(text, "; {} in this run", words::count(these));
         }
     }
 }

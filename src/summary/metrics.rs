@@ -1,11 +1,11 @@
-//! The outcome as metrics in Prometheus' text format (version 0.0.4), for a textfile collector or a push gateway.
+//! The summary as metrics in Prometheus' text format (version 0.0.4), for a textfile collector or a push gateway.
 
 use std::fmt::Write as _;
 
-use super::Outcome;
+use super::RunSummary;
 
-impl Outcome {
-    /// All numbers as gauges: they are about one directory as it stands, and may go down when it is replaced.
+impl RunSummary {
+    /// All numbers as gauges: they describe one directory, and may go down when it is replaced.
     pub fn metrics(&self) -> String {
         let mut text = String::new();
         let mut gauge = |name: &str, help: &str, values: &[(&str, f64)]| {
@@ -31,19 +31,19 @@ impl Outcome {
         gauge("retries", "Calls that were retries.", &[("", number(self.retries))]);
         gauge("calls_this_run", "Calls sent by this run.", &[("", number(self.calls_this_run))]);
         let cost = [
-            ("{source=\"debit\"}", self.spend.debited.dollars()),
-            ("{source=\"upstream\"}", self.spend.upstream.dollars()),
+            ("{source=\"debit\"}", self.cost_source.debit_usd.into()),
+            ("{source=\"upstream\"}", self.cost_source.upstream_usd.into()),
         ];
         gauge("cost_usd", "US dollars spent, by source of the amount.", &cost);
-        gauge("unknown_cost_calls", "Billed calls of unknown price.", &[("", number(self.spend.unknown_calls))]);
-        let possibly = number(self.spend.possibly_billed);
+        gauge("unknown_cost_calls", "Billed calls of unknown price.", &[("", number(self.cost_source.unknown_calls))]);
+        let possibly = number(self.possibly_billed);
         gauge("possibly_billed_calls", "Calls without an answer that may have been billed.", &[("", possibly)]);
         gauge("stale_targets", "Targets whose answer is older than --max-age.", &[("", number(self.stale))]);
         gauge("refreshed_answers", "Answers that replaced an older one.", &[("", number(self.refreshed))]);
         gauge("taken_over_answers", "Answers reused from earlier runs.", &[("", number(self.taken_over))]);
         gauge("elapsed_seconds", "How long this run took.", &[("", self.elapsed.as_secs_f64())]);
-        gauge("success", "1 if _SUCCESS was written, else 0.", &[("", f64::from(u8::from(self.success())))]);
-        gauge("exit_code", "The exit code of this run.", &[("", f64::from(self.exit_code()))]);
+        gauge("success", "1 if _SUCCESS was written, else 0.", &[("", f64::from(u8::from(self.success)))]);
+        gauge("exit_code", "The exit code of this run.", &[("", f64::from(self.exit_code))]);
         text
     }
 }
@@ -55,11 +55,12 @@ fn as_float(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Ended, *};
 
     #[test]
     fn every_metric_has_its_help_its_type_and_a_value() {
-        let text = Outcome { targets: 3, ok: 2, failed: 1, rows: 190, published: true, ..Outcome::default() }.metrics();
+        let summary = RunSummary { targets: 3, ok: 2, failed: 1, rows: 190, published: true, ..RunSummary::default() };
+        let text = summary.with_end(&Ended::Finished).metrics();
         for line in text.lines() {
             let is_comment = line.starts_with("# HELP ") || line.starts_with("# TYPE ");
             let value = line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());

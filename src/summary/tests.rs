@@ -5,8 +5,8 @@ use insta::assert_snapshot;
 use super::*;
 use crate::{api::status::Fatal, fetch};
 
-fn outcome() -> Outcome {
-    Outcome {
+fn summary() -> RunSummary {
+    RunSummary {
         published: true,
         targets: 5_000,
         ok: 4_900,
@@ -18,18 +18,32 @@ fn outcome() -> Outcome {
         calls: 5_120,
         retries: 120,
         calls_this_run: 5_120,
-        cost_this_run: Usd::from_micros(137_204_000),
-        spend: Spend { debited: Usd::from_micros(137_204_000), ..Spend::default() },
+        cost_usd: usd(137_204_000),
+        cost_usd_this_run: usd(137_204_000),
+        cost_source: CostSources { debit_usd: usd(137_204_000), ..CostSources::default() },
         elapsed: Duration::from_millis(512_345),
         out: "out".into(),
         files: 12,
         bytes: 12_345_678,
-        ..Outcome::default()
+        ..RunSummary::default()
     }
 }
 
-fn stopped(ended: Ended) -> Outcome {
-    Outcome { ended, ok: 1_200, no_data: 4, pending: 3_796, ..outcome() }
+fn usd(micros: i64) -> Dollars {
+    Dollars(Usd::from_micros(micros))
+}
+
+/// The summary of a run that was not stopped.
+fn finished(summary: RunSummary) -> RunSummary {
+    summary.with_end(&Ended::Finished)
+}
+
+fn stopped(ended: &Ended) -> RunSummary {
+    RunSummary { ok: 1_200, no_data: 4, pending: 3_796, ..summary() }.with_end(ended)
+}
+
+fn reason(reason: &str, count: u64) -> FailureReason {
+    FailureReason { reason: reason.to_owned(), count }
 }
 
 fn fatal(fatal: Fatal) -> Ended {
@@ -38,32 +52,37 @@ fn fatal(fatal: Fatal) -> Ended {
 
 #[test]
 fn every_end_has_its_exit_code() {
-    let check = |outcome: Outcome, code: u8| {
-        assert_eq!(outcome.exit_code(), code, "{:?}", outcome.ended);
-        assert_eq!(outcome.success(), code == 0);
-        assert_eq!(outcome.error().is_none(), code == 0);
-        assert_eq!(outcome.json()["exit_code"], code);
-        assert_eq!(outcome.json()["success"], code == 0);
+    let check_end = |ended: &Ended, summary: RunSummary, code: u8| {
+        let summary = summary.with_end(ended);
+        assert_eq!(summary.exit_code, code, "{ended:?}");
+        assert_eq!(summary.success, code == 0);
+        assert_eq!((summary.error.is_none(), summary.hint.is_none()), (code == 0, code == 0));
+        assert_eq!(summary.stopped.is_none(), *ended == Ended::Finished);
     };
-    check(outcome(), 0);
-    check(Outcome { failed: 1, ok: 4_899, ..outcome() }, 3);
-    check(Outcome { pending: 1, ok: 4_899, ..outcome() }, 3);
-    check(Outcome { failed: 1, ok: 4_899, max_failures: MaxFailures::Count(1), ..outcome() }, 0);
-    check(Outcome { failed: 101, ok: 4_799, max_failures: MaxFailures::Share(200), ..outcome() }, 3);
-    check(Outcome { published: false, ..outcome() }, 1);
-    check(stopped(Ended::Unexpected { message: "disk full".to_owned(), hint: None }), 1);
+    let check = |summary: RunSummary, code: u8| check_end(&Ended::Finished, summary, code);
+    check(summary(), 0);
+    check(RunSummary { failed: 1, ok: 4_899, ..summary() }, 3);
+    check(RunSummary { pending: 1, ok: 4_899, ..summary() }, 3);
+    check(RunSummary { failed: 1, ok: 4_899, max_failures: MaxFailures::Count(1), ..summary() }, 0);
+    check(RunSummary { failed: 101, ok: 4_799, max_failures: MaxFailures::Share(200), ..summary() }, 3);
+    check(RunSummary { published: false, ..summary() }, 1);
+    let check = |ended: Ended, code: u8| {
+        check_end(&ended, stopped(&ended), code);
+        // However few are left, a run that was stopped is not a success.
+        check_end(&ended, RunSummary { max_failures: MaxFailures::Count(5_000), ..summary() }, code);
+    };
+    check(Ended::Unexpected { message: "disk full".to_owned(), hint: None }, 1);
     for reason in [Fatal::TokenRefused, Fatal::NoCredit, Fatal::AccountBlocked, Fatal::WrongUrl] {
-        check(stopped(fatal(reason)), 4);
+        check(fatal(reason), 4);
     }
-    check(stopped(Ended::Contract { message: None }), 4);
-    check(stopped(Ended::Refused { message: "a.com: HTTP 403".to_owned() }), 4);
-    check(stopped(Ended::Outage { message: None }), 4);
-    check(stopped(Ended::Unreachable { message: None }), 4);
-    check(stopped(Ended::Budget), 5);
-    check(stopped(Ended::Signal(Signal::Interrupt)), 130);
-    check(stopped(Ended::Signal(Signal::Terminate)), 143);
-    // However few are left, a run that was stopped is no success.
-    check(Outcome { ended: Ended::Budget, max_failures: MaxFailures::Count(5_000), ..outcome() }, 5);
+    check(Ended::Contract { message: None }, 4);
+    check(Ended::Refused { message: "a.com: HTTP 403".to_owned() }, 4);
+    check(Ended::Outage { message: None }, 4);
+    check(Ended::Unreachable { message: None }, 4);
+    check(Ended::Budget, 5);
+    check(Ended::Limit, 5);
+    check(Ended::Signal(Signal::Interrupt), 130);
+    check(Ended::Signal(Signal::Terminate), 143);
 }
 
 #[test]
@@ -82,33 +101,39 @@ fn a_fetch_ends_as_the_run_does() {
 
 #[test]
 fn every_end_says_what_happened_and_how_to_go_on() {
-    let mut told = String::new();
-    let mut tell = |outcome: Outcome| {
-        let (error, hint) = outcome.error().expect("an error");
-        let _ = write!(told, "error: {error}\nhint: {}\n\n", hint.expect("a hint"));
+    let mut text = String::new();
+    let mut add = |summary: RunSummary| {
+        let _ =
+            write!(text, "error: {}\nhint: {}\n\n", summary.error.expect("an error"), summary.hint.expect("a hint"));
     };
-    tell(Outcome { failed: 12, ok: 4_888, ..outcome() });
-    tell(Outcome { published: false, ..outcome() });
-    tell(stopped(fatal(Fatal::NoCredit)));
-    tell(stopped(Ended::Fatal {
+    add(finished(RunSummary { failed: 12, ok: 4_888, ..summary() }));
+    add(finished(RunSummary { published: false, ..summary() }));
+    add(stopped(&fatal(Fatal::NoCredit)));
+    add(stopped(&Ended::Fatal {
         fatal: Fatal::TokenRefused,
         message: Some("invalid_api_key:\u{1b}[31m unknown\nkey ".to_owned()),
     }));
-    tell(stopped(Ended::Contract { message: Some("Invalid Field: 'tag'.".to_owned()) }));
-    tell(stopped(Ended::Refused { message: "a.com: HTTP 403: <html>\u{1b}[31mno".to_owned() }));
-    tell(stopped(Ended::Outage { message: Some("connection refused".to_owned()) }));
-    tell(Outcome { ok: 0, no_data: 0, ..stopped(Ended::Unreachable { message: Some("dns error".to_owned()) }) });
-    let spend = Spend { upstream: Usd::from_micros(49_980_000), ..Spend::default() };
-    tell(Outcome { max_cost: Some(Usd::from_micros(50_000_000)), spend, ..stopped(Ended::Budget) });
-    let spend = Spend { set_aside: Usd::from_micros(40_000), ..spend };
-    tell(Outcome { max_cost: Some(Usd::from_micros(50_000_000)), spend, ..stopped(Ended::Budget) });
-    tell(stopped(Ended::Signal(Signal::Interrupt)));
-    tell(stopped(Ended::Signal(Signal::Terminate)));
-    tell(stopped(Ended::Unexpected {
+    add(stopped(&Ended::Contract { message: Some("Invalid Field: 'tag'.".to_owned()) }));
+    add(stopped(&Ended::Refused { message: "a.com: HTTP 403: <html>\u{1b}[31mno".to_owned() }));
+    add(stopped(&Ended::Outage { message: Some("connection refused".to_owned()) }));
+    let unreachable = Ended::Unreachable { message: Some("dns error".to_owned()) };
+    add(RunSummary { ok: 0, no_data: 0, ..stopped(&unreachable) }.with_end(&unreachable));
+    let capped = RunSummary {
+        cost_usd: usd(49_980_000),
+        cost_source: CostSources { upstream_usd: usd(49_980_000), ..CostSources::default() },
+        max_cost_usd: Some(usd(50_000_000)),
+        ..stopped(&Ended::Budget)
+    };
+    add(capped.clone().with_end(&Ended::Budget));
+    let cost_source = CostSources { set_aside_usd: usd(40_000), ..capped.cost_source };
+    add(RunSummary { cost_source, ..capped }.with_end(&Ended::Budget));
+    add(stopped(&Ended::Signal(Signal::Interrupt)));
+    add(stopped(&Ended::Signal(Signal::Terminate)));
+    add(stopped(&Ended::Unexpected {
         message: "cannot write out/_raw: no space left on device".to_owned(),
         hint: None,
     }));
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(text, @r#"
     error: finished, but 12 of 5,000 targets failed (more than --max-failures 0)
     hint: see out/_failures.csv; run the same command again to retry them
 
@@ -152,7 +177,7 @@ fn every_end_says_what_happened_and_how_to_go_on() {
 
 #[test]
 fn a_success_reads_well_on_a_terminal() {
-    assert_snapshot!(outcome().text(80, false), @r#"
+    assert_snapshot!(finished(summary()).text(80, false), @r#"
     Done: 5,000 of 5,000 targets answered
 
       targets   4,900 ok, 100 without data
@@ -168,26 +193,26 @@ fn a_success_reads_well_on_a_terminal() {
 
 #[test]
 fn a_stopped_run_tells_where_its_costs_come_from() {
-    let spend = Spend {
-        debited: Usd::from_micros(20_000_000),
-        upstream: Usd::from_micros(12_880_000),
-        unknown_calls: 3,
+    let summary = RunSummary {
+        cost_usd: usd(32_880_000),
+        cost_source: CostSources {
+            debit_usd: usd(20_000_000),
+            upstream_usd: usd(12_880_000),
+            unknown_calls: 3,
+            set_aside_usd: usd(0),
+        },
         possibly_billed: 2,
-        ..Spend::default()
-    };
-    let outcome = Outcome {
-        spend,
-        max_cost: Some(Usd::from_micros(50_000_000)),
+        max_cost_usd: Some(usd(50_000_000)),
         failed: 12,
-        failure_reasons: vec![("40501 Invalid\u{1b}[2J Field".to_owned(), 11), ("50401 timeout".to_owned(), 1)],
+        failure_reasons: vec![reason("40501 Invalid\u{1b}[2J Field", 11), reason("50401 timeout", 1)],
         calls_this_run: 1_000,
-        cost_this_run: Usd::from_micros(2_740_000),
+        cost_usd_this_run: usd(2_740_000),
         drift: vec!["the API sends a field that this version does not know: 'trust_score'".to_owned()],
         report: Some("out/report.html".into()),
         out: "it's $out".into(),
-        ..stopped(fatal(Fatal::NoCredit))
+        ..stopped(&fatal(Fatal::NoCredit))
     };
-    assert_snapshot!(outcome.text(60, false), @r#"
+    assert_snapshot!(summary.text(60, false), @r#"
     Stopped early: 1,204 of 5,000 targets answered
 
       targets   1,200 ok, 4 without data, 12 failed, 3,796
@@ -212,7 +237,7 @@ fn a_stopped_run_tells_where_its_costs_come_from() {
       report    out/report.html
       read it   duckdb -c "SELECT * FROM 'it''s \$out/backlinks_history/**/*.parquet' LIMIT 5"
     "#);
-    assert_snapshot!(outcome.markdown(), @r#"
+    assert_snapshot!(summary.markdown(), @r#"
     **Stopped early: 1,204 of 5,000 targets answered**
 
     | | |
@@ -241,13 +266,18 @@ fn a_stopped_run_tells_where_its_costs_come_from() {
 #[test]
 fn a_copy_in_a_store_is_told_with_what_was_missing_there() {
     let check = |files_sent: u64, success: bool, expected: &str| {
-        let there =
-            Elsewhere { url: "s3://bucket/audit".to_owned(), files: 12, files_sent, bytes_sent: 2_500_000, success };
-        let outcome = Outcome { published_to: Some(there), ..outcome() };
-        let text = outcome.text(200, false);
+        let uploaded = UploadSummary {
+            url: "s3://bucket/audit".to_owned(),
+            files: 12,
+            files_sent,
+            bytes_sent: 2_500_000,
+            success,
+        };
+        let summary = RunSummary { published_to: Some(uploaded), ..summary() };
+        let text = summary.text(200, false);
         let line = text.lines().find(|line| line.starts_with("  uploaded")).expect("a line");
         assert_eq!(line.trim(), expected);
-        let json = &outcome.json()["published_to"];
+        let json = &summary.json()["published_to"];
         assert_eq!((&json["url"], &json["files_sent"]), (&"s3://bucket/audit".into(), &files_sent.into()));
         assert_eq!((&json["success"], &json["bytes_sent"]), (&success.into(), &2_500_000.into()));
     };
@@ -258,16 +288,18 @@ fn a_copy_in_a_store_is_told_with_what_was_missing_there() {
 
 #[test]
 fn colour_changes_nothing_but_colour() {
-    let outcome = stopped(Ended::Signal(Signal::Interrupt));
-    let coloured = outcome.text(80, true);
+    let summary = stopped(&Ended::Signal(Signal::Interrupt));
+    let coloured = summary.text(80, true);
     let without: String = coloured.replace("\x1b[1;33m", "").replace("\x1b[2m", "").replace("\x1b[0m", "");
     assert_ne!(coloured, without);
-    assert_eq!(without, outcome.text(80, false));
+    assert_eq!(without, summary.text(80, false));
 }
 
 #[test]
 fn json_has_the_promised_keys() {
-    let json = Outcome { failed: 12, ok: 4_888, failure_reasons: vec![("x".to_owned(), 12)], ..outcome() }.json();
+    let summary = finished(RunSummary { failed: 12, ok: 4_888, failure_reasons: vec![reason("x", 12)], ..summary() });
+    let json = summary.json();
+    assert_eq!(serde_json::from_value::<RunSummary>(json.clone()).expect("a summary"), summary, "it can be read back");
     for key in "targets ok no_data failed pending rejected duplicates rows calls retries cost_usd possibly_billed \
                 elapsed_s out success"
         .split_whitespace()
@@ -334,18 +366,19 @@ fn json_has_the_promised_keys() {
 fn answers_that_are_too_old_are_told_and_count_like_failures() {
     let check = |failed, stale, limit: &str, exit: u8, words: &str| {
         let ok = 4_900 - failed;
-        let outcome = Outcome { failed, stale, ok, max_failures: limit.parse().expect("a limit"), ..outcome() };
-        assert_eq!((outcome.exit_code(), outcome.success()), (exit, exit == 0), "{words}");
-        let told = outcome.error().map_or_else(|| outcome.text(200, false), |(error, _)| error);
-        assert!(told.contains(words), "{told}");
+        let max_failures = limit.parse().expect("a limit");
+        let summary = finished(RunSummary { ok, failed, stale, max_failures, ..summary() });
+        assert_eq!((summary.exit_code, summary.success), (exit, exit == 0), "{words}");
+        let text = summary.error.clone().unwrap_or_else(|| summary.text(200, false));
+        assert!(text.contains(words), "{text}");
     };
     check(0, 3, "0", 3, "3 of 5,000 targets could not be refreshed: their older answers are used");
     check(2, 3, "0", 3, "2 of 5,000 targets failed and 3 could not be refreshed (more than --max-failures 0)");
     check(2, 3, "4", 3, "(more than --max-failures 4)");
     check(2, 3, "5", 0, "Done, with failures within the limit");
     check(0, 1, "1", 0, "1 target still has an answer older than --max-age");
-    let outcome = Outcome { refreshed: 60, refreshed_this_run: 20, taken_over: 7, ..outcome() };
-    let text = outcome.text(200, false);
+    let summary = RunSummary { refreshed: 60, refreshed_this_run: 20, taken_over: 7, ..summary() };
+    let text = summary.text(200, false);
     assert!(text.contains("refreshed 60 answers; 20 in this run"), "{text}");
     assert!(text.contains("reused    7 answers from earlier runs, at no cost, none in this run"), "{text}");
 }
@@ -353,11 +386,11 @@ fn answers_that_are_too_old_are_told_and_count_like_failures() {
 #[test]
 fn answers_that_lack_what_they_count_are_told_once() {
     let check = |mismatches: u64, expected: &str| {
-        let outcome = Outcome { mismatches, ..outcome() };
-        let (text, json) = (outcome.text(200, false), outcome.json());
+        let summary = finished(RunSummary { count_mismatches: mismatches, ..summary() });
+        let (text, json) = (summary.text(200, false), summary.json());
         assert_eq!(text.matches("counts    ").count(), usize::from(mismatches > 0), "{text}");
         assert!(text.contains(expected), "{text}");
-        assert_eq!((&json["count_mismatches"], outcome.exit_code()), (&mismatches.into(), 0));
+        assert_eq!((&json["count_mismatches"], summary.exit_code), (&mismatches.into(), 0));
     };
     check(0, "");
     check(1, "counts    1 answer has counts that do not match its content (see message in targets)");

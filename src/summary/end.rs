@@ -1,0 +1,244 @@
+//! How a run ended, and what follows: exit code, error message, and the hint that says how to resume.
+
+use super::{RunSummary, shown};
+use crate::{api::status::Fatal, fetch, money::Usd, words};
+
+const SAVED: &str = "all paid answers are saved";
+
+/// Which signal asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// `SIGINT`: somebody pressed Ctrl-C.
+    Interrupt,
+    /// `SIGTERM`: the machine or the scheduler asks.
+    Terminate,
+}
+
+impl Signal {
+    /// The exit code by which shells know it: 128 and the signal's number.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing is left to call and the dataset is published.
+    #[default]
+    Finished,
+    /// The API cannot be used until a person has acted.
+    Fatal {
+        fatal: Fatal,
+        /// What the API said.
+        message: Option<String>,
+    },
+    /// The calls are not what the endpoint takes.
+    Contract {
+        /// What the API said.
+        message: Option<String>,
+    },
+    /// Several targets in a row were refused by something that is not the API.
+    Refused {
+        /// The last of them, and what came.
+        message: String,
+    },
+    /// The API was down for too long.
+    Outage {
+        /// What the last call met with.
+        message: Option<String>,
+    },
+    /// No call was answered: the host's name, its certificate or a proxy is in the way.
+    Unreachable {
+        /// What the last call met with.
+        message: Option<String>,
+    },
+    /// What is left of the cap does not pay one more call.
+    Budget,
+    /// As many targets were called as this run may call.
+    Limit,
+    /// A signal asked to stop.
+    Signal(Signal),
+    /// Keeping the answers or publishing the dataset failed.
+    Unexpected {
+        /// What happened, and to which file.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+impl Ended {
+    /// How a run ended whose fetch ended so; `signal` is the one that asked it to stop, if any did.
+    pub fn of(ended: fetch::Ended, signal: Signal) -> Self {
+        match ended {
+            fetch::Ended::Done => Self::Finished,
+            fetch::Ended::Fatal { fatal, message } => Self::Fatal { fatal, message },
+            fetch::Ended::Contract { message } => Self::Contract { message },
+            fetch::Ended::Refused { message } => Self::Refused { message },
+            fetch::Ended::Outage { message } => Self::Outage { message },
+            fetch::Ended::Unreachable { message } => Self::Unreachable { message },
+            fetch::Ended::Budget => Self::Budget,
+            fetch::Ended::Limit => Self::Limit,
+            fetch::Ended::Shutdown => Self::Signal(signal),
+        }
+    }
+
+    /// Why the run was stopped, in one word; `None`: it finished.
+    fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Finished => None,
+            Self::Fatal { fatal: Fatal::TokenRefused, .. } => Some("token_refused"),
+            Self::Fatal { fatal: Fatal::NoCredit, .. } => Some("no_credit"),
+            Self::Fatal { fatal: Fatal::AccountBlocked, .. } => Some("account_blocked"),
+            Self::Fatal { fatal: Fatal::WrongUrl, .. } => Some("wrong_url"),
+            Self::Contract { .. } => Some("contract"),
+            Self::Refused { .. } => Some("refused"),
+            Self::Outage { .. } => Some("outage"),
+            Self::Unreachable { .. } => Some("unreachable"),
+            Self::Budget => Some("max_cost"),
+            Self::Limit => Some("limit"),
+            Self::Signal(Signal::Interrupt) => Some("sigint"),
+            Self::Signal(Signal::Terminate) => Some("sigterm"),
+            Self::Unexpected { .. } => Some("unexpected"),
+        }
+    }
+}
+
+impl RunSummary {
+    /// The summary of a run that ended so. Success and error depend on the numbers, which have to be complete.
+    #[must_use]
+    pub fn with_end(self, ended: &Ended) -> Self {
+        let problem = self.problem(ended);
+        let success = problem.is_none();
+        let (error, hint) = problem.unzip();
+        Self {
+            success,
+            exit_code: self.exit_code(ended),
+            stopped: ended.word().map(str::to_owned),
+            error,
+            hint,
+            ..self
+        }
+    }
+
+    /// The summary of a run whose dataset is published but could not be uploaded.
+    #[must_use]
+    pub fn with_failed_upload(self, error: String, hint: String) -> Self {
+        Self { success: false, exit_code: 1, error: Some(error), hint: Some(hint), ..self }
+    }
+
+    fn exit_code(&self, ended: &Ended) -> u8 {
+        match ended {
+            Ended::Finished if !self.published => 1,
+            Ended::Finished if self.is_tolerated() => 0,
+            Ended::Finished => 3,
+            Ended::Fatal { .. } | Ended::Contract { .. } | Ended::Refused { .. } => 4,
+            Ended::Outage { .. } | Ended::Unreachable { .. } => 4,
+            Ended::Budget | Ended::Limit => 5,
+            Ended::Signal(signal) => signal.exit_code(),
+            Ended::Unexpected { .. } => 1,
+        }
+    }
+
+    /// What went wrong, and what to do about it; `None`: nothing did.
+    fn problem(&self, ended: &Ended) -> Option<(String, String)> {
+        let (reason, hint) = match ended {
+            Ended::Finished if !self.published => {
+                ("the dataset was not published".to_owned(), format!("{SAVED}; run the same command again"))
+            }
+            Ended::Finished if self.is_tolerated() => return None,
+            Ended::Finished => return Some(self.too_many_failures()),
+            Ended::Fatal { fatal, message } => {
+                (with_message(fatal.reason(), message.as_deref()), fatal.hint().to_owned())
+            }
+            Ended::Contract { message } => (
+                with_message("the API rejects the format of the requests", message.as_deref()),
+                then_run_again("check --body, --api, --date-from and --date-to"),
+            ),
+            Ended::Refused { message } => (
+                with_message("several targets in a row were refused by something other than the API", Some(message)),
+                then_run_again("check the token, --api, and any proxy or firewall in between"),
+            ),
+            Ended::Outage { message } => (
+                with_message("the API has been down for too long", message.as_deref()),
+                format!("{SAVED}; run the same command again when the API is back"),
+            ),
+            Ended::Unreachable { message } => (
+                with_message("the API cannot be reached", message.as_deref()),
+                then_run_again("check --api, the network, HTTPS_PROXY and SSL_CERT_FILE"),
+            ),
+            Ended::Budget => {
+                (self.cap_reached(), format!("{SAVED}; run the same command again with a higher --max-cost"))
+            }
+            Ended::Limit => {
+                let left = words::counted(self.pending, "target has", "targets have");
+                let reason = format!("--limit reached ({left} not been called yet)");
+                (reason, format!("{SAVED}; run the same command again for the next ones, or without --limit for all"))
+            }
+            Ended::Signal(signal) => (
+                format!("interrupted by {}", signal.name()),
+                format!("{SAVED}, including the calls in flight; run the same command again to resume"),
+            ),
+            Ended::Unexpected { message, hint } => {
+                let usual = || format!("{SAVED}; fix the problem above and run the same command again");
+                (words::plain(message).into_owned(), hint.clone().unwrap_or_else(usual))
+            }
+        };
+        Some((format!("export stopped after {}: {reason}", self.answered()), hint))
+    }
+
+    fn too_many_failures(&self) -> (String, String) {
+        let targets = words::counted(self.targets, "target", "targets");
+        let have = if self.pending == 1 { "has no answer yet" } else { "have no answer yet" };
+        let parts = [(self.failed, "failed"), (self.pending, have), (self.stale, "could not be refreshed")];
+        let mut problems: Vec<String> = Vec::new();
+        for (number, what) in parts.into_iter().filter(|(number, _)| *number > 0) {
+            let of = if problems.is_empty() { format!(" of {targets}") } else { String::new() };
+            problems.push(format!("{}{of} {what}", words::count(number)));
+        }
+        let last = problems.pop().unwrap_or_default();
+        let what = if problems.is_empty() { last } else { format!("{} and {last}", problems.join(", ")) };
+        let older = if self.failed + self.pending == 0 { ": their older answers are used" } else { "" };
+        let error = format!("finished, but {what}{older} (more than --max-failures {})", self.max_failures);
+        let again = if self.replayed {
+            "resume the run in its directory, then replay again"
+        } else {
+            "run the same command again to retry them"
+        };
+        (error, format!("see {}; {again}", shown(&self.out.join("_failures.csv"))))
+    }
+
+    fn cap_reached(&self) -> String {
+        let cap = self.max_cost_usd.map_or_else(String::new, |cap| format!(" {}", words::money(cap.0)));
+        let reserved = match self.cost_source.set_aside_usd.0 {
+            Usd::ZERO => String::new(),
+            amount => format!(", {} reserved for calls of unknown price", words::money(amount)),
+        };
+        format!(
+            "--max-cost{cap} does not cover another call ({} spent{reserved}; {} left)",
+            words::money(self.cost_usd.0),
+            words::counted(self.left(), "target", "targets")
+        )
+    }
+}
+
+fn then_run_again(first: &str) -> String {
+    format!("{SAVED}; {first}, then run the same command again")
+}
+
+/// A reason with the API's message, if there is one.
+fn with_message(reason: &str, message: Option<&str>) -> String {
+    let message = message.map(|message| words::plain(message.trim())).filter(|message| !message.is_empty());
+    message.map_or_else(|| reason.to_owned(), |message| format!("{reason} (last message: {message})"))
+}

@@ -1,12 +1,12 @@
-//! What the API writes back: the envelope around a history or a status code, and the gateway's three kinds of error body.
+//! Writes the answers: the envelope around a history or a status code, and the gateway's three kinds of error body.
 
 use std::time::Duration;
 
 use super::{
-    history::{Known, Month, Nothing, Profile, of},
-    item::Writer,
+    history::{HostData, MonthCounts, NoData, Profile, of},
+    item::ItemWriter,
     random::Random,
-    request::Asked,
+    request::HistoryRequest,
 };
 use crate::money::Usd;
 
@@ -14,30 +14,32 @@ use crate::money::Usd;
 const VERSION: &str = "0.1.20260801";
 /// Bytes of a full history, about.
 const FULL_HISTORY: usize = 144 * 1024;
-/// More than any client should be willing to read.
+/// More than any client should read.
 const OVERSIZED: usize = 40 * 1024 * 1024;
 
-/// What an answer says.
 #[derive(Debug)]
-pub(super) enum Content {
-    /// A history; `about` is the host it claims to be of.
-    History { about: String, profile: Box<Profile>, months: Vec<Month> },
-    /// There is no data.
-    Nothing(Nothing),
-    /// A status code inside the body.
+pub(super) enum AnswerContent {
+    /// A history; `about` is the host that the answer names.
+    History {
+        about: String,
+        profile: Box<Profile>,
+        months: Vec<MonthCounts>,
+    },
+    NoData(NoData),
+    /// A status code inside the body, with its message.
     Code(i64, String),
 }
 
-impl Content {
-    pub(super) fn of(asked: &Asked, today: jiff::civil::Date) -> Self {
+impl AnswerContent {
+    pub(super) fn of(asked: &HistoryRequest, today: jiff::civil::Date) -> Self {
         match of(&asked.target) {
-            Known::Nothing(nothing) => Self::Nothing(nothing),
-            Known::History(profile) => Self::history(&asked.target, profile, asked, today),
+            HostData::NoData(nothing) => Self::NoData(nothing),
+            HostData::History(profile) => Self::history(&asked.target, profile, asked, today),
         }
     }
 
-    /// An answer about somebody else.
-    pub(super) fn of_another(asked: &Asked, today: jiff::civil::Date) -> Self {
+    /// An answer about another host.
+    pub(super) fn of_another(asked: &HistoryRequest, today: jiff::civil::Date) -> Self {
         let another = if asked.target == "example.net" { "example.org" } else { "example.net" };
         Self::history(another, Box::new(Profile::of(another)), asked, today)
     }
@@ -47,15 +49,15 @@ impl Content {
         Self::Code(code, message(code).to_owned())
     }
 
-    fn history(about: &str, profile: Box<Profile>, asked: &Asked, today: jiff::civil::Date) -> Self {
+    fn history(about: &str, profile: Box<Profile>, asked: &HistoryRequest, today: jiff::civil::Date) -> Self {
         let months = profile.months(asked.date_from, asked.date_to.min(today));
         if months.is_empty() {
-            return Self::Nothing(Nothing::NoItems);
+            return Self::NoData(NoData::NoItems);
         }
         Self::History { about: about.to_owned(), profile, months }
     }
 
-    /// Rows that are paid for.
+    /// Rows that are billed.
     pub(super) fn rows(&self) -> usize {
         if let Self::History { months, .. } = self { months.len() } else { 0 }
     }
@@ -63,14 +65,14 @@ impl Content {
     pub(super) fn status(&self) -> (i64, &str) {
         match self {
             Self::Code(code, message) => (*code, message),
-            Self::Nothing(Nothing::Code40102) => (40102, message(40102)),
-            Self::Nothing(Nothing::Code40501) => (40501, message(40102)),
-            Self::History { .. } | Self::Nothing(_) => (20000, message(20000)),
+            Self::NoData(NoData::Code40102) => (40102, message(40102)),
+            Self::NoData(NoData::Code40501) => (40501, message(40102)),
+            Self::History { .. } | Self::NoData(_) => (20000, message(20000)),
         }
     }
 }
 
-/// A call that gets an envelope.
+/// The fields of an envelope that do not depend on its content.
 #[derive(Debug)]
 pub(super) struct Task<'a> {
     /// The request's fields as JSON members, each after a comma.
@@ -78,13 +80,12 @@ pub(super) struct Task<'a> {
     pub(super) extra_tasks: usize,
     /// What the gateway pays; `None` is written as null.
     pub(super) cost: Option<Usd>,
-    /// How long it took.
     pub(super) took: Duration,
-    /// For what is made up.
+    /// For the task's id.
     pub(super) draws: Random,
 }
 
-pub(super) fn envelope(task: &Task<'_>, content: &Content, asked: Option<&Asked>) -> Vec<u8> {
+pub(super) fn envelope(task: &Task<'_>, content: &AnswerContent, asked: Option<&HistoryRequest>) -> Vec<u8> {
     let mut draws = task.draws;
     let (code, text) = content.status();
     let text = serde_json::Value::from(text);
@@ -96,8 +97,10 @@ pub(super) fn envelope(task: &Task<'_>, content: &Content, asked: Option<&Asked>
         draws.next() % 1000,
         draws.next() & 0xffff_ffff_ffff
     );
-    let result_count =
-        usize::from(!matches!(content, Content::Nothing(Nothing::NoResult | Nothing::NoResults) | Content::Code(..)));
+    let result_count = usize::from(!matches!(
+        content,
+        AnswerContent::NoData(NoData::NoResult | NoData::NoResults) | AnswerContent::Code(..)
+    ));
     let failed = usize::from(code >= 40000) + task.extra_tasks;
     let mut out = Vec::with_capacity(if content.rows() > 0 { FULL_HISTORY } else { 1024 });
     let head = format!(
@@ -126,7 +129,7 @@ pub(super) fn envelope(task: &Task<'_>, content: &Content, asked: Option<&Asked>
     out
 }
 
-fn result(content: &Content, asked: Option<&Asked>, out: &mut Vec<u8>) {
+fn result(content: &AnswerContent, asked: Option<&HistoryRequest>, out: &mut Vec<u8>) {
     let head = |about: &str, count: usize| {
         let (from, to) = asked.map_or_else(Default::default, |asked| (asked.date_from, asked.date_to));
         format!(
@@ -135,26 +138,26 @@ fn result(content: &Content, asked: Option<&Asked>, out: &mut Vec<u8>) {
     };
     let about = asked.map_or("", |asked| asked.target.as_str());
     match content {
-        Content::History { about, profile, months } => {
+        AnswerContent::History { about, profile, months } => {
             out.extend_from_slice(head(about, months.len()).as_bytes());
-            let writer = Writer::new(profile, asked.is_some_and(|asked| asked.one_hundred));
+            let writer = ItemWriter::new(profile, asked.is_some_and(|asked| asked.one_hundred));
             for (place, month) in months.iter().enumerate() {
                 out.push(if place == 0 { b'[' } else { b',' });
                 writer.write(month, out);
             }
             out.extend_from_slice(b"]}]");
         }
-        Content::Nothing(Nothing::NoResults) => out.extend_from_slice(b"[]"),
-        Content::Nothing(Nothing::NullResult) => out.extend_from_slice(b"[null]"),
-        Content::Nothing(Nothing::NullItems) => {
+        AnswerContent::NoData(NoData::NoResults) => out.extend_from_slice(b"[]"),
+        AnswerContent::NoData(NoData::NullResult) => out.extend_from_slice(b"[null]"),
+        AnswerContent::NoData(NoData::NullItems) => {
             out.extend_from_slice(head(about, 0).as_bytes());
             out.extend_from_slice(b"null}]");
         }
-        Content::Nothing(Nothing::NoItems) => {
+        AnswerContent::NoData(NoData::NoItems) => {
             out.extend_from_slice(head(about, 0).as_bytes());
             out.extend_from_slice(b"[]}]");
         }
-        Content::Nothing(_) | Content::Code(..) => out.extend_from_slice(b"null"),
+        AnswerContent::NoData(_) | AnswerContent::Code(..) => out.extend_from_slice(b"null"),
     }
 }
 
@@ -223,44 +226,21 @@ mod tests {
     use crate::sandbox::{request, settings::BodyForm};
 
     const TODAY: Date = date(2026, 11, 24);
-    const KEYS: [&str; 28] = [
-        "type",
-        "date",
-        "rank",
-        "backlinks",
-        "new_backlinks",
-        "lost_backlinks",
-        "new_referring_domains",
-        "lost_referring_domains",
-        "crawled_pages",
-        "info",
-        "internal_links_count",
-        "external_links_count",
-        "broken_backlinks",
-        "broken_pages",
-        "referring_domains",
-        "referring_domains_nofollow",
-        "referring_main_domains",
-        "referring_main_domains_nofollow",
-        "referring_ips",
-        "referring_subnets",
-        "referring_pages",
-        "referring_links_tld",
-        "referring_links_types",
-        "referring_links_attributes",
-        "referring_links_platform_types",
-        "referring_links_semantic_locations",
-        "referring_links_countries",
-        "referring_pages_nofollow",
-    ];
+    /// The documented keys of an item.
+    const KEYS: &str = "type date rank backlinks new_backlinks lost_backlinks new_referring_domains \
+        lost_referring_domains crawled_pages info internal_links_count external_links_count broken_backlinks broken_pages \
+        referring_domains referring_domains_nofollow referring_main_domains referring_main_domains_nofollow \
+        referring_ips referring_subnets referring_pages referring_links_tld referring_links_types \
+        referring_links_attributes referring_links_platform_types referring_links_semantic_locations \
+        referring_links_countries referring_pages_nofollow";
 
-    fn asked(target: &str, more: &str) -> Asked {
+    fn asked(target: &str, more: &str) -> HistoryRequest {
         let body = format!(r#"[{{"target":"{target}"{more}}}]"#);
         request::read(body.as_bytes(), BodyForm::Any, TODAY).expect("a good call")
     }
 
-    fn body(asked: &Asked) -> Vec<u8> {
-        let content = Content::of(asked, TODAY);
+    fn body(asked: &HistoryRequest) -> Vec<u8> {
+        let content = AnswerContent::of(asked, TODAY);
         let task = Task {
             echo: &asked.echo,
             extra_tasks: asked.extra_tasks,
@@ -303,16 +283,17 @@ mod tests {
     }
 
     #[test]
-    fn items_have_the_documented_keys_but_for_what_users_see_missing() {
+    fn items_have_the_documented_keys_except_for_the_known_gaps() {
+        let keys: Vec<_> = KEYS.split_whitespace().collect();
         let (mut whole, mut all) = (0, 0);
         for n in 0..200 {
             let answer = read(&body(&asked(&format!("site{n}.com"), "")));
             for item in items(&answer) {
                 let item = item.as_object().expect("an object");
-                let unknown: Vec<_> = item.keys().filter(|key| !KEYS.contains(&key.as_str())).collect();
+                let unknown: Vec<_> = item.keys().filter(|key| !keys.contains(&key.as_str())).collect();
                 assert!(unknown.iter().all(|key| key.ends_with("_reffering_domains")), "{unknown:?}");
                 all += 1;
-                whole += usize::from(unknown.is_empty() && item.len() == KEYS.len());
+                whole += usize::from(unknown.is_empty() && item.len() == keys.len());
                 let date = item["date"].as_str().expect("a text");
                 assert!(date.len() == 26 && date.ends_with(" +00:00"), "{date}");
                 for (key, value) in item {
@@ -329,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_maps_come_with_the_largest_first() {
+    fn map_entries_are_sorted_by_count() {
         for n in 0..50 {
             let text = String::from_utf8(body(&asked(&format!("site{n}.com"), ""))).expect("text");
             for map in text.split("\"referring_links_tld\":{").skip(1) {
@@ -364,10 +345,9 @@ mod tests {
     }
 
     #[test]
-    fn ranks_are_on_the_scale_that_was_asked_for() {
-        let (thousand, hundred) =
-            (body(&asked("site1.com", "")), body(&asked("site1.com", r#","rank_scale":"one_hundred""#)));
-        let (thousand, hundred) = (read(&thousand), read(&hundred));
+    fn ranks_are_on_the_requested_scale() {
+        let thousand = read(&body(&asked("site1.com", "")));
+        let hundred = read(&body(&asked("site1.com", r#","rank_scale":"one_hundred""#)));
         for (on_thousand, on_hundred) in items(&thousand).iter().zip(items(&hundred)) {
             let (on_thousand, on_hundred) = (on_thousand["rank"].as_u64(), on_hundred["rank"].as_u64());
             assert_eq!(on_thousand.map(|rank| (rank + 5) / 10), on_hundred);
@@ -379,7 +359,7 @@ mod tests {
     fn a_full_history_is_as_large_as_a_real_one() {
         let sizes: Vec<usize> = (0..400)
             .map(|n| asked(&format!("site{n}.com"), ""))
-            .map(|asked| (Content::of(&asked, TODAY).rows(), body(&asked).len()))
+            .map(|asked| (AnswerContent::of(&asked, TODAY).rows(), body(&asked).len()))
             .filter(|(rows, _)| *rows == 95)
             .map(|(_, size)| size)
             .collect();
@@ -390,9 +370,9 @@ mod tests {
     }
 
     #[test]
-    fn no_data_is_said_in_every_way() {
+    fn each_form_of_no_data_is_written() {
         let asked = asked("site1.com", "");
-        let check = |nothing: Nothing, code: i64, result: &str| {
+        let check = |nothing: NoData, code: i64, result: &str| {
             let task = Task {
                 echo: "",
                 extra_tasks: 0,
@@ -400,23 +380,23 @@ mod tests {
                 took: Duration::ZERO,
                 draws: Random::of("", &[]),
             };
-            let answer = read(&envelope(&task, &Content::Nothing(nothing), Some(&asked)));
+            let answer = read(&envelope(&task, &AnswerContent::NoData(nothing), Some(&asked)));
             let task = &answer["tasks"][0];
             assert_eq!((&task["status_code"], &task["cost"]), (&code.into(), &0.024.into()), "{nothing:?}");
             assert_eq!(answer["tasks_error"], i64::from(code >= 40000), "{nothing:?}");
             assert!(task["result"].to_string().ends_with(result), "{nothing:?}: {}", task["result"]);
         };
-        check(Nothing::NoResult, 20000, "null");
-        check(Nothing::NoResults, 20000, "[]");
-        check(Nothing::NullResult, 20000, "[null]");
-        check(Nothing::NullItems, 20000, r#""items":null,"items_count":0,"target":"site1.com"}]"#);
-        check(Nothing::NoItems, 20000, r#""items":[],"items_count":0,"target":"site1.com"}]"#);
-        check(Nothing::Code40102, 40102, "null");
-        check(Nothing::Code40501, 40501, "null");
+        check(NoData::NoResult, 20000, "null");
+        check(NoData::NoResults, 20000, "[]");
+        check(NoData::NullResult, 20000, "[null]");
+        check(NoData::NullItems, 20000, r#""items":null,"items_count":0,"target":"site1.com"}]"#);
+        check(NoData::NoItems, 20000, r#""items":[],"items_count":0,"target":"site1.com"}]"#);
+        check(NoData::Code40102, 40102, "null");
+        check(NoData::Code40501, 40501, "null");
     }
 
     #[test]
-    fn superfluous_tasks_get_an_error_each() {
+    fn each_extra_task_gets_an_error() {
         let many = request::read(br#"[{"target":"site1.com"},{"target":"b.com"},{}]"#, BodyForm::Any, TODAY);
         let answer = read(&body(&many.expect("a good call")));
         assert_eq!((&answer["tasks_count"], &answer["tasks_error"]), (&3.into(), &2.into()));

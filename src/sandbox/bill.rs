@@ -1,8 +1,7 @@
-//! The bill: what every call was, what it cost, and how hard the server was pressed.
+//! The bill: all calls, their cost, and the load on the server.
 //!
-//! A call is debited the moment it is decided, as at the real API: a client that gives up, is killed or loses its
-//! connection has paid all the same. Each call holds a [`Receipt`] until its last byte has been handed over; what is
-//! dropped before that counts as lost.
+//! A call is debited when it is decided, as at the real API: a client that gives up, is killed or loses its connection
+//! has still paid. Each call owns a [`Receipt`] until its last byte is sent; one that is dropped before counts as lost.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -16,14 +15,14 @@ use tokio::time::Instant;
 use super::settings::RateLimit;
 use crate::money::Usd;
 
-/// What the simulated API has seen, and what it debited.
+/// The calls to the simulated API and their cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Bill {
-    /// Calls to the paid endpoint, whatever came of them.
+    /// All calls to the paid endpoint.
     pub calls: u64,
-    /// Calls that were debited, the lost ones included.
+    /// Debited calls, including lost ones.
     pub billed_calls: u64,
-    /// Debited calls whose answer never reached the client whole and readable.
+    /// Debited calls whose answer did not reach the client whole and readable.
     pub billed_lost: u64,
     /// All debits, in millionths of a dollar.
     pub debited_micros: Usd,
@@ -35,79 +34,74 @@ pub struct Bill {
     pub most_calls_in_1_s: usize,
     /// Most calls at the same time, each from its request's head to its answer's last byte.
     pub most_in_flight: usize,
-    /// Calls that are not finished yet.
     pub in_flight: usize,
     /// Answers by HTTP status.
     pub statuses: BTreeMap<u16, u64>,
     /// Answers by the status code inside the body.
     pub codes: BTreeMap<i64, u64>,
-    /// Calls that were left without an answer: reset or stalled.
+    /// Calls that were reset or stalled.
     pub unanswered: u64,
-    /// Requests to anything but the paid endpoint, the bill and the balance.
+    /// Requests to any path but the paid endpoint, the bill and the balance.
     pub strayed: u64,
 }
 
 impl Bill {
-    /// Targets that were paid for more than once.
+    /// Targets that were billed more than once.
     pub fn bought_again(&self) -> impl Iterator<Item = &str> {
         self.billed_targets.iter().filter(|(_, calls)| **calls > 1).map(|(target, _)| target.as_str())
     }
 }
 
-/// The books behind the bill, shared by all connections.
+/// The bill and its counters, shared by all connections.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Books(Arc<Mutex<Pages>>);
+pub(super) struct SharedBill(Arc<Mutex<BillState>>);
 
 #[derive(Debug, Default)]
-pub(super) struct Pages {
+pub(super) struct BillState {
     pub(super) bill: Bill,
-    /// Calls so far of each target that came as far as to be answered.
+    /// Calls of each target that passed all checks.
     attempts: HashMap<String, u32>,
-    last_minute: Window,
-    last_second: Window,
-    /// Calls that the rate limit let pass.
-    admitted: Window,
+    last_minute: RecentCalls,
+    last_second: RecentCalls,
+    /// Calls within the rate limit.
+    admitted: RecentCalls,
 }
 
-impl Books {
-    /// A copy of the bill as it stands.
-    pub(super) fn bill(&self) -> Bill {
+impl SharedBill {
+    pub(super) fn snapshot(&self) -> Bill {
         self.open().bill.clone()
     }
 
-    pub(super) fn open(&self) -> MutexGuard<'_, Pages> {
-        // Each change is complete in itself, so a panic elsewhere leaves nothing half-written.
+    pub(super) fn open(&self) -> MutexGuard<'_, BillState> {
+        // Each change is complete, so a panic elsewhere leaves nothing inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call's head has arrived.
+    /// Counts a call whose head has arrived.
     pub(super) fn arrival(&self, now: Instant) -> Receipt {
-        let mut pages = self.open();
-        pages.bill.calls += 1;
-        pages.bill.in_flight += 1;
-        pages.bill.most_in_flight = pages.bill.most_in_flight.max(pages.bill.in_flight);
-        let in_minute = pages.last_minute.push(now, Duration::from_mins(1));
-        let in_second = pages.last_second.push(now, Duration::from_secs(1));
-        pages.bill.most_calls_in_60_s = pages.bill.most_calls_in_60_s.max(in_minute);
-        pages.bill.most_calls_in_1_s = pages.bill.most_calls_in_1_s.max(in_second);
-        let number = pages.bill.calls;
-        drop(pages);
-        Receipt { books: self.clone(), number, debited: false, delivered: false }
+        let mut state = self.open();
+        state.bill.calls += 1;
+        state.bill.in_flight += 1;
+        state.bill.most_in_flight = state.bill.most_in_flight.max(state.bill.in_flight);
+        let in_minute = state.last_minute.push(now, Duration::from_mins(1));
+        let in_second = state.last_second.push(now, Duration::from_secs(1));
+        state.bill.most_calls_in_60_s = state.bill.most_calls_in_60_s.max(in_minute);
+        state.bill.most_calls_in_1_s = state.bill.most_calls_in_1_s.max(in_second);
+        let number = state.bill.calls;
+        drop(state);
+        Receipt { bill: self.clone(), number, debited: false, delivered: false }
     }
 }
 
-impl Pages {
-    /// Counts this attempt at a target; the first is 0.
+impl BillState {
+    /// Counts an attempt at a target and returns its number; the first is 0.
     pub(super) fn attempt(&mut self, target: &str) -> u32 {
-        if let Some(attempts) = self.attempts.get_mut(target) {
-            *attempts += 1;
-            return *attempts - 1;
-        }
-        self.attempts.insert(target.to_owned(), 1);
-        0
+        let attempts = self.attempts.entry(target.to_owned()).or_default();
+        *attempts += 1;
+        *attempts - 1
     }
 
-    /// Whether the rate limit lets one more call pass; counts it if so.
+    /// Whether the rate limit allows one more call; counts it if so.
     pub(super) fn admits(&mut self, now: Instant, limit: RateLimit) -> bool {
         let most = usize::try_from(limit.calls.get()).unwrap_or(usize::MAX);
         let admits = self.admitted.count(now, limit.period) < most;
@@ -118,10 +112,10 @@ impl Pages {
     }
 }
 
-/// One call's place in the books, kept until it is finished.
+/// One call that is in flight.
 #[derive(Debug)]
 pub(super) struct Receipt {
-    books: Books,
+    bill: SharedBill,
     /// The call's number, from 1.
     pub(super) number: u64,
     debited: bool,
@@ -130,18 +124,14 @@ pub(super) struct Receipt {
 
 impl Receipt {
     /// Debits the account for this call.
-    pub(super) fn debit(&mut self, pages: &mut Pages, target: &str, price: Usd) {
+    pub(super) fn debit(&mut self, state: &mut BillState, target: &str, price: Usd) {
         self.debited = true;
-        pages.bill.billed_calls += 1;
-        pages.bill.debited_micros = pages.bill.debited_micros.plus(price);
-        if let Some(calls) = pages.bill.billed_targets.get_mut(target) {
-            *calls += 1;
-        } else {
-            pages.bill.billed_targets.insert(target.to_owned(), 1);
-        }
+        state.bill.billed_calls += 1;
+        state.bill.debited_micros = state.bill.debited_micros.plus(price);
+        *state.bill.billed_targets.entry(target.to_owned()).or_default() += 1;
     }
 
-    /// The whole answer has been handed over.
+    /// Counts the call as delivered: the whole answer was sent.
     pub(super) fn deliver(mut self) {
         self.delivered = true;
     }
@@ -149,18 +139,18 @@ impl Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        let mut pages = self.books.open();
-        pages.bill.in_flight -= 1;
-        pages.bill.billed_lost += u64::from(self.debited && !self.delivered);
+        let mut state = self.bill.open();
+        state.bill.in_flight -= 1;
+        state.bill.billed_lost += u64::from(self.debited && !self.delivered);
     }
 }
 
-/// The moments of the last calls, oldest first.
+/// The times of the last calls, oldest first.
 #[derive(Debug, Default)]
-struct Window(VecDeque<Instant>);
+struct RecentCalls(VecDeque<Instant>);
 
-impl Window {
-    /// How many lie less than `length` back.
+impl RecentCalls {
+    /// How many are less than `length` ago.
     fn count(&mut self, now: Instant, length: Duration) -> usize {
         while self.0.front().is_some_and(|moment| now.duration_since(*moment) >= length) {
             self.0.pop_front();
@@ -168,7 +158,7 @@ impl Window {
         self.0.len()
     }
 
-    /// Adds one and says how many lie less than `length` back, this one included.
+    /// Adds one and counts those that are less than `length` ago, including it.
     fn push(&mut self, now: Instant, length: Duration) -> usize {
         self.0.push_back(now);
         self.count(now, length)
@@ -184,12 +174,12 @@ mod tests {
     const PRICE: Usd = Usd::from_micros(41_130);
 
     #[test]
-    fn debits_add_up_by_call_and_target_and_lost_ones_are_told_apart() {
-        let books = Books::default();
+    fn debits_are_counted_by_call_and_target_and_lost_ones_apart() {
+        let bill = SharedBill::default();
         let call = |target: Option<&str>, delivered: bool| {
-            let mut receipt = books.arrival(Instant::now());
+            let mut receipt = bill.arrival(Instant::now());
             if let Some(target) = target {
-                receipt.debit(&mut books.open(), target, PRICE);
+                receipt.debit(&mut bill.open(), target, PRICE);
             }
             if delivered {
                 receipt.deliver();
@@ -200,7 +190,7 @@ mod tests {
         call(Some("b.com"), true);
         call(None, true);
         call(None, false);
-        let bill = books.bill();
+        let bill = bill.snapshot();
         assert_eq!((bill.calls, bill.billed_calls, bill.billed_lost, bill.in_flight), (5, 3, 1, 0));
         assert_eq!(bill.debited_micros, Usd::from_micros(3 * 41_130));
         assert_eq!(bill.bought_again().collect::<Vec<_>>(), ["a.com"]);
@@ -209,29 +199,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_busiest_windows_are_found_exactly() {
-        let books = Books::default();
+        let bill = SharedBill::default();
         let arrive = async |calls: usize, then_ms: u64| {
             for _ in 0..calls {
-                books.arrival(Instant::now()).deliver();
+                bill.arrival(Instant::now()).deliver();
             }
             tokio::time::advance(Duration::from_millis(then_ms)).await;
         };
         arrive(3, 999).await;
         arrive(2, 1).await;
-        assert_eq!(books.bill().most_calls_in_1_s, 5);
+        assert_eq!(bill.snapshot().most_calls_in_1_s, 5);
         arrive(2, 58_999).await; // One second after the first three, which have just left that window.
-        assert_eq!(books.bill().most_calls_in_1_s, 5);
-        arrive(1, 1).await; // At 59.999 s all eight lie within a minute.
-        assert_eq!(books.bill().most_calls_in_60_s, 8);
+        assert_eq!(bill.snapshot().most_calls_in_1_s, 5);
+        arrive(1, 1).await; // At 59.999 s all eight are within a minute.
+        assert_eq!(bill.snapshot().most_calls_in_60_s, 8);
         arrive(1, 0).await;
-        assert_eq!(books.bill().most_calls_in_60_s, 8);
+        assert_eq!(bill.snapshot().most_calls_in_60_s, 8);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_rate_limit_counts_what_it_let_pass() {
-        let books = Books::default();
+    async fn the_rate_limit_counts_admitted_calls() {
+        let bill = SharedBill::default();
         let limit = RateLimit { calls: NonZeroU32::new(2).expect("two"), period: Duration::from_secs(1) };
-        let admits = || books.open().admits(Instant::now(), limit);
+        let admits = || bill.open().admits(Instant::now(), limit);
         assert_eq!([admits(), admits(), admits()], [true, true, false]);
         tokio::time::advance(Duration::from_millis(999)).await;
         assert!(!admits());
@@ -240,14 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn calls_in_flight_count_until_their_last_byte() {
-        let books = Books::default();
-        let first = books.arrival(Instant::now());
-        let second = books.arrival(Instant::now());
+    fn calls_are_in_flight_until_their_last_byte() {
+        let bill = SharedBill::default();
+        let first = bill.arrival(Instant::now());
+        let second = bill.arrival(Instant::now());
         first.deliver();
-        let third = books.arrival(Instant::now());
-        assert_eq!((books.bill().in_flight, books.bill().most_in_flight), (2, 2));
+        let third = bill.arrival(Instant::now());
+        assert_eq!((bill.snapshot().in_flight, bill.snapshot().most_in_flight), (2, 2));
         drop((second, third));
-        assert_eq!(books.bill().in_flight, 0);
+        assert_eq!(bill.snapshot().in_flight, 0);
     }
 }

@@ -1,7 +1,7 @@
-//! A response's body on its way out: whole, in two parts as a slow line brings it, dripping, or cut off.
+//! Sends a response's body whole, in two parts, in small pieces over some time, or cut off.
 //!
-//! The call's receipt travels with the body: the call is in flight until the last piece has been taken, and an answer
-//! that is dropped before that was paid for and lost.
+//! The body owns the call's receipt: the call is in flight until the last piece is taken, and an answer that is dropped
+//! before that was billed and lost.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::bill::Receipt;
 
-/// Why a connection is ended without a whole answer.
+/// Why a connection ends without a whole answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Abort {
     #[error("reset before the answer")]
@@ -25,11 +25,11 @@ pub(super) enum Abort {
     CutOff,
 }
 
-/// Pieces of a dripping body at most.
-const DROPS: usize = 20;
-/// Bodies up to this size travel in one piece.
+/// Pieces of a dripping body.
+const DROPS: u32 = 20;
+/// Bodies up to this size are sent in one piece.
 const ONE_PIECE: usize = 16 * 1024;
-/// Enough for the first part of a body to be on the wire before the line is cut.
+/// Long enough for the first half to be sent before the connection is closed.
 const BEFORE_CUT: Duration = Duration::from_millis(5);
 
 /// A body in pieces with a pause between them.
@@ -38,7 +38,7 @@ pub(super) struct Outgoing {
     pieces: VecDeque<Bytes>,
     pause: Duration,
     sleeping: Option<Pin<Box<Sleep>>>,
-    /// The length that is declared; `None`: chunked.
+    /// The declared length; `None`: chunked.
     declared: Option<u64>,
     cut: bool,
     receipt: Option<Receipt>,
@@ -51,21 +51,20 @@ impl Outgoing {
         Self { declared: Some(body.len() as u64), ..Self::new(body, parts, pause, receipt) }
     }
 
-    /// The whole body, a little at a time, without saying how long it will be.
+    /// The whole body in small pieces, without a declared length.
     pub(super) fn dripping(body: &Bytes, time: Duration, receipt: Receipt) -> Self {
-        Self::new(body, DROPS, time / 20, Some(receipt))
+        Self::new(body, DROPS, time / DROPS, Some(receipt))
     }
 
-    /// The first half of a body that is declared whole.
+    /// The first half of a body whose full length is declared.
     pub(super) fn cut_off(body: &Bytes, receipt: Receipt) -> Self {
         let half = body.slice(..body.len() / 2);
         Self { declared: Some(body.len() as u64), cut: true, ..Self::new(&half, 1, BEFORE_CUT, Some(receipt)) }
     }
 
-    fn new(body: &Bytes, parts: usize, pause: Duration, receipt: Option<Receipt>) -> Self {
-        let size = body.len().div_ceil(parts).max(1);
-        let pieces: VecDeque<Bytes> =
-            (0..body.len()).step_by(size).map(|from| body.slice(from..body.len().min(from + size))).collect();
+    fn new(body: &Bytes, parts: u32, pause: Duration, receipt: Option<Receipt>) -> Self {
+        let size = body.len().div_ceil(parts as usize).max(1);
+        let pieces: VecDeque<Bytes> = body.chunks(size).map(|piece| body.slice_ref(piece)).collect();
         let mut outgoing = Self { pieces, pause, sleeping: None, declared: None, cut: false, receipt };
         if outgoing.pieces.is_empty() {
             outgoing.finish();

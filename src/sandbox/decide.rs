@@ -1,7 +1,7 @@
-//! What one call is answered: the gateway's checks (in [`super::gateway`]), the API's checks, its fault, the debit.
+//! Decides the reply to one call: the gateway's checks (in [`super::gateway`]), the API's checks, the fault, the debit.
 //!
-//! Decided in one go when the request is there, before any waiting, so that the bill never depends on what the client
-//! does afterwards. The order of the checks is assumed; each check is documented or was seen.
+//! All is decided as soon as the request is complete, before any waiting, so that the bill never depends on what the
+//! client does afterwards. The order of the checks is assumed; each check is documented or was observed.
 
 use std::time::Duration;
 
@@ -9,35 +9,34 @@ use tokio::time::Instant;
 
 use super::{
     Settings,
-    answer::{self, Content, Task},
-    bill::{Books, Pages, Receipt},
+    answer::{self, AnswerContent, Task},
+    bill::{BillState, Receipt, SharedBill},
     faults::Fault,
     random::Random,
-    request::{self, Asked, Refusal},
+    request::{self, HistoryRequest, Refusal},
 };
 use crate::{clock::Clock, money::Usd};
 
-/// Header with the real debit, in millionths of a dollar.
+/// The header with the debit, in millionths of a dollar.
 pub(super) const DEBIT: &str = "x-aisa-customer-cost-micros-usd";
-/// Where a redirect points to: a path of this server at which nothing is.
+/// Where a redirect leads: a path of this server that does not exist.
 const ELSEWHERE: &str = "/elsewhere";
-/// What the draws of one attempt are for.
+/// Purposes of random draws for one attempt.
 const LATENCY: u64 = 0x1a;
 const TASK: u64 = 0x7a;
 const REQUEST: u64 = 0x9e;
-/// Refusals come so much sooner than answers.
-pub(super) const REFUSAL_SHARE: u32 = 10;
+/// Refusals are this much faster than answers.
+pub(super) const REFUSAL_SPEEDUP: u32 = 10;
 
-/// What counts of a call's request.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pub(super) authorization: Option<&'a str>,
     pub(super) max_price: Option<&'a str>,
-    /// `None`: it was larger than the server reads.
+    /// `None`: it was too large.
     pub(super) body: Option<&'a [u8]>,
 }
 
-/// How an answer travels.
+/// How an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
     Whole,
@@ -47,9 +46,8 @@ pub(super) enum Delivery {
     Stall,
 }
 
-/// What a call gets.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct CallReply {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -58,11 +56,11 @@ pub(super) struct Reply {
     pub(super) code: Option<i64>,
     pub(super) after: Duration,
     pub(super) delivery: Delivery,
-    /// Whether the client can make anything of it.
+    /// Whether the client can use it.
     pub(super) readable: bool,
 }
 
-impl Reply {
+impl CallReply {
     pub(super) fn json(status: u16, body: Vec<u8>) -> Self {
         Self {
             status,
@@ -77,102 +75,103 @@ impl Reply {
     }
 }
 
-/// The simulated service behind all connections.
+/// The state that all connections share.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) settings: Settings,
-    pub(super) books: Books,
+    pub(super) bill: SharedBill,
     pub(super) clock: Clock,
     pub(super) started: Instant,
 }
 
-/// An attempt that came as far as to be answered.
+/// A call that passed all checks.
 struct Attempt<'a> {
-    asked: &'a Asked,
+    asked: &'a HistoryRequest,
     fault: Option<Fault>,
-    /// What was debited and what the gateway paid, if anything.
+    /// The debit and the gateway's own cost, if any.
     billed: Option<(Usd, Usd)>,
     hides_cost: bool,
     number: u32,
 }
 
 impl Service {
-    /// Decides and debits; everything but the waiting.
-    pub(super) fn decide(&self, call: &Call<'_>, receipt: &mut Receipt) -> Reply {
+    /// Decides and debits; does not wait.
+    pub(super) fn decide(&self, call: &Call<'_>, receipt: &mut Receipt) -> CallReply {
         let request_id = self.request_id(receipt.number);
-        let mut reply = self.answered(call, receipt, &request_id);
+        let mut reply = self.respond(call, receipt, &request_id);
         reply.headers.push(("x-request-id", request_id));
-        let mut pages = self.books.open();
+        let mut state = self.bill.open();
         if matches!(reply.delivery, Delivery::Reset | Delivery::Stall) {
-            pages.bill.unanswered += 1;
+            state.bill.unanswered += 1;
         } else {
-            *pages.bill.statuses.entry(reply.status).or_default() += 1;
+            *state.bill.statuses.entry(reply.status).or_default() += 1;
             if let Some(code) = reply.code {
-                *pages.bill.codes.entry(code).or_default() += 1;
+                *state.bill.codes.entry(code).or_default() += 1;
             }
         }
         reply
     }
 
-    /// The gateway's name for the n-th call.
     pub(super) fn request_id(&self, number: u64) -> String {
         format!("req_{:016x}", Random::of("", &[self.settings.seed, number, REQUEST]).next())
     }
 
-    fn answered(&self, call: &Call<'_>, receipt: &mut Receipt, request_id: &str) -> Reply {
-        if let Some(refusal) = self.at_the_gate(call, receipt.number, request_id) {
+    fn respond(&self, call: &Call<'_>, receipt: &mut Receipt, request_id: &str) -> CallReply {
+        if let Some(refusal) = self.refused_early(call, receipt.number, request_id) {
             return refusal;
         }
-        let Some(body) = call.body else { return Reply::json(413, answer::plain_error("request body is too large")) };
+        let Some(body) = call.body else {
+            return CallReply::json(413, answer::plain_error("request body is too large"));
+        };
         let today = self.clock.today();
         let asked = match request::read(body, self.settings.body_form, today) {
             Ok(asked) => asked,
             Err(Refusal::Contract) => {
-                return Reply::json(400, answer::plain_error("request does not match the endpoint contract"));
+                return CallReply::json(400, answer::plain_error("request does not match the endpoint contract"));
             }
             Err(Refusal::Task { code, message, echo, extra_tasks }) => {
                 return self.refused_inside((code, message), &echo, extra_tasks, receipt.number);
             }
         };
-        let mut content = Content::of(&asked, today);
-        let mut pages = self.books.open();
-        let attempt = match self.debited(&asked, &content, call, receipt, &mut pages, request_id) {
+        let mut content = AnswerContent::of(&asked, today);
+        let mut state = self.bill.open();
+        let attempt = match self.debit(&asked, &content, call, receipt, &mut state, request_id) {
             Ok(attempt) => attempt,
             Err(refusal) => return refusal,
         };
-        drop(pages);
+        drop(state);
         match attempt.fault {
-            Some(Fault::WrongTarget) => content = Content::of_another(&asked, today),
-            Some(Fault::Code(code)) => content = Content::code(code),
+            Some(Fault::WrongTarget) => content = AnswerContent::of_another(&asked, today),
+            Some(Fault::Code(code)) => content = AnswerContent::code(code),
             _ => {}
         }
-        self.written(&attempt, &content, request_id)
+        self.reply(&attempt, &content, request_id)
     }
 
-    /// The checks that need the account, then the debit, all under one lock.
-    fn debited<'a>(
+    /// Checks the account and debits it, under one lock.
+    fn debit<'a>(
         &self,
-        asked: &'a Asked,
-        content: &Content,
+        asked: &'a HistoryRequest,
+        content: &AnswerContent,
         call: &Call<'_>,
         receipt: &mut Receipt,
-        pages: &mut Pages,
+        state: &mut BillState,
         request_id: &str,
-    ) -> Result<Attempt<'a>, Reply> {
+    ) -> Result<Attempt<'a>, CallReply> {
         let faults = &self.settings.faults;
-        let rise = i64::from(faults.price_percent(pages.bill.billed_calls));
+        let rise = i64::from(faults.price_percent(state.bill.billed_calls));
         let risen = |price: Usd| Usd::from_micros(price.micros().saturating_mul(rise).saturating_add(99) / 100);
         let debit = risen(self.settings.price.debit(content.rows()));
-        if let Some(refusal) = self.refused_for_money(call, debit, pages, request_id) {
+        if let Some(refusal) = self.refused_for_cost(call, debit, state, request_id) {
             return Err(refusal);
         }
-        if self.settings.max_in_flight.is_some_and(|most| pages.bill.in_flight > most.get() as usize) {
-            let code = Content::code(40209);
+        if self.settings.max_in_flight.is_some_and(|most| state.bill.in_flight > most.get() as usize) {
+            let code = AnswerContent::code(40209);
             let (code, message) = code.status();
             let refusal = (code, message.to_owned());
             return Err(self.refused_inside(refusal, &asked.echo, asked.extra_tasks, receipt.number));
         }
-        let number = pages.attempt(&asked.target);
+        let number = state.attempt(&asked.target);
         let fault = faults.draw(self.settings.seed, &asked.target, number);
         let hides_cost = faults.hides_cost(self.settings.seed, &asked.target, number);
         let rows = match fault {
@@ -185,12 +184,12 @@ impl Service {
         };
         let billed = rows.map(|rows| (risen(self.settings.price.debit(rows)), self.settings.price.upstream(rows)));
         if let Some((debit, _)) = billed {
-            receipt.debit(pages, &asked.target, debit);
+            receipt.debit(state, &asked.target, debit);
         }
         Ok(Attempt { asked, fault, billed, hides_cost, number })
     }
 
-    fn written(&self, attempt: &Attempt<'_>, content: &Content, request_id: &str) -> Reply {
+    fn reply(&self, attempt: &Attempt<'_>, content: &AnswerContent, request_id: &str) -> CallReply {
         let Attempt { asked, fault, billed, .. } = *attempt;
         let after = self.latency(&asked.target, attempt.number.into());
         let late = matches!(fault, Some(Fault::Code(code)) if is_late(code));
@@ -203,25 +202,25 @@ impl Service {
         };
         let good = || {
             let code = Some(content.status().0);
-            Reply { code, ..Reply::json(200, answer::envelope(&task, content, Some(asked))) }
+            CallReply { code, ..CallReply::json(200, answer::envelope(&task, content, Some(asked))) }
         };
-        let empty = |delivery| Reply { delivery, ..Reply::json(200, Vec::new()) };
+        let empty = |delivery| CallReply { delivery, ..CallReply::json(200, Vec::new()) };
         let mut reply = match fault {
             Some(Fault::Status(status)) => self.failed(status, request_id),
-            Some(Fault::Html) => Reply { content_type: "text/html", ..Reply::json(502, HTML.into()) },
+            Some(Fault::Html) => CallReply { content_type: "text/html", ..CallReply::json(502, HTML.into()) },
             Some(Fault::Quota) => Self::quota(request_id),
             Some(Fault::Redirect) => {
-                Reply { headers: vec![("location", ELSEWHERE.to_owned())], ..Reply::json(307, Vec::new()) }
+                CallReply { headers: vec![("location", ELSEWHERE.to_owned())], ..CallReply::json(307, Vec::new()) }
             }
             Some(Fault::Reset { .. }) => empty(Delivery::Reset),
             Some(Fault::Stall) => empty(Delivery::Stall),
-            Some(Fault::CutOff) => Reply { delivery: Delivery::CutOff, ..good() },
-            Some(Fault::Drip) => Reply { delivery: Delivery::Drip, ..good() },
+            Some(Fault::CutOff) => CallReply { delivery: Delivery::CutOff, ..good() },
+            Some(Fault::Drip) => CallReply { delivery: Delivery::Drip, ..good() },
             Some(Fault::Garbage) => {
-                Reply { content_type: "text/html", readable: false, ..Reply::json(200, HTML.into()) }
+                CallReply { content_type: "text/html", readable: false, ..CallReply::json(200, HTML.into()) }
             }
-            Some(Fault::Oversized) => Reply { readable: false, ..Reply::json(200, answer::oversized()) },
-            Some(Fault::Code(_)) => Reply { readable: !late, ..good() },
+            Some(Fault::Oversized) => CallReply { readable: false, ..CallReply::json(200, answer::oversized()) },
+            Some(Fault::Code(_)) => CallReply { readable: !late, ..good() },
             Some(Fault::WrongTarget) | None => good(),
         };
         reply.after = after;
@@ -231,13 +230,13 @@ impl Service {
         reply
     }
 
-    /// A code inside the body, unbilled.
-    fn refused_inside(&self, (code, message): (i64, String), echo: &str, extra_tasks: usize, number: u64) -> Reply {
-        let after = self.latency("", number) / REFUSAL_SHARE;
+    /// A status code inside the body, not billed.
+    fn refused_inside(&self, (code, message): (i64, String), echo: &str, extra_tasks: usize, number: u64) -> CallReply {
+        let after = self.latency("", number) / REFUSAL_SPEEDUP;
         let draws = Random::of("", &[self.settings.seed, number, TASK]);
         let task = Task { echo, extra_tasks, cost: Some(Usd::ZERO), took: after, draws };
-        let body = answer::envelope(&task, &Content::Code(code, message), None);
-        Reply { code: Some(code), after, ..Reply::json(200, body) }
+        let body = answer::envelope(&task, &AnswerContent::Code(code, message), None);
+        CallReply { code: Some(code), after, ..CallReply::json(200, body) }
     }
 
     pub(super) fn latency(&self, target: &str, number: u64) -> Duration {
@@ -245,10 +244,10 @@ impl Service {
     }
 }
 
-/// Codes that come when the work was done too late to be of use: billed, and nobody says so.
+/// Whether a code means that the work was done too late: billed, but not reported.
 fn is_late(code: i64) -> bool {
     matches!(code, 40101 | 50401 | 50402)
 }
 
-/// What a proxy in between writes.
+/// The page of a proxy in between.
 const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n";

@@ -1,13 +1,13 @@
-//! What goes wrong, how often, and which call it hits.
+//! Flags for the faults of the simulated API, and which call has which.
 //!
-//! Faults are drawn from seed, target and attempt alone: a run that is repeated meets the same ones, in whatever
-//! order its calls go out. Each call meets one fault at most, besides those that change an answer's price.
+//! Faults depend only on seed, target and attempt: a repeated run has the same ones in any order of calls. Each call has
+//! at most one fault, besides those that change the price.
 
 use std::{str::FromStr, time::Duration};
 
 use super::{
     random::Random,
-    values::{NotASetting, duration, percent},
+    values::{InvalidValue, duration, percent},
 };
 
 /// The faults of the simulated API, all off by default. `P` is a share of the calls, from 0 to 1.
@@ -16,19 +16,19 @@ use super::{
 pub struct Faults {
     /// 429, too many requests; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_429: Share,
+    pub fail_429: Probability,
     /// 500, internal error; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_500: Share,
+    pub fail_500: Probability,
     /// 502, provider request failed; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_502: Share,
+    pub fail_502: Probability,
     /// 503, a billing dependency timed out; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_503: Share,
+    pub fail_503: Probability,
     /// 504, provider timed out; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_504: Share,
+    pub fail_504: Probability,
     /// Any other HTTP status (400 to 599), with an error body; not billed
     #[arg(long, value_name = "STATUS:P", value_delimiter = ',')]
     pub fail_status: Vec<Coded<u16>>,
@@ -37,43 +37,43 @@ pub struct Faults {
     pub fail_code: Vec<Coded<i64>>,
     /// 502 with an HTML page, as sent by a proxy; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_html: Share,
+    pub fail_html: Probability,
     /// 429 `quota_exceeded`, which retrying does not fix; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_quota: Share,
+    pub fail_quota: Probability,
     /// 307 to another path of this server; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_redirect: Share,
+    pub fail_redirect: Probability,
     /// The connection is reset before the answer; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_reset: Share,
+    pub fail_reset: Probability,
     /// The connection is reset before the answer; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_reset_billed: Share,
+    pub fail_reset_billed: Probability,
     /// The connection is closed in the middle of the body; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_cut_off: Share,
+    pub fail_cut_off: Probability,
     /// No answer until the client gives up; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_stall: Share,
+    pub fail_stall: Probability,
     /// 200 with a body that is not JSON; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_garbage: Share,
+    pub fail_garbage: Probability,
     /// An answer for another target; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_wrong_target: Share,
+    pub fail_wrong_target: Probability,
     /// An answer of 40 MiB, small on the wire if gzip is on; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_oversized: Share,
+    pub fail_oversized: Probability,
     /// A good answer whose body takes `--drip-time`; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub fail_drip: Share,
+    pub fail_drip: Probability,
     /// How long a body takes with --fail-drip [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = a_duration)]
     pub drip_time: Option<Duration>,
     /// A good answer without the debit header; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
-    pub no_cost_header: Share,
+    pub no_cost_header: Probability,
     /// Retry-After of 429 and 503: seconds, or `date:SECONDS` to send it as an HTTP date [default: none]
     #[arg(long, value_name = "[date:]SECONDS")]
     pub retry_after: Option<RetryAfter>,
@@ -97,7 +97,7 @@ pub struct Faults {
     pub quota_after: Option<u64>,
 }
 
-/// What one call meets instead of a good answer.
+/// What happens to a call instead of a good answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Status(u16),
@@ -115,7 +115,7 @@ pub(super) enum Fault {
 }
 
 impl Faults {
-    /// What this attempt (the first is 0) at this target meets.
+    /// The fault of an attempt (the first is 0) at a target.
     pub(super) fn draw(&self, seed: u64, target: &str, attempt: u32) -> Option<Fault> {
         if self.fail_attempts.is_some_and(|first| attempt >= first) {
             return None;
@@ -130,28 +130,28 @@ impl Faults {
         None
     }
 
-    /// Whether the answer to this attempt keeps its debit to itself.
+    /// Whether the answer to this attempt lacks the debit header.
     pub(super) fn hides_cost(&self, seed: u64, target: &str, attempt: u32) -> bool {
         self.fail_attempts.is_none_or(|first| attempt < first)
             && Random::of(target, &[seed, u64::from(attempt), COST_HEADER]).chance(self.no_cost_header.0)
     }
 
-    /// Whether every call fails so long after the start.
+    /// Whether every call fails at this time after the start.
     pub(super) fn is_outage(&self, since_start: Duration) -> bool {
         self.outage.iter().any(|outage| (outage.from..outage.to).contains(&since_start))
     }
 
-    /// Prices in hundredths of the usual ones, once so many calls were billed.
+    /// The prices in percent of the usual ones after `billed` calls.
     pub(super) fn price_percent(&self, billed: u64) -> u32 {
         self.price_rise.filter(|rise| billed >= rise.after).map_or(100, |rise| rise.percent)
     }
 
-    /// The share of calls that meet a fault; above 1 the last of them never happen.
+    /// The probability of any fault; above 1 the last of them never happen.
     pub(super) fn total(&self) -> f64 {
         self.table().map(|(_, share)| share.0).sum()
     }
 
-    fn table(&self) -> impl Iterator<Item = (Fault, Share)> + '_ {
+    fn table(&self) -> impl Iterator<Item = (Fault, Probability)> + '_ {
         let fixed = [
             (Fault::Status(429), self.fail_429),
             (Fault::Status(500), self.fail_500),
@@ -179,120 +179,114 @@ impl Faults {
 /// How long a dripping body takes: longer than any good answer, shorter than any sensible time-out.
 pub(super) const DRIP_TIME: Duration = Duration::from_secs(5);
 
-/// What the draws of one attempt are for.
+/// Purposes of random draws for one attempt.
 const FAULT: u64 = 0xfa;
 const COST_HEADER: u64 = 0xc0;
 
-/// A share of all calls, from 0 to 1.
+/// The share of calls with a fault, from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Share(f64);
+pub struct Probability(f64);
 
-impl Share {
+impl Probability {
     pub const ALL: Self = Self(1.0);
 }
 
-impl FromStr for Share {
-    type Err = NotASetting;
+impl FromStr for Probability {
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-        share.map(Self).ok_or_else(|| NotASetting(text.to_owned(), "0.05 (from 0 to 1)"))
+        share.map(Self).ok_or_else(|| InvalidValue(text.to_owned(), "0.05 (from 0 to 1)"))
     }
 }
 
-/// A status or code and how often it comes.
+/// An HTTP status or a code inside the body, and how often it occurs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coded<C> {
-    /// The status or code.
     pub code: C,
-    pub share: Share,
+    pub share: Probability,
 }
 
 impl FromStr for Coded<u16> {
-    type Err = NotASetting;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         coded(text, "409:0.05", |code: &u16| (400..=599).contains(code))
     }
 }
 
 impl FromStr for Coded<i64> {
-    type Err = NotASetting;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         coded(text, "40202:0.05", |code: &i64| (20_000..=99_999).contains(code))
     }
 }
 
-fn coded<C: FromStr>(text: &str, form: &'static str, allowed: fn(&C) -> bool) -> Result<Coded<C>, NotASetting> {
-    let refused = || NotASetting(text.to_owned(), form);
+fn coded<C: FromStr>(text: &str, form: &'static str, allowed: fn(&C) -> bool) -> Result<Coded<C>, InvalidValue> {
+    let refused = || InvalidValue(text.to_owned(), form);
     let (code, share) = text.split_once(':').ok_or_else(refused)?;
     let code = code.parse().ok().filter(allowed).ok_or_else(refused)?;
     Ok(Coded { code, share: share.parse()? })
 }
 
-/// What a `Retry-After` says.
+/// The value of `Retry-After`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryAfter {
-    /// So many seconds.
     Seconds(u32),
-    /// The HTTP date that lies so many seconds ahead.
+    /// The HTTP date this many seconds ahead.
     Date(u32),
 }
 
 impl FromStr for RetryAfter {
-    type Err = NotASetting;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let parsed = match text.strip_prefix("date:") {
             Some(seconds) => seconds.parse().map(Self::Date),
             None => text.parse().map(Self::Seconds),
         };
-        parsed.map_err(|_| NotASetting(text.to_owned(), "30 or date:30"))
+        parsed.map_err(|_| InvalidValue(text.to_owned(), "30 or date:30"))
     }
 }
 
-/// A time in which nothing works.
+/// A time span, counted from the start, in which every call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// From so long after the start.
     pub from: Duration,
-    /// Until so long after the start.
     pub to: Duration,
 }
 
 impl FromStr for Outage {
-    type Err = NotASetting;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let ends = text.split_once("..").and_then(|(from, to)| Some((duration(from)?, duration(to)?)));
         let (from, to) =
-            ends.filter(|(from, to)| from < to).ok_or_else(|| NotASetting(text.to_owned(), "10..40 or 1min..2min"))?;
+            ends.filter(|(from, to)| from < to).ok_or_else(|| InvalidValue(text.to_owned(), "10..40 or 1min..2min"))?;
         Ok(Self { from, to })
     }
 }
 
-/// Prices that rise in the middle of a run.
+/// A rise to `percent` of the usual prices after some billed calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PriceRise {
-    /// After so many billed calls.
     pub after: u64,
-    /// To so many hundredths of the price.
     pub percent: u32,
 }
 
 impl FromStr for PriceRise {
-    type Err = NotASetting;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let parts = text.split_once(':').and_then(|(after, factor)| Some((after.parse().ok()?, percent(factor)?)));
-        let (after, percent) = parts.ok_or_else(|| NotASetting(text.to_owned(), "100:2.5"))?;
+        let (after, percent) = parts.ok_or_else(|| InvalidValue(text.to_owned(), "100:2.5"))?;
         Ok(Self { after, percent })
     }
 }
 
-fn a_duration(text: &str) -> Result<Duration, NotASetting> {
-    duration(text).ok_or_else(|| NotASetting(text.to_owned(), "500ms, 5s or 2min"))
+fn a_duration(text: &str) -> Result<Duration, InvalidValue> {
+    duration(text).ok_or_else(|| InvalidValue(text.to_owned(), "500ms, 5s or 2min"))
 }
 
 #[cfg(test)]
@@ -302,14 +296,14 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct Command {
         #[command(flatten)]
         faults: Faults,
     }
 
     fn parsed(flags: &str) -> Result<Faults, clap::Error> {
         let words = std::iter::once("sandbox").chain(flags.split_whitespace());
-        Line::try_parse_from(words).map(|line| line.faults)
+        Command::try_parse_from(words).map(|line| line.faults)
     }
 
     fn faults(flags: &str) -> Faults {
@@ -317,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn each_flag_brings_its_own_fault() {
+    fn each_flag_has_its_own_fault() {
         let check = |flags: &str, expected: Fault| {
             assert_eq!(faults(flags).draw(1, "a.com", 0), Some(expected), "{flags}");
         };
@@ -345,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fault_is_refused() {
+    fn invalid_values_are_refused() {
         for wrong in [
             "--fail-503 1.5",
             "--fail-503 -1",
@@ -361,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_come_as_often_as_asked_and_hit_the_same_calls_again() {
+    fn faults_are_as_frequent_as_asked_and_repeat_for_the_same_calls() {
         let faults = faults("--fail-503 0.2 --fail-cut-off 0.1 --fail-code 40202:0.1");
         let met = |seed| -> Vec<Option<Fault>> {
             (0..10_000).map(|n| faults.draw(seed, &format!("site{n}.com"), 0)).collect()
@@ -376,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn later_attempts_are_spared_when_only_the_first_are_to_fail() {
+    fn only_the_first_attempts_fail_with_fail_attempts() {
         let faults = faults("--fail-503 1 --no-cost-header 1 --fail-attempts 2");
         let met: Vec<bool> = (0..4).map(|attempt| faults.draw(1, "a.com", attempt).is_some()).collect();
         assert_eq!(met, [true, true, false, false]);
@@ -384,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn outages_and_price_rises_begin_and_end_where_they_should() {
+    fn outages_and_price_rises_begin_and_end_on_time() {
         let faults = faults("--outage 10..20,1min..2min --price-rise 100:2.5");
         let down = |seconds| faults.is_outage(Duration::from_secs(seconds));
         assert_eq!([9, 10, 19, 20, 60, 119, 120].map(down), [false, true, true, false, true, true, false]);

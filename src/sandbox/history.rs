@@ -1,34 +1,44 @@
-//! A believable history of backlinks for any host, made up from its name alone.
+//! Generates a plausible backlinks history for any host from its name.
 //!
-//! Each host has a size, a trend, a season, and now and then a shock. Months follow from one another, so that what
-//! came and what went explains what is there, and no month depends on the range that was asked for. The oddities that
-//! users of the real API meet are part of it: hosts without data, missing months, months dated in the future,
-//! items in descending order. [`super::item`] writes a month down.
+//! Each host has a size, a trend, a season, and sometimes a shock. Each month follows from the one before, so that gains
+//! and losses explain the totals and no month depends on the requested range. The oddities of the real API occur, too:
+//! hosts without data, missing months, months dated in the future, items in descending order. [`super::item`] writes the
+//! months as JSON.
 
 use jiff::civil::{Date, date};
 
 use super::random::Random;
 
-/// The first month there is.
+/// The first month.
 const FIRST: Date = date(2019, 1, 1);
-/// Before this month the API does not know what is new and what is lost, and says 0.
+/// Before this month the API reports 0 new and 0 lost links.
 const FLOWS_KNOWN: Date = date(2021, 5, 1);
-/// Months within which a host's shocks and gaps lie: ten years.
+/// The months that may have shocks and gaps: ten years.
 const HORIZON: usize = 120;
 /// The share of hosts without data.
 const UNKNOWN_HOSTS: f64 = 0.04;
+/// The answers about hosts without data; the first is by far the most usual.
+const NO_DATA: [NoData; 9] = [
+    NoData::NoResult,
+    NoData::NoResult,
+    NoData::NoResult,
+    NoData::NoResults,
+    NoData::NullResult,
+    NoData::NullItems,
+    NoData::NoItems,
+    NoData::Code40102,
+    NoData::Code40501,
+];
 
-/// What there is about a host.
 #[derive(Clone, Debug)]
-pub(super) enum Known {
-    /// Nothing, said in one of several ways.
-    Nothing(Nothing),
+pub(super) enum HostData {
+    NoData(NoData),
     History(Box<Profile>),
 }
 
-/// The ways in which the API says that it has no data; all are billed.
+/// The ways in which the API reports that it has no data; all are billed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Nothing {
+pub(super) enum NoData {
     /// `"result": null`
     NoResult,
     /// `"result": []`
@@ -41,7 +51,7 @@ pub(super) enum Nothing {
     NoItems,
     /// Task status 40102.
     Code40102,
-    /// Task status 40501 with the message that there are no results.
+    /// Task status 40501 with the message of 40102.
     Code40501,
 }
 
@@ -58,15 +68,15 @@ pub(super) struct Profile {
     season_peak: f64,
     shocks: Vec<(i32, f64)>,
     gaps: Vec<i32>,
-    shares: Shares,
+    ratios: Ratios,
     pub(super) days: Days,
     pub(super) descending: bool,
 }
 
-/// What is which part of what.
+/// Ratios of counts to others.
 #[derive(Clone, Copy, Debug)]
-struct Shares {
-    pages: f64,
+struct Ratios {
+    state: f64,
     main_domains: f64,
     ips: f64,
     subnets: f64,
@@ -78,20 +88,20 @@ struct Shares {
     reputation: f64,
 }
 
-/// The day by which a host's months are dated.
+/// The days of the month that a host's items are dated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Days {
     /// The first of the month, as documented.
     First,
-    /// The last of the month, as users see it; the current month lies in the future then.
+    /// The last of the month, as users see it; the current month is then in the future.
     Last,
-    /// Some day of the month, with a time.
+    /// Any day of the month, with a time.
     Stored,
 }
 
-/// One month's numbers, under the API's names.
+/// One month's counts, under the API's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Month {
+pub(super) struct MonthCounts {
     /// Months since the first one.
     pub(super) index: i32,
     pub(super) date: Date,
@@ -116,28 +126,17 @@ pub(super) struct Month {
     pub(super) referring_pages_nofollow: i64,
 }
 
-/// What there is about this host.
-pub(super) fn of(target: &str) -> Known {
+/// The data about a host.
+pub(super) fn of(target: &str) -> HostData {
     let mut draws = Random::of(target, &[]).part(0);
     if draws.chance(UNKNOWN_HOSTS) {
-        return Known::Nothing(draws.pick(&[
-            // The first is by far the most usual.
-            Nothing::NoResult,
-            Nothing::NoResult,
-            Nothing::NoResult,
-            Nothing::NoResults,
-            Nothing::NullResult,
-            Nothing::NullItems,
-            Nothing::NoItems,
-            Nothing::Code40102,
-            Nothing::Code40501,
-        ]));
+        return HostData::NoData(draws.pick(&NO_DATA));
     }
-    Known::History(Box::new(Profile::of(target)))
+    HostData::History(Box::new(Profile::of(target)))
 }
 
 impl Profile {
-    /// The history of a host, whether or not the API would tell it.
+    /// The history of a host, even if the API reports none for it.
     pub(super) fn of(target: &str) -> Self {
         let random = Random::of(target, &[]);
         let mut draws = random.part(1);
@@ -163,8 +162,8 @@ impl Profile {
                 .map(|month| (month, if draws.chance(0.5) { draws.between(1.3, 3.0) } else { draws.between(0.4, 0.8) }))
                 .collect(),
             gaps,
-            shares: Shares {
-                pages: draws.between(0.7, 0.97),
+            ratios: Ratios {
+                state: draws.between(0.7, 0.97),
                 main_domains: draws.between(0.75, 0.97),
                 ips: draws.between(0.5, 0.9),
                 subnets: draws.between(0.5, 0.9),
@@ -180,8 +179,8 @@ impl Profile {
         }
     }
 
-    /// The months in a range, in the order in which they are served. The last may be dated after `to`.
-    pub(super) fn months(&self, from: Date, to: Date) -> Vec<Month> {
+    /// The months in a range, in the order of the answer. The last may be dated after `to`.
+    pub(super) fn months(&self, from: Date, to: Date) -> Vec<MonthCounts> {
         let last = month_of(to);
         let mut months = Vec::with_capacity(usize::try_from(last + 1).unwrap_or(0));
         let mut before = None;
@@ -199,7 +198,7 @@ impl Profile {
     }
 
     /// A month, from the one before.
-    fn next(&self, index: i32, before: Option<Month>) -> Month {
+    fn next(&self, index: i32, before: Option<MonthCounts>) -> MonthCounts {
         let mut draws = self.random.part(u64::from(index.unsigned_abs()) + 100);
         let (domains_before, links_before) =
             before.map_or((0.0, 0.0), |month| (float(month.referring_domains), float(month.backlinks)));
@@ -213,9 +212,9 @@ impl Profile {
         let lost = whole(links_lost).min(whole(links_before * 0.9));
         let links_new = float(new_domains) * self.links_per_domain * draws.between(0.8, 1.2)
             + links_before * self.churn * draws.between(0.2, 0.8);
-        // Every domain has a link at least; half as many again leaves room for what is a part of the links.
+        // Every domain has at least one link; half as many more leave room for counts that are parts of the links.
         let new = whole(links_new).max(domains + domains / 2 - (whole(links_before) - lost));
-        let mut month = Month {
+        let mut month = MonthCounts {
             index,
             date: self.dated(index, &mut draws),
             backlinks: whole(links_before) + new - lost,
@@ -224,26 +223,20 @@ impl Profile {
             referring_domains: domains,
             new_referring_domains: new_domains,
             lost_referring_domains: lost_domains,
-            ..Month::default()
+            ..MonthCounts::default()
         };
         self.derive(&mut month, &mut draws);
         if index < month_of(FLOWS_KNOWN) {
-            let unknown = Month {
-                new_backlinks: 0,
-                lost_backlinks: 0,
-                new_referring_domains: 0,
-                lost_referring_domains: 0,
-                ..month
-            };
-            return unknown;
+            (month.new_backlinks, month.lost_backlinks) = (0, 0);
+            (month.new_referring_domains, month.lost_referring_domains) = (0, 0);
         }
         month
     }
 
-    /// Domains that come and go in a month.
+    /// New and lost domains of a month.
     fn flow(&self, index: i32, domains: f64, draws: &mut Random) -> (i64, i64) {
         let season = 1.0 + self.season * ((f64::from(index) - self.season_peak) / 12.0 * std::f64::consts::TAU).cos();
-        // A trend wears off.
+        // Trends weaken over time.
         let growth = self.growth * 0.985_f64.powi(index);
         let mut new = domains * (self.churn + growth.max(0.0)) * season * draws.between(0.8, 1.2);
         let mut lost = domains * (self.churn - growth.min(0.0)) * (2.0 - season) * draws.between(0.8, 1.2);
@@ -254,27 +247,27 @@ impl Profile {
         (whole(new), whole(lost.min(domains * 0.9)))
     }
 
-    /// All that is a part of something else.
-    fn derive(&self, month: &mut Month, draws: &mut Random) {
-        let shares = self.shares;
+    /// Fills in the counts that are derived from others.
+    fn derive(&self, month: &mut MonthCounts, draws: &mut Random) {
+        let ratios = self.ratios;
         let mut part = |of: i64, share: f64| whole(float(of) * (share * draws.between(0.97, 1.03)).min(1.0)).min(of);
         let domains = month.referring_domains;
-        month.referring_domains_nofollow = part(domains, shares.nofollow);
-        month.referring_main_domains = part(domains, shares.main_domains).max(1);
+        month.referring_domains_nofollow = part(domains, ratios.nofollow);
+        month.referring_main_domains = part(domains, ratios.main_domains).max(1);
         month.referring_main_domains_nofollow =
-            part(month.referring_domains_nofollow, shares.main_domains).min(month.referring_main_domains);
-        month.referring_ips = part(domains, shares.ips).max(1);
-        month.referring_subnets = part(month.referring_ips, shares.subnets).max(1);
-        month.referring_pages = part(month.backlinks, shares.pages).max(domains);
+            part(month.referring_domains_nofollow, ratios.main_domains).min(month.referring_main_domains);
+        month.referring_ips = part(domains, ratios.ips).max(1);
+        month.referring_subnets = part(month.referring_ips, ratios.subnets).max(1);
+        month.referring_pages = part(month.backlinks, ratios.state).max(domains);
         month.referring_pages_nofollow =
-            part(month.referring_pages, shares.nofollow).max(month.referring_domains_nofollow);
-        month.broken_backlinks = part(month.backlinks, shares.broken);
+            part(month.referring_pages, ratios.nofollow).max(month.referring_domains_nofollow);
+        month.broken_backlinks = part(month.backlinks, ratios.broken);
         month.broken_pages = part(month.broken_backlinks, 0.2);
         month.crawled_pages =
-            whole(float(domains).sqrt() * 20.0 * shares.site_pages * draws.between(0.95, 1.05)).max(1);
-        month.internal_links_count = whole(float(month.crawled_pages) * shares.internal);
-        month.external_links_count = whole(float(month.crawled_pages) * shares.external);
-        let rank = float(domains).ln() / 16.0 * 900.0 * shares.reputation + draws.between(-3.0, 3.0);
+            whole(float(domains).sqrt() * 20.0 * ratios.site_pages * draws.between(0.95, 1.05)).max(1);
+        month.internal_links_count = whole(float(month.crawled_pages) * ratios.internal);
+        month.external_links_count = whole(float(month.crawled_pages) * ratios.external);
+        let rank = float(domains).ln() / 16.0 * 900.0 * ratios.reputation + draws.between(-3.0, 3.0);
         month.rank = whole(rank.clamp(0.0, 1000.0));
     }
 
@@ -303,7 +296,6 @@ pub(super) fn whole(count: f64) -> i64 {
     count.round() as i64
 }
 
-/// A count to reckon with.
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
 pub(super) fn float(count: i64) -> f64 {
     count as f64
@@ -321,12 +313,12 @@ mod tests {
 
     fn profiles() -> impl Iterator<Item = (String, Box<Profile>)> {
         hosts().filter_map(|host| match of(&host) {
-            Known::History(profile) => Some((host, profile)),
-            Known::Nothing(_) => None,
+            HostData::History(profile) => Some((host, profile)),
+            HostData::NoData(_) => None,
         })
     }
 
-    fn ascending(profile: &Profile, from: Date, to: Date) -> Vec<Month> {
+    fn ascending(profile: &Profile, from: Date, to: Date) -> Vec<MonthCounts> {
         let mut months = profile.months(from, to);
         months.sort_by_key(|month| month.index);
         months
@@ -336,10 +328,10 @@ mod tests {
     fn a_host_has_the_same_history_every_time_and_in_every_range() {
         for (host, profile) in profiles().take(50) {
             let whole = profile.months(FIRST, TO);
-            let Known::History(again) = of(&host) else { panic!("{host} had a history a moment ago") };
+            let HostData::History(again) = of(&host) else { panic!("{host} had a history a moment ago") };
             assert_eq!(whole, again.months(FIRST, TO), "{host}");
             let (from, to) = (date(2022, 3, 1), date(2023, 2, 15));
-            let expected: Vec<Month> =
+            let expected: Vec<MonthCounts> =
                 whole.into_iter().filter(|month| month.date >= from && month.index <= month_of(to)).collect();
             assert_eq!(profile.months(from, to), expected, "{host}");
         }
@@ -351,7 +343,7 @@ mod tests {
             for m in profile.months(FIRST, TO) {
                 let at = format!("{host} {}", m.date);
                 assert!(m.referring_domains >= 1 && m.referring_domains <= m.backlinks, "{at}: domains");
-                assert!(m.referring_domains <= m.referring_pages && m.referring_pages <= m.backlinks, "{at}: pages");
+                assert!(m.referring_domains <= m.referring_pages && m.referring_pages <= m.backlinks, "{at}: state");
                 assert!(m.referring_domains_nofollow <= m.referring_domains, "{at}: nofollow domains");
                 assert!(m.referring_main_domains <= m.referring_domains, "{at}: main domains");
                 assert!(m.referring_main_domains_nofollow <= m.referring_main_domains, "{at}: nofollow main domains");
@@ -359,7 +351,7 @@ mod tests {
                     m.referring_main_domains_nofollow <= m.referring_domains_nofollow,
                     "{at}: nofollow main domains"
                 );
-                assert!(m.referring_pages_nofollow <= m.referring_pages, "{at}: nofollow pages");
+                assert!(m.referring_pages_nofollow <= m.referring_pages, "{at}: nofollow state");
                 assert!(
                     m.referring_subnets <= m.referring_ips && m.referring_ips <= m.referring_domains,
                     "{at}: addresses"
@@ -372,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_and_went_explains_what_is_there() {
+    fn gains_and_losses_explain_the_totals() {
         for (host, profile) in profiles().take(300) {
             for pair in ascending(&profile, FIRST, TO).windows(2) {
                 let [before, now] = pair else { unreachable!("windows of two") };
@@ -394,11 +386,11 @@ mod tests {
     #[test]
     fn hosts_differ_as_real_ones_do() {
         let all: Vec<_> = profiles().map(|(_, profile)| (ascending(&profile, FIRST, TO), profile)).collect();
-        let share = |holds: &dyn Fn(&[Month], &Profile) -> bool| {
+        let share = |holds: &dyn Fn(&[MonthCounts], &Profile) -> bool| {
             let count = all.iter().filter(|(months, profile)| holds(months, profile)).count();
             float(i64::try_from(count).expect("few")) / float(i64::try_from(all.len()).expect("few"))
         };
-        let last = |months: &[Month]| months.last().copied().unwrap_or_default();
+        let last = |months: &[MonthCounts]| months.last().copied().unwrap_or_default();
         let between =
             |share: f64, low: f64, high: f64| assert!((low..high).contains(&share), "{share} of {low}..{high}");
         between(share(&|months, _| last(months).backlinks > i64::from(i32::MAX)), 0.002, 0.03);
@@ -413,21 +405,13 @@ mod tests {
 
     #[test]
     fn each_way_of_having_no_data_occurs() {
-        let ways: Vec<Nothing> = hosts()
+        let ways: Vec<NoData> = hosts()
             .filter_map(|host| match of(&host) {
-                Known::Nothing(nothing) => Some(nothing),
-                Known::History(_) => None,
+                HostData::NoData(nothing) => Some(nothing),
+                HostData::History(_) => None,
             })
             .collect();
-        for way in [
-            Nothing::NoResult,
-            Nothing::NoResults,
-            Nothing::NullResult,
-            Nothing::NullItems,
-            Nothing::NoItems,
-            Nothing::Code40102,
-            Nothing::Code40501,
-        ] {
+        for way in NO_DATA {
             assert!(ways.contains(&way), "{way:?}");
         }
     }

@@ -1,93 +1,54 @@
-//! One month as the API writes it: 28 keys, nineteen counts, the site's own data and six maps.
+//! Writes one month as the API does: 28 keys, nineteen counts, the site's own data and six maps.
 //!
-//! Written straight into the answer's bytes, because a benchmark wants thousands of answers a second from here.
-//! Maps are parts of the month's backlinks, ten entries at most, the largest first. Now and then a value is null and
-//! a key is missing, as in the real answers.
+//! It writes bytes by hand, because benchmarks need thousands of answers a second. The maps are parts of the month's
+//! backlinks with at most ten entries, the largest first. Sometimes a value is null or a key is missing, as in real
+//! answers.
 
 use super::{
-    history::{Days, Month, Profile, float, whole},
+    history::{Days, MonthCounts, Profile, float, whole},
     random::Random,
 };
 
 /// Entries of a map at most; the API serves no more.
 const LARGEST_MAP: usize = 10;
 
-/// A map's name and the keys it draws from, those that are always there first.
-type Pool = (&'static str, &'static [&'static str]);
-
-const POOLS: [Pool; 6] = [
+/// Each map's name and its possible keys, separated by commas, the usual ones first. One key may be empty.
+const POOLS: [(&str, &str); 6] = [
     (
         "referring_links_tld",
-        &[
-            "com",
-            "net",
-            "org",
-            "",
-            "co.uk",
-            "io",
-            "de",
-            "info",
-            "blogspot.com",
-            "fr",
-            "com.br",
-            "pages.dev",
-            "ru",
-            "com.au",
-            "nl",
-            "xyz",
-            "pl",
-            "it",
-            "top",
-            "co",
-            "edu",
-            "gov",
-            "jp",
-            "in",
-        ],
+        "com,net,org,,co.uk,io,de,info,blogspot.com,fr,com.br,state.dev,ru,com.au,nl,xyz,pl,it,top,co,edu,gov,jp,in",
     ),
-    ("referring_links_types", &["anchor", "image", "redirect", "canonical", "alternate", "link", "meta"]),
-    (
-        "referring_links_attributes",
-        &["nofollow", "noopener", "noreferrer", "ugc", "external", "sponsored", "bookmark", "me", "alternate"],
-    ),
-    (
-        "referring_links_platform_types",
-        &["unknown", "cms", "blogs", "ecommerce", "message-boards", "organization", "news", "wikis"],
-    ),
-    (
-        "referring_links_semantic_locations",
-        &["", "article", "section", "main", "footer", "header", "aside", "nav", "figure", "details", "figcaption"],
-    ),
-    (
-        "referring_links_countries",
-        &["", "US", "WW", "DE", "GB", "FR", "IN", "BR", "NL", "CA", "RU", "AU", "PL", "IT", "ES", "JP", "IO", "CO"],
-    ),
+    ("referring_links_types", "anchor,image,redirect,canonical,alternate,link,meta"),
+    ("referring_links_attributes", "nofollow,noopener,noreferrer,ugc,external,sponsored,bookmark,me,alternate"),
+    ("referring_links_platform_types", "unknown,cms,blogs,ecommerce,message-boards,organization,news,wikis"),
+    ("referring_links_semantic_locations", ",article,section,main,footer,header,aside,nav,figure,details,figcaption"),
+    ("referring_links_countries", ",US,WW,DE,GB,FR,IN,BR,NL,CA,RU,AU,PL,IT,ES,JP,IO,CO"),
 ];
 
 /// How a host's items are written.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct ItemWriter {
     random: Random,
     days: Days,
     one_hundred: bool,
     maps: Vec<Map>,
-    /// What the site runs on, before and after it moved.
+    /// The site's own data, before and after it moved.
     infos: [String; 2],
     moved: i32,
     /// How often the link attributes are null.
     no_attributes: f64,
-    /// Whether the two counts of domains that come and go are misspelt.
+    /// Whether the keys of new and lost domains are misspelt.
     misspelt: bool,
 }
 
-/// A map's name and what share each key has of the backlinks.
+/// A map's name and each key's share of the backlinks.
 #[derive(Debug)]
 struct Map {
     name: &'static str,
     shares: Vec<(&'static str, f64)>,
 }
 
-impl Writer {
+impl ItemWriter {
     pub(super) fn new(profile: &Profile, one_hundred: bool) -> Self {
         let mut draws = profile.random.part(2);
         Self {
@@ -102,7 +63,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn write(&self, month: &Month, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, month: &MonthCounts, out: &mut Vec<u8>) {
         let mut draws = self.random.part(u64::from(month.index.unsigned_abs()) + 10_000);
         let missing = draws.chance(0.015).then(|| draws.pick(&MAY_BE_MISSING));
         out.extend_from_slice(b"{\"type\":\"backlinks_history\",\"date\":\"");
@@ -153,7 +114,7 @@ impl Writer {
         out.push(b'}');
     }
 
-    fn date(&self, month: &Month, draws: &mut Random, out: &mut Vec<u8>) {
+    fn date(&self, month: &MonthCounts, draws: &mut Random, out: &mut Vec<u8>) {
         let two = |number: i8, out: &mut Vec<u8>| {
             if number < 10 {
                 out.push(b'0');
@@ -178,14 +139,14 @@ impl Writer {
     }
 }
 
-/// Keys that are left out now and then.
+/// Keys that are sometimes left out.
 const MAY_BE_MISSING: [&str; 4] =
     ["info", "broken_pages", "referring_pages_nofollow", "referring_links_semantic_locations"];
 
 impl Map {
-    fn draw((name, keys): Pool, draws: &mut Random) -> Self {
-        let mut keys = keys.to_vec();
-        // The first key is the largest everywhere, and most hosts have most of the usual ones.
+    fn draw((name, keys): (&'static str, &'static str), draws: &mut Random) -> Self {
+        let mut keys: Vec<_> = keys.split(',').collect();
+        // The first key is always the largest, and most hosts have most of the usual ones.
         for place in 1..keys.len() {
             let other = (place + draws.below(4)).min(keys.len() - 1);
             keys.swap(place, other);
@@ -213,7 +174,7 @@ impl Map {
         }
         out.push(b'{');
         let begin = out.len();
-        // One entry in three hundred maps is null.
+        // One map in three hundred has an entry that is null.
         let unknown = if draws.chance(0.003) { draws.below(self.shares.len()) } else { usize::MAX };
         for (place, (key, share)) in self.shares.iter().enumerate() {
             let count = whole((float(backlinks) * share * draws.between(0.9, 1.0)).floor());
@@ -232,7 +193,7 @@ impl Map {
     }
 }
 
-/// What a site runs on. Addresses are from the ranges that are set aside for examples.
+/// A site's own data, with addresses from the ranges reserved for documentation.
 fn info(draws: &mut Random) -> String {
     let server = draws.pick(&["\"nginx\"", "\"cloudflare\"", "\"Apache/2.4.57 (Debian)\"", "\"LiteSpeed\"", "null"]);
     let (cms, platforms) = draws.pick(&[

@@ -1,14 +1,12 @@
-//! The simulated API: real HTTP/1.1 on a loopback port, histories made up from each target's name, and a bill.
+//! The simulated API: real HTTP/1.1 on a loopback port, histories generated from each target's name, and a bill.
 //!
 //! ```text
-//! server (sockets, routes) -> decide (gateway, request, fault, debit) -> answer (history, item) -> body (how it travels)
+//! server (sockets, routes) -> decide (gateway, request, fault, debit) -> answer (history, item) -> body (transfer)
 //! ```
 //!
-//! It is there to be as strict, as slow and as unreliable as the real one, so that what works here works there, and
-//! to keep a bill that the client cannot talk its way out of. It shares no code with the client side of this crate:
-//! a misunderstanding in one must not be confirmed by the other. Nothing here reaches beyond the address it listens on.
-//!
-//! The histories are ours, not captured ones; their shape is the documented one.
+//! It is as strict, slow and unreliable as the real API, and keeps its bill independently of the client. It shares no
+//! code with the client side of this crate, so that neither confirms a misunderstanding of the other. The histories are
+//! generated, not captured; their shape is the documented one.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -34,24 +32,23 @@ pub use self::{
     bill::Bill,
     faults::Faults,
     settings::{BodyForm, Latency, Price, RateLimit, Settings},
-    values::NotASetting,
+    values::InvalidValue,
 };
-use self::{bill::Books, decide::Service};
+use self::{bill::SharedBill, decide::Service};
 
-/// A running simulated API. It ends when this is dropped.
+/// A running simulated API, which stops when this is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
     address: SocketAddr,
-    books: Books,
+    bill: SharedBill,
     task: JoinHandle<()>,
 }
 
 impl Sandbox {
-    /// Listens on an address (port 0: any free one) and serves on the current runtime.
-    ///
-    /// Errors: the address cannot be listened on, or the shares of all faults together exceed 1.
+    /// Listens on an address (port 0: any free one) and serves on the current runtime. It is an error if the
+    /// probabilities of all faults exceed 1 together.
     pub async fn start(listen: SocketAddr, settings: Settings) -> io::Result<Self> {
-        // A little more than 1 is the rounding of shares that add up to it.
+        // Leaves room for rounding.
         if settings.faults.total() > 1.0 + 1e-9 {
             let total = settings.faults.total();
             let message = format!("fault probabilities add up to {total}; the maximum is 1");
@@ -59,10 +56,10 @@ impl Sandbox {
         }
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let books = Books::default();
-        let service = Service { settings, books: books.clone(), clock: Clock::system(), started: Instant::now() };
+        let bill = SharedBill::default();
+        let service = Service { settings, bill: bill.clone(), clock: Clock::system(), started: Instant::now() };
         let task = tokio::spawn(server::serve(listener, Arc::new(service)));
-        Ok(Self { address, books, task })
+        Ok(Self { address, bill, task })
     }
 
     /// The base URL for a client: `http://127.0.0.1:PORT/apis/v1`.
@@ -74,15 +71,15 @@ impl Sandbox {
         self.address
     }
 
-    /// The bill as it stands; also served under `/bill`.
+    /// The bill so far; also served under `/bill`.
     pub fn bill(&self) -> Bill {
-        self.books.bill()
+        self.bill.snapshot()
     }
 
-    /// Closes the port and every connection, finished or not.
+    /// Closes the port and every connection.
     pub async fn stop(mut self) {
         self.task.abort();
-        // It was aborted: the only result there is says so.
+        // The result only reports the abort.
         let _ = (&mut self.task).await;
     }
 }

@@ -1,21 +1,18 @@
-//! Numbers that look random and are a pure function of what they are for.
-//!
-//! Nothing here has a state that outlives a call: the same target, attempt and seed always give the same
-//! history, the same latency and the same fault, in any order of calls and on any machine.
+//! Pseudo-random numbers as a pure function of their purpose: the same target, attempt and seed give the same history,
+//! latency and fault in any order of calls and on any machine.
 
-/// A stream of numbers (`SplitMix64`), begun from a hash of what it is for.
+/// A `SplitMix64` stream, seeded with a hash of its purpose.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Random(u64);
 
 impl Random {
-    /// The stream that belongs to a text and some numbers.
     pub(super) fn of(text: &str, numbers: &[u64]) -> Self {
         // FNV-1a
         let bytes = text.bytes().chain(numbers.iter().flat_map(|number| number.to_le_bytes()));
         Self(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
     }
 
-    /// A stream of its own for the n-th part of what this one is for.
+    /// An independent stream for the n-th part of this one's purpose.
     pub(super) fn part(self, n: u64) -> Self {
         let mut part = Self(self.0 ^ n.wrapping_add(1).wrapping_mul(0xd6e8_feb8_6659_fd93));
         part.next();
@@ -31,18 +28,18 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Evenly from 0 (included) to 1 (excluded).
+    /// Uniform in [0, 1).
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
     pub(super) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Evenly between two numbers.
+    /// Uniform between two numbers.
     pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
-    /// Evenly over the orders of magnitude between two positive numbers.
+    /// Log-uniform between two positive numbers.
     pub(super) fn magnitude(&mut self, low: f64, high: f64) -> f64 {
         self.between(low.ln(), high.ln()).exp()
     }
@@ -67,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_depends_on_what_it_is_for_and_on_nothing_else() {
+    fn a_stream_depends_only_on_its_purpose() {
         let first = |text: &str, numbers: &[u64]| Random::of(text, numbers).next();
         assert_eq!(first("a.com", &[1]), first("a.com", &[1]));
         assert_ne!(first("a.com", &[1]), first("a.com", &[2]));

@@ -1,52 +1,45 @@
-//! A request's body, checked as the real API checks it.
+//! Parses and checks a request's body as strictly as the real API.
 //!
-//! The gateway refuses a body that has not the endpoint's form (HTTP 400); the API behind it refuses fields (a status
-//! code inside the body). Nothing is repaired: a target with a scheme, `www.` or capitals is an error here, as it is there.
+//! The gateway refuses bodies of the wrong form (HTTP 400); the API behind it refuses fields (a status code inside the
+//! body). A target with a scheme, `www.` or capitals is an error here, as it is there.
 
 use jiff::civil::{Date, date};
 use serde_json::{Map, Value};
 
 use super::settings::BodyForm;
 
-/// The largest body that is read.
 pub(super) const LARGEST_BODY: usize = 1024 * 1024;
-/// Tasks in one call that are answered at all, the superfluous ones with an error each.
+/// Tasks in one call; all after the first are answered with an error.
 const MOST_TASKS: usize = 100;
-/// The first day the API knows.
 const EARLIEST: Date = date(2019, 1, 1);
-/// Characters of a tag at most.
+/// In characters, as the next two.
 const LONGEST_TAG: usize = 255;
-/// Characters of a host name at most.
 const LONGEST_TARGET: usize = 253;
-/// Characters of one label of a host name at most.
 const LONGEST_LABEL: usize = 63;
-/// The fields of a task, in the order in which they are echoed.
+/// The fields of a task, in the order of the echo.
 const FIELDS: [&str; 5] = ["target", "date_from", "date_to", "rank_scale", "tag"];
 
-/// What one call asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct HistoryRequest {
     pub(super) target: String,
     pub(super) date_from: Date,
     pub(super) date_to: Date,
     pub(super) one_hundred: bool,
-    /// The fields as they were given, for the answer's `data`.
+    /// The given fields, for the answer's `data`.
     pub(super) echo: String,
-    /// Tasks beside the first.
+    /// Tasks after the first.
     pub(super) extra_tasks: usize,
 }
 
-/// Why a call is not answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Refusal {
     /// HTTP 400.
     Contract,
-    /// A code inside the body.
+    /// A status code inside the body.
     Task { code: i64, message: String, echo: String, extra_tasks: usize },
 }
 
-/// Reads and checks a body.
-pub(super) fn read(body: &[u8], form: BodyForm, today: Date) -> Result<Asked, Refusal> {
+pub(super) fn read(body: &[u8], form: BodyForm, today: Date) -> Result<HistoryRequest, Refusal> {
     let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::Contract)?;
     let (fields, extra_tasks) = match body {
         Value::Object(fields) if form != BodyForm::Array => (fields, 0),
@@ -59,15 +52,12 @@ pub(super) fn read(body: &[u8], form: BodyForm, today: Date) -> Result<Asked, Re
         }
         _ => return Err(Refusal::Contract),
     };
-    check(&fields, today).map(|asked| Asked { extra_tasks, ..asked }).map_err(|(code, message)| Refusal::Task {
-        code,
-        message,
-        echo: echo(&fields),
-        extra_tasks,
-    })
+    check(&fields, today)
+        .map(|asked| HistoryRequest { extra_tasks, ..asked })
+        .map_err(|(code, message)| Refusal::Task { code, message, echo: echo(&fields), extra_tasks })
 }
 
-fn check(fields: &Map<String, Value>, today: Date) -> Result<Asked, (i64, String)> {
+fn check(fields: &Map<String, Value>, today: Date) -> Result<HistoryRequest, (i64, String)> {
     if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
         return Err((40506, format!("Unknown Fields in POST Data: '{unknown}'.")));
     }
@@ -94,20 +84,27 @@ fn check(fields: &Map<String, Value>, today: Date) -> Result<Asked, (i64, String
     if text("tag")?.is_some_and(|tag| tag.chars().count() > LONGEST_TAG) {
         return Err(invalid("tag"));
     }
-    Ok(Asked { target: target.to_owned(), date_from, date_to, one_hundred, echo: echo(fields), extra_tasks: 0 })
+    Ok(HistoryRequest {
+        target: target.to_owned(),
+        date_from,
+        date_to,
+        one_hundred,
+        echo: echo(fields),
+        extra_tasks: 0,
+    })
 }
 
 fn invalid(field: &str) -> (i64, String) {
     (40501, format!("Invalid Field: '{field}'."))
 }
 
-/// A day in the one form that is documented.
+/// A day in the documented form.
 fn day(text: &str) -> Option<Date> {
     let day: Date = text.parse().ok()?;
     (day.to_string() == text).then_some(day)
 }
 
-/// Whether somebody can have registered this host, written as the API wants it.
+/// Whether this is the name of a site, in the form that the API expects.
 fn is_target(name: &str) -> bool {
     let label = |label: &str| {
         (1..=LONGEST_LABEL).contains(&label.len())
@@ -121,7 +118,7 @@ fn is_target(name: &str) -> bool {
         && !name.strip_prefix("www.").is_some_and(is_registered)
 }
 
-/// Whether a name ends in a suffix of the Public Suffix List and has more than that, or is a site that is a suffix too.
+/// Whether a name is below a public suffix, or is a private suffix such as `github.io`, which is a site itself.
 fn is_registered(name: &str) -> bool {
     let suffix = psl::suffix(name.as_bytes()).filter(psl::Suffix::is_known);
     suffix.is_some_and(|suffix| {
@@ -129,7 +126,7 @@ fn is_registered(name: &str) -> bool {
     })
 }
 
-/// Whether a name is a suffix that a registry runs. Some are sites (`gov.uk`), and nothing tells which.
+/// Whether a name is a public suffix. Some of them are sites (`gov.uk`).
 fn is_suffix(name: &str) -> bool {
     name.contains('.') && psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix == name)
 }
@@ -146,7 +143,7 @@ mod tests {
 
     const TODAY: Date = date(2026, 11, 24);
 
-    fn code(body: &str) -> Result<Asked, i64> {
+    fn code(body: &str) -> Result<HistoryRequest, i64> {
         read(body.as_bytes(), BodyForm::Any, TODAY).map_err(|refusal| match refusal {
             Refusal::Contract => 400,
             Refusal::Task { code, .. } => code,
@@ -154,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_are_read_alike_and_left_out_fields_have_their_defaults() {
+    fn both_forms_are_equal_and_missing_fields_have_defaults() {
         let asked = code(r#"{"target":"a.com"}"#).expect("a good call");
         assert_eq!(code(r#"[{"target":"a.com"}]"#), Ok(asked.clone()));
         assert_eq!((asked.date_from, asked.date_to, asked.one_hundred), (EARLIEST, TODAY, false));
@@ -166,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_another_form_is_no_request() {
+    fn a_body_of_another_form_is_refused() {
         for body in ["", "null", "[]", "[[]]", "[null]", "\"a.com\"", "{\"target\"", "[{\"target\":\"a.com\"}"] {
             assert_eq!(code(body), Err(400), "{body}");
         }
@@ -179,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn superfluous_tasks_are_counted() {
+    fn extra_tasks_are_counted() {
         assert_eq!(code(r#"[{"target":"a.com"},{"target":"b.com"},{}]"#).map(|asked| asked.extra_tasks), Ok(2));
     }
 
@@ -206,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_a_registered_name_as_the_api_writes_it() {
+    fn a_target_is_a_registered_name_in_the_form_of_the_api() {
         let check = |target: &str, good: bool| {
             let body = format!(r#"[{{"target":"{target}"}}]"#);
             assert_eq!(code(&body).is_ok(), good, "{target}");

@@ -1,4 +1,4 @@
-//! Connections and routes: HTTP/1.1 as any server speaks it, with real sockets, real waits and real resets.
+//! Connections and routes, with real sockets, waits and resets.
 
 use std::{io, sync::Arc};
 
@@ -23,7 +23,7 @@ use super::{
     answer,
     bill::Receipt,
     body::{Abort, Outgoing},
-    decide::{Call, Delivery, Reply, Service},
+    decide::{Call, CallReply, Delivery, Service},
     faults::DRIP_TIME,
     gateway::MAX_PRICE,
     request::LARGEST_BODY,
@@ -31,26 +31,23 @@ use super::{
 use crate::money::Usd;
 
 const ENDPOINT: &str = "/apis/v1/dataforseo/backlinks/history/live";
-/// What is left on the account.
 const BALANCE: &str = "/apis/v1/credits/balance";
-/// What the server has seen.
 const BILL: &str = "/bill";
-/// Connections at the same time; more of them wait to be accepted.
+/// Open connections; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 1024;
-/// A connection that is silent for so long is closed, as gateways do.
+/// Idle connections are closed after this time, as gateways do.
 const IDLE: Duration = Duration::from_mins(1);
-/// A stalled call ends after this time at the latest.
 const LONGEST_STALL: Duration = Duration::from_mins(10);
-/// A pause after a failure to accept, so that running out of files does not become a busy loop.
+/// The pause after a failure to accept, so that running out of files does not cause a busy loop.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
-/// Smaller bodies are not worth compressing.
+/// Smaller bodies are not compressed.
 const LEAST_COMPRESSED: usize = 1024;
-/// The part of a latency that passes before the answer's first byte; the rest before its last.
+/// The part of a latency before the answer's first byte; the rest is before its last.
 const FIRST_BYTE_PERCENT: u32 = 85;
-/// The balance of an account without a limit.
-const ENDLESS: Usd = Usd::from_micros(1_000_000_000);
+/// The balance of an account with unlimited credit.
+const UNLIMITED: Usd = Usd::from_micros(1_000_000_000);
 
-/// Accepts connections until it is dropped; they end with it.
+/// Accepts connections until it is dropped, which closes them.
 pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
     let mut connections = JoinSet::new();
     loop {
@@ -68,7 +65,7 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
 }
 
 async fn connection(stream: TcpStream, service: Arc<Service>) {
-    // Without it, small answers wait for the client's acknowledgement of the one before.
+    // Otherwise small answers wait for the client to acknowledge the previous one.
     let _ = stream.set_nodelay(true);
     let handler = service_fn(move |request| route(Arc::clone(&service), request));
     let mut connection = http1::Builder::new()
@@ -77,7 +74,7 @@ async fn connection(stream: TcpStream, service: Arc<Service>) {
         .serve_connection(TokioIo::new(stream), handler);
     let Err(error) = (&mut connection).await else { return };
     if std::error::Error::source(&error).and_then(|source| source.downcast_ref()) == Some(&Abort::Reset) {
-        // With a linger of zero the socket closes with a reset instead of an orderly end.
+        // With a linger of zero the socket closes with a reset.
         let _ = connection.into_parts().io.into_inner().set_zero_linger();
     }
 }
@@ -86,40 +83,41 @@ async fn route(service: Arc<Service>, request: Request<Incoming>) -> Result<Resp
     match (request.method(), request.uri().path()) {
         (&Method::POST, ENDPOINT) => call(service, request).await,
         (&Method::GET, BILL) => {
-            let bill = serde_json::to_vec_pretty(&service.books.bill()).expect("numbers and strings always serialise");
+            let bill =
+                serde_json::to_vec_pretty(&service.bill.snapshot()).expect("numbers and strings always serialise");
             Ok(plain(StatusCode::OK, bill))
         }
         (&Method::GET, BALANCE) => Ok(balance(&service, request.headers())),
         (_, ENDPOINT | BILL | BALANCE) => {
-            service.books.open().bill.strayed += 1;
+            service.bill.open().bill.strayed += 1;
             let allowed = if request.uri().path() == ENDPOINT { "POST" } else { "GET" };
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, answer::plain_error("method not allowed"));
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             Ok(response)
         }
         _ => {
-            service.books.open().bill.strayed += 1;
+            service.bill.open().bill.strayed += 1;
             Ok(plain(StatusCode::NOT_FOUND, answer::plain_error("not found")))
         }
     }
 }
 
-/// The account's balance. The shape of this answer is assumed: no page documents it.
+/// The account's balance. The shape of this answer is assumed; it is not documented.
 fn balance(service: &Service, headers: &HeaderMap) -> Response<Outgoing> {
-    if !service.knows(text(headers, header::AUTHORIZATION.as_str())) {
+    if !service.is_authorized(text(headers, header::AUTHORIZATION.as_str())) {
         return plain(StatusCode::UNAUTHORIZED, Service::unauthorized(&service.request_id(0)).body);
     }
-    let left = service.settings.credit.unwrap_or(ENDLESS).minus(service.books.bill().debited_micros);
+    let left = service.settings.credit.unwrap_or(UNLIMITED).minus(service.bill.snapshot().debited_micros);
     plain(StatusCode::OK, format!("{{\"balance_usd\":{}}}", answer::dollars(left.max(Usd::ZERO))).into_bytes())
 }
 
 async fn call(service: Arc<Service>, request: Request<Incoming>) -> Result<Response<Outgoing>, Abort> {
-    let mut receipt = service.books.arrival(Instant::now());
+    let mut receipt = service.bill.arrival(Instant::now());
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, LARGEST_BODY).collect().await {
         Ok(body) => Some(body.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => None,
-        // The client is gone in the middle of its request.
+        // The client hung up in the middle of its request.
         Err(_) => return Err(Abort::CutOff),
     };
     let call = Call {
@@ -129,7 +127,7 @@ async fn call(service: Arc<Service>, request: Request<Incoming>) -> Result<Respo
     };
     let reply = service.decide(&call, &mut receipt);
     if reply.delivery == Delivery::Stall {
-        // The connection's task, and this wait with it, ends as soon as the client hangs up.
+        // The connection's task, including this wait, ends as soon as the client hangs up.
         sleep(LONGEST_STALL).await;
         return Err(Abort::Reset);
     }
@@ -145,7 +143,7 @@ async fn call(service: Arc<Service>, request: Request<Incoming>) -> Result<Respo
     Ok(response(reply, gzip, drip_time, receipt))
 }
 
-fn response(reply: Reply, gzip: bool, drip_time: Duration, receipt: Receipt) -> Response<Outgoing> {
+fn response(reply: CallReply, gzip: bool, drip_time: Duration, receipt: Receipt) -> Response<Outgoing> {
     let compressed =
         (gzip && reply.body.len() >= LEAST_COMPRESSED).then(|| compressed(&reply.body)).and_then(Result::ok);
     let is_compressed = compressed.is_some();
@@ -156,7 +154,7 @@ fn response(reply: Reply, gzip: bool, drip_time: Duration, receipt: Receipt) -> 
         Delivery::CutOff => Outgoing::cut_off(&body, receipt),
         _ if reply.readable => Outgoing::whole(&body, pause, Some(receipt)),
         _ => {
-            // Handed over, and yet of no use: it stays a lost one.
+            // Delivered but unusable: counts as lost.
             drop(receipt);
             Outgoing::whole(&body, pause, None)
         }
@@ -183,7 +181,7 @@ fn plain(status: StatusCode, body: Vec<u8>) -> Response<Outgoing> {
     response
 }
 
-/// At the level that servers use unless told otherwise.
+/// Compresses at the default level of servers.
 fn compressed(body: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::default());
     io::Write::write_all(&mut encoder, body)?;

@@ -1,18 +1,15 @@
-//! How the simulated API behaves when nothing is wrong: its speed, prices and limits. Faults are in [`super::faults`].
-//!
-//! The settings are command line flags at the same time, so that `sandbox --help` documents them and tests can write
-//! them down as a user would. The defaults are the honest API.
+//! Flags for the speed, prices and limits of the simulated API; those for its faults are in [`super::faults`].
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use super::{
     faults::Faults,
     random::Random,
-    values::{NotASetting, duration, percent},
+    values::{InvalidValue, duration, percent},
 };
 use crate::money::Usd;
 
-/// The simulated API's settings; [`Settings::default`] is the honest API.
+/// The simulated API's settings; by default it has no faults and no limits.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct Settings {
     /// How long an answer takes: FROM..TO, one duration, or `none`
@@ -64,7 +61,7 @@ impl Default for Settings {
     }
 }
 
-/// The forms of a request body; the API's pages document both.
+/// The forms of a request body; the API's state document both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum BodyForm {
     /// Both `[{"target": …}]` and `{"target": …}`
@@ -75,7 +72,7 @@ pub enum BodyForm {
     Object,
 }
 
-/// How long answers take: most near the geometric mean of the two ends, none beyond them.
+/// How long answers take: between two ends, most near their geometric mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
     pub min: Duration,
@@ -86,7 +83,7 @@ impl Latency {
     pub const NONE: Self = Self { min: Duration::ZERO, max: Duration::ZERO };
 
     pub(super) fn draw(self, random: &mut Random) -> Duration {
-        // Four even draws make something close enough to a bell, within -1 and 1.
+        // The sum of four uniform draws is close to normal; within -1 and 1.
         let bell = (0..4).map(|_| random.unit()).sum::<f64>() / 2.0 - 1.0;
         let (min, max) = (self.min.as_secs_f64(), self.max.as_secs_f64());
         let seconds =
@@ -108,10 +105,10 @@ impl fmt::Display for Latency {
 }
 
 impl FromStr for Latency {
-    type Err = NotASetting;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
-        let refused = || NotASetting(text.to_owned(), "300ms..700ms, 1s or none");
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let refused = || InvalidValue(text.to_owned(), "300ms..700ms, 1s or none");
         if text == "none" {
             return Ok(Self::NONE);
         }
@@ -121,30 +118,29 @@ impl FromStr for Latency {
     }
 }
 
-/// What a call costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
-    /// Upstream, for a call.
+    /// Upstream price of a call.
     pub call: Usd,
-    /// Upstream, for each row of the answer.
+    /// Upstream price of each row.
     pub row: Usd,
-    /// What the gateway debits, in hundredths of the upstream price.
+    /// The gateway's debit in percent of the upstream price.
     pub percent: u32,
 }
 
 impl Price {
-    /// A debit that is the same for every answer.
+    /// The same debit for every answer.
     pub const fn flat(debit: Usd) -> Self {
         Self { call: debit, row: Usd::ZERO, percent: 100 }
     }
 
-    /// The body's `cost`: what the gateway pays for an answer of so many rows.
+    /// The body's `cost`: the upstream price of an answer with `rows`.
     pub fn upstream(self, rows: usize) -> Usd {
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
         self.call.plus(Usd::from_micros(self.row.micros().saturating_mul(rows)))
     }
 
-    /// What the gateway debits for an answer of so many rows, rounded up.
+    /// The gateway's debit for an answer with `rows`, rounded up.
     pub fn debit(self, rows: usize) -> Usd {
         let hundredths = self.upstream(rows).micros().saturating_mul(i64::from(self.percent));
         Usd::from_micros(hundredths.saturating_add(99) / 100)
@@ -152,7 +148,7 @@ impl Price {
 }
 
 impl Default for Price {
-    /// The API's prices of November 2026, and a multiple in the middle of what users saw.
+    /// The API's prices of November 2026, and a factor in the middle of those that users report.
     fn default() -> Self {
         Self { call: Usd::from_micros(24_000), row: Usd::from_micros(36), percent: 150 }
     }
@@ -165,10 +161,10 @@ impl fmt::Display for Price {
 }
 
 impl FromStr for Price {
-    type Err = NotASetting;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
-        let refused = || NotASetting(text.to_owned(), "0.03 or 0.024+0.000036x1.5");
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let refused = || InvalidValue(text.to_owned(), "0.03 or 0.024+0.000036x1.5");
         let (upstream, factor) = text.split_once('x').unwrap_or((text, "1"));
         let (call, row) = upstream.split_once('+').unwrap_or((upstream, "0"));
         Ok(Self {
@@ -179,7 +175,7 @@ impl FromStr for Price {
     }
 }
 
-/// Calls in any sliding period.
+/// At most `calls` in any sliding period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     pub calls: NonZeroU32,
@@ -187,10 +183,10 @@ pub struct RateLimit {
 }
 
 impl FromStr for RateLimit {
-    type Err = NotASetting;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
-        let refused = || NotASetting(text.to_owned(), "600/min, 10/s or 5/100ms");
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let refused = || InvalidValue(text.to_owned(), "600/min, 10/s or 5/100ms");
         let (calls, period) = text.split_once('/').ok_or_else(refused)?;
         let period = if period.starts_with(|first: char| first.is_ascii_digit()) {
             duration(period)
@@ -204,9 +200,9 @@ impl FromStr for RateLimit {
     }
 }
 
-fn dollars(text: &str) -> Result<Usd, NotASetting> {
+fn dollars(text: &str) -> Result<Usd, InvalidValue> {
     let written = text.trim().trim_start_matches('$').parse().ok().and_then(Usd::from_dollars);
-    written.ok_or_else(|| NotASetting(text.to_owned(), "1.50"))
+    written.ok_or_else(|| InvalidValue(text.to_owned(), "1.50"))
 }
 
 #[cfg(test)]
@@ -216,23 +212,23 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct Command {
         #[command(flatten)]
         settings: Settings,
     }
 
     fn parsed(flags: &str) -> Settings {
         let words = std::iter::once("sandbox").chain(flags.split_whitespace());
-        Line::try_parse_from(words).unwrap_or_else(|error| panic!("{flags}: {error}")).settings
+        Command::try_parse_from(words).unwrap_or_else(|error| panic!("{flags}: {error}")).settings
     }
 
     #[test]
-    fn no_flags_are_the_honest_api() {
+    fn no_flags_are_the_defaults() {
         assert_eq!(parsed(""), Settings::default());
     }
 
     #[test]
-    fn latencies_prices_and_limits_are_written_as_people_do() {
+    fn latencies_prices_and_limits_are_parsed() {
         let ms = Duration::from_millis;
         assert_eq!(parsed("--latency none").latency, Latency::NONE);
         assert_eq!(parsed("--latency 1s").latency, Latency { min: ms(1000), max: ms(1000) });
@@ -243,7 +239,7 @@ mod tests {
         assert_eq!(parsed("--rate-limit 5/100ms").rate_limit.map(|limit| limit.period), Some(ms(100)));
         assert_eq!(parsed("--credit 1.5").credit, Some(Usd::from_micros(1_500_000)));
         for wrong in ["--latency 7..3s", "--latency -1s", "--price 1+", "--rate-limit 0/s", "--rate-limit 5/week"] {
-            assert!(Line::try_parse_from(std::iter::once("sandbox").chain(wrong.split(' '))).is_err(), "{wrong}");
+            assert!(Command::try_parse_from(std::iter::once("sandbox").chain(wrong.split(' '))).is_err(), "{wrong}");
         }
     }
 
@@ -258,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_stay_within_their_ends_and_gather_between_them() {
+    fn latencies_are_between_their_ends_with_most_in_the_middle() {
         let latency = Latency::default();
         let mut random = Random::of("a.com", &[]);
         let mut draws: Vec<Duration> = (0..1001).map(|_| latency.draw(&mut random)).collect();

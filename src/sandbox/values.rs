@@ -1,11 +1,11 @@
-//! How single values of settings and faults are written.
+//! Parsers for the values of flags.
 
 use std::time::Duration;
 
-/// Text that stands for no setting, with an example of one that does.
+/// A value that cannot be parsed, with an example of one that can.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is invalid; use a value such as {1}")]
-pub struct NotASetting(pub(super) String, pub(super) &'static str);
+pub struct InvalidValue(pub(super) String, pub(super) &'static str);
 
 /// A factor in hundredths.
 pub(super) fn percent(factor: &str) -> Option<u32> {
@@ -15,7 +15,7 @@ pub(super) fn percent(factor: &str) -> Option<u32> {
     (0.0..=MOST).contains(&factor).then(|| (factor * 100.0).round() as u32)
 }
 
-/// A duration as people write it: `250ms`, `2s`, `1.5min`, `1h`; a bare number is in seconds.
+/// A duration such as `250ms`, `2s`, `1.5min` or `1h`; a bare number is in seconds.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     const MOST: f64 = 1e6;
     let text = text.trim();

@@ -190,7 +190,7 @@ async fn the_program_keeps_to_its_cap_and_says_where_costs_are_known_from() {
 
     // The rest comes from an API that tells no debit.
     let silent = backlinks_export::sandbox::Faults {
-        no_cost_header: backlinks_export::sandbox::faults::Share::ALL,
+        no_cost_header: backlinks_export::sandbox::faults::Probability::ALL,
         ..Default::default()
     };
     let quiet = sandbox(Settings { faults: silent, ..settings }).await;

@@ -2,15 +2,12 @@
 //!
 //! The answer is made up: 95 months with all keys and ten entries in most maps, as large as real ones.
 
-use backlinks_export::decode::{Flattener, plain_rows};
+use backlinks_export::decode::{Decoder, Envelope};
 use divan::{Bencher, black_box, counter::BytesCount};
 
 mod answers;
 
 use self::answers::ROWS;
-
-/// Answers in one record batch, whose making is a part of the cost.
-const ANSWERS: usize = 200;
 
 fn main() {
     divan::main();
@@ -52,37 +49,19 @@ fn floor_tokens_alone(bencher: Bencher<'_, '_>, shape: Shape) {
         .bench(|| serde_json::from_slice::<serde::de::IgnoredAny>(black_box(&body)).expect("JSON"));
 }
 
+/// The envelope without the rows, for answers that are too large.
 #[divan::bench(args = SHAPES)]
-fn plain(bencher: Bencher<'_, '_>, shape: Shape) {
+fn envelope(bencher: Bencher<'_, '_>, shape: Shape) {
     let body = answer(shape);
+    bencher.counter(BytesCount::new(body.len())).bench(|| Envelope::read(black_box(&body)).expect("an object"));
+}
+
+/// The envelope and a record batch.
+#[divan::bench(args = SHAPES)]
+fn envelope_and_rows(bencher: Bencher<'_, '_>, shape: Shape) {
+    let body = answer(shape);
+    let mut decoder = Decoder::new();
     bencher
         .counter(BytesCount::new(body.len()))
-        .bench(|| plain_rows("example.com", black_box(&body)).expect("an answer"));
-}
-
-/// A whole record batch: divide by 200.
-#[divan::bench(args = SHAPES)]
-fn fast_200_answers_to_a_batch(bencher: Bencher<'_, '_>, shape: Shape) {
-    let body = answer(shape);
-    let mut flattener = Flattener::new();
-    bencher.counter(BytesCount::new(body.len() * ANSWERS)).bench_local(|| {
-        for _ in 0..ANSWERS {
-            flattener.push("example.com", black_box(&body)).expect("an answer");
-        }
-        flattener.finish()
-    });
-}
-
-#[divan::bench(args = SHAPES)]
-fn fast_push_alone(bencher: Bencher<'_, '_>, shape: Shape) {
-    let body = answer(shape);
-    let mut flattener = Flattener::new();
-    let mut pushed = 0;
-    bencher.counter(BytesCount::new(body.len())).bench_local(|| {
-        pushed += 1;
-        if pushed % ANSWERS == 0 {
-            flattener = Flattener::new();
-        }
-        flattener.push("example.com", black_box(&body)).expect("an answer")
-    });
+        .bench_local(|| decoder.decode("example.com", black_box(&body)).rows.expect("an answer"));
 }

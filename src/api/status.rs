@@ -177,10 +177,10 @@ impl Cost {
     }
 }
 
-/// Understands what came back for a call about `target`.
-pub fn assess(result: &Result<Reply, ApiError>, target: &Target) -> Assessment {
+/// Understands what came back for a call about `target`; `envelope` is that of the reply's body.
+pub fn assess(result: &Result<Reply, ApiError>, envelope: Option<Envelope>, target: &Target) -> Assessment {
     match result {
-        Ok(reply) => assess_reply(reply, target),
+        Ok(reply) => assess_reply(reply, envelope, target),
         Err(error) => Assessment {
             class: match error.kind {
                 ErrorKind::Unreachable | ErrorKind::NotSent => Class::Transient,
@@ -202,10 +202,8 @@ pub fn assess(result: &Result<Reply, ApiError>, target: &Target) -> Assessment {
     }
 }
 
-fn assess_reply(reply: &Reply, target: &Target) -> Assessment {
+fn assess_reply(reply: &Reply, envelope: Option<Envelope>, target: &Target) -> Assessment {
     let success = (200..300).contains(&reply.status);
-    // A whole JSON object ends where it ends, whatever was to come after it.
-    let envelope = Envelope::read(&reply.body);
     let class = match (&envelope, &reply.cut) {
         (Some(envelope), _) => class_of_envelope(reply.status, success, envelope, target),
         (None, Some(ApiError { kind: ErrorKind::TooLarge, .. })) if success => Class::Rejected,
@@ -324,6 +322,11 @@ fn readable(reply: &Reply) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn assess(result: &Result<Reply, ApiError>, target: &Target) -> Assessment {
+        let envelope = result.as_ref().ok().and_then(|reply| Envelope::read(&reply.body));
+        super::assess(result, envelope, target)
+    }
 
     fn target() -> Target {
         crate::targets::clean("a.com", crate::targets::Accept::DOMAINS).expect("a domain").target

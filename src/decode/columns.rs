@@ -4,7 +4,7 @@
 //! taken back, or sorted, until the next answer comes. Nothing here knows JSON, and nothing is checked twice: Arrow's
 //! own constructors check the buffers when they are handed over.
 
-use std::{collections::HashSet, ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{
@@ -93,7 +93,7 @@ pub(super) struct Columns {
     pub(super) maps: [Entries; MAPS],
 }
 
-/// A length as an Arrow offset. [`super::LARGEST_BATCH`] keeps it in range; beyond it Arrow refuses the offsets.
+/// A length as an Arrow offset. [`super::LARGEST_ANSWER`] keeps it in range.
 fn offset(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
@@ -124,12 +124,12 @@ impl Texts {
         self.ends.extend(other.ends[which].iter().map(|end| offset(base + usize::try_from(*end).unwrap_or(0) - from)));
     }
 
-    fn sort(&mut self, from: usize, order: &[usize]) {
+    fn sort(&mut self, order: &[usize]) {
         let mut sorted = Self::default();
         for row in order {
             sorted.append(self, *row..row + 1);
         }
-        self.truncate(from);
+        self.truncate(0);
         self.append(&sorted, 0..order.len());
     }
 
@@ -144,38 +144,58 @@ impl Entries {
         self.nulls.push(u32::try_from(self.keys.ends.len()).unwrap_or(u32::MAX));
     }
 
-    /// Appends an element of a list.
-    pub(super) fn push_key(&mut self, key: Option<&str>) {
-        match key {
-            Some(key) => self.keys.bytes.extend_from_slice(key.as_bytes()),
-            None => self.null(),
-        }
-        self.keys.end();
-    }
-
-    /// Appends an entry of a map.
-    pub(super) fn push(&mut self, key: &str, value: Option<i64>) {
+    /// Ends an entry of a map, whose key is complete.
+    #[inline]
+    pub(super) fn end_entry(&mut self, value: Option<i64>) {
         if value.is_none() {
             self.null();
         }
         self.values.push(value.unwrap_or_default());
-        self.push_key(Some(key));
+        self.keys.end();
     }
 
-    /// Whether the map under way has a key twice. Nearly all have about ten different ones, which a few bits tell.
-    pub(super) fn repeats_a_key(&self) -> bool {
-        let all = start(&self.ends, self.ends.len())..self.keys.ends.len();
-        let key = |index: usize| &self.keys.bytes[range(&self.keys.ends, index)];
+    /// Of a key that the map under way has twice, the last value counts, in the place of the first. Nearly all maps have
+    /// about ten different keys, which a few bits tell.
+    #[inline]
+    pub(super) fn drop_repeated_keys(&mut self) {
         let mut seen = [0_u64; 4];
-        let looks_repeated = all.clone().any(|index| {
-            let key = key(index);
+        let looks_repeated = (start(&self.ends, self.ends.len())..self.keys.ends.len()).any(|index| {
+            let key = &self.keys.bytes[range(&self.keys.ends, index)];
             let ends = [key.first(), key.last()].map(|byte| usize::from(byte.copied().unwrap_or_default()));
             let mark = ends[0] * 7 + ends[1] * 31 + key.len() * 3;
             let (word, bit) = (&mut seen[mark / 64 % 4], 1 << (mark % 64));
             std::mem::replace(word, *word | bit) & bit != 0
         });
-        let mut keys = HashSet::new();
-        looks_repeated && !all.map(key).all(|key| keys.insert(key))
+        if looks_repeated {
+            self.keep_last_values();
+        }
+    }
+
+    #[cold]
+    fn keep_last_values(&mut self) {
+        let entries = start(&self.ends, self.ends.len())..self.keys.ends.len();
+        let count = entries.len();
+        let mut places: HashMap<&[u8], usize> = HashMap::new();
+        let mut kept: Vec<(&[u8], Option<i64>)> = Vec::new();
+        for index in entries {
+            let key = &self.keys.bytes[range(&self.keys.ends, index)];
+            let is_null = u32::try_from(index).is_ok_and(|index| self.nulls.binary_search(&index).is_ok());
+            let value = (!is_null).then_some(self.values[index]);
+            let place = *places.entry(key).or_insert(kept.len());
+            match kept.get_mut(place) {
+                Some(entry) => entry.1 = value,
+                None => kept.push((key, value)),
+            }
+        }
+        if kept.len() == count {
+            return;
+        }
+        let kept: Vec<(Vec<u8>, Option<i64>)> = kept.into_iter().map(|(key, value)| (key.to_vec(), value)).collect();
+        self.discard();
+        for (key, value) in kept {
+            self.keys.bytes.extend(key);
+            self.end_entry(value);
+        }
     }
 
     /// Forgets the entries after the last ended row.
@@ -186,8 +206,8 @@ impl Entries {
         self.nulls.truncate(self.nulls.partition_point(|null| (*null as usize) < entries));
     }
 
-    fn truncate(&mut self, rows: usize) {
-        self.ends.truncate(rows);
+    fn clear(&mut self) {
+        self.ends.clear();
         self.discard();
     }
 
@@ -209,12 +229,12 @@ impl Entries {
         self.end();
     }
 
-    fn sort(&mut self, from: usize, order: &[usize]) {
+    fn sort(&mut self, order: &[usize]) {
         let mut sorted = Self::default();
         for row in order {
             sorted.append(self, *row);
         }
-        self.truncate(from);
+        self.clear();
         for row in 0..order.len() {
             self.append(&sorted, row);
         }
@@ -246,11 +266,6 @@ impl Columns {
         self.present.len()
     }
 
-    /// Bytes of all targets so far.
-    pub(super) fn target_bytes(&self) -> usize {
-        self.targets.bytes.len()
-    }
-
     /// Ends the row under way.
     pub(super) fn end_row(&mut self, row: &Row) {
         self.present.push(row.present);
@@ -261,35 +276,35 @@ impl Columns {
         self.maps.iter_mut().for_each(Entries::end);
     }
 
-    /// Takes back everything after the first `rows` rows.
-    pub(super) fn truncate(&mut self, rows: usize) {
-        self.present.truncate(rows);
-        self.targets.truncate(rows);
-        self.dates.truncate(rows);
-        self.integers.iter_mut().for_each(|column| column.truncate(rows));
-        self.texts.iter_mut().for_each(|column| column.truncate(rows));
-        self.platform_types.truncate(rows);
-        self.maps.iter_mut().for_each(|column| column.truncate(rows));
+    /// Forgets all rows.
+    pub(super) fn clear(&mut self) {
+        self.present.clear();
+        self.targets.truncate(0);
+        self.dates.clear();
+        self.integers.iter_mut().for_each(Vec::clear);
+        self.texts.iter_mut().for_each(|column| column.truncate(0));
+        self.platform_types.clear();
+        self.maps.iter_mut().for_each(Entries::clear);
     }
 
-    /// Says whose rows those after the first `from` rows are, and sorts them by date, the undated last.
-    pub(super) fn end_answer(&mut self, from: usize, target: &str) {
-        for _ in from..self.rows() {
+    /// Sets whose rows they are, and sorts them by date, the undated last.
+    pub(super) fn end_answer(&mut self, target: &str) {
+        for _ in 0..self.rows() {
             self.targets.bytes.extend_from_slice(target.as_bytes());
             self.targets.end();
         }
         let key = |row: &usize| (self.present[*row] & bit::DATE == 0, self.dates[*row]);
-        if (from..self.rows()).is_sorted_by_key(|row| key(&row)) {
+        if (0..self.rows()).is_sorted_by_key(|row| key(&row)) {
             return;
         }
-        let mut order: Vec<usize> = (from..self.rows()).collect();
+        let mut order: Vec<usize> = (0..self.rows()).collect();
         order.sort_by_key(key);
-        sort_fixed(&mut self.present, from, &order);
-        sort_fixed(&mut self.dates, from, &order);
-        self.integers.iter_mut().for_each(|column| sort_fixed(column, from, &order));
-        self.texts.iter_mut().for_each(|column| column.sort(from, &order));
-        self.platform_types.sort(from, &order);
-        self.maps.iter_mut().for_each(|column| column.sort(from, &order));
+        sort_fixed(&mut self.present, &order);
+        sort_fixed(&mut self.dates, &order);
+        self.integers.iter_mut().for_each(|column| sort_fixed(column, &order));
+        self.texts.iter_mut().for_each(|column| column.sort(&order));
+        self.platform_types.sort(&order);
+        self.maps.iter_mut().for_each(|column| column.sort(&order));
     }
 
     /// The rows so far as one record batch. What comes next finds as much room as these took.
@@ -349,7 +364,6 @@ fn bits(rows: &[u64], bit: u64) -> BooleanBuffer {
     BooleanBuffer::collect_bool(rows.len(), |row| rows[row] & bit != 0)
 }
 
-fn sort_fixed<T: Copy>(column: &mut [T], from: usize, order: &[usize]) {
-    let sorted: Vec<T> = order.iter().map(|row| column[*row]).collect();
-    column[from..].copy_from_slice(&sorted);
+fn sort_fixed<T: Copy>(column: &mut Vec<T>, order: &[usize]) {
+    *column = order.iter().map(|row| column[*row]).collect();
 }

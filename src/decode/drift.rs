@@ -89,7 +89,7 @@ impl SchemaDrift {
         self.seen.get(surprise).map_or(0, |seen| seen.count)
     }
 
-    /// Adds what another thread has counted.
+    /// Adds what other answers have.
     pub fn absorb(&mut self, other: Self) {
         for (surprise, seen) in other.seen {
             self.add(surprise, seen.count, &seen.example);
@@ -108,16 +108,6 @@ impl SchemaDrift {
     pub(super) fn unknown_key(&mut self, prefix: &str, key: &str, target: &str) {
         let kept: String = prefix.chars().chain(key.chars().take(LONGEST_KEY)).collect();
         self.note(UnexpectedField::UnknownKey(kept), target);
-    }
-
-    pub(super) fn wrong_type(
-        &mut self,
-        place: &'static str,
-        expected: &'static str,
-        found: &'static str,
-        target: &str,
-    ) {
-        self.note(UnexpectedField::WrongType { place, expected, found }, target);
     }
 
     fn add(&mut self, mut surprise: UnexpectedField, count: u64, target: &str) {

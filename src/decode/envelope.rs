@@ -1,12 +1,10 @@
 //! An answer's envelope: codes, message, cost, ids and counts, read leniently, since the API's spec has every field
 //! nullable and none required. Items are only counted here.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::scan::{Scan, Scanner, Unfamiliar, object_within};
+use super::answer;
 use crate::{money::Usd, targets};
 
 /// What an answer says about itself.
@@ -46,21 +44,10 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Reads a body; `None` when it does not begin with a JSON object. What gateways put around that is ignored. A byte
-    /// that is no UTF-8 stands for U+FFFD.
+    /// Reads a body; `None` when it does not begin with a JSON object, or when a task or a result is neither an object nor
+    /// null. What gateways put around the object is ignored. A byte that is not UTF-8 stands for U+FFFD.
     pub fn read(body: &[u8]) -> Option<Self> {
-        let read = Self::read_object(body);
-        read.or_else(|| Some(Self { is_surrounded: true, ..Self::read_object(object_within(body)?)? }))
-    }
-
-    fn read_object(body: &[u8]) -> Option<Self> {
-        // The way without replacements is many times faster
-        let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
-        let mut reading = Reading(Scanner::new(&text));
-        reading.0.blanks();
-        let top = reading.top().ok()?;
-        reading.0.blanks();
-        reading.0.is_at_end().then(|| Self::from(top))
+        answer::read(body, None).ok().flatten()
     }
 
     fn adopt(&mut self, task: &Task<'_>) {
@@ -130,182 +117,44 @@ fn normalised(host: &str) -> String {
 
 /// What is wanted of an answer, each value as its text; null is no value.
 #[derive(Default)]
-struct Top<'a> {
-    version: Option<&'a str>,
-    status_code: Option<&'a str>,
-    status_message: Option<&'a str>,
-    cost: Option<&'a str>,
-    tasks_error: Option<&'a str>,
-    tasks: Tasks<'a>,
-    error: Option<&'a str>,
-    code: Option<&'a str>,
+pub(super) struct Top<'a> {
+    pub(super) version: Option<&'a str>,
+    pub(super) status_code: Option<&'a str>,
+    pub(super) status_message: Option<&'a str>,
+    pub(super) cost: Option<&'a str>,
+    pub(super) tasks_error: Option<&'a str>,
+    pub(super) tasks: Tasks<'a>,
+    pub(super) error: Option<&'a str>,
+    pub(super) code: Option<&'a str>,
 }
 
 #[derive(Default)]
-struct Tasks<'a> {
-    first: Option<Task<'a>>,
+pub(super) struct Tasks<'a> {
+    pub(super) first: Option<Task<'a>>,
     /// What all of them cost together; `None`: none says.
-    cost: Option<Usd>,
+    pub(super) cost: Option<Usd>,
 }
 
 #[derive(Default)]
-struct Task<'a> {
-    id: Option<&'a str>,
-    status_code: Option<&'a str>,
-    status_message: Option<&'a str>,
-    time: Option<&'a str>,
-    cost: Option<&'a str>,
-    result_count: Option<&'a str>,
-    data: Option<&'a str>,
-    results: Results<'a>,
+pub(super) struct Task<'a> {
+    pub(super) id: Option<&'a str>,
+    pub(super) status_code: Option<&'a str>,
+    pub(super) status_message: Option<&'a str>,
+    pub(super) time: Option<&'a str>,
+    pub(super) cost: Option<&'a str>,
+    pub(super) result_count: Option<&'a str>,
+    pub(super) data: Option<&'a str>,
+    pub(super) results: Results<'a>,
 }
 
 /// The results of a task, taken together.
 #[derive(Default)]
-struct Results<'a> {
+pub(super) struct Results<'a> {
     /// Elements of the list, nulls included.
-    count: u64,
-    targets: Vec<&'a str>,
-    items: u64,
-    items_count: Option<i64>,
-}
-
-#[derive(Default)]
-struct ResultHead<'a> {
-    target: Option<&'a str>,
-    items: u64,
-    items_count: Option<&'a str>,
-}
-
-/// One pass over an answer, which validates all of it. A key that comes twice counts with its last value.
-struct Reading<'a>(Scanner<'a>);
-
-impl<'a> Reading<'a> {
-    fn top(&mut self) -> Scan<Top<'a>> {
-        let mut top = Top::default();
-        self.object(|reading, key| {
-            match key {
-                "version" => top.version = reading.value()?,
-                "status_code" => top.status_code = reading.value()?,
-                "status_message" => top.status_message = reading.value()?,
-                "cost" => top.cost = reading.value()?,
-                "tasks_error" => top.tasks_error = reading.value()?,
-                "tasks" => top.tasks = reading.tasks()?,
-                "error" => top.error = reading.value()?,
-                "code" => top.code = reading.value()?,
-                _ => reading.0.skip()?,
-            }
-            Ok(())
-        })?;
-        Ok(top)
-    }
-
-    fn tasks(&mut self) -> Scan<Tasks<'a>> {
-        let mut tasks = Tasks::default();
-        self.objects(|reading| {
-            let task = reading.task()?;
-            if let Some(cost) = money(task.cost) {
-                tasks.cost = Some(tasks.cost.unwrap_or_default().plus(cost));
-            }
-            tasks.first.get_or_insert(task);
-            Ok(())
-        })?;
-        Ok(tasks)
-    }
-
-    fn task(&mut self) -> Scan<Task<'a>> {
-        let mut task = Task::default();
-        self.object(|reading, key| {
-            match key {
-                "id" => task.id = reading.value()?,
-                "status_code" => task.status_code = reading.value()?,
-                "status_message" => task.status_message = reading.value()?,
-                "time" => task.time = reading.value()?,
-                "cost" => task.cost = reading.value()?,
-                "result_count" => task.result_count = reading.value()?,
-                "data" => task.data = reading.value()?,
-                "result" => task.results = reading.results()?,
-                _ => reading.0.skip()?,
-            }
-            Ok(())
-        })?;
-        Ok(task)
-    }
-
-    fn results(&mut self) -> Scan<Results<'a>> {
-        let mut results = Results::default();
-        results.count = self.objects(|reading| {
-            let result = reading.result()?;
-            results.targets.extend(result.target);
-            results.items += result.items;
-            if let Some(stated) = integer(result.items_count) {
-                results.items_count = Some(results.items_count.unwrap_or(0).saturating_add(stated));
-            }
-            Ok(())
-        })?;
-        Ok(results)
-    }
-
-    fn result(&mut self) -> Scan<ResultHead<'a>> {
-        let mut result = ResultHead::default();
-        self.object(|reading, key| {
-            match key {
-                "target" => result.target = reading.value()?,
-                "items" => result.items = reading.list(|reading| reading.0.skip())?,
-                "items_count" => result.items_count = reading.value()?,
-                _ => reading.0.skip()?,
-            }
-            Ok(())
-        })?;
-        Ok(result)
-    }
-
-    fn value(&mut self) -> Scan<Option<&'a str>> {
-        let text = self.0.value()?;
-        Ok((text != "null").then_some(text))
-    }
-
-    /// Goes through an object; `each` takes the value of the key that it is given.
-    fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Scan<()>) -> Scan<()> {
-        if self.0.peek() != b'{' {
-            return Err(Unfamiliar);
-        }
-        let mut more = self.0.open(b'}');
-        while more {
-            let key = self.0.key()?;
-            if key.contains('\\') {
-                // One that is no Unicode is none of ours
-                let meant: String = serde_json::from_str(&format!("\"{key}\"")).unwrap_or_default();
-                each(self, &meant)?;
-            } else {
-                each(self, key)?;
-            }
-            more = self.0.more(b'}')?;
-        }
-        Ok(())
-    }
-
-    /// Goes through a list and returns how many elements it has. The API may write null, or anything else, in its place:
-    /// that counts as empty.
-    fn list(&mut self, mut each: impl FnMut(&mut Self) -> Scan<()>) -> Scan<u64> {
-        if self.0.peek() != b'[' {
-            self.0.skip()?;
-            return Ok(0);
-        }
-        let mut count = 0;
-        let mut more = self.0.open(b']');
-        while more {
-            each(self)?;
-            count += 1;
-            more = self.0.more(b']')?;
-        }
-        Ok(count)
-    }
-
-    /// The same for a list of objects, among which may be nulls; anything else in it is an error.
-    fn objects(&mut self, mut each: impl FnMut(&mut Self) -> Scan<()>) -> Scan<u64> {
-        self.list(|reading| if reading.0.peek() == b'n' { reading.0.literal(b"null") } else { each(reading) })
-    }
+    pub(super) count: u64,
+    pub(super) targets: Vec<&'a str>,
+    pub(super) items: u64,
+    pub(super) items_count: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -319,7 +168,7 @@ fn raw(value: Option<&RawValue>) -> Option<&str> {
 }
 
 /// An integer, which may be written as a string as in items.
-fn integer(text: Option<&str>) -> Option<i64> {
+pub(super) fn integer(text: Option<&str>) -> Option<i64> {
     let text = text?;
     let written = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|text| !text.starts_with('+'));
     written.map_or_else(|| serde_json::from_str(text).ok(), |written| written.parse().ok())
@@ -337,7 +186,7 @@ fn seconds(text: Option<&str>) -> Option<f64> {
     number.parse().ok().filter(|seconds: &f64| is_decimal && seconds.is_finite())
 }
 
-fn money(text: Option<&str>) -> Option<Usd> {
+pub(super) fn money(text: Option<&str>) -> Option<Usd> {
     serde_json::from_str(text?).ok().and_then(Usd::from_dollars)
 }
 

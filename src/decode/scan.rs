@@ -1,29 +1,48 @@
 //! A cursor over JSON text that copies strings and numbers out and skips the rest, validating all it passes.
 //!
-//! It accepts no text that is not JSON. What it skips may be any JSON; of what it copies out it gives some up
-//! ([`Unfamiliar`]: half a surrogate pair), and the caller has another way for that. Nothing recurses, so that no depth of nesting can exhaust the stack. Eight bytes at a time are looked at as
-//! one word, since that is where the time goes.
+//! It accepts exactly what is JSON. Nothing recurses, so that no depth of nesting can exhaust the stack. It looks at eight
+//! bytes at a time as one word, since that is where the time goes.
 
-/// Not what answers usually look like, or no JSON at all.
+use std::collections::BTreeSet;
+
+/// The text is not JSON here.
 #[derive(Debug)]
-pub(crate) struct Unfamiliar;
+pub(super) struct Malformed;
 
-pub(crate) type Scan<T> = Result<T, Unfamiliar>;
+pub(super) type Scan<T> = Result<T, Malformed>;
 
 /// Bytes of a word.
 const WORD: usize = 8;
 /// Digits that always fit 63 bits.
 const SAFE_DIGITS: usize = 18;
 
-pub(crate) struct Scanner<'a> {
+pub(super) struct Scanner<'a> {
     text: &'a str,
     /// Where the next byte is; may be set back to a place where it was before.
-    pub(crate) at: usize,
+    pub(super) at: usize,
+    /// Where values begin that a later value of the same key replaces.
+    replaced: BTreeSet<usize>,
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, replaced: BTreeSet::new() }
+    }
+
+    /// Whether the value at the cursor is known to be replaced by a later one of the same key. `before` is where the last
+    /// value of that key in this object began, or 0.
+    #[inline]
+    pub(super) fn is_replaced(&mut self, before: &mut usize) -> bool {
+        let earlier = std::mem::replace(before, self.at);
+        if earlier != 0 {
+            self.replaced.insert(earlier);
+        }
+        !self.replaced.is_empty() && self.replaced.contains(&self.at)
+    }
+
+    /// How many values are known to be replaced.
+    pub(super) fn replaced_count(&self) -> usize {
+        self.replaced.len()
     }
 
     fn bytes(&self) -> &'a [u8] {
@@ -32,44 +51,44 @@ impl<'a> Scanner<'a> {
 
     /// The next byte; 0 at the end.
     #[inline]
-    pub(crate) fn peek(&self) -> u8 {
+    pub(super) fn peek(&self) -> u8 {
         byte(self.bytes(), self.at)
     }
 
     /// The next `N` bytes.
     #[inline]
-    pub(crate) fn ahead<const N: usize>(&self) -> Option<&'a [u8; N]> {
+    pub(super) fn ahead<const N: usize>(&self) -> Option<&'a [u8; N]> {
         self.bytes().get(self.at..)?.first_chunk()
     }
 
     #[inline]
-    pub(crate) fn is_at_end(&self) -> bool {
+    pub(super) fn is_at_end(&self) -> bool {
         self.at == self.text.len()
     }
 
     /// Skips blanks and gives the byte after them.
     #[inline]
-    pub(crate) fn blanks(&mut self) -> u8 {
+    pub(super) fn blanks(&mut self) -> u8 {
         self.at = blanks_end(self.bytes(), self.at);
         self.peek()
     }
 
     /// Takes the next byte if it is this one.
     #[inline]
-    pub(crate) fn take(&mut self, byte: u8) -> bool {
+    pub(super) fn take(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == byte;
         self.at += usize::from(is_next);
         is_next
     }
 
     #[inline]
-    pub(crate) fn expect(&mut self, byte: u8) -> Scan<()> {
-        if self.take(byte) { Ok(()) } else { Err(Unfamiliar) }
+    pub(super) fn expect(&mut self, byte: u8) -> Scan<()> {
+        if self.take(byte) { Ok(()) } else { Err(Malformed) }
     }
 
     /// Takes the colon after a key, with the blanks around it.
     #[inline]
-    pub(crate) fn colon(&mut self) -> Scan<()> {
+    pub(super) fn colon(&mut self) -> Scan<()> {
         self.blanks();
         self.expect(b':')?;
         self.blanks();
@@ -78,7 +97,7 @@ impl<'a> Scanner<'a> {
 
     /// Enters an object or a list; `false` if it is empty, and then it has been left as well.
     #[inline]
-    pub(crate) fn open(&mut self, close: u8) -> bool {
+    pub(super) fn open(&mut self, close: u8) -> bool {
         self.at += 1;
         self.blanks();
         !self.take(close)
@@ -86,7 +105,7 @@ impl<'a> Scanner<'a> {
 
     /// After an element: `true` if another follows, `false` if the object or list has been left.
     #[inline]
-    pub(crate) fn more(&mut self, close: u8) -> Scan<bool> {
+    pub(super) fn more(&mut self, close: u8) -> Scan<bool> {
         let byte = self.blanks();
         self.at += 1;
         if byte == b',' {
@@ -95,13 +114,13 @@ impl<'a> Scanner<'a> {
         } else if byte == close {
             Ok(false)
         } else {
-            Err(Unfamiliar)
+            Err(Malformed)
         }
     }
 
     /// Takes a quoted string if it is this one, letter for letter.
     #[inline]
-    pub(crate) fn take_quoted(&mut self, name: &str) -> bool {
+    pub(super) fn take_quoted(&mut self, name: &str) -> bool {
         let end = self.at + 1 + name.len();
         let is_next = self.peek() == b'"'
             && self.bytes().get(end) == Some(&b'"')
@@ -112,10 +131,12 @@ impl<'a> Scanner<'a> {
         is_next
     }
 
-    /// Takes a string and appends what it means to `out`.
+    /// Takes a string and appends what it means to `out`, with U+FFFD for each half of a surrogate pair that stands alone;
+    /// returns whether there is one.
     #[inline]
-    pub(crate) fn string(&mut self, out: &mut Vec<u8>) -> Scan<()> {
+    pub(super) fn string(&mut self, out: &mut Vec<u8>) -> Scan<bool> {
         self.expect(b'"')?;
+        let mut is_broken = false;
         loop {
             if let Some(chunk) = self.ahead::<WORD>() {
                 let length = out.len();
@@ -131,11 +152,11 @@ impl<'a> Scanner<'a> {
             match self.peek() {
                 b'"' => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(is_broken);
                 }
-                b'\\' => self.escape(out)?,
+                b'\\' => is_broken |= self.escape(out)?,
                 // Also at the end
-                0..0x20 => return Err(Unfamiliar),
+                0..0x20 => return Err(Malformed),
                 byte => {
                     out.push(byte);
                     self.at += 1;
@@ -144,45 +165,42 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Takes one escape, or the two of a surrogate pair.
     #[cold]
-    fn escape(&mut self, out: &mut Vec<u8>) -> Scan<()> {
+    fn escape(&mut self, out: &mut Vec<u8>) -> Scan<bool> {
         self.at += 1;
         let letter = self.peek();
         self.at += 1;
         let meant = match letter {
-            b'"' | b'\\' | b'/' => char::from(letter),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
+            b'"' | b'\\' | b'/' => Some(char::from(letter)),
+            b'b' => Some('\u{8}'),
+            b'f' => Some('\u{c}'),
+            b'n' => Some('\n'),
+            b'r' => Some('\r'),
+            b't' => Some('\t'),
             b'u' => {
-                let first = self.four_hex()?;
-                let unit = if (0xd800..0xdc00).contains(&first) {
-                    self.expect(b'\\')?;
-                    self.expect(b'u')?;
-                    let second = self.four_hex()?.checked_sub(0xdc00).filter(|low| *low < 0x400).ok_or(Unfamiliar)?;
-                    0x10000 + ((first - 0xd800) << 10) + second
-                } else {
-                    first
-                };
-                char::from_u32(unit).ok_or(Unfamiliar)?
+                let unit = self.ahead().copied().and_then(hex).ok_or(Malformed)?;
+                self.at += 4;
+                let low = if (0xd800..0xdc00).contains(&unit) { self.low_surrogate() } else { None };
+                char::from_u32(low.map_or(unit, |low| 0x10000 + ((unit - 0xd800) << 10) + low))
             }
-            _ => return Err(Unfamiliar),
+            _ => return Err(Malformed),
         };
-        out.extend_from_slice(meant.encode_utf8(&mut [0; 4]).as_bytes());
-        Ok(())
+        out.extend_from_slice(meant.unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut [0; 4]).as_bytes());
+        Ok(meant.is_none())
     }
 
-    fn four_hex(&mut self) -> Scan<u32> {
-        let digits = self.ahead::<4>().ok_or(Unfamiliar)?;
-        self.at += 4;
-        digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?)).ok_or(Unfamiliar)
+    /// Takes the second half of a surrogate pair, if it comes next.
+    fn low_surrogate(&mut self) -> Option<u32> {
+        let Some([b'\\', b'u', digits @ ..]) = self.ahead::<6>() else { return None };
+        let low = hex(*digits)?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+        self.at += 6;
+        Some(low)
     }
 
     /// Takes a number; the inner error is its text, if it is not written as an integer of 63 bits usually is.
     #[inline]
-    pub(crate) fn integer(&mut self) -> Scan<Result<i64, &'a str>> {
+    pub(super) fn integer(&mut self) -> Scan<Result<i64, &'a str>> {
         let start = self.at;
         let negative = self.take(b'-');
         let first = self.at;
@@ -208,19 +226,19 @@ impl<'a> Scanner<'a> {
 
     /// The text from a place where the cursor was.
     #[inline]
-    pub(crate) fn since(&self, start: usize) -> &'a str {
+    pub(super) fn since(&self, start: usize) -> &'a str {
         &self.text[start..self.at]
     }
 
     /// Skips a value of any kind and depth, and gives its text.
-    pub(crate) fn value(&mut self) -> Scan<&'a str> {
+    pub(super) fn value(&mut self) -> Scan<&'a str> {
         let start = self.at;
         self.skip()?;
         Ok(self.since(start))
     }
 
     /// Takes a key with its colon; what is between the quotes, as it is written there.
-    pub(crate) fn key(&mut self) -> Scan<&'a str> {
+    pub(super) fn key(&mut self) -> Scan<&'a str> {
         let start = self.at;
         self.at = string_end(self.bytes(), start)?;
         let key = &self.text[start + 1..self.at - 1];
@@ -229,7 +247,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips a value of any kind and depth.
-    pub(crate) fn skip(&mut self) -> Scan<()> {
+    pub(super) fn skip(&mut self) -> Scan<()> {
         // The brackets that close what is open
         let mut open: Vec<u8> = Vec::new();
         // Kept in a register, unlike a field
@@ -258,7 +276,7 @@ impl<'a> Scanner<'a> {
                 b't' => literal_end(bytes, at, b"true")?,
                 b'f' => literal_end(bytes, at, b"false")?,
                 b'n' => literal_end(bytes, at, b"null")?,
-                _ => return Err(Unfamiliar),
+                _ => return Err(Malformed),
             };
             loop {
                 let Some(close) = open.last().copied() else {
@@ -275,7 +293,7 @@ impl<'a> Scanner<'a> {
                     break;
                 }
                 if byte != close {
-                    return Err(Unfamiliar);
+                    return Err(Malformed);
                 }
                 open.pop();
             }
@@ -284,13 +302,18 @@ impl<'a> Scanner<'a> {
 
     /// Takes `true`, `false` or `null`.
     #[inline]
-    pub(crate) fn literal<const N: usize>(&mut self, word: &[u8; N]) -> Scan<()> {
+    pub(super) fn literal<const N: usize>(&mut self, word: &[u8; N]) -> Scan<()> {
         self.at = literal_end(self.bytes(), self.at, word)?;
         Ok(())
     }
 }
 
-// What follows looks at the text from a place on, and says where the thing that stands there ends.
+/// The value of four hexadecimal digits.
+fn hex(digits: [u8; 4]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
+}
+
+// What follows looks at the text from a position on and returns where the thing that begins there ends.
 
 /// The byte at a place; at the end 0, which is no JSON outside of strings.
 #[inline]
@@ -316,19 +339,19 @@ fn blanks_end(bytes: &[u8], mut at: usize) -> usize {
 #[inline]
 fn key_end(bytes: &[u8], at: usize) -> Scan<usize> {
     let at = blanks_end(bytes, string_end(bytes, at)?);
-    if byte(bytes, at) == b':' { Ok(at + 1) } else { Err(Unfamiliar) }
+    if byte(bytes, at) == b':' { Ok(at + 1) } else { Err(Malformed) }
 }
 
 #[inline]
 fn literal_end<const N: usize>(bytes: &[u8], at: usize, literal: &[u8; N]) -> Scan<usize> {
     let is_it = bytes.get(at..).and_then(|rest| rest.first_chunk()) == Some(literal);
-    if is_it { Ok(at + N) } else { Err(Unfamiliar) }
+    if is_it { Ok(at + N) } else { Err(Malformed) }
 }
 
 #[inline]
 fn string_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
     if byte(bytes, at) != b'"' {
-        return Err(Unfamiliar);
+        return Err(Malformed);
     }
     at += 1;
     loop {
@@ -343,7 +366,7 @@ fn string_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
             b'"' => return Ok(at + 1),
             b'\\' => at = escape_end(bytes, at)?,
             // Also at the end
-            0..0x20 => return Err(Unfamiliar),
+            0..0x20 => return Err(Malformed),
             _ => at += 1,
         }
     }
@@ -355,7 +378,7 @@ fn escape_end(bytes: &[u8], at: usize) -> Scan<usize> {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
         // Half a surrogate pair is no matter where nobody reads it
         b'u' if bytes.get(at + 2..at + 6).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) => Ok(at + 6),
-        _ => Err(Unfamiliar),
+        _ => Err(Malformed),
     }
 }
 
@@ -381,7 +404,7 @@ fn long_number_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
         while byte(bytes, at).is_ascii_digit() {
             at += 1;
         }
-        if at > start { Ok(at) } else { Err(Unfamiliar) }
+        if at > start { Ok(at) } else { Err(Malformed) }
     };
     at += usize::from(byte(bytes, at) == b'-');
     at = if byte(bytes, at) == b'0' { at + 1 } else { digits(at)? };
@@ -427,21 +450,6 @@ fn plain_bytes(word: u64) -> usize {
     let backslashes = zeros(word ^ (ONES * u64::from(b'\\')));
     let controls = word.wrapping_sub(ONES * 0x20) & !word;
     ((quotes | backslashes | controls) & HIGH).trailing_zeros() as usize / WORD
-}
-
-/// The JSON object that a body begins with, where there is more around it: a byte order mark before it, anything behind
-/// it. `None`: there is nothing around it, or no whole object.
-///
-/// Gateways add such things to answers that were paid for and are whole.
-pub(crate) fn object_within(body: &[u8]) -> Option<&[u8]> {
-    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-    let rest = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-    let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<serde::de::IgnoredAny>();
-    if rest.trim_ascii_start().first() != Some(&b'{') || values.next()?.is_err() {
-        return None;
-    }
-    let object = &rest[..values.byte_offset()];
-    (object.trim_ascii_start().len() < body.trim_ascii().len()).then_some(object)
 }
 
 #[cfg(test)]
@@ -535,9 +543,11 @@ mod tests {
             for padding in ["", "padding"] {
                 let quoted = format!("\"{text}\"{padding}");
                 let mut out = Vec::new();
-                let taken =
-                    Scanner::new(&quoted).string(&mut out).ok().map(|()| String::from_utf8(out).expect("UTF-8"));
-                assert_eq!(taken, serde_json::from_str::<String>(&format!("\"{text}\"")).ok(), "{text}");
+                let taken = Scanner::new(&quoted).string(&mut out);
+                let whole = matches!(taken, Ok(false)).then(|| String::from_utf8(out).expect("UTF-8"));
+                assert_eq!(whole, serde_json::from_str::<String>(&format!("\"{text}\"")).ok(), "{text}");
+                let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&format!("\"{text}\"")).is_ok();
+                assert_eq!(taken.is_ok(), is_json, "{text}");
             }
         };
         for text in ["", "a", "abcdefg", "abcdefgh", "abcdefghi", "é", "日本語日本語", "😀", r"\n\t\r\b\f\/\\", r#"\""#]

@@ -22,16 +22,13 @@ use super::{
     window::{Turn, Window},
 };
 use crate::{
-    decode::{self, FlattenError, Flattener},
+    decode::{DecodeError, Decoder, LARGEST_AHEAD, LARGEST_ANSWER},
     ledger::{Body, LedgerError},
     targets::TargetRef,
 };
 
 /// Targets that are looked at ahead of the writer: some 2 MB of rows.
 const AHEAD: usize = 16;
-/// The largest answer, in bytes of JSON, that is decoded ahead: seven times a full history. Larger ones are decoded by
-/// the writer itself, one at a time.
-pub(super) const LARGEST_AHEAD: u64 = 1 << 20;
 /// Threads that decode; the writer keeps up with no more of them.
 const MOST_THREADS: usize = 4;
 
@@ -76,7 +73,7 @@ pub(super) fn rows_in_order<S: AnswerSource>(
             scope.spawn(|| decode_jobs(answers, &jobs));
         }
         let mut cursor = Cursor { answers, window, jobs: sender, ahead: VecDeque::with_capacity(AHEAD), next: 0 };
-        let mut decoder = Flattener::new();
+        let mut decoder = Decoder::new();
         loop {
             cursor.look_ahead()?;
             match cursor.ahead.pop_front() {
@@ -119,7 +116,7 @@ struct Job {
 enum JobResult {
     Nothing,
     Rows(AnswerRows),
-    /// Too large to be decoded ahead.
+    /// Too large to be decoded ahead: the writer does it itself, one at a time.
     Deferred,
 }
 
@@ -155,7 +152,7 @@ impl Slot {
         self,
         answers: &S,
         position: u32,
-        decoder: &mut Flattener,
+        decoder: &mut Decoder,
     ) -> Result<Option<AnswerRows>, LedgerError> {
         let coming = match self {
             Self::Ready(rows) => return Ok(Some(rows)),
@@ -166,7 +163,7 @@ impl Slot {
         match decoded {
             JobResult::Nothing => Ok(None),
             JobResult::Rows(rows) => Ok(Some(rows)),
-            JobResult::Deferred => match decode(answers, position, decode::LARGEST_ANSWER as u64, decoder)? {
+            JobResult::Deferred => match decode(answers, position, LARGEST_ANSWER, decoder)? {
                 JobResult::Rows(rows) => Ok(Some(rows)),
                 JobResult::Nothing | JobResult::Deferred => Ok(None),
             },
@@ -176,7 +173,7 @@ impl Slot {
 
 /// What one decoding thread does, until the cursor is gone.
 fn decode_jobs<S: AnswerSource>(answers: &S, jobs: &Mutex<Receiver<Job>>) {
-    let mut decoder = Flattener::new();
+    let mut decoder = Decoder::new();
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { position, done }) = next else { return };
@@ -188,15 +185,15 @@ fn decode_jobs<S: AnswerSource>(answers: &S, jobs: &Mutex<Receiver<Job>>) {
 fn decode<S: AnswerSource>(
     answers: &S,
     position: u32,
-    most: u64,
-    decoder: &mut Flattener,
+    most: usize,
+    decoder: &mut Decoder,
 ) -> Result<JobResult, LedgerError> {
-    Ok(match answers.read(position, most)? {
+    Ok(match answers.read(position, most as u64)? {
         None => JobResult::Nothing,
         Some(Body::Whole(body)) => {
-            JobResult::Rows(AnswerRows::decode(answers.target(position).as_str(), &body, decoder))
+            JobResult::Rows(decoder.decode(answers.target(position).as_str(), &body).rows.into())
         }
-        Some(Body::Larger(_)) if most < decode::LARGEST_ANSWER as u64 => JobResult::Deferred,
-        Some(Body::Larger(bytes)) => JobResult::Rows(AnswerRows::undecodable(&FlattenError::TooLarge { bytes })),
+        Some(Body::Larger(_)) if most < LARGEST_ANSWER => JobResult::Deferred,
+        Some(Body::Larger(bytes)) => JobResult::Rows(Err(DecodeError::TooLarge { bytes }).into()),
     })
 }

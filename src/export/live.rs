@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     ExportError,
-    cursor::{AnswerSource, Interrupted, LARGEST_AHEAD},
+    cursor::{AnswerSource, Interrupted},
     publish::StagedHistory,
     rows::AnswerRows,
     window::Window,
@@ -24,7 +24,6 @@ use super::{
 use crate::{
     api::Parameters,
     dataset::{Options, Stage},
-    decode::Flattener,
     ledger::{Body, LedgerError, LedgerReader},
     progress::Progress,
     targets::{Inputs, TargetRef},
@@ -54,8 +53,6 @@ pub(super) struct Feed {
     window: Window,
     inputs: Arc<Inputs>,
     order: Arc<Vec<u32>>,
-    /// Decoders are costly to set up, so they are kept and shared.
-    decoders: Mutex<Vec<Flattener>>,
     has_failed: AtomicBool,
 }
 
@@ -77,7 +74,6 @@ impl LiveWriter {
             window: Window::new(is_settled),
             inputs: Arc::clone(&inputs),
             order: Arc::clone(&order),
-            decoders: Mutex::default(),
             has_failed: AtomicBool::new(false),
         });
         let shared = Arc::clone(&feed);
@@ -118,24 +114,9 @@ impl LiveWriter {
 }
 
 impl Feed {
-    /// Settles a target whose answer is synced: `body` has rows.
-    pub(super) fn settle_with_rows(&self, target: TargetRef<'_>, body: &[u8]) {
-        if body.len() as u64 > LARGEST_AHEAD {
-            // Several of these at once would take too much memory: the writer reads it back when its turn comes.
-            return self.settle(target, None);
-        }
-        let mut decoder = self.decoders().pop().unwrap_or_default();
-        let rows = AnswerRows::decode(target.as_str(), body, &mut decoder);
-        self.decoders().push(decoder);
-        self.settle(target, Some(rows));
-    }
-
-    /// Settles a target that has no rows to add, or only those of an older answer in the ledger.
-    pub(super) fn settle_without_rows(&self, target: TargetRef<'_>) {
-        self.settle(target, None);
-    }
-
-    fn settle(&self, target: TargetRef<'_>, rows: Option<AnswerRows>) {
+    /// Settles a target whose last record is synced. Without `rows`, the writer reads what the target has, if anything,
+    /// from the ledger when its turn comes.
+    pub(super) fn settle(&self, target: TargetRef<'_>, rows: Option<AnswerRows>) {
         let found = self.order.binary_search_by(|number| self.inputs.target(*number).cmp(&target));
         if let Some(position) = found.ok().and_then(|position| u32::try_from(position).ok()) {
             self.window.settle(position, rows);
@@ -145,10 +126,6 @@ impl Feed {
     /// Whether the dataset cannot be written, so that nothing more should be bought for it now.
     pub(super) fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
-    }
-
-    fn decoders(&self) -> std::sync::MutexGuard<'_, Vec<Flattener>> {
-        self.decoders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{ExportError, live::Feed};
+use super::{ExportError, live::Feed, rows::AnswerRows};
 use crate::{
     api::{
         record::{Answered, GaveUp, Sent, TargetState},
         status::Class,
     },
+    decode::{DecodeError, DecodedRows},
     fetch::{Journal, State},
     ledger::Ledger,
     progress::Progress,
@@ -39,7 +40,11 @@ impl Journal for Recorder {
         Ok(())
     }
 
-    async fn answered(&self, answered: &Answered) -> Result<(), ExportError> {
+    async fn answered(
+        &self,
+        answered: &Answered,
+        rows: Option<Result<DecodedRows, DecodeError>>,
+    ) -> Result<(), ExportError> {
         self.ledger.answered(answered).await?;
         let assessment = &answered.assessment;
         tracing::debug!(
@@ -53,9 +58,9 @@ impl Journal for Recorder {
             latency_ms = u64::try_from(answered.latency.as_millis()).unwrap_or(u64::MAX),
             "answered"
         );
-        match (assessment.class, &answered.body) {
-            (Class::Data, Some(body)) => self.feed.settle_with_rows(answered.target.view(), body.text()),
-            (Class::NoData, _) => self.feed.settle_without_rows(answered.target.view()),
+        match assessment.class {
+            Class::Data => self.feed.settle(answered.target.view(), rows.map(AnswerRows::from)),
+            Class::NoData => self.feed.settle(answered.target.view(), None),
             _ => {}
         }
         let (standing, rows) = match assessment.class {
@@ -69,7 +74,7 @@ impl Journal for Recorder {
 
     async fn gave_up(&self, gave_up: &GaveUp) -> Result<(), ExportError> {
         self.ledger.gave_up(gave_up).await?;
-        self.feed.settle_without_rows(gave_up.target.view());
+        self.feed.settle(gave_up.target.view(), None);
         tracing::info!(target: "backlinks_export::call", domain = %gave_up.target, class = gave_up.class.as_str(), "gave up");
         self.progress.failed();
         Ok(())

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 
 use super::lines::UNREADABLE;
-use crate::decode::{FlattenError, Flattener, SchemaDrift, schema};
+use crate::decode::{DecodeError, DecodedRows, SchemaDrift};
 
 /// What one answer adds to `backlinks_history`.
 #[derive(Debug)]
@@ -23,31 +23,23 @@ pub(super) struct AnswerRows {
 }
 
 impl AnswerRows {
-    /// Decodes the body of an answer.
-    pub(super) fn decode(target: &str, body: &[u8], decoder: &mut Flattener) -> Self {
-        match decoder.push(target, body) {
-            Ok(appended) => {
-                let batch = decoder.finish();
-                let (bytes, undated) = (batch.get_array_memory_size(), undated(&batch));
-                let remark = remark(appended.rows - undated, undated, appended.beyond);
-                Self { batch: Some(batch), undated, remark, drift: decoder.take_drift(), bytes }
-            }
-            Err(error) => Self { drift: decoder.take_drift(), ..Self::undecodable(&error) },
-        }
-    }
-
-    /// An answer that stays in the ledger only: its target needs a person.
-    pub(super) fn undecodable(error: &FlattenError) -> Self {
-        Self::unreadable(format!("{UNREADABLE}: {error}"))
-    }
-
     pub(super) fn unreadable(remark: String) -> Self {
         Self { batch: None, undated: 0, remark: Some(remark), drift: SchemaDrift::default(), bytes: 0 }
     }
 }
 
-fn undated(batch: &RecordBatch) -> u64 {
-    batch.column_by_name(schema::DATE).map_or(0, |dates| dates.null_count() as u64)
+impl From<Result<DecodedRows, DecodeError>> for AnswerRows {
+    fn from(decoded: Result<DecodedRows, DecodeError>) -> Self {
+        match decoded {
+            Ok(rows) => {
+                let (bytes, undated) = (rows.batch.get_array_memory_size(), rows.undated());
+                let remark = remark(rows.batch.num_rows() as u64 - undated, undated, rows.beyond);
+                Self { batch: Some(rows.batch), undated, remark, drift: rows.drift, bytes }
+            }
+            // It stays in the ledger only: its target needs a person.
+            Err(error) => Self::unreadable(format!("{UNREADABLE}: {error}")),
+        }
+    }
 }
 
 /// What to say about an answer with so many rows in `backlinks_history`, items without a usable date, and items beyond

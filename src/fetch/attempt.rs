@@ -19,6 +19,7 @@ use crate::{
         status::{Assessment, assess},
     },
     clock::Clock,
+    decode::DecoderPool,
 };
 
 /// What all attempts of a run share.
@@ -27,6 +28,7 @@ pub(super) struct CallContext<A, J> {
     pub(super) journal: Arc<J>,
     pub(super) parameters: Arc<crate::api::Parameters>,
     pub(super) clock: Clock,
+    pub(super) decoders: Arc<DecoderPool>,
     /// Turns true when no further call may go out.
     pub(super) closed: watch::Receiver<bool>,
 }
@@ -38,6 +40,7 @@ impl<A, J> Clone for CallContext<A, J> {
             journal: Arc::clone(&self.journal),
             parameters: Arc::clone(&self.parameters),
             clock: self.clock,
+            decoders: Arc::clone(&self.decoders),
             closed: self.closed.clone(),
         }
     }
@@ -98,7 +101,11 @@ impl<A: Api, J: Journal> CallContext<A, J> {
         let left = Instant::now();
         let result = self.api.post(&request).await;
         let latency = left.elapsed();
-        let assessment = assess(&result, &sent.target);
+        let (envelope, rows) = match &result {
+            Ok(reply) => self.decoders.decode(sent.target.as_str(), &reply.body),
+            Err(_) => (None, None),
+        };
+        let assessment = assess(&result, envelope, &sent.target);
         let failure = result.as_ref().err().map(|error| error.kind);
         let (retry_after, request_id, body) = match result {
             Ok(reply) => (reply.retry_after, reply.request_id, Some(reply.body)),
@@ -106,7 +113,7 @@ impl<A: Api, J: Journal> CallContext<A, J> {
         };
         let answered =
             Answered { target: sent.target, attempt, at: self.clock.now(), latency, assessment, request_id, body };
-        self.journal.answered(&answered).await.map_err(Unrecorded::Result)?;
+        self.journal.answered(&answered, rows).await.map_err(Unrecorded::Result)?;
         let result = CallResult { assessment: answered.assessment, retry_after, failure };
         Ok(Attempted { job, reservation, form, probe, result: Some(result) })
     }

@@ -22,6 +22,7 @@ use crate::{
         status::{Assessment, Class, Fatal},
     },
     clock::Clock,
+    decode::{DecodeError, DecodedRows},
     money::Usd,
     targets::Target,
 };
@@ -62,8 +63,12 @@ pub trait Journal: Send + Sync + 'static {
     fn sent(&self, sent: &Sent) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// A call did not go out after all.
     fn called_off(&self, sent: &Sent) -> impl Future<Output = Result<(), Self::Error>> + Send;
-    /// A call has its result.
-    fn answered(&self, answered: &Answered) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// A call has its result. `rows` are the answer's, decoded beforehand unless they are too many.
+    fn answered(
+        &self,
+        answered: &Answered,
+        rows: Option<Result<DecodedRows, DecodeError>>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// A target is given up.
     fn gave_up(&self, gave_up: &GaveUp) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// What the fetch is waiting for, whenever that changes.
@@ -269,7 +274,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             first_sent: None,
             contact: Contact::Unknown,
             close,
-            line: CallContext { api, journal, parameters, clock, closed },
+            line: CallContext { api, journal, parameters, clock, decoders: Arc::default(), closed },
             state: State::Calling,
             limits,
         }

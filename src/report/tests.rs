@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{Parameters, RankScale},
     dataset::{LineOutcome, Options, Stage, TargetRow},
-    decode::{Flattener, schema},
+    decode::{Decoder, schema},
     export::{FileRecord, Provenance, RunRecord},
     ledger::Spending,
     money::Usd,
@@ -59,14 +59,14 @@ fn publish(partition_by: &str, columns: &[&str], given: &[Given<'_>]) -> TempDir
     let stage = Stage::begin(dir.path()).unwrap();
     let mut history = stage.history(schema::history(), &options).unwrap();
     let mut targets = stage.targets(&options, &columns).unwrap();
-    let mut flattener = Flattener::new();
+    let mut decoder = Decoder::new();
     for Given { row, cells, items } in given {
         targets.push(row, cells).unwrap();
         if row.outcome == LineOutcome::Ok {
             let result = json!([{"target": row.target, "items": items}]);
             let body = json!({"status_code": 20_000, "tasks": [{"id": "x", "status_code": 20_000, "result": result}]});
-            flattener.push(row.target.unwrap(), body.to_string().as_bytes()).unwrap();
-            history.write(&flattener.finish(), RUN_DATE).unwrap();
+            let rows = decoder.decode(row.target.unwrap(), body.to_string().as_bytes()).rows.unwrap();
+            history.write(&rows.batch, RUN_DATE).unwrap();
         }
     }
     let mut parts = history.finish().unwrap();

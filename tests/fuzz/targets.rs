@@ -9,7 +9,7 @@ use backlinks_export::{
         status::{self, Class},
     },
     clock::Clock,
-    decode::{Flattener, plain_rows, rows_of},
+    decode::{Decoder, Envelope},
     ledger::{Archive, Ledger, Lock, Run},
     targets::{self, LineStatus, ReadOptions, Target, read},
 };
@@ -21,8 +21,13 @@ use super::engine::{Seen, seen};
 #[path = "../it/members.rs"]
 #[expect(dead_code, reason = "not all that the integration tests ask for")]
 mod members;
+#[path = "../oracle/mod.rs"]
+mod oracle;
 
-use self::members::{member, members};
+use self::{
+    members::{member, members},
+    oracle::{Found, compare},
+};
 
 pub(crate) const DOMAINS: &[&str] = &[
     "https://",
@@ -121,27 +126,28 @@ pub(crate) fn clean(bytes: &[u8]) -> Seen {
     }
 }
 
-/// The fast way and the plain way give the same rows, and what counts as data has some.
+/// The rows are those of the independent decoder, and what counts as data has some.
 pub(crate) fn answer(bytes: &[u8]) -> Seen {
     let target = targets::clean("a.com", targets::Accept::DOMAINS).expect("a domain").target;
     let reply = Reply { status: 200, body: bytes.to_vec().into(), ..Reply::default() };
-    let assessment = status::assess(&Ok(reply), &target);
-    let mut flattener = Flattener::new();
-    let fast = flattener.push("a.com", bytes);
-    let batch = flattener.finish();
-    let plain = plain_rows("a.com", bytes);
-    match (&fast, &plain) {
-        (Ok(appended), Ok(rows)) => {
-            assert_eq!(rows_of(&batch).as_ref(), Some(rows));
-            assert_eq!(appended.rows + appended.skipped, assessment.items.max(appended.rows + appended.skipped));
-        }
-        (Err(_), Err(_)) => assert_eq!(batch.num_rows(), 0),
-        (fast, plain) => panic!("{fast:?} but {plain:?}"),
-    }
-    assert!(assessment.class != Class::Data || fast.is_ok(), "{assessment:?}");
-    let surprises: Vec<_> = flattener.drift().iter().map(|(surprise, _)| std::mem::discriminant(surprise)).collect();
-    let rows = fast.as_ref().map(|appended| (appended.rows.min(4), appended.skipped.min(2), appended.fast)).ok();
-    seen((assessment.class.as_str(), rows, surprises, assessment.message.is_some(), assessment.task_id.is_some()))
+    let answer = Decoder::new().decode("a.com", bytes);
+    assert_eq!(answer.envelope, Envelope::read(bytes));
+    let assessment = status::assess(&Ok(reply), answer.envelope, &target);
+    let found = answer.rows.as_ref().ok().map(|rows| Found {
+        batch: &rows.batch,
+        skipped: rows.skipped,
+        beyond: rows.beyond,
+        drift: rows.drift.iter().map(|(field, seen)| (field.to_string(), seen.count)).collect(),
+    });
+    compare(bytes, found.as_ref());
+    let counted = found.as_ref().map(|found| found.batch.num_rows() as u64 + found.skipped + found.beyond);
+    assert!(assessment.items == 0 || counted == Some(assessment.items), "{assessment:?}");
+    assert!(assessment.class != Class::Data || found.is_some(), "{assessment:?}");
+    let rows = found.as_ref().map(|found| (found.batch.num_rows().min(4), found.skipped.min(2)));
+    let drift =
+        answer.rows.map(|rows| rows.drift.iter().map(|(field, _)| std::mem::discriminant(field)).collect::<Vec<_>>());
+    let drift = drift.ok();
+    seen((assessment.class.as_str(), rows, drift, assessment.message.is_some(), assessment.task_id.is_some()))
 }
 
 /// A ledger of any bytes is read, or named as damaged; what it says it holds can be asked for.
@@ -225,7 +231,7 @@ pub(crate) fn some_ledgers() -> Vec<Vec<u8>> {
                     let sent = Sent { target: target.clone(), attempt: 1, at, form: BodyForm::Array, reserved: None };
                     ledger.sent(&sent).await.expect("durable");
                     let reply = Reply { status: 200, body: body.to_vec().into(), ..Reply::default() };
-                    let assessment = status::assess(&Ok(reply), &target);
+                    let assessment = status::assess(&Ok(reply), Envelope::read(body), &target);
                     let body = Some(body.to_vec().into());
                     let latency = Duration::from_millis(400);
                     let answered = Answered {

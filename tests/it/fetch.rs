@@ -18,6 +18,7 @@ use backlinks_export::{
         status::{Class, Fatal},
     },
     clock::Clock,
+    decode::{DecodeError, DecodedRows},
     fetch::{Ended, FetchContext, FetchLimits, Journal, PriorCalls, fetch, pace::Rate},
     money::Usd,
     targets::{Accept, Target, clean},
@@ -185,7 +186,11 @@ impl Journal for Notes {
         self.check()
     }
 
-    async fn answered(&self, answered: &Answered) -> Result<(), Self::Error> {
+    async fn answered(
+        &self,
+        answered: &Answered,
+        _: Option<Result<DecodedRows, DecodeError>>,
+    ) -> Result<(), Self::Error> {
         self.check()?;
         self.answered.lock().expect("sound").push(answered.clone());
         Ok(())

@@ -9,6 +9,7 @@ use backlinks_export::{
         record::{Answered, GaveUp, Sent, TargetState},
         status::{Class, assess},
     },
+    decode::Envelope,
     ledger::{Archive, Ledger, LedgerError, Lock, Run},
     money::Usd,
     targets::{Accept, Target, clean},
@@ -54,7 +55,7 @@ fn body_of(name: &str, padding: usize) -> String {
 
 fn answered(name: &str, attempt: u32, second: i64, body: &str) -> Answered {
     let reply = Ok(Reply { status: 200, body: body.to_owned().into(), ..Reply::default() });
-    let assessment = assess(&reply, &target(name));
+    let assessment = assess(&reply, Envelope::read(body.as_bytes()), &target(name));
     let body = Some(body.to_owned().into());
     Answered {
         target: target(name),

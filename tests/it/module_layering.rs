@@ -15,7 +15,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("targets", &[]),
     ("decode", &["targets", "money"]),
     ("api", &["decode", "targets", "money", "clock"]),
-    ("fetch", &["api", "targets", "money", "clock"]),
+    ("fetch", &["api", "decode", "targets", "money", "clock"]),
     ("dataset", &["money"]),
     ("ledger", &["api", "targets", "money", "clock", "fs"]),
     ("summary", &["api", "fetch", "ledger", "money", "targets", "words"]),

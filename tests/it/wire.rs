@@ -11,6 +11,7 @@ use backlinks_export::{
         status::{Assessment, Class, Cost, Fatal, assess},
     },
     clock::Clock,
+    decode::Envelope,
     money::Usd,
     sandbox::{Bill, Sandbox, Settings},
     targets::{self, Target},
@@ -73,7 +74,12 @@ async fn post(sandbox: &Sandbox, name: &str) -> Result {
 }
 
 fn understood(result: &Result) -> Assessment {
-    assess(result, &target(TARGET))
+    understood_about(result, &target(TARGET))
+}
+
+fn understood_about(result: &Result, target: &Target) -> Assessment {
+    let envelope = result.as_ref().ok().and_then(|reply| Envelope::read(&reply.body));
+    assess(result, envelope, target)
 }
 
 /// One call under these flags: what it means, what it cost as far as the client can know, and the bill.
@@ -347,7 +353,7 @@ async fn every_way_of_having_no_data_is_understood_and_billed() {
     let mut without = 0;
     for n in 0..500 {
         let call = request(&format!("site{n}.com"), None, BodyForm::Array);
-        let assessment = assess(&api.post(&call).await, &call.target);
+        let assessment = understood_about(&api.post(&call).await, &call.target);
         match assessment.class {
             Class::Data => assert!(assessment.items > 0),
             Class::NoData => {

@@ -1,4 +1,4 @@
-//! Answers in one process: understood and flattened whatever stands in them, with the fast way and the plain way agreed.
+//! Answers in one process: understood and decoded whatever is in them, as an independent decoder does.
 
 use std::fmt::Write as _;
 
@@ -7,10 +7,12 @@ use backlinks_export::{
         Reply,
         status::{Assessment, Class, assess},
     },
-    decode::{Appended, FlattenError, Flattener, LARGEST_ANSWER, MOST_ROWS, plain_rows, rows_of},
+    decode::{DecodeError, DecodedRows, Decoder, Envelope, LARGEST_ANSWER, MOST_ROWS},
     targets::{Accept, clean},
 };
 use tokio::time::{Duration, Instant};
+
+use crate::oracle::{Found, compare};
 
 /// More than any of these takes in the slowest profile on a busy machine.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -24,32 +26,35 @@ pub(super) fn answer(items: &str) -> String {
 
 fn understood(body: &[u8]) -> Assessment {
     let target = clean("a.com", Accept::DOMAINS).expect("a domain").target;
-    assess(&Ok(Reply { status: 200, body: body.to_vec().into(), ..Reply::default() }), &target)
+    let reply = Reply { status: 200, body: body.to_vec().into(), ..Reply::default() };
+    assess(&Ok(reply), Envelope::read(body), &target)
 }
 
-/// Flattens in both ways, which must agree.
-fn flattened(name: &str, body: &[u8]) -> Result<Appended, FlattenError> {
-    let mut flattener = Flattener::new();
-    let appended = flattener.push("a.com", body);
-    let batch = flattener.finish();
-    match (&appended, plain_rows("a.com", body)) {
-        (Ok(appended), Ok(rows)) => {
-            assert_eq!((batch.num_rows() as u64, rows.len() as u64), (appended.rows, appended.rows), "{name}");
-            assert!(rows_of(&batch).as_ref() == Some(&rows), "{name}: the two ways differ");
-        }
-        (Err(_), Err(_)) => assert_eq!(batch.num_rows(), 0, "{name}"),
-        (fast, plain) => panic!("{name}: {fast:?} but {:?}", plain.map(|rows| rows.len())),
+/// The rows of an answer, which have to be those of the independent decoder; so has the envelope, those of the answer
+/// without its rows.
+fn decoded(body: &[u8]) -> Result<DecodedRows, DecodeError> {
+    let answer = Decoder::new().decode("a.com", body);
+    assert_eq!(answer.envelope, Envelope::read(body));
+    let drift = |rows: &DecodedRows| rows.drift.iter().map(|(field, seen)| (field.to_string(), seen.count)).collect();
+    let found = answer.rows.as_ref().ok().map(|rows| Found {
+        batch: &rows.batch,
+        skipped: rows.skipped,
+        beyond: rows.beyond,
+        drift: drift(rows),
+    });
+    if !matches!(answer.rows, Err(DecodeError::TooLarge { .. })) {
+        compare(body, found.as_ref());
     }
-    appended
+    answer.rows
 }
 
 #[test]
 fn odd_but_whole_answers_become_rows() {
-    let check = |name: &str, body: &[u8], rows: u64| {
+    let check = |name: &str, body: &[u8], rows: usize| {
         let begun = Instant::now();
         let assessment = understood(body);
         assert_eq!(assessment.class, Class::Data, "{name}: {assessment:?}");
-        assert_eq!(flattened(name, body).map(|appended| appended.rows).ok(), Some(rows), "{name}");
+        assert_eq!(decoded(body).map(|decoded| decoded.batch.num_rows()).ok(), Some(rows), "{name}");
         assert!(begun.elapsed() < LONGEST, "{name} took {:?}", begun.elapsed());
     };
     let item = |member: &str| answer(&format!("{{{member}}}")).into_bytes();
@@ -91,7 +96,7 @@ fn odd_but_whole_answers_become_rows() {
 fn what_is_no_whole_answer_is_said_to_be_none() {
     let check = |name: &str, body: &[u8], class: Class| {
         assert_eq!(understood(body).class, class, "{name}");
-        let _ = flattened(name, body);
+        let _ = decoded(body);
     };
     let deep = [&b"{\"tasks\":"[..], &vec![b'['; 1_000_000]].concat();
     check("deep and never closed", &deep, Class::MaybeBilled);
@@ -113,9 +118,9 @@ fn what_a_gateway_puts_around_an_answer_is_ignored_and_noted() {
         assert_eq!((assessment.class, assessment.items), (Class::Data, 1), "{name}");
         // It is no JSON on one line, so the ledger keeps it as text.
         assert!(!assessment.json, "{name}");
-        let mut flattener = Flattener::new();
-        assert_eq!(flattener.push("a.com", body.as_bytes()).expect("rows").rows, 1, "{name}");
-        let drift: Vec<String> = flattener.drift().iter().map(|(surprise, _)| surprise.to_string()).collect();
+        let rows = decoded(body.as_bytes()).expect("rows");
+        assert_eq!(rows.batch.num_rows(), 1, "{name}");
+        let drift: Vec<String> = rows.drift.iter().map(|(surprise, _)| surprise.to_string()).collect();
         assert!(drift.contains(&"text around the answer, ignored".to_owned()), "{name}: {drift:?}");
     };
     check("a byte order mark", "\u{feff}", "");
@@ -129,17 +134,17 @@ fn what_a_gateway_puts_around_an_answer_is_ignored_and_noted() {
 fn rows_of_one_answer_are_limited_and_the_rest_is_counted() {
     let check = |items: u64, beyond: u64| {
         let body = answer(&vec!["{}"; usize::try_from(items).expect("few")].join(","));
-        let appended = flattened("many items", body.as_bytes()).expect("an answer");
-        assert_eq!((appended.rows, appended.beyond), (items - beyond, beyond));
+        let rows = decoded(body.as_bytes()).expect("an answer");
+        assert_eq!((rows.batch.num_rows() as u64, rows.beyond), (items - beyond, beyond));
     };
     check(MOST_ROWS, 0);
     check(MOST_ROWS + 1, 1);
     check(1_000_000, 1_000_000 - MOST_ROWS);
     let odd = answer(&format!("{{\"rank\":1,\"rank\":2}}{}", ",{}".repeat(30_000)));
-    let appended = flattened("many items, the plain way", odd.as_bytes()).expect("an answer");
-    assert_eq!((appended.rows, appended.beyond, appended.fast), (MOST_ROWS, 30_001 - MOST_ROWS, false));
+    let rows = decoded(odd.as_bytes()).expect("an answer");
+    assert_eq!((rows.batch.num_rows() as u64, rows.beyond), (MOST_ROWS, 30_001 - MOST_ROWS));
     let large = answer(&format!("{{\"type\":\"{}\"}}", "x".repeat(LARGEST_ANSWER)));
-    assert!(matches!(flattened("large", large.as_bytes()), Err(FlattenError::TooLarge { .. })));
+    assert!(matches!(decoded(large.as_bytes()), Err(DecodeError::TooLarge { .. })));
 }
 
 #[test]

@@ -1,13 +1,11 @@
-//! JSON as it stands there: numbers as they are written, objects with every entry in its order.
+//! JSON as it is written: numbers as text, objects with every entry in its order.
 //!
-//! A reader of its own, so that a mistake of the library that the export relies on would show here. Strings without
+//! A reader of its own, so that a mistake of the program's scanner would show here. Strings without
 //! escapes are borrowed. What lies deeper than any column reaches is only skipped.
 
 use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
-
-use crate::decode::scan::object_within;
 
 /// Levels that are kept; a column lies nine levels down at most.
 const DEEPEST: usize = 16;
@@ -18,9 +16,11 @@ pub(super) enum Json<'a> {
     Flag(bool),
     /// As it is written.
     Number(&'a str),
-    Text(Cow<'a, str>),
+    /// With U+FFFD for each half of a surrogate pair, and whether there is one.
+    Text(Cow<'a, str>, bool),
     List(Vec<Json<'a>>),
-    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+    /// Every entry in its order, and whether a key has half a surrogate pair.
+    Object(Vec<(Cow<'a, str>, Json<'a>)>, bool),
     /// A list or an object that lies too deep for any column.
     Deep,
 }
@@ -28,11 +28,6 @@ pub(super) enum Json<'a> {
 impl<'a> Json<'a> {
     /// Reads a whole text; `None`: it is no JSON.
     pub(super) fn read(text: &'a str) -> Option<Self> {
-        let object = || std::str::from_utf8(object_within(text.as_bytes())?).ok();
-        Self::read_whole(text).or_else(|| Self::read_whole(object()?))
-    }
-
-    fn read_whole(text: &'a str) -> Option<Self> {
         let mut reader = Reader { text, at: 0 };
         let value = reader.value(0)?;
         reader.blanks();
@@ -41,14 +36,21 @@ impl<'a> Json<'a> {
 
     /// The last entry under a key that is not null there; `None` for anything but an object, too.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
-        let Self::Object(entries) = self else { return None };
+        let Self::Object(entries, _) = self else { return None };
         let last = entries.iter().rfind(|(name, _)| name == key).map(|(_, value)| value);
         last.filter(|value| **value != Self::Null)
     }
 
-    /// The elements of a list; none for anything else.
-    pub(super) fn elements(&self) -> &[Self] {
-        if let Self::List(elements) = self { elements } else { &[] }
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Flag(_) => "boolean",
+            Self::Number(_) => "number",
+            Self::Text(..) => "string",
+            Self::List(_) => "list",
+            Self::Object(..) => "object",
+            Self::Deep => "something deep",
+        }
     }
 }
 
@@ -82,7 +84,7 @@ impl<'a> Reader<'a> {
             b'{' | b'[' if depth == DEEPEST => self.skip(),
             b'{' => self.object(depth),
             b'[' => self.list(depth),
-            b'"' => self.string().map(Json::Text),
+            b'"' => self.string().map(|(text, is_broken)| Json::Text(text, is_broken)),
             b't' => self.word("true", Json::Flag(true)),
             b'f' => self.word("false", Json::Flag(false)),
             b'n' => self.word("null", Json::Null),
@@ -99,19 +101,20 @@ impl<'a> Reader<'a> {
 
     fn object(&mut self, depth: usize) -> Option<Json<'a>> {
         self.at += 1;
-        let mut entries = Vec::new();
+        let (mut entries, mut has_broken_key) = (Vec::new(), false);
         if self.passes(b'}') {
-            return Some(Json::Object(entries));
+            return Some(Json::Object(entries, false));
         }
         loop {
             self.blanks();
-            let key = self.string()?;
+            let (key, is_broken) = self.string()?;
+            has_broken_key |= is_broken;
             if !self.passes(b':') {
                 return None;
             }
             entries.push((key, self.value(depth + 1)?));
             if self.passes(b'}') {
-                return Some(Json::Object(entries));
+                return Some(Json::Object(entries, has_broken_key));
             }
             if !self.passes(b',') {
                 return None;
@@ -171,12 +174,12 @@ impl<'a> Reader<'a> {
         self.at - from
     }
 
-    fn string(&mut self) -> Option<Cow<'a, str>> {
+    fn string(&mut self) -> Option<(Cow<'a, str>, bool)> {
         if self.byte() != Some(b'"') {
             return None;
         }
         self.at += 1;
-        let mut unescaped = String::new();
+        let (mut unescaped, mut is_broken) = (String::new(), false);
         let mut from = self.at;
         loop {
             match self.byte()? {
@@ -184,13 +187,13 @@ impl<'a> Reader<'a> {
                     let rest = &self.text[from..self.at];
                     self.at += 1;
                     if unescaped.is_empty() {
-                        return Some(Cow::Borrowed(rest));
+                        return Some((Cow::Borrowed(rest), false));
                     }
-                    return Some(Cow::Owned(unescaped + rest));
+                    return Some((Cow::Owned(unescaped + rest), is_broken));
                 }
                 b'\\' => {
                     unescaped.push_str(&self.text[from..self.at]);
-                    self.escapes(&mut unescaped)?;
+                    is_broken |= self.escapes(&mut unescaped)?;
                     from = self.at;
                 }
                 0..0x20 => return None,
@@ -200,7 +203,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One escape, or several of UTF-16 that follow each other; half a surrogate pair becomes U+FFFD.
-    fn escapes(&mut self, into: &mut String) -> Option<()> {
+    fn escapes(&mut self, into: &mut String) -> Option<bool> {
         let escape = *self.text.as_bytes().get(self.at + 1)?;
         if escape != b'u' {
             self.at += 2;
@@ -213,7 +216,7 @@ impl<'a> Reader<'a> {
                 b't' => '\t',
                 _ => return None,
             });
-            return Some(());
+            return Some(false);
         }
         let mut units = Vec::new();
         while self.text.as_bytes()[self.at..].starts_with(b"\\u") {
@@ -224,8 +227,12 @@ impl<'a> Reader<'a> {
             units.push(u16::from_str_radix(digits, 16).ok()?);
             self.at += 6;
         }
-        into.extend(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)));
-        Some(())
+        let mut is_broken = false;
+        into.extend(char::decode_utf16(units).map(|unit| {
+            is_broken |= unit.is_err();
+            unit.unwrap_or(char::REPLACEMENT_CHARACTER)
+        }));
+        Some(is_broken)
     }
 }
 
@@ -235,14 +242,15 @@ mod tests {
 
     #[test]
     fn what_is_json_is_read_as_it_stands_there() {
-        let text = |text: &'static str| Json::Text(Cow::Borrowed(text));
+        let text = |text: &'static str| Json::Text(Cow::Borrowed(text), false);
         let check = |written: &str, expected: Json<'_>| assert_eq!(Json::read(written), Some(expected), "{written}");
         check(" [ ] ", Json::List(vec![]));
         check(r#"{"a":1.50e+3,"a":null}"#, {
-            Json::Object(vec![("a".into(), Json::Number("1.50e+3")), ("a".into(), Json::Null)])
+            Json::Object(vec![("a".into(), Json::Number("1.50e+3")), ("a".into(), Json::Null)], false)
         });
         check(r#""a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00""#, text("a\"\\/\u{8}\u{c}\n\r\té😀"));
-        check(r#""\ud83d\ud83d\ude00 \ud800A\udfff""#, text("\u{fffd}😀 \u{fffd}A\u{fffd}"));
+        let broken = Json::Text("\u{fffd}😀 \u{fffd}A\u{fffd}".into(), true);
+        check(r#""\ud83d\ud83d\ude00 \ud800A\udfff""#, broken);
         check("[true,false,-0]", Json::List(vec![Json::Flag(true), Json::Flag(false), Json::Number("-0")]));
         let deep = format!("[{}{}]", "[".repeat(1_000_000), "]".repeat(1_000_000));
         assert!(Json::read(&deep).is_some());

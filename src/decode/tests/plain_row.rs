@@ -1,18 +1,48 @@
-//! Record batches back to plain rows, for whoever compares what was published with the answers it came from.
+//! Record batches back to rows with a field for each cell, which tests can write down.
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{DataType, Int64Type, TimestampMicrosecondType},
 };
 
-use super::{
-    plain::{PlainInfo, PlainMap, PlainRow},
-    schema,
-};
+use crate::decode::schema;
+
+/// One row of `backlinks_history`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PlainRow {
+    /// Whose history it is.
+    pub(super) target: String,
+    /// The column `type`.
+    pub(super) kind: Option<String>,
+    /// Microseconds since 1970, UTC.
+    pub(super) date: Option<i64>,
+    /// In the order of [`schema::INTEGERS`].
+    pub(super) integers: [Option<i64>; schema::INTEGERS.len()],
+    /// The columns `info_*`.
+    pub(super) info: PlainInfo,
+    /// In the order of [`schema::MAPS`].
+    pub(super) maps: [Option<PlainMap>; schema::MAPS.len()],
+}
+
+/// The entries of a map as they were served.
+pub(super) type PlainMap = Vec<(String, Option<i64>)>;
+
+/// The columns `info_*` of a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PlainInfo {
+    /// In the order of [`schema::INFO_TEXTS`].
+    pub(super) texts: [Option<String>; schema::INFO_TEXTS.len()],
+    /// The column `info_is_ip`.
+    pub(super) is_ip: Option<bool>,
+    /// The column `info_platform_type`.
+    pub(super) platform_type: Option<Vec<Option<String>>>,
+    /// The column `info_target_spam_score`.
+    pub(super) target_spam_score: Option<i64>,
+}
 
 /// The rows of a batch with the columns of [`schema::history`], in any order and with any others beside them; `None`
 /// if a column is missing or of another type.
-pub fn rows_of(batch: &RecordBatch) -> Option<Vec<PlainRow>> {
+pub(super) fn rows_of(batch: &RecordBatch) -> Option<Vec<PlainRow>> {
     let expected = schema::undated();
     let column = |name: &str| {
         let column = batch.column_by_name(name)?;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::decode::{Cell, Kind};
+use super::rows::{Cell, Kind};
 use arrow::{
     array::{
         Array, BooleanArray, Date32Array, Int64Array, ListArray, MapArray, StringArray, TimestampMicrosecondArray,

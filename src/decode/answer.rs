@@ -1,0 +1,232 @@
+//! The one pass over an answer: from its first byte down to its items, which [`ItemReader`] turns into rows.
+//!
+//! Lenient, because the answer is paid for: every field may be missing, null or of another type. A key that occurs twice
+//! counts with its last value; the pass is then made again without the values that it replaces. A byte order mark before
+//! the object and anything after it are ignored.
+
+use std::borrow::Cow;
+
+use super::{
+    UnexpectedField,
+    envelope::{Envelope, Results, Task, Tasks, Top, integer, money},
+    items::ItemReader,
+    scan::{Malformed, Scan, Scanner},
+    value,
+};
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Reads a body that begins with a JSON object; `rows` takes its items if they are wanted. The envelope is `None` if a
+/// task or a result is neither an object nor null.
+pub(super) fn read(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Envelope>> {
+    let valid = str::from_utf8(body);
+    let text = valid.map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
+    let mark = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+    let mut scanner = Scanner::new(&text);
+    loop {
+        scanner.at = mark;
+        let replaced = scanner.replaced_count();
+        let mut reader = AnswerReader { scanner, rows: rows.as_deref_mut(), in_first_task: false, is_odd: false };
+        reader.scanner.blanks();
+        let top = reader.top()?;
+        if reader.scanner.replaced_count() > replaced {
+            scanner = reader.scanner;
+            if let Some(rows) = &mut rows {
+                rows.clear();
+            }
+            continue;
+        }
+        let end = reader.scanner.at;
+        let is_odd = reader.is_odd;
+        reader.scanner.blanks();
+        let is_surrounded = mark > 0 || !reader.scanner.is_at_end();
+        // Up to the first invalid byte, the text has the same positions as the body
+        let is_utf8 = valid.map_or_else(|error| end <= error.valid_up_to(), |_| true);
+        if let Some(rows) = rows {
+            rows.note_if(is_surrounded, UnexpectedField::Surrounded);
+            rows.note_if(!is_utf8, UnexpectedField::NotUtf8);
+        }
+        return Ok((!is_odd).then(|| Envelope { is_surrounded, ..Envelope::from(top) }));
+    }
+}
+
+struct AnswerReader<'t, 'r> {
+    scanner: Scanner<'t>,
+    rows: Option<&'r mut ItemReader>,
+    /// Whether this is the task whose items are rows: the first that is not null.
+    in_first_task: bool,
+    /// Whether a task or a result is neither an object nor null.
+    is_odd: bool,
+}
+
+impl<'t> AnswerReader<'t, '_> {
+    fn top(&mut self) -> Scan<Top<'t>> {
+        let (mut top, mut tasks_at) = (Top::default(), 0);
+        self.object(|reader, key| {
+            match key {
+                "version" => top.version = reader.value()?,
+                "status_code" => top.status_code = reader.value()?,
+                "status_message" => top.status_message = reader.value()?,
+                "cost" => top.cost = reader.value()?,
+                "tasks_error" => top.tasks_error = reader.value()?,
+                "error" => top.error = reader.value()?,
+                "code" => top.code = reader.value()?,
+                "tasks" if !reader.scanner.is_replaced(&mut tasks_at) => top.tasks = reader.tasks()?,
+                _ => reader.scanner.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(top)
+    }
+
+    fn tasks(&mut self) -> Scan<Tasks<'t>> {
+        let (mut tasks, mut has_task) = (Tasks::default(), false);
+        self.in_first_task = true;
+        self.list("tasks", |reader| {
+            if reader.scanner.peek() == b'n' {
+                return reader.scanner.literal(b"null");
+            }
+            if let Some(task) = reader.object_or_odd("tasks[]", Self::task)? {
+                if let Some(cost) = money(task.cost) {
+                    tasks.cost = Some(tasks.cost.unwrap_or_default().plus(cost));
+                }
+                if !has_task {
+                    tasks.first = Some(task);
+                }
+            }
+            has_task = true;
+            reader.in_first_task = false;
+            Ok(())
+        })?;
+        self.in_first_task = false;
+        Ok(tasks)
+    }
+
+    fn task(&mut self) -> Scan<Task<'t>> {
+        let (mut task, mut results_at) = (Task::default(), 0);
+        let is_broken = self.object(|reader, key| {
+            match key {
+                "id" => task.id = reader.value()?,
+                "status_code" => task.status_code = reader.value()?,
+                "status_message" => task.status_message = reader.value()?,
+                "time" => task.time = reader.value()?,
+                "cost" => task.cost = reader.value()?,
+                "result_count" => task.result_count = reader.value()?,
+                "data" => task.data = reader.value()?,
+                "result" if !reader.scanner.is_replaced(&mut results_at) => task.results = reader.results()?,
+                _ => reader.scanner.skip()?,
+            }
+            Ok(())
+        })?;
+        self.note_if(is_broken, UnexpectedField::BrokenText("tasks[]"));
+        Ok(task)
+    }
+
+    fn results(&mut self) -> Scan<Results<'t>> {
+        let mut results = Results::default();
+        results.count = self.list("result", |reader| {
+            if reader.scanner.peek() == b'n' {
+                return reader.scanner.literal(b"null");
+            }
+            reader.object_or_odd("result[]", |reader| reader.result(&mut results)).map(drop)
+        })?;
+        Ok(results)
+    }
+
+    fn result(&mut self, results: &mut Results<'t>) -> Scan<()> {
+        let (mut target, mut items, mut items_count, mut items_at) = (None, 0, None, 0);
+        let is_broken = self.object(|reader, key| {
+            match key {
+                "target" => target = reader.value()?,
+                "items_count" => items_count = reader.value()?,
+                "items" if !reader.scanner.is_replaced(&mut items_at) => items = reader.items()?,
+                _ => reader.scanner.skip()?,
+            }
+            Ok(())
+        })?;
+        self.note_if(is_broken, UnexpectedField::BrokenText("result[]"));
+        results.targets.extend(target);
+        results.items += items;
+        if let Some(stated) = integer(items_count) {
+            results.items_count = Some(results.items_count.unwrap_or(0).saturating_add(stated));
+        }
+        Ok(())
+    }
+
+    fn items(&mut self) -> Scan<u64> {
+        self.list("items", |reader| match &mut reader.rows {
+            Some(rows) if reader.in_first_task => rows.item(&mut reader.scanner),
+            _ => reader.scanner.skip(),
+        })
+    }
+
+    /// Takes a value of any type; null is `None`.
+    fn value(&mut self) -> Scan<Option<&'t str>> {
+        let text = self.scanner.value()?;
+        Ok((text != "null").then_some(text))
+    }
+
+    /// Goes through an object; `each` takes the value of the key that it gets. Returns whether a key has half a surrogate
+    /// pair.
+    fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Scan<()>) -> Scan<bool> {
+        if self.scanner.peek() != b'{' {
+            return Err(Malformed);
+        }
+        let (mut is_broken, mut more) = (false, self.scanner.open(b'}'));
+        while more {
+            let start = self.scanner.at;
+            let key = self.scanner.key()?;
+            if key.contains('\\') {
+                self.scanner.at = start;
+                let mut meant = Vec::new();
+                is_broken |= self.scanner.string(&mut meant)?;
+                self.scanner.colon()?;
+                each(self, &String::from_utf8_lossy(&meant))?;
+            } else {
+                each(self, key)?;
+            }
+            more = self.scanner.more(b'}')?;
+        }
+        Ok(is_broken)
+    }
+
+    /// Takes an object, or notes and skips what is none.
+    fn object_or_odd<T>(&mut self, place: &'static str, read: impl FnOnce(&mut Self) -> Scan<T>) -> Scan<Option<T>> {
+        if self.scanner.peek() == b'{' {
+            return read(self).map(Some);
+        }
+        self.is_odd = true;
+        self.wrong_type(place, "object")?;
+        Ok(None)
+    }
+
+    /// Goes through a list and returns how many elements it has. Null, or anything else, counts as an empty one.
+    fn list(&mut self, place: &'static str, mut each: impl FnMut(&mut Self) -> Scan<()>) -> Scan<u64> {
+        match self.scanner.peek() {
+            b'[' => {}
+            b'n' => return self.scanner.literal(b"null").map(|()| 0),
+            _ => return self.wrong_type(place, "list").map(|()| 0),
+        }
+        let (mut count, mut more) = (0, self.scanner.open(b']'));
+        while more {
+            each(self)?;
+            count += 1;
+            more = self.scanner.more(b']')?;
+        }
+        Ok(count)
+    }
+
+    /// Skips a value of the wrong type.
+    #[cold]
+    fn wrong_type(&mut self, place: &'static str, expected: &'static str) -> Scan<()> {
+        let found = value::type_name(self.scanner.peek());
+        self.note_if(true, UnexpectedField::WrongType { place, expected, found });
+        self.scanner.skip()
+    }
+
+    fn note_if(&mut self, is_so: bool, field: UnexpectedField) {
+        if let Some(rows) = &mut self.rows {
+            rows.note_if(is_so && self.in_first_task, field);
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Items of an answer straight into columns.
+//!
+//! Items repeat their keys in the same order, so each key is first compared with the one that followed last time, and
+//! looked up only if it is another. The guess is only ever compared with the text: a wrong one costs time and changes
+//! nothing. What a column cannot hold is null, and noted as schema drift.
+
+use super::{
+    columns::{Columns, Row, SPAM_SCORE, bit},
+    drift::{SchemaDrift, UnexpectedField},
+    scan::{Scan, Scanner},
+    schema, value,
+};
+
+/// What a key holds.
+#[derive(Clone, Copy)]
+enum Slot {
+    Date,
+    Info,
+    Integer(usize),
+    Map(usize),
+    /// Another name, by its index among the aliases, of the key at an index.
+    Alias(usize, usize),
+    Text(usize),
+    IsIp,
+    PlatformType,
+}
+
+#[derive(Clone, Copy)]
+struct Key {
+    /// As the API writes it.
+    name: &'static str,
+    /// The column, for messages.
+    column: &'static str,
+    slot: Slot,
+}
+
+/// The keys of an object, and which followed which the last time.
+struct Keys {
+    known: Vec<Key>,
+    /// For each key, and at the end for the object's beginning.
+    follower: Vec<usize>,
+}
+
+/// Of an item or its `info`: no more keys than bits in a word.
+const MOST_KEYS: usize = 32;
+
+/// The keys of an item, and of its `info`.
+const ITEM: usize = 0;
+const INFO: usize = 1;
+/// What the two objects are called, and what their unknown keys begin with.
+const PLACES: [(&str, &str); 2] = [("items[]", ""), ("info", "info.")];
+
+/// A key that no column takes; its name is in the scratch buffer.
+struct UnknownKey {
+    /// Whether it has half a surrogate pair.
+    is_broken: bool,
+}
+
+impl Keys {
+    fn new(known: Vec<Key>) -> Self {
+        debug_assert!(known.len() <= MOST_KEYS, "one bit and one position for each");
+        let follower = (1..=known.len()).chain([0]).collect();
+        Self { known, follower }
+    }
+
+    fn of_item() -> Self {
+        let key = |(name, slot)| Key { name, column: name, slot };
+        let integers = schema::INTEGERS.iter().enumerate().map(|(index, name)| (*name, Slot::Integer(index)));
+        let maps = schema::MAPS.iter().enumerate().map(|(index, name)| (*name, Slot::Map(index)));
+        let first = [(schema::TYPE, Slot::Text(0)), (schema::DATE, Slot::Date), ("info", Slot::Info)];
+        let mut known: Vec<Key> = first.into_iter().chain(integers).chain(maps).map(key).collect();
+        for (index, (alias, right)) in schema::ALIASES.into_iter().enumerate() {
+            let place = known.iter().position(|key| key.name == right).expect("aliases are of known keys");
+            known.push(key((alias, Slot::Alias(index, place))));
+        }
+        Self::new(known)
+    }
+
+    fn of_info() -> Self {
+        let texts = schema::INFO_TEXTS.iter().zip(schema::INFO_TEXT_COLUMNS).enumerate();
+        let mut known: Vec<Key> =
+            texts.map(|(index, (name, column))| Key { name, column, slot: Slot::Text(index + 1) }).collect();
+        known.extend([
+            Key { name: "is_ip", column: schema::INFO_IS_IP, slot: Slot::IsIp },
+            Key { name: "platform_type", column: schema::INFO_PLATFORM_TYPE, slot: Slot::PlatformType },
+            Key { name: "target_spam_score", column: schema::INFO_TARGET_SPAM_SCORE, slot: Slot::Integer(SPAM_SCORE) },
+        ]);
+        Self::new(known)
+    }
+
+    /// Takes the key that comes next.
+    #[inline]
+    fn take(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        before: usize,
+        scratch: &mut Vec<u8>,
+    ) -> Scan<Result<usize, UnknownKey>> {
+        let guess = self.follower[before];
+        if let Some(key) = self.known.get(guess)
+            && scanner.take_quoted(key.name)
+        {
+            return Ok(Ok(guess));
+        }
+        scratch.clear();
+        let is_broken = scanner.string(scratch)?;
+        let found = self.known.iter().position(|key| key.name.as_bytes() == scratch);
+        if let Some(index) = found {
+            self.follower[before] = index;
+        }
+        Ok(found.ok_or(UnknownKey { is_broken }))
+    }
+}
+
+/// Turns the items of one answer at a time into rows.
+pub(super) struct ItemReader {
+    pub(super) columns: Columns,
+    pub(super) drift: SchemaDrift,
+    /// Whose answer it is.
+    target: String,
+    /// Items that are not objects and so have no row.
+    pub(super) skipped: u64,
+    /// Items after the last that may have a row.
+    pub(super) beyond: u64,
+    keys: [Keys; 2],
+    /// For one short text at a time.
+    scratch: Vec<u8>,
+}
+
+impl Default for ItemReader {
+    fn default() -> Self {
+        Self {
+            columns: Columns::default(),
+            drift: SchemaDrift::default(),
+            target: String::new(),
+            skipped: 0,
+            beyond: 0,
+            keys: [Keys::of_item(), Keys::of_info()],
+            scratch: Vec::new(),
+        }
+    }
+}
+
+impl ItemReader {
+    /// Begins an answer.
+    pub(super) fn start(&mut self, target: &str) {
+        target.clone_into(&mut self.target);
+        self.clear();
+    }
+
+    /// Forgets the rows so far.
+    pub(super) fn clear(&mut self) {
+        self.columns.clear();
+        self.drift.clear();
+        (self.skipped, self.beyond) = (0, 0);
+    }
+
+    /// Ends the answer: its rows are sorted by date, equal dates in the answer's order, those without a date last.
+    pub(super) fn end(&mut self) {
+        self.columns.end_answer(&self.target);
+    }
+
+    pub(super) fn note_if(&mut self, is_so: bool, field: UnexpectedField) {
+        if is_so {
+            self.drift.note(field, &self.target);
+        }
+    }
+
+    /// Takes an item and appends its row, if it is an object.
+    pub(super) fn item(&mut self, scanner: &mut Scanner<'_>) -> Scan<()> {
+        if scanner.peek() != b'{' {
+            self.skipped += 1;
+            return self.wrong_type(scanner, "items[]", "object");
+        }
+        if self.columns.rows() as u64 == super::MOST_ROWS {
+            self.beyond += 1;
+            self.note_if(true, UnexpectedField::TooManyItems);
+            return scanner.skip();
+        }
+        let mut row = Row::default();
+        self.object(scanner, ITEM, &mut row)?;
+        self.columns.end_row(&row);
+        Ok(())
+    }
+
+    /// Skips a value of the wrong type.
+    #[cold]
+    fn wrong_type(&mut self, scanner: &mut Scanner<'_>, place: &'static str, expected: &'static str) -> Scan<()> {
+        self.note_if(true, UnexpectedField::WrongType { place, expected, found: value::type_name(scanner.peek()) });
+        scanner.skip()
+    }
+
+    fn object(&mut self, scanner: &mut Scanner<'_>, which: usize, row: &mut Row) -> Scan<()> {
+        // Where each key's value is, which keys have one that is not null, and where the aliases' values are
+        let (mut places, mut given) = ([0; MOST_KEYS], 0_u32);
+        let mut aliases = [None; schema::ALIASES.len()];
+        let mut is_broken = false;
+        let mut more = scanner.open(b'}');
+        let mut before = self.keys[which].known.len();
+        while more {
+            match self.keys[which].take(scanner, before, &mut self.scratch)? {
+                Ok(index) => {
+                    scanner.colon()?;
+                    let is_replaced = scanner.is_replaced(&mut places[index]);
+                    let key = self.keys[which].known[index];
+                    if is_replaced {
+                        scanner.skip()?;
+                    } else if scanner.peek() == b'n' {
+                        scanner.literal(b"null")?;
+                    } else if let Slot::Alias(alias, right) = key.slot {
+                        aliases[alias] = Some((right, scanner.at));
+                        scanner.skip()?;
+                    } else {
+                        given |= 1 << index;
+                        self.cell(scanner, key, row)?;
+                    }
+                    before = index;
+                }
+                Err(unknown) => {
+                    is_broken |= unknown.is_broken;
+                    self.unknown(scanner, which)?;
+                }
+            }
+            more = scanner.more(b'}')?;
+        }
+        let end = scanner.at;
+        for (right, at) in aliases.into_iter().flatten() {
+            if given & 1 << right == 0 {
+                scanner.at = at;
+                self.cell(scanner, self.keys[which].known[right], row)?;
+            }
+        }
+        scanner.at = end;
+        self.note_if(is_broken, UnexpectedField::BrokenText(PLACES[which].0));
+        Ok(())
+    }
+
+    #[cold]
+    fn unknown(&mut self, scanner: &mut Scanner<'_>, which: usize) -> Scan<()> {
+        self.drift.unknown_key(PLACES[which].1, &String::from_utf8_lossy(&self.scratch), &self.target);
+        scanner.colon()?;
+        scanner.skip()
+    }
+
+    /// Takes a value that is not null.
+    #[inline]
+    fn cell(&mut self, scanner: &mut Scanner<'_>, key: Key, row: &mut Row) -> Scan<()> {
+        let column = key.column;
+        match (key.slot, scanner.peek()) {
+            (Slot::Integer(index), _) => {
+                if let Some(value) = self.integer(scanner, column)? {
+                    row.integers[index] = value;
+                    row.present |= bit::integer(index);
+                }
+                Ok(())
+            }
+            (Slot::Map(index), b'{') => {
+                row.present |= bit::map(index);
+                self.map(scanner, column, index)
+            }
+            (Slot::Text(index), b'"') => {
+                row.present |= bit::text(index);
+                let is_broken = scanner.string(&mut self.columns.texts[index].bytes)?;
+                self.note_if(is_broken, UnexpectedField::BrokenText(column));
+                Ok(())
+            }
+            (Slot::Date, b'"') => self.date(scanner, row),
+            (Slot::Info, b'{') => self.object(scanner, INFO, row),
+            (Slot::IsIp, b't') => {
+                row.present |= bit::IS_IP | bit::IS_IP_TRUE;
+                scanner.literal(b"true")
+            }
+            (Slot::IsIp, b'f') => {
+                row.present |= bit::IS_IP;
+                scanner.literal(b"false")
+            }
+            (Slot::PlatformType, b'[') => {
+                row.present |= bit::PLATFORM_TYPE;
+                self.platform_types(scanner)
+            }
+            (Slot::Map(_) | Slot::Info, _) => self.wrong_type(scanner, column, "object"),
+            (Slot::Text(_) | Slot::Date, _) => self.wrong_type(scanner, column, "string"),
+            (Slot::IsIp, _) => self.wrong_type(scanner, column, "boolean"),
+            (Slot::PlatformType, _) => self.wrong_type(scanner, column, "list"),
+            (Slot::Alias(..), _) => unreachable!("the value of an alias is read as its column's"),
+        }
+    }
+
+    /// Takes a value; `None` if it is not an integer.
+    #[inline]
+    fn integer(&mut self, scanner: &mut Scanner<'_>, column: &'static str) -> Scan<Option<i64>> {
+        let found = match scanner.peek() {
+            b'-' | b'0'..=b'9' => scanner.integer()?.or_else(value::integer),
+            b'"' => self.integer_in_text(scanner, column)?,
+            b'n' => return scanner.literal(b"null").map(|()| None),
+            _ => return self.wrong_type(scanner, column, "integer").map(|()| None),
+        };
+        if let Err(found) = found {
+            self.note_if(true, UnexpectedField::WrongType { place: column, expected: "integer", found });
+        }
+        Ok(found.ok())
+    }
+
+    /// Takes a string; the inner error is what it is if it is not an integer.
+    #[cold]
+    fn integer_in_text(&mut self, scanner: &mut Scanner<'_>, column: &'static str) -> Scan<Result<i64, &'static str>> {
+        self.scratch.clear();
+        scanner.string(&mut self.scratch)?;
+        let value = str::from_utf8(&self.scratch).ok().and_then(value::integer_in_text);
+        self.note_if(value.is_some(), UnexpectedField::IntegerInText(column));
+        Ok(value.ok_or("string"))
+    }
+
+    fn date(&mut self, scanner: &mut Scanner<'_>, row: &mut Row) -> Scan<()> {
+        let served = match scanner.ahead::<28>() {
+            Some([b'"', date @ .., b'"']) => date.first_chunk::<26>().and_then(value::date_as_served),
+            _ => None,
+        };
+        let date = if served.is_some() {
+            scanner.at += 28;
+            served
+        } else {
+            self.scratch.clear();
+            let is_broken = scanner.string(&mut self.scratch)?;
+            self.note_if(is_broken, UnexpectedField::BrokenText(schema::DATE));
+            str::from_utf8(&self.scratch).ok().and_then(value::date)
+        };
+        if let Some(date) = date {
+            row.date = date;
+            row.present |= bit::DATE;
+        }
+        self.note_if(date.is_none(), UnexpectedField::UnusableDate);
+        Ok(())
+    }
+
+    fn platform_types(&mut self, scanner: &mut Scanner<'_>) -> Scan<()> {
+        let mut more = scanner.open(b']');
+        while more {
+            match scanner.peek() {
+                b'"' => {
+                    let is_broken = scanner.string(&mut self.columns.platform_types.keys.bytes)?;
+                    self.note_if(is_broken, UnexpectedField::BrokenText(schema::INFO_PLATFORM_TYPE));
+                }
+                byte => {
+                    if byte == b'n' {
+                        scanner.literal(b"null")?;
+                    } else {
+                        self.wrong_type(scanner, schema::INFO_PLATFORM_TYPE, "string")?;
+                    }
+                    self.columns.platform_types.null();
+                }
+            }
+            self.columns.platform_types.keys.end();
+            more = scanner.more(b']')?;
+        }
+        Ok(())
+    }
+
+    fn map(&mut self, scanner: &mut Scanner<'_>, column: &'static str, index: usize) -> Scan<()> {
+        let mut is_broken = false;
+        let mut more = scanner.open(b'}');
+        while more {
+            is_broken |= scanner.string(&mut self.columns.maps[index].keys.bytes)?;
+            scanner.colon()?;
+            let value = self.integer(scanner, column)?;
+            self.columns.maps[index].end_entry(value);
+            more = scanner.more(b'}')?;
+        }
+        self.columns.maps[index].drop_repeated_keys();
+        self.note_if(is_broken, UnexpectedField::BrokenText(column));
+        Ok(())
+    }
+}

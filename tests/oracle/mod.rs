@@ -1,0 +1,77 @@
+//! An independent decoder of answers, small and slow, that tests compare the program's with: cell by cell, drift included.
+//!
+//! It shares nothing with the program but the documentation. The unit tests, the integration tests and the fuzz tests all
+//! include it by its path.
+
+mod cells;
+mod json;
+mod rows;
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use serde::de::IgnoredAny;
+
+use self::{
+    cells::columns,
+    json::Json,
+    rows::{COLUMNS, expected},
+};
+
+/// What the program has made of an answer about `a.com`.
+pub(crate) struct Found<'a> {
+    pub(crate) batch: &'a RecordBatch,
+    pub(crate) skipped: u64,
+    pub(crate) beyond: u64,
+    /// Schema drift in words, and how often it was seen.
+    pub(crate) drift: BTreeMap<String, u64>,
+}
+
+/// Compares what was found in an answer about `a.com`, `None` for an error, with what is in it.
+pub(crate) fn compare(body: &[u8], found: Option<&Found<'_>>) {
+    let within = object_within(body);
+    let text = String::from_utf8_lossy(within.unwrap_or(body));
+    let answer = Json::read(&text);
+    let expected = answer.as_ref().and_then(|answer| expected("a.com", answer));
+    assert_eq!(found.is_some(), expected.is_some(), "{text}");
+    let Some((found, mut expected)) = found.zip(expected) else { return };
+    if within.is_some() {
+        expected.drift.note("text around the answer, ignored");
+    }
+    if matches!(text, std::borrow::Cow::Owned(_)) {
+        expected.drift.note("invalid UTF-8, replaced");
+    }
+    assert_eq!((found.skipped, found.beyond), (expected.skipped, expected.beyond), "{text}");
+    let columns = columns(found.batch, &COLUMNS.map(|(name, kind, _)| (name, kind))).expect("the schema's columns");
+    assert_eq!(found.batch.num_rows(), expected.rows.len(), "{text}");
+    for (number, row) in expected.rows.iter().enumerate() {
+        for ((column, cell), (name, ..)) in columns.iter().zip(row).zip(COLUMNS) {
+            assert!(column.is(number, cell), "{name} of row {number}: {text}");
+            assert_eq!(column.cell(number), *cell, "{name} of row {number}: {text}");
+        }
+    }
+    assert_eq!(by_limit(found.drift.clone()), by_limit(expected.drift.0), "{text}");
+}
+
+/// The keys beyond the first hundred unknown ones are only counted, so where there are as many, all are.
+fn by_limit(mut drift: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    const LIMIT: usize = 100;
+    let is_unknown = |what: &str| what.starts_with("unknown key ") || what == "further unknown keys";
+    if drift.keys().filter(|what| is_unknown(what)).count() > LIMIT {
+        let counted = drift.extract_if(.., |what, _| is_unknown(what)).map(|(_, count)| count).sum();
+        drift.insert("unknown keys".to_owned(), counted);
+    }
+    drift
+}
+
+/// The JSON object that a body begins with, where there is more around it: a byte order mark before it, anything after
+/// it. `None`: there is nothing around it, or no whole object.
+fn object_within(body: &[u8]) -> Option<&[u8]> {
+    let blanks = |byte: &u8| b" \n\t\r".contains(byte);
+    let rest = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let start = rest.iter().position(|byte| !blanks(byte)).filter(|start| rest[*start] == b'{')?;
+    let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    let (object, behind) = rest.split_at(values.byte_offset());
+    (rest.len() < body.len() || !behind.iter().all(blanks)).then_some(&object[start..])
+}

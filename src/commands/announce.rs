@@ -1,15 +1,13 @@
-//! What a terminal is told before anything is bought, and the question whether to buy it.
+//! What a terminal shows before the first call, and the question whether to go ahead.
 //!
-//! Without a terminal nothing is told or asked: a job that runs unattended must not wait for an answer.
+//! Without a terminal nothing is shown or asked: an unattended job must not wait for an answer.
 
 use std::{
     fmt::Write as _,
     io::{self, BufRead, IsTerminal, Write},
 };
 
-use tokio::task::spawn_blocking;
-
-use super::{Context, Failure, result::width};
+use super::{Context, Failure, result::width, signals::Signals};
 use crate::{
     api::pricing::PRESUMED_PRICE,
     cli::{LogFormat, RunArgs},
@@ -20,22 +18,23 @@ use crate::{
     words,
 };
 
-/// Where the values begin, behind the longest label.
+/// Column where values begin, after the longest label.
 const INDENT: usize = 9;
 
-/// Says on a terminal what is about to be bought, and asks where it is much.
+/// Shows on a terminal what is about to be bought, and asks where that costs more than `--confirm-above`.
 pub(super) async fn announce(
     arguments: &RunArgs,
     context: &Context,
     export: &Export,
     limits: &FetchLimits,
+    signals: &Signals,
 ) -> Result<(), Failure> {
     if export.remaining() == 0 || !io::stderr().is_terminal() {
         return Ok(());
     }
     let estimate = export.estimate(limits);
     let high = limits.max_cost.map_or(estimate.cost_high, |cap| {
-        // The cap holds for the directory, which may have cost something already.
+        // The cap is for the directory, which may have cost something already.
         let left = cap.minus(export.past().spent).max(Usd::ZERO);
         estimate.cost_high.min(left)
     });
@@ -86,10 +85,10 @@ pub(super) async fn announce(
     }
     let mut stderr = io::stderr();
     let _ = stderr.write_all(text.as_bytes());
-    if asks { confirm().await } else { Ok(()) }
+    if asks { confirm(signals).await } else { Ok(()) }
 }
 
-/// Says before the first call that the cap may not pay for it: its price is unknown until it is back.
+/// Warns where the cap may not cover the first call, whose price is not known yet.
 pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
     let past = export.past();
     let Some(left) = limits.max_cost.map(|cap| cap.minus(past.spent)) else { return };
@@ -104,23 +103,20 @@ pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
     }
 }
 
-/// After a question that was not answered by a line.
-pub(super) fn end_of_line() {
-    let _ = io::stderr().write_all(b"\n");
-}
-
-/// Asks on a thread of its own, so that a signal can end the program meanwhile.
-async fn confirm() -> Result<(), Failure> {
-    let asking = spawn_blocking(|| {
+/// Asks on a separate thread, so that a signal can end the program meanwhile.
+async fn confirm(signals: &Signals) -> Result<(), Failure> {
+    let asking = signals.unless_stopped(|| {
         let _ = io::stderr().write_all(b"Continue? [y/N] ");
         let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer).map(|_| answer)
+        // An answer that cannot be read is not a yes.
+        let _ = io::stdin().lock().read_line(&mut answer);
+        Ok::<_, Failure>(answer)
     });
-    let answer = asking.await.ok().and_then(Result::ok).unwrap_or_default();
-    if !answer.ends_with('\n') {
-        end_of_line();
+    let answer = asking.await;
+    if !answer.as_ref().is_ok_and(|answer| answer.ends_with('\n')) {
+        let _ = io::stderr().write_all(b"\n");
     }
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+    if matches!(answer?.trim().to_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
     Err(Failure::usage("not confirmed; no calls were made")

@@ -15,7 +15,7 @@ use super::{
     print,
     result::{has_colour, is_ci, width},
     run::{fresh_since, tolerated, url},
-    store,
+    upload,
 };
 use crate::{
     api::http::{HttpApi, Place, place},
@@ -28,9 +28,9 @@ use crate::{
     words,
 };
 
-/// The answer to the one question takes no longer.
+/// Timeout of the free request to the API.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Where what was found begins: behind the level and the check's name.
+/// Column where messages begin, after the level and the check's name.
 const INDENT: usize = 20;
 
 pub(super) fn doctor(arguments: &DoctorArgs, context: &Context) -> Result<u8, Failure> {
@@ -49,7 +49,7 @@ pub(super) fn doctor(arguments: &DoctorArgs, context: &Context) -> Result<u8, Fa
     Ok(exit::ERROR)
 }
 
-/// Messages are also other people's words.
+/// Messages may quote untrusted text.
 fn harmless(check: Check) -> Check {
     let plain = |text: String| words::plain(&text).into_owned();
     Check { message: plain(check.message), hint: check.hint.map(plain), ..check }
@@ -65,15 +65,16 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
     }
     let none = Inputs::default();
     let given = inputs.as_ref().unwrap_or(&none);
-    let given = (given, &arguments.reuse.previous[..]);
+    let previous = &arguments.reuse.previous;
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let simulated = Some(arguments.call.sandbox);
     let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
     let question = QueryParams { simulated, fresh_since, tolerated, ..QueryParams::from(&arguments.question) };
-    let directory = arguments.out.as_deref().map(|dir| doctor::check_directory(dir, given, &question, context.clock));
+    let directory =
+        arguments.out.as_deref().map(|dir| doctor::check_directory(dir, given, previous, &question, context.clock));
     let (found, preview, free) = match directory {
         Some(DirectoryChecks { checks, preview, free }) => (checks, preview, free),
-        None => match Preview::new(None, given, &question, context.clock) {
+        None => match Preview::new(None, given, previous, &question, context.clock) {
             Ok(preview) => (Vec::new(), Some(preview), None),
             Err(error) => (vec![Check::failed("question", error.to_string(), error.hint())], None, None),
         },
@@ -116,7 +117,7 @@ fn read(arguments: &DoctorArgs) -> (Check, Option<Inputs>) {
     (check, Some(inputs))
 }
 
-/// What is found out by asking the API, the simulated one included.
+/// Checks that call the API, real or simulated.
 fn of_the_api(arguments: &DoctorArgs, money: Option<RunCost<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
     super::runtime()?.block_on(async {
         let (url, sandbox) = url(&arguments.call).await?;
@@ -136,7 +137,7 @@ fn of_the_api(arguments: &DoctorArgs, money: Option<RunCost<'_>>, context: &Cont
             sandbox.stop().await;
         }
         if let Some(place) = arguments.ignored.publish() {
-            checks.push(match store::checked(Some(place), arguments.call.sandbox).await {
+            checks.push(match upload::connect(Some(place), arguments.call.sandbox).await {
                 Ok(_) => Check::ok("store", format!("objects can be written and deleted in {place}")),
                 Err(failure) => {
                     let hint = failure.hint.unwrap_or_else(|| "check --publish and the credentials".to_owned());
@@ -163,7 +164,6 @@ async fn asked(call: &CallArgs, url: &str, place: &Place, context: &Context) -> 
     }
 }
 
-/// Where the token is from.
 fn whose(call: &CallArgs) -> String {
     match &call.token_file {
         _ if call.sandbox => "any token".to_owned(),
@@ -188,13 +188,13 @@ fn count(checks: &[Check], level: Level) -> u64 {
 }
 
 fn json(checks: &[Check]) -> String {
-    let told = json!({
+    let json = json!({
         "checks": checks,
         "failed": count(checks, Level::Failed),
         "warnings": count(checks, Level::Warning),
         "ok": count(checks, Level::Failed) == 0,
     });
-    format!("{told:#}\n")
+    format!("{json:#}\n")
 }
 
 fn text(checks: &[Check]) -> String {

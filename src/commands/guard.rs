@@ -1,8 +1,8 @@
-//! What keeps the token and paid answers from leaking when the program fails: no core dumps, no foreign eyes, and
-//! panics that are told like any other error.
+//! Keeps the token and paid answers from leaking when the program fails: no core dumps, no access for other processes,
+//! and panics in the format of other errors.
 //!
-//! The token itself is held by types that do not show it ([`secrecy`], headers marked as sensitive) and logs of
-//! libraries are never shown; this is about what the system does beside that. Best effort: no failure here stops a run.
+//! This is about the system; in the program, [`secrecy`] and sensitive headers redact the token. Best effort: no failure
+//! here stops a run.
 
 use std::{
     io::{self, Write},
@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::words;
 
-/// Sets all of it up; first thing in the program.
+/// Called first in the program.
 pub(super) fn set_up() {
     let nothing = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = setrlimit(Resource::Core, nothing);
@@ -21,12 +21,12 @@ pub(super) fn set_up() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     panic::set_hook(Box::new(|panic| {
-        let _ = io::stderr().write_all(told(panic).as_bytes());
+        let _ = io::stderr().write_all(format_panic(panic).as_bytes());
     }));
 }
 
-/// A panic in the words of an error.
-fn told(panic: &PanicHookInfo<'_>) -> String {
+/// A panic as an error message.
+fn format_panic(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
     let why = panic.payload_as_str().unwrap_or("no reason given");
     format!(
@@ -49,7 +49,7 @@ mod tests {
         panic::set_hook(Box::new(move |panic| {
             // Other tests of this process may panic meanwhile.
             if panic.payload_as_str().is_some_and(|text| text.ends_with("news")) {
-                *hears.lock().unwrap() = told(panic);
+                *hears.lock().unwrap() = format_panic(panic);
             }
         }));
         let caught = panic::catch_unwind(|| panic!("{}", "bad\u{1b}[31m\nnews".to_owned()));

@@ -1,4 +1,4 @@
-//! From the command line's files to lines, and what is worth a warning about them.
+//! Reads the input files, and warns about their content.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::{
     words,
 };
 
-/// Reads the files and keeps this shard's share of their lines.
+/// Reads the files and keeps the lines of this shard.
 pub(super) fn read_inputs(arguments: &InputArgs) -> Result<Inputs, Failure> {
     let options = ReadOptions {
         column: arguments.column.clone(),
@@ -22,21 +22,20 @@ pub(super) fn read_inputs(arguments: &InputArgs) -> Result<Inputs, Failure> {
     Ok(if shard.is_whole() { inputs } else { inputs.share(|name| shard.holds(name)) })
 }
 
-/// A warning about cells of tables that are not kept.
 pub(super) fn warn_of_cells(inputs: &Inputs) {
     if let Some(dropped) = dropped_cells(inputs) {
         tracing::warn!("{dropped}");
     }
 }
 
-/// What is dropped because it is beyond a table's header.
+/// Warning about cells beyond a table's header.
 pub(super) fn dropped_cells(inputs: &Inputs) -> Option<String> {
     let LongerRows { count, first } = inputs.longer_rows()?;
     let rows = words::counted(*count, "table row has", "table rows have");
     Some(format!("{rows} more cells than the header, the first at {first}: the extra cells are dropped"))
 }
 
-/// What a dataset with targets below others counts twice.
+/// Warning about targets that are subdomains of other targets.
 pub(super) fn counted_twice(inputs: &Inputs) -> Option<String> {
     let Nested { count, inner, outer } = inputs.nested()?;
     let targets = words::counted(count, "target is a subdomain", "targets are subdomains");
@@ -46,7 +45,7 @@ pub(super) fn counted_twice(inputs: &Inputs) -> Option<String> {
     ))
 }
 
-/// Warnings about lines that will be called all the same.
+/// Warns about lines that are skipped, and targets that are called but may not have an answer.
 pub(super) fn warn_of(inputs: &Inputs) {
     let counts = inputs.counts();
     if let Some(example) = inputs.first_subdomain() {

@@ -1,10 +1,10 @@
-//! One thin file per command: settings in, library calls, words out.
+//! One thin file per command: arguments in, library calls, text out.
 //!
-//! A command ends with an exit code of the contract, or with a `Failure`, which is told on standard
-//! error as `error: …` and perhaps `hint: …`. Standard output carries results alone.
+//! A command ends with an exit code, or with a `Failure`, which is printed on standard error as `error: …` and perhaps
+//! `hint: …`. Standard output is for results only.
 
-mod account;
 mod announce;
+mod balance;
 mod doctor;
 mod guard;
 mod inputs;
@@ -17,7 +17,7 @@ mod run;
 mod sandbox;
 mod schema;
 mod signals;
-mod store;
+mod upload;
 mod verify;
 
 use std::{
@@ -40,16 +40,15 @@ use crate::{
     words,
 };
 
-/// Exit codes of the contract that no outcome of a run stands behind.
+/// Exit codes of commands that have no run summary.
 mod exit {
     pub(super) const SUCCESS: u8 = 0;
-    /// An unexpected error; what was paid for is kept.
+    /// An unexpected error; paid answers are saved.
     pub(super) const ERROR: u8 = 1;
     /// A wrong flag or input, found before the first call.
     pub(super) const USAGE: u8 = 2;
 }
 
-/// What a command has at hand.
 struct Context {
     clock: Clock,
     console: Console,
@@ -58,10 +57,10 @@ struct Context {
 }
 
 impl Context {
-    /// `error: …` and `hint: …` on standard error, or the same as a log line of JSON. Untrusted text is made harmless;
-    /// a closed pipe does no harm.
+    /// `error: …` and `hint: …` on standard error, or the same as a log line of JSON. Untrusted text is
+    /// sanitized, and a closed pipe is ignored.
     fn complain(&self, error: &str, hint: Option<&str>) {
-        // A command that ends midway has left its bar on the line.
+        // An interrupted command leaves its progress bar on the line.
         self.console.finish();
         let (error, hint) = (words::plain(error), hint.map(words::plain));
         let text = match self.log_format {
@@ -78,7 +77,6 @@ impl Context {
     }
 }
 
-/// Why a command ended early.
 #[derive(Debug)]
 struct Failure {
     exit: u8,
@@ -95,7 +93,7 @@ impl Failure {
         Self { exit: exit::ERROR, error: error.to_string(), hint: None }
     }
 
-    /// A signal that leaves no time for a result.
+    /// Ended by a signal, without a summary.
     fn interrupted(signal: Signal, meanwhile: &str) -> Self {
         let error = format!("interrupted by {} {meanwhile}", signal.name());
         Self { exit: signal.exit_code(), error, hint: None }
@@ -115,26 +113,19 @@ impl From<ExportError> for Failure {
     }
 }
 
-impl From<TokenError> for Failure {
-    fn from(error: TokenError) -> Self {
-        let hint = error.hint();
-        Self::usage(error).hint(hint)
-    }
+/// Errors that the user can fix, found before the first call.
+macro_rules! usage_errors {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let hint = error.hint();
+                Self::usage(error).hint(hint)
+            }
+        }
+    )*};
 }
 
-impl From<TooManyShards> for Failure {
-    fn from(error: TooManyShards) -> Self {
-        let hint = error.hint();
-        Self::usage(error).hint(hint)
-    }
-}
-
-impl From<SetupError> for Failure {
-    fn from(error: SetupError) -> Self {
-        let hint = error.hint();
-        Self::usage(error).hint(hint)
-    }
-}
+usage_errors!(TokenError, TooManyShards, SetupError);
 
 impl From<InputError> for Failure {
     fn from(error: InputError) -> Self {
@@ -146,7 +137,7 @@ impl From<InputError> for Failure {
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
     guard::set_up();
-    // What a panic says, its hook has told.
+    // The panic hook has printed the error.
     std::panic::catch_unwind(command).unwrap_or(ExitCode::from(exit::ERROR))
 }
 
@@ -163,7 +154,7 @@ fn command() -> ExitCode {
             let text = error.render().to_string();
             // An argument is quoted as it was given.
             if !error.use_stderr() || text.lines().all(words::is_plain) {
-                // Help and version go to standard output, errors to standard error; neither may fail the program.
+                // Prints help to standard output and errors to standard error; failing to print is ignored.
                 let _ = error.print();
             } else {
                 let lines: Vec<_> = text.lines().map(words::plain).collect();
@@ -202,7 +193,7 @@ fn command() -> ExitCode {
     }))
 }
 
-/// Writes a result to standard output. Whoever reads it may have gone already, which is no error.
+/// Writes a result to standard output. A closed pipe is not an error.
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -213,14 +204,14 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The runtime of commands that call or serve. Two threads: answers are understood on one while the other calls.
+/// The runtime of commands that call or serve: one thread decodes answers while the other one calls.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     const WORKERS: usize = 2;
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     built.map_err(|error| Failure::unexpected(format!("cannot start the runtime: {error}")))
 }
 
-/// The command line's definition, for what is derived from it.
+/// The command line's definition, for completions and man pages.
 fn definition() -> clap::Command {
     Cli::command()
 }

@@ -1,6 +1,6 @@
 //! `plan`: what a run would do and cost. Makes no paid call and writes nothing.
 //!
-//! Where there is a token the account's balance is asked for, which is free and cannot fail the plan.
+//! With a token it also shows the account's balance, which is free.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     Context, Failure,
-    account::{self, Balance},
+    balance::{self, Balance},
     exit,
     inputs::{counted_twice, dropped_cells, read_inputs},
     print,
@@ -23,7 +23,7 @@ use crate::{
     words,
 };
 
-/// Reasons for rejections that are shown.
+/// Rejected lines that are shown.
 const REASONS_SHOWN: usize = 5;
 
 pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failure> {
@@ -34,7 +34,7 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let question = QueryParams { fresh_since, tolerated, ..QueryParams::from(&arguments.question) };
     let preview = preview(arguments, &inputs, &question, context)?.limited(arguments.call.limit);
     let estimate = preview.estimate(rate, concurrency);
-    let balance = account::balance(&arguments.call, context);
+    let balance = balance::balance(&arguments.call, context);
     let paid = arguments.call.max_cost.map(|cap| Paid::of(&estimate, cap.minus(preview.past.spent)));
     let text = match arguments.format {
         Format::Text => text(arguments, &inputs, &preview, &estimate, paid, &balance, rate),
@@ -44,17 +44,16 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     Ok(exit::SUCCESS)
 }
 
-/// Calls that a cap on the directory's cost pays.
+/// Calls that the rest of the cap covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Paid {
-    /// If each costs as much as it may.
+    /// At the highest price.
     low: u64,
-    /// If each costs as little as it may.
+    /// At the lowest price.
     high: u64,
 }
 
 impl Paid {
-    /// Out of what is `left` of the cap.
     fn of(estimate: &Estimate, left: Usd) -> Self {
         let of = |cost: Usd| {
             let (left, cost) = (i128::from(left.micros().max(0)), i128::from(cost.micros().max(1)));
@@ -65,7 +64,7 @@ impl Paid {
     }
 }
 
-/// What the directory holds, also where its ledger was dropped.
+/// The state of the directory, also where its ledger was deleted.
 fn preview(
     arguments: &PlanArgs,
     inputs: &Inputs,
@@ -75,9 +74,9 @@ fn preview(
     let clock = context.clock;
     let dropped = arguments.out.as_deref().map(|dir| discarded(dir, inputs, question, None, clock)).transpose()?;
     let Some(record) = dropped.flatten() else {
-        return Ok(Preview::new(arguments.out.as_deref(), (inputs, &arguments.reuse.previous), question, clock)?);
+        return Ok(Preview::new(arguments.out.as_deref(), inputs, &arguments.reuse.previous, question, clock)?);
     };
-    let bare = Preview::new(None, (inputs, &[]), question, clock)?;
+    let bare = Preview::new(None, inputs, &[], question, clock)?;
     let held = inputs.counts().targets as u64;
     Ok(Preview { parameters: record.made_of.parameters.unwrap_or(bare.parameters.clone()), held, remaining: 0, ..bare })
 }
@@ -166,14 +165,14 @@ fn text(
     }
     match balance {
         None => {}
-        Some(Ok(balance)) => row("balance", told_balance(*balance, estimate)),
+        Some(Ok(balance)) => row("balance", format_balance(*balance, estimate)),
         Some(Err(reason)) => row("balance", words::plain(&format!("unknown ({reason})")).into_owned()),
     }
     row("dataset", format!("up to {} rows, {}", words::count(estimate.rows), words::bytes(estimate.bytes)));
     text
 }
 
-fn told_balance(balance: Usd, estimate: &Estimate) -> String {
+fn format_balance(balance: Usd, estimate: &Estimate) -> String {
     let enough = match balance {
         _ if estimate.calls == 0 => "",
         _ if balance < estimate.cost_low => ", not enough for this run",
@@ -190,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_cap_pays_lies_between_the_dear_and_the_cheap_price() {
+    fn a_cap_covers_more_calls_at_the_low_price_than_at_the_high_one() {
         let micros = Usd::from_micros;
         let estimate = Estimate {
             calls: 100,

@@ -1,4 +1,4 @@
-//! `replay`: a dataset built anew from ledgers. Makes no call and needs no token.
+//! `replay`: a dataset built again from ledgers. Makes no call and needs no token.
 
 use tokio::{task::spawn_blocking, time::Instant};
 
@@ -6,8 +6,8 @@ use super::{
     Context, Failure,
     report::with_report,
     result::{display, show},
-    signals::Signals,
-    store,
+    signals::{self, Signals},
+    upload,
 };
 use crate::{
     cli::ReplayArgs,
@@ -16,17 +16,10 @@ use crate::{
     summary::{Ended, RunSummary},
 };
 
+const BEFORE_PUBLISHED: &str = "before the dataset was published";
+
 pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Failure> {
-    let runtime = super::runtime()?;
-    let ended = runtime.block_on(async {
-        let signals = Signals::listen()?;
-        tokio::select! {
-            ended = rebuild(arguments, context, &signals) => ended,
-            signal = signals.clone().second() => Err(Failure::interrupted(signal, "again")),
-        }
-    });
-    runtime.shutdown_background();
-    ended
+    signals::block_on("again", async |signals| rebuild(arguments, context, signals).await)
 }
 
 async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
@@ -37,17 +30,13 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     if !missing.is_empty() {
         tracing::warn!("shards {} are not in these directories: their targets will be missing", missing.join(", "));
     }
-    let out = arguments.out.clone();
-    let lock = open_for_replay(&out, &holdings, arguments.replace)?;
-    let interrupted = |signal| Err(Failure::interrupted(signal, "before the dataset was published"));
-    let destination = tokio::select! {
-        checked = store::checked(arguments.publish.as_ref(), holdings.is_simulated()) => checked?,
-        signal = signals.clone().first() => return interrupted(signal),
-    };
+    let lock = open_for_replay(&arguments.out, &holdings, arguments.replace)?;
+    let connecting = upload::connect(arguments.publish.as_ref(), holdings.is_simulated());
+    let destination = signals.unless(BEFORE_PUBLISHED, connecting).await?;
     let targets = holdings.inputs().counts().targets as u64;
     let progress = display(&arguments.display, context, Plan::of_held(targets));
     context.console.attach(&progress);
-    let terms = PublishOptions {
+    let options = PublishOptions {
         form: DatasetLayout::from(&arguments.dataset),
         max_failures: arguments.max_failures,
         max_cost: None,
@@ -59,15 +48,13 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     };
     let shown = progress.clone();
     let wants_report = arguments.report;
-    let concluding = spawn_blocking(move || {
-        let summary = publish_and_summarize(&holdings, None, &lock, &Ended::Finished, &terms, &shown)?;
+    let publishing = spawn_blocking(move || {
+        let summary = publish_and_summarize(&holdings, None, &lock, &Ended::Finished, &options, &shown)?;
         Ok::<_, Failure>((with_report(summary, wants_report)?, lock))
     });
-    let (summary, lock) = tokio::select! {
-        concluded = concluding => concluded.map_err(Failure::unexpected)??,
-        signal = signals.clone().first() => return interrupted(signal),
-    };
-    let summary = store::put(destination, summary, lock, &progress, (context, signals)).await?;
+    let publishing = async { publishing.await.map_err(Failure::unexpected)? };
+    let (summary, lock) = signals.unless(BEFORE_PUBLISHED, publishing).await?;
+    let summary = upload::upload(destination, summary, lock, &progress, context, signals).await?;
     progress.finish();
     show(&RunSummary { elapsed: started.elapsed(), ..summary }, &arguments.display, context)
 }

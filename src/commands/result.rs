@@ -1,4 +1,4 @@
-//! The result of a command that builds a dataset: its display, and its words at the end.
+//! Progress and summary of the commands that build a dataset.
 
 use std::{
     fs::OpenOptions,
@@ -16,9 +16,9 @@ use crate::{
     words,
 };
 
-/// Columns where there is no terminal.
+/// Columns without a terminal.
 const USUAL_WIDTH: usize = 100;
-/// On a wider terminal lines are no longer: the eye would have to travel.
+/// Longer lines are hard to read.
 const WIDEST: usize = 120;
 /// Lines are not squeezed below this.
 const NARROWEST: usize = 30;
@@ -34,20 +34,20 @@ impl From<&DatasetArgs> for DatasetLayout {
     }
 }
 
-/// Starts the display that suits where the program runs.
+/// Starts the progress display that suits the environment.
 pub(super) fn display(arguments: &DisplayArgs, context: &Context, plan: Plan) -> Progress {
     let terminal = io::stderr().is_terminal();
     let requested = match arguments.progress {
         Requested::Auto if context.quiet => Requested::None,
-        // Whoever reads the log lines as JSON has to read the lines between them, too.
+        // Programs that parse log lines have to parse the progress lines between them.
         Requested::Auto if context.log_format == LogFormat::Json => Requested::Json,
         requested => requested,
     };
-    let surroundings = Environment { terminal, ci: is_ci(), dumb: variable("TERM").as_deref() == Some("dumb") };
-    Progress::start(mode(requested, surroundings), terminal && has_colour(), plan)
+    let environment = Environment { terminal, ci: is_ci(), dumb: variable("TERM").as_deref() == Some("dumb") };
+    Progress::start(mode(requested, environment), terminal && has_colour(), plan)
 }
 
-/// Refuses a file for the metrics that cannot be written at the end, before anything is bought.
+/// Refuses a file for the metrics that cannot be written at the end.
 pub(super) fn check_places(arguments: &DisplayArgs) -> Result<(), Failure> {
     let Some(path) = &arguments.metrics else { return Ok(()) };
     let shown = |path: &Path| words::plain(&path.display().to_string()).into_owned();
@@ -63,7 +63,7 @@ pub(super) fn check_places(arguments: &DisplayArgs) -> Result<(), Failure> {
     }
 }
 
-/// Shows the summary: the result on standard output, what is wrong on standard error.
+/// Shows the summary on standard output, and its error on standard error.
 pub(super) fn show(summary: &RunSummary, arguments: &DisplayArgs, context: &Context) -> Result<u8, Failure> {
     let stdout = io::stdout();
     let text = match arguments.summary {
@@ -90,7 +90,7 @@ fn write_files(summary: &RunSummary, arguments: &DisplayArgs) {
     {
         tracing::warn!("cannot write the metrics: {}", words::plain(&error.to_string()));
     }
-    // GitHub's runners show what a step appends to this file on the page of the run.
+    // GitHub shows what a step appends to this file on the page of the workflow run.
     if let Some(path) = variable("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
         let appended = OpenOptions::new().create(true).append(true).open(&path);
         let written = appended.and_then(|mut file| writeln!(file, "### backlinks-export\n\n{}", summary.markdown()));
@@ -100,7 +100,7 @@ fn write_files(summary: &RunSummary, arguments: &DisplayArgs) {
     }
 }
 
-/// `error: …` or `hint: …`; on a terminal in its colours and broken between words.
+/// `error: …` or `hint: …`; on a terminal in colour and wrapped.
 pub(super) fn labelled(label: &str, words: &str) -> String {
     let line = format!("{label}: {words}");
     let stderr = io::stderr();
@@ -126,7 +126,7 @@ fn is_set(name: &str) -> bool {
     variable(name).is_some_and(|value| !value.is_empty() && value != "false")
 }
 
-#[expect(clippy::disallowed_methods, reason = "a command may look at its surroundings")]
+#[expect(clippy::disallowed_methods, reason = "commands may read the environment")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

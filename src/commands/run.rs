@@ -1,6 +1,6 @@
 //! `run`: the main job.
 
-use std::{net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -9,12 +9,12 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
     Context, Failure,
-    announce::{announce, end_of_line, warn_of_cap},
+    announce::{announce, warn_of_cap},
     inputs::{read_inputs, warn_of, warn_of_cells},
     report::with_report,
     result::{display, show},
-    signals::Signals,
-    store,
+    signals::{self, Signals},
+    upload,
 };
 use crate::{
     api::http::HttpApi,
@@ -27,149 +27,190 @@ use crate::{
     ledger::{self, Lock, Spending},
     progress::{Plan, Progress},
     sandbox::{Sandbox, Settings},
+    stores::Destination,
     summary::{Ended, MaxFailures, RunSummary, Signal},
 };
 
 pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure> {
-    let runtime = super::runtime()?;
-    let ended = runtime.block_on(async {
-        let signals = Signals::listen()?;
-        tokio::select! {
-            ended = export(arguments, context, &signals) => ended,
-            // Calls in flight are in the ledger as sent.
-            signal = signals.clone().second() => Err(Failure::interrupted(signal, "again; calls in flight may have been billed")),
-        }
-    });
-    // What still waits for the disk may not hold the end up.
-    runtime.shutdown_background();
-    ended
+    signals::block_on("again; calls in flight may have been billed", async |signals| {
+        Box::pin(Run { arguments, context, signals, started: Instant::now() }.export()).await
+    })
 }
 
-async fn export(arguments: &RunArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
-    let started = Instant::now();
-    let limits = limits(arguments)?;
-    let input = arguments.input.clone();
-    let inputs = signals.unless_stopped(move || read_inputs(&input)).await?;
-    warn_of_cells(&inputs);
-    let fresh_since = fresh_since(&arguments.reuse, context)?;
-    let question = QueryParams {
-        simulated: Some(arguments.call.sandbox),
-        fresh_since,
-        tolerated: tolerated(&arguments.reuse, arguments.max_failures),
-        shard: Some(arguments.input.shard).filter(|shard| !shard.is_whole()),
-        ..QueryParams::from(&arguments.question)
-    };
-    let terms = |before| terms(arguments, (before, started), fresh_since);
-    if let Some(record) =
-        discarded(&arguments.out, &inputs, &question, Some(&DatasetLayout::from(&arguments.dataset)), context.clock)?
-    {
-        let lock = Lock::take(&arguments.out).map_err(ExportError::from)?;
-        let destination = store::checked(arguments.publish.as_ref(), arguments.call.sandbox).await?;
-        let summary = summary_from_record(&record, inputs.counts(), &terms(record.spending), &arguments.out);
-        let summary = with_report(summary, arguments.report)?;
-        let summary = if destination.is_some() {
-            let progress = display(&arguments.display, context, Plan::of_held(summary.targets));
-            let summary = store::put(destination, summary, lock, &progress, (context, signals)).await?;
-            progress.finish();
-            summary
-        } else {
-            summary
+/// What every step of the command needs.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    arguments: &'a RunArgs,
+    context: &'a Context,
+    signals: &'a Signals,
+    started: Instant,
+}
+
+/// What is left to do in the run's directory.
+enum Prepared {
+    /// Nothing to fetch or build, and no ledger to do it with: it was deleted after a success.
+    AlreadyDone {
+        summary: Box<RunSummary>,
+        lock: Lock,
+        destination: Option<Destination>,
+    },
+    ToFetch(Box<Job>),
+}
+
+/// A run that is ready for its first call.
+struct Job {
+    export: Export,
+    api: HttpApi,
+    limits: FetchLimits,
+    options: PublishOptions,
+    destination: Option<Destination>,
+    /// Runs as long as it is kept.
+    _sandbox: Option<Sandbox>,
+}
+
+impl Run<'_> {
+    async fn export(self) -> Result<u8, Failure> {
+        let summary = match self.prepare().await? {
+            Prepared::AlreadyDone { summary, lock, destination } => self.upload(*summary, lock, destination).await?,
+            Prepared::ToFetch(job) => self.fetch_and_publish(*job).await?,
         };
-        return show(&RunSummary { elapsed: started.elapsed(), ..summary }, &arguments.display, context);
+        show(&RunSummary { elapsed: self.started.elapsed(), ..summary }, &self.arguments.display, self.context)
     }
-    let (url, sandbox) = url(&arguments.call).await?;
-    let (token, missing) = match arguments.call.token() {
-        Ok(token) => (token, None),
-        // Where nothing is left to call none is needed, which the directory of a run tells once it is open.
-        Err(error) if ledger::is_begun(&arguments.out).unwrap_or(false) => {
-            (Token(SecretString::default()), Some(error))
+
+    /// Checks everything that can be checked before the first call, and asks on a terminal whether to go ahead.
+    async fn prepare(self) -> Result<Prepared, Failure> {
+        let Self { arguments, context, signals, .. } = self;
+        let limits = limits(arguments)?;
+        let input = arguments.input.clone();
+        let inputs = signals.unless_stopped(move || read_inputs(&input)).await?;
+        warn_of_cells(&inputs);
+        let question = QueryParams {
+            simulated: Some(arguments.call.sandbox),
+            fresh_since: fresh_since(&arguments.reuse, context)?,
+            tolerated: tolerated(&arguments.reuse, arguments.max_failures),
+            shard: Some(arguments.input.shard).filter(|shard| !shard.is_whole()),
+            ..QueryParams::from(&arguments.question)
+        };
+        let options = self.publish_options(question.fresh_since);
+        let connecting = upload::connect(arguments.publish.as_ref(), arguments.call.sandbox);
+        if let Some(record) = discarded(&arguments.out, &inputs, &question, Some(&options.form), context.clock)? {
+            let lock = Lock::take(&arguments.out).map_err(ExportError::from)?;
+            let destination = connecting.await?;
+            let options = PublishOptions { before: record.spending, ..options };
+            let summary = summary_from_record(&record, inputs.counts(), &options, &arguments.out);
+            let summary = Box::new(with_report(summary, arguments.report)?);
+            return Ok(Prepared::AlreadyDone { summary, lock, destination });
         }
-        Err(error) => return Err(error.into()),
-    };
-    let api = HttpApi::new(&url, &token.0, arguments.call.timeout, context.clock)?;
-    let (out, clock, previous) = (arguments.out.clone(), context.clock, arguments.reuse.previous.clone());
-    let limit = arguments.call.limit;
-    let opening = move || {
-        Ok::<_, ExportError>(Export::open(&out, inputs, &question, clock)?.with_previous(&previous)?.limited(limit))
-    };
-    let export = signals.unless_stopped(opening).await?;
-    if let Some(error) = missing.filter(|_| export.remaining() > 0) {
-        return Err(error.into());
-    }
-    let terms = terms(export.spending());
-    let destination = tokio::select! {
-        checked = store::checked(arguments.publish.as_ref(), arguments.call.sandbox) => checked?,
-        signal = signals.clone().first() => return Ok(signal.exit_code()),
-    };
-    tokio::select! {
-        announced = announce(arguments, context, &export, &limits) => announced?,
-        // Nothing is bought yet: one signal is enough.
-        signal = signals.clone().first() => {
-            end_of_line();
-            return Ok(signal.exit_code());
-        }
-    }
-    warn_of_cap(&export, &limits);
-    let progress = display(&arguments.display, context, plan(&export, &limits, arguments.call.sandbox));
-    context.console.attach(&progress);
-    if export.remaining() > 0 {
-        warn_of(export.inputs());
-    }
-    let asked_to_stop = signals.clone().first().map(|_| ());
-    let concluded = async {
-        let form = DatasetLayout::from(&arguments.dataset);
-        let (ended, fetched) = export.fetch(api, limits, &form, &progress, asked_to_stop).await?;
-        let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
-        let interruptible = !matches!(ended, Ended::Signal(_));
-        tokio::select! {
-            summary = published(arguments, fetched, ended, terms.clone(), &progress) => summary,
-            // Nothing is published before it is whole; the next run makes anew what was staged.
-            signal = signals.clone().first(), if interruptible => {
-                Err(Failure::interrupted(signal, "before the dataset was published"))
+        let (url, sandbox) = url(&arguments.call).await?;
+        let (token, missing) = match arguments.call.token() {
+            Ok(token) => (token, None),
+            // No token is needed where nothing is left to call, which is known once the directory is open.
+            Err(error) if ledger::is_begun(&arguments.out).unwrap_or(false) => {
+                (Token(SecretString::default()), Some(error))
             }
+            Err(error) => return Err(error.into()),
+        };
+        let api = HttpApi::new(&url, &token.0, arguments.call.timeout, context.clock)?;
+        let (out, clock, previous) = (arguments.out.clone(), context.clock, arguments.reuse.previous.clone());
+        let limit = arguments.call.limit;
+        let opening = move || {
+            Ok::<_, ExportError>(Export::open(&out, inputs, &question, clock)?.with_previous(&previous)?.limited(limit))
+        };
+        let export = signals.unless_stopped(opening).await?;
+        if let Some(error) = missing.filter(|_| export.remaining() > 0) {
+            return Err(error.into());
         }
-    };
-    let (summary, lock) = match concluded.await {
-        Ok(concluded) => concluded,
-        Err(failure) => {
-            progress.finish();
-            let Some(summary) = stopped(&arguments.out, terms, &failure, signals).await else { return Err(failure) };
-            return show(&RunSummary { elapsed: started.elapsed(), ..summary }, &arguments.display, context);
-        }
-    };
-    let summary = store::put(destination, summary, lock, &progress, (context, signals)).await?;
-    progress.finish();
-    if let Some(sandbox) = sandbox {
-        sandbox.stop().await;
+        let destination = signals.unless("before anything was fetched or published", connecting).await?;
+        announce(arguments, context, &export, &limits, signals).await?;
+        warn_of_cap(&export, &limits);
+        let options = PublishOptions { before: export.spending(), ..options };
+        Ok(Prepared::ToFetch(Box::new(Job { export, api, limits, options, destination, _sandbox: sandbox })))
     }
-    show(&RunSummary { elapsed: started.elapsed(), ..summary }, &arguments.display, context)
+
+    async fn fetch_and_publish(self, job: Job) -> Result<RunSummary, Failure> {
+        let Self { arguments, context, signals, .. } = self;
+        let Job { export, api, limits, options, destination, _sandbox } = job;
+        let progress = display(&arguments.display, context, plan(&export, &limits, arguments.call.sandbox));
+        context.console.attach(&progress);
+        if export.remaining() > 0 {
+            warn_of(export.inputs());
+        }
+        let publishing = async {
+            let asked_to_stop = signals.clone().first().map(|_| ());
+            let (ended, fetched) = export.fetch(api, limits, &options.form, &progress, asked_to_stop).await?;
+            let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
+            let is_stopped = matches!(ended, Ended::Signal(_));
+            let publishing = publish(fetched, ended, options.clone(), arguments.report, &progress);
+            if is_stopped {
+                return publishing.await;
+            }
+            // Nothing is published before it is complete; the next run builds again what was staged.
+            signals.unless("before the dataset was published", publishing).await
+        };
+        let summary = match publishing.await {
+            Ok((summary, lock)) => upload::upload(destination, summary, lock, &progress, context, signals).await?,
+            Err(failure) => self.partial_summary(options, &failure).await.ok_or(failure)?,
+        };
+        progress.finish();
+        Ok(summary)
+    }
+
+    /// Uploads a dataset that was published before.
+    async fn upload(
+        self,
+        summary: RunSummary,
+        lock: Lock,
+        destination: Option<Destination>,
+    ) -> Result<RunSummary, Failure> {
+        if destination.is_none() {
+            return Ok(summary);
+        }
+        let progress = display(&self.arguments.display, self.context, Plan::of_held(summary.targets));
+        let summary = upload::upload(destination, summary, lock, &progress, self.context, self.signals).await?;
+        progress.finish();
+        Ok(summary)
+    }
+
+    /// The summary of a run that a failure or a signal has ended while it fetched or published; `None`: there is no
+    /// ledger to make it from.
+    async fn partial_summary(self, options: PublishOptions, failure: &Failure) -> Option<RunSummary> {
+        let ended = match self.signals.came().filter(|signal| signal.exit_code() == failure.exit) {
+            Some(signal) => Ended::Signal(signal),
+            None => Ended::Unexpected { message: failure.error.clone(), hint: failure.hint.clone() },
+        };
+        let dir = self.arguments.out.clone();
+        spawn_blocking(move || partial_summary(&dir, &options, &ended)).await.ok().flatten()
+    }
+
+    fn publish_options(self, fresh_since: Option<Timestamp>) -> PublishOptions {
+        PublishOptions {
+            form: DatasetLayout::from(&self.arguments.dataset),
+            max_failures: self.arguments.max_failures,
+            max_cost: self.arguments.call.max_cost,
+            discard_raw: self.arguments.discard_raw,
+            fresh_since,
+            replayed: false,
+            before: Spending::default(),
+            started: self.started,
+        }
+    }
 }
 
-/// What a run has come to that a failure or a signal has ended while it fetched or published.
-async fn stopped(dir: &Path, terms: PublishOptions, failure: &Failure, signals: &Signals) -> Option<RunSummary> {
-    let ended = match signals.came().filter(|signal| signal.exit_code() == failure.exit) {
-        Some(signal) => Ended::Signal(signal),
-        None => Ended::Unexpected { message: failure.error.clone(), hint: failure.hint.clone() },
-    };
-    let dir = dir.to_owned();
-    spawn_blocking(move || partial_summary(&dir, &terms, &ended)).await.ok().flatten()
-}
-
-/// Publishes on a thread where blocking on the disk is allowed. The directory stays locked.
-async fn published(
-    arguments: &RunArgs,
+/// Publishes on a thread that may block on the disk. The directory stays locked.
+async fn publish(
     fetched: Fetched,
     ended: Ended,
-    terms: PublishOptions,
+    options: PublishOptions,
+    wants_report: bool,
     progress: &Progress,
 ) -> Result<(RunSummary, Lock), Failure> {
-    let (wants_report, progress) = (arguments.report, progress.clone());
+    let progress = progress.clone();
     let Fetched { holdings, staged, lock } = fetched;
-    let concluding = spawn_blocking(move || {
-        let summary = publish_and_summarize(&holdings, staged, &lock, &ended, &terms, &progress)?;
+    let publishing = spawn_blocking(move || {
+        let summary = publish_and_summarize(&holdings, staged, &lock, &ended, &options, &progress)?;
         Ok((with_report(summary, wants_report)?, lock))
     });
-    concluding.await.map_err(Failure::unexpected)?
+    publishing.await.map_err(Failure::unexpected)?
 }
 
 impl From<&QuestionArgs> for QueryParams {
@@ -187,36 +228,19 @@ impl From<&QuestionArgs> for QueryParams {
     }
 }
 
-/// From when on answers are new enough.
+/// Answers from before this are too old; `None`: none is.
 pub(super) fn fresh_since(arguments: &ReuseArgs, context: &Context) -> Result<Option<Timestamp>, Failure> {
     let Some(age) = arguments.max_age else { return Ok(None) };
     let since = context.clock.now().checked_sub(age);
     since.map(Some).map_err(|_| Failure::usage("--max-age is too long").hint("use a shorter duration, or omit it"))
 }
 
-/// Failed targets that are not tried again; with answers of earlier runs at hand, each of them may have one there.
+/// Failures that need not be tried again: none where earlier runs may have an answer.
 pub(super) fn tolerated(reuse: &ReuseArgs, max_failures: MaxFailures) -> MaxFailures {
     if reuse.previous.is_empty() { max_failures } else { MaxFailures::default() }
 }
 
-fn terms(
-    arguments: &RunArgs,
-    (before, started): (Spending, Instant),
-    fresh_since: Option<Timestamp>,
-) -> PublishOptions {
-    PublishOptions {
-        form: DatasetLayout::from(&arguments.dataset),
-        max_failures: arguments.max_failures,
-        max_cost: arguments.call.max_cost,
-        discard_raw: arguments.discard_raw,
-        fresh_since,
-        replayed: false,
-        before,
-        started,
-    }
-}
-
-/// Where the API is: the real one, or the simulated one in this process.
+/// The URL of the API: the real one, or the simulated one, started in this process.
 pub(super) async fn url(arguments: &CallArgs) -> Result<(String, Option<Sandbox>), Failure> {
     if !arguments.sandbox {
         return Ok((arguments.api.clone(), None));

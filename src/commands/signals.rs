@@ -9,12 +9,27 @@ use tokio::{
 use super::Failure;
 use crate::summary::Signal;
 
-/// Signals as they come. Each user sees every signal, also those that came before it looked.
+/// Runs the work of a command until it is done, or until a second signal comes, at a `moment` that its error names.
+pub(super) fn block_on(moment: &str, work: impl AsyncFnOnce(&Signals) -> Result<u8, Failure>) -> Result<u8, Failure> {
+    let runtime = super::runtime()?;
+    let ended = runtime.block_on(async {
+        let signals = Signals::listen()?;
+        tokio::select! {
+            ended = work(&signals) => ended,
+            signal = signals.clone().second() => Err(Failure::interrupted(signal, moment)),
+        }
+    });
+    // Don't let pending disk writes delay the exit.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The signals of this process so far. Each clone sees all of them.
 #[derive(Clone, Debug)]
 pub(super) struct Signals(watch::Receiver<Vec<Signal>>);
 
 impl Signals {
-    /// Takes the signals over from the system, which would end the program.
+    /// Handles both signals from now on; by default they end the program.
     pub(super) fn listen() -> Result<Self, Failure> {
         let stream =
             |kind| signal(kind).map_err(|error| Failure::unexpected(format!("cannot listen for signals: {error}")));
@@ -24,12 +39,10 @@ impl Signals {
         Ok(Self(receiver))
     }
 
-    /// Waits for the first signal.
     pub(super) async fn first(mut self) -> Signal {
         self.nth(0).await
     }
 
-    /// Waits for the second signal.
     pub(super) async fn second(mut self) -> Signal {
         self.nth(1).await
     }
@@ -39,8 +52,7 @@ impl Signals {
         self.0.borrow().first().copied()
     }
 
-    /// Runs what blocks (reading standard input, waiting for a lock, opening a large ledger) while nothing is in
-    /// flight: the first signal ends the program at once.
+    /// Runs what blocks (reading standard input, waiting for a lock, opening a large ledger) while no call is in flight.
     pub(super) async fn unless_stopped<T, E>(
         &self,
         work: impl FnOnce() -> Result<T, E> + Send + 'static,
@@ -49,16 +61,26 @@ impl Signals {
         T: Send + 'static,
         E: Into<Failure> + Send + 'static,
     {
+        let working = async { spawn_blocking(work).await.map_err(Failure::unexpected)?.map_err(Into::into) };
+        self.unless("before anything was fetched or published", working).await
+    }
+
+    /// Waits for `work`; the first signal ends the command at once, at a `moment` that its error names.
+    pub(super) async fn unless<T>(
+        &self,
+        moment: &str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         tokio::select! {
-            done = spawn_blocking(work) => done.map_err(Failure::unexpected)?.map_err(Into::into),
-            signal = self.clone().first() => Err(Failure::interrupted(signal, "before anything was fetched or published")),
+            done = work => done,
+            signal = self.clone().first() => Err(Failure::interrupted(signal, moment)),
         }
     }
 
     async fn nth(&mut self, number: usize) -> Signal {
         match self.0.wait_for(|came| came.len() > number).await {
             Ok(came) => came[number],
-            // The task that forwards lives as long as the runtime.
+            // The forwarding task lives as long as the runtime.
             Err(_) => std::future::pending().await,
         }
     }

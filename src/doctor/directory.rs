@@ -21,10 +21,11 @@ pub struct DirectoryChecks {
     pub free: Option<u64>,
 }
 
-/// Checks a directory for a run over `given`, which are inputs and directories of earlier runs. Leaves nothing behind.
+/// Checks a directory for a run over `inputs` that reuses answers of `previous` runs. Leaves nothing behind.
 pub fn check_directory(
     dir: &Path,
-    given: (&Inputs, &[PathBuf]),
+    inputs: &Inputs,
+    previous: &[PathBuf],
     question: &QueryParams,
     clock: Clock,
 ) -> DirectoryChecks {
@@ -32,7 +33,7 @@ pub fn check_directory(
     // Keeps runs out while the probe exists; creates no file.
     let lock = dir.is_dir().then(|| Lock::take(dir)).transpose();
     let in_use = lock.is_err();
-    let (content, preview) = match (check_content(dir, given, question, clock), &lock) {
+    let (content, preview) = match (check_content(dir, inputs, previous, question, clock), &lock) {
         (Err(error), _) => (Check::failed("directory", error.to_string(), error.hint()), None),
         (Ok((_, preview)), Err(error)) => (Check::failed("directory", error.to_string(), error.hint()), Some(preview)),
         (Ok((check, preview)), Ok(_)) => (check, Some(preview)),
@@ -58,7 +59,8 @@ fn existing(dir: &Path) -> PathBuf {
 
 fn check_content(
     dir: &Path,
-    given: (&Inputs, &[PathBuf]),
+    inputs: &Inputs,
+    previous: &[PathBuf],
     question: &QueryParams,
     clock: Clock,
 ) -> Result<(Check, Preview), ExportError> {
@@ -73,7 +75,7 @@ fn check_content(
             format!("{shown} has a dataset, but its raw answers were deleted: no targets can be added"),
             "for more targets, list only the new ones and use another --out",
         );
-        return Ok((check, Preview::new(None, (given.0, &[]), question, clock)?));
+        return Ok((check, Preview::new(None, inputs, &[], question, clock)?));
     }
     if record.is_some() && !dir.join(FOLDER).is_dir() {
         let check = Check::failed(
@@ -81,9 +83,9 @@ fn check_content(
             format!("{shown} contains a dataset built by replay, which a run cannot continue"),
             "use a new or empty directory for --out",
         );
-        return Ok((check, Preview::new(None, (given.0, &[]), question, clock)?));
+        return Ok((check, Preview::new(None, inputs, &[], question, clock)?));
     }
-    let preview = Preview::new(Some(dir), given, question, clock)?;
+    let preview = Preview::new(Some(dir), inputs, previous, question, clock)?;
     dataset::inspect(dir)?;
     let check = match &preview.started_with {
         None if dir.exists() => Check::ok(NAME, format!("{shown} is empty")),

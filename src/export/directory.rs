@@ -1,4 +1,4 @@
-//! Whose a directory is: a run's or a replay's own, empty, or somebody else's, which is refused, not filled.
+//! Which directories may be written to: a run's or a replay's own, or an empty one. Others are refused.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use crate::{
     ledger::{self, Archive, Lock},
 };
 
-/// Refuses a directory of somebody else's for a run.
+/// Refuses a directory that contains anything but a run.
 pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
     let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
     let entries = match fs::read_dir(dir) {
@@ -43,7 +43,7 @@ pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
     })
 }
 
-/// Refuses a ledger that holds less than when the dataset was made of it: what is missing would be bought again.
+/// Refuses a ledger that is shorter than when the dataset was built from it: what is missing would be bought again.
 pub(super) fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
     let Some(record) = RunRecord::read(dir)?.filter(|record| !record.raw_discarded) else { return Ok(()) };
     let held: HashMap<PathBuf, u64> = archive.files()?.into_iter().collect();
@@ -58,8 +58,8 @@ pub(super) fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportEr
     Ok(())
 }
 
-/// Opens a directory for a dataset that is built from these ledgers. One that was built from other runs, and would lose
-/// their rows, is refused unless it is to be replaced.
+/// Opens a directory for a dataset that is built from these ledgers. A dataset that contains other runs, whose rows it
+/// would lose, is only replaced on request.
 pub fn open_for_replay(dir: &Path, holdings: &MergedLedgers, replace: bool) -> Result<Lock, ExportError> {
     let folder = dir.join(ledger::FOLDER);
     if folder.try_exists().map_err(|source| ExportError::Io { verb: "read", path: folder, source })? {
@@ -77,8 +77,8 @@ pub fn open_for_replay(dir: &Path, holdings: &MergedLedgers, replace: bool) -> R
     Ok(Lock::take(dir)?)
 }
 
-/// Whether a directory holds nothing but what a replay leaves that was killed before its record was written. What lies
-/// in these folders is looked at before anything is replaced.
+/// Whether a directory contains only what a replay leaves that was killed before it wrote its record. The content of
+/// these folders is checked before anything is replaced.
 fn was_begun(dir: &Path) -> Result<bool, ExportError> {
     let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
     let folders = [dataset::STAGING, dataset::HISTORY, dataset::UNDATED, dataset::TARGETS];

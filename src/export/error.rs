@@ -5,82 +5,58 @@ use std::{io, path::PathBuf};
 use super::{PreviousError, QuestionError};
 use crate::{dataset::DatasetError, fs::access_hint, ledger::LedgerError};
 
-/// Why an export cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The dataset cannot be written.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// The question cannot be asked, or not of this directory.
     #[error(transparent)]
     QueryParams(#[from] QuestionError),
-    /// Answers of an earlier run cannot be taken over.
     #[error(transparent)]
     Previous(#[from] PreviousError),
-    /// Ledgers that are to become one dataset answer different questions.
     #[error("these runs used different query parameters: {first} and {other}")]
     DifferentQuestions { first: String, other: String },
-    /// The directory is no run's.
     #[error("{} is not empty and does not contain a run", .0.display())]
     Foreign(PathBuf),
-    /// The ledger of the directory's dataset is gone.
     #[error("{} contains a dataset, but its ledger {}/_raw is missing", .0.display(), .0.display())]
     LedgerGone(PathBuf),
-    /// The directory's dataset was built from other directories.
     #[error("{} contains a dataset built by replay", .0.display())]
     OfAReplay(PathBuf),
-    /// The ledger holds less than when the dataset was made of it.
     #[error("{} has lost paid answers: it has {held} bytes, but the dataset was built from {expected}", path.display())]
     CutShort {
         path: PathBuf,
-        /// Bytes of whole records.
+        /// Bytes of complete records.
         held: u64,
-        /// Bytes of which the dataset was made.
+        /// Bytes that the dataset was built from.
         expected: u64,
     },
-    /// Two of the directories hold the same run.
     #[error("{} and {} contain the same run, whose calls would be counted twice", .0.display(), .1.display())]
     Twice(PathBuf, PathBuf),
-    /// A file stands where a directory should.
     #[error("{} is not a directory", .0.display())]
     NoDirectory(PathBuf),
-    /// A dataset built from others would stand beside a ledger that it is not made of.
     #[error("{} is the directory of a run, which has its own dataset", .0.display())]
     OfARun(PathBuf),
-    /// A dataset built from other runs would be lost.
     #[error("{} contains a dataset of another run, {run_id}", dir.display())]
     OtherRuns {
         dir: PathBuf,
         /// A run that is not among those of the new dataset.
         run_id: String,
     },
-    /// No directory of that name.
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
-    /// The directory holds no ledger.
     #[error("{} does not contain a run: it has no ledger", .0.display())]
     NoRun(PathBuf),
-    /// The answers were dropped.
     #[error("the raw answers of {} were deleted by --discard-raw, so its dataset cannot be changed", .0.display())]
     Discarded(PathBuf),
-    /// The dataset cannot be written, so no further call goes out.
     #[error("cannot write the dataset")]
     WriterFailed,
-    /// The file system refuses.
     #[error("cannot {verb} {}: {source}", path.display())]
-    Io {
-        verb: &'static str,
-        path: PathBuf,
-        /// The file system's answer.
-        source: io::Error,
-    },
+    Io { verb: &'static str, path: PathBuf, source: io::Error },
 }
 
 impl ExportError {
-    /// Whether it is the user's to mend, and was found before the first call.
+    /// Whether the user can fix it; it was found before the first call.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::QueryParams(_)
@@ -100,7 +76,6 @@ impl ExportError {
         }
     }
 
-    /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             Self::Ledger(error) => error.hint(),

@@ -1,6 +1,4 @@
-//! The table `targets`: what became of each input line, and the targets among them that need a person.
-//!
-//! Row by row, in the order of the lines, so that nothing is held but what is counted.
+//! The rows of `targets` and `_failures.csv`: what became of each input line, in input order. Only sums are kept.
 
 use super::{AnswerRef, ExportError, MergedLedgers, TargetHistory, rows::Decoded};
 use crate::{
@@ -15,32 +13,30 @@ use crate::{
 pub trait LineSink {
     /// Takes the row of the next input line, with its cells in the input's other columns.
     fn row(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) -> Result<(), ExportError>;
-    /// Takes the next target that needs a person.
+    /// Takes the next row of `_failures.csv`.
     fn failure(&mut self, failure: &Failure<'_>) -> Result<(), ExportError>;
 }
 
-/// The rows of `targets`.
 pub(super) struct Lines<'a> {
     holdings: &'a MergedLedgers,
     asked: Option<Parameters>,
-    held: &'a [AnswerRef],
-    /// The places of `held` by target; `None`: it is in that order itself.
+    answers: &'a [AnswerRef],
+    /// Positions in `answers` by target; `None`: it is sorted by target itself.
     by_target: Option<Vec<u32>>,
-    /// What became of each of `held`.
+    /// The rows of each of `answers`.
     decoded: &'a Decoded,
     totals: Totals,
 }
 
 impl<'a> Lines<'a> {
-    /// Rows for the answers `held`, of which `decoded` tells what became of each.
-    pub(super) fn new(holdings: &'a MergedLedgers, held: &'a [AnswerRef], decoded: &'a Decoded) -> Self {
-        let is_sorted = held.is_sorted_by_key(|held| holdings.target(*held));
-        let by_target = (!is_sorted).then(|| by_target(holdings, held));
+    pub(super) fn new(holdings: &'a MergedLedgers, answers: &'a [AnswerRef], decoded: &'a Decoded) -> Self {
+        let is_sorted = answers.is_sorted_by_key(|answer| holdings.target(*answer));
+        let by_target = (!is_sorted).then(|| by_target(holdings, answers));
         let asked = holdings.parameters();
-        Self { holdings, asked, held, by_target, decoded, totals: Totals::default() }
+        Self { holdings, asked, answers, by_target, decoded, totals: Totals::default() }
     }
 
-    /// Hands every row to `sink`, and returns the sums.
+    /// Passes every row to `sink` and returns the sums.
     pub(super) fn write(mut self, sink: &mut impl LineSink) -> Result<Totals, ExportError> {
         let inputs = self.holdings.inputs();
         let run_id = self.holdings.run_id();
@@ -89,21 +85,22 @@ impl<'a> Lines<'a> {
             return sink.row(&TargetRow { outcome: LineOutcome::Pending, ..row }, cells);
         };
         let (run, latest) = self.holdings.latest(&account)?;
-        // The answer that counts, and the rows of all that are kept.
-        let place = self.places_of(target).find(|place| self.held[*place].is_that_of(&account));
-        let is_readable = place.is_some_and(|place| self.decoded.rows[place].is_some());
-        let rows = self.places_of(target).filter_map(|place| self.decoded.rows[place]).map(u64::from).sum();
-        let outcome = self.count(&account, is_readable, latest.as_ref());
-        let remark = place.and_then(|place| self.decoded.remarks.get(&place)).map(String::as_str);
-        let mismatch = latest.as_ref().and_then(|kept| kept.stated.mismatch.as_deref());
+        let latest = latest.as_ref();
+        // One answer counts; with snapshots, the rows of several are kept.
+        let position = self.positions_of(target).find(|position| self.answers[*position].is_that_of(&account));
+        let is_readable = position.is_some_and(|position| self.decoded.rows[position].is_some());
+        let rows = self.positions_of(target).filter_map(|position| self.decoded.rows[position]).map(u64::from).sum();
+        let outcome = self.count(&account, is_readable, latest);
+        let remark = position.and_then(|position| self.decoded.remarks.get(&position)).map(String::as_str);
+        let mismatch = latest.and_then(|kept| kept.stated.mismatch.as_deref());
         self.totals.mismatches += u64::from(mismatch.is_some());
         let remarks: Vec<&str> = mismatch.into_iter().chain(remark).collect();
         let remarks = (!remarks.is_empty()).then(|| remarks.join("; "));
-        let message = remarks.as_deref().or_else(|| latest.as_ref().and_then(|kept| kept.message.as_deref()));
+        let message = remarks.as_deref().or_else(|| latest.and_then(|kept| kept.message.as_deref()));
         if outcome == LineOutcome::Failed || account.refresh_given_up {
-            self.failure(target, &account, account.standing == TargetState::Ok && !is_readable, sink)?;
+            self.failure(target, &account, account.state == TargetState::Ok && !is_readable, sink)?;
         }
-        let from_run_id = latest.as_ref().and_then(|kept| kept.from_run_id.as_deref());
+        let from_run_id = latest.and_then(|kept| kept.from_run_id.as_deref());
         let row = TargetRow {
             run_id: from_run_id.unwrap_or(&run.run_id),
             outcome,
@@ -112,22 +109,21 @@ impl<'a> Lines<'a> {
             cost_source: account.cost_source.map(crate::ledger::CostSource::as_str),
             attempts: Some(u64::from(account.attempts)),
             possibly_billed: Some(u64::from(account.possibly_billed)),
-            http_status: latest.as_ref().and_then(|kept| kept.http_status),
-            api_status_code: latest.as_ref().and_then(|kept| kept.api_status_code),
+            http_status: latest.and_then(|kept| kept.http_status),
+            api_status_code: latest.and_then(|kept| kept.api_status_code),
             message,
-            task_id: latest.as_ref().and_then(|kept| kept.task_id.as_deref()),
-            items_count: latest.as_ref().and_then(|kept| kept.stated.items_count),
-            api_version: latest.as_ref().and_then(|kept| kept.stated.api_version.as_deref()),
-            api_seconds: latest.as_ref().and_then(|kept| kept.stated.api_seconds),
-            latency_ms: latest.as_ref().map(|kept| kept.latency_ms),
-            fetched_at: latest.as_ref().map(|kept| kept.at),
-            date_to: Some(latest.as_ref().and_then(|kept| kept.date_to).unwrap_or(run.parameters.date_to)),
+            task_id: latest.and_then(|kept| kept.task_id.as_deref()),
+            items_count: latest.and_then(|kept| kept.stated.items_count),
+            api_version: latest.and_then(|kept| kept.stated.api_version.as_deref()),
+            api_seconds: latest.and_then(|kept| kept.stated.api_seconds),
+            latency_ms: latest.map(|kept| kept.latency_ms),
+            fetched_at: latest.map(|kept| kept.at),
+            date_to: Some(latest.and_then(|kept| kept.date_to).unwrap_or(run.parameters.date_to)),
             ..bare
         };
         sink.row(&row, cells)
     }
 
-    /// Tells of a target that needs a person.
     fn failure(
         &self,
         target: TargetRef<'_>,
@@ -136,36 +132,35 @@ impl<'a> Lines<'a> {
         sink: &mut impl LineSink,
     ) -> Result<(), ExportError> {
         let why = self.holdings.failure(target, account)?;
-        let class = why.as_ref().map_or(NO_ANSWER, |kept| kept.class.as_str());
+        let why = why.as_ref();
+        let class = why.map_or(NO_ANSWER, |kept| kept.class.as_str());
         sink.failure(&Failure {
             domain: target.as_str(),
             reason: if is_unreadable { UNREADABLE_ANSWER } else { class },
-            http_status: why.as_ref().and_then(|kept| kept.http_status),
-            api_status_code: why.as_ref().and_then(|kept| kept.api_status_code),
+            http_status: why.and_then(|kept| kept.http_status),
+            api_status_code: why.and_then(|kept| kept.api_status_code),
             attempts: u64::from(account.attempts),
             possibly_billed: u64::from(account.possibly_billed),
-            message: Some(UNREADABLE)
-                .filter(|_| is_unreadable)
-                .or(why.as_ref().and_then(|kept| kept.message.as_deref())),
+            message: Some(UNREADABLE).filter(|_| is_unreadable).or(why.and_then(|kept| kept.message.as_deref())),
             kept_from: account.kept_from(),
         })
     }
 
-    /// A target's places among those whose history is held: one at most, save where there are snapshots.
-    fn places_of(&self, target: TargetRef<'_>) -> impl Iterator<Item = usize> {
-        let found = |held: AnswerRef| self.holdings.target(held);
+    /// Positions in `answers` of a target's answers: at most one, except with snapshots.
+    fn positions_of(&self, target: TargetRef<'_>) -> impl Iterator<Item = usize> {
+        let found = |answer: AnswerRef| self.holdings.target(answer);
         let first = match &self.by_target {
-            None => self.held.partition_point(|held| found(*held) < target),
-            Some(places) => places.partition_point(|place| found(self.held[*place as usize]) < target),
+            None => self.answers.partition_point(|answer| found(*answer) < target),
+            Some(positions) => positions.partition_point(|position| found(self.answers[*position as usize]) < target),
         };
-        let place = |at: usize| self.by_target.as_ref().map_or(at, |places| places[at] as usize);
-        (first..self.held.len()).map(place).take_while(move |place| found(self.held[*place]) == target)
+        let position = |at: usize| self.by_target.as_ref().map_or(at, |positions| positions[at] as usize);
+        (first..self.answers.len()).map(position).take_while(move |position| found(self.answers[*position]) == target)
     }
 
-    /// Why a target failed, in words that targets share: `rejected: 40501 Invalid Field.`
-    fn reason(&self, standing: TargetState, latest: Option<&StoredAnswer>) -> String {
-        let Some(kept) = latest.filter(|_| standing != TargetState::Ok) else {
-            return if standing == TargetState::Ok { UNREADABLE_ANSWER.to_owned() } else { NO_ANSWER.to_owned() };
+    /// Why a target failed, in words that several targets share: `rejected: 40501 Invalid Field.`
+    fn reason(&self, state: TargetState, latest: Option<&StoredAnswer>) -> String {
+        let Some(kept) = latest.filter(|_| state != TargetState::Ok) else {
+            return if state == TargetState::Ok { UNREADABLE_ANSWER.to_owned() } else { NO_ANSWER.to_owned() };
         };
         let code = match (kept.api_status_code, kept.http_status) {
             (Some(code), _) => format!(" {code}"),
@@ -181,7 +176,7 @@ impl<'a> Lines<'a> {
     }
 
     fn count(&mut self, account: &TargetHistory<'_>, is_readable: bool, latest: Option<&StoredAnswer>) -> LineOutcome {
-        let (outcome, count) = match account.standing {
+        let (outcome, count) = match account.state {
             TargetState::Ok if is_readable => (LineOutcome::Ok, &mut self.totals.ok),
             TargetState::NoData => (LineOutcome::NoData, &mut self.totals.no_data),
             TargetState::Ok | TargetState::Failed => (LineOutcome::Failed, &mut self.totals.failed),
@@ -189,27 +184,26 @@ impl<'a> Lines<'a> {
         };
         *count += 1;
         if outcome == LineOutcome::Failed {
-            *self.totals.failures.entry(self.reason(account.standing, latest)).or_default() += 1;
+            *self.totals.failures.entry(self.reason(account.state, latest)).or_default() += 1;
         }
         outcome
     }
 }
 
-/// The places of what is held in order of target.
-fn by_target(holdings: &MergedLedgers, held: &[AnswerRef]) -> Vec<u32> {
-    let mut places: Vec<u32> = (0..).zip(held).map(|(place, _)| place).collect();
-    places.sort_by_key(|place| holdings.target(held[*place as usize]));
-    places
+/// Positions in `answers`, by target.
+fn by_target(holdings: &MergedLedgers, answers: &[AnswerRef]) -> Vec<u32> {
+    let mut positions: Vec<u32> = (0..).zip(answers).map(|(position, _)| position).collect();
+    positions.sort_by_key(|position| holdings.target(answers[*position as usize]));
+    positions
 }
 
-/// Why targets failed of which no call brought anything, or nothing that makes rows.
+/// Reasons of targets without any answer, and with one that has no rows.
 const NO_ANSWER: &str = "no_answer";
 const UNREADABLE_ANSWER: &str = "unreadable_answer";
-/// What stands beside a target whose answer is held but cannot be flattened.
+/// The message of a target whose stored answer cannot be decoded.
 pub(super) const UNREADABLE: &str = "the answer is saved but cannot be read as rows";
 
-/// Reasons that are told with what the API said. Beyond them, when its words differ from target to target, the code
-/// stands alone.
+/// Reasons that include the API's message. Where messages differ from target to target, further reasons are only codes.
 const MOST_WORDED: usize = 20;
-/// What the API said, cut to so many characters.
+/// Characters of the API's message in a reason.
 const LONGEST_MESSAGE: usize = 80;

@@ -1,31 +1,31 @@
 //! The pipeline, and the only place where its stages meet.
 //!
 //! ```text
-//! open:     lock -> ledger -> the question it holds -> lines, those of earlier readings included -> what is left
-//! take:     what is left -> what earlier runs hold of it -> ledger
-//! fetch:    what is left then -> calls -> ledger
+//! open:     lock -> ledger -> its query parameters -> input lines, earlier ones included -> remaining targets
+//! reuse:    answers of earlier runs -> ledger
+//! fetch:    remaining targets -> calls -> ledger
 //!           synced answers -> window -> cursor, in target order -> staged dataset
-//! publish:  staged dataset, else ledger -> cursor -> staged dataset; then renamed into place
+//! publish:  staged dataset, else ledger -> cursor -> staged dataset; renamed into place
 //! ```
 //!
-//! The dataset is a pure function of the ledger, whether it was staged beside the fetching or built afterwards. Nothing
-//! here prints or reads flags; what people read comes from `summary`.
+//! The dataset is a pure function of the ledger, whether it was staged during the fetch or built afterwards. Nothing here
+//! prints or reads flags.
 
-mod conclude;
 mod cursor;
 mod directory;
 mod error;
 mod estimate;
-mod holdings;
 mod lines;
 mod live;
+mod merged_ledgers;
 mod preview;
 mod previous;
 mod publish;
-mod question;
+mod query_params;
 mod record;
 mod recorder;
 mod rows;
+mod summarize;
 mod window;
 
 use std::{
@@ -39,26 +39,25 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 pub use self::{
-    conclude::{PublishOptions, partial_summary, publish_and_summarize, stale_answers, summary_from_record},
     directory::open_for_replay,
     error::ExportError,
     estimate::{Estimate, PriceSource},
-    holdings::{AnswerRef, MergedLedgers, Source, TargetHistory},
     lines::LineSink,
+    merged_ledgers::{AnswerRef, MergedLedgers, Source, TargetHistory},
     preview::Preview,
     previous::PreviousError,
     publish::{DatasetLayout, Published, Rebuild, StagedHistory, rejected},
-    question::{QueryParams, QuestionError},
+    query_params::{QueryParams, QuestionError},
     record::{FileRecord, LedgerRecord, Provenance, RunRecord},
     rows::Decoded,
+    summarize::{PublishOptions, partial_summary, publish_and_summarize, stale_answers, summary_from_record},
 };
 use self::{
     directory::{check_directory, check_ledger},
-    estimate::{Basis, estimate},
-    holdings::run_date,
     live::{LiveDataset, LiveWriter},
+    merged_ledgers::run_date,
     previous::Previous,
-    question::check_shard,
+    query_params::check_shard,
     recorder::Recorder,
 };
 use crate::{
@@ -72,7 +71,7 @@ use crate::{
     targets::{Inputs, TargetSet},
 };
 
-/// A directory that is open for a run, with what is left to fetch.
+/// A directory that is open for a run, with the targets that remain to be fetched.
 #[derive(Debug)]
 pub struct Export {
     lock: Lock,
@@ -81,28 +80,27 @@ pub struct Export {
     parameters: Parameters,
     inputs: Inputs,
     inputs_sha256: String,
-    /// To be called: targets without an answer, and behind them those whose answer is to be refreshed; by their places
-    /// among those of the lines.
+    /// Numbers of the targets to call: those without an answer, then those whose answer is to be refreshed.
     remaining: Vec<u32>,
     /// Whether more targets are left than this run may call.
     is_limited: bool,
     fresh_since: Option<Timestamp>,
-    /// What is taken over from earlier runs before any call.
+    /// Answers of earlier runs, to be reused before any call.
     previous: Previous,
     clock: Clock,
 }
 
 impl Export {
-    /// Opens a directory for the lines of this run's files. Makes the directory, and writes nothing else.
+    /// Opens a directory for the input lines of this run. Creates the directory and writes nothing else.
     pub fn open(dir: &Path, given: Inputs, question: &QueryParams, clock: Clock) -> Result<Self, ExportError> {
         check_directory(dir)?;
         question.parameters(None, "", clock.today())?;
         let lock = Lock::take(dir)?;
-        // What would keep the dataset from being published is found before anything is bought for it.
+        // Find what would prevent publishing before anything is bought.
         dataset::inspect(dir)?;
         let archive = Archive::read(dir)?;
         check_ledger(dir, &archive)?;
-        // What is taken for held from here on has to outlive the machine.
+        // Answers that count as stored from here on have to survive a power cut.
         archive.sync()?;
         check_shard(archive.run(), &given)?;
         let run = archive.run().cloned();
@@ -120,7 +118,7 @@ impl Export {
         let mut inputs_sha256 = ledger::digest(&given);
         let mut inputs = given;
         let mut named = None;
-        // The same lines are not read a second time: a million of them take a hundred megabytes.
+        // Equal lines are not read a second time: a million of them take a hundred megabytes.
         let mut are_kept = archive.inputs_digest() == Some(inputs_sha256.as_str());
         if !are_kept && let Some(earlier) = archive.inputs()? {
             are_kept = earlier.is_same_but_for_folders(&inputs);
@@ -152,19 +150,18 @@ impl Export {
         })
     }
 
-    /// Answers that the runs of these directories hold are taken over instead of bought, as far as they are new enough.
-    /// Reads those ledgers, which no run may write meanwhile, and writes nothing.
+    /// Reuses answers of the runs in these directories that are new enough. Reads and locks their ledgers, writes nothing.
     pub fn with_previous(mut self, dirs: &[PathBuf]) -> Result<Self, ExportError> {
         if dirs.is_empty() {
             return Ok(self);
         }
-        self.previous = Previous::open(dirs, &self.lock, (&self.run, &self.parameters))?;
+        self.previous = Previous::open(dirs, self.lock.dir(), &self.run, &self.parameters)?;
         self.previous.choose(&self.inputs, &mut self.remaining, self.fresh_since);
         Ok(self)
     }
 
-    /// Calls so many targets in this run at most: the first ones of the input, those that were never called before
-    /// those that failed earlier, so that each further run comes to the next ones.
+    /// Limits the targets that this run calls to the first ones of the input. New targets come before those that failed
+    /// earlier, so that the next run continues with the next ones.
     #[must_use]
     pub fn limited(mut self, limit: Option<NonZeroU32>) -> Self {
         let Some(limit) = limit.map(|limit| limit.get() as usize).filter(|limit| *limit < self.remaining.len()) else {
@@ -177,60 +174,51 @@ impl Export {
         self
     }
 
-    /// Targets of this run's files that are left to be called: they have no answer yet, or one that is too old.
+    /// Targets to call: they have no answer yet, or one that is too old.
     pub fn remaining(&self) -> usize {
         self.remaining.len()
     }
 
-    /// How many of them have an answer, which is to be refreshed.
+    /// Targets to call that have an answer, which is to be refreshed.
     pub fn to_refresh(&self) -> usize {
         to_refresh(&self.remaining, &self.inputs, &self.archive)
     }
 
-    /// Answers of earlier runs that are taken over before any call.
+    /// Answers of earlier runs to reuse.
     pub fn to_take_over(&self) -> usize {
         self.previous.chosen()
     }
 
-    /// All lines, those of earlier readings included.
+    /// All input lines, those of earlier runs in this directory included.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs
     }
 
-    /// What earlier runs of the directory did.
     pub fn past(&self) -> ResumeState {
         self.archive.past(self.clock.moment())
     }
 
-    /// What calls of earlier runs came to.
     pub fn spending(&self) -> Spending {
         self.archive.spending()
     }
 
-    /// What this run would do and cost.
     pub fn estimate(&self, limits: &FetchLimits) -> Estimate {
-        estimate(&Basis {
-            calls: self.remaining.len() as u64,
-            targets: self.inputs.counts().targets as u64,
-            parameters: &self.parameters,
-            rate: limits.rate,
-            concurrency: limits.concurrency,
-            past: &self.past(),
-        })
+        let (calls, targets) = (self.remaining.len() as u64, self.inputs.counts().targets as u64);
+        Estimate::new(calls, targets, &self.parameters, limits.rate, limits.concurrency, &self.past())
     }
 
-    /// Whether the cap leaves enough for all that remains. Where it may not, the input's first lines are called first.
+    /// Whether the cap covers all remaining targets. Otherwise the input's first lines are called first.
     fn pays_for_all(&self, limits: &FetchLimits, past: &ResumeState) -> bool {
         limits.max_cost.is_none_or(|cap| past.spent.plus(self.estimate(limits).cost_high) <= cap)
     }
 
-    /// Whether the ledger holds these lines already.
+    /// Whether the ledger already contains these input lines.
     fn inputs_are_kept(&self) -> bool {
         self.archive.inputs_digest() == Some(self.inputs_sha256.as_str())
     }
 
-    /// Fetches what is left, in target order where it can pay for all of it, and stages the dataset in this `form` beside
-    /// it. The directory stays locked until what is returned is dropped.
+    /// Fetches the remaining targets, in target order if the cap covers all of them, and stages the dataset meanwhile. The
+    /// directory stays locked until the result is dropped.
     pub async fn fetch<A: Api>(
         self,
         api: A,
@@ -245,11 +233,11 @@ impl Export {
         let is_limited = self.is_limited;
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, mut remaining, previous, clock, .. } = self;
         if pays_for_all && !is_limited {
-            // The order in which rows are written: most answers then come when it is their turn.
+            // Rows are written in this order: most answers then arrive when it is their turn.
             remaining.sort_unstable_by_key(|number| inputs.target(*number));
         }
         if remaining.is_empty() && previous.chosen() == 0 && inputs_are_kept && !archive.is_torn()? {
-            let holdings = MergedLedgers::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
+            let holdings = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false)?;
             return Ok((Ended::Done, Fetched { holdings, staged: None, lock }));
         }
         let is_new = archive.run().is_none();
@@ -286,20 +274,20 @@ impl Export {
         };
         let is_published = ended.as_ref().is_ok_and(|ended| *ended != Ended::Shutdown);
         let staged = writer.finish(is_published).await;
-        // Calls that a failure has cut short may hold the journal for another moment; it is of no more use then.
+        // Calls that a failure has cut short may keep the journal alive for a moment longer.
         let archive = match Arc::into_inner(recorder) {
             Some(recorder) => recorder.ledger.close().await,
             None => Err(LedgerError::Closed),
         };
         let (staged, ended, archive) = (staged?, ended?, archive?);
         let ended = if is_limited && ended == Ended::Done { Ended::Limit } else { ended };
-        let holdings = MergedLedgers::new(vec![Source { run, archive }], (inputs, inputs_sha256), false)?;
+        let holdings = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false)?;
         Ok((ended, Fetched { holdings, staged, lock }))
     }
 }
 
-/// Targets of these lines that are to be called, by number; of the `wanted` ones alone, where some are. Those without
-/// an answer come first, then those whose answer came before `since`: what money there is buys what is missing.
+/// Numbers of the targets to call, among the `wanted` ones if any are given. Those without an answer come first, then
+/// those whose answer came before `since`: missing answers matter more than old ones.
 fn remaining(inputs: &Inputs, wanted: Option<&TargetSet>, archive: &Archive, since: Option<Timestamp>) -> Vec<u32> {
     let (mut missing, mut stale) = (Vec::new(), Vec::new());
     let is_wanted = |target| wanted.is_none_or(|wanted| wanted.number(target).is_some());
@@ -314,7 +302,7 @@ fn remaining(inputs: &Inputs, wanted: Option<&TargetSet>, archive: &Archive, sin
     missing
 }
 
-/// Leaves failed targets as they are where nothing else remains and so many are tolerated.
+/// Clears `remaining` if it only has failed targets, and so many are tolerated.
 fn drop_tolerated_failures(remaining: &mut Vec<u32>, inputs: &Inputs, archive: &Archive, tolerated: MaxFailures) {
     let has_failed = |number: &u32| archive.standing(inputs.target(*number)) == TargetState::Failed;
     if tolerated.allows(remaining.len() as u64, inputs.counts().targets as u64) && remaining.iter().all(has_failed) {
@@ -322,25 +310,24 @@ fn drop_tolerated_failures(remaining: &mut Vec<u32>, inputs: &Inputs, archive: &
     }
 }
 
-/// Targets among those that remain which have an answer, to be refreshed.
+/// Remaining targets that have an answer, which is to be refreshed.
 fn to_refresh(remaining: &[u32], inputs: &Inputs, archive: &Archive) -> usize {
     remaining.iter().filter(|number| archive.standing(inputs.target(**number)).is_final()).count()
 }
 
-/// What a fetch leaves behind, with the directory still locked.
+/// The result of a fetch, with the directory still locked.
 #[derive(Debug)]
 pub struct Fetched {
-    /// What is held now.
     pub holdings: MergedLedgers,
-    /// The dataset of it as far as it was staged beside the fetching.
+    /// The dataset as far as it was staged during the fetch.
     pub staged: Option<StagedHistory>,
     /// Keeps other runs out until the dataset is published.
     pub lock: Lock,
 }
 
-/// The record of a directory whose ledger was dropped; `None`: it was not.
+/// The record of a directory whose ledger was deleted; `None`: it was not.
 ///
-/// Such a directory answers what it was asked, and nothing more; its dataset stays in the form that it has.
+/// Such a directory only answers the command that created it: anything else is an error.
 pub fn discarded(
     dir: &Path,
     given: &Inputs,
@@ -358,7 +345,7 @@ pub fn discarded(
         simulated: record.made_of.simulated,
     });
     question.parameters(held.as_ref(), "", clock.today())?;
-    // Of a record that does not tell how old its answers are, nobody knows whether they are new enough.
+    // Without the age of its oldest answer they may all be too old.
     let is_fresh = question.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
     let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);
     let has_form = form.is_none_or(|form| record.made_of.has_form(form));
@@ -368,8 +355,8 @@ pub fn discarded(
     Err(ExportError::Discarded(dir.to_owned()))
 }
 
-/// Takes the ledgers of several runs together. Where the dataset is divided by the day on which runs began, the rows of
-/// each run are kept.
+/// Merges the ledgers of several runs. Where the dataset is partitioned by the day on which runs began, the rows of each
+/// run are kept.
 pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedgers, ExportError> {
     let mut sources: Vec<Source> = Vec::with_capacity(dirs.len());
     let mut readings = Vec::with_capacity(dirs.len());
@@ -380,7 +367,7 @@ pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedg
         if !dir.try_exists().map_err(|source| ExportError::Io { verb: "read", path: dir.clone(), source })? {
             return Err(ExportError::Missing(dir.clone()));
         }
-        // Of a run that is under way a part alone would be taken.
+        // A run in progress would be read in part.
         drop(Lock::share(dir)?);
         let archive = Archive::read(dir)?;
         let Some(run) = archive.run().cloned() else { return Err(ExportError::NoRun(dir.clone())) };
@@ -394,10 +381,10 @@ pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedg
     let inputs = Inputs::merged(readings);
     let inputs_sha256 = ledger::digest(&inputs);
     let snapshots = partition_by.keys().contains(&PartitionKey::RunDate);
-    MergedLedgers::new(sources, (inputs, inputs_sha256), snapshots)
+    MergedLedgers::new(sources, inputs, inputs_sha256, snapshots)
 }
 
-/// Calls of earlier processes as moments of this process's clock, as far as they may still count.
+/// Calls of earlier processes as instants of this process, as far as they still count for the rate.
 fn earlier(past: &ResumeState, rate: Rate) -> fetch::PriorCalls {
     let now = tokio::time::Instant::now();
     let recent = past.calls.iter().filter(|(ago, _)| *ago < rate.window());
@@ -406,12 +393,12 @@ fn earlier(past: &ResumeState, rate: Rate) -> fetch::PriorCalls {
     fetch::PriorCalls { calls, spent: past.spent, max_price: past.max_price, form: past.form }
 }
 
-/// A name that sorts by time and that no other run has.
+/// A unique id that sorts by time.
 fn new_run_id(question: &QueryParams, clock: Clock) -> String {
     use std::hash::{BuildHasher, RandomState};
     let at = TimeZone::UTC.to_datetime(clock.now()).strftime("%Y%m%dT%H%M%SZ").to_string();
     let random = RandomState::new().hash_one(&at) & 0xff_ffff;
-    // For people who see the names of the files.
+    // For people who see the file names.
     let prefix = if question.simulated == Some(true) { "sandbox-" } else { "" };
     format!("{prefix}{at}-{random:06x}")
 }

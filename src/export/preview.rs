@@ -1,4 +1,4 @@
-//! What a run would do, told before anything is done: for a plan.
+//! What a run would do, for `plan` and `doctor`. Changes nothing.
 
 use std::{
     num::NonZeroU32,
@@ -9,9 +9,8 @@ use super::{
     Estimate, ExportError, QueryParams,
     directory::{check_directory, check_ledger},
     drop_tolerated_failures,
-    estimate::{Basis, estimate},
     previous::Previous,
-    question::check_shard,
+    query_params::check_shard,
     remaining, to_refresh,
 };
 use crate::{
@@ -22,41 +21,33 @@ use crate::{
     targets::Inputs,
 };
 
-/// What is held at the outset, seen without touching anything.
+/// The state of a directory before a run, and what the run would call.
 #[derive(Debug)]
 pub struct Preview {
-    /// What would be asked of every target.
     pub parameters: Parameters,
-    /// What earlier runs of the directory did.
     pub past: ResumeState,
-    /// Targets of these lines that have a final answer, which stays as it is.
+    /// Targets of these lines that already have a final answer.
     pub held: u64,
-    /// Those whose answer would be taken over from an earlier run.
+    /// Targets whose answer would be reused from an earlier run.
     pub taken_over: u64,
-    /// Those that would be called.
+    /// Targets that would be called.
     pub remaining: u64,
-    /// Those of them whose answer would be refreshed.
+    /// Targets among `remaining` whose answer would be refreshed.
     pub refreshed: u64,
-    /// Final answers of the directory, whatever they are about.
+    /// Final answers in the directory, also for targets that are not among these lines.
     pub answered: u64,
-    /// The version that started the directory; `None`: nothing did.
+    /// The version that started the directory; `None`: there is no run in it.
     pub started_with: Option<String>,
 }
 
 impl Preview {
     /// What a run of these lines would do and cost.
     pub fn estimate(&self, rate: Rate, concurrency: NonZeroU32) -> Estimate {
-        estimate(&Basis {
-            calls: self.remaining,
-            targets: self.remaining + self.held + self.taken_over,
-            parameters: &self.parameters,
-            rate,
-            concurrency,
-            past: &self.past,
-        })
+        let targets = self.remaining + self.held + self.taken_over;
+        Estimate::new(self.remaining, targets, &self.parameters, rate, concurrency, &self.past)
     }
 
-    /// The same, with so many targets called at most.
+    /// Limits the targets that would be called.
     #[must_use]
     pub fn limited(self, limit: Option<NonZeroU32>) -> Self {
         let remaining = limit.map_or(self.remaining, |limit| self.remaining.min(limit.get().into()));
@@ -65,10 +56,11 @@ impl Preview {
         Self { remaining, refreshed, ..self }
     }
 
-    /// Looks at a directory, if there is one, for these lines, and at those of earlier runs.
+    /// Inspects a directory, if one is given, and those of earlier runs.
     pub fn new(
         dir: Option<&Path>,
-        (inputs, previous): (&Inputs, &[PathBuf]),
+        inputs: &Inputs,
+        previous: &[PathBuf],
         question: &QueryParams,
         clock: Clock,
     ) -> Result<Self, ExportError> {
@@ -88,7 +80,7 @@ impl Preview {
             drop_tolerated_failures(&mut left, inputs, &archive, question.tolerated);
         }
         let held = (inputs.targets().len() - left.len()) as u64;
-        let mut previous = Previous::look(previous, (dir, archive.run()), &parameters)?;
+        let mut previous = Previous::look(previous, dir, archive.run(), &parameters)?;
         previous.choose(inputs, &mut left, question.fresh_since);
         Ok(Self {
             answered: archive.asked().filter(|(_, known)| known.standing.is_final()).count() as u64,

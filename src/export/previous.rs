@@ -1,8 +1,8 @@
-//! What earlier runs hold of a run's targets, taken over into its ledger before anything is bought.
+//! `--previous`: answers of earlier runs, copied into this run's ledger before its first call.
 //!
-//! Those directories are only read: a shared lock keeps runs out of them meanwhile. Each answer is checked, copied and
-//! synced like one that was bought, so that a run that is killed midway takes over the rest the next time. What does
-//! not suit (another question, simulated answers beside real ones) is refused before that.
+//! The earlier directories are only read, under a shared lock. Each answer is checked, copied and synced like a new one,
+//! so that a run that is killed midway copies the rest the next time. Runs with other query parameters, or simulated
+//! answers for a real run, are refused before that.
 
 use std::{
     io,
@@ -24,50 +24,31 @@ use crate::{
     targets::Inputs,
 };
 
-/// Bytes that are copied at once: some thirty full histories.
+/// Bytes of a block that is copied at once: some thirty full histories.
 const BLOCK_BYTES: u64 = 1 << 20;
-/// Answers that are copied at once, however small.
+/// Answers of a block, however small.
 const BLOCK_ANSWERS: usize = 64;
-/// Blocks that are read and checked side by side.
+/// Blocks that are read and checked concurrently.
 const BLOCKS_READ: usize = 4;
-/// Blocks that wait for the disk side by side.
+/// Blocks that are written and synced concurrently.
 const BLOCKS_WRITTEN: usize = 8;
 
-/// Why answers of an earlier run cannot be taken over.
 #[derive(Debug, thiserror::Error)]
 pub enum PreviousError {
-    /// Its ledger cannot be used.
     #[error(transparent)]
     Ledger(LedgerError),
-    /// It is where this run keeps its own.
     #[error("--previous {} is this run's own directory", .0.display())]
     Itself(PathBuf),
-    /// No directory of that name.
     #[error("--previous {} does not exist", .0.display())]
     Missing(PathBuf),
-    /// There is no ledger.
     #[error("--previous {} does not contain a run: it has no ledger", .0.display())]
     NoRun(PathBuf),
-    /// Its answers were dropped.
     #[error("the raw answers of --previous {} were deleted by --discard-raw", .0.display())]
     Discarded(PathBuf),
-    /// It answers another question.
     #[error("--previous {} was fetched with --{flag} {held}, but this run uses {asked}", dir.display())]
-    Differs {
-        dir: PathBuf,
-        flag: &'static str,
-        /// What it was asked with.
-        held: String,
-        /// What this run asks with.
-        asked: String,
-    },
-    /// Real and simulated answers would stand in one dataset.
+    Differs { dir: PathBuf, flag: &'static str, held: String, asked: String },
     #[error("--previous {} contains {}, but this run needs {}", dir.display(), kind(*.held), kind(!*.held))]
-    OtherApi {
-        dir: PathBuf,
-        /// Whether it holds simulated answers.
-        held: bool,
-    },
+    OtherApi { dir: PathBuf, held: bool },
 }
 
 fn kind(simulated: bool) -> &'static str {
@@ -75,12 +56,10 @@ fn kind(simulated: bool) -> &'static str {
 }
 
 impl PreviousError {
-    /// Whether it is the user's to mend.
     pub(super) fn is_usage(&self) -> bool {
         !matches!(self, Self::Ledger(_))
     }
 
-    /// What to do about it.
     pub(super) fn hint(&self) -> String {
         match self {
             Self::Ledger(LedgerError::InUse { .. }) => {
@@ -98,23 +77,22 @@ impl PreviousError {
     }
 }
 
-/// Ledgers of earlier runs, and which of their answers are taken over.
+/// Ledgers of earlier runs, and which of their answers are reused.
 #[derive(Debug, Default)]
 pub(super) struct Previous {
     earlier: Arc<Vec<Earlier>>,
-    /// In the order in which they lie in the ledgers.
+    /// In ledger order, so that blocks are read sequentially.
     chosen: Vec<Chosen>,
 }
 
-/// The ledger of an earlier run.
 #[derive(Debug)]
 struct Earlier {
     archive: Archive,
-    /// Keeps runs out; `None`: it is only looked at.
+    /// Keeps other runs out; `None` for a plan.
     _lock: Option<Lock>,
 }
 
-/// An answer that is taken over.
+/// An answer that is reused.
 #[derive(Clone, Debug)]
 struct Chosen {
     source: usize,
@@ -122,34 +100,32 @@ struct Chosen {
 }
 
 impl Previous {
-    /// Reads the ledgers of `dirs` for a run that asks with `parameters` in the directory of `own`.
-    pub(super) fn open(
-        dirs: &[PathBuf],
-        own: &Lock,
-        (run, parameters): (&Run, &Parameters),
-    ) -> Result<Self, ExportError> {
-        Self::read(dirs, (Some(own.dir()), Some(run)), parameters, true)
+    /// Reads the ledgers of `dirs` for a `run` in the directory `own`, and keeps other runs out of them.
+    pub(super) fn open(dirs: &[PathBuf], own: &Path, run: &Run, parameters: &Parameters) -> Result<Self, ExportError> {
+        Self::read(dirs, Some(own), Some(run), parameters, |dir| Lock::share(dir).map(Some))
     }
 
-    /// The same without keeping anybody out, for a plan.
+    /// The same without a lock, for a plan.
     pub(super) fn look(
         dirs: &[PathBuf],
-        own: (Option<&Path>, Option<&Run>),
+        own: Option<&Path>,
+        run: Option<&Run>,
         parameters: &Parameters,
     ) -> Result<Self, ExportError> {
-        Self::read(dirs, own, parameters, false)
+        Self::read(dirs, own, run, parameters, |_| Ok(None))
     }
 
     fn read(
         dirs: &[PathBuf],
-        (own, run): (Option<&Path>, Option<&Run>),
+        own: Option<&Path>,
+        run: Option<&Run>,
         parameters: &Parameters,
-        locked: bool,
+        lock: impl Fn(&Path) -> Result<Option<Lock>, LedgerError>,
     ) -> Result<Self, ExportError> {
         let mut earlier = Vec::with_capacity(dirs.len());
         for dir in dirs {
             check_place(dir, own)?;
-            let lock = locked.then(|| Lock::share(dir)).transpose().map_err(PreviousError::Ledger)?;
+            let lock = lock(dir).map_err(PreviousError::Ledger)?;
             let archive = Archive::read(dir).map_err(PreviousError::Ledger)?;
             let Some(theirs) = archive.run() else { return Err(PreviousError::NoRun(dir.clone()).into()) };
             check_question(dir, theirs, run, parameters)?;
@@ -158,8 +134,7 @@ impl Previous {
         Ok(Self { earlier: Arc::new(earlier), chosen: Vec::new() })
     }
 
-    /// Chooses for each of the `wanted` among the targets of `inputs` the newest answer that came no earlier than `since`,
-    /// and takes the target out.
+    /// Chooses the newest answer since `since` for each of the `wanted` targets of `inputs`, and removes those targets.
     pub(super) fn choose(&mut self, inputs: &Inputs, wanted: &mut Vec<u32>, since: Option<Timestamp>) {
         let sources = || self.earlier.iter().enumerate();
         let mut chosen = Vec::new();
@@ -167,7 +142,7 @@ impl Previous {
             let target = inputs.target(*number);
             let known = sources().filter_map(|(source, earlier)| Some((source, earlier.archive.known(target)?)));
             let suitable = known.filter(|(_, known)| known.is_held_since(since));
-            // The first of several directories, where it is the same answer.
+            // The same answer in several directories is taken from the first.
             let newest = suitable.max_by_key(|(source, known)| (known.at(), std::cmp::Reverse(*source)));
             chosen.extend(newest.map(|(source, known)| Chosen { source, known: known.clone() }));
             newest.is_none()
@@ -176,12 +151,12 @@ impl Previous {
         self.chosen = chosen;
     }
 
-    /// How many answers are taken over.
+    /// How many answers are reused.
     pub(super) fn chosen(&self) -> usize {
         self.chosen.len()
     }
 
-    /// Takes over what was chosen, which is held once this returns; says whether it was stopped before all was.
+    /// Copies the chosen answers to the `ledger`; returns whether `shutdown` stopped it before the last one.
     pub(super) async fn take_over(
         self,
         ledger: &Ledger,
@@ -211,12 +186,12 @@ impl Previous {
             kept = &mut kept => return kept.map(|()| false),
             () = &mut shutdown => stopped.store(true, Ordering::Relaxed),
         }
-        // What is under way comes to its end, so that the books are right.
+        // Blocks that were begun are finished, so that the ledger records them.
         kept.await.map(|()| true)
     }
 }
 
-/// Answers that follow each other, so many as are copied at once.
+/// Groups answers into blocks of consecutive ones.
 fn blocks(chosen: Vec<Chosen>) -> impl Iterator<Item = Vec<Chosen>> {
     let mut chosen = chosen.into_iter().peekable();
     std::iter::from_fn(move || {
@@ -255,7 +230,7 @@ fn check_place(dir: &Path, own: Option<&Path>) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Answers to another question are of no use; the last day may differ, since each row tells its own.
+/// Refuses answers to other query parameters. The last day may differ, since each row of `targets` has its own.
 fn check_question(dir: &Path, theirs: &Run, own: Option<&Run>, parameters: &Parameters) -> Result<(), PreviousError> {
     let held = theirs.simulated;
     if own.is_some_and(|own| own.simulated != held) {

@@ -25,7 +25,6 @@ use crate::{
     targets::{LineStatus, TargetRef},
 };
 
-/// The form of the dataset.
 #[derive(Clone, Debug)]
 pub struct DatasetLayout {
     pub partition_by: PartitionBy,
@@ -51,14 +50,12 @@ impl Default for DatasetLayout {
 pub struct Published {
     /// Every file of the tables.
     pub parts: Vec<Part>,
-    /// How many lines met which fate, and what they cost.
     pub totals: Totals,
-    /// What the answers had that the schema does not know.
     pub drift: SchemaDrift,
 }
 
-/// Builds the tables from the stored answers and puts them into place; what is `staged` already, if it is of these
-/// holdings, is not built again. `_SUCCESS` is gone afterwards; its new one is the caller's.
+/// Builds the tables from the stored answers and renames them into place. A `staged` history of the same answers is not
+/// built again. Removes `_SUCCESS`; the caller writes the new one.
 pub(super) fn publish(
     holdings: &MergedLedgers,
     staged: Option<StagedHistory>,
@@ -68,14 +65,14 @@ pub(super) fn publish(
 ) -> Result<Published, ExportError> {
     let asked = holdings.parameters();
     let options = options(holdings.run_id(), asked.as_ref(), form);
-    let held = holdings.held();
-    progress.publishing(held.len() as u64);
-    let staged = staged.filter(|staged| staged.asked == asked && staged.decoded.rows.len() == held.len());
-    let staged = staged.map_or_else(|| StagedHistory::of(holdings, &held, dir, &options, progress), Ok)?;
+    let answers = holdings.answers();
+    progress.publishing(answers.len() as u64);
+    let staged = staged.filter(|staged| staged.asked == asked && staged.decoded.rows.len() == answers.len());
+    let staged = staged.map_or_else(|| StagedHistory::of(holdings, &answers, dir, &options, progress), Ok)?;
     let StagedHistory { stage, mut parts, decoded, asked: _ } = staged;
     let targets = stage.targets(&options, holdings.inputs().columns())?;
     let mut files = LineFiles { targets, failures: FailuresFile::begin(dir)? };
-    let totals = Lines::new(holdings, &held, &decoded).write(&mut files)?;
+    let totals = Lines::new(holdings, &answers, &decoded).write(&mut files)?;
     parts.push(files.targets.finish()?);
     stage.publish(&parts)?;
     files.failures.finish()?;
@@ -83,7 +80,7 @@ pub(super) fn publish(
     Ok(Published { parts, totals, drift: decoded.drift })
 }
 
-/// The files that tell what became of each line.
+/// The files about input lines.
 struct LineFiles {
     targets: TargetsWriter,
     failures: FailuresFile,
@@ -99,7 +96,7 @@ impl LineSink for LineFiles {
     }
 }
 
-/// How the files of a run are written.
+/// Options and metadata of Parquet files.
 pub(super) fn options(run_id: String, asked: Option<&Parameters>, form: &DatasetLayout) -> Options {
     let of = |name: &str, value: Option<String>| value.map(|value| (format!("backlinks_export.{name}"), value));
     let metadata = [
@@ -129,7 +126,7 @@ pub struct StagedHistory {
 }
 
 impl StagedHistory {
-    /// Writes the rows of all `answers` to `stage`, each as soon as the `window` says that its target is settled.
+    /// Writes the rows of all `answers` to `stage`, each as soon as its target is settled in the `window`.
     pub(super) fn write<S: AnswerSource>(
         stage: Stage,
         answers: &S,
@@ -154,21 +151,20 @@ impl StagedHistory {
         Ok(Self { parts: history.finish()?, stage, decoded, asked })
     }
 
-    /// Writes what the ledgers hold.
+    /// Writes the answers of ledgers.
     fn of(
         holdings: &MergedLedgers,
-        held: &[AnswerRef],
+        answers: &[AnswerRef],
         dir: &Path,
         options: &Options,
         progress: &Progress,
     ) -> Result<Self, ExportError> {
-        let answers = MergedAnswers { holdings, held };
-        let staged = Self::write(Stage::begin(dir)?, &answers, None, holdings.parameters(), options, progress);
+        let source = MergedAnswers { holdings, answers };
+        let staged = Self::write(Stage::begin(dir)?, &source, None, holdings.parameters(), options, progress);
         staged.map_err(failure)
     }
 }
 
-/// What stopped rows for which no window is asked.
 fn failure(interrupted: Interrupted) -> ExportError {
     match interrupted {
         Interrupted::Failed(error) => error,
@@ -176,31 +172,30 @@ fn failure(interrupted: Interrupted) -> ExportError {
     }
 }
 
-/// The dataset as the ledgers say that it should be, handed out in the order of its rows; writes nothing.
+/// The dataset as the ledgers define it, row by row; writes nothing.
 pub struct Rebuild<'a> {
     holdings: &'a MergedLedgers,
-    held: Vec<AnswerRef>,
+    answers: Vec<AnswerRef>,
 }
 
 impl<'a> Rebuild<'a> {
-    /// The dataset of these ledgers.
     pub fn new(holdings: &'a MergedLedgers) -> Self {
-        Self { holdings, held: holdings.held() }
+        Self { holdings, answers: holdings.answers() }
     }
 
     /// Answers that have rows, or should have.
     pub fn answers(&self) -> usize {
-        self.held.len()
+        self.answers.len()
     }
 
-    /// Hands out the rows of each answer, with its target and the day on which its run began, sorted by date, those
+    /// Passes on the rows of each answer, with its target and the day on which its run began; sorted by date, rows
     /// without a date last.
     pub fn rows(&self, mut take: impl FnMut(TargetRef<'_>, Date, &RecordBatch)) -> Result<Decoded, ExportError> {
-        let answers = MergedAnswers { holdings: self.holdings, held: &self.held };
+        let source = MergedAnswers { holdings: self.holdings, answers: &self.answers };
         let mut decoded = Decoded::default();
-        let done = rows_in_order(&answers, None, |position, answer| {
+        let done = rows_in_order(&source, None, |position, answer| {
             if let Some(batch) = &answer.batch {
-                take(answers.target(position), answers.run_date(position), batch);
+                take(source.target(position), source.run_date(position), batch);
             }
             decoded.add(answer);
             Ok(())
@@ -209,33 +204,33 @@ impl<'a> Rebuild<'a> {
         Ok(decoded)
     }
 
-    /// Hands out the rows of `targets` and of `_failures.csv`, and returns the sums.
+    /// Passes on the rows of `targets` and of `_failures.csv`, and returns the sums.
     pub fn lines(&self, decoded: &Decoded, sink: &mut impl LineSink) -> Result<Totals, ExportError> {
-        Lines::new(self.holdings, &self.held, decoded).write(sink)
+        Lines::new(self.holdings, &self.answers, decoded).write(sink)
     }
 }
 
 /// The stored answers of finished runs.
 struct MergedAnswers<'a> {
     holdings: &'a MergedLedgers,
-    held: &'a [AnswerRef],
+    answers: &'a [AnswerRef],
 }
 
 impl AnswerSource for MergedAnswers<'_> {
     fn len(&self) -> u32 {
-        u32::try_from(self.held.len()).expect("targets are numbered with 32 bits")
+        u32::try_from(self.answers.len()).expect("targets are numbered with 32 bits")
     }
 
     fn target(&self, position: u32) -> TargetRef<'_> {
-        self.holdings.target(self.held[position as usize])
+        self.holdings.target(self.answers[position as usize])
     }
 
     fn run_date(&self, position: u32) -> Date {
-        self.holdings.run_date(self.held[position as usize])
+        self.holdings.run_date(self.answers[position as usize])
     }
 
     fn read(&self, position: u32, most: u64) -> Result<Option<Body>, LedgerError> {
-        self.holdings.body_within(self.held[position as usize], most).map(Some)
+        self.holdings.body_within(self.answers[position as usize], most).map(Some)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `_run.json`: what a directory's dataset is, and whether it still speaks for the ledger.
+//! `_run.json`: what a directory's dataset was built from, and its summary.
 
 use std::{
     collections::BTreeMap,
@@ -20,79 +20,67 @@ use crate::{
     words,
 };
 
-/// The content of `_run.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// What the dataset was made of, and in which form.
     #[serde(flatten)]
     pub made_of: Provenance,
     pub totals: Totals,
     pub spending: Spending,
     /// The summary of the run that published the dataset.
     pub summary: RunSummary,
-    /// What the answers had that the schema does not know, a line each.
+    /// Where the answers differ from the schema, a line each.
     pub drift: Vec<String>,
-    /// Every file of the tables.
     pub files: Vec<FileRecord>,
-    /// Whether the ledger's answers were dropped afterwards.
+    /// Whether `--discard-raw` deleted the ledger afterwards.
     pub raw_discarded: bool,
-    /// For each ledger the SHA-256 of its files, by name, as far as they were read.
+    /// For each ledger the SHA-256 of its files by name, up to where they were read.
     #[serde(default)]
     pub raw_sha256: Vec<BTreeMap<String, String>>,
-    /// When the oldest answer came that is in force: where the ledger was dropped, nothing else tells it any more.
+    /// When the oldest answer came that counts: without a ledger it is known from nowhere else.
     #[serde(default)]
     pub oldest_answer: Option<Timestamp>,
 }
 
-/// What a dataset is made of: two datasets made of the same are equal byte for byte.
+/// What a dataset is built from: two datasets with the same provenance are equal byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Always `backlinks-export`.
     pub program: String,
     pub version: String,
     pub schema_version: u32,
-    /// Names the run in file names.
     pub run_id: String,
-    /// Whether any of its answers came from the simulated API.
     pub simulated: bool,
-    /// What was asked of every target.
     pub parameters: Option<Parameters>,
-    /// `--partition-by`.
     pub partition_by: String,
-    /// `--compression`.
     pub compression: String,
-    /// `--parquet-encoding`.
     pub parquet_encoding: String,
-    /// `--row-group-rows`.
     pub row_group_rows: usize,
-    /// The digest of all input lines.
     pub inputs_sha256: String,
-    /// The ledgers as far as they were read.
     pub ledgers: Vec<LedgerRecord>,
 }
 
-/// A ledger as far as it was read.
+/// A ledger up to where it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRecord {
     pub run_id: String,
-    /// Its directory; `.` where it is that of the dataset.
+    /// Its directory; `.` for the dataset's own.
     pub dir: PathBuf,
-    /// Its files, each by name and bytes.
+    /// Names and bytes of its files.
     pub files: Vec<(String, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// Below the run's directory.
+    /// Relative to the run's directory.
     pub path: PathBuf,
     pub rows: u64,
     pub bytes: u64,
-    /// The SHA-256 of its bytes, in hexadecimal.
+    /// In hexadecimal.
     pub sha256: String,
 }
 
 impl Provenance {
-    /// Whether the dataset has this form already.
+    /// Whether the dataset already has this layout.
     pub fn has_form(&self, form: &DatasetLayout) -> bool {
         self.partition_by == form.partition_by.to_string()
             && self.compression == form.compression.to_string()
@@ -100,7 +88,7 @@ impl Provenance {
             && self.row_group_rows == form.row_group_rows
     }
 
-    /// What a dataset of `holdings` at `dir` would be made of.
+    /// The provenance of a dataset of `holdings` in `dir`.
     pub fn new(holdings: &MergedLedgers, dir: &Path, form: &DatasetLayout) -> Result<Self, ExportError> {
         let ledgers = holdings.sources().iter().map(|source| {
             let folder = |path: &Path| path.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
@@ -152,7 +140,6 @@ fn digest(path: &Path, bytes: u64) -> io::Result<String> {
 }
 
 impl RunRecord {
-    /// The record of what was just published.
     pub fn new(
         made_of: Provenance,
         published: &Published,
@@ -186,7 +173,7 @@ impl RunRecord {
         }
     }
 
-    /// Writes it, and then `_SUCCESS` where the run deserves it.
+    /// Writes it, and then `_SUCCESS` on `success`.
     pub fn write(&self, dir: &Path, success: bool) -> Result<(), ExportError> {
         dataset::write_run(dir, &serde_json::to_value(self).expect("strings and numbers always serialise"))?;
         if success {
@@ -195,7 +182,7 @@ impl RunRecord {
         Ok(())
     }
 
-    /// Has a directory's record say where the report of its dataset is.
+    /// Adds the path of the report to a directory's record.
     pub fn note_report(dir: &Path, report: &Path) -> Result<(), ExportError> {
         let Some(mut record) = Self::read(dir)? else { return Ok(()) };
         let path = Some(report.display().to_string());
@@ -203,7 +190,7 @@ impl RunRecord {
             return Ok(());
         }
         record.summary.report = path;
-        // What it says about success stays as it is.
+        // `_SUCCESS` stays as it is.
         record.write(dir, false)
     }
 
@@ -219,7 +206,7 @@ impl RunRecord {
         }
     }
 
-    /// Whether every file that it names is there with its size.
+    /// Whether every file of the tables is there with its size.
     pub fn files_are_there(&self, dir: &Path) -> bool {
         self.files.iter().all(|file| {
             let metadata = fs::symlink_metadata(dir.join(&file.path));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{FailureReason, RunSummary, shown};
+use super::{FailureReason, RunSummary, UploadSummary, shown};
 use crate::{money::Usd, words};
 
 /// Where the values begin: behind two spaces and the longest label.
@@ -66,45 +66,33 @@ impl RunSummary {
 
     fn entries(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
-        let mut add = |label, value: String| {
-            if !value.is_empty() {
-                entries.push(Entry { label, value, whole: false });
-            }
+        let mut add = |label, value: Option<String>| {
+            entries.extend(value.map(|value| Entry { label, value, whole: false }));
         };
-        add("targets", self.format_targets());
-        add("refreshed", self.format_refreshed());
+        add("targets", Some(self.format_targets()));
+        add("refreshed", join("; ", [self.format_refreshed(), self.format_stale()]));
         add("reused", self.format_reused());
-        add("input", self.format_input());
-        add("rows", if self.published { words::count(self.rows) } else { String::new() });
-        let items = words::counted(self.undated, "item without a usable date", "items without a usable date");
-        add("undated", if self.undated > 0 { format!("{items}, in backlinks_undated") } else { String::new() });
+        add("input", join(", ", self.format_input()));
+        add("rows", self.published.then(|| words::count(self.rows)));
+        let items = some(self.undated, "item without a usable date", "items without a usable date");
+        add("undated", items.map(|items| format!("{items}, in backlinks_undated")));
         add("counts", self.format_mismatches());
-        add("calls", self.format_calls());
-        add("cost", self.format_cost());
-        add("billed?", self.format_possibly_billed());
-        add("time", words::duration(self.elapsed));
+        add("calls", Some(self.format_calls()));
+        add("cost", Some(self.format_cost()));
+        let calls = some(self.possibly_billed, "call", "calls");
+        add("billed?", calls.map(|calls| format!("{calls} got no answer and may have been billed")));
+        add("time", Some(words::duration(self.elapsed)));
         for FailureReason { reason, count } in &self.failure_reasons {
-            add("failure", format!("{}: {}", words::counted(*count, "target", "targets"), words::plain(reason)));
+            add("failure", Some(format!("{}: {}", words::counted(*count, "target", "targets"), words::plain(reason))));
         }
-        if self.failed + self.stale > 0 && self.published {
-            add("failures", shown(&self.out.join("_failures.csv")));
-        }
+        let has_failures = self.failed + self.stale > 0 && self.published;
+        add("failures", has_failures.then(|| shown(&self.out.join("_failures.csv"))));
         for line in &self.drift {
-            add("note", words::plain(line).into_owned());
+            add("note", Some(words::plain(line).into_owned()));
         }
-        add("dataset", self.format_dataset());
-        if let Some(report) = &self.report {
-            add("report", words::plain(report).into_owned());
-        }
-        if let Some(there) = &self.published_to {
-            let files = words::counted(there.files, "file", "files");
-            let sent = match there.files_sent {
-                0 => "already up to date".to_owned(),
-                sent => format!("{} uploaded: {}", words::count(sent), words::bytes(there.bytes_sent)),
-            };
-            let unfinished = if there.success { "" } else { ", without _SUCCESS" };
-            add("uploaded", format!("{} ({files}, {sent}{unfinished})", words::plain(&there.url)));
-        }
+        add("dataset", Some(self.format_dataset()));
+        add("report", self.report.as_ref().map(|report| words::plain(report).into_owned()));
+        add("uploaded", self.published_to.as_ref().map(format_upload));
         if self.published && self.rows > 0 {
             let value = duckdb(&shown(&self.out));
             entries.push(Entry { label: "read it", value, whole: true });
@@ -122,67 +110,44 @@ impl RunSummary {
         text
     }
 
-    fn format_mismatches(&self) -> String {
-        if self.count_mismatches == 0 {
-            return String::new();
-        }
-        let answers = words::counted(
+    fn format_mismatches(&self) -> Option<String> {
+        let answers = some(
             self.count_mismatches,
             "answer has counts that do not match its content",
             "answers have counts that do not match their content",
-        );
-        format!("{answers} (see message in targets)")
+        )?;
+        Some(format!("{answers} (see message in targets)"))
     }
 
-    /// What became of answers that were too old.
-    fn format_refreshed(&self) -> String {
-        let mut text = Vec::new();
-        if self.refreshed > 0 {
-            let mut refreshed = words::counted(self.refreshed, "answer", "answers");
-            add_share(&mut refreshed, self.refreshed_this_run, self.refreshed);
-            text.push(refreshed);
-        }
-        if self.stale > 0 {
-            let stale = words::counted(self.stale, "target still has an answer", "targets still have an answer");
-            text.push(format!("{stale} older than --max-age"));
-        }
-        text.join("; ")
+    fn format_refreshed(&self) -> Option<String> {
+        let answers = some(self.refreshed, "answer", "answers")?;
+        Some(format!("{answers}{}", share(self.refreshed_this_run, self.refreshed)))
     }
 
-    fn format_reused(&self) -> String {
-        if self.taken_over == 0 {
-            return String::new();
-        }
-        let mut text =
-            format!("{} from earlier runs, at no cost", words::counted(self.taken_over, "answer", "answers"));
-        add_share(&mut text, self.taken_over_this_run, self.taken_over);
-        text
+    fn format_stale(&self) -> Option<String> {
+        let targets = some(self.stale, "target still has an answer", "targets still have an answer")?;
+        Some(format!("{targets} older than --max-age"))
     }
 
-    fn format_input(&self) -> String {
-        let mut text = Vec::new();
-        if self.rejected > 0 {
-            // The file is written with the dataset.
-            let seen =
-                if self.published { shown(&self.out.join("_rejected.csv")) } else { "plan lists them".to_owned() };
-            text.push(format!("{} rejected ({seen})", words::counted(self.rejected, "line", "lines")));
-        }
-        if self.duplicates > 0 {
-            text.push(words::counted(self.duplicates, "duplicate", "duplicates"));
-        }
-        if self.subdomains > 0 {
-            text.push(words::counted(self.subdomains, "subdomain", "subdomains"));
-        }
-        text.join(", ")
+    fn format_reused(&self) -> Option<String> {
+        let answers = some(self.taken_over, "answer", "answers")?;
+        Some(format!("{answers} from earlier runs, at no cost{}", share(self.taken_over_this_run, self.taken_over)))
+    }
+
+    fn format_input(&self) -> [Option<String>; 3] {
+        // The file is written with the dataset.
+        let list = if self.published { shown(&self.out.join("_rejected.csv")) } else { "plan lists them".to_owned() };
+        [
+            some(self.rejected, "line", "lines").map(|lines| format!("{lines} rejected ({list})")),
+            some(self.duplicates, "duplicate", "duplicates"),
+            some(self.subdomains, "subdomain", "subdomains"),
+        ]
     }
 
     fn format_calls(&self) -> String {
-        let mut text = words::count(self.calls);
-        if self.retries > 0 {
-            let _ = write!(text, ", including {}", words::counted(self.retries, "retry", "retries"));
-        }
-        add_share(&mut text, self.calls_this_run, self.calls);
-        text
+        let retries = some(self.retries, "retry", "retries");
+        let retries = retries.map_or_else(String::new, |retries| format!(", including {retries}"));
+        format!("{}{retries}{}", words::count(self.calls), share(self.calls_this_run, self.calls))
     }
 
     fn format_cost(&self) -> String {
@@ -203,8 +168,7 @@ impl RunSummary {
                 );
             }
         }
-        if self.cost_source.unknown_calls > 0 {
-            let calls = words::counted(self.cost_source.unknown_calls, "call", "calls");
+        if let Some(calls) = some(self.cost_source.unknown_calls, "call", "calls") {
             let _ = write!(text, "; not counted: {calls} of unknown price");
         }
         if self.calls_this_run != self.calls {
@@ -215,14 +179,6 @@ impl RunSummary {
             let _ = write!(text, "; {these} in this run");
         }
         text
-    }
-
-    fn format_possibly_billed(&self) -> String {
-        match self.possibly_billed {
-            0 => String::new(),
-            1 => "1 call got no answer and may have been billed".to_owned(),
-            number => format!("{} calls got no answer and may have been billed", words::count(number)),
-        }
     }
 
     fn format_dataset(&self) -> String {
@@ -236,14 +192,33 @@ impl RunSummary {
     }
 }
 
-/// Says how much of a whole this run has done, where it is not all of it.
-fn add_share(text: &mut String, this_run: u64, whole: u64) {
+fn format_upload(upload: &UploadSummary) -> String {
+    let files = words::counted(upload.files, "file", "files");
+    let sent = match upload.files_sent {
+        0 => "already up to date".to_owned(),
+        sent => format!("{} uploaded: {}", words::count(sent), words::bytes(upload.bytes_sent)),
+    };
+    let unfinished = if upload.success { "" } else { ", without _SUCCESS" };
+    format!("{} ({files}, {sent}{unfinished})", words::plain(&upload.url))
+}
+
+/// `3 lines`; `None`: there are none.
+fn some(number: u64, one: &str, many: &str) -> Option<String> {
+    (number > 0).then(|| words::counted(number, one, many))
+}
+
+/// The parts that there are; `None`: there are none.
+fn join<const N: usize>(separator: &str, parts: [Option<String>; N]) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(separator))
+}
+
+/// How much of the `whole` is from this run, unless all of it is.
+fn share(this_run: u64, whole: u64) -> String {
     match this_run {
-        these if these == whole => {}
-        0 => text.push_str(", none in this run"),
-        these => {
-            let _ = write!(text, "; {} in this run", words::count(these));
-        }
+        these if these == whole => String::new(),
+        0 => ", none in this run".to_owned(),
+        these => format!("; {} in this run", words::count(these)),
     }
 }
 

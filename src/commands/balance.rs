@@ -1,5 +1,4 @@
-//! What a plan asks the API when it has a token: the balance. It costs nothing, and it may not fail the plan: what went
-//! wrong is shown instead.
+//! The account's balance for `plan`. Asking is free, and errors are shown rather than failing the plan.
 
 use std::time::Duration;
 
@@ -10,13 +9,11 @@ use crate::{
     money::Usd,
 };
 
-/// A plan waits no longer than this for the balance.
 const BALANCE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What the account has left; `None`: nobody was asked, for want of a token.
+/// The balance, or why it is unknown; `None`: there is no token to ask with.
 pub(super) type Balance = Option<Result<Usd, String>>;
 
-/// Asks for the balance where there is a token.
 pub(super) fn balance(arguments: &CallArgs, context: &Context) -> Balance {
     let api = match connect(arguments, context)? {
         Ok(api) => api,

@@ -1,8 +1,7 @@
-//! What a run asks of every target: fixed when a directory is first used, and held to ever after.
+//! Query parameters: fixed when a directory is first used, so that all rows of its dataset compare.
 //!
-//! A dataset whose rows answer different questions would be of no use, so other dates or another scale
-//! on the same directory are refused before anything is paid. The last day alone may move on, where answers are to be
-//! refreshed: the same months once more would be of no use either. Each answer's record says up to which day it was asked.
+//! Other dates or another scale are refused before the first call. Only the last day may move, when answers are refreshed:
+//! requesting the same months again would be useless. The record of each answer has the last day that it was asked for.
 
 use jiff::{Timestamp, civil::Date};
 
@@ -13,58 +12,43 @@ use crate::{
     targets::{Inputs, Shard, TargetRef},
 };
 
-/// What the command line says; `None` is its default.
+/// The command line's query flags; `None` is the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryParams {
-    /// First day of the history.
     pub date_from: Option<Date>,
-    /// Last day of the history; by default the one on which the directory was first used.
+    /// By default the day on which the directory was first used.
     pub date_to: Option<Date>,
-    /// Scale of the column `rank`.
     pub rank_scale: Option<RankScale>,
-    /// Text that the API echoes; by default the run's id.
+    /// By default the run's id.
     pub tag: Option<String>,
-    /// Whether the simulated API is asked; `None`: nobody is.
+    /// Whether the simulated API is called; `None`: no API is.
     pub simulated: Option<bool>,
-    /// Answers that came before this are asked for again; `None`: an answer is held for good.
+    /// Answers from before this are fetched again; `None`: none is.
     pub fresh_since: Option<Timestamp>,
-    /// A run that has so many failed targets, and nothing else left to call, is finished: they are not tried again.
+    /// Failures that are not retried where nothing else is left to call.
     pub tolerated: MaxFailures,
-    /// The share of the targets that is asked about; `None`: all.
+    /// `None`: all targets.
     pub shard: Option<Shard>,
 }
 
-/// Why a question cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
-    /// The days are in the wrong order.
     #[error("--date-from {from} is after --date-to {to}")]
     Order { from: Date, to: Date },
-    /// The last day has not come yet.
     #[error("--date-to {to} is in the future; today is {today} in UTC")]
     Future { to: Date, today: Date },
-    /// The directory answers another question.
     #[error("this directory was started with --{flag} {held}, but now it is {asked}")]
-    Differs {
-        flag: &'static str,
-        /// What the directory holds.
-        held: String,
-        /// What is asked now.
-        asked: String,
-    },
-    /// The directory is another shard's.
+    Differs { flag: &'static str, held: String, asked: String },
     #[error("this directory contains shard {held}, but {} of other shards, such as {example}", targets_are(*others))]
     OtherShard {
-        /// Its share of the targets.
         held: Shard,
-        /// How many targets are not of it.
+        /// How many targets belong to other shards.
         others: usize,
         example: String,
     },
-    /// Real and simulated answers would stand in one dataset.
     #[error("this directory was started {}, but this command runs {}", api(*held), api(!*held))]
     OtherApi {
-        /// Whether the directory holds simulated answers.
+        /// Whether the directory contains simulated answers.
         held: bool,
     },
 }
@@ -78,7 +62,6 @@ fn api(simulated: bool) -> &'static str {
 }
 
 impl QuestionError {
-    /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             Self::Order { .. } => "swap the dates; without --date-to the last day is today".to_owned(),
@@ -95,7 +78,7 @@ impl QuestionError {
     }
 }
 
-/// Refuses targets of other shards for a directory that holds one: a replay of all shards would have them twice.
+/// Refuses targets of other shards in the directory of a shard: a replay of all shards would have them twice.
 pub(super) fn check_shard(held: Option<&Run>, given: &Inputs) -> Result<(), QuestionError> {
     let Some(held) = held.and_then(|run| run.shard) else { return Ok(()) };
     let mut others = given.targets().map(TargetRef::as_str).filter(|target| !held.holds(target));
@@ -106,7 +89,7 @@ pub(super) fn check_shard(held: Option<&Run>, given: &Inputs) -> Result<(), Ques
 }
 
 impl QueryParams {
-    /// What is asked of every target: what `held` says, where the command line does not contradict it.
+    /// The parameters of every call: those of the directory's run, if the command line does not contradict them.
     pub fn parameters(&self, held: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QuestionError> {
         if let Some(run) = held
             && self.simulated.is_some_and(|simulated| simulated != run.simulated)
@@ -140,10 +123,10 @@ impl QueryParams {
         Ok(asked)
     }
 
-    /// The last day where the command line names none.
+    /// The last day where the command line has none.
     fn usual_date_to(&self, held: Option<&Parameters>, today: Date) -> Date {
         match held {
-            // A clock that was set back takes no month away.
+            // A clock that was set back removes no month.
             Some(held) if self.fresh_since.is_some() => held.date_to.max(today),
             Some(held) => held.date_to,
             None => today,

@@ -1,4 +1,4 @@
-//! `--publish`: the dataset's copy in an object store, checked before anything is paid and put at the end.
+//! `--publish`: the dataset's copy in an object store, checked before the first call and uploaded at the end.
 
 use super::{Context, Failure, signals::Signals};
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
     summary::RunSummary,
 };
 
-/// Makes sure that the dataset can be put there, where it is to be.
-pub(super) async fn checked(url: Option<&StoreUrl>, simulated: bool) -> Result<Option<Destination>, Failure> {
+/// Connects to the store where the dataset is to be uploaded, and makes sure that it can be.
+pub(super) async fn connect(url: Option<&StoreUrl>, simulated: bool) -> Result<Option<Destination>, Failure> {
     let Some(url) = url else { return Ok(None) };
     let checking = async {
         let destination = Destination::connect(url)?;
@@ -17,32 +17,25 @@ pub(super) async fn checked(url: Option<&StoreUrl>, simulated: bool) -> Result<O
     };
     checking.await.map(Some).map_err(|error: StoreError| {
         let hint = error.hint();
-        let failure = Failure::usage(error);
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Failure { hint, ..Failure::usage(error) }
     })
 }
 
-/// Puts what was published where it is to be put as well. The directory stays as it is meanwhile: `lock` is held.
-pub(super) async fn put(
+/// Uploads what was published. `lock` keeps the directory as it is meanwhile.
+pub(super) async fn upload(
     destination: Option<Destination>,
     summary: RunSummary,
     lock: Lock,
     progress: &Progress,
-    (context, signals): (&Context, &Signals),
+    context: &Context,
+    signals: &Signals,
 ) -> Result<RunSummary, Failure> {
     let Some(destination) = destination.filter(|_| summary.published) else { return Ok(summary) };
-    let put = tokio::select! {
-        put = destination.publish(&summary.out, progress) => put,
-        signal = signals.clone().first() => {
-            let meanwhile = format!("during the upload to {}, which has no _SUCCESS yet", destination.url());
-            return Err(Failure::interrupted(signal, &meanwhile));
-        }
-    };
+    let moment = format!("during the upload to {}, which has no _SUCCESS yet", destination.url());
+    let uploading = async { Ok(destination.publish(&summary.out, progress).await) };
+    let uploaded = signals.unless(&moment, uploading).await?;
     drop(lock);
-    match put {
+    match uploaded {
         Ok(uploaded) => Ok(RunSummary { published_to: Some(uploaded), ..summary }),
         Err(error) => {
             progress.finish();

@@ -1,7 +1,7 @@
-//! What is held: the answers in one run's ledger, or in those of several runs taken together.
+//! The stored answers of one run, or of several runs merged.
 //!
-//! A target that several ledgers answer is taken from the newest answer; what its calls cost is the sum over all. Where
-//! each run's rows are kept as a snapshot, that holds among the ledgers of runs that began on the same day.
+//! Where several ledgers answer a target, the newest answer counts; its cost is the sum over all. With snapshots, which
+//! keep each run's rows, that applies among the runs that began on the same day.
 
 use std::{
     cmp::Reverse,
@@ -21,19 +21,18 @@ use crate::{
     targets::{Inputs, Shard, Target, TargetRef},
 };
 
-/// Ledgers that become one dataset, and the lines that it answers.
+/// Ledgers that become one dataset, and its input lines.
 #[derive(Debug)]
 pub struct MergedLedgers {
     sources: Vec<Source>,
     inputs: Arc<Inputs>,
     inputs_sha256: String,
-    /// For targets that several ledgers know: which of them counts.
     contested: Contested,
-    /// The same among the ledgers of each day on which runs began; `None`: the newest answer of all is kept alone.
+    /// The same for each day on which runs began; `None`: there are no snapshots.
     snapshots: Option<BTreeMap<Date, Contested>>,
 }
 
-/// For targets that several ledgers know: which of them counts.
+/// For targets that several ledgers know: the source that counts.
 type Contested = HashMap<Target, usize>;
 
 #[derive(Debug)]
@@ -54,8 +53,7 @@ pub(super) fn run_date(run: &Run) -> Date {
     TimeZone::UTC.to_datetime(run.started_at).date()
 }
 
-/// A stored answer with rows: which ledger's, and which target's there. Eight bytes, since there is one for each
-/// target.
+/// A stored answer with rows: its source, and its target's number there. Eight bytes, since there is one per target.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerRef {
     source: u32,
@@ -63,42 +61,42 @@ pub struct AnswerRef {
 }
 
 impl AnswerRef {
-    /// Whether this is the answer that `account` tells of.
+    /// Whether `account` is about this answer.
     pub fn is_that_of(self, account: &TargetHistory<'_>) -> bool {
         self.source as usize == account.source
     }
 }
 
-/// What all ledgers together know of one target.
+/// What all ledgers know of one target.
 #[derive(Clone, Debug)]
 pub struct TargetHistory<'a> {
-    pub standing: TargetState,
+    pub state: TargetState,
     /// Calls that went out.
     pub attempts: u32,
     /// Calls that may have been billed without an answer.
     pub possibly_billed: u32,
-    /// What its calls cost, as far as anybody told.
+    /// Known cost of its calls.
     pub cost: Usd,
-    /// The weakest source of that.
+    /// The least certain source of that cost.
     pub cost_source: Option<CostSource>,
-    /// Whether its answer was to be refreshed, and that was given up: an older answer is in force.
+    /// Whether a refresh of its answer was given up, so that the older answer stays.
     pub refresh_given_up: bool,
     source: usize,
     known: &'a TargetEntry,
 }
 
 impl TargetHistory<'_> {
-    /// When the answer came that stays in force because it could not be refreshed.
+    /// When the answer came that stays because it could not be refreshed.
     pub fn kept_from(&self) -> Option<Timestamp> {
         self.known.at().filter(|_| self.refresh_given_up)
     }
 
     /// Whether its answer came before `since`.
     pub fn is_stale(&self, since: Timestamp) -> bool {
-        self.standing.is_final() && !self.known.is_held_since(Some(since))
+        self.state.is_final() && !self.known.is_held_since(Some(since))
     }
 
-    /// What its calls cost; `None`: nobody told.
+    /// Known cost of its calls; `None`: no price is known.
     pub fn known_cost(&self) -> Option<Usd> {
         let nothing_is_known = self.cost_source == Some(CostSource::Unknown) && self.cost == Usd::ZERO;
         (!nothing_is_known).then_some(self.cost)
@@ -106,14 +104,11 @@ impl TargetHistory<'_> {
 }
 
 impl MergedLedgers {
-    /// Takes ledgers together.
-    ///
-    /// Fails where they answer different questions.
-    ///
-    /// With `snapshots` a target counts once for each day on which runs began.
+    /// Merges ledgers; with `snapshots`, separately for each day on which runs began. Fails where query parameters differ.
     pub fn new(
         sources: Vec<Source>,
-        (inputs, inputs_sha256): (impl Into<Arc<Inputs>>, String),
+        inputs: impl Into<Arc<Inputs>>,
+        inputs_sha256: String,
         snapshots: bool,
     ) -> Result<Self, ExportError> {
         let inputs = inputs.into();
@@ -146,7 +141,6 @@ impl MergedLedgers {
         }
     }
 
-    /// For targets that several of these ledgers know: which of them counts.
     fn settled(&self, among: &[usize]) -> Contested {
         if among.len() < 2 {
             return Contested::new();
@@ -165,7 +159,7 @@ impl MergedLedgers {
         settled
     }
 
-    /// Which of these ledgers counts for a target: an answer counts more than none, a newer one more than an older one.
+    /// The source that counts for a target: one with an answer rather than one without, then the newest.
     fn best(&self, target: TargetRef<'_>, among: &[usize]) -> Option<usize> {
         let rank = |number: &usize| {
             let known = self.sources[*number].archive.known(target)?;
@@ -174,17 +168,14 @@ impl MergedLedgers {
         among.iter().filter_map(rank).max().map(|(_, number)| number)
     }
 
-    /// The lines that the dataset answers, in order.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs
     }
 
-    /// What sets these lines apart from any others.
     pub fn inputs_sha256(&self) -> &str {
         &self.inputs_sha256
     }
 
-    /// What all calls came to.
     pub fn spending(&self) -> Spending {
         self.sources.iter().map(|source| source.archive.spending()).fold(Spending::default(), Spending::plus)
     }
@@ -193,7 +184,7 @@ impl MergedLedgers {
         &self.sources
     }
 
-    /// Shares of the targets that are not among the ledgers, while others of the same division are.
+    /// Shards that are missing while others of the same division are among the ledgers.
     pub fn missing_shards(&self) -> Vec<Shard> {
         let there: BTreeSet<Shard> = self.sources.iter().filter_map(|source| source.run.shard).collect();
         let divisions: BTreeSet<NonZeroU32> = there.iter().map(|shard| shard.of).collect();
@@ -202,12 +193,12 @@ impl MergedLedgers {
         divisions.into_iter().flat_map(shards).filter(|shard| !there.contains(shard)).collect()
     }
 
-    /// Whether any of it is of the simulated API.
+    /// Whether any answer is from the simulated API.
     pub fn is_simulated(&self) -> bool {
         self.sources.iter().any(|source| source.run.simulated)
     }
 
-    /// The name under which the dataset's files go: the run's, or one made from those of all runs.
+    /// The run id in file names: the run's own, or one derived from those of all runs.
     pub fn run_id(&self) -> String {
         let mut ids: Vec<&str> = self.sources.iter().map(|source| source.run.run_id.as_str()).collect();
         ids.sort_unstable();
@@ -220,16 +211,16 @@ impl MergedLedgers {
         }
     }
 
-    /// What was asked; the last day is the latest that any answer was asked for.
+    /// The query parameters, with the latest day that was requested.
     pub fn parameters(&self) -> Option<Parameters> {
         let latest = self.sources.iter().map(|source| &source.run.parameters).max_by_key(|asked| asked.date_to)?;
         let up_to = self.sources.iter().filter_map(|source| source.archive.asked_up_to()).max();
         Some(Parameters { date_to: up_to.unwrap_or(latest.date_to), ..latest.clone() })
     }
 
-    /// Every target whose history is held, by name; with snapshots, those of one day after the other.
-    pub fn held(&self) -> Vec<AnswerRef> {
-        let mut held = Vec::new();
+    /// Every answer with rows, by target; with snapshots, by day first.
+    pub fn answers(&self) -> Vec<AnswerRef> {
+        let mut answers = Vec::new();
         for (source, Source { archive, .. }) in (0..).zip(&self.sources) {
             let run_date = self.run_date(AnswerRef { source, number: 0 });
             let contested = self.snapshots.as_ref().and_then(|days| days.get(&run_date)).unwrap_or(&self.contested);
@@ -238,44 +229,43 @@ impl MergedLedgers {
             let own = (0..)
                 .zip(archive.asked())
                 .filter(|(_, (target, known))| known.standing == TargetState::Ok && counts(*target));
-            held.extend(own.map(|(number, _)| AnswerRef { source, number }));
+            answers.extend(own.map(|(number, _)| AnswerRef { source, number }));
         }
-        // In each partition rows are sorted by target: with snapshots, that of a day is one of its own.
-        let day = |held: &AnswerRef| self.snapshots.as_ref().map(|_| self.run_date(*held));
-        let order = |held: &AnswerRef| (day(held), self.target(*held));
-        held.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
-        held
+        // Rows are sorted by target within a partition, and each day is a partition.
+        let day = |answer: &AnswerRef| self.snapshots.as_ref().map(|_| self.run_date(*answer));
+        let order = |answer: &AnswerRef| (day(answer), self.target(*answer));
+        answers.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
+        answers
     }
 
-    /// Whose history this is.
-    pub fn target(&self, held: AnswerRef) -> TargetRef<'_> {
-        self.sources[held.source as usize].archive.numbered(held.number).0
+    pub fn target(&self, answer: AnswerRef) -> TargetRef<'_> {
+        self.sources[answer.source as usize].archive.numbered(answer.number).0
     }
 
-    /// The day on which the run began in whose ledger it lies.
-    pub fn run_date(&self, held: AnswerRef) -> Date {
-        self.sources[held.source as usize].run_date()
+    /// The day on which the run began that stored the answer.
+    pub fn run_date(&self, answer: AnswerRef) -> Date {
+        self.sources[answer.source as usize].run_date()
     }
 
-    /// When the oldest answer came that is in force; `None`: there is none.
+    /// When the oldest answer came that counts; `None`: there is none.
     pub fn oldest_answer(&self) -> Option<Timestamp> {
         let targets = self.inputs.targets().filter_map(|target| self.account(target));
-        targets.filter(|account| account.standing.is_final()).filter_map(|account| account.known.at()).min()
+        targets.filter(|account| account.state.is_final()).filter_map(|account| account.known.at()).min()
     }
 
-    /// The body of a held answer, verbatim, if it has `most` bytes at most.
-    pub fn body_within(&self, held: AnswerRef, most: u64) -> Result<Body, LedgerError> {
-        let archive = &self.sources[held.source as usize].archive;
-        archive.body(archive.numbered(held.number).1, most)
+    /// The body of an answer, verbatim, if it has at most `most` bytes.
+    pub fn body_within(&self, answer: AnswerRef, most: u64) -> Result<Body, LedgerError> {
+        let archive = &self.sources[answer.source as usize].archive;
+        archive.body(archive.numbered(answer.number).1, most)
     }
 
-    /// What is known of a target; `None`: it was never asked about.
+    /// What is known of a target; `None`: it was never called.
     pub fn account(&self, target: TargetRef<'_>) -> Option<TargetHistory<'_>> {
         let mut account: Option<TargetHistory<'_>> = None;
         for (source, Source { archive, .. }) in self.sources.iter().enumerate() {
             let Some(known) = archive.known(target) else { continue };
             let entry = account.get_or_insert(TargetHistory {
-                standing: known.standing,
+                state: known.standing,
                 attempts: 0,
                 possibly_billed: 0,
                 cost: Usd::ZERO,
@@ -289,7 +279,7 @@ impl MergedLedgers {
             entry.cost = entry.cost.plus(known.cost);
             entry.cost_source = entry.cost_source.max(known.cost_source());
             if self.contested.get(target.as_str()) == Some(&source) {
-                (entry.standing, entry.source, entry.known) = (known.standing, source, known);
+                (entry.state, entry.source, entry.known) = (known.standing, source, known);
             }
         }
         if let Some(account) = &mut account {
@@ -298,7 +288,7 @@ impl MergedLedgers {
         account
     }
 
-    /// Why a target needs a person: the latest result of its calls, or of those that were to refresh its answer.
+    /// Why a target failed: the latest result of its calls, or of those that should have refreshed its answer.
     pub fn failure(
         &self,
         target: TargetRef<'_>,
@@ -310,11 +300,11 @@ impl MergedLedgers {
         Ok(self.latest(account)?.1)
     }
 
-    /// The run and the latest result behind what is known of a target, without its body. A body that makes no rows is
-    /// read all the same, since nobody else would notice that it is damaged.
+    /// The run and the latest result of a target, without its body. A body without rows is read all the same, since
+    /// nothing else would notice damage to it.
     pub fn latest(&self, account: &TargetHistory<'_>) -> Result<(&Run, Option<StoredAnswer>), LedgerError> {
         let Source { run, archive } = &self.sources[account.source];
-        let latest = match account.standing {
+        let latest = match account.state {
             TargetState::Ok => archive.head(account.known)?,
             TargetState::NoData | TargetState::Failed | TargetState::Pending => archive.sound_head(account.known)?,
         };

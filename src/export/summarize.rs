@@ -71,15 +71,15 @@ pub fn publish_and_summarize(
     staged: Option<StagedHistory>,
     lock: &Lock,
     ended: &Ended,
-    terms: &PublishOptions,
+    options: &PublishOptions,
     progress: &Progress,
 ) -> Result<RunSummary, ExportError> {
     let dir = lock.dir();
     if let Ended::Signal(_) = ended {
-        let numbers = RunSummary { stale: terms.stale(holdings), ..unpublished(holdings) };
-        return Ok(terms.summary(numbers, dir, ended));
+        let numbers = RunSummary { stale: options.stale(holdings), ..unpublished(holdings) };
+        return Ok(options.summary(numbers, dir, ended));
     }
-    let made_of = Provenance::new(holdings, dir, &terms.form)?;
+    let made_of = Provenance::new(holdings, dir, &options.form)?;
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
     let current = RunRecord::read(dir)?
         .filter(|record| record.made_of == made_of && record.files_are_there(dir) && side_files_are_there);
@@ -87,12 +87,12 @@ pub fn publish_and_summarize(
     let mut record = if let Some(record) = current {
         record
     } else {
-        let published = publish(holdings, staged, dir, &terms.form, progress)?;
+        let published = publish(holdings, staged, dir, &options.form, progress)?;
         let digests = ledger_digests(holdings, &made_of)?;
         RunRecord::new(made_of, &published, holdings.spending(), digests, holdings.oldest_answer())
     };
-    let numbers = RunSummary { stale: terms.stale(holdings), ..record.numbers(holdings.inputs().counts()) };
-    let summary = terms.summary(numbers, dir, ended);
+    let numbers = RunSummary { stale: options.stale(holdings), ..record.numbers(holdings.inputs().counts()) };
+    let summary = options.summary(numbers, dir, ended);
     if is_new || summary.success != dataset::is_marked(dir) {
         record.summary = summary.clone();
         if !summary.success {
@@ -100,7 +100,7 @@ pub fn publish_and_summarize(
         }
         record.write(dir, summary.success)?;
     }
-    if terms.discard_raw && summary.success && !record.raw_discarded {
+    if options.discard_raw && summary.success && !record.raw_discarded {
         record.raw_discarded = true;
         record.write(dir, true)?;
         ledger::discard(lock)?;
@@ -109,17 +109,17 @@ pub fn publish_and_summarize(
 }
 
 /// The summary of a run that ended before its dataset was published, as far as its ledger can be read.
-pub fn partial_summary(dir: &Path, terms: &PublishOptions, ended: &Ended) -> Option<RunSummary> {
+pub fn partial_summary(dir: &Path, options: &PublishOptions, ended: &Ended) -> Option<RunSummary> {
     let archive = Archive::read(dir).ok()?;
     let (run, inputs) = (archive.run().cloned()?, archive.inputs().ok()??);
     let inputs_sha256 = archive.inputs_digest()?.to_owned();
-    let holdings = MergedLedgers::new(vec![Source { run, archive }], (inputs, inputs_sha256), false).ok()?;
-    Some(terms.summary(unpublished(&holdings), dir, ended))
+    let holdings = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false).ok()?;
+    Some(options.summary(unpublished(&holdings), dir, ended))
 }
 
 /// The summary of a directory whose ledger was deleted: its record is all that is known.
-pub fn summary_from_record(record: &RunRecord, counts: Counts, terms: &PublishOptions, dir: &Path) -> RunSummary {
-    terms.summary(record.numbers(counts), dir, &Ended::Finished)
+pub fn summary_from_record(record: &RunRecord, counts: Counts, options: &PublishOptions, dir: &Path) -> RunSummary {
+    options.summary(record.numbers(counts), dir, &Ended::Finished)
 }
 
 /// The numbers of ledgers whose dataset is not published: no answer is decoded for them.
@@ -132,7 +132,7 @@ fn unpublished(holdings: &MergedLedgers) -> RunSummary {
 fn totals(holdings: &MergedLedgers) -> Totals {
     let mut totals = Totals::default();
     for target in holdings.inputs().targets() {
-        match holdings.account(target).map_or(TargetState::Pending, |account| account.standing) {
+        match holdings.account(target).map_or(TargetState::Pending, |account| account.state) {
             TargetState::Ok => totals.ok += 1,
             TargetState::NoData => totals.no_data += 1,
             TargetState::Failed => totals.failed += 1,

@@ -1,17 +1,17 @@
-//! The cells of many rows, column by column, as the buffers that Arrow will take over.
+//! The cells of an answer's rows, column by column, in buffers that Arrow takes over.
 //!
-//! A row is appended cell by cell in any order and then ended, which fills what it left out. Rows of one answer can be
-//! taken back, or sorted, until the next answer comes. Nothing here knows JSON, and nothing is checked twice: Arrow's
-//! own constructors check the buffers when they are handed over.
+//! A row is appended cell by cell in any order and then ended, which fills what it left out. Nothing here knows JSON, and
+//! nothing is checked twice: Arrow's own constructors check the buffers.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{
         ArrayRef, BooleanArray, Date32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray,
-        TimestampMicrosecondArray,
+        TimestampMicrosecondArray, UInt32Array,
     },
     buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
+    compute::take_record_batch,
 };
 
 use jiff::{Timestamp, tz::Offset};
@@ -85,7 +85,6 @@ pub(super) struct Entries {
 #[derive(Default)]
 pub(super) struct Columns {
     present: Vec<u64>,
-    targets: Texts,
     dates: Vec<i64>,
     integers: [Vec<i64>; INTEGERS],
     pub(super) texts: [Texts; TEXTS],
@@ -115,22 +114,6 @@ impl Texts {
     fn truncate(&mut self, length: usize) {
         self.ends.truncate(length);
         self.bytes.truncate(start(&self.ends, self.ends.len()));
-    }
-
-    fn append(&mut self, other: &Self, which: Range<usize>) {
-        let (from, to) = (start(&other.ends, which.start), start(&other.ends, which.end));
-        let base = self.bytes.len();
-        self.bytes.extend_from_slice(&other.bytes[from..to]);
-        self.ends.extend(other.ends[which].iter().map(|end| offset(base + usize::try_from(*end).unwrap_or(0) - from)));
-    }
-
-    fn sort(&mut self, order: &[usize]) {
-        let mut sorted = Self::default();
-        for row in order {
-            sorted.append(self, *row..row + 1);
-        }
-        self.truncate(0);
-        self.append(&sorted, 0..order.len());
     }
 
     fn finish(&mut self, nulls: Option<NullBuffer>) -> StringArray {
@@ -215,31 +198,6 @@ impl Entries {
         self.ends.push(offset(self.keys.ends.len()));
     }
 
-    fn append(&mut self, other: &Self, row: usize) {
-        let which = range(&other.ends, row);
-        let base = self.keys.ends.len();
-        self.keys.append(&other.keys, which.clone());
-        // A list has no values
-        self.values.extend_from_slice(other.values.get(which.clone()).unwrap_or_default());
-        if !other.nulls.is_empty() {
-            let first = other.nulls.partition_point(|null| (*null as usize) < which.start);
-            let within = other.nulls[first..].iter().map(|null| *null as usize).take_while(|null| *null < which.end);
-            self.nulls.extend(within.map(|null| u32::try_from(base + null - which.start).unwrap_or(u32::MAX)));
-        }
-        self.end();
-    }
-
-    fn sort(&mut self, order: &[usize]) {
-        let mut sorted = Self::default();
-        for row in order {
-            sorted.append(self, *row);
-        }
-        self.clear();
-        for row in 0..order.len() {
-            self.append(&sorted, row);
-        }
-    }
-
     fn nulls(&mut self) -> Option<NullBuffer> {
         let mut valid = vec![true; if self.nulls.is_empty() { return None } else { self.keys.ends.len() }];
         self.nulls.drain(..).for_each(|null| valid[null as usize] = false);
@@ -279,7 +237,6 @@ impl Columns {
     /// Forgets all rows.
     pub(super) fn clear(&mut self) {
         self.present.clear();
-        self.targets.truncate(0);
         self.dates.clear();
         self.integers.iter_mut().for_each(Vec::clear);
         self.texts.iter_mut().for_each(|column| column.truncate(0));
@@ -287,34 +244,17 @@ impl Columns {
         self.maps.iter_mut().for_each(Entries::clear);
     }
 
-    /// Sets whose rows they are, and sorts them by date, the undated last.
-    pub(super) fn end_answer(&mut self, target: &str) {
-        for _ in 0..self.rows() {
-            self.targets.bytes.extend_from_slice(target.as_bytes());
-            self.targets.end();
-        }
-        let key = |row: &usize| (self.present[*row] & bit::DATE == 0, self.dates[*row]);
-        if (0..self.rows()).is_sorted_by_key(|row| key(&row)) {
-            return;
-        }
-        let mut order: Vec<usize> = (0..self.rows()).collect();
-        order.sort_by_key(key);
-        sort_fixed(&mut self.present, &order);
-        sort_fixed(&mut self.dates, &order);
-        self.integers.iter_mut().for_each(|column| sort_fixed(column, &order));
-        self.texts.iter_mut().for_each(|column| column.sort(&order));
-        self.platform_types.sort(&order);
-        self.maps.iter_mut().for_each(|column| column.sort(&order));
-    }
-
-    /// The rows so far as one record batch. What comes next finds as much room as these took.
-    pub(super) fn finish(&mut self) -> RecordBatch {
+    /// Hands the rows over as a record batch about `target`, sorted by date, the undated last. What comes next finds as
+    /// much room as these took.
+    pub(super) fn finish(&mut self, target: &str) -> RecordBatch {
+        let order = self.order();
         let present = taken(&mut self.present);
         let nulls = |bit: u64| {
             let everywhere = present.iter().all(|row| row & bit != 0);
             (!everywhere).then(|| NullBuffer::new(bits(&present, bit)))
         };
-        let mut arrays: Vec<ArrayRef> = vec![Arc::new(self.targets.finish(None))];
+        let targets = StringArray::from_iter_values(std::iter::repeat_n(target, present.len()));
+        let mut arrays: Vec<ArrayRef> = vec![Arc::new(targets)];
         let mut texts = self.texts.iter_mut().enumerate().map(|(index, column)| column.finish(nulls(bit::text(index))));
         arrays.extend(texts.next().map(|kinds| Arc::new(kinds) as ArrayRef));
         let dates = ScalarBuffer::from(taken(&mut self.dates));
@@ -335,7 +275,26 @@ impl Columns {
         arrays.extend(spam_score);
         let maps = self.maps.iter_mut().enumerate();
         arrays.extend(maps.map(|(index, map)| Arc::new(map.finish_map(nulls(bit::map(index)))) as ArrayRef));
-        RecordBatch::try_new(schema::undated(), arrays).expect("columns are made in the schema's order and types")
+        let batch = RecordBatch::try_new(schema::undated(), arrays);
+        let batch = batch.expect("columns are made in the schema's order and types");
+        match order {
+            None => batch,
+            Some(order) => take_record_batch(&batch, &order).expect("each index is that of a row"),
+        }
+    }
+
+    /// The rows by date, equal dates in the answer's order, the undated last; `None`: they are so already.
+    fn order(&self) -> Option<UInt32Array> {
+        let key = |row: &u32| {
+            let row = *row as usize;
+            (self.present[row] & bit::DATE == 0, self.dates[row])
+        };
+        let mut order: Vec<u32> = (0..).take(self.rows()).collect();
+        if order.is_sorted_by_key(key) {
+            return None;
+        }
+        order.sort_by_key(key);
+        Some(order.into())
     }
 }
 
@@ -362,8 +321,4 @@ fn offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
 
 fn bits(rows: &[u64], bit: u64) -> BooleanBuffer {
     BooleanBuffer::collect_bool(rows.len(), |row| rows[row] & bit != 0)
-}
-
-fn sort_fixed<T: Copy>(column: &mut Vec<T>, order: &[usize]) {
-    *column = order.iter().map(|row| column[*row]).collect();
 }

@@ -5,6 +5,7 @@
 //! nothing. What a column cannot hold is null, and noted as schema drift.
 
 use super::{
+    DecodedRows,
     columns::{Columns, Row, SPAM_SCORE, bit},
     drift::{SchemaDrift, UnexpectedField},
     scan::{Scan, Scanner},
@@ -41,7 +42,7 @@ struct Keys {
     follower: Vec<usize>,
 }
 
-/// Of an item or its `info`: no more keys than bits in a word.
+/// The most keys that an object has here: one bit of a word for each.
 const MOST_KEYS: usize = 32;
 
 /// The keys of an item, and of its `info`.
@@ -58,7 +59,7 @@ struct UnknownKey {
 
 impl Keys {
     fn new(known: Vec<Key>) -> Self {
-        debug_assert!(known.len() <= MOST_KEYS, "one bit and one position for each");
+        assert!(known.len() <= MOST_KEYS, "each key has a bit and a position");
         let follower = (1..=known.len()).chain([0]).collect();
         Self { known, follower }
     }
@@ -114,14 +115,14 @@ impl Keys {
 
 /// Turns the items of one answer at a time into rows.
 pub(super) struct ItemReader {
-    pub(super) columns: Columns,
-    pub(super) drift: SchemaDrift,
+    columns: Columns,
+    drift: SchemaDrift,
     /// Whose answer it is.
     target: String,
     /// Items that are not objects and so have no row.
-    pub(super) skipped: u64,
+    skipped: u64,
     /// Items after the last that may have a row.
-    pub(super) beyond: u64,
+    beyond: u64,
     keys: [Keys; 2],
     /// For one short text at a time.
     scratch: Vec<u8>,
@@ -155,9 +156,14 @@ impl ItemReader {
         (self.skipped, self.beyond) = (0, 0);
     }
 
-    /// Ends the answer: its rows are sorted by date, equal dates in the answer's order, those without a date last.
-    pub(super) fn end(&mut self) {
-        self.columns.end_answer(&self.target);
+    /// Ends the answer.
+    pub(super) fn finish(&mut self) -> DecodedRows {
+        DecodedRows {
+            batch: self.columns.finish(&self.target),
+            skipped: self.skipped,
+            beyond: self.beyond,
+            drift: std::mem::take(&mut self.drift),
+        }
     }
 
     pub(super) fn note_if(&mut self, is_so: bool, field: UnexpectedField) {

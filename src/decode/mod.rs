@@ -106,11 +106,7 @@ impl Decoder {
         let Ok(envelope) = answer::read(body, Some(items)) else {
             return Answer { envelope: None, rows: Err(reason(body)) };
         };
-        items.end();
-        let (skipped, beyond) = (items.skipped, items.beyond);
-        let rows =
-            DecodedRows { batch: items.columns.finish(), skipped, beyond, drift: std::mem::take(&mut items.drift) };
-        Answer { envelope, rows: Ok(rows) }
+        Answer { envelope, rows: Ok(items.finish()) }
     }
 }
 

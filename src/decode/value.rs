@@ -1,4 +1,4 @@
-//! Single values: what a number, a date and a type's name are. Shared by both ways of reading an answer.
+//! Single values: integers, dates and the names of types.
 
 use jiff::{Timestamp, civil, tz::Offset};
 

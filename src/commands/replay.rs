@@ -37,7 +37,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     let progress = display(&arguments.display, context, Plan::of_held(targets));
     context.console.attach(&progress);
     let options = PublishOptions {
-        form: DatasetLayout::from(&arguments.dataset),
+        layout: DatasetLayout::from(&arguments.dataset),
         max_failures: arguments.max_failures,
         max_cost: None,
         discard_raw: false,

@@ -93,7 +93,7 @@ impl Run<'_> {
         };
         let options = self.publish_options(question.fresh_since);
         let connecting = upload::connect(arguments.publish.as_ref(), arguments.call.sandbox);
-        if let Some(record) = discarded(&arguments.out, &inputs, &question, Some(&options.form), context.clock)? {
+        if let Some(record) = discarded(&arguments.out, &inputs, &question, Some(&options.layout), context.clock)? {
             let lock = Lock::take(&arguments.out).map_err(ExportError::from)?;
             let destination = connecting.await?;
             let options = PublishOptions { before: record.spending, ..options };
@@ -137,7 +137,7 @@ impl Run<'_> {
         }
         let publishing = async {
             let asked_to_stop = signals.clone().first().map(|_| ());
-            let (ended, fetched) = export.fetch(api, limits, &options.form, &progress, asked_to_stop).await?;
+            let (ended, fetched) = export.fetch(api, limits, &options.layout, &progress, asked_to_stop).await?;
             let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
             let is_stopped = matches!(ended, Ended::Signal(_));
             let publishing = publish(fetched, ended, options.clone(), arguments.report, &progress);
@@ -184,7 +184,7 @@ impl Run<'_> {
 
     fn publish_options(self, fresh_since: Option<Timestamp>) -> PublishOptions {
         PublishOptions {
-            form: DatasetLayout::from(&self.arguments.dataset),
+            layout: DatasetLayout::from(&self.arguments.dataset),
             max_failures: self.arguments.max_failures,
             max_cost: self.arguments.call.max_cost,
             discard_raw: self.arguments.discard_raw,
@@ -220,10 +220,7 @@ impl From<&QuestionArgs> for QueryParams {
             date_to: arguments.date_to,
             rank_scale: arguments.rank_scale,
             tag: arguments.tag.clone(),
-            simulated: None,
-            fresh_since: None,
-            tolerated: MaxFailures::default(),
-            shard: None,
+            ..Self::default()
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which directories may be written to: a run's or a replay's own, or an empty one. Others are refused.
+//! Opening directories: those of a run, of a replay, or empty ones. Others are refused, not filled.
 
 use std::{
     collections::HashMap,
@@ -6,10 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ExportError, MergedLedgers, RunRecord};
+use super::{DatasetLayout, ExportError, MergedLedgers, QueryParams, RunRecord, Source};
 use crate::{
-    dataset,
-    ledger::{self, Archive, Lock},
+    clock::Clock,
+    dataset::{self, PartitionBy, PartitionKey},
+    ledger::{self, Archive, Lock, Run},
+    targets::Inputs,
 };
 
 /// Refuses a directory that contains anything but a run.
@@ -56,6 +58,65 @@ pub(super) fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportEr
         }
     }
     Ok(())
+}
+
+/// The record of a directory whose ledger was deleted; `None`: it was not.
+///
+/// Such a directory only answers the command that created it: anything else is an error.
+pub fn discarded(
+    dir: &Path,
+    given: &Inputs,
+    question: &QueryParams,
+    layout: Option<&DatasetLayout>,
+    clock: Clock,
+) -> Result<Option<RunRecord>, ExportError> {
+    let Some(record) = RunRecord::read(dir)?.filter(|record| record.raw_discarded) else { return Ok(None) };
+    let held = record.made_of.parameters.clone().map(|parameters| Run {
+        run_id: record.made_of.run_id.clone(),
+        started_at: clock.now(),
+        parameters,
+        version: record.made_of.version.clone(),
+        shard: None,
+        simulated: record.made_of.simulated,
+    });
+    question.parameters(held.as_ref(), "", clock.today())?;
+    // Without the age of its oldest answer they may all be too old.
+    let is_fresh = question.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
+    let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);
+    let has_layout = layout.is_none_or(|layout| record.made_of.has_layout(layout));
+    if has_lines && has_layout && is_fresh && record.files_are_there(dir) {
+        return Ok(Some(record));
+    }
+    Err(ExportError::Discarded(dir.to_owned()))
+}
+
+/// Merges the ledgers of several runs. Where the dataset is partitioned by the day on which runs began, the rows of each
+/// run are kept.
+pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedgers, ExportError> {
+    let mut sources: Vec<Source> = Vec::with_capacity(dirs.len());
+    let mut readings = Vec::with_capacity(dirs.len());
+    for (place, dir) in dirs.iter().enumerate() {
+        if RunRecord::read(dir)?.is_some_and(|record| record.raw_discarded) {
+            return Err(ExportError::Discarded(dir.clone()));
+        }
+        if !dir.try_exists().map_err(|source| ExportError::Io { verb: "read", path: dir.clone(), source })? {
+            return Err(ExportError::Missing(dir.clone()));
+        }
+        // A run in progress would be read in part.
+        drop(Lock::share(dir)?);
+        let archive = Archive::read(dir)?;
+        let Some(run) = archive.run().cloned() else { return Err(ExportError::NoRun(dir.clone())) };
+        if let Some(same) = sources.iter().position(|source| source.run.run_id == run.run_id) {
+            return Err(ExportError::Twice(dirs[same].clone(), dirs[place].clone()));
+        }
+        check_ledger(dir, &archive)?;
+        readings.extend(archive.inputs()?);
+        sources.push(Source { run, archive });
+    }
+    let inputs = Inputs::merged(readings);
+    let inputs_sha256 = ledger::digest(&inputs);
+    let snapshots = partition_by.keys().contains(&PartitionKey::RunDate);
+    MergedLedgers::new(sources, inputs, inputs_sha256, snapshots)
 }
 
 /// Opens a directory for a dataset that is built from these ledgers. A dataset that contains other runs, whose rows it

@@ -61,9 +61,9 @@ pub struct AnswerRef {
 }
 
 impl AnswerRef {
-    /// Whether `account` is about this answer.
-    pub fn is_that_of(self, account: &TargetHistory<'_>) -> bool {
-        self.source as usize == account.source
+    /// Whether `history` is about this answer.
+    pub fn is_that_of(self, history: &TargetHistory<'_>) -> bool {
+        self.source as usize == history.source
     }
 }
 
@@ -249,8 +249,8 @@ impl MergedLedgers {
 
     /// When the oldest answer came that counts; `None`: there is none.
     pub fn oldest_answer(&self) -> Option<Timestamp> {
-        let targets = self.inputs.targets().filter_map(|target| self.account(target));
-        targets.filter(|account| account.state.is_final()).filter_map(|account| account.known.at()).min()
+        let targets = self.inputs.targets().filter_map(|target| self.target_history(target));
+        targets.filter(|history| history.state.is_final()).filter_map(|history| history.known.at()).min()
     }
 
     /// The body of an answer, verbatim, if it has at most `most` bytes.
@@ -260,11 +260,11 @@ impl MergedLedgers {
     }
 
     /// What is known of a target; `None`: it was never called.
-    pub fn account(&self, target: TargetRef<'_>) -> Option<TargetHistory<'_>> {
-        let mut account: Option<TargetHistory<'_>> = None;
+    pub fn target_history(&self, target: TargetRef<'_>) -> Option<TargetHistory<'_>> {
+        let mut history: Option<TargetHistory<'_>> = None;
         for (source, Source { archive, .. }) in self.sources.iter().enumerate() {
             let Some(known) = archive.known(target) else { continue };
-            let entry = account.get_or_insert(TargetHistory {
+            let entry = history.get_or_insert(TargetHistory {
                 state: known.standing,
                 attempts: 0,
                 possibly_billed: 0,
@@ -282,31 +282,31 @@ impl MergedLedgers {
                 (entry.state, entry.source, entry.known) = (known.standing, source, known);
             }
         }
-        if let Some(account) = &mut account {
-            account.refresh_given_up = self.sources[account.source].archive.is_refresh_given_up(target);
+        if let Some(history) = &mut history {
+            history.refresh_given_up = self.sources[history.source].archive.is_refresh_given_up(target);
         }
-        account
+        history
     }
 
     /// Why a target failed: the latest result of its calls, or of those that should have refreshed its answer.
     pub fn failure(
         &self,
         target: TargetRef<'_>,
-        account: &TargetHistory<'_>,
+        history: &TargetHistory<'_>,
     ) -> Result<Option<StoredAnswer>, LedgerError> {
-        if account.refresh_given_up {
-            return self.sources[account.source].archive.refusal(target);
+        if history.refresh_given_up {
+            return self.sources[history.source].archive.refusal(target);
         }
-        Ok(self.latest(account)?.1)
+        Ok(self.latest(history)?.1)
     }
 
     /// The run and the latest result of a target, without its body. A body without rows is read all the same, since
     /// nothing else would notice damage to it.
-    pub fn latest(&self, account: &TargetHistory<'_>) -> Result<(&Run, Option<StoredAnswer>), LedgerError> {
-        let Source { run, archive } = &self.sources[account.source];
-        let latest = match account.state {
-            TargetState::Ok => archive.head(account.known)?,
-            TargetState::NoData | TargetState::Failed | TargetState::Pending => archive.sound_head(account.known)?,
+    pub fn latest(&self, history: &TargetHistory<'_>) -> Result<(&Run, Option<StoredAnswer>), LedgerError> {
+        let Source { run, archive } = &self.sources[history.source];
+        let latest = match history.state {
+            TargetState::Ok => archive.head(history.known)?,
+            TargetState::NoData | TargetState::Failed | TargetState::Pending => archive.sound_head(history.known)?,
         };
         Ok((run, latest))
     }

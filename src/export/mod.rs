@@ -38,8 +38,16 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use self::{
+    directory::{check_directory, check_ledger},
+    live::{LiveDataset, LiveWriter},
+    merged_ledgers::run_date,
+    previous::Previous,
+    query_params::check_shard,
+    recorder::Recorder,
+};
 pub use self::{
-    directory::open_for_replay,
+    directory::{discarded, gather, open_for_replay},
     error::ExportError,
     estimate::{Estimate, PriceSource},
     lines::LineSink,
@@ -52,18 +60,10 @@ pub use self::{
     rows::Decoded,
     summarize::{PublishOptions, partial_summary, publish_and_summarize, stale_answers, summary_from_record},
 };
-use self::{
-    directory::{check_directory, check_ledger},
-    live::{LiveDataset, LiveWriter},
-    merged_ledgers::run_date,
-    previous::Previous,
-    query_params::check_shard,
-    recorder::Recorder,
-};
 use crate::{
     api::{Api, Parameters, record::TargetState},
     clock::Clock,
-    dataset::{self, PartitionBy, PartitionKey, Stage},
+    dataset::{self, Stage},
     fetch::{self, Ended, FetchContext, FetchLimits, pace::Rate},
     ledger::{self, Archive, Ledger, LedgerError, Lock, ResumeState, Run, Spending},
     progress::Progress,
@@ -223,7 +223,7 @@ impl Export {
         self,
         api: A,
         limits: FetchLimits,
-        form: &DatasetLayout,
+        layout: &DatasetLayout,
         progress: &Progress,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(Ended, Fetched), ExportError> {
@@ -259,7 +259,7 @@ impl Export {
             reader: ledger.reader(),
             inputs: Arc::clone(&inputs),
             run_date: run_date(&run),
-            options: publish::options(run.run_id.clone(), Some(&asked), form),
+            options: publish::options(run.run_id.clone(), Some(&asked), layout),
             asked,
             progress: progress.clone(),
         };
@@ -323,65 +323,6 @@ pub struct Fetched {
     pub staged: Option<StagedHistory>,
     /// Keeps other runs out until the dataset is published.
     pub lock: Lock,
-}
-
-/// The record of a directory whose ledger was deleted; `None`: it was not.
-///
-/// Such a directory only answers the command that created it: anything else is an error.
-pub fn discarded(
-    dir: &Path,
-    given: &Inputs,
-    question: &QueryParams,
-    form: Option<&DatasetLayout>,
-    clock: Clock,
-) -> Result<Option<RunRecord>, ExportError> {
-    let Some(record) = RunRecord::read(dir)?.filter(|record| record.raw_discarded) else { return Ok(None) };
-    let held = record.made_of.parameters.clone().map(|parameters| Run {
-        run_id: record.made_of.run_id.clone(),
-        started_at: clock.now(),
-        parameters,
-        version: record.made_of.version.clone(),
-        shard: None,
-        simulated: record.made_of.simulated,
-    });
-    question.parameters(held.as_ref(), "", clock.today())?;
-    // Without the age of its oldest answer they may all be too old.
-    let is_fresh = question.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
-    let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);
-    let has_form = form.is_none_or(|form| record.made_of.has_form(form));
-    if has_lines && has_form && is_fresh && record.files_are_there(dir) {
-        return Ok(Some(record));
-    }
-    Err(ExportError::Discarded(dir.to_owned()))
-}
-
-/// Merges the ledgers of several runs. Where the dataset is partitioned by the day on which runs began, the rows of each
-/// run are kept.
-pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedgers, ExportError> {
-    let mut sources: Vec<Source> = Vec::with_capacity(dirs.len());
-    let mut readings = Vec::with_capacity(dirs.len());
-    for (place, dir) in dirs.iter().enumerate() {
-        if RunRecord::read(dir)?.is_some_and(|record| record.raw_discarded) {
-            return Err(ExportError::Discarded(dir.clone()));
-        }
-        if !dir.try_exists().map_err(|source| ExportError::Io { verb: "read", path: dir.clone(), source })? {
-            return Err(ExportError::Missing(dir.clone()));
-        }
-        // A run in progress would be read in part.
-        drop(Lock::share(dir)?);
-        let archive = Archive::read(dir)?;
-        let Some(run) = archive.run().cloned() else { return Err(ExportError::NoRun(dir.clone())) };
-        if let Some(same) = sources.iter().position(|source| source.run.run_id == run.run_id) {
-            return Err(ExportError::Twice(dirs[same].clone(), dirs[place].clone()));
-        }
-        check_ledger(dir, &archive)?;
-        readings.extend(archive.inputs()?);
-        sources.push(Source { run, archive });
-    }
-    let inputs = Inputs::merged(readings);
-    let inputs_sha256 = ledger::digest(&inputs);
-    let snapshots = partition_by.keys().contains(&PartitionKey::RunDate);
-    MergedLedgers::new(sources, inputs, inputs_sha256, snapshots)
 }
 
 /// Calls of earlier processes as instants of this process, as far as they still count for the rate.

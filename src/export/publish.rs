@@ -60,11 +60,11 @@ pub(super) fn publish(
     holdings: &MergedLedgers,
     staged: Option<StagedHistory>,
     dir: &Path,
-    form: &DatasetLayout,
+    layout: &DatasetLayout,
     progress: &Progress,
 ) -> Result<Published, ExportError> {
     let asked = holdings.parameters();
-    let options = options(holdings.run_id(), asked.as_ref(), form);
+    let options = options(holdings.run_id(), asked.as_ref(), layout);
     let answers = holdings.answers();
     progress.publishing(answers.len() as u64);
     let staged = staged.filter(|staged| staged.asked == asked && staged.decoded.rows.len() == answers.len());
@@ -97,7 +97,7 @@ impl LineSink for LineFiles {
 }
 
 /// Options and metadata of Parquet files.
-pub(super) fn options(run_id: String, asked: Option<&Parameters>, form: &DatasetLayout) -> Options {
+pub(super) fn options(run_id: String, asked: Option<&Parameters>, layout: &DatasetLayout) -> Options {
     let of = |name: &str, value: Option<String>| value.map(|value| (format!("backlinks_export.{name}"), value));
     let metadata = [
         of("schema_version", Some(decode::schema::VERSION.to_string())),
@@ -107,10 +107,10 @@ pub(super) fn options(run_id: String, asked: Option<&Parameters>, form: &Dataset
         of("rank_scale", asked.map(|asked| asked.rank_scale.as_str().to_owned())),
     ];
     Options {
-        partition_by: form.partition_by.clone(),
-        compression: form.compression,
-        integer_encoding: form.integer_encoding,
-        row_group_rows: form.row_group_rows,
+        partition_by: layout.partition_by.clone(),
+        compression: layout.compression,
+        integer_encoding: layout.integer_encoding,
+        row_group_rows: layout.row_group_rows,
         run_id,
         metadata: metadata.into_iter().flatten().collect(),
     }

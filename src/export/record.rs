@@ -20,7 +20,7 @@ use crate::{
     words,
 };
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
     #[serde(flatten)]
     pub made_of: Provenance,
@@ -42,7 +42,7 @@ pub struct RunRecord {
 }
 
 /// What a dataset is built from: two datasets with the same provenance are equal byte for byte.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Always `backlinks-export`.
     pub program: String,
@@ -81,15 +81,15 @@ pub struct FileRecord {
 
 impl Provenance {
     /// Whether the dataset already has this layout.
-    pub fn has_form(&self, form: &DatasetLayout) -> bool {
-        self.partition_by == form.partition_by.to_string()
-            && self.compression == form.compression.to_string()
-            && self.parquet_encoding == form.integer_encoding.to_string()
-            && self.row_group_rows == form.row_group_rows
+    pub fn has_layout(&self, layout: &DatasetLayout) -> bool {
+        self.partition_by == layout.partition_by.to_string()
+            && self.compression == layout.compression.to_string()
+            && self.parquet_encoding == layout.integer_encoding.to_string()
+            && self.row_group_rows == layout.row_group_rows
     }
 
     /// The provenance of a dataset of `holdings` in `dir`.
-    pub fn new(holdings: &MergedLedgers, dir: &Path, form: &DatasetLayout) -> Result<Self, ExportError> {
+    pub fn new(holdings: &MergedLedgers, dir: &Path, layout: &DatasetLayout) -> Result<Self, ExportError> {
         let ledgers = holdings.sources().iter().map(|source| {
             let folder = |path: &Path| path.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
             let files = source.archive.files()?;
@@ -108,10 +108,10 @@ impl Provenance {
             run_id: holdings.run_id(),
             simulated: holdings.is_simulated(),
             parameters: holdings.parameters(),
-            partition_by: form.partition_by.to_string(),
-            compression: form.compression.to_string(),
-            parquet_encoding: form.integer_encoding.to_string(),
-            row_group_rows: form.row_group_rows,
+            partition_by: layout.partition_by.to_string(),
+            compression: layout.compression.to_string(),
+            parquet_encoding: layout.integer_encoding.to_string(),
+            row_group_rows: layout.row_group_rows,
             inputs_sha256: holdings.inputs_sha256().to_owned(),
             ledgers: ledgers.collect::<Result<_, ExportError>>()?,
         })
@@ -153,14 +153,20 @@ impl RunRecord {
             bytes: part.bytes,
             sha256: part.sha256.clone(),
         });
-        let (totals, summary) = (published.totals.clone(), RunSummary::default());
         let drift = published.drift.iter().map(|(surprise, seen)| {
             let times = words::counted(seen.count, "time", "times");
             format!("{surprise}: {times}, such as in the answer for {}", seen.example)
         });
-        let drift = drift.collect();
-        let (files, raw_discarded) = (files.collect(), false);
-        Self { made_of, totals, spending, summary, drift, files, raw_discarded, raw_sha256, oldest_answer }
+        Self {
+            made_of,
+            totals: published.totals.clone(),
+            spending,
+            drift: drift.collect(),
+            files: files.collect(),
+            raw_sha256,
+            oldest_answer,
+            ..Self::default()
+        }
     }
 
     /// Reads a directory's record; `None` where there is none, or none that this version can read.

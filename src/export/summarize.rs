@@ -23,7 +23,7 @@ use crate::{
 /// How a run publishes and what its summary compares with.
 #[derive(Clone, Debug)]
 pub struct PublishOptions {
-    pub form: DatasetLayout,
+    pub layout: DatasetLayout,
     /// Failures that are tolerated.
     pub max_failures: MaxFailures,
     pub max_cost: Option<Usd>,
@@ -79,7 +79,7 @@ pub fn publish_and_summarize(
         let numbers = RunSummary { stale: options.stale(holdings), ..unpublished(holdings) };
         return Ok(options.summary(numbers, dir, ended));
     }
-    let made_of = Provenance::new(holdings, dir, &options.form)?;
+    let made_of = Provenance::new(holdings, dir, &options.layout)?;
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
     let current = RunRecord::read(dir)?
         .filter(|record| record.made_of == made_of && record.files_are_there(dir) && side_files_are_there);
@@ -87,7 +87,7 @@ pub fn publish_and_summarize(
     let mut record = if let Some(record) = current {
         record
     } else {
-        let published = publish(holdings, staged, dir, &options.form, progress)?;
+        let published = publish(holdings, staged, dir, &options.layout, progress)?;
         let digests = ledger_digests(holdings, &made_of)?;
         RunRecord::new(made_of, &published, holdings.spending(), digests, holdings.oldest_answer())
     };
@@ -132,7 +132,7 @@ fn unpublished(holdings: &MergedLedgers) -> RunSummary {
 fn totals(holdings: &MergedLedgers) -> Totals {
     let mut totals = Totals::default();
     for target in holdings.inputs().targets() {
-        match holdings.account(target).map_or(TargetState::Pending, |account| account.state) {
+        match holdings.target_history(target).map_or(TargetState::Pending, |history| history.state) {
             TargetState::Ok => totals.ok += 1,
             TargetState::NoData => totals.no_data += 1,
             TargetState::Failed => totals.failed += 1,
@@ -144,6 +144,6 @@ fn totals(holdings: &MergedLedgers) -> Totals {
 
 /// Targets whose answer came before `since`.
 pub fn stale_answers(holdings: &MergedLedgers, since: Timestamp) -> u64 {
-    let accounts = holdings.inputs().targets().filter_map(|target| holdings.account(target));
-    accounts.filter(|account| account.is_stale(since)).count() as u64
+    let histories = holdings.inputs().targets().filter_map(|target| holdings.target_history(target));
+    histories.filter(|history| history.is_stale(since)).count() as u64
 }

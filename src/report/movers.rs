@@ -1,24 +1,25 @@
-//! The targets that gained and lost most referring domains over twelve months.
+//! Who won and who lost most referring domains over twelve months.
 
 use super::portfolio::{History, Portfolio};
 
 /// Targets in each list.
 pub(super) const MOST: usize = 25;
 
+/// A target whose referring domains became more or fewer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mover<'a> {
     pub(super) target: &'a str,
     pub(super) history: &'a History,
-    /// Of referring domains; negative if it lost some.
+    /// Referring domains won; lost, below zero.
     pub(super) change: i64,
 }
 
-/// Both lists start with the greatest change.
+/// Both lists, the greatest change first.
 #[derive(Debug)]
 pub(super) struct Movers<'a> {
     pub(super) winners: Vec<Mover<'a>>,
     pub(super) losers: Vec<Mover<'a>>,
-    /// Targets with a count at both ends of the comparison.
+    /// Targets known at both ends of the comparison.
     pub(super) compared: usize,
 }
 

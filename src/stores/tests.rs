@@ -22,9 +22,8 @@ use super::*;
 use crate::{
     dataset::{self, FAILURES, REJECTED, RUN, SUCCESS},
     export::{FileRecord, Provenance, RunRecord},
-    ledger::Spending,
     progress::{Mode, Plan, Progress},
-    summary::{RunSummary, Totals, UploadSummary},
+    summary::UploadSummary,
 };
 
 /// Larger files are uploaded in pieces.
@@ -225,26 +224,13 @@ impl Dataset {
             version: "0.1.0".to_owned(),
             schema_version: 1,
             run_id: run_id.to_owned(),
-            simulated: false,
-            parameters: None,
             partition_by: "year".to_owned(),
             compression: "none".to_owned(),
             parquet_encoding: "delta".into(),
             row_group_rows: 1,
-            inputs_sha256: String::new(),
-            ledgers: Vec::new(),
+            ..Provenance::default()
         };
-        let record = RunRecord {
-            made_of,
-            totals: Totals::default(),
-            spending: Spending::default(),
-            summary: RunSummary::default(),
-            drift: Vec::new(),
-            files: files.collect(),
-            raw_discarded: false,
-            raw_sha256: Vec::new(),
-            oldest_answer: None,
-        };
+        let record = RunRecord { made_of, files: files.collect(), ..RunRecord::default() };
         record.write(dir.path(), success).unwrap();
         fs::write(dir.path().join(FAILURES), "domain\n").unwrap();
         fs::write(dir.path().join(REJECTED), format!("input {run_id}\n")).unwrap();

@@ -143,8 +143,8 @@ impl Verification<'_> {
             cost: record.spending.known(),
             ..Checked::default()
         };
-        let compared = self.holdings().is_some_and(|(holdings, form, made_of)| {
-            self.with_ledgers(&holdings, &form, &made_of, &published, checked)
+        let compared = self.holdings().is_some_and(|(holdings, layout, made_of)| {
+            self.with_ledgers(&holdings, &layout, &made_of, &published, checked)
                 .map_err(|error| self.report(&error))
                 .is_ok()
         });
@@ -169,18 +169,18 @@ impl Verification<'_> {
             differences.note("the ledger is damaged or missing: rows were not compared with its answers");
             return None;
         }
-        let form = DatasetLayout {
+        let layout = DatasetLayout {
             partition_by: self.parsed("partition_by", &record.made_of.partition_by)?,
             compression: self.parsed("compression", &record.made_of.compression)?,
             integer_encoding: self.parsed("parquet_encoding", &record.made_of.parquet_encoding)?,
             row_group_rows: record.made_of.row_group_rows,
         };
         let dirs: Vec<_> = ledgers.iter().map(|ledger| digests::folder(dir, ledger)).collect();
-        let gathered = gather(&dirs, &form.partition_by)
-            .and_then(|holdings| Provenance::new(&holdings, dir, &form).map(|made_of| (holdings, made_of)));
+        let gathered = gather(&dirs, &layout.partition_by)
+            .and_then(|holdings| Provenance::new(&holdings, dir, &layout).map(|made_of| (holdings, made_of)));
         let (holdings, made_of) = gathered.map_err(|error| self.report(&error)).ok()?;
         let is_current = digests::compare_ends(dir, &record.made_of, &made_of, differences);
-        is_current.then_some((holdings, form, made_of))
+        is_current.then_some((holdings, layout, made_of))
     }
 
     fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &str, text: &str) -> Option<T> {
@@ -199,12 +199,12 @@ impl Verification<'_> {
     fn with_ledgers(
         &self,
         holdings: &MergedLedgers,
-        form: &DatasetLayout,
+        layout: &DatasetLayout,
         made_of: &Provenance,
         published: &Published,
         checked: &mut Checked,
     ) -> Result<(), ExportError> {
-        let (totals, answers) = rebuild::compare(self, holdings, published, &form.partition_by)?;
+        let (totals, answers) = rebuild::compare(self, holdings, published, &layout.partition_by)?;
         money::compare(self.dir, self.record, made_of, holdings, &totals, self.differences);
         let counts = holdings.inputs().counts();
         let spending = holdings.spending();

@@ -122,7 +122,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
     let plan = Plan::of_held(0);
     let progress = Progress::start(Mode::None, false, plan);
     let terms = PublishOptions {
-        form: DatasetLayout::default(),
+        layout: DatasetLayout::default(),
         max_failures: MaxFailures::default(),
         max_cost: None,
         discard_raw: false,
@@ -137,7 +137,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
             None => std::future::pending().await,
         }
     };
-    let fetched = export.fetch(api, limits(), &terms.form, &progress, stop).await;
+    let fetched = export.fetch(api, limits(), &terms.layout, &progress, stop).await;
     let (ended, Fetched { holdings, staged, lock }) = fetched.expect("a sound disk");
     let ended = Ended::of(ended, Signal::Interrupt);
     publish_and_summarize(&holdings, staged, &lock, &ended, &terms, &progress).expect("a sound disk")

@@ -1,6 +1,6 @@
-//! The head of the page with its key figures, and the section on all targets by month.
+//! The head of the page, and all targets together by month.
 
-use super::{PageContent, change_in_tenths, known, percent, share, signed, whole};
+use super::{Content, change_in_tenths, known, percent, share, signed, whole};
 use crate::{
     dataset::LineOutcome,
     report::{
@@ -8,20 +8,17 @@ use crate::{
         html::Html,
         month::Month,
         plot::{self, Series},
-        portfolio::{
-            BACKLINKS, LOST_BACKLINKS, LOST_REFERRING_DOMAINS, MonthTotals, NEW_BACKLINKS, NEW_REFERRING_DOMAINS,
-            Portfolio, REFERRING_DOMAINS,
-        },
+        portfolio::{MonthTotals, Portfolio, Sum},
     },
     words,
 };
 
-/// Listed months with fewer targets than those around them.
+/// Months with fewer targets than those around them that are named.
 const MOST_THIN: usize = 6;
 
-/// Title, summary and key figures.
-pub(super) fn header(content: &PageContent<'_>) -> Html {
-    let PageContent { record, lines, portfolio, .. } = content;
+/// Title, what is reported on, and the figures that matter.
+pub(super) fn header(content: &Content<'_>) -> Html {
+    let Content { record, lines, portfolio, .. } = content;
     let mut html = Html::new();
     html.markup("<header>\n<p class=kicker>backlinks-export</p>\n<h1>Backlinks history</h1>\n<p class=lead>");
     html.text(&words::counted(lines.targets.len() as u64, "target", "targets")).markup(", ");
@@ -42,8 +39,8 @@ pub(super) fn header(content: &PageContent<'_>) -> Html {
     html
 }
 
-fn key_figures(content: &PageContent<'_>) -> Html {
-    let PageContent { record, lines, portfolio, .. } = content;
+fn key_figures(content: &Content<'_>) -> Html {
+    let Content { record, lines, portfolio, .. } = content;
     let mut html = Html::new();
     html.markup("<dl class=keys>\n");
     let mut key = |name: &'static str, value: String, note: String| {
@@ -51,15 +48,14 @@ fn key_figures(content: &PageContent<'_>) -> Html {
         html.markup("</span></dd></div>\n");
     };
     if let (Some(last), Some(latest)) = (portfolio.last(), portfolio.latest) {
-        let [value, before] = [Some(last), portfolio.before()]
-            .map(|totals| move |column: usize| totals.and_then(|totals| totals.sums[column].value()));
-        let change = |column| {
-            let tenths = before(column).and_then(|before| change_in_tenths(before, value(column)?));
+        let change = |of: fn(&MonthTotals) -> Sum| {
+            let tenths = portfolio.before().and_then(|before| change_in_tenths(of(before).value()?, of(last).value()?));
             tenths.map_or_else(|| format!("in {latest}"), |tenths| format!("{} in 12 months", percent(tenths)))
         };
-        key("Referring domains", known(value(REFERRING_DOMAINS), whole), change(REFERRING_DOMAINS));
-        key("Backlinks", known(value(BACKLINKS), whole), change(BACKLINKS));
-        let (new, lost) = (value(NEW_REFERRING_DOMAINS), value(LOST_REFERRING_DOMAINS));
+        let value = |sum: Sum| known(sum.value(), whole);
+        key("Referring domains", value(last.referring_domains()), change(MonthTotals::referring_domains));
+        key("Backlinks", value(last.backlinks()), change(MonthTotals::backlinks));
+        let (new, lost) = (last.new_referring_domains().value(), last.lost_referring_domains().value());
         let note = format!("{} new, {} lost in {latest}", known(new, whole), known(lost, whole));
         key("Net new domains", known(new.zip(lost), |(new, lost)| signed(new - lost)), note);
     }
@@ -75,8 +71,8 @@ fn key_figures(content: &PageContent<'_>) -> Html {
     html
 }
 
-/// The charts over months, and their figures.
-pub(super) fn figures(content: &PageContent<'_>) -> Result<Html, ReportError> {
+/// The plots over months, and their figures.
+pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
     let portfolio = content.portfolio;
     let mut html = Html::new();
     html.markup("<section aria-labelledby=h-months>\n<h2 id=h-months>All targets by month</h2>\n");
@@ -85,20 +81,20 @@ pub(super) fn figures(content: &PageContent<'_>) -> Result<Html, ReportError> {
         return Ok(html);
     };
     let months: Vec<Month> = portfolio.months.iter().map(|(month, _)| *month).collect();
-    let series = |column: usize| -> Series {
-        portfolio.months.iter().map(|(_, totals)| totals.sums[column].value().map(plot::as_f64)).collect()
+    let series = |of: fn(&MonthTotals) -> Sum| -> Series {
+        portfolio.months.iter().map(|(_, totals)| of(totals).value().map(plot::as_f64)).collect()
     };
     let label = |what: &str, values: &Series| {
         let shown = |value: Option<&f64>| known(value, |value| format!("{value:.0}"));
         let (begin, end) = (values.iter().flatten().next(), values.iter().rev().flatten().next());
         format!("{what}, all targets by month: {} in {first}, {} in {latest}", shown(begin), shown(end))
     };
-    let (domains, links) = (series(REFERRING_DOMAINS), series(BACKLINKS));
-    let (new, lost) = (series(NEW_REFERRING_DOMAINS), series(LOST_REFERRING_DOMAINS));
+    let (domains, links) = (series(MonthTotals::referring_domains), series(MonthTotals::backlinks));
+    let (new, lost) = (series(MonthTotals::new_referring_domains), series(MonthTotals::lost_referring_domains));
     let there: Series =
         portfolio.months.iter().map(|(_, totals)| Some(plot::as_f64(i128::from(totals.targets)))).collect();
     html.markup("<div class=plots>\n");
-    // A chart that begins late says since when the values are known.
+    // A plot that begins late says from when on anybody knows.
     let mut figure = |caption: &'static str, values: &Series, svg: Html| {
         html.markup("<figure><figcaption>").markup(caption);
         let begin = values.iter().position(Option::is_some).filter(|place| *place > 0);
@@ -127,8 +123,8 @@ pub(super) fn figures(content: &PageContent<'_>) -> Result<Html, ReportError> {
     Ok(html)
 }
 
-/// Names the months for which fewer targets have data than around them, and the largest target that each lacks: their
-/// sums look like a loss.
+/// Says which months fewer targets have than those around them, and the largest target that each lacks: their sums look
+/// like a loss, and are none.
 fn thin_months(portfolio: &Portfolio) -> Html {
     let months = &portfolio.months;
     let counts: Vec<u64> = months.iter().map(|(_, totals)| totals.targets).collect();
@@ -157,8 +153,8 @@ fn thin_months(portfolio: &Portfolio) -> Html {
     html
 }
 
-/// Indices of counts that are below an earlier and a later one, with the lower of these. The last count is compared to
-/// the one before.
+/// Places of counts that are below what was there before and comes after, with that number. The last count has nothing
+/// after it, and is held against the one before.
 fn thin(counts: &[u64]) -> Vec<(usize, u64)> {
     let mut most_after = counts.to_vec();
     for place in (1..counts.len()).rev() {
@@ -187,10 +183,16 @@ fn figures_table(months: &[(Month, MonthTotals)]) -> Html {
     html.markup("<th scope=col>Backlinks<th scope=col>new<th scope=col>lost</thead>\n<tbody>");
     for (month, totals) in months.iter().rev() {
         html.markup("<tr><th scope=row>").show(month).markup("<td>").text(&words::count(totals.targets));
-        for column in
-            [REFERRING_DOMAINS, NEW_REFERRING_DOMAINS, LOST_REFERRING_DOMAINS, BACKLINKS, NEW_BACKLINKS, LOST_BACKLINKS]
-        {
-            html.markup("<td>").text(&known(totals.sums[column].value(), whole));
+        let sums = [
+            totals.referring_domains(),
+            totals.new_referring_domains(),
+            totals.lost_referring_domains(),
+            totals.backlinks(),
+            totals.new_backlinks(),
+            totals.lost_backlinks(),
+        ];
+        for sum in sums {
+            html.markup("<td>").text(&known(sum.value(), whole));
         }
         html.markup("\n");
     }
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn months_that_a_target_lacks_are_found_and_growth_is_not() {
+    fn months_that_a_target_lacks_are_told_and_growth_is_not() {
         let check = |counts: &[u64], expected: &[(usize, u64)]| assert_eq!(thin(counts), expected, "{counts:?}");
         check(&[], &[]);
         check(&[3], &[]);
@@ -211,7 +213,7 @@ mod tests {
         check(&[2, 1, 2, 3], &[(1, 2)]);
         check(&[2, 0, 1, 2], &[(1, 2), (2, 2)]);
         check(&[2, 2, 1], &[(2, 2)]);
-        // A history that has ended is not a gap.
+        // Histories that have ended are no gaps.
         check(&[3, 2, 2, 2], &[]);
     }
 }

@@ -65,14 +65,16 @@ pub(super) fn publish(
 ) -> Result<Published, ExportError> {
     let asked = holdings.parameters();
     let options = options(holdings.run_id(), asked.as_ref(), layout);
-    let answers = holdings.answers();
-    progress.publishing(answers.len() as u64);
-    let staged = staged.filter(|staged| staged.asked == asked && staged.decoded.rows.len() == answers.len());
-    let staged = staged.map_or_else(|| StagedHistory::of(holdings, &answers, dir, &options, progress), Ok)?;
+    let rebuild = Rebuild::new(holdings);
+    progress.publishing(rebuild.answers() as u64);
+    let staged = match staged.filter(|staged| staged.asked == asked && staged.decoded.rows.len() == rebuild.answers()) {
+        Some(staged) => staged,
+        None => StagedHistory::write(Stage::begin(dir)?, &rebuild, None, asked, &options, progress).map_err(failure)?,
+    };
     let StagedHistory { stage, mut parts, decoded, asked: _ } = staged;
     let targets = stage.targets(&options, holdings.inputs().columns())?;
     let mut files = LineFiles { targets, failures: FailuresFile::begin(dir)? };
-    let totals = Lines::new(holdings, &answers, &decoded).write(&mut files)?;
+    let totals = rebuild.lines(&decoded, &mut files)?;
     parts.push(files.targets.finish()?);
     stage.publish(&parts)?;
     files.failures.finish()?;
@@ -150,19 +152,6 @@ impl StagedHistory {
         })?;
         Ok(Self { parts: history.finish()?, stage, decoded, asked })
     }
-
-    /// Writes the answers of ledgers.
-    fn of(
-        holdings: &MergedLedgers,
-        answers: &[AnswerRef],
-        dir: &Path,
-        options: &Options,
-        progress: &Progress,
-    ) -> Result<Self, ExportError> {
-        let source = MergedAnswers { holdings, answers };
-        let staged = Self::write(Stage::begin(dir)?, &source, None, holdings.parameters(), options, progress);
-        staged.map_err(failure)
-    }
 }
 
 fn failure(interrupted: Interrupted) -> ExportError {
@@ -191,11 +180,10 @@ impl<'a> Rebuild<'a> {
     /// Passes on the rows of each answer, with its target and the day on which its run began; sorted by date, rows
     /// without a date last.
     pub fn rows(&self, mut take: impl FnMut(TargetRef<'_>, Date, &RecordBatch)) -> Result<Decoded, ExportError> {
-        let source = MergedAnswers { holdings: self.holdings, answers: &self.answers };
         let mut decoded = Decoded::default();
-        let done = rows_in_order(&source, None, |position, answer| {
+        let done = rows_in_order(self, None, |position, answer| {
             if let Some(batch) = &answer.batch {
-                take(source.target(position), source.run_date(position), batch);
+                take(self.target(position), self.run_date(position), batch);
             }
             decoded.add(answer);
             Ok(())
@@ -210,13 +198,7 @@ impl<'a> Rebuild<'a> {
     }
 }
 
-/// The stored answers of finished runs.
-struct MergedAnswers<'a> {
-    holdings: &'a MergedLedgers,
-    answers: &'a [AnswerRef],
-}
-
-impl AnswerSource for MergedAnswers<'_> {
+impl AnswerSource for Rebuild<'_> {
     fn len(&self) -> u32 {
         u32::try_from(self.answers.len()).expect("targets are numbered with 32 bits")
     }

@@ -49,6 +49,8 @@ pub enum ExportError {
     NoRun(PathBuf),
     #[error("the raw answers of {} were deleted by --discard-raw, so its dataset cannot be changed", .0.display())]
     Discarded(PathBuf),
+    #[error("{} cannot be named in _run.json: its path is not valid UTF-8", .0.display())]
+    NotUtf8(PathBuf),
     #[error("cannot write the dataset")]
     WriterFailed,
     #[error("cannot {verb} {}: {source}", path.display())]
@@ -70,6 +72,7 @@ impl ExportError {
             | Self::OtherRuns { .. }
             | Self::Missing(_)
             | Self::NoRun(_)
+            | Self::NotUtf8(_)
             | Self::Discarded(_) => true,
             Self::Previous(error) => error.is_usage(),
             Self::Ledger(_) | Self::CutShort { .. } | Self::Dataset(_) | Self::WriterFailed | Self::Io { .. } => false,
@@ -98,6 +101,7 @@ impl ExportError {
             }
             Self::Twice(..) => "give each run once; of two copies, give the one that was continued".to_owned(),
             Self::Missing(_) => "check the path; relative paths start from the current directory".to_owned(),
+            Self::NotUtf8(_) => "rename the directory".to_owned(),
             Self::NoRun(_) => "use a directory that was the --out of a run".to_owned(),
             Self::Discarded(_) => {
                 "run the command that created it; for more targets, list only the new ones and use another --out"

@@ -95,9 +95,13 @@ impl Provenance {
             let files = source.archive.files()?;
             let origin = files.first().map(|(path, _)| folder(path)).unwrap_or_default();
             let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let dir = if origin == dir { PathBuf::from(".") } else { std::path::absolute(&origin).unwrap_or(origin) };
+            if dir.to_str().is_none() {
+                return Err(ExportError::NotUtf8(dir));
+            }
             Ok(LedgerRecord {
                 run_id: source.run.run_id.clone(),
-                dir: if origin == dir { PathBuf::from(".") } else { std::path::absolute(&origin).unwrap_or(origin) },
+                dir,
                 files: files.iter().map(|(path, bytes)| (name(path), *bytes)).collect(),
             })
         });

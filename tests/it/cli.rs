@@ -1,6 +1,6 @@
 //! The contract of the command line, kept by the real program: exit codes, second runs, what stands in DIR.
 
-use std::fs;
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
 
 use serde_json::Value;
 
@@ -379,6 +379,18 @@ fn shares_that_cannot_keep_to_a_limit_together_are_refused() {
         }
     }
     assert_eq!(api.bill().calls, 0);
+}
+
+#[test]
+fn a_directory_whose_name_is_not_utf_8_can_hold_a_run_but_is_not_replayed() {
+    let shell = Shell::with_domains(2);
+    let name = OsStr::from_bytes(b"d\xff");
+    let run = shell.command("run domains.txt --sandbox --out").arg(name).status().expect("the program starts");
+    assert_eq!(run.code(), Some(0));
+    let ran = shell.command("replay --out other").arg(name).output().expect("the program starts");
+    let stderr = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("not valid UTF-8") && stderr.contains("hint: rename"), "{stderr}");
 }
 
 #[test]

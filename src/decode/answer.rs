@@ -1,8 +1,8 @@
 //! The one pass over an answer: from its first byte down to its items, which [`ItemReader`] turns into rows.
 //!
-//! Lenient, because the answer is paid for: every field may be missing, null or of another type. A key that occurs twice
-//! counts with its last value; the pass is then made again without the values that it replaces. A byte order mark before
-//! the object and anything after it are ignored.
+//! Lenient, because the answer is paid for: every field may be missing, null or of another type. A key that occurs
+//! twice counts with its last value; the pass is then made again without the values that it replaces. A byte order
+//! mark before the object and anything after it are ignored.
 
 use std::borrow::Cow;
 
@@ -166,8 +166,8 @@ impl<'t> AnswerReader<'t, '_> {
         Ok((text != "null").then_some(text))
     }
 
-    /// Goes through an object; `each` takes the value of the key that it gets. Returns whether a key has half a surrogate
-    /// pair.
+    /// Goes through an object; `each` takes the value of the key that it gets. Returns whether a key has half a
+    /// surrogate pair.
     fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Scan<()>) -> Scan<bool> {
         if self.scanner.peek() != b'{' {
             return Err(Malformed);

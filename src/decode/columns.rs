@@ -1,7 +1,7 @@
 //! The cells of an answer's rows, column by column, in buffers that Arrow takes over.
 //!
-//! A row is appended cell by cell in any order and then ended, which fills what it left out. Nothing here knows JSON, and
-//! nothing is checked twice: Arrow's own constructors check the buffers.
+//! A row is appended cell by cell in any order and then ended, which fills what it left out. Nothing here knows JSON,
+//! and nothing is checked twice: Arrow's own constructors check the buffers.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -137,8 +137,8 @@ impl Entries {
         self.keys.end();
     }
 
-    /// Of a key that the map under way has twice, the last value counts, in the place of the first. Nearly all maps have
-    /// about ten different keys, which a few bits tell.
+    /// Of a key that the map under way has twice, the last value counts, in the place of the first. Nearly all maps
+    /// have about ten different keys, which a few bits tell.
     #[inline]
     pub(super) fn drop_repeated_keys(&mut self) {
         let mut seen = [0_u64; 4];

@@ -1,4 +1,4 @@
-//! What answers hold that the schema does not expect, counted: the user is told once, with a target to look at.
+//! Where answers differ from the schema, counted: a run reports each difference once, with an example target.
 //!
 //! Nothing here ever makes an answer unusable. The counts and the examples do not depend on the order of the answers
 //! (the smallest target is the example), so that reports of the same ledger agree; only which unknown keys are named,
@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-/// Unknown keys that are told apart; those beyond are counted together. The API has some thirty keys in all.
+/// Unknown keys that are counted by name; those beyond are counted together. The API has some thirty keys in all.
 pub const MOST_UNKNOWN_KEYS: usize = 100;
 
 /// Characters of an unknown key that are kept.
@@ -19,7 +19,7 @@ pub enum UnexpectedField {
     UnknownKey(String),
     /// An unknown key after [`MOST_UNKNOWN_KEYS`] others.
     FurtherUnknownKeys,
-    /// A value of another type: the cell is null, the row kept; an item that is no object has no row.
+    /// A value of another type: the cell is null, the row kept; an item that is not an object has no row.
     WrongType {
         /// The column, or the place in the answer.
         place: &'static str,
@@ -28,11 +28,11 @@ pub enum UnexpectedField {
     },
     /// An integer written as a string in this column: taken as the integer.
     IntegerInText(&'static str),
-    /// A date that is none, or outside the years 1900 to 9999: null.
+    /// Text that is not a date, or a date outside the years 1900 to 9999: null.
     UnusableDate,
     /// Half a surrogate pair in a text (or key) of this column, replaced by U+FFFD.
     BrokenText(&'static str),
-    /// Bytes in the answer that are no UTF-8, replaced by U+FFFD.
+    /// Bytes in the answer that are not UTF-8, replaced by U+FFFD.
     NotUtf8,
     /// A byte order mark before the answer, or anything behind it: ignored.
     Surrounded,
@@ -43,7 +43,7 @@ pub enum UnexpectedField {
 impl fmt::Display for UnexpectedField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // As Debug, so that no terminal obeys what a stranger wrote
+            // As Debug, so that no control character of an answer reaches a terminal
             Self::UnknownKey(key) => write!(f, "unknown key {key:?}"),
             Self::FurtherUnknownKeys => write!(f, "further unknown keys"),
             Self::WrongType { place, expected, found } => write!(f, "{place}: expected {expected}, found {found}"),
@@ -57,7 +57,7 @@ impl fmt::Display for UnexpectedField {
     }
 }
 
-/// How often a surprise was seen, and where.
+/// How often a difference was seen, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Occurrences: one for each cell, key or item.
@@ -66,7 +66,7 @@ pub struct Seen {
     pub example: String,
 }
 
-/// All surprises of some answers.
+/// All differences of some answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchemaDrift {
     seen: BTreeMap<UnexpectedField, Seen>,
@@ -79,20 +79,20 @@ impl SchemaDrift {
         self.seen.is_empty()
     }
 
-    /// The surprises, unknown keys first.
+    /// The differences, unknown keys first.
     pub fn iter(&self) -> impl Iterator<Item = (&UnexpectedField, &Seen)> {
         self.seen.iter()
     }
 
     /// How often this was seen.
-    pub fn count(&self, surprise: &UnexpectedField) -> u64 {
-        self.seen.get(surprise).map_or(0, |seen| seen.count)
+    pub fn count(&self, field: &UnexpectedField) -> u64 {
+        self.seen.get(field).map_or(0, |seen| seen.count)
     }
 
     /// Adds what other answers have.
     pub fn absorb(&mut self, other: Self) {
-        for (surprise, seen) in other.seen {
-            self.add(surprise, seen.count, &seen.example);
+        for (field, seen) in other.seen {
+            self.add(field, seen.count, &seen.example);
         }
     }
 
@@ -101,8 +101,8 @@ impl SchemaDrift {
         self.unknown_keys = 0;
     }
 
-    pub(super) fn note(&mut self, surprise: UnexpectedField, target: &str) {
-        self.add(surprise, 1, target);
+    pub(super) fn note(&mut self, field: UnexpectedField, target: &str) {
+        self.add(field, 1, target);
     }
 
     pub(super) fn unknown_key(&mut self, prefix: &str, key: &str, target: &str) {
@@ -110,25 +110,25 @@ impl SchemaDrift {
         self.note(UnexpectedField::UnknownKey(kept), target);
     }
 
-    fn add(&mut self, mut surprise: UnexpectedField, count: u64, target: &str) {
-        if let Some(seen) = self.seen.get_mut(&surprise) {
+    fn add(&mut self, mut field: UnexpectedField, count: u64, target: &str) {
+        if let Some(seen) = self.seen.get_mut(&field) {
             seen.count += count;
             if *target < *seen.example {
                 target.clone_into(&mut seen.example);
             }
             return;
         }
-        if matches!(surprise, UnexpectedField::UnknownKey(_)) {
+        if matches!(field, UnexpectedField::UnknownKey(_)) {
             if self.unknown_keys == MOST_UNKNOWN_KEYS {
-                surprise = UnexpectedField::FurtherUnknownKeys;
-                if self.seen.contains_key(&surprise) {
-                    return self.add(surprise, count, target);
+                field = UnexpectedField::FurtherUnknownKeys;
+                if self.seen.contains_key(&field) {
+                    return self.add(field, count, target);
                 }
             } else {
                 self.unknown_keys += 1;
             }
         }
-        self.seen.insert(surprise, Seen { count, example: target.to_owned() });
+        self.seen.insert(field, Seen { count, example: target.to_owned() });
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_keys_are_told_apart_up_to_a_limit_and_counted_beyond() {
+    fn unknown_keys_are_counted_by_name_up_to_a_limit_and_counted_beyond() {
         let mut drift = SchemaDrift::default();
         for round in 0..3 {
             for key in 0..MOST_UNKNOWN_KEYS + 5 {

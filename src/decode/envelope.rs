@@ -44,8 +44,8 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Reads a body; `None` when it does not begin with a JSON object, or when a task or a result is neither an object nor
-    /// null. What gateways put around the object is ignored. A byte that is not UTF-8 stands for U+FFFD.
+    /// Reads a body; `None` when it does not begin with a JSON object, or when a task or a result is neither an
+    /// object nor null. What gateways put around the object is ignored. A byte that is not UTF-8 stands for U+FFFD.
     pub fn read(body: &[u8]) -> Option<Self> {
         answer::read(body, None).ok().flatten()
     }

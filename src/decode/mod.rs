@@ -6,10 +6,10 @@
 //!                                 └─> items -> columns -> sorted by date -> RecordBatch
 //! ```
 //!
-//! Pure: both are functions of target and body, whatever was decoded before. No answer is lost to one odd value: what the
-//! API leaves out is null, never 0; what does not fit its column is null and counted in [`SchemaDrift`]; only a body that
-//! does not begin with a JSON object is an error. What an answer means for the run (no data, failed, about another target)
-//! is judged elsewhere.
+//! Pure: both are functions of target and body, whatever was decoded before. No answer is lost to one odd value: what
+//! the API leaves out is null, never 0; what does not fit its column is null and counted in [`SchemaDrift`]; only a
+//! body that does not begin with a JSON object is an error. What an answer means for the run (no data, failed, about
+//! another target) is judged elsewhere.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -47,7 +47,7 @@ pub const MOST_ROWS: u64 = 20_000;
 /// Why an answer has no rows.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The body is no JSON.
+    /// The body is not JSON.
     #[error("the answer is not JSON: {0}")]
     NotJson(#[from] serde_json::Error),
     /// The body is JSON of another kind.

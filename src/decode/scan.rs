@@ -1,7 +1,12 @@
 //! A cursor over JSON text that copies strings and numbers out and skips the rest, validating all it passes.
 //!
-//! It accepts exactly what is JSON. Nothing recurses, so that no depth of nesting can exhaust the stack. It looks at eight
-//! bytes at a time as one word, since that is where the time goes.
+//! It accepts exactly what is JSON. Nothing recurses, so that no depth of nesting can exhaust the stack. It looks at
+//! eight bytes at a time as one word, since that is where the time goes.
+//!
+//! Why a scanner of our own: with jiter 0.19 (without num-bigint) as the tokenizer for the same columns, the rows of
+//! a usual answer of 137 KB take 0.47 ms; the envelope and the rows take 0.32 to 0.33 ms with this one (fastest of
+//! 100 samples, both in one run of `cargo bench --bench decode`, November 2026). That is more than a tenth of a whole
+//! run, and jiter has no way to keep a string with half a surrogate pair.
 
 use std::collections::BTreeSet;
 
@@ -29,8 +34,8 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0, replaced: BTreeSet::new() }
     }
 
-    /// Whether the value at the cursor is known to be replaced by a later one of the same key. `before` is where the last
-    /// value of that key in this object began, or 0.
+    /// Whether the value at the cursor is known to be replaced by a later one of the same key. `before` is where the
+    /// last value of that key in this object began, or 0.
     #[inline]
     pub(super) fn is_replaced(&mut self, before: &mut usize) -> bool {
         let earlier = std::mem::replace(before, self.at);
@@ -131,8 +136,8 @@ impl<'a> Scanner<'a> {
         is_next
     }
 
-    /// Takes a string and appends what it means to `out`, with U+FFFD for each half of a surrogate pair that stands alone;
-    /// returns whether there is one.
+    /// Takes a string and appends what it means to `out`, with U+FFFD for each half of a surrogate pair that stands
+    /// alone; returns whether there is one.
     #[inline]
     pub(super) fn string(&mut self, out: &mut Vec<u8>) -> Scan<bool> {
         self.expect(b'"')?;

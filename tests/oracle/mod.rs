@@ -1,7 +1,8 @@
-//! An independent decoder of answers, small and slow, that tests compare the program's with: cell by cell, drift included.
+//! An independent decoder of answers, small and slow, that tests compare the program's with: cell by cell, drift
+//! included.
 //!
-//! It shares nothing with the program but the documentation. The unit tests, the integration tests and the fuzz tests all
-//! include it by its path.
+//! It shares nothing with the program but the documentation. The unit tests, the integration tests and the fuzz tests
+//! all include it by its path.
 
 mod cells;
 mod json;

@@ -1,7 +1,7 @@
 //! What an answer should become, from the documented schema only: for each column its cell, and what is noted as drift.
 //!
-//! A key that occurs twice, in an object or in a map, counts with its last value. Map entries keep the order in which keys
-//! first appear. What the API leaves out and what is of another type is null.
+//! A key that occurs twice, in an object or in a map, counts with its last value. Map entries keep the order in which
+//! keys first appear. What the API leaves out and what is of another type is null.
 
 use std::{
     borrow::Cow,

@@ -341,11 +341,8 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
 
     /// The next target; a probe goes out whatever is left.
     fn next_job(&mut self, now: Instant, allowed: Allowed, probe: bool) -> Option<Job> {
-        if !probe {
-            return self.queue.next(now, allowed, |job| self.breaker.attributes_to_target(job.failures));
-        }
-        let first_try = if allowed == Allowed::FirstTries { self.queue.next(now, allowed, |_| false) } else { None };
-        first_try.or_else(|| self.queue.next_probe(now))
+        let job = self.queue.next(now, allowed, |job| !probe && self.breaker.attributes_to_target(job.failures));
+        if job.is_none() && probe { self.queue.next(now, Allowed::Everything, |_| false) } else { job }
     }
 
     /// Asks the budget and the pacer, and sends the call.

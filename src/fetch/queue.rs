@@ -64,34 +64,24 @@ impl<I: Iterator<Item = Target>> Queue<I> {
         self.ready.push_front(job);
     }
 
-    /// Takes the next target whose turn it is; retries only where they are `allowed`, or `free`.
-    pub(super) fn next(&mut self, now: Instant, allowed: Allowed, free: impl Fn(&Job) -> bool) -> Option<Job> {
-        self.collect_due(now);
-        if allowed == Allowed::Everything
-            && let Some(job) = self.ready.pop_front()
-        {
-            return Some(job);
-        }
-        let place = self.ready.iter().position(|job| job.calls == 0 || free(job));
-        place.and_then(|place| self.ready.remove(place)).or_else(|| self.fresh.next().map(Job::new))
-    }
-
-    /// Takes the next target for a probe: one that has lost the fewest answers. Each lost answer may have been billed, and a
-    /// target is given up after a few of them, so a long outage must not use up the same targets again and again.
-    pub(super) fn next_probe(&mut self, now: Instant) -> Option<Job> {
-        self.collect_due(now);
-        let ready = self.ready.iter().enumerate().min_by_key(|(_, job)| job.tried.maybe_billed);
-        match ready.map(|(place, job)| (place, job.tried.maybe_billed)) {
-            Some((place, lost)) if lost == 0 || self.fresh.peek().is_none() => self.ready.remove(place),
-            _ => self.fresh.next().map(Job::new),
-        }
-    }
-
-    /// Moves the targets whose wait is over to those that can be called.
-    fn collect_due(&mut self, now: Instant) {
+    /// Takes the next target whose turn it is. Retries go out only where they are `allowed`, or if `failed_alone` says that
+    /// the API has answered others since the target's first failure.
+    ///
+    /// In an outage, the target that has lost the fewest answers goes first: each lost answer may have been billed, so a
+    /// target is given up after a few of them.
+    pub(super) fn next(&mut self, now: Instant, allowed: Allowed, failed_alone: impl Fn(&Job) -> bool) -> Option<Job> {
         while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 <= now) {
             self.ready.push_back(entry.remove());
         }
+        let ready = match allowed {
+            Allowed::Everything => {
+                let lost = |job: &Job| if failed_alone(job) { 0 } else { job.tried.maybe_billed };
+                let fewest = self.ready.iter().map(lost).enumerate().min_by_key(|(_, lost)| *lost);
+                fewest.filter(|(_, lost)| *lost == 0 || self.fresh.peek().is_none()).map(|(index, _)| index)
+            }
+            Allowed::FirstTries => self.ready.iter().position(|job| job.calls == 0 || failed_alone(job)),
+        };
+        ready.and_then(|index| self.ready.remove(index)).or_else(|| self.fresh.next().map(Job::new))
     }
 
     /// When the next waiting target is due.
@@ -125,10 +115,12 @@ mod tests {
 
     use super::*;
 
+    fn target(name: &str) -> Target {
+        crate::targets::clean(name, crate::targets::Accept::DOMAINS).expect("a domain").target
+    }
+
     #[tokio::test(start_paused = true)]
     async fn retries_go_first_when_they_are_due_and_allowed() {
-        let target =
-            |name: &str| crate::targets::clean(name, crate::targets::Accept::DOMAINS).expect("a domain").target;
         let mut queue = Queue::new(["a.com", "b.com", "c.com"].map(target).into_iter());
         let mut first = queue.next(Instant::now(), Allowed::Everything, |_| false).expect("a target");
         first.calls = 1;
@@ -145,8 +137,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_target_gets_lost_that_is_due_with_another_or_put_back() {
-        let target =
-            |name: &str| crate::targets::clean(name, crate::targets::Accept::DOMAINS).expect("a domain").target;
         let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
         let due = Instant::now();
         for _ in 0..2 {
@@ -166,10 +156,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_is_a_target_that_has_lost_the_fewest_answers() {
-        let check = |lost: &[u32], fresh: &[&str], expected: &str| {
-            let target =
-                |name: &str| crate::targets::clean(name, crate::targets::Accept::DOMAINS).expect("a domain").target;
+    async fn in_an_outage_the_target_that_has_lost_the_fewest_answers_goes_first() {
+        let check = |lost: &[u32], fresh: &[&str], failed_alone: bool, expected: &str| {
             let mut queue = Queue::new(fresh.iter().map(|name| target(name)));
             for (number, lost) in lost.iter().enumerate() {
                 let mut job = Job::new(target(&format!("retry{number}.com")));
@@ -177,20 +165,19 @@ mod tests {
                 job.tried.maybe_billed = *lost;
                 queue.again(job, Instant::now());
             }
-            let probe = queue.next_probe(Instant::now()).expect("a target");
-            assert_eq!(probe.target.as_str(), expected, "{lost:?} lost, {fresh:?}");
+            let next = queue.next(Instant::now(), Allowed::Everything, |_| failed_alone).expect("a target");
+            assert_eq!(next.target.as_str(), expected, "{lost:?} lost, {fresh:?}, failed alone: {failed_alone}");
         };
-        check(&[], &["fresh.com"], "fresh.com");
-        check(&[0, 0], &["fresh.com"], "retry0.com");
-        check(&[1, 0], &["fresh.com"], "retry1.com");
-        check(&[1, 2], &["fresh.com"], "fresh.com");
-        check(&[2, 1, 1], &[], "retry1.com");
+        check(&[], &["fresh.com"], false, "fresh.com");
+        check(&[0, 0], &["fresh.com"], false, "retry0.com");
+        check(&[1, 0], &["fresh.com"], false, "retry1.com");
+        check(&[1, 2], &["fresh.com"], false, "fresh.com");
+        check(&[2, 1, 1], &[], false, "retry1.com");
+        check(&[2, 1], &["fresh.com"], true, "retry0.com");
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_retries_are_held_back_only_those_go_that_are_untried_or_free() {
-        let target =
-            |name: &str| crate::targets::clean(name, crate::targets::Accept::DOMAINS).expect("a domain").target;
         let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
         let next = |queue: &mut Queue<_>, free: bool| queue.next(Instant::now(), Allowed::FirstTries, |_| free);
         assert!(!queue.has_ready());

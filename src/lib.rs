@@ -14,7 +14,7 @@
 //! | [`commands`] | one thin file per command: settings in, library calls, words out |
 //! | [`cli`] | flags and environment to checked values; every default |
 //! | [`export`] | the pipeline, and the only place where its stages meet |
-//! | [`targets`] | input files to cleaned targets, each line with its fate |
+//! | [`targets`] | input files to cleaned targets, each line with its status |
 //! | [`api`] | the one-method seam to the paid API, and the table of what a status means |
 //! | [`fetch`] | every target that is left, called until it has its answer or is given up |
 //! | [`ledger`] | the archive and write-ahead log of paid answers |

@@ -123,8 +123,8 @@ fn text(
     row("targets", words::count(counts.targets as u64));
     row("duplicates", words::count(counts.duplicates as u64));
     row("rejected", words::count(counts.rejected as u64));
-    for line in inputs.lines().filter(|line| matches!(line.fate, LineStatus::Rejected(_))).take(REASONS_SHOWN) {
-        let LineStatus::Rejected(reason) = line.fate else { continue };
+    for line in inputs.lines().filter(|line| matches!(line.status, LineStatus::Rejected(_))).take(REASONS_SHOWN) {
+        let LineStatus::Rejected(reason) = line.status else { continue };
         row("", words::plain(&format!("{}:{}  {}  ({reason})", line.file, line.number, line.input)).into_owned());
     }
     if counts.subdomains > 0 {

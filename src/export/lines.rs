@@ -6,7 +6,7 @@ use crate::{
     dataset::{Failure, LineOutcome, TargetRow},
     ledger::StoredAnswer,
     summary::Totals,
-    targets::{Line, LineStatus, TargetRef},
+    targets::{InputLine, LineStatus, TargetRef},
 };
 
 /// Where the rows of `targets` and of `_failures.csv` go.
@@ -55,12 +55,12 @@ impl<'a> Lines<'a> {
 
     fn line(
         &mut self,
-        line: &Line<'_>,
+        line: &InputLine<'_>,
         bare: &TargetRow<'_>,
         cells: &[Option<&str>],
         sink: &mut impl LineSink,
     ) -> Result<(), ExportError> {
-        let target = match line.fate {
+        let target = match line.status {
             LineStatus::Rejected(reason) => {
                 return sink.row(&TargetRow { outcome: LineOutcome::Rejected, message: Some(reason), ..*bare }, cells);
             }

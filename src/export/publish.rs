@@ -219,7 +219,7 @@ impl AnswerSource for Rebuild<'_> {
 /// The rows of `_rejected.csv`.
 pub fn rejected(holdings: &MergedLedgers) -> impl Iterator<Item = Rejected<'_>> {
     holdings.inputs().lines().filter_map(|line| {
-        let LineStatus::Rejected(reason) = line.fate else { return None };
+        let LineStatus::Rejected(reason) = line.status else { return None };
         Some(Rejected { input: line.input, file: line.file, line: line.number, reason })
     })
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{LedgerError, Location, record::InputsEnd};
-use crate::targets::{Inputs, InputsBuilder, Line, LineStatus, RawLine, RawLineStatus, Target};
+use crate::targets::{InputLine, Inputs, InputsBuilder, LineStatus, RawLine, RawLineStatus, Target};
 
 /// Bytes of lines in one member: enough to compress well, little enough to hold.
 const CHUNK: usize = 256 * 1024;
@@ -40,8 +40,8 @@ struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
-    fn of(line: Line<'a>, columns: usize) -> Self {
-        let (target, rejected) = match line.fate {
+    fn of(line: InputLine<'a>, columns: usize) -> Self {
+        let (target, rejected) = match line.status {
             LineStatus::Target(target) | LineStatus::Duplicate(target) => (Some(target.to_target()), None),
             LineStatus::Rejected(reason) => (None, Some(reason.into())),
         };
@@ -167,7 +167,7 @@ impl Stored {
 }
 
 fn push(builder: &mut InputsBuilder, written: &Written<'_>) -> Result<(), LedgerError> {
-    let fate = match (&written.target, &written.rejected) {
+    let status = match (&written.target, &written.rejected) {
         (Some(target), _) => RawLineStatus::Target(target.view()),
         (None, Some(reason)) => RawLineStatus::Rejected(reason),
         (None, None) => return Err(LedgerError::Inputs { reason: "a line with neither target nor reason".to_owned() }),
@@ -178,7 +178,7 @@ fn push(builder: &mut InputsBuilder, written: &Written<'_>) -> Result<(), Ledger
         input: &written.input,
         file: &written.source,
         number: written.line,
-        fate,
+        status,
         columns: &columns,
     });
     Ok(())
@@ -195,13 +195,13 @@ mod tests {
         for number in 1..=lines {
             let host = format!("site{}.com", number % 900);
             let target = clean(&host, Accept::DOMAINS).expect("a domain").target;
-            let fate = if number % 7 == 0 {
+            let status = if number % 7 == 0 {
                 RawLineStatus::Rejected("no \"host\"")
             } else {
                 RawLineStatus::Target(target.view())
             };
             let columns: &[(usize, &str)] = if number % 3 == 0 { &[(1, "Ünal\n")] } else { &[] };
-            builder.push(RawLine { input: &host, file: "a.csv", number, fate, columns });
+            builder.push(RawLine { input: &host, file: "a.csv", number, status, columns });
         }
         builder.finish()
     }

@@ -1,10 +1,9 @@
-//! Which characters a label may hold: the derived property of IDNA2008 (RFC 5892) and its contextual rules.
+//! Which characters a label may contain: the derived property of IDNA2008 (RFC 5892) and its contextual rules.
 //!
-//! UTS 46, by which the `idna` crate maps names, also lets through symbols, emoji and punctuation. No registry sells
-//! them, so a call for such a name is paid for nothing. The property is computed from Unicode's own by the algorithm of
-//! the RFC, which is how IANA makes its tables, so that it follows the version of Unicode that `idna` knows.
-//!
-//! Not here, because `idna` checks them: zero-width joiners in context, right-to-left labels, a combining mark in front.
+//! UTS 46, which the `idna` crate implements, also allows symbols, emoji and punctuation. No registry sells such names, so
+//! a call for one is wasted. The property is computed from Unicode's by the algorithm of the RFC, as IANA does for its
+//! tables, so that it follows the Unicode version of `idna`. That crate checks the rest: zero-width joiners in context,
+//! right-to-left labels, leading combining marks.
 
 use std::iter::once;
 
@@ -22,25 +21,23 @@ enum Derived {
     Valid,
     /// A joiner, allowed where the script needs it.
     Joiner,
-    /// Allowed beside certain others.
+    /// Allowed beside certain other characters.
     InContext,
     Disallowed,
 }
 
-/// What a label may not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Violation {
-    /// A character that no label may hold.
     Disallowed(char),
-    /// A character that a label may hold, but not there.
+    /// A character that is not allowed at its position.
     Misplaced(char),
     /// A hyphen at the beginning or end, which encoding would hide.
     Hyphen,
-    /// Hyphens in the third and fourth places, which are kept for encoded labels.
+    /// Hyphens in the third and fourth positions, which are reserved for encoded labels.
     Hyphens,
 }
 
-/// What is wrong with a name whose A-labels are decoded. ASCII is left to others.
+/// Checks a name whose A-labels are decoded. ASCII labels are checked elsewhere.
 pub(super) fn violation(name: &str) -> Option<Violation> {
     name.split('.').filter(|label| !label.is_ascii()).find_map(violation_in)
 }
@@ -64,7 +61,7 @@ fn violation_in(label: &str) -> Option<Violation> {
     }
 }
 
-/// Whether a label may hold a character at all, if perhaps beside certain others only.
+/// Whether a label may contain a character, perhaps only beside certain others.
 pub(super) fn is_allowed(character: char) -> bool {
     derived(character) != Derived::Disallowed
 }
@@ -85,13 +82,13 @@ fn derived(character: char) -> Derived {
     }
 }
 
-/// Whether case folding or compatibility mapping changes it. UTS 46 maps by them, all but the exceptions above.
+/// Whether case folding or compatibility mapping changes it. UTS 46 applies both, except for the exceptions above.
 fn is_unstable(character: char) -> bool {
     !Uts46MapperBorrowed::new().map_normalize(once(character)).eq(once(character))
 }
 
 fn is_ignorable(character: char) -> bool {
-    // The last three are the blocks of combining marks for symbols and of musical symbols.
+    // The last three are combining marks for symbols and musical symbols.
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character)
         || CodePointSetData::new::<WhiteSpace>().contains(character)
         || CodePointSetData::new::<NoncharacterCodePoint>().contains(character)
@@ -143,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_have_the_property_that_iana_lists() {
+    fn characters_have_the_property_in_iana_s_tables() {
         let check = |characters: &str, expected: Derived| {
             for character in characters.chars() {
                 assert_eq!(derived(character), expected, "{character:?}");
@@ -163,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_need_others_are_allowed_beside_them_only() {
+    fn contextual_characters_are_allowed_only_in_context() {
         let check = |name: &str, expected: Option<Violation>| assert_eq!(violation(name), expected, "{name}");
         check("bücher.de", None);
         check("a--b.de", None);

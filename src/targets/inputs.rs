@@ -1,9 +1,8 @@
-//! Every input line and its fate, held compactly: a million lines of bare domains take some sixty bytes each, text included.
+//! Stores every input line with its status compactly: some sixty bytes for a bare domain.
 //!
-//! All text lies in one string and lines, cells and targets are named by index, so that a line costs one entry of 32
-//! bytes instead of a handful of small strings. Which target was seen first is decided here, by the order of
-//! [`push`](InputsBuilder::push), for files read anew and for lines that the ledger kept alike. Never reads a file and
-//! never judges a name.
+//! All text is in one string, and lines, cells and targets are referred to by index, so that a line costs one entry of 32
+//! bytes instead of several small strings. The order of [`push`](InputsBuilder::push) decides which line names a target
+//! first.
 
 use std::collections::HashMap;
 
@@ -12,11 +11,11 @@ use super::{TargetRef, TargetSet, set::Names};
 /// All input lines of a run, in order.
 #[derive(Debug, Default)]
 pub struct Inputs {
-    /// Per line its input, unless that is its target to the letter, and then its cells, without separators.
+    /// For each line its input, unless that equals its target, and then its cells, without separators.
     text: String,
     entries: Vec<Entry>,
-    /// Cells of all lines that are not empty, in order of line and then as pushed.
-    cells: Vec<Cell>,
+    /// The cells of all lines that are not empty, in order.
+    cells: Vec<StoredCell>,
     targets: Names,
     files: Vec<Box<str>>,
     reasons: Vec<Box<str>>,
@@ -26,73 +25,66 @@ pub struct Inputs {
     longer_rows: Option<LongerRows>,
 }
 
-/// Table rows with cells beyond the header, which have no name and are dropped. The ledger does not keep this.
+/// Table rows with cells beyond the header, which are dropped. Not stored in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LongerRows {
-    /// How many there are.
     pub count: u64,
     /// The first, as `file:line`.
     pub first: String,
 }
 
-/// How many lines met which fate.
+/// The number of lines by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// All lines: `targets + duplicates + rejected`.
     pub lines: usize,
-    /// Lines that named a target first, which is the number of targets.
     pub targets: usize,
-    /// Lines whose target an earlier line named.
     pub duplicates: usize,
-    /// Lines that are no domain.
     pub rejected: usize,
-    /// Targets that lie below their registrable domain.
+    /// Targets below their registrable domain.
     pub subdomains: usize,
 }
 
-/// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineStatus<'a> {
-    /// The first line to name this target.
+    /// The first line with this target.
     Target(TargetRef<'a>),
-    /// An earlier line named this target.
+    /// An earlier line has this target.
     Duplicate(TargetRef<'a>),
-    /// No domain, and why.
+    /// The reason why the line is not a valid domain.
     Rejected(&'a str),
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
+pub struct InputLine<'a> {
     /// The domain as written, trimmed.
     pub input: &'a str,
     /// The file, relative to the current directory where it is below that; `-` for standard input.
     pub file: &'a str,
     /// The line's number in its file, from 1.
     pub number: u64,
-    /// What became of it.
-    pub fate: LineStatus<'a>,
-    /// The text of the cells that follow `input`, and where they end in it.
+    pub status: LineStatus<'a>,
     cell_text: &'a str,
-    cells: &'a [Cell],
+    cells: &'a [StoredCell],
 }
 
-impl<'a> Line<'a> {
-    /// The cell in column `index` of [`Inputs::columns`]; `None` where the line has none there or an empty one.
+impl<'a> InputLine<'a> {
+    /// The cell in column `index` of [`Inputs::columns`], unless it is missing or empty.
     pub fn column(&self, index: usize) -> Option<&'a str> {
-        let place = self.cells.iter().position(|cell| cell.column as usize == index)?;
-        let start = if place == 0 { 0 } else { self.cells[place - 1].end as usize };
-        Some(&self.cell_text[start..self.cells[place].end as usize])
+        let cell = self.cells.iter().position(|cell| cell.column as usize == index)?;
+        let start = if cell == 0 { 0 } else { self.cells[cell - 1].end as usize };
+        Some(&self.cell_text[start..self.cells[cell].end as usize])
     }
 }
 
 impl Inputs {
-    /// Every line, in order of the files given and of the lines in them.
-    pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
+    /// Every line, in order of the given files and the lines in them.
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = InputLine<'_>> {
         (0..self.entries.len()).map(|index| self.line(index))
     }
 
-    /// The names of the CSV columns besides the domain's own, over all files, in order of first appearance. No two are
-    /// equal, letter case aside.
+    /// The names of the CSV columns of all files, except for the domain column, in order of first appearance. No two are
+    /// equal when letter case is ignored.
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
@@ -102,7 +94,7 @@ impl Inputs {
         self.targets.iter()
     }
 
-    /// One of them, by its place in that order.
+    /// A target by its number in that order.
     pub fn target(&self, number: u32) -> TargetRef<'_> {
         self.targets.get(number)
     }
@@ -116,7 +108,6 @@ impl Inputs {
         set
     }
 
-    /// How many lines met which fate.
     pub fn counts(&self) -> Counts {
         self.counts
     }
@@ -126,39 +117,38 @@ impl Inputs {
         self.first_subdomain.map(|id| self.targets.get(id).as_str())
     }
 
-    /// Table rows with cells beyond the header, if there are any.
     pub fn longer_rows(&self) -> Option<&LongerRows> {
         self.longer_rows.as_ref()
     }
 
-    /// The same inputs with a remark that was made about others, which have the same lines or more.
+    /// These inputs with the remark about longer rows of `other`, which has the same lines or more.
     #[must_use]
     pub fn with_remarks_of(self, other: &Self) -> Self {
         Self { longer_rows: other.longer_rows.clone(), ..self }
     }
 
-    fn line(&self, index: usize) -> Line<'_> {
+    fn line(&self, index: usize) -> InputLine<'_> {
         let entry = &self.entries[index];
         let next = self.entries.get(index + 1);
         let text_end = next.map_or(self.text.len(), |next| next.text as usize);
         let cells_end = next.map_or(self.cells.len(), |next| next.cells as usize);
         let text = &self.text[entry.text as usize..text_end];
-        let fate = match entry.fate {
-            StoredFate::Target(id) => LineStatus::Target(self.targets.get(id)),
-            StoredFate::Duplicate(id) => LineStatus::Duplicate(self.targets.get(id)),
-            StoredFate::Rejected(id) => LineStatus::Rejected(&self.reasons[id as usize]),
+        let status = match entry.status {
+            StoredStatus::Target(id) => LineStatus::Target(self.targets.get(id)),
+            StoredStatus::Duplicate(id) => LineStatus::Duplicate(self.targets.get(id)),
+            StoredStatus::Rejected(id) => LineStatus::Rejected(&self.reasons[id as usize]),
         };
-        let (input, cell_text) = match fate {
-            LineStatus::Target(target) | LineStatus::Duplicate(target) if entry.input_length == AS_ITS_TARGET => {
+        let (input, cell_text) = match status {
+            LineStatus::Target(target) | LineStatus::Duplicate(target) if entry.input_length == SAME_AS_TARGET => {
                 (target.as_str(), text)
             }
             _ => text.split_at(entry.input_length as usize),
         };
-        Line {
+        InputLine {
             input,
             file: &self.files[entry.file as usize],
             number: entry.number,
-            fate,
+            status,
             cell_text,
             cells: &self.cells[entry.cells as usize..cells_end],
         }
@@ -173,22 +163,19 @@ pub struct RawLine<'a> {
     pub file: &'a str,
     /// The line's number in its file, from 1.
     pub number: u64,
-    /// What it was judged to be.
-    pub fate: RawLineStatus<'a>,
+    pub status: RawLineStatus<'a>,
     /// Cells by index of their column, as set by [`InputsBuilder::set_columns`].
     pub columns: &'a [(usize, &'a str)],
 }
 
-/// What a line was judged to be, before anybody asked whether its target was seen before.
+/// The status of a line before duplicates are found.
 #[derive(Clone, Copy, Debug)]
 pub enum RawLineStatus<'a> {
-    /// It names this target.
     Target(TargetRef<'a>),
-    /// It is no domain, and why.
+    /// The reason why the line is not a valid domain.
     Rejected(&'a str),
 }
 
-/// Gathers lines into [`Inputs`].
 #[derive(Debug, Default)]
 pub struct InputsBuilder {
     inputs: Inputs,
@@ -197,53 +184,52 @@ pub struct InputsBuilder {
 }
 
 impl InputsBuilder {
-    /// Bytes of text, cells included, that one builder takes at most: its offsets are of 32 bits.
+    /// Bytes of text, including cells, that one builder takes at most: its offsets have 32 bits.
     pub const MOST_TEXT: usize = u32::MAX as usize;
 
-    /// A builder without lines.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the names of the columns. May be called at any time: cells know them by index alone.
+    /// Sets the names of the columns. May be called at any time: cells refer to them by index.
     pub fn set_columns(&mut self, columns: Vec<String>) {
         self.inputs.columns = columns;
     }
 
-    /// Adds a line. One whose target was pushed before becomes a duplicate.
+    /// Adds a line, which is a duplicate if its target was pushed before.
     ///
     /// # Panics
     ///
-    /// Once all lines hold more than [`MOST_TEXT`](Self::MOST_TEXT) bytes of text.
+    /// If all lines have more than [`MOST_TEXT`](Self::MOST_TEXT) bytes of text.
     pub fn push(&mut self, line: RawLine<'_>) {
         let inputs = &mut self.inputs;
         let entry_text = narrow(inputs.text.len());
         let entry_cells = narrow(inputs.cells.len());
-        let is_target = matches!(line.fate, RawLineStatus::Target(target) if target.as_str() == line.input);
+        let is_target = matches!(line.status, RawLineStatus::Target(target) if target.as_str() == line.input);
         if !is_target {
             inputs.text.push_str(line.input);
         }
         let cells_start = inputs.text.len();
         for &(column, cell) in line.columns.iter().filter(|(_, cell)| !cell.is_empty()) {
             inputs.text.push_str(cell);
-            inputs.cells.push(Cell { column: narrow(column), end: narrow(inputs.text.len() - cells_start) });
+            inputs.cells.push(StoredCell { column: narrow(column), end: narrow(inputs.text.len() - cells_start) });
         }
         if inputs.files.last().is_none_or(|last| **last != *line.file) {
             inputs.files.push(line.file.into());
         }
         let file = narrow(inputs.files.len() - 1);
-        let fate = match line.fate {
-            RawLineStatus::Target(target) => self.place(target),
+        let status = match line.status {
+            RawLineStatus::Target(target) => self.target(target),
             RawLineStatus::Rejected(reason) => self.reject(reason),
         };
         self.inputs.counts.lines += 1;
         self.inputs.entries.push(Entry {
             text: entry_text,
-            input_length: if is_target { AS_ITS_TARGET } else { narrow(line.input.len()) },
+            input_length: if is_target { SAME_AS_TARGET } else { narrow(line.input.len()) },
             cells: entry_cells,
             file,
             number: line.number,
-            fate,
+            status,
         });
     }
 
@@ -253,7 +239,7 @@ impl InputsBuilder {
         self.inputs.longer_rows.get_or_insert_with(first).count += 1;
     }
 
-    /// Bytes of text held so far, of lines or of targets, whichever is more.
+    /// Bytes of text so far, of lines or of targets, whichever is more.
     pub(super) fn text_length(&self) -> usize {
         self.inputs.text.len().max(self.targets.text_length())
     }
@@ -262,37 +248,37 @@ impl InputsBuilder {
         Inputs { targets: self.targets.into_names(), ..self.inputs }
     }
 
-    fn place(&mut self, target: TargetRef<'_>) -> StoredFate {
+    fn target(&mut self, target: TargetRef<'_>) -> StoredStatus {
         let counts = &mut self.inputs.counts;
         let (id, is_new) = self.targets.insert(target);
         if !is_new {
             counts.duplicates += 1;
-            return StoredFate::Duplicate(id);
+            return StoredStatus::Duplicate(id);
         }
         if target.is_subdomain() {
             counts.subdomains += 1;
             self.inputs.first_subdomain.get_or_insert(id);
         }
         counts.targets += 1;
-        StoredFate::Target(id)
+        StoredStatus::Target(id)
     }
 
-    fn reject(&mut self, reason: &str) -> StoredFate {
+    fn reject(&mut self, reason: &str) -> StoredStatus {
         self.inputs.counts.rejected += 1;
         if let Some(&id) = self.reason_ids.get(reason) {
-            return StoredFate::Rejected(id);
+            return StoredStatus::Rejected(id);
         }
         let id = narrow(self.inputs.reasons.len());
         self.inputs.reasons.push(reason.into());
         self.reason_ids.insert(reason.into(), id);
-        StoredFate::Rejected(id)
+        StoredStatus::Rejected(id)
     }
 }
 
-/// Says of a line that its input is its target to the letter.
-const AS_ITS_TARGET: u32 = u32::MAX;
+/// The length of an input that equals its target and is not stored.
+const SAME_AS_TARGET: u32 = u32::MAX;
 
-/// A line, by offsets; text and cells end where those of the next line begin.
+/// A line by offsets; its text and cells end where those of the next line begin.
 #[derive(Debug)]
 struct Entry {
     text: u32,
@@ -300,19 +286,19 @@ struct Entry {
     cells: u32,
     file: u32,
     number: u64,
-    fate: StoredFate,
+    status: StoredStatus,
 }
 
-/// Where a cell ends in the text that follows its line's input.
 #[derive(Clone, Copy, Debug)]
-struct Cell {
+struct StoredCell {
     column: u32,
+    /// In the text after the line's input.
     end: u32,
 }
 
 /// A [`LineStatus`] by index of target or reason.
 #[derive(Clone, Copy, Debug)]
-enum StoredFate {
+enum StoredStatus {
     Target(u32),
     Duplicate(u32),
     Rejected(u32),
@@ -332,8 +318,14 @@ mod tests {
         RawLineStatus::Target(TargetRef(host))
     }
 
-    fn push(builder: &mut InputsBuilder, number: u64, input: &str, fate: RawLineStatus<'_>, columns: &[(usize, &str)]) {
-        builder.push(RawLine { input, file: "a.csv", number, fate, columns });
+    fn push(
+        builder: &mut InputsBuilder,
+        number: u64,
+        input: &str,
+        status: RawLineStatus<'_>,
+        columns: &[(usize, &str)],
+    ) {
+        builder.push(RawLine { input, file: "a.csv", number, status, columns });
     }
 
     #[test]
@@ -342,7 +334,13 @@ mod tests {
         push(&mut builder, 2, "https://B.com", target("b.com"), &[(0, "Ünal"), (1, ""), (2, "x")]);
         push(&mut builder, 3, "nonsense", RawLineStatus::Rejected("no"), &[(1, "y")]);
         push(&mut builder, 5, "blog.a.com", target("blog.a.com"), &[]);
-        builder.push(RawLine { input: "b.com", file: "b.txt", number: 1, fate: target("b.com"), columns: &[(1, "z")] });
+        builder.push(RawLine {
+            input: "b.com",
+            file: "b.txt",
+            number: 1,
+            status: target("b.com"),
+            columns: &[(1, "z")],
+        });
         push(&mut builder, 9, "c.com", target("c.com"), &[(0, "é"), (2, "y")]);
         builder.set_columns(vec!["client".into(), "owner".into(), "since".into()]);
         let inputs = builder.finish();
@@ -365,7 +363,7 @@ mod tests {
         assert_eq!(cells[3], [None, Some("z"), None, None]);
         assert_eq!(cells[4], [Some("é"), None, Some("y"), None]);
         let targets: Vec<_> = inputs.targets().collect();
-        let fates: Vec<_> = inputs.lines().map(|line| line.fate).collect();
+        let statuses: Vec<_> = inputs.lines().map(|line| line.status).collect();
         let [b, blog, c] = targets[..] else { panic!("three targets") };
         let expected = [
             LineStatus::Target(b),
@@ -374,7 +372,7 @@ mod tests {
             LineStatus::Duplicate(b),
             LineStatus::Target(c),
         ];
-        assert_eq!(fates, expected);
+        assert_eq!(statuses, expected);
         assert_eq!([b, blog, c], [0, 1, 2].map(|number| inputs.target(number)));
         assert!(inputs.target_set().iter().eq(inputs.targets()));
         assert_eq!(inputs.counts(), Counts { lines: 5, targets: 3, duplicates: 1, rejected: 1, subdomains: 1 });

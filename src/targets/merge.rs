@@ -1,31 +1,29 @@
-//! Lines of several readings as one: a run that is given more later, shards that become one dataset.
-//!
-//! Lines are copied with the fate they had; nothing is judged anew.
+//! Combines several inputs: more lines for an existing run, or shards into one dataset. Lines keep their status; nothing
+//! is checked again.
 
 use std::collections::HashSet;
 
-use super::{Inputs, InputsBuilder, Line, LineStatus, RawLine, RawLineStatus, TargetRef};
+use super::{InputLine, Inputs, InputsBuilder, LineStatus, RawLine, RawLineStatus, TargetRef};
 
 impl Inputs {
-    /// The lines that belong to a share of the targets: `holds` is asked about the target's name, or about what was
-    /// written where that is no domain, so that every line falls into exactly one share.
+    /// The lines of a share of the targets. `holds` is called with the target, or with the text of a rejected line, so
+    /// that every line is in exactly one share.
     #[must_use]
     pub fn share(&self, holds: impl Fn(&str) -> bool) -> Self {
-        let belongs = |line: &Line<'_>| match line.fate {
+        let belongs = |line: &InputLine<'_>| match line.status {
             LineStatus::Target(target) | LineStatus::Duplicate(target) => holds(target.as_str()),
             LineStatus::Rejected(_) => holds(line.input),
         };
-        Self::gathered([self].into_iter(), |_, line| belongs(line)).with_remarks_of(self)
+        Self::filtered(&[self], |_, line| belongs(line)).with_remarks_of(self)
     }
 
-    /// Whether `other` has the same lines of files of the same names, whatever folders those are in: the same input, by
-    /// another spelling of its path.
+    /// Whether `other` has the same lines from files of the same names in any folders: the same input by another path.
     pub fn is_same_but_for_folders(&self, other: &Self) -> bool {
         fn name(file: &str) -> Option<&str> {
             file.rsplit('/').next()
         }
-        let is_same = |(one, other): (Line<'_>, Line<'_>)| {
-            (one.number, one.input, one.fate) == (other.number, other.input, other.fate)
+        let is_same = |(one, other): (InputLine<'_>, InputLine<'_>)| {
+            (one.number, one.input, one.status) == (other.number, other.input, other.status)
                 && name(one.file) == name(other.file)
                 && (0..self.columns().len()).all(|column| one.column(column) == other.column(column))
         };
@@ -34,11 +32,9 @@ impl Inputs {
             && self.lines().zip(other.lines()).all(is_same)
     }
 
-    /// What a directory's lines become when `given` comes after `self`.
-    ///
-    /// A reading that names every target there was takes the place of the earlier one. One that does not (a list of
-    /// failed targets, a further file) adds the lines of targets that are new, so that nothing that was asked for
-    /// before is forgotten.
+    /// The lines of a directory with lines `self` after a run with `given`. If `given` has every target of `self`, it
+    /// replaces it. Otherwise (a list of failed targets, a further file) the lines of its new targets are added, so that
+    /// no earlier target is lost.
     #[must_use]
     pub fn followed_by(self, given: Self) -> Self {
         let named: HashSet<&str> = given.targets().map(TargetRef::as_str).collect();
@@ -47,14 +43,14 @@ impl Inputs {
         }
         let known: HashSet<&str> = self.targets().map(TargetRef::as_str).collect();
         let rejected: HashSet<_> = self.lines().filter(is_rejected).map(|line| place(&line)).collect();
-        Self::gathered([&self, &given].into_iter(), |reading, line| match line.fate {
-            _ if reading == 0 => true,
+        Self::filtered(&[&self, &given], |index, line| match line.status {
+            _ if index == 0 => true,
             LineStatus::Target(target) | LineStatus::Duplicate(target) => !known.contains(target.as_str()),
             LineStatus::Rejected(_) => !rejected.contains(&place(line)),
         })
     }
 
-    /// Shards of one reading as one again: lines by file, in the order in which the files first appear, and number.
+    /// Merges shards of one input: lines by file, in order of first appearance, and number.
     #[must_use]
     pub fn merged(shards: Vec<Self>) -> Self {
         let shards = match <[Self; 1]>::try_from(shards) {
@@ -62,7 +58,7 @@ impl Inputs {
             Err(shards) => shards,
         };
         let mut files: Vec<&str> = Vec::new();
-        let mut lines: Vec<(usize, u64, usize, Line<'_>)> = Vec::new();
+        let mut lines: Vec<(usize, u64, usize, InputLine<'_>)> = Vec::new();
         let mut seen = HashSet::new();
         for (shard, inputs) in shards.iter().enumerate() {
             for line in inputs.lines().filter(|line| seen.insert((place(line), line.input))) {
@@ -74,66 +70,62 @@ impl Inputs {
             }
         }
         lines.sort_by_key(|(file, number, shard, _)| (*file, *number, *shard));
-        let mut gathering = Gathering::new(shards.iter());
+        let mut merger = Merger::new(&shards.iter().collect::<Vec<_>>());
         for (_, _, shard, line) in &lines {
-            gathering.push(*shard, line);
+            merger.push(*shard, line);
         }
-        gathering.finish()
+        merger.finish()
     }
 
-    /// The lines of several readings, one reading after the other, as far as they are wanted.
-    fn gathered<'a>(
-        readings: impl Iterator<Item = &'a Self> + Clone,
-        wanted: impl Fn(usize, &Line<'a>) -> bool,
-    ) -> Self {
-        let mut gathering = Gathering::new(readings.clone());
-        for (reading, inputs) in readings.enumerate() {
-            inputs.lines().filter(|line| wanted(reading, line)).for_each(|line| gathering.push(reading, &line));
+    /// The wanted lines of several inputs, one after the other.
+    fn filtered<'a>(all: &[&'a Self], wanted: impl Fn(usize, &InputLine<'a>) -> bool) -> Self {
+        let mut merger = Merger::new(all);
+        for (index, inputs) in all.iter().enumerate() {
+            inputs.lines().filter(|line| wanted(index, line)).for_each(|line| merger.push(index, &line));
         }
-        gathering.finish()
+        merger.finish()
     }
 }
 
-fn is_rejected(line: &Line<'_>) -> bool {
-    matches!(line.fate, LineStatus::Rejected(_))
+fn is_rejected(line: &InputLine<'_>) -> bool {
+    matches!(line.status, LineStatus::Rejected(_))
 }
 
-fn place<'a>(line: &Line<'a>) -> (&'a str, u64) {
+fn place<'a>(line: &InputLine<'a>) -> (&'a str, u64) {
     (line.file, line.number)
 }
 
-/// Lines of several readings on their way into one, whose columns are those of all.
-struct Gathering {
+/// Builds one input of several, with the columns of all.
+struct Merger {
     builder: InputsBuilder,
     columns: Vec<String>,
-    /// For each reading and each of its columns the index among all.
-    places: Vec<Vec<usize>>,
+    /// The index in `columns` of each column of each input.
+    indices: Vec<Vec<usize>>,
 }
 
-impl Gathering {
-    fn new<'a>(readings: impl Iterator<Item = &'a Inputs>) -> Self {
+impl Merger {
+    fn new(all: &[&Inputs]) -> Self {
         let mut columns: Vec<String> = Vec::new();
-        let place_of = |name: &String, columns: &mut Vec<String>| {
+        let mut index_of = |name: &String| {
             let known = columns.iter().position(|column| column.to_lowercase() == name.to_lowercase());
             known.unwrap_or_else(|| {
                 columns.push(name.clone());
                 columns.len() - 1
             })
         };
-        let places =
-            readings.map(|inputs| inputs.columns().iter().map(|name| place_of(name, &mut columns)).collect()).collect();
-        Self { builder: InputsBuilder::new(), columns, places }
+        let indices = all.iter().map(|inputs| inputs.columns().iter().map(&mut index_of).collect()).collect();
+        Self { builder: InputsBuilder::new(), columns, indices }
     }
 
-    fn push(&mut self, reading: usize, line: &Line<'_>) {
-        let places = self.places[reading].iter().enumerate();
+    fn push(&mut self, inputs: usize, line: &InputLine<'_>) {
+        let columns = self.indices[inputs].iter().enumerate();
         let cells: Vec<(usize, &str)> =
-            places.filter_map(|(own, place)| line.column(own).map(|cell| (*place, cell))).collect();
-        let fate = match line.fate {
+            columns.filter_map(|(own, index)| line.column(own).map(|cell| (*index, cell))).collect();
+        let status = match line.status {
             LineStatus::Target(target) | LineStatus::Duplicate(target) => RawLineStatus::Target(target),
             LineStatus::Rejected(reason) => RawLineStatus::Rejected(reason),
         };
-        self.builder.push(RawLine { input: line.input, file: line.file, number: line.number, fate, columns: &cells });
+        self.builder.push(RawLine { input: line.input, file: line.file, number: line.number, status, columns: &cells });
     }
 
     fn finish(mut self) -> Inputs {
@@ -152,12 +144,12 @@ mod tests {
         builder.set_columns(columns.iter().map(|name| (*name).to_owned()).collect());
         for (number, input) in lines {
             let cleaned = clean(input, Accept::DOMAINS);
-            let fate = match &cleaned {
+            let status = match &cleaned {
                 Ok(cleaned) => RawLineStatus::Target(cleaned.target.view()),
                 Err(_) => RawLineStatus::Rejected("no domain"),
             };
             let cells: Vec<_> = (0..columns.len()).map(|column| (column, *input)).collect();
-            builder.push(RawLine { input, file, number: *number, fate, columns: &cells });
+            builder.push(RawLine { input, file, number: *number, status, columns: &cells });
         }
         builder.finish()
     }

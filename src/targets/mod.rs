@@ -1,13 +1,13 @@
-//! From input files to targets: what the user pasted, cleaned, checked and counted once.
+//! Reads input files and cleans, checks and deduplicates their targets.
 //!
 //! ```text
-//! files -> decompressed lines -> cells (txt, csv, tsv) -> clean -> Inputs: every line and its fate
+//! files -> decompressed lines -> cells (txt, csv, tsv) -> clean -> Inputs: every line with its status
 //! ```
 //!
-//! [`clean()`] is pure: one written form to one checked host or the reason why it is none. [`read()`] goes through files
-//! in bounded memory and keeps every line, rejected ones too, since each becomes a row of the `targets` table.
-//! [`Inputs`] holds a million bare lines in some sixty bytes each; [`InputsBuilder`] makes it, for [`read()`] and for the
-//! ledger, which keeps the lines of a run and must not judge them anew. Nothing here touches the network.
+//! [`clean()`] is pure: it turns a written form into a checked host or the reason for its rejection. [`read()`] streams
+//! files and keeps every line, including rejected ones, since each becomes a row of the `targets` table. [`Inputs`]
+//! stores a bare line in some sixty bytes; [`InputsBuilder`] builds it for [`read()`] and for the ledger, whose lines are
+//! not checked again. Nothing here touches the network.
 
 mod clean;
 mod idna2008;
@@ -25,7 +25,7 @@ use std::{borrow::Borrow, fmt};
 use serde::{Deserialize, Serialize};
 
 pub use clean::{Accept, Cleaned, clean};
-pub use inputs::{Counts, Inputs, InputsBuilder, Line, LineStatus, LongerRows, RawLine, RawLineStatus};
+pub use inputs::{Counts, InputLine, Inputs, InputsBuilder, LineStatus, LongerRows, RawLine, RawLineStatus};
 pub use nested::Nested;
 pub use read::{InputError, InputFormat, PackedFormat, ReadOptions, read};
 pub use reject::{Reject, Rejection};
@@ -34,8 +34,8 @@ pub use shard::Shard;
 
 /// A checked host as it is sent to the API: lower-case ASCII with A-labels (`xn--…`), no `www.`, no trailing dot.
 ///
-/// Made by [`clean()`] alone. Deserialising trusts the text, which comes from the program's own records. Where there are
-/// many, as in [`Inputs`] and a [`TargetSet`], they lie in one string and are seen as [`TargetRef`].
+/// Only [`clean()`] creates it; deserializing trusts the text, which comes from the program's own records. [`Inputs`] and
+/// [`TargetSet`] store many in one string and give out [`TargetRef`]s.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Target(Box<str>);
@@ -64,11 +64,11 @@ impl fmt::Display for Target {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Target({})", self.0)
+        self.view().fmt(f)
     }
 }
 
-/// A [`Target`] that lies elsewhere.
+/// A borrowed [`Target`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetRef<'a>(&'a str);
 
@@ -77,7 +77,6 @@ impl<'a> TargetRef<'a> {
         self.0
     }
 
-    /// A target of its own.
     pub fn to_target(self) -> Target {
         Target(self.0.into())
     }

@@ -1,22 +1,21 @@
-//! Targets below others: the API counts a subdomain's links for the domain, too.
+//! Finds targets below others: the API counts a subdomain's links for the domain, too.
 
 use std::collections::HashSet;
 
 use super::{Inputs, TargetRef};
 
-/// Targets whose numbers are part of those of another target.
+/// Targets whose counts are included in those of another target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nested<'a> {
-    /// How many there are.
     pub count: u64,
     /// The first of them.
     pub inner: &'a str,
-    /// The target that it belongs to.
+    /// The target that includes it.
     pub outer: &'a str,
 }
 
 impl Inputs {
-    /// Targets below others, as `blog.example.com` beside `example.com`, if there are any.
+    /// Targets below others, such as `blog.example.com` beside `example.com`, if there are any.
     pub fn nested(&self) -> Option<Nested<'_>> {
         let targets: HashSet<&str> = self.targets().map(TargetRef::as_str).collect();
         let outer_of =
@@ -37,8 +36,8 @@ mod tests {
             let mut builder = InputsBuilder::new();
             for host in targets {
                 let target = clean(host, Accept::DOMAINS).expect(host).target;
-                let fate = RawLineStatus::Target(target.view());
-                builder.push(RawLine { input: host, file: "a.txt", number: 1, fate, columns: &[] });
+                let status = RawLineStatus::Target(target.view());
+                builder.push(RawLine { input: host, file: "a.txt", number: 1, status, columns: &[] });
             }
             let inputs = builder.finish();
             inputs.nested().map(|nested| (nested.count, nested.inner.to_owned(), nested.outer.to_owned()))

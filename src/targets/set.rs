@@ -1,10 +1,10 @@
-//! Targets by number, in the order of their coming: some thirty bytes each, names included.
+//! Targets numbered in order of first appearance, in some thirty bytes each including the name.
 
 use std::hash::{BuildHasher, RandomState};
 
 use super::TargetRef;
 
-/// Targets in one string, by number: four bytes each, beside their text.
+/// The names of targets in one string.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     text: String,
@@ -12,7 +12,6 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
@@ -23,7 +22,6 @@ impl Names {
         TargetRef(&self.text[start..self.ends[number] as usize])
     }
 
-    /// All, in the order of their numbers.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = TargetRef<'_>> {
         let mut start = 0;
         self.ends.iter().map(move |end| {
@@ -46,7 +44,7 @@ fn narrow(number: usize) -> u32 {
     u32::try_from(number).expect("all names together have less than four gigabytes")
 }
 
-/// Targets, each once, by number: a hash table of numbers with linear probing, at most half full, beside the names.
+/// A set of numbered targets: a hash table of numbers with linear probing, at most half full, beside the names.
 #[derive(Clone, Debug, Default)]
 pub struct TargetSet {
     names: Names,
@@ -54,13 +52,13 @@ pub struct TargetSet {
     hasher: RandomState,
 }
 
-/// Marks a slot that holds no number.
+/// An empty slot.
 const FREE: u32 = u32::MAX;
-/// Slots at first; a power of two, as all later sizes are.
+/// The initial number of slots; a power of two, like all later sizes.
 const SMALLEST: usize = 64;
 
 impl TargetSet {
-    /// The number of a target; `None`: it is not in the set.
+    /// The number of a target, if it is in the set.
     pub fn number(&self, target: TargetRef<'_>) -> Option<u32> {
         if self.slots.is_empty() {
             return None;
@@ -68,11 +66,11 @@ impl TargetSet {
         Some(self.slots[self.slot_of(target)]).filter(|number| *number != FREE)
     }
 
-    /// Adds a target; its number, and whether it is new.
+    /// Adds a target and returns its number and whether it is new.
     ///
     /// # Panics
     ///
-    /// Once all names together have four gigabytes.
+    /// If all names together have four gigabytes.
     pub fn insert(&mut self, target: TargetRef<'_>) -> (u32, bool) {
         if (self.names.len() + 1) * 2 > self.slots.len() {
             self.grow();
@@ -87,17 +85,15 @@ impl TargetSet {
         (number, true)
     }
 
-    /// The target with a number that the set gave.
     pub fn get(&self, number: u32) -> TargetRef<'_> {
         self.names.get(number)
     }
 
-    /// All targets, in the order of their numbers.
+    /// All targets in order of their numbers.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = TargetRef<'_>> {
         self.names.iter()
     }
 
-    /// The same, without what finds them.
     pub(super) fn into_names(self) -> Names {
         self.names
     }
@@ -108,7 +104,7 @@ impl TargetSet {
 
     fn grow(&mut self) {
         let length = (self.slots.len() * 2).max(SMALLEST);
-        // The old table goes first: both at once would be the most that the set ever takes.
+        // The old table is freed first: both at once would be the peak of memory.
         self.slots = Vec::new();
         self.slots = vec![FREE; length];
         for number in 0..self.names.len() {
@@ -118,10 +114,10 @@ impl TargetSet {
         }
     }
 
-    /// The slot that holds a target, or the free one where it belongs. Ends, since half of the slots are free.
+    /// The slot of a target, or the free one where it belongs. Terminates, since half of the slots are free.
     fn slot_of(&self, target: TargetRef<'_>) -> usize {
         let mask = self.slots.len() - 1;
-        #[expect(clippy::cast_possible_truncation, reason = "the mask keeps the low bits alone")]
+        #[expect(clippy::cast_possible_truncation, reason = "the mask keeps only the low bits")]
         let mut slot = self.hasher.hash_one(target) as usize & mask;
         while self.slots[slot] != FREE && self.names.get(self.slots[slot]) != target {
             slot = (slot + 1) & mask;

@@ -1,14 +1,13 @@
-//! Shares of the targets, for several machines.
+//! Shares of the targets for several machines.
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// One of several disjoint shares of the targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Shard {
-    /// Which, from 1.
+    /// From 1.
     pub number: NonZeroU32,
     pub of: NonZeroU32,
 }
@@ -46,18 +45,17 @@ impl fmt::Display for Shard {
 }
 
 impl Shard {
-    /// Whether it is the whole.
     pub fn is_whole(self) -> bool {
         self.of.get() == 1
     }
 
-    /// A part of a limit, such that all shares together never exceed it; `None`: there are more shares than that.
+    /// A part of a limit that all shares together never exceed; `None` if there are more shares than that.
     pub fn part_of(self, limit: NonZeroU32) -> Option<NonZeroU32> {
         NonZeroU32::new(limit.get() / self.of.get())
     }
 
-    /// Whether a name belongs to this share. The hash is FNV-1a with a final mix, fixed for good: shares of one
-    /// run on several machines, and of versions years apart, have to be disjoint.
+    /// Whether a name belongs to this share. The hash, FNV-1a with a final mix, must never change: the shares of a run
+    /// must be disjoint on all machines and in all versions.
     pub fn holds(self, name: &str) -> bool {
         let hash = name
             .bytes()
@@ -72,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_disjoint_complete_and_about_equal() {
+    fn shares_are_disjoint_complete_and_about_equal_in_size() {
         let shares: Vec<Shard> = (1..=4).map(|number| format!("{number}/4").parse().expect("a share")).collect();
         let mut sizes = [0; 4];
         for number in 0..10_000 {

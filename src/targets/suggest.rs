@@ -1,34 +1,34 @@
-//! What may have been meant by a name that is rejected: for the person who reads the reason, never for a call.
+//! Suggests valid names for rejected ones, only for the text of the reason.
 
 use std::iter::once;
 
 use encoding_rs::{Encoding, WINDOWS_1250, WINDOWS_1251, WINDOWS_1252};
 use icu_normalizer::uts46::Uts46MapperBorrowed;
 
-/// The text without list marks around it, with hyphens for what looks like one, without invisible characters, and with
-/// letters and digits for their typographic forms. `None` where that changes nothing, or where the text is no accident.
+/// The text without bullets around it and without invisible characters, with hyphens for dashes and with letters and
+/// digits for their typographic forms. `None` if that changes nothing, or if the text has control characters.
 pub(super) fn plainer(text: &str) -> Option<String> {
     if text.contains(char::is_control) {
         return None;
     }
     let without_marks = text.trim_matches(|character: char| !character.is_alphanumeric());
     let mapper = Uts46MapperBorrowed::new();
-    let visible = without_marks.chars().filter(|character| !is_mark_of_direction(*character));
+    let visible = without_marks.chars().filter(|character| !is_direction_mark(*character));
     let plainer: String = mapper.map_normalize(visible.map(|c| if is_dash(c) { '-' } else { c })).collect();
     (plainer != text && !plainer.contains(char::REPLACEMENT_CHARACTER)).then_some(plainer)
 }
 
-/// Hyphens, dashes and minus signs but for the one of ASCII. Their fullwidth and small forms are mapped anyway.
+/// Hyphens, dashes and minus signs beyond ASCII. Their fullwidth and small forms are mapped anyway.
 fn is_dash(character: char) -> bool {
     matches!(character, '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{2e3a}' | '\u{2e3b}' | '\u{58a}')
 }
 
-/// Joiners and marks that steer the direction of text, which the mapping keeps or refuses.
-fn is_mark_of_direction(character: char) -> bool {
+/// Joiners and marks of text direction, which the mapping keeps or refuses.
+fn is_direction_mark(character: char) -> bool {
     matches!(character, '\u{61c}' | '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2061}'..='\u{2069}')
 }
 
-/// What `text` was if it is UTF-8 that somebody read as Windows-1252, -1250 or -1251 or as Latin-1: `Ã¼` for `ü`.
+/// The original of a `text` that is UTF-8 decoded as Windows-1252, -1250, -1251 or Latin-1, such as `Ã¼` for `ü`.
 pub(super) fn repaired(text: &str) -> impl Iterator<Item = String> {
     let windows = [WINDOWS_1252, WINDOWS_1250, WINDOWS_1251].into_iter().filter_map(|code| encoded(text, code));
     let latin_1 = once(text).filter_map(|text| text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect());
@@ -40,10 +40,10 @@ fn encoded(text: &str, encoding: &'static Encoding) -> Option<Vec<u8>> {
     (!has_others).then(|| bytes.into_owned())
 }
 
-/// Whether a repaired name is more likely than the text it was repaired from, where that is a valid name, too.
+/// Whether a repaired name is more likely than its garbled text, if that is a valid name, too.
 ///
-/// UTF-8 read in another encoding is mostly full of symbols, but not always: `straÃŸe`, `РїСЂРёРјРµСЂ`. Real names
-/// almost never happen to be such a text. Those that are known to be are short and become a single ideograph (`дії`).
+/// Garbled text is mostly full of symbols, but not always: `straÃŸe`, `РїСЂРёРјРµСЂ`. Real names that happen to look
+/// garbled are very rare; the known ones are short and would become a single ideograph (`дії`).
 pub(super) fn is_plausible(repaired: &str) -> bool {
     repaired.split('.').filter(|label| !label.is_ascii()).all(|label| {
         let beyond_ascii = || label.chars().filter(|character| !character.is_ascii());
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn typographic_forms_have_a_plainer_one() {
+    fn typographic_forms_become_plain() {
         let check = |text: &str, expected: Option<&str>| assert_eq!(plainer(text).as_deref(), expected, "{text}");
         check("my\u{2011}site.com", Some("my-site.com"));
         check("our\u{2013}shop.com", Some("our-shop.com"));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn utf_8_read_in_another_encoding_is_repaired() {
+    fn garbled_utf_8_is_repaired() {
         let check = |text: &str, expected: Option<&str>| {
             assert_eq!(repaired(text).next().as_deref(), expected, "{text}");
         };
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_only_happens_to_be_such_a_text_stays() {
+    fn real_names_that_look_garbled_are_kept() {
         let check = |repaired: &str, expected: bool| assert_eq!(is_plausible(repaired), expected, "{repaired}");
         check("bücher.de", true);
         check("пример.com", true);

@@ -287,7 +287,7 @@ pub(crate) fn table(folder: &Path, bytes: &[u8]) -> Seen {
                 let counts = inputs.counts();
                 let mut targets = 0;
                 for line in inputs.lines() {
-                    targets += usize::from(matches!(line.fate, LineStatus::Target(_)));
+                    targets += usize::from(matches!(line.status, LineStatus::Target(_)));
                     assert!(
                         (0..inputs.columns().len()).filter_map(|column| line.column(column)).count()
                             <= inputs.columns().len()

@@ -1,19 +1,19 @@
-//! Which column of a table holds the domains, and where its other columns go among those of all files.
+//! Finds the domain column of a table, and combines the other columns of all files.
 //!
-//! Names are compared without letter case wherever two must be one, since sheets of one house differ in it; only where
-//! a file itself tells two names apart by it, the exact one is taken. No column is guessed from its content.
+//! Letter case is ignored, since spreadsheets differ in it, unless a file has names that differ only in it. No column is
+//! guessed from its content.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{safe, table::MOST_COLUMNS};
 use crate::targets::clean::{is_invisible, is_wrapping};
 
-/// Names of the domain column where none is given, in order of preference.
+/// Default names of the domain column, in order of preference.
 pub(super) const DOMAIN_NAMES: [&str; 5] = ["domain", "target", "url", "website", "host"];
-/// Characters of a column's name at most.
+/// Characters of a column's name.
 const LONGEST_NAME: usize = 100;
 
-/// The names in a header: cut to a bearable length, those that are missing numbered, no two equal without letter case.
+/// The names in a header, of limited length; empty ones are numbered, and no two are equal when case is ignored.
 pub(super) fn names<'a>(header: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> Vec<String> {
     let mut taken = HashSet::new();
     let mut take = |name: String| taken.insert(name.to_lowercase()).then_some(name);
@@ -29,14 +29,14 @@ pub(super) fn names<'a>(header: impl Iterator<Item = std::borrow::Cow<'a, str>>)
     names
 }
 
-/// A name without what nobody sees in it, and with plain blanks: sheets and web pages leave both behind.
+/// A name without the invisible characters and special blanks that spreadsheets and web pages add.
 fn visible(name: &str) -> String {
     let is_gap = |character: char| character.is_whitespace() && !character.is_control();
     let seen: String = name.chars().filter(|character| !is_invisible(*character)).collect();
     seen.split(is_gap).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// The index of the column called `wanted`, or of the domain column if nothing is wanted.
+/// The index of the column `wanted`, or of the domain column.
 pub(super) fn find(names: &[String], wanted: Option<&str>) -> Option<usize> {
     let alike = |name: &str| name.trim_matches(is_wrapping).to_lowercase();
     let any_case = |wanted: &str| names.iter().position(|name| alike(name) == alike(wanted));
@@ -46,11 +46,11 @@ pub(super) fn find(names: &[String], wanted: Option<&str>) -> Option<usize> {
     }
 }
 
-/// The name that may have been meant by `wanted`, or that sounds as if domains were in its column.
+/// The name that is similar to `wanted`, or to a default name.
 pub(super) fn nearest<'a>(names: &'a [String], wanted: Option<&str>) -> Option<&'a str> {
     let Some(wanted) = wanted else {
         let sounds_right = |name: &&String| DOMAIN_NAMES.iter().any(|word| name.to_lowercase().contains(word));
-        // Whoever mistypes a word gets its first letter right; `market` is no `target`.
+        // A misspelt word usually has the right first letter; `market` does not mean `target`.
         let begins_right = |name: &&str, word: &str| name.to_lowercase().starts_with(&word[..1]);
         let misspelt =
             || DOMAIN_NAMES.iter().find_map(|word| similar(names, word).filter(|name| begins_right(name, word)));
@@ -59,7 +59,7 @@ pub(super) fn nearest<'a>(names: &'a [String], wanted: Option<&str>) -> Option<&
     similar(names, wanted)
 }
 
-/// The name that differs from `wanted` in few characters.
+/// The name that differs from `wanted` in fewest characters, if they are few.
 fn similar<'a>(names: &'a [String], wanted: &str) -> Option<&'a str> {
     let wanted: String = wanted.to_lowercase().chars().take(LONGEST_NAME).collect();
     let most = wanted.chars().count().div_ceil(3);
@@ -74,17 +74,17 @@ fn similar<'a>(names: &'a [String], wanted: &str) -> Option<&'a str> {
         .map(|(_, name)| &**name)
 }
 
-/// The columns of all files but those that hold domains.
+/// The columns of all files except for the domain columns.
 #[derive(Debug, Default)]
-pub(super) struct Columns {
+pub(super) struct AllColumns {
     names: Vec<String>,
     /// By name in lower case.
     indices: HashMap<String, usize>,
 }
 
-impl Columns {
-    /// The place of the column called `name`, made if there is none; `None` if that were too many.
-    pub(super) fn place(&mut self, name: &str) -> Option<usize> {
+impl AllColumns {
+    /// The index of the column `name`, which is added if it is new; `None` if there are too many.
+    pub(super) fn index_of(&mut self, name: &str) -> Option<usize> {
         let lower = name.to_lowercase();
         if let Some(index) = self.indices.get(&lower) {
             return Some(*index);
@@ -98,7 +98,6 @@ impl Columns {
         Some(index)
     }
 
-    /// The names by index.
     pub(super) fn into_names(self) -> Vec<String> {
         self.names
     }
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn every_column_gets_a_name_of_its_own() {
+    fn every_column_has_a_unique_name() {
         let check = |header: &[&str], expected: &[&str]| {
             assert_eq!(names(header.iter().map(|cell| (*cell).into())), expected, "{header:?}");
         };
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_near_name_is_proposed_and_a_far_one_is_not() {
+    fn only_similar_names_are_suggested() {
         let check = |columns: &[&str], wanted: Option<&str>, expected: Option<&str>| {
             assert_eq!(nearest(&owned(columns), wanted), expected, "{columns:?} {wanted:?}");
         };
@@ -159,11 +158,11 @@ mod tests {
 
     #[test]
     fn columns_of_the_same_name_are_one_over_all_files() {
-        let mut columns = Columns::default();
-        let places: Vec<_> = ["Client", "since", "CLIENT", "market"].map(|name| columns.place(name)).into();
-        assert_eq!(places, [Some(0), Some(1), Some(0), Some(2)]);
-        assert!((3..MOST_COLUMNS).all(|index| columns.place(&index.to_string()) == Some(index)));
-        assert_eq!((columns.place("one more"), columns.place("since")), (None, Some(1)));
+        let mut columns = AllColumns::default();
+        let indices = ["Client", "since", "CLIENT", "market"].map(|name| columns.index_of(name));
+        assert_eq!(indices, [Some(0), Some(1), Some(0), Some(2)]);
+        assert!((3..MOST_COLUMNS).all(|index| columns.index_of(&index.to_string()) == Some(index)));
+        assert_eq!((columns.index_of("one more"), columns.index_of("since")), (None, Some(1)));
         assert_eq!(columns.into_names()[..3], ["Client", "since", "market"]);
     }
 }

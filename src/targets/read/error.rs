@@ -1,4 +1,4 @@
-//! Why the input cannot be used, and what to do about it, in words for the person who gave it.
+//! The errors of reading input files, with hints.
 
 use std::{
     io,
@@ -10,99 +10,50 @@ use encoding_rs::{Encoding, UTF_8};
 use super::{columns, packed::PackedFormat, table::MOST_COLUMNS};
 use crate::targets::{Accept, clean};
 
-/// Names listed in a message at most.
+/// Names listed in a message.
 const MOST_LISTED: usize = 12;
 
-/// Why input files cannot be read into [`Inputs`](crate::targets::Inputs).
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// No file of that name.
     #[error("{} does not exist", path.display())]
     Missing { path: PathBuf },
-    /// A directory where a file was expected.
     #[error("{} is a directory, not a file of domains", path.display())]
     Directory { path: PathBuf },
-    /// The file system refuses.
     #[error("cannot read {}: {source}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        /// The file system's answer.
-        source: io::Error,
-    },
-    /// A compressed file is cut off or damaged.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("cannot decompress {} ({compression}): {source}", path.display())]
-    Damaged {
-        path: PathBuf,
-        /// `gzip` or `zstd`.
-        compression: &'static str,
-        /// What the decompressor says.
-        source: io::Error,
-    },
-    /// A workbook, archive or the like, by its first bytes.
+    Damaged { path: PathBuf, compression: &'static str, source: io::Error },
     #[error("{} is {}, not text", path.display(), format.name)]
     Packed { path: PathBuf, format: PackedFormat },
-    /// The header of a table is not in the encoding that it is taken for.
     #[error("the header of {} has {}", path.display(), not_valid(encoding))]
-    Encoding {
-        path: PathBuf,
-        /// What it is taken for.
-        encoding: &'static Encoding,
-    },
-    /// Standard input was asked for more than once.
+    Encoding { path: PathBuf, encoding: &'static Encoding },
     #[error("standard input (-) is given more than once")]
     StandardInputAgain,
-    /// A column was named, and there is no table.
+    /// A column was named, but no input is a table.
     #[error("no input has a column `{wanted}`")]
-    NoTable {
-        /// The column asked for.
-        wanted: String,
-    },
-    /// A table has no column with domains.
+    NoTable { wanted: String },
     #[error("{} has no column {}; its columns are {}", path.display(), wanted_list(wanted.as_deref()), list(columns))]
     NoColumn {
         path: PathBuf,
-        /// The column asked for, if one was.
         wanted: Option<String>,
-        /// The columns that are there.
         columns: Vec<String>,
-        /// Whether the first row names a domain, as if the header were missing.
+        /// Whether the first row contains a domain, as if the header were missing.
         is_data: bool,
     },
-    /// The first row is too long to be a header.
     #[error("the first row of {} is too long for a header", path.display())]
     NoHeader { path: PathBuf },
-    /// More columns than are kept.
     #[error("more than {MOST_COLUMNS} columns in the input up to {}", path.display())]
-    TooManyColumns {
-        /// The file with the column that is one too many.
-        path: PathBuf,
-    },
-    /// A quotation mark without its other.
+    TooManyColumns { path: PathBuf },
     #[error("{}: unclosed quotation mark in the row that starts on line {line}", path.display())]
-    Unclosed {
-        path: PathBuf,
-        /// Where the row begins.
-        line: u64,
-    },
-    /// More than one run can hold.
+    Unclosed { path: PathBuf, line: u64 },
+    /// The limit is a text such as `10000000 lines`.
     #[error("too much input: more than {limit} up to {}", path.display())]
-    TooMuch {
-        /// The file in which the limit was passed.
-        path: PathBuf,
-        /// The limit, as in `10000000 lines`.
-        limit: String,
-    },
-    /// All has been read, and there is nothing to do.
+    TooMuch { path: PathBuf, limit: String },
     #[error("no domains in {}: {why}", list(files))]
-    NoDomains {
-        files: Vec<String>,
-        /// What is there instead.
-        why: String,
-    },
+    NoDomains { files: Vec<String>, why: String },
 }
 
 impl InputError {
-    /// What to do about it, where the message does not say so already.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Missing { path } if is_domain(path) => format!(
@@ -139,26 +90,24 @@ impl InputError {
     }
 }
 
-/// What is wrong with bytes that cannot be decoded.
 pub(super) fn not_valid(encoding: &'static Encoding) -> String {
     let name = if encoding == UTF_8 { "UTF-8" } else { encoding.name() };
     format!("bytes that are not valid {name}")
 }
 
-/// What to do about them: nobody can know the encoding but the person whose file it is.
 pub(super) fn encoding_hint() -> &'static str {
     "set the encoding of the file, such as --input-encoding windows-1251"
 }
 
-/// Whether somebody seems to have given a domain for the file with domains in it.
+/// Whether a domain was given instead of a file.
 fn is_domain(path: &Path) -> bool {
-    // The one ending of files that is a top-level domain, too.
+    // A file extension that is also a top-level domain.
     let is_archive = path.extension().is_some_and(|extension| extension == "zip");
     let name = path.to_str().filter(|name| !is_archive && !name.contains(['/', ' ', '\'', ';', '&', '|']));
     name.is_some_and(|name| clean(name, Accept::DOMAINS).is_ok())
 }
 
-/// The column asked for, or those that would have done.
+/// The requested column, or the default ones.
 fn wanted_list(wanted: Option<&str>) -> String {
     match wanted {
         Some(wanted) => format!("`{wanted}`"),

@@ -1,7 +1,7 @@
-//! The first lines of a text, and what they show: whether it is a table, and what is between its cells.
+//! Recognizes tables and their delimiter by the first lines of a text.
 //!
-//! A header alone can mislead: spreadsheets of countries with decimal commas put semicolons between cells, and a comma
-//! may be in a column's name. So several lines count, and most of all whether a column is the one that is looked for.
+//! A header alone can mislead: a column's name may contain a comma, and spreadsheets in countries with decimal commas use
+//! semicolons as delimiters. So several lines count, and most of all whether there is a domain column.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::targets::{Accept, clean};
 
-/// Lines that are looked at.
+/// Lines that are examined.
 const LINES: usize = 20;
 
-/// What may be between two cells; the first wins where nothing speaks for another.
+/// The possible delimiters; the first is the default.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// The first lines of a text, from the first that is not blank.
@@ -24,14 +24,13 @@ pub(super) struct Head {
     pub(super) bytes: Vec<u8>,
     /// The number of the first.
     pub(super) line: u64,
-    /// The delimiter that a line above the header names, as some programs write it for Excel.
+    /// The delimiter by a line such as `sep=;` above the header, which some programs write for Excel.
     pub(super) named_delimiter: Option<u8>,
 }
 
-/// How well a delimiter fits; the greatest is the best.
+/// How well a delimiter fits; the greatest wins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
-    /// The header has the column that is looked for.
     has_column: bool,
     /// Rows with the usual number of cells, if that is more than one.
     alike: usize,
@@ -76,14 +75,13 @@ impl Head {
         self.bytes.len() > MOST_LINE && !self.bytes[..=MOST_LINE].contains(&b'\n')
     }
 
-    /// Whether the first line is a header: it has the column that is looked for, beside others unless it was named.
+    /// Whether the first line is a header: it has the domain column, and others too unless the column was named.
     pub(super) fn is_table(&self, column: Option<&str>) -> bool {
         let (names, _) = self.rows(self.delimiter(column));
         let has_column = columns::find(&names, column).is_some();
         self.named_delimiter.is_some() || has_column && (names.len() > 1 || column.is_some())
     }
 
-    /// What is between two cells.
     pub(super) fn delimiter(&self, column: Option<&str>) -> u8 {
         if let Some(delimiter) = self.named_delimiter {
             return delimiter;
@@ -108,7 +106,7 @@ impl Head {
         Fit { has_column, alike, with_domain, cells }
     }
 
-    /// The names in the header, and all rows with it, as far as they are whole.
+    /// The names in the header, and all complete rows including it.
     fn rows(&self, delimiter: u8) -> (Vec<String>, Vec<SampleRow>) {
         let mut rows = Rows::new(self.bytes.as_slice(), delimiter, self.line);
         let (mut names, mut seen) = (Vec::new(), Vec::new());
@@ -123,7 +121,6 @@ impl Head {
     }
 }
 
-/// What counts of a row.
 struct SampleRow {
     cells: usize,
     has_domain: bool,
@@ -162,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_known_by_its_header() {
+    fn a_table_is_recognized_by_its_header() {
         let check = |text: &str, column: Option<&str>, expected: bool| {
             assert_eq!(head(text).is_table(column), expected, "{text:?} {column:?}");
         };

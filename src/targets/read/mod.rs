@@ -1,17 +1,16 @@
-//! Input files to [`Inputs`]: every line, judged, with its file and number, in bounded memory.
+//! Reads input files into [`Inputs`]: every line with its status, file and number, in bounded memory.
 //!
 //! ```text
 //! path -> open: bytes, decompressed -> text: UTF-8, \n -> lines | table: rows -> clean -> InputsBuilder
 //! ```
 //!
-//! A file is a stream: whatever its size, what is held is a buffer, a line, and what [`Inputs`] keeps of each line. A
-//! line that nobody can have meant is cut and rejected, not an error; a limit on the whole is. An error ends the
-//! reading, and comes before anything is paid for.
+//! Files are streamed: memory holds a buffer, a line, and what [`Inputs`] stores of each line. A line that is too long is
+//! cut and rejected; exceeding a limit on the whole input is an error.
 
 mod columns;
 mod error;
-mod gather;
 mod head;
+mod input_reader;
 mod open;
 mod packed;
 mod table;
@@ -22,7 +21,7 @@ use std::{borrow::Cow, io::Read, path::PathBuf};
 use encoding_rs::Encoding;
 
 pub use self::error::InputError;
-use self::gather::Gathering;
+use self::input_reader::InputReader;
 pub use self::packed::PackedFormat;
 use super::{Accept, Inputs, InputsBuilder};
 
@@ -31,18 +30,17 @@ const STANDARD_INPUT: &str = "-";
 
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
-    /// The column of CSV and TSV files that holds the domains; else the first of `domain`, `target`, `url`, `website`
-    /// and `host` that a file has.
+    /// The column of CSV and TSV files with the domains; by default the first of `domain`, `target`, `url`, `website` and
+    /// `host` that a file has.
     pub column: Option<String>,
-    /// What counts as a target.
     pub accept: Accept,
-    /// What standard input and files without a telling name are.
+    /// The format of standard input and of files whose name does not show it.
     pub format: InputFormat,
-    /// The encoding of files without a byte order mark; else UTF-8.
+    /// The encoding of files without a byte order mark; by default UTF-8.
     pub encoding: Option<&'static Encoding>,
 }
 
-/// What a file is whose name does not say so.
+/// The format of a file whose name does not show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum InputFormat {
     /// A table if its first line is a header, else a list.
@@ -50,20 +48,20 @@ pub enum InputFormat {
     Auto,
     /// One domain a line.
     Txt,
-    /// A table with commas, semicolons, tabs or vertical bars between cells.
+    /// A table with cells separated by commas, semicolons, tabs or vertical bars.
     Csv,
-    /// A table with tabs between cells.
+    /// A table with cells separated by tabs.
     Tsv,
 }
 
 /// Limits on all files together.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Decompressed bytes, comments and blanks included: a compressed file can hold many thousand times its size.
+    /// Decompressed bytes, including comments and blanks: a compressed file can contain many thousand times its size.
     read: u64,
-    /// Lines that are kept: some gigabyte of memory.
+    /// Stored lines: some gigabyte of memory.
     lines: usize,
-    /// Bytes of text that are kept.
+    /// Bytes of stored text.
     text: usize,
 }
 
@@ -73,10 +71,10 @@ impl Limits {
 
 /// Reads files of domains; `-` stands for `stdin`.
 ///
-/// A `.csv` or `.tsv` file is a table with a header, of which one column holds the domains and the others are kept with
-/// each line. A `.txt` file holds one domain a line; there `#`, at the beginning or after a blank, begins a comment. Of
-/// other names and of standard input, `options` or the first line shows which they are. All may be compressed with gzip
-/// or zstd. They are in UTF-8, in UTF-16 with a byte order mark, or in the encoding that `options` names.
+/// A `.csv` or `.tsv` file is a table with a header; one column contains the domains, the others are stored with each
+/// line. A `.txt` file has one domain a line; `#`, at the beginning or after a blank, starts a comment. The format of
+/// other files and of standard input is set by `options` or recognized by the first lines. All may be compressed with
+/// gzip or zstd, and are in UTF-8, in UTF-16 with a byte order mark, or in the encoding of `options`.
 pub fn read(paths: &[PathBuf], stdin: impl Read, options: &ReadOptions) -> Result<Inputs, InputError> {
     read_within(Limits::USUAL, paths, stdin, options)
 }
@@ -88,19 +86,19 @@ fn read_within(
     options: &ReadOptions,
 ) -> Result<Inputs, InputError> {
     let mut stdin = Some(stdin);
-    let mut gathering = Gathering::new(limits, options);
+    let mut reader = InputReader::new(limits, options);
     for path in paths {
         let opened = if path.as_os_str() == STANDARD_INPUT {
             open::decompressed(path, stdin.take().ok_or(InputError::StandardInputAgain)?)?
         } else {
             open::file(path)?
         };
-        gathering.read(path, opened)?;
+        reader.read(path, opened)?;
     }
-    gathering.finish(paths)
+    reader.finish(paths)
 }
 
-/// A text that no terminal obeys and no list breaks at: control characters replaced, cut to `longest` characters.
+/// The text with control characters replaced, cut to `longest` characters.
 fn safe(text: &str, longest: usize) -> Cow<'_, str> {
     let end = text.char_indices().nth(longest).map_or(text.len(), |(index, _)| index);
     let mut safe = Cow::from(&text[..end]);

@@ -1,8 +1,7 @@
-//! A path to the bytes in it: opened, told apart by name and first bytes, decompressed on the way.
+//! Opens a file and decompresses it on the fly.
 //!
-//! The name says whether there is a table in it. Whether it is compressed, the first bytes say too, since downloads
-//! and pipes come without the ending or with one that is no longer true. Several gzip members or zstd frames, one
-//! after another, are one text. Nothing is decompressed ahead of the reader.
+//! The name shows whether it is a table; the first bytes show whether it is compressed, since downloads and pipes lack
+//! the extension or have a wrong one. Several gzip members or zstd frames are one text.
 
 use std::{
     fs::File,
@@ -16,21 +15,20 @@ use super::{
     text,
 };
 
-/// How domains stand in a file.
+/// How a file lists its domains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
     Lines,
-    /// Under a header; the delimiter, unless the first lines have to show it.
+    /// With a header; `None`: the first lines show the delimiter.
     Table {
-        /// What is between two cells.
         delimiter: Option<u8>,
     },
-    /// The first line shows which.
+    /// The first lines show which.
     Unknown,
 }
 
 impl Layout {
-    /// The layout that a file's name promises, or else `format`, by which a `.txt` can be a table, too.
+    /// The layout by a file's name, or else by `format`, which may also make a table of a `.txt` file.
     pub(super) fn of(path: &Path, format: InputFormat) -> Self {
         let is_compressed = matches!(extension(path).as_str(), "gz" | "zst");
         let inner = if is_compressed { path.with_extension("") } else { path.to_owned() };
@@ -50,14 +48,12 @@ fn extension(path: &Path) -> String {
     path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
 }
 
-/// Decompressed bytes, and by which format.
+/// A file's decompressed bytes, and its compression for error messages.
 pub(super) struct Opened<'a> {
     pub(super) bytes: Box<dyn Read + 'a>,
-    /// The format, to say in an error what could not be undone.
     pub(super) compression: Option<&'static str>,
 }
 
-/// Opens the file at `path`.
 pub(super) fn file(path: &Path) -> Result<Opened<'static>, InputError> {
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?.is_dir(), file)));
     match opened {
@@ -68,7 +64,7 @@ pub(super) fn file(path: &Path) -> Result<Opened<'static>, InputError> {
     }
 }
 
-/// Undoes the compression of `reader`, if there is one. What is not text then is refused.
+/// Decompresses `reader` if it is compressed, and refuses content that is not text.
 pub(super) fn decompressed<'a>(path: &Path, reader: impl Read + 'a) -> Result<Opened<'a>, InputError> {
     let unreadable = |source| InputError::Unreadable { path: path.into(), source };
     let refuse = |head: &[u8]| match packed::format_of(head, &extension(path)) {
@@ -80,7 +76,7 @@ pub(super) fn decompressed<'a>(path: &Path, reader: impl Read + 'a) -> Result<Op
         ([0x1f, 0x8b, ..], _) | ([], "gz") => {
             (Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(reader))), "gzip")
         }
-        // The second is a frame to skip, which may come first.
+        // The second is a skippable frame, which may come first.
         ([0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..], _) | ([], "zst") => {
             (Box::new(zstd::Decoder::new(reader).map_err(unreadable)?), "zstd")
         }

@@ -1,20 +1,18 @@
-//! Files that are not text: archives, workbooks and what is compressed in ways that are not read, by their first bytes.
-//!
-//! Text that can be found in such bytes would be taken for lines. Names do not count, since they change on the way.
+//! Recognizes archives, workbooks and files in unsupported compressions by their first bytes; their content would be read
+//! as lines. File names do not count, since they may be wrong.
 
 use std::path::Path;
 
-/// First bytes that are enough to know all of them.
+/// First bytes that are enough to recognize all formats.
 pub(super) const HEAD: u64 = 512;
 
-/// A format of files that are not text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackedFormat {
-    /// What such a file is called, with its article.
+    /// With its article.
     pub(super) name: &'static str,
-    /// The command that makes text of it, to be followed by the file's name.
+    /// The command that unpacks it, without the file's name.
     command: &'static str,
-    /// What does the same in a pipe.
+    /// The same in a pipe.
     filter: Option<&'static str>,
 }
 
@@ -27,7 +25,7 @@ impl PackedFormat {
         Self { filter: Some(filter), ..self }
     }
 
-    /// How to come by the text of such a file.
+    /// How to unpack such a file.
     pub(super) fn hint(self, path: &Path) -> String {
         let is_piped = path.as_os_str() == super::STANDARD_INPUT;
         match self.filter.filter(|_| is_piped) {
@@ -38,7 +36,7 @@ impl PackedFormat {
     }
 }
 
-/// A path as a shell takes it.
+/// A path quoted for a shell.
 fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
     let is_plain = path.chars().all(|c| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '+' | ':' | ','));
@@ -62,12 +60,13 @@ const SIGNATURES: [(&[u8], PackedFormat); 13] = [
     (b"LZIP\x01", PackedFormat::new("an lzip file", "lzip -dk").with_filter("lzip -dc")),
     (b"\x1f\x9d", PackedFormat::new("a compress file", "gzip -dk").with_filter("gzip -dc")),
     (b"%PDF-", PackedFormat::new("a PDF document", "pdftotext -layout")),
-    // Of these, one layer is undone on the way; this is a second.
+    // One layer of these is decompressed; this is a second.
     (b"\x1f\x8b\x08", PackedFormat::new("a gzip file inside another one", "gunzip -k").with_filter("gunzip")),
     (b"\x28\xb5\x2f\xfd", PackedFormat::new("a zstd file inside another one", "zstd -d").with_filter("zstd -dc")),
 ];
 
-/// What begins with `head`; `None` if that may be text. Only a workbook's ending counts: it is a zip archive, too.
+/// The format of a file that begins with `head`; `None` if it may be text. The extension only tells workbooks from other
+/// zip archives.
 pub(super) fn format_of(head: &[u8], extension: &str) -> Option<PackedFormat> {
     let is_bzip2 = matches!(head, [b'B', b'Z', b'h', b'1'..=b'9', block @ ..]
         if block.starts_with(b"1AY&SY") || block.starts_with(b"\x17\x72\x45\x38\x50\x90"));
@@ -95,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packed_files_are_known_by_their_first_bytes_and_come_with_a_command() {
+    fn packed_files_are_recognized_and_the_hint_has_a_command() {
         let check = |head: &[u8], path: &str, expected: Option<&str>| {
             let extension = Path::new(path).extension().map_or(String::new(), |e| e.to_string_lossy().into_owned());
             let hint = format_of(head, &extension).map(|format| format.hint(Path::new(path)));

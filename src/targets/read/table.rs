@@ -1,7 +1,6 @@
-//! The rows of a CSV or TSV file, in buffers of a fixed size, with the line on which each begins.
+//! Reads the rows of a CSV or TSV file into buffers of fixed size, with the line on which each begins.
 //!
-//! A quotation mark that is never closed makes one row of the whole rest of a file. Such a row is neither held in
-//! memory nor taken for a row: its end is sought and the reader is told. Which column means what is decided elsewhere.
+//! A quotation mark that is never closed turns the rest of the file into one row, which is skipped and reported.
 
 use std::{
     borrow::Cow,
@@ -12,26 +11,26 @@ use csv_core::ReadRecordResult;
 
 use super::text::{Length, decoded};
 
-/// Bytes of the cells of one row at most.
+/// Bytes of the cells of one row.
 pub(super) const MOST_ROW: usize = 256 * 1024;
-/// Columns at most, over all files.
+/// Columns of all files together.
 pub(super) const MOST_COLUMNS: usize = 1_000;
 
-/// What [`Rows::read`] found.
+/// The result of [`Rows::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Row {
-    /// A row, of which all is there unless it was longer than [`MOST_ROW`].
+    /// A row, cut if it is longer than [`MOST_ROW`].
     Read(Length),
     /// A quotation mark is not closed before the end of the file.
     Unclosed,
 }
 
-/// Rows of a text whose lines end in `\n`, of which the latest can be looked at.
+/// A reader of rows that keeps the latest one. Lines must end in `\n`.
 pub(super) struct Rows<R> {
     text: R,
     parser: csv_core::Reader,
     cells: Box<[u8]>,
-    /// Where each cell ends in `cells`. One more than there may be columns, so that one too many is noticed.
+    /// Where each cell ends in `cells`. One more than the limit on columns, so that one too many is noticed.
     ends: Box<[usize]>,
     length: usize,
     count: usize,
@@ -43,12 +42,12 @@ impl<R: BufRead> Rows<R> {
     pub(super) fn new(text: R, delimiter: u8, line: u64) -> Self {
         let mut parser = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
         parser.set_line(line);
-        // One byte more, since the parser asks for room as soon as there is none, needed or not.
+        // One byte more, since the parser asks for space as soon as there is none, even at the end of a row.
         let cells = vec![0; MOST_ROW + 1].into();
         Self { text, parser, cells, ends: [0; MOST_COLUMNS + 1].into(), length: 0, count: 0, line }
     }
 
-    /// Goes to the next row that is no empty line; `None` at the end.
+    /// Reads the next row, skipping empty lines; `None` at the end.
     pub(super) fn read(&mut self) -> io::Result<Option<Row>> {
         while let Some(b'\n') = self.text.fill_buf()?.first() {
             self.text.consume(1);
@@ -59,7 +58,7 @@ impl<R: BufRead> Rows<R> {
         }
         (self.line, self.length, self.count) = (self.parser.line(), 0, 0);
         let mut length = Length::Whole;
-        // Where cells go that have no place any more.
+        // For cells that do not fit.
         let (mut spilled_cells, mut spilled_ends) = ([0; 1024], [0; 64]);
         loop {
             let input = self.text.fill_buf()?;
@@ -90,17 +89,16 @@ impl<R: BufRead> Rows<R> {
         }
     }
 
-    /// The line on which the row begins.
     pub(super) fn line(&self) -> u64 {
         self.line
     }
 
-    /// How many cells the row has; no more than one above [`MOST_COLUMNS`] are told apart.
+    /// The number of cells of the row, at most one more than [`MOST_COLUMNS`].
     pub(super) fn count(&self) -> usize {
         self.count
     }
 
-    /// A cell as text, trimmed, with replacement characters for what is not; empty where the row has none.
+    /// A cell as trimmed text, with replacement characters for invalid bytes; empty if the row has none.
     pub(super) fn cell(&self, index: usize) -> Cow<'_, str> {
         let (bytes, length) = self.bytes(index);
         match decoded(bytes, length) {
@@ -118,7 +116,7 @@ impl<R: BufRead> Rows<R> {
         let start = if index == 0 { 0 } else { self.ends[..self.count].get(index - 1).copied().unwrap_or(self.length) };
         let (end, length) = match self.ends[..self.count].get(index) {
             Some(end) => (*end, Length::Whole),
-            // Of a row that was cut, the cell in which it was.
+            // The cell in which a row was cut.
             None if index == self.count => (self.length, Length::Cut),
             None => (start, Length::Whole),
         };
@@ -146,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_know_the_line_on_which_they_begin() {
+    fn rows_have_the_line_on_which_they_begin() {
         let check = |text: &str, expected: &[(u64, &[&str])]| {
             let rows = rows(text);
             let rows: Vec<(u64, Vec<&str>)> =
@@ -167,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quotation_mark_that_is_never_closed_is_told() {
+    fn a_quotation_mark_that_is_never_closed_is_reported() {
         let check = |text: &str, line: u64| {
             let mut rows = Rows::new(text.as_bytes(), b',', 1);
             let last = std::iter::from_fn(|| rows.read().expect("text")).last();
@@ -195,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_cells_is_read_and_one_too_many_is_noticed() {
+    fn any_number_of_cells_is_read_and_counted_up_to_one_too_many() {
         let mut rows_text = "c,".repeat(MOST_COLUMNS * 3);
         rows_text.push_str("last\na,b\n");
         let mut rows = Rows::new(rows_text.as_bytes(), b',', 1);

@@ -1,4 +1,4 @@
-//! Whole files, as people have them, to the lines that are made of them.
+//! Whole files in all forms that people have, and the lines read from them.
 
 use std::{
     fs,
@@ -9,12 +9,12 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 
 use super::{
-    gather::LONGEST_REJECTED,
+    input_reader::LONGEST_REJECTED,
     table::{MOST_COLUMNS, MOST_ROW},
     text::MOST_LINE,
     *,
 };
-use crate::targets::{Line, LineStatus};
+use crate::targets::{InputLine, LineStatus};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -61,8 +61,8 @@ fn one_file(name: &str, content: &[u8]) -> Inputs {
 }
 
 /// A line as `number input -> target` or `number input: reason`.
-fn shown(line: Line<'_>) -> String {
-    match line.fate {
+fn shown(line: InputLine<'_>) -> String {
+    match line.status {
         LineStatus::Target(target) => format!("{} {} -> {target}", line.number, line.input),
         LineStatus::Duplicate(target) => format!("{} {} -> {target} again", line.number, line.input),
         LineStatus::Rejected(reason) => format!("{} {}: {reason}", line.number, line.input),
@@ -74,7 +74,7 @@ fn lines(inputs: &Inputs) -> Vec<String> {
 }
 
 #[test]
-fn a_text_file_gives_a_line_for_each_that_is_no_comment() {
+fn a_text_file_gives_all_lines_except_for_comments() {
     let text = "# sites\n\nhttps://A.com/x#y\r\n  b.com # the second\n\u{feff}\n\t#c.com\nb.com\t#again\nb.com#frag\n a b \n#\nd.com";
     assert_eq!(
         lines(&one_file("a.txt", text.as_bytes())),
@@ -91,7 +91,7 @@ fn a_text_file_gives_a_line_for_each_that_is_no_comment() {
 }
 
 #[test]
-fn one_list_is_read_alike_in_every_encoding_and_compression() {
+fn a_list_is_the_same_in_every_encoding_and_compression() {
     let text = "bücher.de\nb.com\n";
     let utf_16 = |to_bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
         "\u{feff}bücher.de\r\nb.com".encode_utf16().flat_map(to_bytes).collect()
@@ -134,14 +134,14 @@ fn standard_input_is_a_list_which_may_be_compressed() {
 }
 
 #[test]
-fn addresses_are_read_where_they_are_allowed() {
+fn addresses_are_read_if_allowed() {
     let options = ReadOptions { accept: Accept { addresses: true, ..Accept::DOMAINS }, ..ReadOptions::default() };
     let inputs = read(&["-".into()], &b"http://192.0.2.7/"[..], &options).expect("inputs");
     assert_eq!(lines(&inputs), ["1 http://192.0.2.7/ -> 192.0.2.7"]);
 }
 
 #[test]
-fn a_table_keeps_its_other_columns_and_the_line_on_which_each_row_begins() {
+fn a_table_has_its_other_columns_and_the_line_on_which_each_row_begins() {
     let text = "\n client ,Website,,notes\r\n\"Müller, Köln\",https://a.de/,x,\"two\r\nlines\"\n,,,\n\nB,b.com\n\
                 C,,,no site\nD,d.com,1,2,3,4\n E , e.com ";
     let inputs = one_file("a.csv", text.as_bytes());
@@ -164,7 +164,7 @@ fn a_table_keeps_its_other_columns_and_the_line_on_which_each_row_begins() {
 }
 
 #[test]
-fn a_table_is_read_alike_in_every_form_that_sheets_save() {
+fn a_table_is_the_same_in_every_form_that_spreadsheets_save() {
     let text = "client;domain\nMüller, Söhne;a.com\n";
     let utf_16: Vec<u8> =
         "\u{feff}client\tdomain\r\n\"Müller, Söhne\"\ta.com\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -227,7 +227,7 @@ fn no_encoding_is_guessed() {
 }
 
 #[test]
-fn files_put_one_after_another_are_one_list() {
+fn concatenated_files_are_one_list() {
     let text = "\u{feff}a.com\n\u{feff}# more\n\u{feff}b.com\n\u{feff}domain,x\n";
     assert_eq!(
         lines(&one_file("a.txt", text.as_bytes())),
@@ -240,7 +240,7 @@ fn files_put_one_after_another_are_one_list() {
 }
 
 #[test]
-fn a_table_is_recognized_where_the_name_does_not_tell() {
+fn a_table_is_recognized_if_its_name_does_not_show_it() {
     let table = "client;Domain\nA;a.com\n";
     let list = "a.com\nb.com\n";
     let check = |name: &str, text: &str, format: InputFormat, column: Option<&str>, expected: &[&str]| {
@@ -269,7 +269,7 @@ fn a_table_is_recognized_where_the_name_does_not_tell() {
 }
 
 #[test]
-fn delimiters_and_names_of_columns_survive_what_sheets_do_to_them() {
+fn delimiters_and_column_names_of_spreadsheets_are_recognized() {
     let check = |text: &str, expected: &[&str]| {
         assert_eq!(lines(&one_file("a.csv", text.as_bytes())), expected, "{text}");
     };
@@ -295,7 +295,7 @@ fn cells_beyond_the_header_are_counted() {
 }
 
 #[test]
-fn columns_of_several_files_are_brought_together_by_name() {
+fn columns_of_several_files_are_combined_by_name() {
     let files = Files::new(&[
         ("1.csv", b"url,Client,since,client\na.com,A,2020,twice\n"),
         ("2.txt", b"b.com\n"),
@@ -310,7 +310,7 @@ fn columns_of_several_files_are_brought_together_by_name() {
 }
 
 #[test]
-fn the_column_that_is_asked_for_is_taken() {
+fn the_requested_column_is_used() {
     let files = Files::new(&[("a.csv", b"domain,Site\na.com,b.com\n"), ("b.txt", b"c.com")]);
     let targets = |column| {
         let inputs = files.read_within(Limits::USUAL, &["a.csv", "b.txt"], column).expect("inputs");
@@ -321,7 +321,7 @@ fn the_column_that_is_asked_for_is_taken() {
 }
 
 #[test]
-fn what_nobody_can_have_meant_is_cut_rejected_and_harmless() {
+fn overlong_lines_and_control_characters_are_rejected_and_harmless() {
     let mut text = "a.com\n".to_owned();
     text.push_str(&"ü".repeat(MOST_LINE));
     text.push_str("\nb.com #");
@@ -352,7 +352,7 @@ fn what_nobody_can_have_meant_is_cut_rejected_and_harmless() {
     );
 }
 
-/// Gives a text over and over, without holding it.
+/// Repeats a text without storing it.
 struct Endless {
     part: &'static [u8],
     left: usize,
@@ -374,7 +374,7 @@ fn a_line_of_200_megabytes_is_one_rejected_line() {
     let lines: Vec<_> = inputs.lines().collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0].input.chars().count(), LONGEST_REJECTED + 1);
-    assert_eq!(lines[0].fate, LineStatus::Rejected("the line is longer than 64 KiB"));
+    assert_eq!(lines[0].status, LineStatus::Rejected("the line is longer than 64 KiB"));
     assert_eq!(shown(lines[1]), "2 b.com -> b.com");
 }
 
@@ -388,13 +388,14 @@ fn too_much_of_anything_is_an_error_that_names_the_limit() {
     ]);
     let check = |limits: Limits, names: &[&str], expected: Option<(&str, &str)>| {
         let result = files.read_within(limits, names, None);
-        let told = match &result {
+        let found = match &result {
             Ok(_) => None,
-            Err(InputError::TooMuch { path, limit }) => Some((path.file_name().and_then(|name| name.to_str()), limit)),
+            Err(InputError::TooMuch { path, limit }) => {
+                Some((path.file_name().and_then(|name| name.to_str()).expect("a name"), limit.as_str()))
+            }
             Err(other) => panic!("{other}"),
         };
-        let expected = expected.map(|(name, limit)| (Some(name), limit.to_owned()));
-        assert_eq!(told.map(|(name, limit)| (name, limit.clone())), expected, "{limits:?}");
+        assert_eq!(found, expected, "{limits:?}");
     };
     let usual = Limits::USUAL;
     check(usual, &["a.txt", "bomb.txt.gz"], None);
@@ -408,7 +409,7 @@ fn too_much_of_anything_is_an_error_that_names_the_limit() {
 }
 
 #[test]
-fn files_that_cannot_be_used_are_named_with_what_to_do() {
+fn unusable_files_are_errors_with_a_hint() {
     let half = |bytes: Vec<u8>| bytes[..bytes.len() - 6].to_vec();
     let long_text = "some.com\nother.org\nthird.net\n".repeat(20);
     let files = Files::new(&[
@@ -480,13 +481,13 @@ fn files_that_cannot_be_used_are_named_with_what_to_do() {
     for (name, compression) in
         [("cut.txt.gz", "gzip"), ("cut.csv.zst", "zstd"), ("no-bytes.gz", "gzip"), ("no-bytes.zst", "zstd")]
     {
-        let told = first_line(&[name], None);
-        assert!(told.starts_with(&format!("cannot decompress {name} ({compression}): ")), "{told}");
+        let error = first_line(&[name], None);
+        assert!(error.starts_with(&format!("cannot decompress {name} ({compression}): ")), "{error}");
     }
 }
 
 #[test]
-fn tables_out_of_all_bounds_are_errors() {
+fn tables_beyond_the_limits_are_errors() {
     let many_columns = format!("domain{}\n", ",x".repeat(MOST_COLUMNS));
     let long_header = format!("domain,{}\n", "x".repeat(MOST_LINE));
     let long_quoted_header = format!("domain,\"{}\"\n", "x\n".repeat(MOST_ROW));
@@ -509,7 +510,7 @@ fn tables_out_of_all_bounds_are_errors() {
 }
 
 #[test]
-fn an_input_without_a_domain_is_an_error_that_says_what_is_there() {
+fn an_input_without_domains_is_an_error_that_describes_it() {
     let files = Files::new(&[
         ("empty.txt", b""),
         ("comments.txt", b"# a\n\n  # b\n"),
@@ -520,8 +521,7 @@ fn an_input_without_a_domain_is_an_error_that_says_what_is_there() {
         ("a.txt", b"a.com"),
     ]);
     let check = |names: &[&str], expected: &str| {
-        let told = files.error(names, None);
-        assert_eq!(told.lines().next(), Some(expected));
+        assert_eq!(files.error(names, None).lines().next(), Some(expected));
     };
     let nothing = "only blank lines, comments or a header";
     check(&["empty.txt"], &format!("no domains in empty.txt: {nothing}"));
@@ -541,7 +541,7 @@ fn an_input_without_a_domain_is_an_error_that_says_what_is_there() {
 }
 
 #[test]
-fn the_portfolio_that_comes_with_the_program_shows_every_fate() {
+fn the_bundled_portfolio_has_every_status() {
     let inputs = one_file("portfolio.csv", include_bytes!("../../../inputs/portfolio.csv"));
     let counts = inputs.counts();
     assert_eq!((counts.lines, counts.duplicates, counts.rejected, counts.subdomains), (64, 2, 3, 1));

@@ -1,49 +1,46 @@
-//! Bytes of a file to UTF-8 with `\n` at line ends, a buffer at a time.
+//! Decodes a file to UTF-8 with `\n` as line ends, a buffer at a time.
 //!
-//! What sheets and editors write is evened out here, so that lines and rows need to know one form only: byte order
-//! marks go, UTF-16 and what `--input-encoding` names are decoded, `\r\n` and lone `\r` become `\n`. Nothing is guessed:
-//! bytes that are not valid stay or become bytes that are not UTF-8, by which [`decoded`] knows the lines to reject.
-//! Never holds more than a buffer and one line of limited length.
+//! Byte order marks are removed, UTF-16 and the encoding of `--input-encoding` are decoded, `\r\n` and lone `\r` become
+//! `\n`. No encoding is guessed: invalid bytes stay or become bytes that are not UTF-8, by which [`decoded`] recognizes
+//! the lines to reject. Memory is limited to a buffer and one line of limited length.
 
 use std::io::{self, BufRead, Cursor, Read};
 
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-/// Bytes read at a time.
 const BUFFER: usize = 64 * 1024;
-/// Bytes of one line at most; of a longer one the rest is passed over.
+/// Bytes of one line; the rest of a longer one is skipped.
 pub(super) const MOST_LINE: usize = 64 * 1024;
 
-/// The first bytes of `reader`, at most `count`, and a reader that gives them again.
+/// The first bytes of `reader`, at most `count`, and a reader that returns them again.
 pub(super) fn peek<R: Read>(mut reader: R, count: u64) -> io::Result<(Vec<u8>, impl Read + use<R>)> {
     let mut head = Vec::new();
     reader.by_ref().take(count).read_to_end(&mut head)?;
     Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 
-/// A byte that is in no UTF-8: stands for what could not be decoded.
+/// Replaces bytes that cannot be decoded; never part of UTF-8.
 const INVALID: u8 = 0xff;
 
-/// A reader's text in one form.
 pub(super) struct Text<R> {
     reader: R,
-    /// `None`: UTF-8, which passes as it is.
+    /// `None`: UTF-8, which needs no decoding.
     decoder: Option<Decoder>,
     encoding: &'static Encoding,
     /// Bytes for the decoder.
     raw: Vec<u8>,
     ready: Vec<u8>,
-    /// How much of `ready` is used up.
+    /// Bytes of `ready` that were consumed.
     used: usize,
     ended: bool,
     after_return: bool,
-    /// Bytes that may still be handed out.
+    /// Bytes of text that may still be returned.
     allowance: u64,
 }
 
 impl<R: Read> Text<R> {
-    /// Begins to read, and gives an error of kind [`FileTooLarge`](io::ErrorKind::FileTooLarge) beyond `allowance`
-    /// bytes of text. A byte order mark counts more than `encoding`; without either it is UTF-8.
+    /// Beyond `allowance` bytes of text, reading is an error of kind [`FileTooLarge`](io::ErrorKind::FileTooLarge). A byte
+    /// order mark takes precedence over `encoding`; without either it is UTF-8.
     pub(super) fn open(
         reader: R,
         allowance: u64,
@@ -62,17 +59,15 @@ impl<R: Read> Text<R> {
         Ok(Text { reader, decoder, encoding, raw, ready, used: 0, ended: false, after_return: false, allowance })
     }
 
-    /// Bytes that may still be handed out.
     pub(super) fn allowance(&self) -> u64 {
         self.allowance
     }
 
-    /// What the bytes are taken for.
     pub(super) fn encoding(&self) -> &'static Encoding {
         self.encoding
     }
 
-    /// Fills `ready` again. Leaves it empty at the end of the text, or if a chunk held nothing but half a line end.
+    /// Refills `ready`. It stays empty at the end of the text, or if a chunk is only half a line end.
     fn refill(&mut self) -> io::Result<usize> {
         self.used = 0;
         self.ready.clear();
@@ -105,7 +100,7 @@ impl<R: Read> Text<R> {
     }
 }
 
-/// Appends `bytes` as UTF-8, with [`INVALID`] for what the encoding does not have.
+/// Appends `bytes` as UTF-8, with [`INVALID`] for bytes that cannot be decoded.
 fn decode(decoder: &mut Decoder, mut bytes: &[u8], text: &mut Vec<u8>, at_end: bool) {
     loop {
         let start = text.len();
@@ -141,16 +136,14 @@ impl<R: Read> BufRead for Text<R> {
     }
 }
 
-/// A line as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Length {
-    /// All of it is there.
     Whole,
-    /// It was longer than [`MOST_LINE`], and its rest is passed over.
+    /// The rest was too long and skipped.
     Cut,
 }
 
-/// Reads the next line into `line`, without its end; `None` where there is none.
+/// Reads the next line into `line`, without its end; `None` at the end of the text.
 pub(super) fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<Length>> {
     line.clear();
     text.take(MOST_LINE as u64 + 1).read_until(b'\n', line)?;
@@ -166,7 +159,7 @@ pub(super) fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Resu
     Ok(Some(Length::Whole))
 }
 
-/// A line or a cell as text, which may be cut within a character; else the part before what cannot be decoded.
+/// A line or cell as text, which may be cut within a character. The error is the part before the first invalid byte.
 pub(super) fn decoded(bytes: &[u8], length: Length) -> Result<&str, &str> {
     let valid = |length: usize| std::str::from_utf8(&bytes[..length]).expect("valid up to there");
     match std::str::from_utf8(bytes) {
@@ -180,18 +173,18 @@ pub(super) fn decoded(bytes: &[u8], length: Length) -> Result<&str, &str> {
 mod tests {
     use super::*;
 
-    /// Hands out a few bytes at a time, as a pipe may.
-    struct Sips<'a>(&'a [u8], usize);
+    /// Returns a few bytes at a time, as a pipe may.
+    struct Trickle<'a>(&'a [u8], usize);
 
-    impl Read for Sips<'_> {
+    impl Read for Trickle<'_> {
         fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
             let most = self.1.min(into.len());
             self.0.read(&mut into[..most])
         }
     }
 
-    fn lines(bytes: &[u8], sip: usize, encoding: Option<&'static Encoding>) -> Vec<String> {
-        let mut text = Text::open(Sips(bytes, sip), u64::MAX, encoding).expect("text");
+    fn lines(bytes: &[u8], chunk: usize, encoding: Option<&'static Encoding>) -> Vec<String> {
+        let mut text = Text::open(Trickle(bytes, chunk), u64::MAX, encoding).expect("text");
         let (mut line, mut lines) = (Vec::new(), Vec::new());
         while let Some(length) = read_line(&mut text, &mut line).expect("a line") {
             lines.push(match decoded(&line, length) {
@@ -207,10 +200,10 @@ mod tests {
     }
 
     #[test]
-    fn every_encoding_and_line_end_gives_the_same_lines_in_sips_of_any_size() {
+    fn line_ends_and_byte_order_marks_are_handled_in_chunks_of_any_size() {
         let check = |bytes: &[u8], expected: &[&str]| {
-            for sip in [1, 2, 3, 5, 1_000] {
-                assert_eq!(lines(bytes, sip, None), expected, "{bytes:?} in sips of {sip}");
+            for chunk in [1, 2, 3, 5, 1_000] {
+                assert_eq!(lines(bytes, chunk, None), expected, "{bytes:?} in chunks of {chunk}");
             }
         };
         check(b"", &[]);
@@ -232,11 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn every_label_is_decoded_and_what_it_does_not_have_is_known() {
+    fn every_label_is_decoded_and_invalid_bytes_are_recognized() {
         let check = |label: &str, bytes: &[u8], expected: &[&str]| {
             let encoding = Encoding::for_label_no_replacement(label.as_bytes()).expect(label);
-            for sip in [1, 2, 3, 1_000] {
-                assert_eq!(lines(bytes, sip, Some(encoding)), expected, "{label} in sips of {sip}");
+            for chunk in [1, 2, 3, 1_000] {
+                assert_eq!(lines(bytes, chunk, Some(encoding)), expected, "{label} in chunks of {chunk}");
             }
         };
         check("windows-1251", b"\xef\xf0\xe8\xec\xe5\xf0.com\r\nb.com", &["пример.com", "b.com"]);
@@ -277,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_text_comes_than_is_allowed() {
+    fn text_beyond_the_allowance_is_an_error() {
         let all = |allowance| {
             let mut text = Text::open(&b"\xef\xbb\xbfabc\r\n"[..], allowance, None).expect("text");
             text.read_to_end(&mut Vec::new()).map_err(|error| error.kind())

@@ -1,7 +1,7 @@
-//! The lines and rows of file after file, judged and kept, as long as they stay within the limits.
+//! Collects the lines and rows of all files within the limits.
 //!
-//! What a reader's error means depends on the file: damage where there was compression, the disk elsewhere. So it is
-//! carried up to where the file is known, and only there turned into words.
+//! A reader's error means damage if the file is compressed, and a problem with the disk otherwise, so it is converted
+//! where the file is known.
 
 use std::{
     borrow::Cow,
@@ -13,7 +13,7 @@ use encoding_rs::Encoding;
 
 use super::{
     InputError, Limits, ReadOptions,
-    columns::{self, Columns},
+    columns::{self, AllColumns},
     error::{encoding_hint, not_valid},
     head::Head,
     open::{Layout, Opened, file_name},
@@ -23,56 +23,53 @@ use super::{
 };
 use crate::targets::{Inputs, InputsBuilder, LineStatus, RawLine, RawLineStatus, clean};
 
-/// Characters of a rejected line that are kept: enough to find it again.
+/// Characters of a rejected line that are stored: enough to find it.
 pub(super) const LONGEST_REJECTED: usize = 200;
 
-/// The lines so far.
-pub(super) struct Gathering<'a> {
+pub(super) struct InputReader<'a> {
     options: &'a ReadOptions,
     limits: Limits,
     /// Bytes that may still be read.
     allowance: u64,
     builder: InputsBuilder,
-    columns: Columns,
+    columns: AllColumns,
     lines: usize,
     has_table: bool,
 }
 
-/// What the columns of a table are.
 struct Header {
-    /// The index of the one that holds the domains.
+    /// The index of the domain column.
     domain: usize,
-    /// For each of the others its place among those of all files.
-    places: Vec<Option<usize>>,
+    /// The index of each other column among those of all files.
+    indices: Vec<Option<usize>>,
 }
 
-/// A file of which lines are read.
 struct InputFile<'a> {
     path: &'a Path,
-    /// Under which its lines are kept.
+    /// As recorded with its lines.
     name: String,
     encoding: &'static Encoding,
-    /// Why a line is rejected that is not in this encoding.
+    /// The reason for rejecting a line that is not in this encoding.
     undecodable: String,
 }
 
-/// A line or row before it is judged.
+/// A line or row before it is cleaned.
 struct Found<'a> {
     number: u64,
     written: &'a str,
-    /// Why it is rejected without a look at the name, if so.
+    /// Why it is rejected without cleaning, if it is.
     unusable: Option<&'a str>,
     cells: &'a [(usize, &'a str)],
 }
 
-impl<'a> Gathering<'a> {
+impl<'a> InputReader<'a> {
     pub(super) fn new(limits: Limits, options: &'a ReadOptions) -> Self {
         Self {
             options,
             limits,
             allowance: limits.read,
             builder: InputsBuilder::new(),
-            columns: Columns::default(),
+            columns: AllColumns::default(),
             lines: 0,
             has_table: false,
         }
@@ -119,7 +116,7 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// Reads lines, the first of which is line `first` of its file.
+    /// Reads lines, starting with line `first` of the file.
     fn read_lines(&mut self, file: &InputFile<'_>, first: u64, text: &mut impl io::BufRead) -> Result<(), Interrupted> {
         let too_long = format!("the line is longer than {} KiB", MOST_LINE / 1024);
         let mut line = Vec::new();
@@ -127,12 +124,12 @@ impl<'a> Gathering<'a> {
             let Some(length) = read_line(text, &mut line)? else { break };
             let (whole, is_text) = match decoded(&line, length) {
                 Ok(whole) => (Cow::Borrowed(whole), true),
-                // What follows a comment's beginning does not matter.
+                // The text of a comment does not matter.
                 Err(valid) if without_comment(valid).len() < valid.len() => (valid.into(), true),
                 Err(_) => (String::from_utf8_lossy(&line), false),
             };
             let content = without_comment(&whole);
-            // A comment may be as long as it likes.
+            // A comment may have any length.
             let is_cut = length == Length::Cut && content.len() == whole.len();
             let unusable = match (is_cut, is_text) {
                 (true, _) => Some(too_long.as_str()),
@@ -158,10 +155,10 @@ impl<'a> Gathering<'a> {
         if head.is_cut() {
             return Err(InputError::NoHeader { path: file.path.into() }.into());
         }
-        let promised = head.named_delimiter.or(delimiter);
-        let delimiter = promised.unwrap_or_else(|| head.delimiter(self.options.column.as_deref()));
+        let known = head.named_delimiter.or(delimiter);
+        let delimiter = known.unwrap_or_else(|| head.delimiter(self.options.column.as_deref()));
         let mut rows = Rows::new(head.bytes.as_slice().chain(text), delimiter, head.line);
-        let Some(Header { domain, places }) = self.header(file, &mut rows)? else { return Ok(()) };
+        let Some(Header { domain, indices }) = self.header(file, &mut rows)? else { return Ok(()) };
 
         let too_long = format!("the row is longer than {} KiB", MOST_ROW / 1024);
         while let Some(length) = whole_row(file.path, &mut rows)? {
@@ -173,16 +170,16 @@ impl<'a> Gathering<'a> {
             };
             let texts: Vec<_> = match length {
                 Length::Whole => {
-                    rows.cells().zip(&places).filter_map(|(cell, place)| Some(((*place)?, cell))).collect()
+                    rows.cells().zip(&indices).filter_map(|(cell, index)| Some(((*index)?, cell))).collect()
                 }
                 Length::Cut => Vec::new(),
             };
-            let cells: Vec<_> = texts.iter().map(|(place, cell)| (*place, cell.as_ref())).collect();
+            let cells: Vec<_> = texts.iter().map(|(index, cell)| (*index, cell.as_ref())).collect();
             let is_blank = written.is_empty() && cells.iter().all(|(_, cell)| cell.is_empty());
             if !is_blank || unusable.is_some() {
                 self.add(file, &Found { number: rows.line(), written: &written, unusable, cells: &cells })?;
             }
-            if (places.len()..rows.count()).any(|index| !rows.cell(index).is_empty()) {
+            if (indices.len()..rows.count()).any(|index| !rows.cell(index).is_empty()) {
                 self.builder.note_longer_row(&file.name, rows.line());
             }
         }
@@ -214,15 +211,14 @@ impl<'a> Gathering<'a> {
             let wanted = wanted.map(Into::into);
             return Err(InputError::NoColumn { path: path.into(), wanted, columns: names, is_data }.into());
         };
-        let mut places = Vec::with_capacity(names.len());
-        for (index, name) in names.iter().enumerate() {
-            let place = if index == domain { None } else { Some(self.columns.place(name).ok_or_else(too_many)?) };
-            places.push(place);
-        }
-        Ok(Some(Header { domain, places }))
+        let indices = names.iter().enumerate().map(|(index, name)| match index {
+            _ if index == domain => Ok(None),
+            _ => self.columns.index_of(name).map(Some).ok_or_else(too_many),
+        });
+        Ok(Some(Header { domain, indices: indices.collect::<Result<_, _>>()? }))
     }
 
-    /// Judges a line and keeps it.
+    /// Cleans a line and stores it.
     fn add(&mut self, file: &InputFile<'_>, found: &Found<'_>) -> Result<(), InputError> {
         let judged = match found.unusable {
             Some(reason) => Err(Cow::Borrowed(reason)),
@@ -235,13 +231,13 @@ impl<'a> Gathering<'a> {
             return Err(too_much(format!("{} lines", self.limits.lines)));
         }
         let length = input.len() + found.cells.iter().map(|(_, cell)| cell.len()).sum::<usize>();
-        // A name in its own letters is shorter than its A-labels.
+        // A Unicode name is shorter than its A-labels.
         let length = judged.as_ref().map_or(length, |cleaned| length.max(cleaned.target.as_str().len()));
         if length > self.limits.text.saturating_sub(self.builder.text_length()) {
             return Err(too_much(format!("{} bytes of text", self.limits.text)));
         }
         self.lines += 1;
-        let fate = match &judged {
+        let status = match &judged {
             Ok(cleaned) => RawLineStatus::Target(cleaned.target.view()),
             Err(reason) => RawLineStatus::Rejected(reason),
         };
@@ -249,13 +245,13 @@ impl<'a> Gathering<'a> {
             input: &input,
             file: &file.name,
             number: found.number,
-            fate,
+            status,
             columns: found.cells,
         });
         Ok(())
     }
 
-    /// The lines of `paths`, of which at least one has to name a target.
+    /// The lines of `paths`; an error if none of them has a target.
     pub(super) fn finish(mut self, paths: &[PathBuf]) -> Result<Inputs, InputError> {
         if let Some(wanted) = self.options.column.as_ref().filter(|_| !self.has_table) {
             return Err(InputError::NoTable { wanted: wanted.clone() });
@@ -265,7 +261,7 @@ impl<'a> Gathering<'a> {
         if inputs.targets().len() > 0 {
             return Ok(inputs);
         }
-        let rejected = inputs.lines().find_map(|line| match line.fate {
+        let rejected = inputs.lines().find_map(|line| match line.status {
             LineStatus::Rejected(reason) => Some((line, reason)),
             LineStatus::Target(_) | LineStatus::Duplicate(_) => None,
         });
@@ -292,7 +288,7 @@ fn all_rejected(lines: usize) -> String {
     }
 }
 
-/// Goes to the next row; one that is never closed is an error.
+/// Reads the next row; an error if a quotation mark is never closed.
 fn whole_row(path: &Path, rows: &mut Rows<impl io::BufRead>) -> Result<Option<Length>, Interrupted> {
     match rows.read()? {
         None => Ok(None),
@@ -301,7 +297,7 @@ fn whole_row(path: &Path, rows: &mut Rows<impl io::BufRead>) -> Result<Option<Le
     }
 }
 
-/// What ended the reading of a file, before it is known what the reader's errors mean there.
+/// What ended the reading of a file.
 #[derive(Debug, thiserror::Error)]
 enum Interrupted {
     #[error(transparent)]
@@ -310,9 +306,9 @@ enum Interrupted {
     Input(#[from] InputError),
 }
 
-/// A line up to a `#` at its beginning or after a blank; one within a URL is a part of it.
+/// A line up to a `#` at its beginning or after a blank. In a URL, `#` does not start a comment.
 fn without_comment(line: &str) -> &str {
-    // Files that were put one after another leave byte order marks behind.
+    // Concatenated files contain byte order marks.
     if line.trim_start_matches('\u{feff}').starts_with('#') {
         return "";
     }

@@ -4,6 +4,8 @@
 //! backlinks with at most ten entries, the largest first. Sometimes a value is null or a key is missing, as in real
 //! answers.
 
+use std::io::Write as _;
+
 use super::{
     history::{Days, MonthCounts, Profile, float, whole},
     random::Random,
@@ -66,9 +68,14 @@ impl ItemWriter {
     pub(super) fn write(&self, month: &MonthCounts, out: &mut Vec<u8>) {
         let mut draws = self.random.part(u64::from(month.index.unsigned_abs()) + 10_000);
         let missing = draws.chance(0.015).then(|| draws.pick(&MAY_BE_MISSING));
-        out.extend_from_slice(b"{\"type\":\"backlinks_history\",\"date\":\"");
-        self.date(month, &mut draws, out);
-        out.push(b'"');
+        let mut below = |most: usize| if self.days == Days::Stored { draws.below(most) } else { 0 };
+        let (hour, minute, second) = (below(24), below(60), below(60));
+        // Writing to memory cannot fail.
+        let _ = write!(
+            out,
+            "{{\"type\":\"backlinks_history\",\"date\":\"{} {hour:02}:{minute:02}:{second:02} +00:00\"",
+            month.date
+        );
         let rank = if self.one_hundred { (month.rank + 5) / 10 } else { month.rank };
         let (new_domains, lost_domains) = if self.misspelt {
             ("new_reffering_domains", "lost_reffering_domains")
@@ -112,30 +119,6 @@ impl ItemWriter {
         }
         count("referring_pages_nofollow", month.referring_pages_nofollow, out);
         out.push(b'}');
-    }
-
-    fn date(&self, month: &MonthCounts, draws: &mut Random, out: &mut Vec<u8>) {
-        let two = |number: i8, out: &mut Vec<u8>| {
-            if number < 10 {
-                out.push(b'0');
-            }
-            integer(i64::from(number), out);
-        };
-        integer(i64::from(month.date.year()), out);
-        out.push(b'-');
-        two(month.date.month(), out);
-        out.push(b'-');
-        two(month.date.day(), out);
-        if self.days == Days::Stored {
-            let mut below = |most: usize| i8::try_from(draws.below(most)).unwrap_or(0);
-            for (mark, number) in [(b' ', below(24)), (b':', below(60)), (b':', below(60))] {
-                out.push(mark);
-                two(number, out);
-            }
-            out.extend_from_slice(b" +00:00");
-        } else {
-            out.extend_from_slice(b" 00:00:00 +00:00");
-        }
     }
 }
 

@@ -219,17 +219,8 @@ impl Dataset {
             let sha256 = dataset::digest(text.as_bytes()).unwrap();
             FileRecord { path: (*name).into(), rows: 1, bytes: text.len() as u64, sha256 }
         });
-        let made_of = Provenance {
-            program: "backlinks-export".to_owned(),
-            version: "0.1.0".to_owned(),
-            schema_version: 1,
-            run_id: run_id.to_owned(),
-            partition_by: "year".to_owned(),
-            compression: "none".to_owned(),
-            parquet_encoding: "delta".into(),
-            row_group_rows: 1,
-            ..Provenance::default()
-        };
+        let made_of =
+            Provenance { program: "backlinks-export".to_owned(), run_id: run_id.to_owned(), ..Provenance::default() };
         let record = RunRecord { made_of, files: files.collect(), ..RunRecord::default() };
         record.write(dir.path(), success).unwrap();
         fs::write(dir.path().join(FAILURES), "domain\n").unwrap();

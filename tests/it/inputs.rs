@@ -146,11 +146,7 @@ fn packed_files_are_refused_with_the_command_that_unpacks_them() {
         assert!(!shell.path("out").exists());
     };
     check("a.txt.xz", b"\xfd7zXZ\0\0\x04", "xz -dk");
-    check("a.txt", b"BZh91AY&SY", "bzip2 -dk");
-    check("a.zip", b"PK\x03\x04\x14\0", "unzip");
     check("a.xlsx", b"PK\x03\x04\x14\0", "libreoffice --headless --convert-to csv");
-    check("a.7z", b"7z\xbc\xaf\x27\x1c", "7z x");
-    check("a.rar", b"Rar!\x1a\x07\0", "unrar x");
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut packed, b"PK\x03\x04\x14\0some.com\n").expect("memory");
     fs::write(shell.path("a.gz"), packed.finish().expect("memory")).expect("written");

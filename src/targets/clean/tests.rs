@@ -141,6 +141,9 @@ fn names_that_idna_2008_disallows_are_rejected_with_a_suggestion() {
     check("our−shop.com", &format!("{}; did you mean our-shop.com?", character("'−' (U+2212)")));
     check("- example.com", &format!("{}; did you mean example.com?", character("' '")));
     check("*.example.com", &format!("{}; did you mean example.com?", character("'*'")));
+    check("✓ https://a.com/x", &format!("{}; did you mean a.com?", character("'✓' (U+2713)")));
+    check("\u{1b}[31mexample.com", &character("'\\u{1b}'"));
+    check("1\u{fe0f}.com", &format!("{}; did you mean 1.com?", character("'\\u{fe0f}'")));
     check("brand™.com", &format!("{}; did you mean brandtm.com?", character("'™' (U+2122)")));
     check("½.com", &character("'½' (U+00BD)"));
     check("1\u{fe0f}\u{20e3}.com", &character("'\\u{fe0f}'"));
@@ -163,6 +166,10 @@ fn names_that_idna_2008_disallows_are_rejected_with_a_suggestion() {
     for garbled in ["bÃ¼cher.de", "bĂĽcher.de", "bГјcher.de", "https://www.bÃ¼cher.de/neu"] {
         check(garbled, "garbled text: UTF-8 decoded in another encoding; did you mean bücher.de?");
     }
+    for garbled in ["straÃŸe.de", "straÃ\u{9f}e.de"] {
+        check(garbled, "garbled text: UTF-8 decoded in another encoding; did you mean straße.de?");
+    }
+    check("æ—¥æœ¬.jp", "garbled text: UTF-8 decoded in another encoding; did you mean 日本.jp?");
     for garbled in ["РїСЂРёРјРµСЂ.com", "Ð¿Ñ€Ð¸Ð¼ÐµÑ€.com"] {
         check(garbled, "garbled text: UTF-8 decoded in another encoding; did you mean пример.com?");
     }

@@ -273,10 +273,7 @@ fn delimiters_and_column_names_of_spreadsheets_are_recognized() {
     let check = |text: &str, expected: &[&str]| {
         assert_eq!(lines(&one_file("a.csv", text.as_bytes())), expected, "{text}");
     };
-    check("Domain;Revenue, EUR;City\na.com;12,5;Bonn\nb.com;7;Ulm\n", &["2 a.com -> a.com", "3 b.com -> b.com"]);
-    check("client\tdomain\nA, B\ta.com\n", &["2 a.com -> a.com"]);
     check("client|domain\nA, B|a.com\n", &["2 a.com -> a.com"]);
-    check("\"client; city\",domain\n\"A; B\",a.com\n", &["2 a.com -> a.com"]);
     check("client,\u{200b}dom\u{feff}ain\u{a0}\nA,a.com\n", &["2 a.com -> a.com"]);
     let options = ReadOptions { column: Some("my\u{a0}site".into()), ..ReadOptions::default() };
     let inputs = reading("a.csv", "client,my\u{200b} site\nA,a.com\n".as_bytes(), &options).expect("inputs");

@@ -1,13 +1,10 @@
-//! Text that becomes HTML, or JSON inside HTML, and stays text.
-//!
-//! Markup is made of literals of this program: [`Html::markup`] takes nothing else. Whatever else comes in goes through
-//! [`Html::text`], which escapes it for elements and for quoted attributes alike, or is a number.
+//! Builds HTML in which untrusted text stays text. Markup consists of literals of this program; all other text goes
+//! through [`Html::text`], which escapes it for elements and quoted attributes.
 
 use std::fmt::{Display, Write};
 
 use crate::words;
 
-/// A piece of a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Html(String);
 
@@ -16,13 +13,12 @@ impl Html {
         Self::default()
     }
 
-    /// Appends markup of this program.
     pub(super) fn markup(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
-    /// Appends foreign text, without what is invisible or turns the direction of what follows.
+    /// Appends untrusted text, without characters that are invisible or change the direction of the text.
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
         for character in words::plain(text).chars() {
             match character {
@@ -37,12 +33,11 @@ impl Html {
         self
     }
 
-    /// Appends whatever can be shown, as text.
     pub(super) fn show(&mut self, value: impl Display) -> &mut Self {
         self.text(&value.to_string())
     }
 
-    /// Appends a number as it is written in attributes.
+    /// Appends a number with two decimals.
     pub(super) fn number(&mut self, number: impl Into<f64>) -> &mut Self {
         let number: f64 = number.into();
         let _ = write!(self.0, "{}", (number * 100.0).round() / 100.0);
@@ -54,7 +49,7 @@ impl Html {
         self
     }
 
-    /// Appends JSON for a script element that holds data: no character in it can end the element or begin another.
+    /// Appends JSON for a script element. No character in it can end the element or start another.
     pub(super) fn json(&mut self, value: &serde_json::Value) -> &mut Self {
         for character in value.to_string().chars() {
             match character {
@@ -67,7 +62,7 @@ impl Html {
         self
     }
 
-    /// A drawing, made by the plotting crate of numbers and of text that it has escaped.
+    /// Trusts the plotting crate, which draws numbers and text that it escapes.
     pub(super) fn of_drawing(svg: String) -> Self {
         Self(svg)
     }
@@ -82,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_makes_no_markup() {
+    fn untrusted_text_is_escaped() {
         let check = |text: &str, expected: &str| {
             let mut html = Html::new();
             html.text(text);

@@ -1,18 +1,17 @@
-//! Dataset to one HTML page that explains it: plots, winners and losers, coverage, cost, every target.
+//! Renders a dataset as one HTML page: charts, winners and losers, coverage, cost, all targets.
 //!
 //! ```text
 //! _run.json ─> facts ────────────────────────────────────────────┐
 //! targets ───> lines: outcomes, failures, the input's columns ───┤
-//! history ───> months: which there are, which is the latest      ├─> page: one file, all within
+//! history ───> months: rows of each, and the latest              ├─> page: one self-contained file
 //!         ───> portfolio: totals by month, a little per target ──┤
 //!         ───> shares: top-level domains, countries, latest month┘
 //! ```
 //!
-//! - Reads what is published and nothing else: neither the ledger nor the network nor the clock. The same dataset makes
-//!   the same bytes.
-//! - The history is read a few thousand rows and a few columns at a time; what is kept is a little per target.
-//! - The page loads nothing and sends nothing: style, script, plots and data are within, and a policy in it says so.
-//! - Foreign text becomes text: markup can be made of literals of this program alone (see `html`).
+//! - Reads only published files, neither the ledger nor the network nor the clock: the same dataset gives the same bytes.
+//! - The history is read a few columns and a few thousand rows at a time; little is kept per target.
+//! - The page is self-contained and loads nothing, which its content security policy enforces.
+//! - Untrusted text stays text: markup consists of literals of this program (see `html`).
 
 mod html;
 mod lines;
@@ -36,52 +35,35 @@ use crate::{
     fs::access_hint,
 };
 
-/// The page's name, unless it is given another.
+/// The default name of the page.
 pub const FILE: &str = "report.html";
 
-/// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     #[error("{} does not contain a dataset", .0.display())]
     NoDataset(PathBuf),
-    /// The record is there and the files are not, or are others.
     #[error("{} is missing, or was changed after publishing", .0.display())]
     Changed(PathBuf),
-    /// The directory's record cannot be read.
     #[error(transparent)]
     Record(#[from] ExportError),
-    /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Read {
-        path: PathBuf,
-        /// The file system's answer.
-        source: io::Error,
-    },
-    /// A file is no table of ours.
+    Read { path: PathBuf, source: io::Error },
     #[error("cannot read {}: {reason}", path.display())]
-    Damaged {
-        path: PathBuf,
-        /// What the reader says.
-        reason: String,
-    },
-    /// A plot could not be drawn.
+    Damaged { path: PathBuf, reason: String },
     #[error("cannot draw a chart: {0}")]
     Plot(String),
-    /// The page would have to take a directory's place.
     #[error("--output {} is a directory", .0.display())]
     Directory(PathBuf),
-    /// The page cannot be written.
     #[error(transparent)]
     Write(#[from] DatasetError),
 }
 
 impl ReportError {
-    /// Whether it is the user's to mend, by naming another directory.
+    /// Whether the arguments are at fault.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::NoDataset(_) | Self::Directory(_))
     }
 
-    /// How to go on.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoDataset(_) => "use the --out of a run with a published dataset, or finish the run",
@@ -97,15 +79,14 @@ impl ReportError {
     }
 }
 
-/// A report that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub path: PathBuf,
     pub bytes: u64,
 }
 
-/// Writes the report of the dataset in `dir`, to `output` or beside the dataset. A file that is the same already is
-/// left alone. Blocks on the disk.
+/// Writes the report of the dataset in `dir` to `output`, or beside the dataset. A file with the same content is left
+/// alone. Blocks on the disk.
 pub fn write(dir: &Path, output: Option<&Path>) -> Result<Report, ReportError> {
     let path = output.map_or_else(|| dir.join(FILE), Path::to_owned);
     if output.is_some() && path.is_dir() {
@@ -127,7 +108,7 @@ pub fn render(dir: &Path) -> Result<String, ReportError> {
     let portfolio = Portfolio::read(&dataset, &months)?;
     let shares = Shares::read(&dataset, &months)?;
     let snapshot = dataset.snapshot.as_ref();
-    page::page(&page::Content { record: &record, lines: &lines, portfolio: &portfolio, shares: &shares, snapshot })
+    page::page(&page::PageContent { record: &record, lines: &lines, portfolio: &portfolio, shares: &shares, snapshot })
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
-//! Months of the calendar as numbers, so that they can be subtracted.
+//! Calendar months as numbers, so that they can be subtracted.
 
 use std::fmt;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-/// The English names, cut to three letters.
 const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// A month: its number since January of the year 0.
@@ -12,7 +11,7 @@ const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug
 pub(super) struct Month(pub(super) i32);
 
 impl Month {
-    /// The month, in UTC, of a moment in microseconds since 1970.
+    /// The month in UTC of a time in microseconds since 1970.
     pub(super) fn of_micros(micros: i64) -> Option<Self> {
         let moment = Timestamp::from_microsecond(micros).ok()?;
         Some(Self::of_date(TimeZone::UTC.to_datetime(moment).date()))
@@ -30,7 +29,7 @@ impl Month {
         self.0.rem_euclid(12) == 0
     }
 
-    /// The month that lies `months` earlier.
+    /// The month `months` earlier.
     pub(super) fn back(self, months: i32) -> Self {
         Self(self.0 - months)
     }
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn months_are_those_of_the_moment_in_utc() {
+    fn months_are_in_utc() {
         let check = |moment: &str, shown: &str| {
             let micros = moment.parse::<Timestamp>().unwrap().as_microsecond();
             assert_eq!(Month::of_micros(micros).unwrap().to_string(), shown);

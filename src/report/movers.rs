@@ -1,25 +1,24 @@
-//! Who won and who lost most referring domains over twelve months.
+//! The targets that gained and lost most referring domains over twelve months.
 
 use super::portfolio::{History, Portfolio};
 
 /// Targets in each list.
 pub(super) const MOST: usize = 25;
 
-/// A target whose referring domains became more or fewer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mover<'a> {
     pub(super) target: &'a str,
     pub(super) history: &'a History,
-    /// Referring domains won; lost, below zero.
+    /// Of referring domains; negative if it lost some.
     pub(super) change: i64,
 }
 
-/// Both lists, the greatest change first.
+/// Both lists start with the greatest change.
 #[derive(Debug)]
 pub(super) struct Movers<'a> {
     pub(super) winners: Vec<Mover<'a>>,
     pub(super) losers: Vec<Mover<'a>>,
-    /// Targets known at both ends of the comparison.
+    /// Targets with a count at both ends of the comparison.
     pub(super) compared: usize,
 }
 

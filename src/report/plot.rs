@@ -1,32 +1,33 @@
-//! Plots as SVG inside the page: lines and bars over months, bars over classes, and small lines for table rows.
+//! Draws charts as SVG: lines and bars over months, histograms, and small lines and bars for table rows.
 //!
-//! The plotting crate writes fixed colours; each that is used here stands for a colour of the page and is replaced by
-//! its CSS variable, so that plots follow light, dark and print. It also writes whole pixels: it draws at a multiple of
-//! the size shown.
+//! The plotting crate writes fixed colours, which are replaced by the page's CSS variables, so that charts follow light,
+//! dark and print. It also rounds to whole pixels, so it draws at a multiple of the size shown.
 
 use plotters::{
-    coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter},
+    coord::{
+        ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter},
+        types::RangedCoordf64,
+    },
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
 
 use super::{ReportError, html::Html, month::Month};
 
-/// Units drawn for each unit of the size at which text has its proper size.
 const SCALE: u32 = 4;
-/// The size at which text has its proper size.
+/// The size shown, for which the text is sized.
 const SIZE: (u32, u32) = (560, 250);
 const TEXT: u32 = 13 * SCALE;
-/// Room for the labels of the value axis.
+/// Space for the labels of the value axis.
 const LEFT: u32 = 50 * SCALE;
-/// Room for the labels below.
+/// Space for the labels of the month axis.
 const BOTTOM: u32 = 26 * SCALE;
-/// Labels of the value axis at most.
+/// At most.
 const VALUE_LABELS: usize = 6;
-/// Years that are labelled at most.
-const MOST_YEARS: i32 = 9;
+/// At most, too.
+const YEAR_LABELS: i32 = 9;
 
-/// What a colour is for, in the place of a colour.
+/// Placeholders of the page's colours.
 const LABEL: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
 const GAIN: RGBColor = RGBColor(3, 3, 3);
@@ -38,19 +39,13 @@ const COLOURS: [(&str, &str); 4] = [
     ("\"#040404\"", "\"var(--loss)\""),
 ];
 
-/// Values by month, those that nobody knows left out.
+/// Values by month, if known.
 pub(super) type Series = Vec<Option<f64>>;
 
 /// A line with the area below it.
 pub(super) fn line(label: &str, months: &[Month], values: &Series) -> Result<Html, ReportError> {
     draw(label, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(4 * SCALE)
-            .margin_right(12 * SCALE)
-            .set_label_area_size(LabelAreaPosition::Left, LEFT)
-            .set_label_area_size(LabelAreaPosition::Bottom, BOTTOM)
-            .build_cartesian_2d(Calendar::of(months), 0.0..top(values))?;
-        mesh!(chart, |place: &f64| calendar_label(months, *place));
+        let mut chart = chart(area, Axis::of_months(months), 0.0..top(values), |x| month_label(months, x))?;
         for run in runs(values) {
             let area = AreaSeries::new(run.iter().copied(), 0.0, GAIN.mix(0.13));
             chart.draw_series(area)?;
@@ -60,7 +55,7 @@ pub(super) fn line(label: &str, months: &[Month], values: &Series) -> Result<Htm
     })
 }
 
-/// Bars above the zero line for what was won, and below it for what was lost.
+/// Bars above the zero line for gains, and below it for losses.
 pub(super) fn gains_and_losses(
     label: &str,
     months: &[Month],
@@ -68,17 +63,11 @@ pub(super) fn gains_and_losses(
     losses: &Series,
 ) -> Result<Html, ReportError> {
     draw(label, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(4 * SCALE)
-            .margin_right(12 * SCALE)
-            .set_label_area_size(LabelAreaPosition::Left, LEFT)
-            .set_label_area_size(LabelAreaPosition::Bottom, BOTTOM)
-            .build_cartesian_2d(Calendar::of(months), -top(losses)..top(gains))?;
-        mesh!(chart, |place: &f64| calendar_label(months, *place));
+        let mut chart = chart(area, Axis::of_months(months), -top(losses)..top(gains), |x| month_label(months, x))?;
         let bars = |values: &Series, sign: f64, colour: RGBColor| {
-            let known = values.iter().enumerate().filter_map(|(place, value)| Some((place, (*value)?)));
-            let bars = known.map(move |(place, value)| {
-                let middle = position(place);
+            let known = values.iter().enumerate().filter_map(|(index, value)| Some((index, (*value)?)));
+            let bars = known.map(move |(index, value)| {
+                let middle = position(index);
                 Rectangle::new([(middle - 0.36, 0.0), (middle + 0.36, sign * value)], colour.filled())
             });
             bars.collect::<Vec<_>>()
@@ -91,23 +80,15 @@ pub(super) fn gains_and_losses(
     })
 }
 
-/// How many fall into each of some classes of equal width, of which the first begins at 0.
+/// Counts by class; the classes have equal width and start at 0.
 pub(super) fn histogram(label: &str, width: i64, counts: &[u64]) -> Result<Html, ReportError> {
     let values: Series = counts.iter().map(|count| Some(as_f64(i128::from(*count)))).collect();
     let edges: Vec<f64> = (0..=counts.len()).map(position).collect();
     draw(label, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(4 * SCALE)
-            .margin_right(16 * SCALE)
-            .set_label_area_size(LabelAreaPosition::Left, LEFT)
-            .set_label_area_size(LabelAreaPosition::Bottom, BOTTOM)
-            .build_cartesian_2d(
-                Calendar { end: position(counts.len()), begin: 0.0, ticks: edges },
-                0.0..top(&values),
-            )?;
-        mesh!(chart, |edge: &f64| short(edge * as_f64(i128::from(width))));
-        let bars = values.iter().enumerate().map(|(place, value)| {
-            let left = position(place);
+        let axis = Axis { end: position(counts.len()), begin: 0.0, ticks: edges };
+        let mut chart = chart(area, axis, 0.0..top(&values), |edge| short(edge * as_f64(i128::from(width))))?;
+        let bars = values.iter().enumerate().map(|(index, value)| {
+            let left = position(index);
             Rectangle::new([(left + 0.06, 0.0), (left + 0.94, value.unwrap_or(0.0))], GAIN.filled())
         });
         chart.draw_series(bars)?;
@@ -115,29 +96,29 @@ pub(super) fn histogram(label: &str, width: i64, counts: &[u64]) -> Result<Html,
     })
 }
 
-/// A small line for a row of a table, which its numbers describe.
+/// A small line for a row of a table.
 pub(super) fn sparkline(values: &[Option<i64>]) -> Html {
     const WIDTH: f64 = 96.0;
     const HEIGHT: f64 = 22.0;
     const EDGE: f64 = 2.0;
     let known: Vec<(usize, f64)> =
-        values.iter().enumerate().filter_map(|(place, value)| Some((place, as_f64(i128::from((*value)?))))).collect();
+        values.iter().enumerate().filter_map(|(index, value)| Some((index, as_f64(i128::from((*value)?))))).collect();
     let low = known.iter().map(|(_, value)| *value).fold(f64::INFINITY, f64::min);
     let high = known.iter().map(|(_, value)| *value).fold(f64::NEG_INFINITY, f64::max);
     let step = (WIDTH - 2.0 * EDGE) / position(values.len().saturating_sub(1).max(1));
     let mut html = Html::new();
     html.markup("<svg class=spark viewBox=\"0 0 96 22\" aria-hidden=true><polyline points=\"");
     let mut last = (EDGE, HEIGHT / 2.0);
-    for (place, value) in known {
+    for (index, value) in known {
         let height = if high > low { (value - low) / (high - low) } else { 0.5 };
-        last = (EDGE + position(place) * step, HEIGHT - EDGE - height * (HEIGHT - 2.0 * EDGE));
+        last = (EDGE + position(index) * step, HEIGHT - EDGE - height * (HEIGHT - 2.0 * EDGE));
         html.number(last.0).markup(",").number(last.1).markup(" ");
     }
     html.markup("\"/><circle r=2 cx=\"").number(last.0).markup("\" cy=\"").number(last.1).markup("\"/></svg>");
     html
 }
 
-/// A bar for a row of a table, of a part of a whole.
+/// A bar for a row of a table: a part of a whole.
 pub(super) fn bar(part: i128, whole: i128) -> Html {
     let share = if whole > 0 { as_f64(part) / as_f64(whole) } else { 0.0 };
     let mut html = Html::new();
@@ -158,28 +139,28 @@ fn short(value: f64) -> String {
     format!("{sign}{scaled}{name}")
 }
 
-/// A sum as what is drawn: exact up to 2^53, and then as good as any pixel.
+/// Exact up to 2^53, and then precise enough for a pixel.
 #[expect(clippy::cast_precision_loss, reason = "a plot shows three digits")]
 pub(super) fn as_f64(number: i128) -> f64 {
     number as f64
 }
 
-fn position(place: usize) -> f64 {
-    as_f64(i128::try_from(place).unwrap_or(i128::MAX))
+fn position(index: usize) -> f64 {
+    as_f64(i128::try_from(index).unwrap_or(i128::MAX))
 }
 
-/// Where the value axis ends: a little above the highest value.
+/// The end of the value axis: slightly above the highest value.
 fn top(values: &Series) -> f64 {
     let highest = values.iter().flatten().copied().fold(0.0, f64::max);
     if highest > 0.0 { highest * 1.06 } else { 1.0 }
 }
 
-/// Stretches of known values, so that no line is drawn through what nobody knows.
+/// Stretches of known values, so that no line is drawn through unknown ones.
 fn runs(values: &Series) -> Vec<Vec<(f64, f64)>> {
     let mut runs = vec![Vec::new()];
-    for (place, value) in values.iter().enumerate() {
+    for (index, value) in values.iter().enumerate() {
         match (value, runs.last_mut()) {
-            (Some(value), Some(run)) => run.push((position(place), *value)),
+            (Some(value), Some(run)) => run.push((position(index), *value)),
             _ => runs.push(Vec::new()),
         }
     }
@@ -187,28 +168,28 @@ fn runs(values: &Series) -> Vec<Vec<(f64, f64)>> {
     runs
 }
 
-/// Places in a row with chosen ticks.
-struct Calendar {
+/// A horizontal axis with chosen ticks.
+struct Axis {
     begin: f64,
     end: f64,
     ticks: Vec<f64>,
 }
 
-impl Calendar {
-    /// Years where there are several, else every third month.
-    fn of(months: &[Month]) -> Self {
-        let years = months.last().zip(months.first()).map_or(0, |(last, first)| last.year() - first.year());
-        let every = (years / MOST_YEARS + 1).max(1);
-        let is_tick = |(place, month): &(usize, &Month)| match years {
-            0..=2 => (months.len() - 1 - place).is_multiple_of(if months.len() > 13 { 6 } else { 3 }),
+impl Axis {
+    /// Ticks at years if there are several, else every few months.
+    fn of_months(months: &[Month]) -> Self {
+        let years = years(months);
+        let every = (years / YEAR_LABELS + 1).max(1);
+        let is_tick = |(index, month): &(usize, &Month)| match years {
+            0..=2 => (months.len() - 1 - index).is_multiple_of(if months.len() > 13 { 6 } else { 3 }),
             _ => month.is_january() && month.year() % every == 0,
         };
-        let ticks = months.iter().enumerate().filter(is_tick).map(|(place, _)| position(place)).collect();
+        let ticks = months.iter().enumerate().filter(is_tick).map(|(index, _)| position(index)).collect();
         Self { begin: -0.6, end: position(months.len()) - 0.4, ticks }
     }
 }
 
-impl Ranged for Calendar {
+impl Ranged for Axis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
 
@@ -227,50 +208,63 @@ impl Ranged for Calendar {
     }
 }
 
-impl ValueFormatter<f64> for Calendar {
+impl ValueFormatter<f64> for Axis {
     fn format(value: &f64) -> String {
         short(*value)
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ticks are places")]
-fn calendar_label(months: &[Month], place: f64) -> String {
-    let years = months.last().zip(months.first()).map_or(0, |(last, first)| last.year() - first.year());
-    let month = months.get(place.round() as usize);
-    month.map_or_else(String::new, |month| if years > 2 { month.year().to_string() } else { month.to_string() })
+fn years(months: &[Month]) -> i32 {
+    months.last().zip(months.first()).map_or(0, |(last, first)| last.year() - first.year())
 }
 
-/// Grid lines and labels, alike in all plots.
-macro_rules! mesh {
-    ($chart:expr, $label:expr) => {
-        $chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .bold_line_style(GRID.stroke_width(SCALE))
-            .light_line_style(TRANSPARENT)
-            .axis_style(TRANSPARENT)
-            .set_all_tick_mark_size(4 * SCALE)
-            .y_labels(VALUE_LABELS)
-            .x_labels(usize::from(u8::MAX))
-            .label_style(TextStyle::from(("sans-serif", TEXT)).color(&LABEL).pos(Pos::new(HPos::Center, VPos::Top)))
-            .y_label_formatter(&|value: &f64| short(*value))
-            .x_label_formatter(&$label)
-            .draw()?
-    };
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ticks are indices")]
+fn month_label(months: &[Month], x: f64) -> String {
+    let month = months.get(x.round() as usize);
+    month.map_or_else(String::new, |month| if years(months) > 2 { month.year().to_string() } else { month.to_string() })
 }
-use mesh;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, RangedCoordf64>>;
 type DrawingError = Box<dyn std::error::Error>;
 
-/// Has something drawn and makes it a piece of the page.
+/// A chart with grid lines and labels.
+fn chart<'a, 'b>(
+    area: &'a Area<'b>,
+    x: Axis,
+    y: std::ops::Range<f64>,
+    label: impl Fn(f64) -> String,
+) -> Result<Chart<'a, 'b>, DrawingError> {
+    let mut chart = ChartBuilder::on(area)
+        .margin(4 * SCALE)
+        .margin_right(16 * SCALE)
+        .set_label_area_size(LabelAreaPosition::Left, LEFT)
+        .set_label_area_size(LabelAreaPosition::Bottom, BOTTOM)
+        .build_cartesian_2d(x, y)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .bold_line_style(GRID.stroke_width(SCALE))
+        .light_line_style(TRANSPARENT)
+        .axis_style(TRANSPARENT)
+        .set_all_tick_mark_size(4 * SCALE)
+        .y_labels(VALUE_LABELS)
+        .x_labels(usize::from(u8::MAX))
+        .label_style(TextStyle::from(("sans-serif", TEXT)).color(&LABEL).pos(Pos::new(HPos::Center, VPos::Top)))
+        .y_label_formatter(&|value: &f64| short(*value))
+        .x_label_formatter(&|x: &f64| label(*x))
+        .draw()?;
+    Ok(chart)
+}
+
+/// Draws a chart and turns it into HTML.
 fn draw(label: &str, plot: impl FnOnce(&Area<'_>) -> Result<(), DrawingError>) -> Result<Html, ReportError> {
     let mut drawing = String::new();
     {
         let area = SVGBackend::with_string(&mut drawing, (SIZE.0 * SCALE, SIZE.1 * SCALE)).into_drawing_area();
         plot(&area).and_then(|()| Ok(area.present()?)).map_err(|error| ReportError::Plot(error.to_string()))?;
     }
-    // The page's own element instead of the drawing's: no fixed size, and a name.
+    // The drawing's own element has a fixed size and no label.
     let shapes = drawing.find("<svg").and_then(|at| Some(at + drawing[at..].find('>')? + 1)).unwrap_or(0);
     let mut shapes = drawing.split_off(shapes);
     for (fixed, variable) in COLOURS {
@@ -301,10 +295,10 @@ mod tests {
     }
 
     #[test]
-    fn plots_are_scaled_named_and_coloured_by_the_page() {
+    fn charts_are_scaled_labelled_and_coloured_by_the_page() {
         assert_eq!(format!("0 0 {} {}", SIZE.0 * SCALE, SIZE.1 * SCALE), "0 0 2240 1000");
         let months: Vec<Month> = (24_240..24_300).map(Month).collect();
-        let values: Series = (0..60).map(|place| (place % 7 != 3).then(|| f64::from(place) * 1e6)).collect();
+        let values: Series = (0..60).map(|index| (index % 7 != 3).then(|| f64::from(index) * 1e6)).collect();
         let svg = line("A <plot> & \"more\"", &months, &values).unwrap().into_string();
         assert!(
             svg.starts_with("<svg class=plot viewBox=\"0 0 2240 1000\" role=img aria-label=\"A &lt;plot&gt; &amp; ")
@@ -316,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn plots_of_nothing_and_of_the_largest_numbers_can_be_drawn() {
+    fn charts_of_nothing_and_of_the_largest_numbers_can_be_drawn() {
         let months = [Month(24_310)];
         let check = |values: Series| {
             line("x", &months, &values).unwrap();

@@ -1,7 +1,7 @@
-//! The history as sums by month, and the little that is kept of each target.
+//! Sums of the history by month, and a few counts of each target.
 //!
-//! A target's rows come in the order of the files, each sorted by target and date. What the API serves for one target
-//! and month more than once counts once, with the last of it: those rows follow one another.
+//! The rows are sorted by target and date within a file. If the API serves a month of a target several times, the last
+//! row counts; these rows are adjacent.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,17 +14,17 @@ use super::{
 };
 use crate::decode::schema;
 
-/// Months from the beginning of a comparison to its end.
+/// Months between the ends of a comparison.
 pub(super) const SPAN: i32 = 12;
-/// Months of a comparison, both ends included.
+/// Months of a comparison, including both ends.
 const WINDOW: usize = SPAN as usize + 1;
-/// Months that are plotted, the latest of them if there are more.
+/// The latest months, which are plotted.
 const MOST_PLOTTED: i32 = 240;
-/// Words of 64 bits, one for each plotted month.
+/// Words of 64 bits with a bit for each plotted month.
 const PLOTTED_WORDS: usize = (MOST_PLOTTED as usize).div_ceil(64);
 
 /// The columns that are read besides target and date, in the order of [`Cells`].
-const COLUMNS: [&str; 8] = [
+pub(super) const COLUMNS: [&str; 8] = [
     "referring_domains",
     "backlinks",
     "new_referring_domains",
@@ -34,16 +34,20 @@ const COLUMNS: [&str; 8] = [
     "rank",
     schema::INFO_TARGET_SPAM_SCORE,
 ];
-const REFERRING_DOMAINS: usize = 0;
-const BACKLINKS: usize = 1;
+pub(super) const REFERRING_DOMAINS: usize = 0;
+pub(super) const BACKLINKS: usize = 1;
+pub(super) const NEW_REFERRING_DOMAINS: usize = 2;
+pub(super) const LOST_REFERRING_DOMAINS: usize = 3;
+pub(super) const NEW_BACKLINKS: usize = 4;
+pub(super) const LOST_BACKLINKS: usize = 5;
 const RANK: usize = 6;
 const SPAM_SCORE: usize = 7;
-/// The columns that are summed.
+/// The first columns, which are summed.
 const SUMMED: usize = 6;
 
 type Cells = [Option<i64>; COLUMNS.len()];
 
-/// A sum of what is known, and how many targets it is known of.
+/// A sum of known values, and their number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) total: i128,
@@ -58,7 +62,7 @@ impl Sum {
         }
     }
 
-    /// The sum, unless nothing is known.
+    /// The sum, if any value is known.
     pub(super) fn value(self) -> Option<i128> {
         (self.known > 0).then_some(self.total)
     }
@@ -69,7 +73,8 @@ impl Sum {
 pub(super) struct MonthTotals {
     /// Targets with a row.
     pub(super) targets: u64,
-    sums: [Sum; SUMMED],
+    /// By column.
+    pub(super) sums: [Sum; SUMMED],
 }
 
 impl MonthTotals {
@@ -77,39 +82,19 @@ impl MonthTotals {
         self.targets += 1;
         self.sums.iter_mut().zip(cells).for_each(|(sum, cell)| sum.add(*cell));
     }
-
-    pub(super) fn referring_domains(&self) -> Sum {
-        self.sums[REFERRING_DOMAINS]
-    }
-    pub(super) fn backlinks(&self) -> Sum {
-        self.sums[BACKLINKS]
-    }
-    pub(super) fn new_referring_domains(&self) -> Sum {
-        self.sums[2]
-    }
-    pub(super) fn lost_referring_domains(&self) -> Sum {
-        self.sums[3]
-    }
-    pub(super) fn new_backlinks(&self) -> Sum {
-        self.sums[4]
-    }
-    pub(super) fn lost_backlinks(&self) -> Sum {
-        self.sums[5]
-    }
 }
 
-/// What is kept of a target's history.
+/// A target's history in brief.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct History {
     /// Months with a row.
     pub(super) months: u64,
-    /// Its own latest month.
     pub(super) latest: Option<Month>,
-    /// Cells of that month.
+    /// The cells of its latest month.
     cells: Cells,
     /// Referring domains in the months of the comparison.
     pub(super) window: [Option<i64>; WINDOW],
-    /// A bit for each plotted month with a row, from the latest back.
+    /// A bit for each plotted month with a row, starting with the latest.
     there: [u64; PLOTTED_WORDS],
 }
 
@@ -123,14 +108,14 @@ impl History {
         if let Some((back, bits)) = back.and_then(|back| Some((back, self.there.get_mut(back / 64)?))) {
             *bits |= 1 << (back % 64);
         }
-        let place = end.map(|end| month.0 - end.back(SPAN).0).and_then(|place| usize::try_from(place).ok());
-        if let Some(slot) = place.and_then(|place| self.window.get_mut(place)) {
+        let index = end.map(|end| month.0 - end.back(SPAN).0).and_then(|index| usize::try_from(index).ok());
+        if let Some(slot) = index.and_then(|index| self.window.get_mut(index)) {
             *slot = cells[REFERRING_DOMAINS];
         }
     }
 
-    /// Whether it lacks the month so many `back` from the latest, and has one before and one after it; the latest has
-    /// nothing after it, and is lacking where the month before it is there.
+    /// Whether it lacks the month `back` months before the latest, but has one before and one after it. The latest month
+    /// is lacking if the one before it exists.
     fn lacks(&self, back: usize) -> bool {
         let has = |back: usize| self.there.get(back / 64).is_some_and(|bits| bits >> (back % 64) & 1 == 1);
         let months = self.there.len() * 64;
@@ -151,12 +136,12 @@ impl History {
         self.cells[SPAM_SCORE]
     }
 
-    /// Referring domains at both ends of the comparison, where both are known.
+    /// Referring domains at both ends of the comparison, if both are known.
     pub(super) fn ends(&self) -> Option<(i64, i64)> {
         Some((self.window[0]?, self.window[WINDOW - 1]?))
     }
 
-    /// How many referring domains were won in the comparison; lost, below zero.
+    /// The change in referring domains over the comparison.
     pub(super) fn change(&self) -> Option<i64> {
         self.ends().map(|(first, last)| last.saturating_sub(first))
     }
@@ -166,7 +151,7 @@ impl History {
 #[derive(Debug, Default)]
 pub(super) struct Portfolio {
     pub(super) latest: Option<Month>,
-    /// Sums of every month from the first plotted to the latest, gaps included.
+    /// Sums of every month from the first plotted to the latest, including gaps.
     pub(super) months: Vec<(Month, MonthTotals)>,
     /// Rows without a usable date.
     pub(super) undated: u64,
@@ -179,11 +164,11 @@ pub(super) struct Portfolio {
 impl Portfolio {
     /// Reads the history once.
     pub(super) fn read(dataset: &Dataset, months: &Months) -> Result<Self, ReportError> {
-        let mut reading = Reading { portfolio: Self::default(), totals: BTreeMap::new(), open: None, same: None };
-        (reading.portfolio.latest, reading.portfolio.undated) = (months.latest, months.undated);
+        let portfolio = Self { latest: months.latest, undated: months.undated, ..Self::default() };
+        let mut builder = PortfolioBuilder { portfolio, totals: BTreeMap::new(), open: None, same: None };
         let mut columns = vec![schema::TARGET, schema::DATE];
         columns.extend(COLUMNS);
-        dataset.history(&columns, |rows| {
+        dataset.history(&columns, None, |rows| {
             let (targets, dates) = (rows.texts(schema::TARGET)?, rows.dates()?);
             let mut numbers = Vec::with_capacity(COLUMNS.len());
             for name in COLUMNS {
@@ -193,14 +178,13 @@ impl Portfolio {
                 let Some(month) = number(dates, row).and_then(Month::of_micros) else { continue };
                 let mut cells = Cells::default();
                 cells.iter_mut().zip(&numbers).for_each(|(cell, numbers)| *cell = number(numbers, row));
-                reading.row(targets.value(row), month, cells);
+                builder.row(targets.value(row), month, cells);
             }
             Ok(())
         })?;
-        Ok(reading.finish(months))
+        Ok(builder.finish(months))
     }
 
-    /// What is kept of a target.
     pub(super) fn history(&self, target: &str) -> Option<&History> {
         self.names.get(target).map(|index| &self.histories[*index])
     }
@@ -210,17 +194,17 @@ impl Portfolio {
         self.names.iter().map(|(name, index)| (&**name, &self.histories[*index]))
     }
 
-    /// The target with the most backlinks, at last count, among those that lack the month at this place of
-    /// [`months`](Self::months) between others, with that number.
-    pub(super) fn largest_lacking(&self, place: usize) -> Option<(&str, i64)> {
-        let back = self.months.len().checked_sub(place + 1)?;
+    /// The target with the most backlinks, by its latest count, among those that lack the month at this index of
+    /// [`months`](Self::months) between others.
+    pub(super) fn largest_lacking(&self, index: usize) -> Option<(&str, i64)> {
+        let back = self.months.len().checked_sub(index + 1)?;
         let lacking = self.all().filter(|(_, history)| history.lacks(back));
         lacking
             .filter_map(|(name, history)| Some((name, history.backlinks()?)))
             .max_by_key(|(name, links)| (*links, *name))
     }
 
-    /// Backlinks of all targets, each at its last count.
+    /// Backlinks of all targets by their latest counts.
     pub(super) fn backlinks(&self) -> i128 {
         self.histories.iter().filter_map(History::backlinks).map(i128::from).sum()
     }
@@ -232,22 +216,21 @@ impl Portfolio {
 
     /// The sums of the month with which the latest is compared.
     pub(super) fn before(&self) -> Option<&MonthTotals> {
-        let place = self.months.len().checked_sub(WINDOW)?;
-        self.months.get(place).map(|(_, totals)| totals).filter(|totals| totals.targets > 0)
+        let index = self.months.len().checked_sub(WINDOW)?;
+        self.months.get(index).map(|(_, totals)| totals).filter(|totals| totals.targets > 0)
     }
 }
 
-/// A history under way.
-struct Reading {
+struct PortfolioBuilder {
     portfolio: Portfolio,
     totals: BTreeMap<Month, MonthTotals>,
-    /// The last row, until one of another target or month comes.
+    /// The last row, which the next may replace.
     open: Option<(usize, Month, Cells)>,
     /// The last row's target.
     same: Option<(Box<str>, usize)>,
 }
 
-impl Reading {
+impl PortfolioBuilder {
     fn row(&mut self, target: &str, month: Month, cells: Cells) {
         let index = match &self.same {
             Some((same, index)) if **same == *target => *index,
@@ -275,7 +258,7 @@ impl Reading {
     fn close(&mut self) {
         let Some((index, month, cells)) = self.open.take() else { return };
         self.portfolio.histories[index].add(month, &cells, self.portfolio.latest);
-        // Absurd dates may not make more sums than can be plotted; they are told as rows outside.
+        // Absurd dates must not add sums that are not plotted; they are counted as outside.
         let is_plotted = self.portfolio.latest.is_some_and(|end| end.back(MOST_PLOTTED) < month && month <= end);
         if is_plotted {
             self.totals.entry(month).or_default().add(&cells);

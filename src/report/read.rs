@@ -1,7 +1,6 @@
-//! The published tables as their readers need them: a few columns, a few thousand rows at a time.
+//! Reads the published tables, a few columns and a few thousand rows at a time.
 //!
-//! Which files there are is taken from `_run.json`, not from a look at the directory: files that it does not name are
-//! none of the dataset, and one that it names and that is not there is an error, not fewer rows.
+//! The files are those that `_run.json` names: others are not part of the dataset, and a missing one is an error.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,46 +25,45 @@ use crate::{
     export::RunRecord,
 };
 
-/// Rows read at once: of the few columns that are read, some 1 MB.
+/// Some 1 MB of the few columns that are read.
 const BATCH_ROWS: usize = 8_192;
-/// Months that are counted; histories begin in 2019, and only rows with absurd dates make more of them.
+/// Months that are counted; histories begin in 2019, and only absurd dates give more.
 const MOST_MONTHS: usize = 4_096;
-/// A month with fewer rows than this share of the fullest month's is not the latest: it has only begun to come in.
+/// The latest month has at least one row for this many of the fullest month: a newer one is still incomplete.
 const LATEST_SHARE: u64 = 2;
 
 #[derive(Debug)]
 pub(super) struct Dataset {
     history: Vec<PathBuf>,
     targets: Vec<PathBuf>,
-    /// Where each run's rows are kept: the day whose rows are read, and how many days there are.
+    /// If the dataset keeps the rows of several runs: the day whose rows are read, and the number of days.
     pub(super) snapshot: Option<(String, usize)>,
     /// Rows of `backlinks_undated`.
     undated: u64,
 }
 
-/// The months that a history has rows of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Months {
     pub(super) rows: BTreeMap<Month, u64>,
     /// Rows without a usable date.
     pub(super) undated: u64,
-    /// The last month that is there for at least half as many targets as any other.
+    /// The last month with at least half as many rows as any other.
     pub(super) latest: Option<Month>,
 }
 
-/// Rows of a file, with the file for errors to name.
+/// Rows of a file, with its path for errors.
 pub(super) struct Rows<'a> {
     path: &'a Path,
     batch: RecordBatch,
 }
 
 impl Dataset {
-    /// The files that `record` names, none of which may be missing.
+    /// Opens the files that `record` names, none of which may be missing or changed in size.
     pub(super) fn open(dir: &Path, record: &RunRecord) -> Result<Self, ReportError> {
         let of = |table: &str| {
             let files = record.files.iter().filter(|file| file.path.starts_with(table));
             let mut paths: Vec<_> = files.map(|file| &file.path).collect();
-            // A partition's parts in the order of their numbers: a target's rows may go on in the next.
+            // In order of their numbers: the rows of a target may continue in the next part.
             paths.sort_by_key(|path| (path.parent(), path.as_os_str().len(), *path));
             paths.into_iter().map(|path| dir.join(path)).collect::<Vec<_>>()
         };
@@ -88,7 +86,7 @@ impl Dataset {
         Ok(found)
     }
 
-    /// Where the rows of several runs are kept side by side, a sum over all would count targets more than once.
+    /// Of a dataset with the rows of several runs, reads the newest: a sum over all would count targets repeatedly.
     fn keep_newest_snapshot(&mut self, dir: &Path) {
         let day = |path: &PathBuf| {
             let keys = path.strip_prefix(dir).unwrap_or(path).iter().filter_map(|part| part.to_str());
@@ -101,26 +99,17 @@ impl Dataset {
         }
     }
 
-    /// Goes through `columns` of the history, file by file, each sorted by target and date.
+    /// Reads `columns` of the history, or of one month of it, file by file. Each file is sorted by target and date.
     pub(super) fn history(
         &self,
         columns: &[&str],
+        month: Option<Month>,
         mut take: impl FnMut(&Rows<'_>) -> Result<(), ReportError>,
     ) -> Result<(), ReportError> {
-        self.history.iter().try_for_each(|path| read(path, Some(columns), None, &mut take))
+        self.history.iter().try_for_each(|path| read(path, Some(columns), month, &mut take))
     }
 
-    /// Likewise, but only rows of one month. The other rows' columns are not decoded.
-    pub(super) fn history_of(
-        &self,
-        month: Month,
-        columns: &[&str],
-        mut take: impl FnMut(&Rows<'_>) -> Result<(), ReportError>,
-    ) -> Result<(), ReportError> {
-        self.history.iter().try_for_each(|path| read(path, Some(columns), Some(month), &mut take))
-    }
-
-    /// Goes through all columns of `targets`.
+    /// Reads all columns of `targets`.
     pub(super) fn targets(
         &self,
         mut take: impl FnMut(&Rows<'_>) -> Result<(), ReportError>,
@@ -128,12 +117,11 @@ impl Dataset {
         self.targets.iter().try_for_each(|path| read(path, None, None, &mut take))
     }
 
-    /// Which months there are. Reads the dates alone.
+    /// Counts the rows of each month. Reads only the dates.
     pub(super) fn months(&self) -> Result<Months, ReportError> {
         let mut months = Months { undated: self.undated, ..Months::default() };
-        self.history(&[schema::DATE], |rows| {
-            let dates = rows.dates()?;
-            for date in dates {
+        self.history(&[schema::DATE], None, |rows| {
+            for date in rows.dates()? {
                 match date.and_then(Month::of_micros) {
                     Some(month) if months.rows.len() < MOST_MONTHS || months.rows.contains_key(&month) => {
                         *months.rows.entry(month).or_default() += 1;
@@ -149,7 +137,6 @@ impl Dataset {
     }
 }
 
-/// Rows of a table, as the record says.
 fn rows_of(record: &RunRecord, table: &str) -> u64 {
     record.files.iter().filter(|file| file.path.starts_with(table)).map(|file| file.rows).sum()
 }
@@ -159,7 +146,6 @@ impl Rows<'_> {
         self.batch.num_rows()
     }
 
-    /// Names of the columns, in order.
     pub(super) fn names(&self) -> Vec<String> {
         self.batch.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
@@ -188,12 +174,10 @@ impl Rows<'_> {
     }
 }
 
-/// A text, if there is one.
 pub(super) fn text(texts: &StringArray, row: usize) -> Option<&str> {
     texts.is_valid(row).then(|| texts.value(row))
 }
 
-/// A number, if there is one.
 pub(super) fn number<T: ArrowPrimitiveType>(numbers: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
     numbers.is_valid(row).then(|| numbers.value(row))
 }
@@ -211,13 +195,12 @@ fn read(
     let file = File::open(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
     let mut builder =
         ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(path, error.to_string()))?;
-    let columns_there = builder.parquet_schema();
-    let mask = columns.map(|columns| ProjectionMask::columns(columns_there, columns.iter().copied()));
-    let dates = ProjectionMask::columns(columns_there, [schema::DATE]);
-    if let Some(mask) = mask {
+    if let Some(columns) = columns {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         builder = builder.with_projection(mask);
     }
     if let Some(month) = month {
+        let dates = ProjectionMask::columns(builder.parquet_schema(), [schema::DATE]);
         let is_of_month = move |batch: RecordBatch| {
             let dates = batch.column(0).as_primitive::<TimestampMicrosecondType>();
             Ok(dates.iter().map(|date| Some(date.and_then(Month::of_micros) == Some(month))).collect::<BooleanArray>())

@@ -1,6 +1,5 @@
-//! Where the links come from in the latest month: top-level domains and countries, over all targets.
-//!
-//! The API serves the largest entries of each target alone, so that shares are of the links that it tells.
+//! The links of all targets in the latest month by top-level domain and by country. The API lists only the largest
+//! entries of each target, so the shares are of the listed links.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +15,15 @@ use super::{
 
 const TLDS: &str = "referring_links_tld";
 const COUNTRIES: &str = "referring_links_countries";
-/// Different keys that are told apart; keys are foreign text, and there are some 1,500 top-level domains.
+/// Keys that are counted separately; they are untrusted, and there are some 1,500 top-level domains.
 const MOST_KEYS: usize = 4_096;
-/// The longest key that is told apart, in bytes: a domain name has 253.
+/// The longest key that is counted separately, in bytes: a domain name has at most 253.
 const LONGEST_KEY: usize = 253;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
     links: BTreeMap<Box<str>, i128>,
-    /// Links whose key is empty: nobody knows.
+    /// Links with an empty key.
     pub(super) unknown: i128,
     /// Links under keys beyond the limits.
     rest: i128,
@@ -32,7 +31,6 @@ pub(super) struct Share {
     pub(super) targets: u64,
 }
 
-/// The shares of the latest month.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shares {
     pub(super) tlds: Share,
@@ -40,11 +38,10 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Reads the maps of the latest month.
     pub(super) fn read(dataset: &Dataset, months: &Months) -> Result<Self, ReportError> {
         let mut shares = Self::default();
         let Some(latest) = months.latest else { return Ok(shares) };
-        dataset.history_of(latest, &[TLDS, COUNTRIES], |rows| {
+        dataset.history(&[TLDS, COUNTRIES], Some(latest), |rows| {
             shares.tlds.add(rows, TLDS)?;
             shares.countries.add(rows, COUNTRIES)
         })?;
@@ -74,30 +71,31 @@ impl Share {
     }
 
     fn count(&mut self, key: &str, links: i64) {
-        // Fewer than no links is nothing that a share can be made of.
+        // A negative count has no share.
         let links = i128::from(links.max(0));
-        match key.trim_start_matches('.') {
-            "" => self.unknown += links,
-            key if self.links.contains_key(key) => *self.links.get_mut(key).expect("it is there") += links,
-            key if self.links.len() < MOST_KEYS && key.len() <= LONGEST_KEY => {
-                self.links.insert(key.into(), links);
-            }
-            _ => self.rest += links,
+        let key = key.trim_start_matches('.');
+        let is_within_limits = self.links.len() < MOST_KEYS && key.len() <= LONGEST_KEY;
+        if key.is_empty() {
+            self.unknown += links;
+        } else if is_within_limits || self.links.contains_key(key) {
+            *self.links.entry(key.into()).or_default() += links;
+        } else {
+            self.rest += links;
         }
     }
 
-    /// All links that have an entry.
+    /// All listed links.
     pub(super) fn total(&self) -> i128 {
         self.links.values().sum::<i128>() + self.unknown + self.rest
     }
 
-    /// The `most` keys with most links, and what is left of the total, without the unknown.
+    /// The `most` keys with most links, and the links of all other keys except the unknown.
     pub(super) fn top(&self, most: usize) -> (Vec<(&str, i128)>, i128) {
         let mut top: Vec<_> = self.links.iter().map(|(key, links)| (&**key, *links)).collect();
         top.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(other.0)));
         top.truncate(most);
-        let told: i128 = top.iter().map(|(_, links)| links).sum();
-        let rest = self.total() - self.unknown - told;
+        let listed: i128 = top.iter().map(|(_, links)| links).sum();
+        let rest = self.total() - self.unknown - listed;
         (top, rest)
     }
 }

@@ -141,8 +141,8 @@ fn result(content: &AnswerContent, asked: Option<&HistoryRequest>, out: &mut Vec
         AnswerContent::History { about, profile, months } => {
             out.extend_from_slice(head(about, months.len()).as_bytes());
             let writer = ItemWriter::new(profile, asked.is_some_and(|asked| asked.one_hundred));
-            for (place, month) in months.iter().enumerate() {
-                out.push(if place == 0 { b'[' } else { b',' });
+            for (index, month) in months.iter().enumerate() {
+                out.push(if index == 0 { b'[' } else { b',' });
                 writer.write(month, out);
             }
             out.extend_from_slice(b"]}]");

@@ -130,9 +130,9 @@ impl Map {
     fn draw((name, keys): (&'static str, &'static str), draws: &mut Random) -> Self {
         let mut keys: Vec<_> = keys.split(',').collect();
         // The first key is always the largest, and most hosts have most of the usual ones.
-        for place in 1..keys.len() {
-            let other = (place + draws.below(4)).min(keys.len() - 1);
-            keys.swap(place, other);
+        for index in 1..keys.len() {
+            let other = (index + draws.below(4)).min(keys.len() - 1);
+            keys.swap(index, other);
         }
         keys.truncate(keys.len().min(LARGEST_MAP) - draws.below(4));
         let mut share = 1.0;
@@ -159,7 +159,7 @@ impl Map {
         let begin = out.len();
         // One map in three hundred has an entry that is null.
         let unknown = if draws.chance(0.003) { draws.below(self.shares.len()) } else { usize::MAX };
-        for (place, (key, share)) in self.shares.iter().enumerate() {
+        for (index, (key, share)) in self.shares.iter().enumerate() {
             let count = whole((float(backlinks) * share * draws.between(0.9, 1.0)).floor());
             if count == 0 {
                 continue;
@@ -170,7 +170,7 @@ impl Map {
             out.push(b'"');
             out.extend_from_slice(key.as_bytes());
             out.extend_from_slice(b"\":");
-            if place == unknown { out.extend_from_slice(b"null") } else { integer(count, out) }
+            if index == unknown { out.extend_from_slice(b"null") } else { integer(count, out) }
         }
         out.push(b'}');
     }
@@ -207,15 +207,15 @@ fn member(name: &str, out: &mut Vec<u8>) {
 /// A count, which is never negative, in decimal.
 fn integer(count: i64, out: &mut Vec<u8>) {
     let mut digits = [0_u8; 20];
-    let mut place = digits.len();
+    let mut index = digits.len();
     let mut rest = count.unsigned_abs();
     loop {
-        place -= 1;
-        digits[place] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        index -= 1;
+        digits[index] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
         rest /= 10;
         if rest == 0 {
             break;
         }
     }
-    out.extend_from_slice(&digits[place..]);
+    out.extend_from_slice(&digits[index..]);
 }

@@ -161,9 +161,9 @@ mod tests {
         let missing = "status code: 404: <Error><Code>NoSuchBucket</Code><Message>no such</Message></Error>";
         check(missing, (Cause::Bucket, "no such (NoSuchBucket)"));
         check("odd \u{1b}[31m wJalr-secret", (Cause::Store, "odd  …"));
-        let nobody = "cannot reach 169.254.169.254: timed out";
+        let unreachable = "cannot reach 169.254.169.254: timed out";
         let expected = "no credentials in the environment or from this machine's metadata service (cannot reach \
                         169.254.169.254: timed out)";
-        check(nobody, (Cause::Access, expected));
+        check(unreachable, (Cause::Access, expected));
     }
 }

@@ -42,11 +42,11 @@ impl Inputs {
             return given;
         }
         let known: HashSet<&str> = self.targets().map(TargetRef::as_str).collect();
-        let rejected: HashSet<_> = self.lines().filter(is_rejected).map(|line| place(&line)).collect();
+        let rejected: HashSet<_> = self.lines().filter(is_rejected).map(|line| position(&line)).collect();
         Self::filtered(&[&self, &given], |index, line| match line.status {
             _ if index == 0 => true,
             LineStatus::Target(target) | LineStatus::Duplicate(target) => !known.contains(target.as_str()),
-            LineStatus::Rejected(_) => !rejected.contains(&place(line)),
+            LineStatus::Rejected(_) => !rejected.contains(&position(line)),
         })
     }
 
@@ -61,7 +61,7 @@ impl Inputs {
         let mut lines: Vec<(usize, u64, usize, InputLine<'_>)> = Vec::new();
         let mut seen = HashSet::new();
         for (shard, inputs) in shards.iter().enumerate() {
-            for line in inputs.lines().filter(|line| seen.insert((place(line), line.input))) {
+            for line in inputs.lines().filter(|line| seen.insert((position(line), line.input))) {
                 let file = files.iter().position(|known| *known == line.file).unwrap_or_else(|| {
                     files.push(line.file);
                     files.len() - 1
@@ -91,7 +91,7 @@ fn is_rejected(line: &InputLine<'_>) -> bool {
     matches!(line.status, LineStatus::Rejected(_))
 }
 
-fn place<'a>(line: &InputLine<'a>) -> (&'a str, u64) {
+fn position<'a>(line: &InputLine<'a>) -> (&'a str, u64) {
     (line.file, line.number)
 }
 

@@ -70,7 +70,7 @@ fn a_directory_is_known_by_what_is_in_it() {
     };
     let dates = "--date-from 2023-11-01";
     look("out", dates, 0, "out contains 6 answers of an earlier run");
-    // What is held costs nothing.
+    // Stored answers cost nothing.
     let json = look("out", &format!("{dates} domains.txt"), 0, "6 answers");
     assert!(message(&json, "cost").starts_with("none"), "{json}");
     assert_eq!(shell.files("out"), files);
@@ -101,7 +101,7 @@ fn a_directory_is_known_by_what_is_in_it() {
 fn a_directory_of_another_version_is_worth_a_look() {
     let (shell, api) = (Shell::with_domains(2), Api::new(""));
     shell.run(&format!("run domains.txt --out out {}", api.flags())).expect(0);
-    // The first record, in a member of its own, says which version began.
+    // The first record, in a member of its own, contains the version that began.
     let ledger = shell.path("out/_raw/ledger-0.jsonl.gz");
     let bytes = fs::read(&ledger).expect("a ledger");
     let (first, head) = members(&bytes).swap_remove(0);
@@ -111,7 +111,7 @@ fn a_directory_of_another_version_is_worth_a_look() {
     let older = member(head.replace(version, "\"version\":\"0.0.9\"").as_bytes());
     let rewritten = [&older, &bytes[first.len()..]].concat();
     fs::write(&ledger, rewritten).expect("written");
-    // It says how long the ledger was.
+    // It contains the length of the ledger.
     fs::remove_file(shell.path("out/_run.json")).expect("removed");
     let (json, _) = doctor(&shell, &format!("--out out {}", api.flags()), 0);
     assert!(message(&json, "directory").starts_with("out was started with version 0.0.9"), "{json}");
@@ -139,7 +139,7 @@ fn what_fails_is_said_with_what_to_do() {
     check("--api http://127.0.0.1:1", 1, "token", "could not be checked");
     check(&format!("{api_flags} --token-file missing"), 1, "token", "cannot read the token from missing");
     check(&format!("--out /proc/none {api_flags}"), 1, "write", "cannot make /proc/");
-    // A store at which nobody listens.
+    // A store that does not exist.
     check(&format!("{api_flags} --publish s3://bucket/latest"), 1, "store", "s3://bucket/latest");
     let refusing = Api::new("--token another");
     check(&refusing.flags(), 1, "token", "the token in AISA_API_KEY is refused: HTTP 401: ");
@@ -160,11 +160,11 @@ fn few_open_files_are_noticed() {
     let script = format!("ulimit -n 100; exec \"$0\" doctor --api {}", api.url());
     command.args(["-c", &script, env!("CARGO_BIN_EXE_backlinks-export")]).current_dir(shell.path("."));
     let output = command.env("AISA_API_KEY", "any").output().expect("a shell");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
     assert!(
-        told.contains("failed   files      limit of 100 open files; 20 calls in flight need about 180\n"),
-        "{told}"
+        stdout.contains("failed   files      limit of 100 open files; 20 calls in flight need about 180\n"),
+        "{stdout}"
     );
 }
 
@@ -180,6 +180,6 @@ fn the_text_has_a_line_a_check() {
         "run.toml",
         "input = \"domains.txt\"\nsandbox = true\nout = \"out\"\npartition-by = \"none\"\nyes = true\n",
     );
-    let told = shell.run("doctor --config run.toml --report --max-failures 1%").expect(0).stdout;
-    assert!(told.starts_with("ok       inputs     3 targets\nok       directory  out will be created\n"), "{told}");
+    let stdout = shell.run("doctor --config run.toml --report --max-failures 1%").expect(0).stdout;
+    assert!(stdout.starts_with("ok       inputs     3 targets\nok       directory  out will be created\n"), "{stdout}");
 }

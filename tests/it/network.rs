@@ -32,7 +32,7 @@ fn listen(serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -
         for stream in listener.incoming().flatten() {
             let serve = Arc::clone(&serve);
             thread::spawn(move || {
-                // A client that hangs up is no fault of the server's.
+                // A client that hangs up is not an error of the server.
                 let _ = serve(stream);
             });
         }
@@ -125,7 +125,7 @@ fn a_private_authority_is_trusted_where_ssl_cert_file_names_it() {
     let (_, ran) = run(port, &[("SSL_CERT_FILE", fixture("authority.pem"))]);
     ran.expect(0);
     assert_eq!(api.bill().calls, TARGETS);
-    // Without it, nothing is sent, and `doctor` says which variable to set.
+    // Without it, nothing is sent, and `doctor` names the variable to set.
     let (shell, ran) = run(port, &[]);
     assert_ne!(ran.code, Some(0), "{}", ran.stdout);
     let doctor = shell.run(&format!("doctor domains.txt --api https://127.0.0.1:{port}/apis/v1")).expect(1);

@@ -7,7 +7,7 @@ use tokio::{
 
 use super::program::{Place, ended, instant, sandbox, summary, told};
 
-/// An S3 server that holds nothing, takes the probe, and refuses any other object.
+/// An S3 server that is empty, accepts the probe, and refuses any other object.
 async fn refusing_store() -> (u16, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let port = listener.local_addr().expect("an address").port();

@@ -1,6 +1,6 @@
-//! What became of the input: outcomes, reasons, and the targets that need a person.
+//! The section on coverage: outcomes, failure reasons, failed targets and rejected lines.
 
-use super::{Content, known, share};
+use super::{PageContent, known, share};
 use crate::{
     dataset::LineOutcome,
     report::{
@@ -11,7 +11,7 @@ use crate::{
     words,
 };
 
-pub(super) fn coverage(content: &Content<'_>) -> Html {
+pub(super) fn coverage(content: &PageContent<'_>) -> Html {
     let lines = content.lines;
     let mut html = Html::new();
     html.markup(
@@ -70,7 +70,7 @@ fn counts(name: &'static str, counts: &[(&str, u64)], all: u64) -> Html {
     html
 }
 
-fn failures(content: &Content<'_>, failed: u64) -> Html {
+fn failures(content: &PageContent<'_>, failed: u64) -> Html {
     let mut html = Html::new();
     let listed = &content.lines.failures;
     if listed.is_empty() {

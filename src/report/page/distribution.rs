@@ -1,6 +1,6 @@
-//! How ranks and spam scores are spread in the latest month, and where links come from.
+//! The section on the latest month: histograms of ranks and spam scores, and the sources of links.
 
-use super::{Content, share, whole};
+use super::{PageContent, share, whole};
 use crate::{
     api::RankScale,
     report::{ReportError, html::Html, plot, portfolio::History, shares::Share},
@@ -14,7 +14,7 @@ const MOST_SPAM: i64 = 100;
 /// Rows of a table of shares.
 const ROWS: usize = 10;
 
-pub(super) fn distribution(content: &Content<'_>) -> Result<Html, ReportError> {
+pub(super) fn distribution(content: &PageContent<'_>) -> Result<Html, ReportError> {
     let mut html = Html::new();
     html.markup("<section aria-labelledby=h-latest>\n<h2 id=h-latest>The latest month");
     let Some(latest) = content.portfolio.latest else {
@@ -39,7 +39,7 @@ pub(super) fn distribution(content: &Content<'_>) -> Result<Html, ReportError> {
 }
 
 fn figure(
-    content: &Content<'_>,
+    content: &PageContent<'_>,
     name: &'static str,
     most: i64,
     of: fn(&History) -> Option<i64>,
@@ -50,16 +50,16 @@ fn figure(
     for (_, history) in content.portfolio.all().filter(|(_, history)| history.latest >= latest) {
         let class = of(history).map(|value| usize::try_from(value.max(0) / width).unwrap_or(usize::MAX));
         match class {
-            // The last class takes the highest value, and whatever lies beyond it.
+            // The last class includes the highest value and any above.
             Some(class) => counts[class.min(CLASSES - 1)] += 1,
             None => unknown += 1,
         }
     }
-    let told = (0..)
+    let classes = (0..)
         .step_by(usize::try_from(width).unwrap_or(1))
         .zip(counts)
         .map(|(from, count)| format!("{count} from {from}"));
-    let label = format!("{name}, targets by class: {}", told.collect::<Vec<_>>().join(", "));
+    let label = format!("{name}, targets by class: {}", classes.collect::<Vec<_>>().join(", "));
     let mut html = Html::new();
     html.markup("<figure><figcaption>").markup(name).markup(", number of targets");
     if unknown > 0 {

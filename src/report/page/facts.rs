@@ -1,9 +1,9 @@
-//! Cost and run facts, as the record of the run has them.
+//! The section on cost and run, from the run's record.
 
-use super::{Content, moment};
+use super::{PageContent, moment};
 use crate::{money::Usd, report::html::Html, words};
 
-pub(super) fn facts(content: &Content<'_>) -> Html {
+pub(super) fn facts(content: &PageContent<'_>) -> Html {
     let (record, lines) = (content.record, content.lines);
     let (made_of, spending) = (&record.made_of, &record.spending);
     let mut html = Html::new();

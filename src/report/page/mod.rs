@@ -1,7 +1,7 @@
-//! The page itself: what stands where, in which words.
+//! The page: its sections and texts.
 //!
-//! Style and script are files of their own, put in whole; their digests stand in the page's policy, so that the browser
-//! runs these and nothing else, and asks no server for anything.
+//! Style and script are included whole. Their digests are in the page's content security policy, so that the browser runs
+//! nothing else and contacts no server.
 
 mod coverage;
 mod distribution;
@@ -21,17 +21,17 @@ use crate::{export::RunRecord, words};
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// What the page tells.
-pub(super) struct Content<'a> {
+/// The data of the page.
+pub(super) struct PageContent<'a> {
     pub(super) record: &'a RunRecord,
     pub(super) lines: &'a Lines,
     pub(super) portfolio: &'a Portfolio,
     pub(super) shares: &'a Shares,
-    /// Where the rows of several runs are kept: the day whose rows are told, and how many days there are.
+    /// If the dataset keeps the rows of several runs: the day whose rows are shown, and the number of days.
     pub(super) snapshot: Option<&'a (String, usize)>,
 }
 
-pub(super) fn page(content: &Content<'_>) -> Result<String, ReportError> {
+pub(super) fn page(content: &PageContent<'_>) -> Result<String, ReportError> {
     let movers = Movers::of(content.portfolio);
     let mut html = Html::new();
     html.markup("<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n");
@@ -56,7 +56,7 @@ pub(super) fn page(content: &Content<'_>) -> Result<String, ReportError> {
     Ok(html.into_string())
 }
 
-/// As a policy names a style or a script.
+/// The digest of a style or script in a content security policy.
 fn digest(content: &str) -> String {
     BASE64_STANDARD.encode(Sha256::digest(content))
 }
@@ -72,13 +72,13 @@ fn signed(number: i128) -> String {
     if number > 0 { format!("+{}", whole(number)) } else { whole(number) }
 }
 
-/// A change in tenths of a percent; `None` from nothing.
+/// A change in tenths of a percent; `None` if it starts at nothing.
 fn change_in_tenths(first: i128, last: i128) -> Option<i64> {
     if first <= 0 {
         return None;
     }
     let thousand = (last - first).checked_mul(1_000)?;
-    // Rounded half away from zero, as the script rounds nothing again.
+    // Rounded half away from zero; the script does not round again.
     let half = if thousand < 0 { -first / 2 } else { first / 2 };
     i64::try_from((thousand + half) / first).ok()
 }
@@ -103,7 +103,7 @@ fn share(part: i128, whole: i128) -> String {
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
-/// A dash for what nobody knows.
+/// A dash for an unknown value.
 fn known<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "\u{2013}".to_owned(), shown)
 }
@@ -113,7 +113,7 @@ fn span(latest: Month) -> String {
     format!("{} to {latest}", latest.back(super::portfolio::SPAN))
 }
 
-/// A moment in microseconds since 1970, to the minute.
+/// A time in microseconds since 1970, to the minute.
 fn moment(micros: i64) -> String {
     let moment = jiff::Timestamp::from_microsecond(micros).ok();
     known(moment, |moment| jiff::tz::TimeZone::UTC.to_datetime(moment).strftime("%Y-%m-%d %H:%M UTC").to_string())
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_shown_as_people_read_them() {
+    fn numbers_are_formatted_for_people() {
         assert_eq!(whole(-1_234), "\u{2212}1,234");
         assert_eq!((signed(1_234), signed(0), signed(-5)), ("+1,234".into(), "0".into(), "\u{2212}5".into()));
         assert_eq!((share(1, 3), share(0, 0)), ("33.3 %".into(), "\u{2013}".into()));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_style_nor_script_can_end_its_element_or_names_an_address() {
+    fn style_and_script_cannot_end_their_element_and_contain_no_url() {
         let check = |content: &str| {
             for forbidden in ["</", "<!--", "http:", "https:", "url(", "@import", "innerHTML", "eval("] {
                 assert!(!content.contains(forbidden), "{forbidden}");

@@ -1,6 +1,6 @@
-//! The head of the page, and all targets together by month.
+//! The head of the page with its key figures, and the section on all targets by month.
 
-use super::{Content, change_in_tenths, known, percent, share, signed, whole};
+use super::{PageContent, change_in_tenths, known, percent, share, signed, whole};
 use crate::{
     dataset::LineOutcome,
     report::{
@@ -8,17 +8,20 @@ use crate::{
         html::Html,
         month::Month,
         plot::{self, Series},
-        portfolio::{MonthTotals, Portfolio, Sum},
+        portfolio::{
+            BACKLINKS, LOST_BACKLINKS, LOST_REFERRING_DOMAINS, MonthTotals, NEW_BACKLINKS, NEW_REFERRING_DOMAINS,
+            Portfolio, REFERRING_DOMAINS,
+        },
     },
     words,
 };
 
-/// Months with fewer targets than those around them that are named.
+/// Listed months with fewer targets than those around them.
 const MOST_THIN: usize = 6;
 
-/// Title, what is reported on, and the figures that matter.
-pub(super) fn header(content: &Content<'_>) -> Html {
-    let Content { record, lines, portfolio, .. } = content;
+/// Title, summary and key figures.
+pub(super) fn header(content: &PageContent<'_>) -> Html {
+    let PageContent { record, lines, portfolio, .. } = content;
     let mut html = Html::new();
     html.markup("<header>\n<p class=kicker>backlinks-export</p>\n<h1>Backlinks history</h1>\n<p class=lead>");
     html.text(&words::counted(lines.targets.len() as u64, "target", "targets")).markup(", ");
@@ -39,8 +42,8 @@ pub(super) fn header(content: &Content<'_>) -> Html {
     html
 }
 
-fn key_figures(content: &Content<'_>) -> Html {
-    let Content { record, lines, portfolio, .. } = content;
+fn key_figures(content: &PageContent<'_>) -> Html {
+    let PageContent { record, lines, portfolio, .. } = content;
     let mut html = Html::new();
     html.markup("<dl class=keys>\n");
     let mut key = |name: &'static str, value: String, note: String| {
@@ -48,14 +51,15 @@ fn key_figures(content: &Content<'_>) -> Html {
         html.markup("</span></dd></div>\n");
     };
     if let (Some(last), Some(latest)) = (portfolio.last(), portfolio.latest) {
-        let change = |of: fn(&MonthTotals) -> Sum| {
-            let tenths = portfolio.before().and_then(|before| change_in_tenths(of(before).value()?, of(last).value()?));
+        let [value, before] = [Some(last), portfolio.before()]
+            .map(|totals| move |column: usize| totals.and_then(|totals| totals.sums[column].value()));
+        let change = |column| {
+            let tenths = before(column).and_then(|before| change_in_tenths(before, value(column)?));
             tenths.map_or_else(|| format!("in {latest}"), |tenths| format!("{} in 12 months", percent(tenths)))
         };
-        let value = |sum: Sum| known(sum.value(), whole);
-        key("Referring domains", value(last.referring_domains()), change(MonthTotals::referring_domains));
-        key("Backlinks", value(last.backlinks()), change(MonthTotals::backlinks));
-        let (new, lost) = (last.new_referring_domains().value(), last.lost_referring_domains().value());
+        key("Referring domains", known(value(REFERRING_DOMAINS), whole), change(REFERRING_DOMAINS));
+        key("Backlinks", known(value(BACKLINKS), whole), change(BACKLINKS));
+        let (new, lost) = (value(NEW_REFERRING_DOMAINS), value(LOST_REFERRING_DOMAINS));
         let note = format!("{} new, {} lost in {latest}", known(new, whole), known(lost, whole));
         key("Net new domains", known(new.zip(lost), |(new, lost)| signed(new - lost)), note);
     }
@@ -71,8 +75,8 @@ fn key_figures(content: &Content<'_>) -> Html {
     html
 }
 
-/// The plots over months, and their figures.
-pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
+/// The charts over months, and their figures.
+pub(super) fn figures(content: &PageContent<'_>) -> Result<Html, ReportError> {
     let portfolio = content.portfolio;
     let mut html = Html::new();
     html.markup("<section aria-labelledby=h-months>\n<h2 id=h-months>All targets by month</h2>\n");
@@ -81,24 +85,24 @@ pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
         return Ok(html);
     };
     let months: Vec<Month> = portfolio.months.iter().map(|(month, _)| *month).collect();
-    let series = |of: fn(&MonthTotals) -> Sum| -> Series {
-        portfolio.months.iter().map(|(_, totals)| of(totals).value().map(plot::as_f64)).collect()
+    let series = |column: usize| -> Series {
+        portfolio.months.iter().map(|(_, totals)| totals.sums[column].value().map(plot::as_f64)).collect()
     };
     let label = |what: &str, values: &Series| {
         let shown = |value: Option<&f64>| known(value, |value| format!("{value:.0}"));
         let (begin, end) = (values.iter().flatten().next(), values.iter().rev().flatten().next());
         format!("{what}, all targets by month: {} in {first}, {} in {latest}", shown(begin), shown(end))
     };
-    let (domains, links) = (series(MonthTotals::referring_domains), series(MonthTotals::backlinks));
-    let (new, lost) = (series(MonthTotals::new_referring_domains), series(MonthTotals::lost_referring_domains));
+    let (domains, links) = (series(REFERRING_DOMAINS), series(BACKLINKS));
+    let (new, lost) = (series(NEW_REFERRING_DOMAINS), series(LOST_REFERRING_DOMAINS));
     let there: Series =
         portfolio.months.iter().map(|(_, totals)| Some(plot::as_f64(i128::from(totals.targets)))).collect();
     html.markup("<div class=plots>\n");
-    // A plot that begins late says from when on anybody knows.
+    // A chart that begins late says since when the values are known.
     let mut figure = |caption: &'static str, values: &Series, svg: Html| {
         html.markup("<figure><figcaption>").markup(caption);
-        let begin = values.iter().position(Option::is_some).filter(|place| *place > 0);
-        if let Some(begin) = begin.and_then(|place| months.get(place)) {
+        let begin = values.iter().position(Option::is_some).filter(|index| *index > 0);
+        if let Some(begin) = begin.and_then(|index| months.get(index)) {
             html.markup(" <span class=note>(available from ").show(begin).markup(")</span>");
         }
         html.markup("</figcaption>").piece(&svg).markup("</figure>\n");
@@ -123,8 +127,8 @@ pub(super) fn figures(content: &Content<'_>) -> Result<Html, ReportError> {
     Ok(html)
 }
 
-/// Says which months fewer targets have than those around them, and the largest target that each lacks: their sums look
-/// like a loss, and are none.
+/// Names the months for which fewer targets have data than around them, and the largest target that each lacks: their
+/// sums look like a loss.
 fn thin_months(portfolio: &Portfolio) -> Html {
     let months = &portfolio.months;
     let counts: Vec<u64> = months.iter().map(|(_, totals)| totals.targets).collect();
@@ -133,15 +137,15 @@ fn thin_months(portfolio: &Portfolio) -> Html {
     if thin.is_empty() {
         return html;
     }
-    thin.sort_by_key(|(place, around)| std::cmp::Reverse(around - counts[*place]));
+    thin.sort_by_key(|(index, around)| std::cmp::Reverse(around - counts[*index]));
     let more = thin.len().saturating_sub(MOST_THIN) as u64;
     thin.truncate(MOST_THIN);
     thin.sort_unstable();
     html.markup("<p class=note>Each month sums only the targets that have data for it: ");
-    for (listed, (place, around)) in thin.into_iter().enumerate() {
-        html.markup(if listed > 0 { ", " } else { "" }).text(&words::count(counts[place])).markup(" of ");
-        html.text(&words::count(around)).markup(" in ").show(months[place].0);
-        if let Some((target, backlinks)) = portfolio.largest_lacking(place) {
+    for (listed, (index, around)) in thin.into_iter().enumerate() {
+        html.markup(if listed > 0 { ", " } else { "" }).text(&words::count(counts[index])).markup(" of ");
+        html.text(&words::count(around)).markup(" in ").show(months[index].0);
+        if let Some((target, backlinks)) = portfolio.largest_lacking(index) {
             html.markup(" (without ").text(target).markup(", ").text(&share(backlinks.into(), portfolio.backlinks()));
             html.markup(" of all backlinks)");
         }
@@ -153,22 +157,22 @@ fn thin_months(portfolio: &Portfolio) -> Html {
     html
 }
 
-/// Places of counts that are below what was there before and comes after, with that number. The last count has nothing
-/// after it, and is held against the one before.
+/// Indices of counts that are below an earlier and a later one, with the lower of these. The last count is compared to
+/// the one before.
 fn thin(counts: &[u64]) -> Vec<(usize, u64)> {
     let mut most_after = counts.to_vec();
-    for place in (1..counts.len()).rev() {
-        most_after[place - 1] = most_after[place - 1].max(most_after[place]);
+    for index in (1..counts.len()).rev() {
+        most_after[index - 1] = most_after[index - 1].max(most_after[index]);
     }
     if let ([.., before, _], Some(last)) = (counts, most_after.last_mut()) {
         *last = (*last).max(*before);
     }
     let mut most_before = 0;
     let mut thin = Vec::new();
-    for (place, count) in counts.iter().enumerate() {
-        let around = most_before.min(most_after[place]);
+    for (index, count) in counts.iter().enumerate() {
+        let around = most_before.min(most_after[index]);
         if *count < around {
-            thin.push((place, around));
+            thin.push((index, around));
         }
         most_before = most_before.max(*count);
     }
@@ -183,16 +187,10 @@ fn figures_table(months: &[(Month, MonthTotals)]) -> Html {
     html.markup("<th scope=col>Backlinks<th scope=col>new<th scope=col>lost</thead>\n<tbody>");
     for (month, totals) in months.iter().rev() {
         html.markup("<tr><th scope=row>").show(month).markup("<td>").text(&words::count(totals.targets));
-        let sums = [
-            totals.referring_domains(),
-            totals.new_referring_domains(),
-            totals.lost_referring_domains(),
-            totals.backlinks(),
-            totals.new_backlinks(),
-            totals.lost_backlinks(),
-        ];
-        for sum in sums {
-            html.markup("<td>").text(&known(sum.value(), whole));
+        for column in
+            [REFERRING_DOMAINS, NEW_REFERRING_DOMAINS, LOST_REFERRING_DOMAINS, BACKLINKS, NEW_BACKLINKS, LOST_BACKLINKS]
+        {
+            html.markup("<td>").text(&known(totals.sums[column].value(), whole));
         }
         html.markup("\n");
     }
@@ -205,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn months_that_a_target_lacks_are_told_and_growth_is_not() {
+    fn months_that_a_target_lacks_are_found_and_growth_is_not() {
         let check = |counts: &[u64], expected: &[(usize, u64)]| assert_eq!(thin(counts), expected, "{counts:?}");
         check(&[], &[]);
         check(&[3], &[]);
@@ -213,7 +211,7 @@ mod tests {
         check(&[2, 1, 2, 3], &[(1, 2)]);
         check(&[2, 0, 1, 2], &[(1, 2), (2, 2)]);
         check(&[2, 2, 1], &[(2, 2)]);
-        // Histories that have ended are no gaps.
+        // A history that has ended is not a gap.
         check(&[3, 2, 2, 2], &[]);
     }
 }

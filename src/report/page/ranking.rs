@@ -1,6 +1,6 @@
-//! Winners and losers over twelve months, a line each.
+//! The section on winners and losers over twelve months.
 
-use super::{Content, change_in_tenths, known, percent, signed, span, whole};
+use super::{PageContent, change_in_tenths, known, percent, signed, span, whole};
 use crate::{
     report::{
         html::Html,
@@ -10,7 +10,7 @@ use crate::{
     words,
 };
 
-pub(super) fn movers(content: &Content<'_>, movers: &Movers<'_>) -> Html {
+pub(super) fn movers(content: &PageContent<'_>, movers: &Movers<'_>) -> Html {
     let mut html = Html::new();
     html.markup("<section aria-labelledby=h-movers>\n<h2 id=h-movers>Winners and losers over 12 months</h2>\n");
     let Some(latest) = content.portfolio.latest.filter(|_| movers.compared > 0) else {

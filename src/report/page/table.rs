@@ -1,12 +1,13 @@
-//! Every target, as a table that sorts and filters.
+//! The table of all targets, which the script sorts and filters.
 //!
-//! The rows are data in the page, from which the script makes a hundred at a time: ten thousand rows of markup would be
-//! twice the size and slow to lay out. The first hundred are markup too, for print and for readers without script; the
-//! script formats cells as is done here.
+//! The rows are JSON in the page, of which the script shows a hundred at a time: ten thousand rows of markup would be
+//! twice the size and slow to lay out. The first hundred are markup, too, for print and for readers without script. The
+//! script formats cells in the same way.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
-use super::{Content, change_in_tenths, percent, signed, whole};
+use super::{PageContent, change_in_tenths, percent, signed, whole};
 use crate::{
     dataset::LineOutcome,
     money::Usd,
@@ -19,18 +20,19 @@ use crate::{
     words,
 };
 
-/// Targets in the table at most, those with most referring domains; the dataset has all.
+/// Targets in the table: those with most referring domains.
 const MOST_ROWS: usize = 20_000;
 /// Rows that are shown at once.
 const PAGE: usize = 100;
-/// How the columns of an input are named in the dataset.
+/// The prefix of input columns in the dataset.
 const INPUT_PREFIX: &str = "input_";
 
-/// What a column holds, which decides how it is shown and sorted.
-#[derive(Clone, Copy)]
+/// The type of a column, which decides how it is shown and sorted.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum Kind {
     Text,
-    /// One of the column's texts, by its place.
+    /// An index of the column's texts.
     Choice,
     Count,
     Signed,
@@ -42,18 +44,22 @@ enum Kind {
 }
 
 /// A cell's value, of the column's kind.
-enum Cell<'a> {
+#[derive(Serialize)]
+#[serde(untagged)]
+enum CellValue<'a> {
     Text(&'a str),
     Number(Option<i64>),
 }
 
+#[derive(Serialize)]
 struct Heading<'a> {
+    #[serde(skip)]
     name: &'a str,
     kind: Kind,
     texts: Vec<&'a str>,
 }
 
-pub(super) fn targets(content: &Content<'_>) -> Html {
+pub(super) fn targets(content: &PageContent<'_>) -> Html {
     let headings = headings(content);
     let empty = History::default();
     let of = |line: &Line| content.portfolio.history(&line.target).unwrap_or(&empty).referring_domains();
@@ -91,20 +97,16 @@ pub(super) fn targets(content: &Content<'_>) -> Html {
         "<noscript><p class=note>Sorting, filtering and further rows need the script in this file.</p></noscript>",
     );
     html.markup("\n<script type=application/json id=data>");
-    let rows = lines.iter().map(|line| cells(content, line, &empty).iter().map(Cell::json).collect::<Value>());
-    html.json(&json!({
-        "page": PAGE,
-        "columns": headings.iter().map(Heading::json).collect::<Value>(),
-        "rows": rows.collect::<Value>(),
-    }));
+    let rows: Vec<_> = lines.iter().map(|line| cells(content, line, &empty)).collect();
+    html.json(&json!({ "page": PAGE, "columns": headings, "rows": rows }));
     html.markup("</script>\n</section>\n");
     html
 }
 
-/// The column by which the table is sorted at first.
+/// The column by which the table is initially sorted.
 const SORTED_BY: &str = "Referring domains";
 
-fn headings<'a>(content: &Content<'a>) -> Vec<Heading<'a>> {
+fn headings<'a>(content: &PageContent<'a>) -> Vec<Heading<'a>> {
     let plain = |name, kind| Heading { name, kind, texts: Vec::new() };
     let input = |column: &'a Column| Heading {
         name: column.name.strip_prefix(INPUT_PREFIX).unwrap_or(&column.name),
@@ -130,14 +132,14 @@ fn headings<'a>(content: &Content<'a>) -> Vec<Heading<'a>> {
 }
 
 /// A line's cells, one for each heading.
-fn cells<'a>(content: &Content<'a>, line: &'a Line, empty: &'a History) -> Vec<Cell<'a>> {
+fn cells<'a>(content: &PageContent<'a>, line: &'a Line, empty: &'a History) -> Vec<CellValue<'a>> {
     let history = content.portfolio.history(&line.target).unwrap_or(empty);
     let tenths = history.ends().and_then(|(first, last)| change_in_tenths(first.into(), last.into()));
-    let mut cells = vec![Cell::Text(&line.target)];
-    cells.extend(line.cells.iter().map(|place| Cell::Number(place.map(i64::from))));
+    let mut cells = vec![CellValue::Text(&line.target)];
+    cells.extend(line.cells.iter().map(|text| CellValue::Number(text.map(i64::from))));
     let outcome = LineOutcome::OF_TARGETS.iter().position(|outcome| *outcome == line.outcome);
     let numbers = [
-        outcome.and_then(|place| i64::try_from(place).ok()),
+        outcome.and_then(|index| i64::try_from(index).ok()),
         i64::try_from(history.months).ok().filter(|_| line.outcome == LineOutcome::Ok),
         history.latest.map(|latest| latest.0.into()),
         history.referring_domains(),
@@ -148,20 +150,20 @@ fn cells<'a>(content: &Content<'a>, line: &'a Line, empty: &'a History) -> Vec<C
         history.spam_score(),
         line.cost.map(Usd::micros),
     ];
-    cells.extend(numbers.map(Cell::Number));
+    cells.extend(numbers.map(CellValue::Number));
     cells
 }
 
-/// A cell as people read it; the script does the same.
-fn shown(heading: &Heading<'_>, cell: &Cell<'_>) -> String {
+/// A cell formatted as the script does.
+fn shown(heading: &Heading<'_>, cell: &CellValue<'_>) -> String {
     let number = match cell {
-        Cell::Text(text) => return (*text).to_owned(),
-        Cell::Number(None) => return String::new(),
-        Cell::Number(Some(number)) => *number,
+        CellValue::Text(text) => return (*text).to_owned(),
+        CellValue::Number(None) => return String::new(),
+        CellValue::Number(Some(number)) => *number,
     };
     match heading.kind {
         Kind::Text | Kind::Choice => {
-            let text = usize::try_from(number).ok().and_then(|place| heading.texts.get(place));
+            let text = usize::try_from(number).ok().and_then(|index| heading.texts.get(index));
             text.copied().unwrap_or_default().to_owned()
         }
         Kind::Count => whole(number.into()),
@@ -176,7 +178,7 @@ fn status(rows: usize) -> String {
     format!("1 to {} of {}", words::count(rows.min(PAGE) as u64), words::counted(rows as u64, "target", "targets"))
 }
 
-fn notes(content: &Content<'_>) -> Html {
+fn notes(content: &PageContent<'_>) -> Html {
     let mut html = Html::new();
     html.markup("<p class=note>Each target is shown for its own latest month. ");
     if let Some(latest) = content.portfolio.latest {
@@ -198,32 +200,5 @@ fn notes(content: &Content<'_>) -> Html {
 impl Kind {
     fn is_text(self) -> bool {
         matches!(self, Self::Text | Self::Choice)
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Choice => "choice",
-            Self::Count => "count",
-            Self::Signed => "signed",
-            Self::Percent => "percent",
-            Self::Month => "month",
-            Self::Money => "money",
-        }
-    }
-}
-
-impl Heading<'_> {
-    fn json(&self) -> Value {
-        json!({"kind": self.kind.word(), "texts": self.texts})
-    }
-}
-
-impl Cell<'_> {
-    fn json(&self) -> Value {
-        match self {
-            Self::Text(text) => json!(text),
-            Self::Number(number) => json!(number),
-        }
     }
 }

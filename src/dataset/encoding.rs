@@ -1,8 +1,8 @@
-//! How columns become bytes, chosen by what the data is like and read off the schema, never off column names.
+//! How columns are encoded, by their types in the schema, never by their names.
 //!
-//! Strings repeat: dictionaries. Dates and counts grow slowly along a target's history: differences, packed in bits;
-//! a dictionary of them only costs time and memory. What lies in maps and lists gets no statistics: no reader skips
-//! by it, and it would make up half of the footer.
+//! Strings repeat: they get dictionaries. Dates and counts grow slowly along a target's history: their differences are
+//! bit-packed, and a dictionary would only cost time and memory. Maps and lists get no statistics: readers do not use
+//! them to skip, and they would make up half of the footer.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -15,14 +15,15 @@ use parquet::{
         metadata::{KeyValue, SortingColumn},
         properties::{EnabledStatistics, WriterProperties},
     },
+    schema::types::SchemaDescPtr,
 };
 
 use super::Options;
 
-/// Rows in a page at most, so that one target's rows are found by reading a few kilobytes of each column. Also keeps
-/// what encoders hold back small: a dictionary column keeps eight bytes a value until its page is full.
+/// Maximum rows in a page, so that one target's rows are found by reading a few kilobytes of each column. Also bounds
+/// the memory of encoders: that of a dictionary column keeps eight bytes a value until the page is full.
 const PAGE_ROWS: usize = 2048;
-/// Who wrote a file, in the form that readers parse before they trust statistics.
+/// The writer of a file, in the form that readers parse to decide whether to trust its statistics.
 const CREATED_BY: &str = concat!("backlinks-export version ", env!("CARGO_PKG_VERSION"));
 
 /// How pages are compressed.
@@ -36,7 +37,7 @@ pub enum Compression {
     None,
 }
 
-/// A `--compression` that does not exist.
+/// An invalid `--compression`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompressionError {
     #[error("unknown compression {0:?}; use zstd:LEVEL, snappy, lz4 or none")]
@@ -63,7 +64,7 @@ impl FromStr for Compression {
             _ => {
                 let unknown = || CompressionError::Unknown(text.to_owned());
                 let level = text.strip_prefix("zstd:").ok_or_else(unknown)?;
-                // The library takes 0 for its own default, which is no level.
+                // To the library, 0 means its default level.
                 let parsed = level.parse().ok().filter(|level| *level > 0);
                 let parsed = parsed.and_then(|level| ZstdLevel::try_new(level).ok());
                 parsed.map(Self::Zstd).ok_or_else(|| CompressionError::Level(level.to_owned()))
@@ -104,7 +105,7 @@ pub enum IntegerEncoding {
     Plain,
 }
 
-/// Why a word names no encoding.
+/// An invalid `--parquet-encoding`.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("unknown encoding {0:?}; use delta or plain")]
 pub struct IntegerEncodingError(String);
@@ -134,7 +135,14 @@ impl fmt::Display for IntegerEncoding {
 #[derive(Clone, Debug)]
 pub(super) struct WriterConfig {
     pub(super) schema: SchemaRef,
+    pub(super) columns: SchemaDescPtr,
     pub(super) properties: Arc<WriterProperties>,
+    /// For rows that are encoded and not compressed yet.
+    pub(super) open_properties: Arc<WriterProperties>,
+    /// The level at which pages are compressed when a row group ends; `None`: encoders compress them.
+    pub(super) zstd: Option<ZstdLevel>,
+    /// Maximum rows in a row group.
+    pub(super) row_group_rows: usize,
 }
 
 impl WriterConfig {
@@ -146,7 +154,7 @@ impl WriterConfig {
             .set_created_by(CREATED_BY.to_owned())
             .set_key_value_metadata(Some(metadata))
             .set_compression(options.compression.into())
-            .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
+            .set_max_row_group_row_count(None)
             .set_data_page_row_count_limit(PAGE_ROWS)
             // Standard names inside maps and lists, which all engines know
             .set_coerce_types(true)
@@ -169,8 +177,22 @@ impl WriterConfig {
                 _ => properties,
             };
         }
-        let properties = properties.set_sorting_columns((!sorting.is_empty()).then_some(sorting)).build();
-        Ok(Self { schema, properties: Arc::new(properties) })
+        let properties = Arc::new(properties.set_sorting_columns((!sorting.is_empty()).then_some(sorting)).build());
+        let (open_properties, zstd) = match options.compression {
+            Compression::Zstd(level) => {
+                let uncompressed = properties.as_ref().clone().into_builder();
+                (Arc::new(uncompressed.set_compression(basic::Compression::UNCOMPRESSED).build()), Some(level))
+            }
+            _ => (Arc::clone(&properties), None),
+        };
+        Ok(Self {
+            schema,
+            columns: Arc::new(columns),
+            properties,
+            open_properties,
+            zstd,
+            row_group_rows: options.row_group_rows.max(1),
+        })
     }
 }
 

@@ -1,16 +1,17 @@
-//! One Parquet file on its way: encoded, hashed as it is written, synced when it is whole.
+//! A Parquet file while it is written: hashed as bytes are written, synced when it is complete.
 //!
-//! Its name ends in `.unfinished` until the table is published, so that no glob for `*.parquet` finds it. Never
-//! decides what goes into which file.
+//! Its name ends in `.unfinished` until the table is published, so that `*.parquet` does not match it. Which rows go
+//! into which file is decided elsewhere.
 
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
-use parquet::arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions};
+use arrow::record_batch::RecordBatch;
+use parquet::file::writer::SerializedFileWriter;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -18,12 +19,13 @@ use super::{
     DatasetError, UNFINISHED,
     encoding::WriterConfig,
     files::{create_new, rename},
+    row_group::RowGroup,
 };
 
-/// A file of a table: whole, synced, and as it is or will be published.
+/// A complete, synced file of a table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Part {
-    /// Where in the run's directory, such as `backlinks_history/year=2024/part-<run>-<n>.parquet`.
+    /// Relative to the run's directory, such as `backlinks_history/year=2024/part-<run>-<n>.parquet`.
     pub path: PathBuf,
     pub rows: u64,
     pub bytes: u64,
@@ -31,84 +33,96 @@ pub struct Part {
     pub sha256: String,
 }
 
-/// The number of a table's first file, in which what the table holds has a say: nine digits, so that names sort by
-/// number. A reader lists names first and opens them one by one, some of them twice: would another publication have
-/// files of the same names, it could get some from each.
+/// The number of a table's first file, which depends on the table's content. Nine digits, so that names sort by number.
+/// A reader lists names first and then opens the files one by one, some of them twice: if the files of two publications
+/// had the same names, it could read some of each.
 pub(super) fn first_number(content: Sha256) -> u64 {
     const LEAST: u64 = 100_000_000;
     const MANY: u64 = 800_000_000;
     LEAST + content.finalize().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) % MANY
 }
 
-/// A file's name until its table is published.
+/// The path of a file until its table is published.
 pub(super) fn unfinished(path: &Path) -> PathBuf {
     path.with_extension(UNFINISHED)
 }
 
 /// A file that takes rows.
 pub(super) struct OpenPart {
-    /// Where it will lie in the run's directory.
+    /// Its final path, relative to the run's directory.
     path: PathBuf,
-    /// Where it lies now.
+    /// Its path now.
     staged: PathBuf,
-    schema: SchemaRef,
-    writer: ArrowWriter<HashedFile>,
+    config: WriterConfig,
+    file: SerializedFileWriter<HashedFile>,
+    row_group: Option<RowGroup>,
     rows: u64,
     memory: usize,
 }
 
 impl OpenPart {
-    /// Makes the file for `path`, relative to the run's directory, in the staging folder.
-    pub(super) fn create(staging: &Path, path: PathBuf, recipe: &WriterConfig) -> Result<Self, DatasetError> {
+    /// Creates the file for `path`, relative to the run's directory, in the staging folder.
+    pub(super) fn create(staging: &Path, path: PathBuf, config: &WriterConfig) -> Result<Self, DatasetError> {
         let staged = unfinished(&staging.join(&path));
         if let Some(folder) = staged.parent() {
             fs::create_dir_all(folder).map_err(DatasetError::io("make", folder))?;
         }
         let file = HashedFile { file: create_new(&staged)?, hash: Sha256::new(), bytes: 0 };
-        // Without Arrow's own copy of the schema: other engines do not read it, and its order of metadata is random.
-        let options = ArrowWriterOptions::new()
-            .with_properties(recipe.properties.as_ref().clone())
-            .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, recipe.schema.clone(), options)
+        let file = SerializedFileWriter::new(file, config.columns.root_schema_ptr(), Arc::clone(&config.properties))
             .map_err(DatasetError::encode(&staged))?;
-        Ok(Self { path, staged, schema: recipe.schema.clone(), writer, rows: 0, memory: 0 })
+        Ok(Self { path, staged, config: config.clone(), file, row_group: None, rows: 0, memory: 0 })
     }
 
-    /// Encodes rows. Where calls end decides where pages end, so callers cut by row counts alone.
+    /// Encodes rows. Where calls end decides where pages end, so calls must depend on the sequence of rows only.
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), DatasetError> {
-        // The schema of the file says of each column whether it may be null; that of the rows only for all of them.
-        let rows = RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())?;
-        self.writer.write(&rows).map_err(DatasetError::encode(&self.staged))?;
-        self.rows += rows.num_rows() as u64;
-        self.memory = self.writer.memory_size();
+        // The file's schema says which columns are nullable in this table, the rows' schema which are in any table.
+        let mut rest = RecordBatch::try_new(self.config.schema.clone(), rows.columns().to_vec())?;
+        while rest.num_rows() > 0 {
+            let mut row_group = match self.row_group.take() {
+                Some(row_group) => row_group,
+                None => RowGroup::begin(&self.config).map_err(DatasetError::encode(&self.staged))?,
+            };
+            let count = rest.num_rows().min(self.config.row_group_rows - row_group.rows());
+            row_group.write(&rest.slice(0, count)).map_err(DatasetError::encode(&self.staged))?;
+            rest = rest.slice(count, rest.num_rows() - count);
+            self.rows += count as u64;
+            self.memory = row_group.memory();
+            let is_full = row_group.rows() == self.config.row_group_rows;
+            self.row_group = Some(row_group);
+            if is_full {
+                self.flush()?;
+            }
+        }
         Ok(())
     }
 
     /// Ends the row group.
     pub(super) fn flush(&mut self) -> Result<(), DatasetError> {
         self.memory = 0;
-        self.writer.flush().map_err(DatasetError::encode(&self.staged))
+        let Some(row_group) = self.row_group.take() else { return Ok(()) };
+        row_group.append_to(&mut self.file, self.config.zstd).map_err(DatasetError::encode(&self.staged))
     }
 
-    /// What the open row group takes in memory.
+    /// Memory of the open row group.
     pub(super) fn memory(&self) -> usize {
         self.memory
     }
 
-    /// Row groups that are written, whose metadata stays in memory until the file is whole.
+    /// Written row groups, whose metadata stays in memory until the file is closed.
     pub(super) fn row_groups(&self) -> usize {
-        self.writer.flushed_row_groups().len()
+        self.file.flushed_row_groups().len()
     }
 
-    /// What is written so far.
+    /// Bytes written so far.
     pub(super) fn bytes(&self) -> usize {
-        self.writer.bytes_written()
+        self.file.bytes_written()
     }
 
     /// Writes the footer and makes the file durable.
     pub(super) fn close(mut self) -> Result<Part, DatasetError> {
-        self.writer.finish().map_err(DatasetError::encode(&self.staged))?;
-        let HashedFile { file, hash, bytes } = self.writer.inner();
+        self.flush()?;
+        self.file.finish().map_err(DatasetError::encode(&self.staged))?;
+        let HashedFile { file, hash, bytes } = self.file.inner();
         file.sync_all().map_err(DatasetError::io("sync", &self.staged))?;
         let sha256 = hex(&hash.clone().finalize());
         Ok(Part { path: self.path, rows: self.rows, bytes: *bytes, sha256 })
@@ -116,7 +130,7 @@ impl OpenPart {
 }
 
 impl Part {
-    /// Gives a finished file in the staging folder the name under which it will be published.
+    /// Renames a finished file in the staging folder, for publication as `path`.
     pub(super) fn renamed(mut self, staging: &Path, path: PathBuf) -> Result<Self, DatasetError> {
         rename(&unfinished(&staging.join(&self.path)), &unfinished(&staging.join(&path)))?;
         self.path = path;
@@ -124,7 +138,7 @@ impl Part {
     }
 }
 
-/// The SHA-256 of what a reader gives, in hexadecimal.
+/// The SHA-256 of a reader's bytes, in hexadecimal.
 pub fn digest(mut source: impl Read) -> io::Result<String> {
     const READ: usize = 256 * 1024;
     let (mut digest, mut buffer) = (Sha256::new(), vec![0; READ]);
@@ -146,7 +160,7 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A file whose digest is known without reading it again.
+/// Hashes a file while it is written.
 struct HashedFile {
     file: File,
     hash: Sha256,

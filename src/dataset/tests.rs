@@ -16,9 +16,9 @@ use arrow::{
 };
 use jiff::civil::{Date, date};
 use parquet::{
-    arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
+    arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector},
     basic::{Compression as PageCompression, Encoding},
-    file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
+    file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, RowGroupMetaData},
 };
 
 use super::*;
@@ -251,10 +251,9 @@ fn row_groups_that_end_early_for_want_of_memory_end_at_the_same_rows() {
     let rows = sample::rows(0..500);
     let [whole, cut] = [rows.num_rows(), 333].map(|size| {
         let dir = tempfile::tempdir().unwrap();
-        let parts = publish(dir.path(), &options("year"), &pieces(&rows, size));
-        let path = dir.path().join(&parts[0].path);
-        let row_groups = read(&path).1.num_row_groups();
-        assert!(row_groups > 1 && parts[0].rows < Options::ROW_GROUP_ROWS as u64);
+        let parts = publish(dir.path(), &options("year,month"), &pieces(&rows, size));
+        let row_groups = parts.iter().map(|part| read(&dir.path().join(&part.path)).1.num_row_groups());
+        assert!(row_groups.sum::<usize>() > parts.len());
         files(dir.path())
     });
     assert!(whole == cut);
@@ -269,6 +268,42 @@ fn row_groups_have_the_rows_asked_for() {
     let (_, metadata) = read(&dir.path().join(&parts[0].path));
     let rows: Vec<_> = metadata.row_groups().iter().map(RowGroupMetaData::num_rows).collect();
     assert_eq!(rows, [1000, 1000, 850]);
+}
+
+#[test]
+fn rows_are_found_by_the_index_of_pages_under_every_compression() {
+    let rows = sample::rows(0..80);
+    // The last row of target 49 has no date.
+    let dated = concat_batches(&sample::schema(), &[rows.slice(0, 4749), rows.slice(4750, 2850)]).unwrap();
+    let check = |compression: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options("none");
+        options.compression = compression.parse().unwrap();
+        options.row_group_rows = 7000;
+        let parts = publish_rows(dir.path(), &options, &rows);
+        let history = parts.iter().find(|part| part.path.starts_with(HISTORY)).unwrap();
+        let file = File::open(dir.path().join(&history.path)).unwrap();
+        let with_pages = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, with_pages).unwrap();
+        let metadata = reader.metadata().clone();
+        for (group, column) in
+            (0..2).flat_map(|group| (0..metadata.row_group(0).num_columns()).map(move |it| (group, it)))
+        {
+            let chunk = metadata.row_group(group).column(column);
+            let pages = metadata.page_index().unwrap().offset_index(group, column).unwrap().page_locations();
+            let size: i64 = pages.iter().map(|page| i64::from(page.compressed_page_size)).sum();
+            let dictionary = chunk.dictionary_page_offset().map_or(0, |start| chunk.data_page_offset() - start);
+            assert_eq!((pages[0].offset, dictionary + size), (chunk.data_page_offset(), chunk.compressed_size()));
+            assert!(pages.len() > 2 || group == 1, "{compression}: {} pages", pages.len());
+        }
+        let some = RowSelection::from(vec![RowSelector::skip(4500), RowSelector::select(10)]);
+        let found: Vec<_> = reader.with_row_selection(some).build().unwrap().map(Result::unwrap).collect();
+        let expected = shown(&dated.slice(4500, 10));
+        assert_eq!(found.iter().flat_map(shown).collect::<Vec<_>>(), expected, "{compression}");
+    };
+    for compression in ["zstd:1", "zstd:19", "snappy", "lz4", "none"] {
+        check(compression);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! What tables need of the file system: new files, renames, folders made durable. The only place that renames.
+//! What tables need of the file system: new files, renames, synced folders. The only module that renames.
 //!
-//! Never follows a symbolic link: what lies behind one is not ours.
+//! Never follows a symbolic link: its target is not ours.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,7 +10,7 @@ use std::{
 
 use super::{DatasetError, UNFINISHED};
 
-/// A new file, never one that is there, nor one behind a link.
+/// Creates a file; fails if the path exists, as a link too.
 pub(super) fn create_new(path: &Path) -> Result<File, DatasetError> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(DatasetError::io("make", path))
 }
@@ -20,13 +20,13 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), DatasetError> {
     File::open(path).and_then(|open| open.sync_all()).map_err(DatasetError::io("sync", path))
 }
 
-/// Renames, which is durable once the folder is synced.
-#[expect(clippy::disallowed_methods, reason = "this is the place the fence leaves open")]
+/// Renames; durable once the folder is synced.
+#[expect(clippy::disallowed_methods, reason = "the one module that may rename")]
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DatasetError> {
     fs::rename(from, to).map_err(DatasetError::io("rename to", to))
 }
 
-/// Makes a small file in a folder, syncs it, renames it and removes it: finds out whether an export can do so.
+/// Creates, syncs, renames and removes a small file in a folder, to find out whether an export can do so.
 pub fn probe(folder: &Path) -> Result<(), DatasetError> {
     let name = |stage: u8| folder.join(format!(".probe-{}-{stage}.{UNFINISHED}", std::process::id()));
     let (first, second) = (name(0), name(1));
@@ -36,7 +36,7 @@ pub fn probe(folder: &Path) -> Result<(), DatasetError> {
         rename(&first, &second)?;
         sync_folder(folder)
     };
-    // One of that name is of a process that is gone.
+    // A file of that name was left by a process that no longer runs.
     let _ = fs::remove_file(&first);
     let tried = try_it();
     for path in [&first, &second] {
@@ -48,7 +48,7 @@ pub fn probe(folder: &Path) -> Result<(), DatasetError> {
     tried
 }
 
-/// Whether something is there, a broken link included.
+/// Whether the path exists, be it a broken link.
 pub(super) fn exists(path: &Path) -> Result<bool, DatasetError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
@@ -57,7 +57,7 @@ pub(super) fn exists(path: &Path) -> Result<bool, DatasetError> {
     }
 }
 
-/// What a directory holds; nothing where there is none.
+/// The entries of a directory; none if it does not exist.
 pub(super) fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, DatasetError> {
     match fs::symlink_metadata(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -69,7 +69,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, DatasetError> 
     fs::read_dir(folder).and_then(Iterator::collect).map_err(DatasetError::io("read", folder))
 }
 
-/// Removes a directory with all it holds, if there is one. Links in it are removed, not followed.
+/// Removes a directory and its contents, if it exists. Links in it are removed, not followed.
 pub(super) fn remove_tree(path: &Path) -> Result<(), DatasetError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,7 +1,7 @@
 //! Which directory a row belongs to, by `--partition-by`.
 //!
-//! Names follow Hive: `key=value`, months unpadded (`month=01` is text to one engine and a number to the next), and one
-//! fixed name for rows without a usable date. All files lie at the same depth, or readers lose partition columns.
+//! Names follow Hive: `key=value`, months unpadded (some engines read `month=01` as text, others as a number), and a
+//! fixed name for null. All files are at the same depth, or readers lose partition columns.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ pub enum PartitionKey {
     Year,
     /// The month of a row's date, in UTC, unpadded.
     Month,
-    /// The day on which the row's run began.
+    /// The day on which the row's run started.
     RunDate,
 }
 
@@ -43,7 +43,7 @@ impl PartitionKey {
     }
 }
 
-/// A `--partition-by` that makes no sense.
+/// An invalid `--partition-by`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PartitionError {
     #[error("cannot partition by {0:?}; use year, month and run_date, separated by commas, or none")]
@@ -56,7 +56,7 @@ pub enum PartitionError {
     NoneAndMore,
 }
 
-/// The levels of partition directories, outermost first; may be none.
+/// The levels of partition directories, outermost first; may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionBy(Vec<PartitionKey>);
 
@@ -100,7 +100,7 @@ impl fmt::Display for PartitionBy {
     }
 }
 
-/// What tells one partition from another; what the partitioning ignores is the same in all.
+/// The values of the partition columns; `None` for those that are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct PartitionValues {
     year: Option<i16>,
@@ -119,7 +119,7 @@ impl PartitionBy {
         self.0.iter().any(|key| matches!(key, PartitionKey::Year | PartitionKey::Month))
     }
 
-    /// Where a row goes, by its date in microseconds since 1970; one without a usable date goes to the nulls.
+    /// The partition of a row, by its date in microseconds since 1970; without a usable date, that of the nulls.
     pub(super) fn place(&self, micros: Option<i64>, run_date: Option<Date>) -> PartitionValues {
         let has = |key| self.0.contains(&key);
         let moment = micros.filter(|_| self.by_date()).and_then(|micros| Timestamp::from_microsecond(micros).ok());
@@ -131,8 +131,8 @@ impl PartitionBy {
         }
     }
 
-    /// Cuts rows with a column `date` into pieces of one partition each, in their order; with the folder of each, below
-    /// the run's directory. Rows without a date belong to a table of their own.
+    /// Cuts rows with a column `date` into slices of one partition each, in order; with the folder of each, below the
+    /// run's directory. Rows without a date belong to another table.
     pub fn split(&self, rows: &RecordBatch, run_date: Date) -> Vec<(PathBuf, RecordBatch)> {
         let dates = rows.column_by_name("date").map(AsArray::as_primitive::<TimestampMicrosecondType>);
         let place = |row: usize| {
@@ -148,7 +148,7 @@ impl PartitionBy {
         places.chunk_by(|one, next| one == next).map(&mut piece).collect()
     }
 
-    /// The directory of a partition below the run's directory; `None`: that of the rows without a date.
+    /// The directory of a partition below the run's directory; `None`: of the rows without a date.
     pub(super) fn table_folder(&self, place: Option<&PartitionValues>) -> PathBuf {
         place.map_or_else(|| UNDATED.into(), |place| Path::new(HISTORY).join(self.folder(place)))
     }

@@ -1,23 +1,21 @@
-//! Tables appear or are replaced whole, by one rename of their directory.
+//! Publishes tables: each appears or is replaced as a whole, by one rename of its directory.
 //!
-//! A crash at any instant leaves the old table or the new one. Everything is on the disk before a rename and the
-//! rename is before anything that relies on it: files are synced when they are closed, directories here.
+//! A crash at any time leaves the old table or the new one. Files are synced when they are closed, directories before
+//! and after each rename.
 //!
-//! Files get their final names in the staging folder right before their table moves, and the old table is there
-//! right after, until it is deleted. They are whole at all times, but for this moment a glob over all of `DIR/**`
-//! sees both; one over `DIR/backlinks_history/**` never does.
+//! Files get their final names in the staging folder right before their table moves, and the old table is there right
+//! after, until it is deleted. For this time `DIR/**` matches the files of both, all of them complete;
+//! `DIR/backlinks_history/**` never does.
 //!
-//! A reader lists one folder after the other, by path, and then opens the files. A part of the old table has a name
-//! that the new table does not have, so the reader gets an error. Folders have the same names in both: a reader that finds
-//! a folder of the old table empty, or does not find one that only the new table has, gets the new table without some
-//! of its partitions, and no error. Two things prevent that:
+//! A reader lists one folder after the other, by path, and then opens the files. If it has listed the old table, it
+//! gets an error, because the new table has other file names. But both have the same folder names. A reader that finds
+//! a folder of the old table empty, or does not find one that only the new table has, would read the new table without
+//! some of its partitions, and get no error. Two things prevent that:
 //!
 //! - the old table stays as it is for [`LISTING_TIME`] after the exchange;
-//! - folders that only the new table has are made in the old one, empty, for as long before the exchange.
+//! - folders that only the new table has are created in the old one, empty, for as long before the exchange.
 //!
-//! A stage that is dropped before it is published removes what was written to it.
-//!
-//! Never follows a symbolic link and never deletes what no export wrote.
+//! Never follows a symbolic link and never deletes what an export did not write.
 
 use std::{
     ffi::OsStr,
@@ -42,12 +40,12 @@ use super::{
 
 /// The longest run id: a file name has 255 bytes.
 const LONGEST_RUN_ID: usize = 100;
-/// How long a reader may take between opening a folder and having read its names, including the time in which it does
-/// not run: a container that has used up its share of the processors is stopped for up to 100 ms.
+/// How long a reader may take to list a folder, including the time in which it does not run: a container that has used
+/// up its share of the processors is stopped for up to 100 ms.
 const LISTING_TIME: Duration = Duration::from_millis(250);
 
-/// Makes sure that nothing but an export's tables lies where tables will be published. To be called before the first
-/// paid call as well: a run should not find out at its end.
+/// Checks that the paths of tables contain nothing but an export's tables. Called before the first paid call too, so
+/// that a run does not fail at its end.
 pub fn inspect(dir: &Path) -> Result<(), DatasetError> {
     for table in TABLES {
         inspect_tree(&dir.join(table), DEEPEST)?;
@@ -69,8 +67,7 @@ fn is_hidden_file(entry: &fs::DirEntry) -> Result<bool, DatasetError> {
     Ok(kind.is_file() && entry.file_name().as_encoded_bytes().starts_with(b"."))
 }
 
-/// Accepts the names that an export makes, hidden files such as desktops leave behind, and a file system's `lost+found`
-/// as long as nothing was recovered into it.
+/// Accepts the names that an export creates, hidden files as desktops leave them, and an empty `lost+found`.
 fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
     for entry in entries(folder)? {
         let path = entry.path();
@@ -90,14 +87,14 @@ fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// Where tables are written until they are published. One at a time for a directory, which the ledger's lock ensures.
+/// Where tables are written until they are published. The ledger's lock ensures that a directory has one at a time.
 ///
-/// Dropped before it is published, it leaves nothing behind.
+/// Removes what was written to it if it is dropped before it is published.
 #[derive(Debug)]
 pub struct Stage {
     dir: PathBuf,
     staging: PathBuf,
-    /// Whether tables have begun to move: the staging folder may hold the only copy of an old one from then on.
+    /// Whether tables have started to move: from then on the staging folder may have the only copy of an old one.
     is_publishing: bool,
 }
 
@@ -111,7 +108,7 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    /// Makes `DIR/_staging` afresh; what an interrupted publication left there is put back or removed.
+    /// Creates an empty `DIR/_staging`; what an interrupted publication left there is moved back or removed.
     pub fn begin(dir: &Path) -> Result<Self, DatasetError> {
         inspect(dir)?;
         let staging = dir.join(STAGING);
@@ -143,8 +140,8 @@ impl Stage {
         TargetsWriter::new(self.staging.clone(), self.dir.join(TARGETS), options, columns)
     }
 
-    /// Puts all tables that have parts into place. `_SUCCESS` is gone from here on; side files and a new `_SUCCESS`
-    /// are the caller's next steps.
+    /// Publishes all tables that have parts, and removes `_SUCCESS`. The caller writes the side files and a new
+    /// `_SUCCESS` next.
     pub fn publish(self, parts: &[Part]) -> Result<(), DatasetError> {
         self.publish_beside_readers(parts, let_readers_finish_listing)
     }
@@ -171,7 +168,7 @@ impl Stage {
         sync_folder(&self.dir)
     }
 
-    /// Makes those folders of `parts` that a table in place does not have; whether there were any.
+    /// Creates the folders of `parts` that a published table does not have; whether there were any.
     fn make_new_folders(&self, parts: &[Part]) -> Result<bool, DatasetError> {
         let mut are_new = false;
         for table in TABLES {
@@ -189,7 +186,7 @@ impl Stage {
         Ok(are_new)
     }
 
-    /// Takes away a table that has no rows any more, in one step for its readers.
+    /// Removes a table that has no rows any more, in one step for its readers.
     fn set_table_aside(&self, table: &str) -> Result<(), DatasetError> {
         let (place, aside) = (self.dir.join(table), self.staging.join(set_aside(table)));
         if exists(&place)? {
@@ -199,7 +196,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Puts a table into its place; the one that was there is in the staging folder then.
+    /// Publishes a table; the old one is in the staging folder afterwards.
     fn publish_table(&self, table: &str, parts: &[&Part]) -> Result<(), DatasetError> {
         for part in parts {
             let path = self.staging.join(&part.path);
@@ -222,7 +219,7 @@ fn let_readers_finish_listing() {
     thread::sleep(LISTING_TIME);
 }
 
-/// Whether a folder has files with the names of published parts in it, at whatever depth.
+/// Whether a folder contains files named like published parts, at any depth.
 fn holds_parts(folder: &Path) -> Result<bool, DatasetError> {
     for entry in entries(folder)? {
         let path = entry.path();
@@ -242,12 +239,12 @@ fn check_run_id(run_id: &str) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// The name of an old table where two directories cannot be exchanged.
+/// The name of an old table in the staging folder where directories cannot be exchanged.
 fn set_aside(table: &str) -> String {
     format!("{table}.old")
 }
 
-/// Puts a directory into its place. What stood there is then at `from` or at `aside`.
+/// Moves a directory to `place`. What was there is then at `from` or at `aside`.
 fn swap(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
     if !exists(place)? {
         return rename(from, place);
@@ -260,21 +257,21 @@ fn swap(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
     }
 }
 
-/// For file systems that cannot exchange: between the two renames the old table lies in the staging folder, from
-/// where [`Stage::begin`] puts it back after a crash.
+/// For file systems that cannot exchange. Between the two renames the old table is in the staging folder; after a crash
+/// [`Stage::begin`] moves it back.
 fn swap_in_two(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
     rename(place, aside)?;
     rename(from, place)
 }
 
-/// For a table that cannot be moved at all: on overlayfs, a directory of a lower layer, such as one that came with a
-/// container image. `_SUCCESS` is gone already, and a run that finds the table missing publishes it again.
+/// For a table that cannot be moved: on overlayfs, a directory of a lower layer, such as one that is part of a
+/// container image. `_SUCCESS` is removed already, and a run that does not find the table publishes it again.
 fn remove_and_rename(from: &Path, place: &Path) -> Result<(), DatasetError> {
     remove_tree(place)?;
     rename(from, place)
 }
 
-/// Makes all names in a staged table durable, and makes sure that each belongs to a finished part.
+/// Syncs all folders of a staged table, and checks that each file is a finished part.
 fn sync_tree(folder: &Path) -> Result<(), DatasetError> {
     for entry in entries(folder)? {
         let path = entry.path();

@@ -1,8 +1,8 @@
-//! The small files beside the tables: each appears or is replaced whole.
+//! The small files beside the tables, each written or replaced as a whole.
 //!
-//! Text in them was written by strangers: cells that a spreadsheet would take for a formula get an apostrophe in
-//! front, and control characters, line ends among them, become spaces. Both CSV files are always there, with a
-//! header alone where there is nothing to tell, so that a script need not ask.
+//! Their text is untrusted: cells that a spreadsheet would read as a formula get an apostrophe in front, and control
+//! characters, including line ends, become spaces. Both CSV files always exist, if only with a header, so that scripts
+//! need not check.
 
 use std::{
     fmt::Write as _,
@@ -23,7 +23,7 @@ use super::{
 /// A target that needs a person.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure<'a> {
-    /// The domain, as the next run can read it.
+    /// The domain, in the form that a next run reads.
     pub domain: &'a str,
     /// Why there is no data.
     pub reason: &'a str,
@@ -34,13 +34,13 @@ pub struct Failure<'a> {
     pub attempts: u64,
     /// Calls among them that may have been billed without an answer.
     pub possibly_billed: u64,
-    /// What the API or the network said.
+    /// The message of the API or the network.
     pub message: Option<&'a str>,
-    /// When the answer came that is kept since no newer one could be had; `None`: there is none.
+    /// The date of the older answer that is used because re-fetching it failed.
     pub kept_from: Option<Timestamp>,
 }
 
-/// An input line that was no domain.
+/// An input line that is not a valid domain.
 #[derive(Clone, Copy, Debug)]
 pub struct Rejected<'a> {
     /// The line as written.
@@ -48,7 +48,7 @@ pub struct Rejected<'a> {
     pub file: &'a str,
     /// Its number in the file, from 1.
     pub line: u64,
-    /// Why it is no domain.
+    /// Why it is not a valid domain.
     pub reason: &'a str,
 }
 
@@ -85,20 +85,20 @@ impl<W: Write> FailureRows<W> {
         Ok(written?)
     }
 
-    /// Writes what is buffered, and returns where it went.
+    /// Writes what is buffered, and returns the inner writer.
     pub fn finish(self) -> io::Result<W> {
         self.0.into_inner().map_err(csv::IntoInnerError::into_error)
     }
 }
 
-/// `_failures.csv` while it is written, row by row, so that none of it is held in memory.
+/// `_failures.csv` while it is written, row by row.
 pub struct FailuresFile {
     unfinished: Unfinished,
     rows: FailureRows<fs::File>,
 }
 
 impl FailuresFile {
-    /// Begins it with a header.
+    /// Writes the header.
     pub fn begin(dir: &Path) -> Result<Self, DatasetError> {
         let (unfinished, file) = Unfinished::begin(dir, FAILURES)?;
         let rows = FailureRows::begin(file).map_err(unfinished.failed("write"))?;
@@ -109,7 +109,7 @@ impl FailuresFile {
         self.rows.push(failure).map_err(self.unfinished.failed("write"))
     }
 
-    /// Puts it into place.
+    /// Syncs the file and moves it into place.
     pub fn finish(self) -> Result<(), DatasetError> {
         let file = self.rows.finish().map_err(self.unfinished.failed("write"))?;
         self.unfinished.finish(&file)
@@ -123,7 +123,7 @@ pub fn write_rejected<'a>(dir: &Path, rejected: impl IntoIterator<Item = Rejecte
     unfinished.finish(&file)
 }
 
-/// Writes the rows of `_rejected.csv`, and returns where they went.
+/// Writes the rows of `_rejected.csv`, and returns the inner writer.
 pub fn write_rejected_rows<'a, W: Write>(out: W, rejected: impl IntoIterator<Item = Rejected<'a>>) -> io::Result<W> {
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record(["input", "file", "line", "reason"])?;
@@ -133,8 +133,8 @@ pub fn write_rejected_rows<'a, W: Write>(out: W, rejected: impl IntoIterator<Ite
     csv.into_inner().map_err(csv::IntoInnerError::into_error)
 }
 
-/// Writes `_run.json`: an object, to which its own digest is added as the last entry, so that no byte of it changes
-/// unnoticed. The digest is that of the file without the entry and the comma before it.
+/// Writes `_run.json`: an object, with its own digest added as the last entry, so that any change is noticed. The
+/// digest is that of the file without this entry and the comma before it.
 pub fn write_run(dir: &Path, run: &serde_json::Value) -> Result<(), DatasetError> {
     replace(dir, RUN, |out| {
         let mut text = serde_json::to_vec_pretty(run)?;
@@ -150,13 +150,13 @@ pub fn write_run(dir: &Path, run: &serde_json::Value) -> Result<(), DatasetError
 pub fn mark_success(dir: &Path) -> Result<(), DatasetError> {
     let marked = replace(dir, SUCCESS, |_| Ok(()));
     if marked.is_err() {
-        // A mark that may not last is none. That it failed is told either way.
+        // It may not be durable, so it must not stay. The error is reported in any case.
         let _ = fs::remove_file(dir.join(SUCCESS));
     }
     marked
 }
 
-/// Removes `_SUCCESS`, durably, before anything changes that it speaks for.
+/// Removes `_SUCCESS`, durably, before what it vouches for changes.
 pub fn unmark_success(dir: &Path) -> Result<(), DatasetError> {
     let path = dir.join(SUCCESS);
     match fs::remove_file(&path) {
@@ -171,7 +171,7 @@ pub fn is_marked(dir: &Path) -> bool {
     fs::symlink_metadata(dir.join(SUCCESS)).is_ok()
 }
 
-/// Text that neither a spreadsheet nor a terminal takes for more than that.
+/// Text that is harmless in a spreadsheet and in a terminal.
 fn cell(text: &str) -> String {
     const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
     let mut safe = String::with_capacity(text.len());
@@ -179,7 +179,7 @@ fn cell(text: &str) -> String {
         safe.push('\'');
     }
     for character in text.chars() {
-        // Marks that turn the direction of text hide what it says.
+        // Marks that change the direction of text can disguise it.
         let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         let breaks = character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
         let _ = safe.write_char(if turns || breaks { ' ' } else { character });
@@ -187,7 +187,7 @@ fn cell(text: &str) -> String {
     safe
 }
 
-/// Writes a file that may lie anywhere, so that nobody ever reads half of it.
+/// Writes a file at any path, so that it is never seen half-written.
 pub fn replace_file(path: &Path, text: &str) -> Result<(), DatasetError> {
     let no_file = || DatasetError::io("write", path)(io::Error::from(io::ErrorKind::InvalidInput));
     let name = path.file_name().and_then(std::ffi::OsStr::to_str).ok_or_else(no_file)?;
@@ -195,7 +195,7 @@ pub fn replace_file(path: &Path, text: &str) -> Result<(), DatasetError> {
     replace(folder, name, |out| out.write_all(text.as_bytes()))
 }
 
-/// Writes a file under another name, syncs it and puts it into place.
+/// Writes a file under another name, syncs it and moves it into place.
 fn replace(
     dir: &Path,
     name: &str,
@@ -207,7 +207,7 @@ fn replace(
     unfinished.finish(out.get_ref())
 }
 
-/// A file that has another name until it is whole.
+/// A file that has another name until it is complete.
 struct Unfinished {
     temporary: PathBuf,
     place: PathBuf,

@@ -1,6 +1,4 @@
 //! The rows of `targets`: one for each input line, in one file, written a few thousand at a time.
-//!
-//! Never decides what became of a line; it is told.
 
 use std::{
     collections::HashSet,
@@ -30,11 +28,11 @@ use super::{
 };
 use crate::money::Usd;
 
-/// Rows gathered before they are encoded.
+/// Maximum rows in a batch.
 const BATCH_ROWS: usize = 4096;
-/// Text gathered before it is encoded: input lines can be long.
+/// Maximum bytes of text in a batch: input lines can be long.
 const BATCH_BYTES: usize = 4 << 20;
-/// Memory for the open row group, which is ended early when it is exceeded.
+/// Memory for the open row group, which is ended early past it.
 const OPEN_BYTES: usize = 32 << 20;
 
 /// What became of an input line, as the column `outcome` has it.
@@ -71,10 +69,10 @@ impl LineOutcome {
     }
 }
 
-/// A row of `targets`. What is not known is `None`, never 0.
+/// A row of `targets`. What is unknown is `None`, never 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TargetRow<'a> {
-    /// The run that its data comes from.
+    /// The run from which its data is.
     pub run_id: &'a str,
     /// The domain as written.
     pub input: &'a str,
@@ -83,9 +81,9 @@ pub struct TargetRow<'a> {
     pub outcome: LineOutcome,
     /// Rows in `backlinks_history`.
     pub rows: Option<u64>,
-    /// What its calls cost.
+    /// The cost of its calls.
     pub cost: Option<Usd>,
-    /// Where that is known from.
+    /// The source of the cost.
     pub cost_source: Option<&'a str>,
     pub attempts: Option<u64>,
     /// Calls among them that may have been billed without an answer.
@@ -94,11 +92,11 @@ pub struct TargetRow<'a> {
     pub http_status: Option<u16>,
     /// The status code inside the body.
     pub api_status_code: Option<i64>,
-    /// What the API or the network said, or why the line was rejected.
+    /// The message of the API or the network, or why the line was rejected.
     pub message: Option<&'a str>,
     /// The API's id of the task.
     pub task_id: Option<&'a str>,
-    /// How many items the answer says it has.
+    /// The number of items that the answer reports.
     pub items_count: Option<i64>,
     pub api_version: Option<&'a str>,
     /// How long the API worked on the task, in seconds.
@@ -107,18 +105,18 @@ pub struct TargetRow<'a> {
     pub latency_ms: Option<u64>,
     /// When the answer was complete.
     pub fetched_at: Option<Timestamp>,
-    /// The first day asked for.
+    /// The first day requested.
     pub date_from: Option<Date>,
-    /// The last day asked for.
+    /// The last day requested.
     pub date_to: Option<Date>,
-    /// The scale of ranks asked for.
+    /// The scale of ranks requested.
     pub rank_scale: Option<&'a str>,
     /// File and line, as `file:line`.
     pub source: &'a str,
 }
 
-/// Names of the table's columns for those of a CSV input: prefixed, without control characters, and unique, letter
-/// case aside, in which engines see no difference.
+/// The table's column names for those of a CSV input: prefixed, without control characters, and unique regardless of
+/// letter case, which engines ignore.
 pub fn input_column_names(columns: &[String]) -> Vec<String> {
     let mut taken = HashSet::new();
     let mut unique = |column: &String| {
@@ -168,13 +166,13 @@ pub fn targets_schema(columns: &[String]) -> SchemaRef {
 /// Writes `targets`. Dropped before [`finish`](Self::finish), it leaves a file that is never published.
 pub struct TargetsWriter {
     staging: PathBuf,
-    /// Where the table lies or will lie.
+    /// Where the table is or will be published.
     table: PathBuf,
     part: OpenPart,
     rows: TargetRows,
 }
 
-/// Rows of `targets` that are gathered in memory.
+/// Rows of `targets` in memory.
 pub struct TargetRows {
     schema: SchemaRef,
     columns: Columns,
@@ -183,7 +181,7 @@ pub struct TargetRows {
 }
 
 impl TargetRows {
-    /// None yet; `columns` names the input's other columns.
+    /// Without rows; `columns` are the names of the input's other columns.
     pub fn new(columns: &[String]) -> Self {
         Self { schema: targets_schema(columns), columns: Columns::new(columns.len()), rows: 0, text: 0 }
     }
@@ -196,7 +194,7 @@ impl TargetRows {
         self.text += texts.flatten().map(str::len).sum::<usize>();
     }
 
-    /// Whether there are enough of them to be taken: more would only take memory.
+    /// Whether there are enough rows for a batch.
     pub fn is_full(&self) -> bool {
         self.rows >= BATCH_ROWS || self.text > BATCH_BYTES
     }
@@ -235,7 +233,7 @@ struct Columns {
 }
 
 impl TargetsWriter {
-    /// A writer of a file in `staging`, for the table that lies or will lie in `table`.
+    /// Writes a file in `staging`, for the table that is or will be published as `table`.
     pub(super) fn new(
         staging: PathBuf,
         table: PathBuf,
@@ -244,8 +242,8 @@ impl TargetsWriter {
     ) -> Result<Self, DatasetError> {
         let rows = TargetRows::new(columns);
         let path = Path::new(TARGETS).join(format!("part-{}.parquet", options.run_id));
-        let recipe = WriterConfig::new(rows.schema.clone(), options, &[]).map_err(DatasetError::encode(&path))?;
-        let part = OpenPart::create(&staging, path, &recipe)?;
+        let config = WriterConfig::new(rows.schema.clone(), options, &[]).map_err(DatasetError::encode(&path))?;
+        let part = OpenPart::create(&staging, path, &config)?;
         Ok(Self { staging, table, part, rows })
     }
 
@@ -255,8 +253,8 @@ impl TargetsWriter {
         if self.rows.is_full() { self.write() } else { Ok(()) }
     }
 
-    /// Writes the rest and the footer. The file's name is that of the run alone, unless the table is there already and
-    /// holds anything else: then it bears a number drawn from its content as well.
+    /// Writes the remaining rows and the footer. The file is named after the run; if the published table has other
+    /// content, its name also gets a number that depends on the new content.
     pub fn finish(mut self) -> Result<Part, DatasetError> {
         self.write()?;
         let part = self.part.close()?;
@@ -337,7 +335,7 @@ impl Columns {
     }
 
     fn finish(&mut self) -> Vec<ArrayRef> {
-        // New builders rather than emptied ones: a long line must not leave its buffer behind.
+        // New builders rather than reused ones, so that the buffer of a long line is freed.
         let mut done = mem::replace(self, Self::new(self.more.len()));
         let fixed: [ArrayRef; 22] = [
             Arc::new(done.run_id.finish()),
@@ -376,7 +374,7 @@ fn is_same(file: &Path, part: &Part) -> Result<bool, DatasetError> {
     }
 }
 
-/// A count as a signed column keeps it.
+/// A count in a signed column.
 fn count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -13,8 +13,8 @@ use std::{
 
 use arrow::{
     array::{
-        ArrayRef, BooleanBuilder, Int64Builder, ListBuilder, MapBuilder, MapFieldNames, RecordBatch, StringBuilder,
-        TimestampMicrosecondBuilder,
+        ArrayRef, BooleanBuilder, Date32Builder, Int64Builder, ListBuilder, MapBuilder, MapFieldNames, RecordBatch,
+        StringBuilder, TimestampMicrosecondBuilder,
     },
     datatypes::{DataType, Field},
 };
@@ -99,6 +99,7 @@ struct Rows {
     target: StringBuilder,
     kind: StringBuilder,
     date: TimestampMicrosecondBuilder,
+    month_start: Date32Builder,
     integers: [Int64Builder; 19],
     texts: [StringBuilder; 4],
     is_ip: BooleanBuilder,
@@ -116,6 +117,7 @@ impl Rows {
             target: StringBuilder::new(),
             kind: StringBuilder::new(),
             date: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
+            month_start: Date32Builder::new(),
             integers: std::array::from_fn(|_| Int64Builder::new()),
             texts: std::array::from_fn(|_| StringBuilder::new()),
             is_ip: BooleanBuilder::new(),
@@ -131,6 +133,8 @@ impl Rows {
         self.kind.append_option(item.r#type.as_deref());
         let date = item.date.as_ref().and_then(|text| jiff::Timestamp::strptime("%Y-%m-%d %H:%M:%S %:z", text).ok());
         self.date.append_option(date.map(jiff::Timestamp::as_microsecond));
+        let month = date.map(|date| jiff::tz::Offset::UTC.to_datetime(date).date().first_of_month());
+        self.month_start.append_option(month.map(days_since_1970));
         self.integers.iter_mut().zip(item.integers()).for_each(|(column, value)| column.append_option(value));
         let info = item.info.as_ref();
         let texts = info.map(|info| [&info.server, &info.cms, &info.country, &info.ip_address]);
@@ -153,8 +157,12 @@ impl Rows {
 
     fn finish(&mut self) -> RecordBatch {
         self.gathered = 0;
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(self.target.finish()), Arc::new(self.kind.finish()), Arc::new(self.date.finish())];
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(self.target.finish()),
+            Arc::new(self.kind.finish()),
+            Arc::new(self.date.finish()),
+            Arc::new(self.month_start.finish()),
+        ];
         columns.extend(self.integers.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         columns.extend(self.texts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         columns.push(Arc::new(self.is_ip.finish()));
@@ -163,6 +171,10 @@ impl Rows {
         columns.extend(self.maps.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         RecordBatch::try_new(schema::history(), columns).expect("columns fit their schema")
     }
+}
+
+fn days_since_1970(date: jiff::civil::Date) -> i32 {
+    (date - jiff::civil::date(1970, 1, 1)).get_days()
 }
 
 /// Exports the domains in a file to one Parquet file, and prints how many bytes the answers' bodies had on the wire.

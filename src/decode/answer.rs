@@ -1,8 +1,8 @@
 //! The one pass over an answer: from its first byte down to its items, which [`ItemReader`] turns into rows.
 //!
 //! Lenient, because the answer is paid for: every field may be missing, null or of another type. A key that occurs
-//! twice counts with its last value; the pass is then made again without the values that it replaces. A byte order
-//! mark before the object and anything after it are ignored.
+//! twice counts with its last value; the pass is then made again without the values that it replaces. Whatever gateways
+//! write before and after the object is ignored.
 
 use std::borrow::Cow;
 
@@ -14,17 +14,32 @@ use super::{
     value,
 };
 
-const BYTE_ORDER_MARK: char = '\u{feff}';
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads a body that begins with a JSON object; `rows` takes its items if they are wanted. The envelope is `None` if a
-/// task or a result is neither an object nor null.
+/// Bytes before the object in which gateways may write a comment, a prefix against scripts, or anything else.
+const MOST_BEFORE: usize = 1024;
+
+/// Where the object begins, and whether it is an answer only if it has a task: after other text, such as in a page,
+/// there may be an object of another kind.
+fn object_start(body: &[u8]) -> (usize, bool) {
+    let mark = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r');
+    match body.iter().take(MOST_BEFORE).position(|byte| *byte == b'{') {
+        Some(brace) if !body[mark..brace].iter().all(is_blank) => (brace, true),
+        _ => (mark, false),
+    }
+}
+
+/// Reads the JSON object in a body; `rows` takes its items if they are wanted. The envelope is `None` if a task or a
+/// result is neither an object nor null.
 pub(super) fn read(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Envelope>> {
+    let (start, needs_task) = object_start(body);
+    let body = &body[start..];
     let valid = str::from_utf8(body);
     let text = valid.map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
-    let mark = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
     let mut scanner = Scanner::new(&text);
     loop {
-        scanner.at = mark;
+        scanner.at = 0;
         let replaced = scanner.replaced_count();
         let mut reader = AnswerReader { scanner, rows: rows.as_deref_mut(), in_first_task: false, is_odd: false };
         reader.scanner.blanks();
@@ -36,10 +51,13 @@ pub(super) fn read(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Optio
             }
             continue;
         }
+        if needs_task && top.tasks.first.is_none() {
+            return Err(Malformed);
+        }
         let end = reader.scanner.at;
         let is_odd = reader.is_odd;
         reader.scanner.blanks();
-        let is_surrounded = mark > 0 || !reader.scanner.is_at_end();
+        let is_surrounded = start > 0 || !reader.scanner.is_at_end();
         // Up to the first invalid byte, the text has the same positions as the body
         let is_utf8 = valid.map_or_else(|error| end <= error.valid_up_to(), |_| true);
         if let Some(rows) = rows {

@@ -34,7 +34,7 @@ pub enum UnexpectedField {
     BrokenText(&'static str),
     /// Bytes in the answer that are not UTF-8, replaced by U+FFFD.
     NotUtf8,
-    /// A byte order mark before the answer, or anything behind it: ignored.
+    /// Anything but blanks before or after the answer: ignored.
     Surrounded,
     /// An item beyond [`MOST_ROWS`](super::MOST_ROWS): no row.
     TooManyItems,

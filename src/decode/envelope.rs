@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer;
+use super::{answer, value};
 use crate::{money::Usd, targets};
 
 /// What an answer says about itself.
@@ -37,15 +37,16 @@ pub struct Envelope {
     pub version: Option<String>,
     /// How long the first task took, in seconds.
     pub seconds: Option<f64>,
-    /// Whether the body has more than the object: a byte order mark before it, or anything behind it.
+    /// Whether the body has more than the object: anything but blanks before or after it.
     pub is_surrounded: bool,
     /// The hosts that the answer says it is about, normalised: each result's, else the request's echo.
     pub about: Vec<String>,
 }
 
 impl Envelope {
-    /// Reads a body; `None` when it does not begin with a JSON object, or when a task or a result is neither an
-    /// object nor null. What gateways put around the object is ignored. A byte that is not UTF-8 stands for U+FFFD.
+    /// Reads a body; `None` when it has no JSON object, or when a task or a result is neither an object nor null. What
+    /// gateways put around the object is ignored; where there is other text before it, it must have a task. A byte that
+    /// is not UTF-8 stands for U+FFFD.
     pub fn read(body: &[u8]) -> Option<Self> {
         answer::read(body, None).ok().flatten()
     }
@@ -167,11 +168,14 @@ fn raw(value: Option<&RawValue>) -> Option<&str> {
     value.map(RawValue::get)
 }
 
-/// An integer, which may be written as a string as in items.
+/// An integer, which may be written as a string, or as `20000.0`, as in items.
 pub(super) fn integer(text: Option<&str>) -> Option<i64> {
     let text = text?;
-    let written = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|text| !text.starts_with('+'));
-    written.map_or_else(|| serde_json::from_str(text).ok(), |written| written.parse().ok())
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(written) => value::integer_in_text(written),
+        None if matches!(value::type_name(text.as_bytes().first().copied()?), "number") => value::integer(text).ok(),
+        None => None,
+    }
 }
 
 fn string(text: Option<&str>) -> Option<String> {
@@ -242,14 +246,18 @@ mod tests {
 
     #[test]
     fn what_is_no_json_object_is_no_envelope() {
-        for body in ["", "<html>", "null", "{\"tasks\":[", "\u{feff}", "x {}", "{\"a\tb\":1}"] {
+        for body in
+            ["", "<html>", "null", "{\"tasks\":[", "\u{feff}", "x {}", "[{}]", "x {} {\"tasks\":[{}]}", "{\"a\tb\":1}"]
+        {
             assert_eq!(Envelope::read(body.as_bytes()), None, "{body}");
         }
     }
 
     /// What can be said of an answer by way of a tree of its values.
     fn by_tree(body: &[u8]) -> Option<(Option<i64>, Option<String>, bool, u64)> {
-        // What follows the first value is ignored.
+        // What precedes and follows the first object is ignored, if it has a task or follows blanks only.
+        let start = body.iter().position(|byte| *byte == b'{')?;
+        let (before, body) = body.split_at(start);
         let mut values = serde_json::Deserializer::from_slice(body).into_iter::<serde_json::Value>();
         let tree = values.next()?.ok()?;
         let top = tree.as_object()?;
@@ -261,9 +269,16 @@ mod tests {
         let odd = tasks.iter().any(|task| stranger(task) || list(task.get("result")).iter().any(stranger));
         let items = results.iter().map(|result| list(result.get("items")).len() as u64).sum();
         tasks.truncate(1);
-        let code = tasks.first().and_then(|task| task.get("status_code")?.as_i64());
+        if !before.trim_ascii().is_empty() && !tasks.first()?.is_object() {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "codes of five digits")]
+        let integer = |code: &serde_json::Value| {
+            code.as_i64().or_else(|| code.as_f64().filter(|code| code.fract() == 0.0).map(|code| code as i64))
+        };
+        let code = tasks.first().and_then(|task| integer(task.get("status_code")?));
         let id = tasks.first().and_then(|task| Some(task.get("id")?.as_str()?.to_owned()));
-        (!odd).then_some((code.or_else(|| top.get("status_code")?.as_i64()), id, !tasks.is_empty(), items))
+        (!odd).then_some((code.or_else(|| integer(top.get("status_code")?)), id, !tasks.is_empty(), items))
     }
 
     #[test]

@@ -65,14 +65,22 @@ fn by_limit(mut drift: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     drift
 }
 
-/// The JSON object that a body begins with, where there is more around it: a byte order mark before it, anything after
-/// it. `None`: there is nothing around it, or no whole object.
+/// The JSON object in a body, where there is more around it: anything but blanks before or after it. `None`: there is
+/// nothing around it, or no whole object. After other text than a byte order mark, the object must have a task.
 fn object_within(body: &[u8]) -> Option<&[u8]> {
-    let blanks = |byte: &u8| b" \n\t\r".contains(byte);
-    let rest = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let start = rest.iter().position(|byte| !blanks(byte)).filter(|start| rest[*start] == b'{')?;
+    const MOST_BEFORE: usize = 1024;
+    let is_blank = |bytes: &[u8]| bytes.iter().all(|byte| b" \n\r\t".contains(byte));
+    let mark = if body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let brace = body.iter().take(MOST_BEFORE).position(|byte| *byte == b'{');
+    let (before, rest) = body.split_at(brace.unwrap_or(mark));
     let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
     values.next()?.ok()?;
     let (object, behind) = rest.split_at(values.byte_offset());
-    (rest.len() < body.len() || !behind.iter().all(blanks)).then_some(&object[start..])
+    if !is_blank(&before[mark..]) {
+        let text = String::from_utf8_lossy(object);
+        let answer = Json::read(&text)?;
+        let Json::List(tasks) = answer.get("tasks")? else { return None };
+        matches!(tasks.iter().find(|task| **task != Json::Null)?, Json::Object(..)).then_some(())?;
+    }
+    (!is_blank(before) || !is_blank(behind)).then_some(object)
 }

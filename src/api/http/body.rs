@@ -30,6 +30,9 @@ const LARGE_AT_ONCE: usize = 1;
 /// Room for a body of undeclared length: a full history is some 137 KB.
 const FIRST_ROOM: usize = 160 * 1024;
 
+/// Times that a body is decompressed at most.
+const MOST_LAYERS: usize = 2;
+
 /// How every gzip member begins (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// The one flag of a gzip header that all readers take: a file name follows.
@@ -51,7 +54,7 @@ impl Default for Bodies {
 impl Bodies {
     /// Reads a body until its end, the deadline or the limit; what came by then, and why it is not all.
     pub(super) async fn read(&self, mut response: Response, deadline: &Deadline) -> (Body, Option<ApiError>) {
-        let encoding = text(response.headers(), &header::CONTENT_ENCODING).and_then(Encoding::named);
+        let named = text(response.headers(), &header::CONTENT_ENCODING).and_then(Encoding::named);
         let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
         let mut body = Body {
             bytes: Vec::with_capacity(declared.map_or(FIRST_ROOM, |length| length.min(USUAL_BODY))),
@@ -71,9 +74,12 @@ impl Bodies {
             Ok(())
         };
         let mut end = deadline.meet(reading).await.and_then(|end| end);
-        if let Some(encoding) = encoding {
-            // Also where the reading has ended early: what came is of use decompressed.
-            end = end.and(self.decompress(&mut body, encoding, deadline).await);
+        let mut encoding = named.or_else(|| Encoding::seen(&body.bytes));
+        // Also where the reading has ended early: what came is of use decompressed.
+        for _ in 0..MOST_LAYERS {
+            let Some(layer) = encoding else { break };
+            end = end.and(self.decompress(&mut body, layer, deadline).await);
+            encoding = Encoding::seen(&body.bytes);
         }
         (body, end.err())
     }
@@ -82,6 +88,7 @@ impl Bodies {
     /// before the deadline stays as it came.
     async fn decompress(&self, body: &mut Body, encoding: Encoding, deadline: &Deadline) -> Result<(), ApiError> {
         let compressed = std::mem::replace(&mut body.bytes, Vec::with_capacity(FIRST_ROOM));
+        body.gzip = None;
         if compressed.is_empty() {
             return Ok(());
         }
@@ -146,6 +153,11 @@ impl Encoding {
         } else {
             None
         }
+    }
+
+    /// By how the bytes begin, which no JSON does: some gateways drop the header, or compress what is compressed.
+    fn seen(bytes: &[u8]) -> Option<Self> {
+        bytes.starts_with(&GZIP_MAGIC).then_some(Self::Gzip)
     }
 }
 

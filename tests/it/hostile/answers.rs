@@ -106,7 +106,15 @@ fn what_is_no_whole_answer_is_said_to_be_none() {
     check("a raw control character", b"{\"tasks\":\"\x00\"}", Class::MaybeBilled);
     check("UTF-16", &answer("{}").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(), Class::MaybeBilled);
     check("half", &answer("{}").as_bytes()[..50], Class::MaybeBilled);
-    check("an answer after something else", format!("x{}", answer("{}")).as_bytes(), Class::MaybeBilled);
+    let page = format!("<style>b {{}}</style>{}", answer("{}"));
+    check("an answer after another object", page.as_bytes(), Class::MaybeBilled);
+    check(
+        "an object without a task after other text",
+        b"x{\"status_code\":20000,\"tasks\":[null]}",
+        Class::MaybeBilled,
+    );
+    let far = format!("{}{}", "x".repeat(1024), answer("{}"));
+    check("an answer far behind other text", far.as_bytes(), Class::MaybeBilled);
 }
 
 #[test]
@@ -126,6 +134,11 @@ fn what_a_gateway_puts_around_an_answer_is_ignored_and_noted() {
     check("a byte order mark", "\u{feff}", "");
     check("a comment", "", "\n<!-- served by cache-7 -->");
     check("both", "\u{feff} ", "<!-- } -->");
+    check("a comment before it", "<!-- cached -->\n", "");
+    check("NUL bytes before it", "\0\0", "");
+    check("a prefix against scripts", ")]}',\n", "");
+    check("a list", "[", "]");
+    check("a script's call", "/**/ callback(", ");");
     check("NUL bytes", "", "\0\0");
     check("another answer", "", &whole);
 }

@@ -2,8 +2,8 @@
 //!
 //! All later times are that reading plus what `tokio`'s monotonic clock has counted since: a wall
 //! clock that jumps moves neither records nor waits, and tests on paused time see a calendar that
-//! advances with it. How long ago something was that an earlier process did is told by the time since the
-//! machine's boot, which nobody sets; the wall clock says it only where the machine or the boot is another one.
+//! advances with it. The age of an earlier process's events is measured by the time since the
+//! machine's boot, which cannot be set; the wall clock is used only if the machine or the boot is another one.
 
 use std::{fs, time::Duration};
 
@@ -105,7 +105,7 @@ impl SinceBoot {
 }
 
 impl Moment {
-    /// How long before `now` this was, at least: what cannot be told for sure counts as just now.
+    /// How long before `now` this was, at least: if that is uncertain, zero.
     pub fn age(&self, now: &Self) -> Duration {
         match (self.since_boot, now.since_boot) {
             (Some(then), Some(present)) if then.boot == present.boot => {
@@ -150,7 +150,7 @@ fn system_age() -> Option<Duration> {
     rustix::time::clock_gettime(rustix::time::ClockId::Boottime).try_into().ok()
 }
 
-/// Elsewhere nobody tells the boot's id, so its age is of no use.
+/// Elsewhere the boot's id is unknown, so its age is of no use.
 #[cfg(not(target_os = "linux"))]
 fn system_age() -> Option<Duration> {
     None

@@ -58,7 +58,7 @@ impl Console {
         *self.display.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
     }
 
-    /// Takes the display away, if there is one, before something is told that ends the command.
+    /// Takes the display away, if there is one, before the command prints its result or error.
     pub fn finish(&self) {
         let display = self.display.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(display) = display {

@@ -26,7 +26,7 @@ pub fn list_price(rows: i64) -> Usd {
     LIST_PRICE_PER_CALL.plus(LIST_PRICE_PER_ROW.times(rows))
 }
 
-/// What a finished call counts for. `reserved` is the price above which the API was told to refuse the call.
+/// What a finished call counts for. `reserved` is the limit that the call carried.
 pub fn counted(cost: Cost, reserved: Option<Usd>, max_price: MaxPrice) -> Usd {
     match cost {
         Cost::Debit(price) => price,

@@ -22,7 +22,7 @@ pub struct Sent {
     /// When it goes out.
     pub at: Timestamp,
     pub form: BodyForm,
-    /// What is set aside for it under a spending cap; the API is told to refuse above it.
+    /// What is set aside for it under a spending cap; the API refuses above it.
     pub reserved: Option<Usd>,
 }
 
@@ -54,10 +54,10 @@ pub struct GaveUp {
     pub class: Class,
 }
 
-/// Where a target stands.
+/// The state of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TargetState {
-    /// Its history is held.
+    /// Its history is stored.
     Ok,
     /// The API knows nothing of it.
     NoData,
@@ -68,7 +68,7 @@ pub enum TargetState {
 }
 
 impl TargetState {
-    /// Whether an answer is held that is never bought again.
+    /// Whether an answer is stored, which is not fetched again.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Ok | Self::NoData)
     }

@@ -25,7 +25,7 @@ pub enum Class {
     SlowDown,
     /// Answered too late, cut off, or unreadable: perhaps billed.
     MaybeBilled,
-    /// An answer about somebody else.
+    /// An answer about another target.
     WrongTarget,
     /// The price would exceed the one that the call allowed; not billed.
     PriceRefused,
@@ -141,7 +141,7 @@ pub struct Assessment {
     pub stated: Stated,
 }
 
-/// What an answer says of itself that decides nothing.
+/// Statements of an answer about itself that decide nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stated {
     /// How many items it has, in its own words.
@@ -161,7 +161,7 @@ pub enum Cost {
     Debit(Usd),
     /// The body's `cost`: the upstream price, of which the gateway debits a multiple.
     Upstream(Usd),
-    /// Billed, for all that is known, at a price nobody told.
+    /// Billed, for all that is known, at an unreported price.
     Unknown,
     /// Nothing is billed for such a result.
     Nothing,

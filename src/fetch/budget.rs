@@ -1,7 +1,7 @@
 //! The spending cap: what is spent and what is set aside for calls in flight never pass it.
 //!
-//! Before a call goes out, a limit is told to the API, which refuses (unbilled) above it, and several times
-//! that is set aside, for a gateway that does not heed it. Until the first price is known one call at a time
+//! Each call carries a limit above which the API refuses it, unbilled. Several times that is set aside, for a gateway
+//! that ignores the limit. Until the first price is known one call at a time
 //! goes out with the whole rest set aside; and once a call has cost more than its limit, one at a time until the price
 //! is steady. What a call counts for once it is back is said by [`crate::api::pricing`].
 //! Without a cap only the sum is kept.
@@ -20,8 +20,8 @@ const HEADROOM: i64 = 4;
 /// no cap. Only the last few calls before the cap feel it, since they go one after the other.
 const RISE: i64 = 3;
 
-/// A call that costs more than its limit shows that the gateway does not heed limits, and that the price is on the move:
-/// calls then go alone until so many in a row have stayed within theirs. Three, as a price that rises with each call
+/// A call that costs more than its limit shows that the gateway ignores limits, and that the price is rising: calls
+/// then go one at a time until so many in a row have stayed within theirs. Three, as a price that rises with each call
 /// has done so by then.
 const STEADY_CALLS: u32 = 3;
 
@@ -282,7 +282,7 @@ mod tests {
                 let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.held.micros()));
                 assert_eq!(found, expected, "{cap}, {spent} spent, highest {highest}, at least {least:?}");
             };
-        // No price is known: everything is held.
+        // No price is known: everything is set aside.
         check(1_000_000, 0, 0, None, Ok((100_000, 1_000_000)));
         check(1_000_000, 940_000, 0, None, Ok((60_000, 60_000)));
         check(1_000_000, 999_999, 0, None, Ok((1, 1)));

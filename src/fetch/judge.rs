@@ -4,7 +4,7 @@ use crate::api::status::{Class, Fatal};
 
 /// Tries of one target that may have been billed without an answer: each may cost its price again.
 pub(super) const MOST_MAYBE_BILLED: u32 = 2;
-/// Retries after an answer about somebody else.
+/// Retries after an answer about another target.
 pub(super) const MOST_WRONG_TARGET: u32 = 1;
 /// Different targets in a row that are refused by something unknown, with no answer between, end a run: one or two may be
 /// a firewall that dislikes their names, three are a token or a route that no longer works.
@@ -17,7 +17,7 @@ pub(super) struct TargetAttempts {
     pub attempts: u32,
     /// Calls that may have been billed without an answer.
     pub maybe_billed: u32,
-    /// Answers about somebody else.
+    /// Answers about another target.
     pub wrong_target: u32,
     /// Refusals by something unknown.
     pub refused: u32,

@@ -82,7 +82,7 @@ pub enum State {
     Calling,
     /// Waiting for the rate limit.
     RateLimit,
-    /// Waiting because the server asked everybody to.
+    /// Waiting because the server asked for it.
     AskedToWait(Duration),
     /// The API is down; a probe goes out now and then.
     Outage {
@@ -117,7 +117,7 @@ pub struct FetchContext<A, J> {
     pub journal: Arc<J>,
     /// The wall clock of the records.
     pub clock: Clock,
-    /// What is asked of every target.
+    /// The query parameters, the same for every target.
     pub parameters: Parameters,
     /// How fast, how often and for how much money.
     pub limits: FetchLimits,
@@ -173,11 +173,11 @@ pub enum Ended {
     Budget,
     /// As many targets were called as this run may call.
     Limit,
-    /// Somebody asked to stop.
+    /// The caller asked to stop.
     Shutdown,
 }
 
-/// Fetches `targets` (there are `count`), heeding what `earlier` runs did, until all is done or `shutdown` is ready.
+/// Fetches `targets` until all are settled, the run has to stop, or `shutdown` is ready.
 ///
 /// When this returns, no call is in flight and every call has its record.
 pub async fn fetch<A: Api, J: Journal>(
@@ -236,7 +236,7 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     first_sent: Option<Instant>,
     contact: Contact,
     close: watch::Sender<bool>,
-    line: CallContext<A, J>,
+    call_context: CallContext<A, J>,
     state: State,
 }
 
@@ -274,13 +274,13 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             first_sent: None,
             contact: Contact::Unknown,
             close,
-            line: CallContext { api, journal, parameters, clock, decoders: Arc::default(), closed },
+            call_context: CallContext { api, journal, parameters, clock, decoders: Arc::default(), closed },
             state: State::Calling,
             limits,
         }
     }
 
-    /// Starts one call if all guards grant it; else says what to wait for.
+    /// Starts one call if all guards grant it; else returns what to wait for.
     fn step(&mut self, now: Instant) -> Step {
         if self.ended.is_some() || self.queue.is_empty() {
             if self.running.is_empty() {
@@ -288,9 +288,9 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             }
             return self.wait(if self.ended.is_some() { State::Finishing } else { State::Calling }, None);
         }
-        // A call holds its place until its answer is on the disk: so many answers, and no more, can a crash cost.
-        let places = self.limits.concurrency.get() as usize;
-        if self.running.len() >= places || (!self.first_is_back && !self.running.is_empty()) {
+        // A call counts as in flight until its answer is on disk, which limits how many answers a crash can cost.
+        let concurrency = self.limits.concurrency.get() as usize;
+        if self.running.len() >= concurrency || (!self.first_is_back && !self.running.is_empty()) {
             return self.wait(State::Calling, None);
         }
         let (allowed, probe) = match self.admitted(now) {
@@ -371,13 +371,13 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         self.first_sent.get_or_insert(now);
         self.breaker.on_send(job.calls == 0, job.failures);
         job.calls += 1;
-        self.tell(State::Calling);
+        self.set_state(State::Calling);
         let grant = Grant { slot, reservation, form: self.form, probe };
-        self.running.spawn(self.line.clone().attempt(job, grant));
+        self.running.spawn(self.call_context.clone().attempt(job, grant));
         Step::Started
     }
 
-    /// Takes a call's result in and decides what becomes of its target.
+    /// Decides what to do about a call's target, given its result.
     async fn take(&mut self, attempted: Attempted) -> Result<(), J::Error> {
         let Attempted { mut job, reservation, form, probe, result } = attempted;
         let Some(result) = result else {
@@ -392,7 +392,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         self.budget.settle(reservation, result.assessment.cost);
         self.learn(&mut job, &result, probe, now);
         let CallResult { assessment, retry_after, failure } = result;
-        let circumstances = RunContext {
+        let run_context = RunContext {
             max_attempts: self.limits.max_attempts.get(),
             proven: self.proven,
             other_form: form != self.form || self.other_form,
@@ -400,7 +400,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             // Where nothing was ever answered, refusals of all targets are as many as there can be.
             max_refused_targets: if self.proven { MAX_REFUSED_TARGETS } else { MAX_REFUSED_TARGETS.min(self.count) },
         };
-        let decision = judge::judge(assessment.class, job.tried, circumstances);
+        let decision = judge::judge(assessment.class, job.tried, run_context);
         // Without any reply the next first call goes with company, so that an outage is found soon.
         self.first_is_back |= decision != Decision::OtherForm || failure.is_some();
         match decision {
@@ -442,7 +442,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         Ok(())
     }
 
-    /// Takes in what a result says about the API and about its target.
+    /// Updates what is known of the API and of the target.
     fn learn(&mut self, job: &mut Job, result: &CallResult, probe: bool, now: Instant) {
         let assessment = &result.assessment;
         self.contact = self.contact.after(result.failure);
@@ -479,31 +479,31 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     }
 
     async fn give_up(&self, job: Job, class: Class) -> Result<(), J::Error> {
-        let gave_up = GaveUp { target: job.target, at: self.line.clock.now(), class };
-        self.line.journal.gave_up(&gave_up).await
+        let gave_up = GaveUp { target: job.target, at: self.call_context.clock.now(), class };
+        self.call_context.journal.gave_up(&gave_up).await
     }
 
-    /// Lets no further call out; the first reason stays.
+    /// Stops further calls; the first reason is kept.
     fn end(&mut self, ended: Ended) {
         self.close.send_replace(true);
         self.ended.get_or_insert(ended);
     }
 
-    /// Ends the buying because a call could not be recorded; the first failure stays.
+    /// Stops because a call could not be recorded; the first failure is kept.
     fn fail(&mut self, error: J::Error) {
         self.end(Ended::Shutdown);
         self.failure.get_or_insert(error);
     }
 
     fn wait(&mut self, state: State, until: Option<Instant>) -> Step {
-        self.tell(state);
+        self.set_state(state);
         Step::Wait(until)
     }
 
-    fn tell(&mut self, state: State) {
+    fn set_state(&mut self, state: State) {
         if self.state != state {
             self.state = state;
-            self.line.journal.state(&self.state);
+            self.call_context.journal.state(&self.state);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! When the API is down: stop asking, probe now and then, and say when to give up.
 //!
 //! Two rules. After two rounds of failures without a success in between, only single probes go out,
-//! at growing distances; a target that fails while others succeed is to blame itself, and tells nothing. And retries are paid in tokens, which first tries earn slowly and successes
-//! quickly: under a total outage calls beyond the first tries stay under a tenth of these, while a
-//! server that merely stumbles is retried freely.
+//! at growing intervals; a target that fails while others succeed is itself the cause, and does not count. And retries
+//! are paid in tokens, which first tries earn slowly and successes quickly: under a total outage, retries stay under a
+//! tenth of the first tries, while occasional failures are retried freely.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const EARNED_BY_TRY: f64 = 0.1;
 /// What a success earns, in retries: enough for the flow to grow again.
 const EARNED_BY_SUCCESS: f64 = 2.0;
 
-/// Failures in a row that are no outage, however few calls are in flight: more than one target's tries.
+/// The lowest threshold, however few calls are in flight: more failures in a row than one target has tries.
 const LEAST_THRESHOLD: u32 = 10;
 
 /// What may be sent now.
@@ -30,7 +30,7 @@ pub(super) enum Admission {
     /// First tries only: no retry is earned.
     FirstTries,
     Probe {
-        /// Whether a retry is earned, which tells more than a first try.
+        /// Whether a retry is earned.
         retry: bool,
     },
     /// Nothing before this moment.
@@ -119,12 +119,12 @@ impl Breaker {
         }
     }
 
-    /// Whether it lies with a target that its calls fail: the API has answered others since the first time.
+    /// Whether a target itself causes its failures: the API has answered others since the first of them.
     pub(super) fn attributes_to_target(&self, failures: Option<Failures>) -> bool {
         failures.is_some_and(|failures| failures.first < self.successes)
     }
 
-    /// A call goes out, of a target that has failed so far as is said; says whether it is a probe.
+    /// A call goes out; `failures` are its target's so far. Returns whether it is a probe.
     pub(super) fn on_send(&mut self, first_try: bool, failures: Option<Failures>) -> bool {
         let change = match first_try {
             true => EARNED_BY_TRY,
@@ -151,7 +151,7 @@ impl Breaker {
         }
     }
 
-    /// The API cannot be reached, and more calls would not tell more: single probes go out from now on.
+    /// The API cannot be reached, and more calls would show nothing new: only single probes go out from now on.
     pub(super) fn found_unreachable(&mut self, now: Instant) {
         if self.down.is_none() {
             self.open(now);
@@ -303,7 +303,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(wait)).await;
             assert_eq!(breaker.admission(moment), Admission::Probe { retry: true });
             assert!(breaker.on_send(true, None), "a probe");
-            // What went out before the outage comes back and tells nothing more.
+            // What went out before the outage comes back and changes nothing.
             breaker.failed(moment, false, None);
             assert_eq!(breaker.admission(moment), Admission::AfterProbe);
             breaker.failed(moment, true, None);
@@ -399,14 +399,14 @@ mod tests {
         );
         breaker.succeeded();
         assert!(breaker.attributes_to_target(Some(bad)) && !breaker.attributes_to_target(None));
-        // Its retries cost nothing and its failures tell nothing.
+        // Its retries cost nothing and its failures do not count.
         let before = retries(&breaker);
         for _ in 0..50 {
             breaker.on_send(false, Some(bad));
             assert_eq!(breaker.failed(now, false, Some(bad)), bad);
         }
         assert_eq!((retries(&breaker), breaker.down_since()), (before, None));
-        // Once the API has answered, one target that fails is no outage, and ten are.
+        // Once the API has answered, one failing target is not an outage, and ten are.
         let late = breaker.failed(now, false, None);
         for _ in 0..50 {
             breaker.failed(now, false, Some(late));

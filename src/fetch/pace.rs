@@ -5,7 +5,7 @@
 //! window of the last N calls has the last word: call k+N never leaves before a whole period, plus a
 //! margin for jitter on the way, has passed since call k really left.
 //!
-//! Nothing here sleeps: [`Pacer::check`] says until when to wait, and the caller waits on `tokio`'s
+//! Nothing here sleeps: [`Pacer::check`] returns until when to wait, and the caller waits on `tokio`'s
 //! clock (governor's own `until_ready` would sleep on the real one).
 
 use std::{
@@ -83,7 +83,7 @@ const RECOVERY: f64 = 0.75;
 pub struct Pacer {
     rate: Rate,
     spread: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<SinceStart>>,
-    window: Window,
+    window: SlidingWindow,
     hold_until: Option<Instant>,
     slowness: f64,
     /// The last 429 that counted.
@@ -102,7 +102,7 @@ impl Pacer {
         Self {
             rate,
             spread: RateLimiter::direct_with_clock(quota, TokioClock),
-            window: Window::new(rate, earlier),
+            window: SlidingWindow::new(rate, earlier),
             hold_until: None,
             slowness: 1.0,
             slowed_at: None,
@@ -111,7 +111,7 @@ impl Pacer {
         }
     }
 
-    /// `Ok` grants one call now; `Err` says when to ask again.
+    /// `Ok` grants one call now; `Err` is when to ask again.
     pub fn check(&mut self, now: Instant) -> Result<Slot, Instant> {
         if let Some(until) = self.hold_until.filter(|until| *until > now) {
             return Err(until);
@@ -131,7 +131,7 @@ impl Pacer {
         Ok(self.window.grant())
     }
 
-    /// The server said that it is asked too fast, and perhaps how long to wait; all calls heed it.
+    /// The server asked for fewer calls, and perhaps for a wait; both apply to all calls.
     pub fn slow_down(&mut self, now: Instant, retry_after: Option<Duration>) {
         if let Some(wait) = retry_after {
             self.hold_until = self.hold_until.max(Some(now + wait));
@@ -143,7 +143,7 @@ impl Pacer {
         }
     }
 
-    /// Until when the server asked everybody to wait, if that is still ahead.
+    /// Until when all calls have to wait, if the server asked for it and that is still ahead.
     pub fn held_until(&self, now: Instant) -> Option<Instant> {
         self.hold_until.filter(|until| *until > now)
     }
@@ -162,25 +162,25 @@ impl Pacer {
 
 /// The last N calls, oldest first: when each left, or `None` while it is on its way out.
 #[derive(Debug)]
-struct Window {
-    calls: Arc<Mutex<Calls>>,
+struct SlidingWindow {
+    calls: Arc<Mutex<RecentCalls>>,
     most: usize,
     length: Duration,
 }
 
 #[derive(Debug, Default)]
-struct Calls {
+struct RecentCalls {
     left_at: VecDeque<Option<Instant>>,
-    /// How many have fallen out at the front, so that a slot keeps finding its place.
+    /// How many were removed from the front; slots are numbered from the very first call.
     gone: u64,
 }
 
-impl Window {
+impl SlidingWindow {
     fn new(rate: Rate, earlier: impl IntoIterator<Item = Instant>) -> Self {
         let most = usize::try_from(rate.calls.get()).unwrap_or(usize::MAX);
         let mut left_at: Vec<_> = earlier.into_iter().map(Some).collect();
         left_at.sort();
-        let calls = Calls { left_at: left_at.into(), gone: 0 };
+        let calls = RecentCalls { left_at: left_at.into(), gone: 0 };
         Self { calls: Arc::new(Mutex::new(calls)), most, length: rate.window() }
     }
 
@@ -209,10 +209,11 @@ impl Window {
     }
 }
 
-/// A granted call. It blocks its place in the window until it says that it has left, or is dropped.
+/// A granted call. It counts against the window from its grant, and from the moment it was sent or dropped for one
+/// more period.
 #[derive(Debug)]
 pub struct Slot {
-    calls: Arc<Mutex<Calls>>,
+    calls: Arc<Mutex<RecentCalls>>,
     number: u64,
     left: bool,
 }
@@ -249,7 +250,7 @@ impl GovernorClock for TokioClock {
     }
 }
 
-/// A moment of `tokio`'s clock in the form that governor reckons with.
+/// A moment of `tokio`'s clock in the form that governor computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct SinceStart(Instant);
 
@@ -409,7 +410,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_wait_ends_at_the_very_moment_that_was_told() {
+    async fn every_wait_ends_exactly_when_announced() {
         let mut pacer = Pacer::new(rate(60, Duration::from_mins(1)), []);
         pacer.check(Instant::now()).expect("the first call").mark_sent();
         let told = Instant::now();
@@ -434,13 +435,13 @@ mod tests {
         let start = Instant::now();
         let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
         // Calls of an earlier process, in any order
-        let window = Window::new(rate(2, Duration::from_secs(10)), [at(1_000), at(0)]);
+        let window = SlidingWindow::new(rate(2, Duration::from_secs(10)), [at(1_000), at(0)]);
         assert_eq!(window.has_room(at(1_000)), Err(at(10_100)));
         assert_eq!(window.has_room(at(10_100) - Duration::from_nanos(1)), Err(at(10_100)));
         assert_eq!(window.has_room(at(10_100)), Ok(()));
         let mut slot = window.grant();
         assert_eq!(window.has_room(at(10_100)), Err(at(11_100)));
-        // The oldest is on its way out: nobody knows yet when its period ends.
+        // The oldest is on its way out: it is not known yet when its period ends.
         assert_eq!(window.has_room(at(11_100)), Ok(()));
         let unused = window.grant();
         assert_eq!(window.has_room(at(11_100)), Err(at(11_101)));
@@ -458,7 +459,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn governor_reckons_with_the_clock_that_tests_pause() {
+    async fn governor_uses_the_clock_that_tests_pause() {
         let start = SinceStart(Instant::now());
         tokio::time::advance(Duration::from_secs(5)).await;
         let now = TokioClock.now();

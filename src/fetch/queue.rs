@@ -1,6 +1,6 @@
 //! What is left to call: targets not tried yet, in the order of the inputs, and those that wait for another try.
 //!
-//! A waiting target holds no place among the calls in flight. Those whose wait is over go before new ones.
+//! A waiting target does not count as a call in flight. Those whose wait is over go before new ones.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -64,11 +64,11 @@ impl<I: Iterator<Item = Target>> Queue<I> {
         self.ready.push_front(job);
     }
 
-    /// Takes the next target whose turn it is. Retries go out only where they are `allowed`, or if `failed_alone` says that
-    /// the API has answered others since the target's first failure.
+    /// Takes the next target whose turn it is. Retries go out only where they are `allowed`, or if the target
+    /// `failed_alone`: the API has answered others since its first failure.
     ///
-    /// In an outage, the target that has lost the fewest answers goes first: each lost answer may have been billed, so a
-    /// target is given up after a few of them.
+    /// In an outage, the target that has lost the fewest answers goes first: each lost answer may have been billed, so
+    /// a target is given up after a few of them.
     pub(super) fn next(&mut self, now: Instant, allowed: Allowed, failed_alone: impl Fn(&Job) -> bool) -> Option<Job> {
         while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 <= now) {
             self.ready.push_back(entry.remove());

@@ -1,6 +1,6 @@
-//! Refusals in a row. Billed ones: where every target is refused alike, the fault is in what is asked, and each further
-//! call would be paid for in vain. And those by something unknown: of one target they are its own matter, of several in a
-//! row they are not. Only counts; the loop ends the run.
+//! Refusals in a row. If every target is refused for the same reason and billed, the query is at fault, and each
+//! further call would be paid for nothing. A refusal by something unknown concerns its target; those of several targets
+//! in a row concern all. This only counts; the loop ends the run.
 
 use crate::{
     api::status::{Assessment, Class, Cost},
@@ -28,16 +28,8 @@ impl BilledRefusals {
                 self.count = if self.kind == kind { self.count + 1 } else { 1 };
                 self.kind = kind;
             }
-            // Neither an answer nor a paid refusal: it says nothing about what is asked.
-            Class::Rejected
-            | Class::Contract
-            | Class::Transient
-            | Class::SlowDown
-            | Class::MaybeBilled
-            | Class::WrongTarget
-            | Class::PriceRefused
-            | Class::Refused(_)
-            | Class::Fatal(_) => {}
+            // Neither an answer nor a billed refusal: it shows nothing about the query.
+            _ => {}
         }
         self.count >= MAX_BILLED_REFUSALS
     }
@@ -49,20 +41,12 @@ pub(super) struct RefusedTargets(u32);
 
 impl RefusedTargets {
     /// Takes a result in and returns how many there are; `is_first`: the target was not refused before. A target that is
-    /// refused again while others got answers since says nothing new.
+    /// refused again while others got answers since does not count again.
     pub(super) fn count(&mut self, class: Class, is_first: bool) -> u32 {
         match class {
             Class::Data | Class::NoData => self.0 = 0,
             Class::Refused(_) => self.0 += u32::from(is_first),
-            // Neither an answer nor such a refusal.
-            Class::Rejected
-            | Class::Contract
-            | Class::Transient
-            | Class::SlowDown
-            | Class::MaybeBilled
-            | Class::WrongTarget
-            | Class::PriceRefused
-            | Class::Fatal(_) => {}
+            _ => {}
         }
         self.0
     }

@@ -1,7 +1,7 @@
 //! How long a target waits before its next try: exponential, with full jitter.
 //!
-//! The crate `backoff` serves as the schedule alone. Its own retry loop runs on the real clock and
-//! knows no `Retry-After`; the loop here is the fetcher's, where every wait is visible.
+//! The crate `backoff` is only the schedule. Its own retry loop runs on the real clock and ignores `Retry-After`; the
+//! fetch loop has its own, where every wait is visible.
 
 use std::time::Duration;
 

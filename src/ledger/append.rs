@@ -3,8 +3,8 @@
 //! An append returns when its bytes are on the disk, so nothing counts as done before. Before a group
 //! is written, room is made sure of for it and for the answers of all calls in flight: a disk that
 //! fills up is found before the next call is bought, and what was bought before still has its room.
-//! The first failure to write is the last word: a failed sync is never tried again, because nobody
-//! knows what of it reached the disk.
+//! The first failure to write is final: a failed sync is never tried again, because it is unknown what reached the
+//! disk.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -40,7 +40,7 @@ struct Append {
     placed: oneshot::Sender<Placed>,
 }
 
-/// Where a record lies: its file and the place in it.
+/// Where a record is: its file and the offset in it.
 type Placed = Result<(u32, u64), LedgerError>;
 
 /// What a record is for, which decides what becomes of it on a full disk.
@@ -48,7 +48,7 @@ type Placed = Result<(u32, u64), LedgerError>;
 pub(super) enum Purpose {
     /// It leads to a call: refused as soon as there is no room for the call's answer.
     Ahead,
-    /// It tells what came of a call: written into the room that was kept for it.
+    /// The result of a call: written into the room that was kept for it.
     Result,
 }
 
@@ -65,7 +65,7 @@ impl Appender {
         Self { queue, task: tokio::spawn(write_groups(appends, tail)) }
     }
 
-    /// Appends a record, whose last `body` bytes are its body and its end; returns where it lies once it is durable.
+    /// Appends a record, whose last `body` bytes are its body and its end; returns its location once it is durable.
     pub(super) async fn append(&self, purpose: Purpose, bytes: Vec<u8>, body: usize) -> Result<Location, LedgerError> {
         let size = |bytes| u32::try_from(bytes).expect("bodies are limited to 32 MiB");
         let (head, body) = (size(bytes.len() - body), size(body));
@@ -104,7 +104,7 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: LedgerWrite
         let placed;
         (tail, placed) = match written.await {
             Ok(written) => written,
-            // The program ends before it was the group's turn: nothing of it is written, and nobody waits for it.
+            // The program ends before it was the group's turn: nothing of it is written, and no task waits for it.
             Err(error) if error.is_cancelled() => std::future::pending().await,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
@@ -164,7 +164,7 @@ impl LedgerWriter {
         u64::from(self.in_flight) * ROOM_PER_ANSWER.max(self.largest + self.largest / 2)
     }
 
-    /// Writes and syncs a group; returns where each of its records lies.
+    /// Writes and syncs a group; returns the location of each record.
     fn write(&mut self, group: &[(Purpose, Vec<u8>)]) -> Vec<Placed> {
         let all_fail = |error: &LedgerError| group.iter().map(|_| Err(error.clone())).collect();
         if let Some(error) = &self.failed {
@@ -232,7 +232,7 @@ impl LedgerWriter {
         if needed <= self.reserved {
             return Ok(());
         }
-        // Twice what is needed, so that not every group asks; on a disk that is nearly full, what is needed alone.
+        // Twice what is needed, so that not every group asks; on a disk that is nearly full, only what is needed.
         let wanted = needed + self.headroom();
         for until in [wanted, needed] {
             match self.allocate(until) {
@@ -251,7 +251,7 @@ impl LedgerWriter {
         let length = until - self.end;
         let fallocate = || rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, self.end, length);
         match rustix::io::retry_on_intr(fallocate) {
-            // It cannot be set aside, but it can be looked whether it is there.
+            // It cannot be reserved, but the free space can be checked.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
                 let free = rustix::fs::fstatvfs(&self.file)?;
                 if free.f_bavail.saturating_mul(free.f_frsize) < length { Err(Errno::NOSPC) } else { Ok(()) }

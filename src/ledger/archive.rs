@@ -1,4 +1,4 @@
-//! What is held: each target's standing, its answer, and what all calls came to. Changes nothing on the disk, but for
+//! Reads the ledger: each target's state, its answer, and the totals of all calls. Changes nothing on disk, except
 //! [`discard`].
 
 use std::{
@@ -130,17 +130,17 @@ impl Archive {
         self.index.numbered(number)
     }
 
-    /// Where a target stands.
+    /// The state of a target.
     pub fn standing(&self, target: TargetRef<'_>) -> TargetState {
         self.known(target).map_or(TargetState::Pending, |known| known.standing)
     }
 
-    /// Whether a target's answer is held and came no earlier than `since`, if that is given.
+    /// Whether a target's answer is stored and came no earlier than `since`, if that is given.
     pub fn is_held_since(&self, target: TargetRef<'_>, since: Option<Timestamp>) -> bool {
         self.known(target).is_some_and(|known| known.is_held_since(since))
     }
 
-    /// What the next calls have to heed.
+    /// What the next calls have to respect.
     pub fn past(&self, now: impl Into<Moment>) -> ResumeState {
         self.index.past(now.into())
     }

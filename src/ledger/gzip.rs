@@ -40,7 +40,7 @@ const BLOCK_HEADER_BYTES: usize = 5;
 const LINE_END: &[u8] = b"}\n";
 /// Bytes of the member that holds it.
 pub(super) const CLOSING_BYTES: usize = HEADER_BYTES + BLOCK_HEADER_BYTES + 2 + TRAILER_BYTES;
-/// What tells whether a body lies where its record says, without reading it: its trailer, and what closes its line.
+/// The bytes that show whether a body is where its record says, without reading it: its trailer and its line's end.
 pub(super) const END_BYTES: usize = TRAILER_BYTES + CLOSING_BYTES;
 
 /// What a record says of the member behind it that holds its body.
@@ -80,7 +80,7 @@ impl BodyMember {
         }
         self.check(member)?;
         let mut content = Vec::with_capacity(usize::try_from(self.content_bytes).map_err(io::Error::other)?);
-        // One byte more than the record says tells whether there are more.
+        // One byte more than recorded, to notice a longer body.
         GzDecoder::new(member).take(self.content_bytes + 1).read_to_end(&mut content)?;
         if content.len() as u64 != self.content_bytes {
             return Err(broken("a body whose length differs from its record"));
@@ -162,7 +162,7 @@ pub(super) fn closing_member() -> &'static [u8] {
     &CLOSING
 }
 
-/// What stands at the beginning of some bytes.
+/// What some bytes begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Measured {
     /// A member written here, of this many bytes, all of which are there.

@@ -1,4 +1,4 @@
-//! The archive and write-ahead log of paid answers, in one: says what is held and what is left to buy.
+//! The archive and write-ahead log of paid answers, in one: what is stored and what is left to fetch.
 //!
 //! ```text
 //! DIR/_raw/ledger-<n>.jsonl.gz   run | input… inputs | taken_over… | sent answer | sent answer | … | gave_up
@@ -57,7 +57,7 @@ pub use self::{
     takeover::Copied,
 };
 
-/// The folder of a run's directory in which the ledger lies.
+/// The ledger's folder in a run's directory.
 pub const FOLDER: &str = "_raw";
 
 /// Where a record is: the member of its line, and right behind it that of its body with what closes the line.
@@ -85,7 +85,7 @@ const USUAL_IN_FLIGHT: u32 = 30;
 /// The one writer of a directory's ledger.
 pub struct Ledger {
     folder: PathBuf,
-    /// Stamps records with a time that later processes can compare; `None`: with the wall clock's alone.
+    /// Stamps records with a time that later processes can compare; `None`: only with the wall clock's.
     clock: Option<Clock>,
     compressor: Compressor,
     appender: Appender,
@@ -104,7 +104,7 @@ impl Ledger {
     pub fn open_for(archive: Archive, lock: &Lock, clock: Option<Clock>, in_flight: u32) -> Result<Self, LedgerError> {
         let (number, end) = archive.segments.last().map_or((0, 0), |segment| (segment.number, archive.end));
         let folder = lock.dir.join(FOLDER);
-        // Paid answers, and whose sites somebody asks about, are nobody else's to read.
+        // Paid answers, and which sites a user asks about, are private.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(|source| LedgerError::io("make", &folder, source))?;
         append::sync_folder(&lock.dir)?;

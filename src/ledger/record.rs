@@ -1,6 +1,6 @@
 //! The ledger's records as lines of JSON.
 //!
-//! A reader with `DuckDB` or Spark sees one table: the column `record` tells what a line is. An
+//! A reader with `DuckDB` or Spark sees one table: the column `record` is the kind of the line. An
 //! answer's line ends in its body, verbatim where that is JSON on one line, else as a text.
 
 use std::{fmt, io, time::Duration};
@@ -125,8 +125,8 @@ pub(super) struct Answer {
     pub(super) date_to: Option<Date>,
 }
 
-/// An answer as it lies in another ledger, where it was paid for. A record of its own, so that nobody adds its cost up
-/// twice.
+/// An answer copied from another ledger, where it was paid for. A kind of record of its own, so that its cost is not
+/// added up twice.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct TakenOver {
     /// The run that has paid for it.
@@ -254,7 +254,7 @@ impl Answer {
     }
 }
 
-/// The key under which a body stands, by its form.
+/// The key of a body, by its form.
 const JSON: &str = "body";
 const TEXT: &str = "body_text";
 const LATIN_1: &str = "body_latin1";
@@ -265,7 +265,7 @@ pub(super) fn line(record: &Record) -> Vec<u8> {
     line
 }
 
-/// A body as it stands in its answer's line, written without a copy: as a text it may take six times as many bytes.
+/// A body as written in its answer's line, without a copy: as a text it may take six times as many bytes.
 pub(super) struct WrittenBody<'a> {
     /// The key that goes before.
     pub(super) key: &'static str,
@@ -285,7 +285,7 @@ impl<'a> WrittenBody<'a> {
         Self { key, body }
     }
 
-    /// Whether it stands there as it came.
+    /// Whether it is written as it came.
     pub(super) fn is_verbatim(&self) -> bool {
         self.key == JSON
     }
@@ -370,7 +370,7 @@ fn parse_as<T: serde::de::DeserializeOwned>(content: &[u8]) -> Result<T, serde_j
     }
 }
 
-/// Gives back a body as it came from how it stands in its line and the beginning of that, which names its key.
+/// Restores a body as it came from how it was `written`; `head` is the beginning of its line, which ends with its key.
 pub(super) fn body(head: &[u8], written: Vec<u8>) -> io::Result<Vec<u8>> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let key = body_key(head).ok_or_else(|| broken("an answer in an unknown format"))?;

@@ -44,7 +44,7 @@ pub(super) enum End {
     Torn(u64),
 }
 
-/// A record and what of it lies where.
+/// A record and its location.
 pub(super) struct Found {
     pub(super) location: Location,
     /// `None`: input lines.
@@ -201,7 +201,7 @@ impl Segment {
         self.sound_body_bytes(location, answer).map(drop)
     }
 
-    /// An answer's body as it lies there, with what closes its line; sound as its checksum says.
+    /// An answer's body as stored, with its line's end, once its checksum has matched.
     pub(super) fn sound_body_bytes(&self, location: &Location, answer: &Answer) -> Result<Vec<u8>, LedgerError> {
         let (offset, bytes) = self.body_bytes(location, answer)?;
         let checked = answer.body_member().check(&bytes[..bytes.len() - CLOSING_BYTES]);

@@ -1,8 +1,8 @@
-//! Answers that another ledger holds, copied from there: paid for once, kept twice.
+//! Answers copied from another ledger: paid for once, stored twice.
 //!
-//! A body is copied as it is stored, compressed, once its checksum has been looked at: what is damaged there
-//! must not count as held here. The line before it is written anew, as a record of its own kind, so that whoever adds
-//! up what answers have cost does not count it twice. The other ledger is only read.
+//! A body is copied compressed, as it is stored, once its checksum has matched: what is damaged there must not count
+//! as stored here. Its line is written again, as a record of another kind, so that its cost is not added up twice. The
+//! other ledger is only read.
 
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ use super::{
 #[derive(Debug)]
 pub struct Copied {
     taken: TakenOver,
-    /// Under which key the body stands; `None`: there is none.
+    /// The key of the body; `None`: there is none.
     key: Option<&'static str>,
     /// The members of the body and the line's end.
     body: Vec<u8>,
@@ -32,7 +32,7 @@ impl Archive {
         let segment = self.segment(location.segment);
         let head = segment.head(&location)?;
         let mut taken = match segment.record(&head, &location)? {
-            // The run that has paid for it is told, however often it was taken over since.
+            // The run that has paid for it is recorded, however often the answer was copied since.
             Record::TakenOver(taken) => TakenOver { copied_at: at, ..*taken },
             Record::Answer(answer) => TakenOver { from_run_id: run.run_id.clone(), copied_at: at, answer: *answer },
             _ => return Err(segment.damaged(location.offset, &"the record is not an answer")),
@@ -49,14 +49,14 @@ impl TargetEntry {
         self.last().map_or(0, |last| u64::from(last.head) + u64::from(last.body))
     }
 
-    /// Where its answer lies among all of its ledger: those that lie side by side are best read one after the other.
+    /// Where its answer is in its ledger: neighbours are best read one after the other.
     pub fn place(&self) -> (u32, u64) {
         self.last().map_or((0, 0), |last| (last.segment, last.offset))
     }
 }
 
 impl Ledger {
-    /// Keeps an answer of another ledger. It is held here once this returns.
+    /// Stores an answer of another ledger, durably.
     pub async fn take_over(&self, copied: Copied) -> Result<(), LedgerError> {
         let Copied { taken, key, body } = copied;
         let record = Record::TakenOver(Box::new(taken));

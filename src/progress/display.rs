@@ -1,4 +1,4 @@
-//! The one who shows: decides what is told on which occasion, and keeps quiet after the end.
+//! The display: decides what each event shows, and shows nothing after the end.
 
 use std::{io::Write, time::Duration};
 
@@ -19,7 +19,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Drawings a second at most.
 const DRAWINGS: u8 = 10;
 
-/// Why something may be told.
+/// What may cause an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DisplayEvent {
     Start,
@@ -28,7 +28,7 @@ pub(super) enum DisplayEvent {
     End,
 }
 
-/// Where it is told.
+/// Where it is shown.
 enum Output {
     Bar {
         bar: ProgressBar,
@@ -37,22 +37,22 @@ enum Output {
     },
     Plain(Box<dyn Write + Send>),
     Json(Box<dyn Write + Send>),
-    /// Progress is not told; log lines are.
+    /// No progress, only log lines.
     Nowhere(Box<dyn Write + Send>),
 }
 
 pub(super) struct Display {
-    place: Output,
+    output: Output,
     plan: Plan,
-    pulse: ThroughputEstimator,
-    /// What was told last, and when.
-    told: (&'static str, Duration),
+    throughput: ThroughputEstimator,
+    /// The activity shown last, and when.
+    last_shown: (&'static str, Duration),
     ended: bool,
 }
 
 impl Display {
     pub(super) fn new(mode: Mode, colour: bool, plan: Plan, out: Box<dyn Write + Send>) -> Self {
-        let place = match mode {
+        let output = match mode {
             Mode::Bar => {
                 let screen = Screen::stderr();
                 let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), DRAWINGS);
@@ -64,31 +64,31 @@ impl Display {
             Mode::Json => Output::Json(out),
             Mode::None => Output::Nowhere(out),
         };
-        let told = (Activity::Calling.word(), Duration::ZERO);
-        Self { place, plan, pulse: ThroughputEstimator::new(), told, ended: false }
+        let last_shown = (Activity::Calling.word(), Duration::ZERO);
+        Self { output, plan, throughput: ThroughputEstimator::new(), last_shown, ended: false }
     }
 
     /// The bar, for what has to draw around it.
     pub(super) fn bar(&self) -> Option<ProgressBar> {
-        if let Output::Bar { bar, .. } = &self.place { Some(bar.clone()) } else { None }
+        if let Output::Bar { bar, .. } = &self.output { Some(bar.clone()) } else { None }
     }
 
-    pub(super) fn tell(&mut self, occasion: DisplayEvent, counted: Counted) {
-        if self.ended || matches!(self.place, Output::Nowhere(_)) {
+    pub(super) fn show(&mut self, event: DisplayEvent, counted: Counted) {
+        if self.ended || matches!(self.output, Output::Nowhere(_)) {
             return;
         }
-        self.ended = occasion == DisplayEvent::End;
+        self.ended = event == DisplayEvent::End;
         let snapshot = self.snapshot(counted);
-        if occasion == DisplayEvent::Change && self.too_soon(&snapshot) {
+        if event == DisplayEvent::Change && self.too_soon(&snapshot) {
             return;
         }
-        self.told = (snapshot.counted.activity.word(), counted.elapsed);
-        match &mut self.place {
+        self.last_shown = (snapshot.counted.activity.word(), counted.elapsed);
+        match &mut self.output {
             Output::Bar { bar, .. } if self.ended => bar.finish_and_clear(),
             Output::Bar { bar, screen, colour } => {
                 bar.set_message(render(&snapshot, screen.columns(), *colour).join("\n"));
             }
-            Output::Plain(out) if occasion == DisplayEvent::Start => write(out, &lines::plain_start(&self.plan)),
+            Output::Plain(out) if event == DisplayEvent::Start => write(out, &lines::plain_start(&self.plan)),
             Output::Plain(out) => write(out, &lines::plain(&snapshot)),
             Output::Json(out) => write(out, &lines::json(&snapshot)),
             Output::Nowhere(_) => {}
@@ -98,7 +98,7 @@ impl Display {
     /// A log line for people; among lines of JSON it becomes one of them.
     pub(super) fn note(&mut self, elapsed: Duration, line: &str) {
         let line = words::plain(line);
-        if let Output::Json(out) = &mut self.place {
+        if let Output::Json(out) = &mut self.output {
             return write(out, &lines::json_note(elapsed, &line));
         }
         self.line(&line);
@@ -106,7 +106,7 @@ impl Display {
 
     /// A log line as it is.
     pub(super) fn line(&mut self, line: &str) {
-        match &mut self.place {
+        match &mut self.output {
             // After the end the bar would draw itself again below the line.
             Output::Bar { screen, .. } if self.ended => screen.line(line),
             Output::Bar { bar, .. } => bar.println(line),
@@ -115,15 +115,15 @@ impl Display {
     }
 
     fn snapshot(&mut self, mut counted: Counted) -> Snapshot {
-        self.pulse.look(&counted);
+        self.throughput.look(&counted);
         if self.ended {
             counted.activity = Activity::Ended;
         }
         Snapshot {
             counted,
             total: self.plan.total,
-            per_minute: self.pulse.per_minute(&counted),
-            left: self.pulse.left(&counted, &self.plan),
+            per_minute: self.throughput.per_minute(&counted),
+            left: self.throughput.left(&counted, &self.plan),
             spent: self.plan.spent.plus(counted.spent),
             projected: projected(&counted, &self.plan),
             cap: self.plan.cap,
@@ -136,9 +136,9 @@ impl Display {
         }
     }
 
-    /// Whether a change is no news, or follows another too closely. Phases are told always.
+    /// Whether a change is not new, or follows another too closely. Phases are always shown.
     fn too_soon(&self, snapshot: &Snapshot) -> bool {
-        let (word, at) = self.told;
+        let (word, at) = self.last_shown;
         let activity = snapshot.counted.activity;
         match activity {
             _ if activity.word() == word => true,
@@ -148,7 +148,7 @@ impl Display {
     }
 }
 
-/// One line at once, so that lines of several writers do not mix. A display that nobody reads any more harms nothing.
+/// One line at once, so that lines of several writers do not mix. A closed output is not an error.
 fn write(out: &mut (dyn Write + Send), line: &str) {
     let _ = out.write_all(format!("{line}\n").as_bytes());
     let _ = out.flush();

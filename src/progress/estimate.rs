@@ -1,7 +1,7 @@
 //! How fast it goes and how long it will take.
 //!
-//! The time left is reckoned from what the limits allow, not from the past alone: a run that has just started,
-//! or has just waited out an outage, has no past that tells anything. What is seen weighs more as it lasts longer.
+//! The time left is computed from what the limits allow, not only from the past: a run that has just started, or has
+//! just waited out an outage, has no useful past. Measured throughput weighs more the longer the run lasts.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -20,7 +20,7 @@ const WEIGHT: f64 = 0.5;
 /// More calls a target than this are not expected, however the first targets fared.
 const MOST_CALLS: f64 = 6.0;
 
-/// Before so many targets are settled their mean price tells little: prices depend on the length of a history.
+/// Before so many targets are settled their mean price means little: prices depend on the length of a history.
 const SETTLED_TARGETS: u64 = 10;
 
 /// Remembers a little of the past.
@@ -60,7 +60,7 @@ impl ThroughputEstimator {
         per_minute
     }
 
-    /// How long the rest of the fetch will take; `None`: nobody can tell.
+    /// How long the rest of the fetch will take; `None`: unknown.
     pub(super) fn left(&self, counted: &Counted, plan: &Plan) -> Option<Duration> {
         match counted.activity {
             _ if counted.down => return None,

@@ -1,4 +1,4 @@
-//! What a running export tells on standard error: a bar on a terminal, lines in CI, JSON for programs, or nothing.
+//! What a running export shows on standard error: a bar on a terminal, lines in CI, JSON for programs, or nothing.
 //!
 //! ```text
 //! export, many tasks -> counters -> reporter, a few times a second -> Snapshot -> bar | line | JSON
@@ -109,7 +109,7 @@ impl Progress {
             changed: Notify::new(),
             display: Mutex::new(Display::new(mode, colour, plan, out)),
         });
-        shared.tell(DisplayEvent::Start);
+        shared.show(DisplayEvent::Start);
         let reporter = every.map(|every| tokio::spawn(report(Arc::clone(&shared), every)).abort_handle());
         Self(Arc::new(Handle { shared, reporter }))
     }
@@ -189,20 +189,20 @@ impl Progress {
         event(&mut self.0.shared.counters());
     }
 
-    /// Tells one line for people, above the bar where there is one.
+    /// Shows one line for people, above the bar where there is one.
     pub fn note(&self, line: &str) {
         let shared = &self.0.shared;
         shared.display().note(shared.started.elapsed(), line);
     }
 
-    /// Tells one line as it is, which is a JSON object in itself.
+    /// Writes one line as it is, which is a JSON object in itself.
     pub fn json_line(&self, line: &str) {
         self.0.shared.display().line(line);
     }
 
     /// Runs what writes to standard error itself, such as a log, with the bar out of its way. It must not call back here.
     pub fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
-        // The display's lock is not held meanwhile: events that are told wait for the bar alone.
+        // The display's lock is not held meanwhile: other events only wait for the bar.
         let bar = self.0.shared.display().bar();
         match bar {
             Some(bar) => bar.suspend(write),
@@ -215,7 +215,7 @@ impl Progress {
         if let Some(reporter) = &self.0.reporter {
             reporter.abort();
         }
-        self.0.shared.tell(DisplayEvent::End);
+        self.0.shared.show(DisplayEvent::End);
     }
 }
 
@@ -230,7 +230,7 @@ impl Drop for Handle {
         if let Some(reporter) = &self.reporter {
             reporter.abort();
         }
-        self.shared.tell(DisplayEvent::End);
+        self.shared.show(DisplayEvent::End);
     }
 }
 
@@ -257,9 +257,9 @@ impl Shared {
         Counted { elapsed, activity, ..counted }
     }
 
-    fn tell(&self, occasion: DisplayEvent) {
+    fn show(&self, event: DisplayEvent) {
         let counted = self.counted();
-        self.display().tell(occasion, counted);
+        self.display().show(event, counted);
     }
 
     fn display(&self) -> MutexGuard<'_, Display> {
@@ -273,8 +273,8 @@ async fn report(shared: Arc<Shared>, every: Duration) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => shared.tell(DisplayEvent::Tick),
-            () = shared.changed.notified() => shared.tell(DisplayEvent::Change),
+            _ = ticks.tick() => shared.show(DisplayEvent::Tick),
+            () = shared.changed.notified() => shared.show(DisplayEvent::Change),
         }
     }
 }

@@ -3,9 +3,9 @@
 use super::snapshot::{Activity, Snapshot};
 use crate::words;
 
-/// A bar shorter than this tells nothing.
+/// A shorter bar shows nothing useful.
 const SHORTEST_BAR: usize = 8;
-/// A bar longer than this tells no more.
+/// A longer bar shows nothing more.
 const LONGEST_BAR: usize = 40;
 /// Lines are no longer than this on the widest terminal: the eye would have to travel.
 const LONGEST_LINE: usize = 110;

@@ -63,7 +63,7 @@ pub(super) struct Counted {
     /// Bytes of the dataset that are in its store.
     pub(super) uploaded: u64,
     pub(super) spent: Usd,
-    /// The API was down when it was heard of last: nobody can tell how long anything will take.
+    /// The API was down when last heard of: the time left is unknown.
     pub(super) down: bool,
     pub(super) activity: Activity,
 }
@@ -109,7 +109,7 @@ pub(super) struct Snapshot {
     pub(super) left: Option<Duration>,
     /// By all runs of the directory.
     pub(super) spent: Usd,
-    /// What they will have spent once all targets are settled; `None`: it cannot be told yet, or is `spent`.
+    /// What they will have spent once all targets are settled; `None`: not known yet, or equal to `spent`.
     pub(super) projected: Option<Usd>,
     pub(super) cap: Option<Usd>,
     /// The money is not real.

@@ -85,7 +85,7 @@ impl Differences {
         }
     }
 
-    /// Something that a person should know and that is no difference.
+    /// Something that a person should know but that is not a difference.
     pub(super) fn note(&self, note: impl Into<String>) {
         self.gathered().notes.push(note.into());
     }

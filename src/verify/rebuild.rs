@@ -110,8 +110,12 @@ fn count<'a>(rows: impl IntoIterator<Item = &'a RecordBatch>) -> usize {
     rows.into_iter().map(RecordBatch::num_rows).sum()
 }
 
-fn lacks_all(target: &str, place: &Path, expected: &[RecordBatch], differences: &Differences) {
-    differences.add(place.display().to_string(), format!("is missing all {} rows of {target}", count(expected)));
+fn lacks_all(target: &str, folder: &Path, expected: &[RecordBatch], differences: &Differences) {
+    let rows = match count(expected) {
+        1 => "the only row".to_owned(),
+        rows => format!("all {rows} rows"),
+    };
+    differences.add(folder.display().to_string(), format!("is missing {rows} of {target}"));
 }
 
 /// Compares the rows of one target in one folder: the first that differs is reported.
@@ -233,8 +237,12 @@ impl LineComparison<'_> {
 
     fn finish(mut self, lines: usize) -> Result<(), ExportError> {
         self.compare()?;
-        if self.missing > 0 {
-            self.differences.add(&self.file, format!("is missing the rows of the last {} input lines", self.missing));
+        match self.missing {
+            0 => {}
+            1 => self.differences.add(&self.file, "is missing the row of the last input line"),
+            missing => {
+                self.differences.add(&self.file, format!("is missing the rows of the last {missing} input lines"));
+            }
         }
         if self.table.is_some_and(|mut table| !table.next_rows(1).is_empty()) {
             self.differences.add(&self.file, format!("has more rows than the {lines} input lines"));
@@ -292,5 +300,28 @@ impl Write for SameBytes {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_rows_of_a_target_are_counted_in_words() {
+        let check = |rows: usize, expected: &str| {
+            let differences = Differences::default();
+            let rows = RecordBatch::try_new_with_options(
+                std::sync::Arc::new(arrow::datatypes::Schema::empty()),
+                vec![],
+                &arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows)),
+            )
+            .expect("a batch without columns");
+            lacks_all("a.com", Path::new("year=2024"), &[rows], &differences);
+            let found: Vec<String> = differences.finish().first.into_iter().map(|found| found.what).collect();
+            assert_eq!(found, [expected]);
+        };
+        check(1, "is missing the only row of a.com");
+        check(2, "is missing all 2 rows of a.com");
     }
 }

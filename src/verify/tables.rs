@@ -1,4 +1,4 @@
-//! What a dataset says by itself where its ledgers are gone: the tables against each other and against the record.
+//! What can be checked without the ledgers: the tables against each other and against the record.
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -346,7 +346,7 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
         cells.swap(0, 1);
         with(&batch, "input_client", Arc::new(StringArray::from(cells)))
     });
-    check(&targets, "is missing the rows of the last 1", &|batch| batch.slice(0, batch.num_rows() - 1));
+    check(&targets, "is missing the row of the last input line", &|batch| batch.slice(0, batch.num_rows() - 1));
     check(&targets, "more rows than", &|batch| {
         let more = [all(&batch), vec![0]].concat();
         rows(&batch, more)

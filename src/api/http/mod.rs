@@ -45,10 +45,10 @@ const MOST_HEADERS: usize = 400;
 /// Reaching the server at all; a call that fails here was never sent.
 const CONNECT: Duration = Duration::from_secs(15);
 
-/// What stands before the token in its header.
+/// The authentication scheme, before the token in its header.
 const SCHEME: &str = "Bearer ";
 
-/// Shorter tokens are looked for in no answer: they may be words.
+/// Shorter tokens are not redacted from answers: they may be words.
 const SHORTEST_SECRET: usize = 16;
 
 const MAX_PRICE: HeaderName = HeaderName::from_static("x-aisa-max-price-usd");
@@ -84,7 +84,7 @@ impl HttpApi {
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_max_headers(MOST_HEADERS);
         if endpoint.scheme() == "http" {
-            // A proxy from the environment would see the token; with https it sees the host's name alone.
+            // A proxy from the environment would see the token; with https it only sees the host's name.
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| SetupError::Tls(chain(&error)))?;
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_a_server_repeats_is_blackened() {
+    fn a_token_that_a_server_repeats_is_redacted() {
         let check = |token: &str, body: &str, expected: &str| {
             let mut body = body.as_bytes().to_vec();
             hide(token.as_bytes(), &mut body);

@@ -14,7 +14,7 @@ pub struct TargetEntry {
     pub standing: TargetState,
     /// Calls that went out, of all runs of this directory.
     pub attempts: u32,
-    /// What its calls cost, as far as anybody told.
+    /// What its calls cost, as far as reported.
     pub cost: Usd,
     cost_source: Option<CostSource>,
     /// Calls that may have been billed without an answer, the one under way aside.
@@ -23,7 +23,7 @@ pub struct TargetEntry {
     interrupted: u16,
     /// Whether a call went out that has no result yet.
     unanswered: bool,
-    /// Where its answer lies, or the latest call's result where there is none: file, place, and bytes of head and body; no
+    /// Where its answer is, or the latest call's result if there is none: file, place, and bytes of head and body; no
     /// head: nothing came of any call.
     segment: u16,
     offset: u64,
@@ -46,7 +46,7 @@ impl TargetEntry {
         u32::from(self.interrupted) + u32::from(self.unanswered)
     }
 
-    /// Where its answer lies, or the latest call's result where there is none.
+    /// Where its answer is, or the latest call's result if there is none.
     pub(in crate::ledger) fn last(&self) -> Option<Location> {
         let Self { segment, offset, head, body, .. } = *self;
         (head > 0).then_some(Location { segment: segment.into(), head, body, offset })
@@ -57,7 +57,7 @@ impl TargetEntry {
         self.last().and_then(|_| Timestamp::from_microsecond(self.at).ok())
     }
 
-    /// Whether its answer is held and came no earlier than `since`, if that is given.
+    /// Whether its answer is stored and came no earlier than `since`, if that is given.
     pub fn is_held_since(&self, since: Option<Timestamp>) -> bool {
         self.standing.is_final() && since.is_none_or(|since| self.at >= since.as_microsecond())
     }

@@ -1,4 +1,4 @@
-//! What the ledger says of each target, kept in memory: where it stands, what it cost, where its answer lies.
+//! What the ledger contains about each target, in memory: its state, its cost, where its answer is.
 //!
 //! Built by walking through the records on opening, and kept up to date by the same rules as records
 //! are appended: there is one way to understand a record.
@@ -51,7 +51,7 @@ struct Unanswered {
 #[derive(Clone, Copy, Debug, Default)]
 struct Refresh {
     calls: u32,
-    /// The latest result, which is no answer; `None`: nothing came of any of them.
+    /// The latest result, which is not an answer; `None`: nothing came of any of them.
     last: Option<Location>,
     given_up: bool,
 }
@@ -80,7 +80,7 @@ pub(super) struct Index {
     form: Option<BodyForm>,
     asked_in: Option<BodyForm>,
     max_price: MaxPrice,
-    /// What was set aside for calls whose debit nobody told, less what is known of it.
+    /// What was set aside for calls with an unreported debit, less what is known of it.
     unknown: Usd,
     debited: Usd,
     upstream: Usd,
@@ -104,7 +104,7 @@ impl Index {
         (self.targets.get(number), &self.known[number as usize])
     }
 
-    /// What the next calls have to heed.
+    /// What the next calls have to respect.
     pub(super) fn past(&self, now: Moment) -> ResumeState {
         let mut calls: Vec<_> = self.recent.iter().map(|(at, calls)| (at.age(&now), *calls)).collect();
         calls.extend(self.unanswered.values().map(|_| (Duration::ZERO, 1)));
@@ -119,7 +119,7 @@ impl Index {
         }
     }
 
-    /// What calls without a result are reckoned to have cost.
+    /// What calls without a result are assumed to have cost.
     fn lost(&self) -> Usd {
         self.unanswered.values().map(|call| unpriced(call.reserved, self.max_price)).fold(Usd::ZERO, Usd::plus)
     }
@@ -157,7 +157,7 @@ impl Index {
         self.asked_up_to
     }
 
-    /// Takes a record in; `location` is where it lies.
+    /// Takes in a record at its `location`.
     pub(super) fn take(&mut self, record: &Record, location: Location) -> Result<(), UnknownClass> {
         match record {
             Record::Run { .. } | Record::Inputs(_) => {}
@@ -170,7 +170,7 @@ impl Index {
                     // A process was killed with this call in flight.
                     self.known[number as usize].interrupted();
                     self.unknown = self.unknown.plus(unpriced(earlier.reserved, self.max_price));
-                    // It went out before this one, nobody knows when.
+                    // It went out before this one, at an unknown time.
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
                 }
             }
@@ -253,7 +253,7 @@ impl Index {
         Ok(())
     }
 
-    /// An answer that was paid for elsewhere: it settles where its target stands, and no call and no cost.
+    /// An answer that was paid for elsewhere: it settles its target's state, and adds no call and no cost.
     fn take_taken_over(&mut self, taken: &TakenOver, location: Location) -> Result<(), UnknownClass> {
         let class = taken.answer.class()?;
         let number = self.number(&taken.answer.target);
@@ -263,7 +263,7 @@ impl Index {
         Ok(())
     }
 
-    /// The latest final answer is in force. What comes of calls after it tells why it was not refreshed.
+    /// The latest final answer is in force. Later results explain why it was not refreshed.
     fn settle(&mut self, number: u32, class: Class, answer: &Answer, location: Location) {
         let known = &mut self.known[number as usize];
         let standing = match class {

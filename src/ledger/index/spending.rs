@@ -38,9 +38,9 @@ pub struct Spending {
     pub debited: Usd,
     /// What bodies without that header said it cost upstream.
     pub upstream: Usd,
-    /// What is reckoned under a spending cap for calls whose debit nobody told, beyond what is known of it.
+    /// What is counted under a spending cap for calls with an unreported debit, beyond what is known of it.
     pub set_aside: Usd,
-    /// Calls whose price nobody told.
+    /// Calls with an unknown price.
     pub unknown: u64,
     /// Calls that may have been billed without an answer.
     pub possibly_billed: u64,

@@ -1,5 +1,6 @@
 """Checks of the report as a reader sees it. Called by tests/report/run with the program and the project's folder."""
 
+import base64
 import http.server
 import json
 import os
@@ -11,11 +12,15 @@ import tempfile
 import threading
 import traceback
 
-from chromium import Chromium, Page
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.keys import Keys
 
 PROGRAM, ROOT = sys.argv[1], pathlib.Path(sys.argv[2])
 PICTURES = ROOT / "target" / "report-pages"
 TARGETS = 230
+HEADINGS = "[...document.querySelectorAll('#rows th')].map((it) => it.textContent)"
+ROWS = "[...document.querySelectorAll('#rows tbody tr')]"
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
 
@@ -82,20 +87,53 @@ def made(folder):
     return folder / "run" / "report.html"
 
 
+class Page(Chrome):
+    """Headless Chromium with one page, in light colours unless told otherwise."""
+
+    def __init__(self):
+        options = ChromeOptions()
+        # As root Chromium does not start with its sandbox; it opens only this test's own files.
+        for flag in ("headless", "no-sandbox", "disable-dev-shm-usage", "disable-component-update", "hide-scrollbars"):
+            options.add_argument(f"--{flag}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        # The system's driver: selenium downloads none.
+        super().__init__(options=options, service=Service("/usr/bin/chromedriver"))
+
+    def open(self, report, width=1280, colours="light"):
+        scheme = {"name": "prefers-color-scheme", "value": colours}
+        self.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        self.size(width)
+        self.get(report.as_uri())
+
+    def size(self, width):
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def run(self, expression, *arguments):
+        return self.execute_script(f"return {expression}", *arguments)
+
+    def keys(self, *keys):
+        ActionChains(self).send_keys(*keys).perform()
+
+
 def column(page, heading):
     """The cells of a column that are shown."""
-    return page.run(
-        f"""(() => {{
-            const place = [...document.querySelectorAll("#rows th")].findIndex((it) => it.textContent === {json.dumps(heading)});
-            return [...document.querySelectorAll("#rows tbody tr")].map((row) => row.cells[place].textContent);
-        }})()"""
+    place = page.run(f"{HEADINGS}.indexOf(arguments[0])", heading)
+    return page.run(f"{ROWS}.map((row) => row.cells[arguments[0]].textContent)", place)
+
+
+def filtered(page, text):
+    page.execute_script(
+        "const filter = document.getElementById('filter');"
+        "filter.value = arguments[0]; filter.dispatchEvent(new Event('input'))",
+        text,
     )
 
 
 def tab_to(page, name):
-    """Goes on with the Tab key until what has the focus has this text or id."""
+    """Presses Tab until the element with this text or id has the focus."""
     for _ in range(60):
-        page.key("Tab")
+        page.keys(Keys.TAB)
         if page.run("document.activeElement.id || document.activeElement.textContent") == name:
             return
     raise AssertionError(f"the Tab key does not get to {name}")
@@ -103,10 +141,11 @@ def tab_to(page, name):
 
 def loads_in_silence_and_asks_for_nothing(page, report):
     page.run("scrollTo(0, 1e6)")
-    asked = [event["request"]["url"] for event in page.events("Network.requestWillBeSent")]
+    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = [it["params"]["request"]["url"] for it in events if it["method"] == "Network.requestWillBeSent"]
     assert asked == [report.as_uri()], asked
-    for said in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
-        assert page.events(said) == [], page.events(said)
+    said = page.get_log("browser")
+    assert said == [], said
     assert page.run("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
 
 
@@ -116,17 +155,15 @@ def shows_foreign_text_as_text(page, report):
     assert page.run("document.scripts.length") == 2
     seen = page.run("document.body.innerText").count(HOSTILE)
     assert seen == 3, f"seen {seen} times; the message and both keys hold it"
-    headings = page.run("[...document.querySelectorAll('#rows th')].map((it) => it.textContent)")
+    headings = page.run(HEADINGS)
     assert headings[:4] == ["Target", "client", "<b>market</b>", "priority"], headings
-    page.run("document.getElementById('filter').value = 'site003'")
-    page.run("document.getElementById('filter').dispatchEvent(new Event('input'))")
+    filtered(page, "site003")
     assert HOSTILE.startswith(column(page, "client")[0].rstrip("…")), column(page, "client")
-    page.run("document.getElementById('filter').value = ''")
-    page.run("document.getElementById('filter').dispatchEvent(new Event('input'))")
+    filtered(page, "")
 
 
 def the_policy_stops_what_is_not_the_pages_own(page, report):
-    page.run(
+    page.execute_script(
         "for (const name of ['script', 'style']) {"
         "  const it = document.createElement(name);"
         "  it.textContent = name === 'script' ? 'document.title = `owned`' : 'body { display: none }';"
@@ -138,69 +175,63 @@ def the_policy_stops_what_is_not_the_pages_own(page, report):
 
 
 def the_script_writes_rows_as_they_were_written_before(page, report):
-    before = page.run(
-        f"""new DOMParser().parseFromString({json.dumps(report.read_text())}, "text/html")
-            .querySelector("#rows tbody").innerText.replace(/\\s+/g, " ").trim()"""
-    )
-    as_cells = "[...document.querySelectorAll('#rows tbody tr')].map((row) => [...row.cells].map((it) => it.textContent))"
+    of = "map((row) => [...row.cells].map((it) => it.textContent.trim()))"
     static = page.run(
-        f"""[...new DOMParser().parseFromString({json.dumps(report.read_text())}, "text/html")
-            .querySelectorAll("#rows tbody tr")].map((row) => [...row.cells].map((it) => it.textContent.trim()))"""
+        "[...new DOMParser().parseFromString(arguments[0], 'text/html')"
+        f".querySelectorAll('#rows tbody tr')].{of}",
+        report.read_text(),
     )
-    assert before and static == page.run(as_cells), "the rows differ"
+    assert static == page.run(f"{ROWS}.{of}"), "the rows differ"
     assert len(static) == 100
 
 
 def sorts_by_keyboard(page, report):
-    page.run("document.activeElement.blur(); scrollTo(0, 0)")
-    page.key("Tab")
+    page.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
+    page.keys(Keys.TAB)
     assert page.run("document.activeElement.textContent") == "Skip to the table of targets"
-    page.key("Enter")
+    page.keys(Keys.ENTER)
     tab_to(page, "Target")
-    page.key("Enter")
+    page.keys(Keys.ENTER)
     first = column(page, "Target")
     assert first == sorted(first) and first[0] == "site000.example.com", first[:3]
     sorted_by = "[...document.querySelectorAll('#rows [aria-sort]')].map((it) => it.textContent + it.ariaSort)"
     assert page.run(sorted_by) == ["Targetascending"]
-    page.key(" ")
+    page.keys(Keys.SPACE)
     assert column(page, "Target")[0] == f"site{TARGETS - 1:03}.example.com"
     assert page.run(sorted_by) == ["Targetdescending"]
     tab_to(page, "12-month change")
-    page.key("Enter")
+    page.keys(Keys.ENTER)
     number = lambda text: int(text.replace(",", "").replace("\u2212", "-"))
     changes = [number(text) for text in column(page, "12-month change")]
     assert changes == sorted(changes, reverse=True) and changes[0] == 120, changes[:3]
-    page.key("Enter")
+    page.keys(Keys.ENTER)
     changes = [number(text) for text in column(page, "12-month change")]
     assert changes == sorted(changes) and changes[0] == -120, changes[:3]
     tab_to(page, "next")
-    page.key("Enter")
-    page.key("Enter")
+    page.keys(Keys.ENTER, Keys.ENTER)
     assert page.run("document.getElementById('status').textContent") == f"201 to {TARGETS} of {TARGETS} targets"
     assert column(page, "12-month change")[-1] == "", "what is not known comes last"
 
 
 def filters_by_keyboard(page, report):
-    page.key("Tab", shift=True)
     page.run("document.getElementById('targets').focus()")
     tab_to(page, "filter")
     assert page.run("document.activeElement.labels[0].textContent") == "Filter"
-    page.type("client 5 de")
+    page.keys("client 5 de")
     # Each word, in whichever cell
     matching = [it for it in range(TARGETS) if it % 2 and "5" in f"site{it:03} Client {it % 12} {it % 3}" and it != 3]
     count = len(matching)
     assert page.run("document.getElementById('status').textContent").endswith(f"{count} targets that match, of {TARGETS}")
     assert sorted(column(page, "Target")) == [f"site{it:03}.example.com" for it in matching]
     assert set(column(page, "<b>market</b>")) == {"DE"}
-    page.type("zzz")
+    page.keys("zzz")
     assert page.run("document.getElementById('status').textContent") == "No target matches"
-    for _ in "client 5 dezzz":
-        page.key("Backspace")
+    page.keys(Keys.BACKSPACE * len("client 5 dezzz"))
     assert page.run("document.getElementById('status').textContent").endswith(f"100 of {TARGETS} targets")
 
 
 def can_be_read_by_assistive_technology(page, report):
-    tree = page.call("Accessibility.getFullAXTree")["nodes"]
+    tree = page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     of = lambda role: [node for node in tree if node.get("role", {}).get("value") == role and not node.get("ignored")]
     named = lambda role: all(node.get("name", {}).get("value") for node in of(role))
     for role in ("image", "button", "searchbox", "region"):
@@ -210,9 +241,9 @@ def can_be_read_by_assistive_technology(page, report):
 
 
 def fits_a_narrow_window(page, report):
-    page.size(400, 800)
+    page.size(400)
     wide = page.run("document.documentElement.scrollWidth")
-    page.size(1280, 900)
+    page.size(1280)
     assert wide <= 400, f"{wide} pixels wide"
 
 
@@ -228,14 +259,18 @@ CHECKS = [
 ]
 
 
-def pictures(browser, report):
+def pictures(page, report):
     """The page of simulated histories in light, dark, narrow and print, to be looked at."""
-    for name, width, dark in (("light", 1280, False), ("dark", 1280, True), ("narrow", 400, False)):
-        page = Page(browser, report.as_uri(), width=width, dark=dark)
-        page.picture(PICTURES / f"{name}.png")
+    for name, width, colours in (("light", 1280, "light"), ("dark", 1280, "dark"), ("narrow", 400, "light")):
+        page.open(report, width, colours)
+        size = page.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 12_000), "scale": 1}
+        shot = page.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        (PICTURES / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
         background = page.run("getComputedStyle(document.body).backgroundColor")
-        assert (background == "rgb(20, 24, 27)") == dark, background
-    page.print(PICTURES / "print.pdf")
+        assert (background == "rgb(20, 24, 27)") == (colours == "dark"), background
+    printed = page.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
+    (PICTURES / "print.pdf").write_bytes(base64.b64decode(printed["data"]))
     for name in ("light.png", "dark.png", "narrow.png", "print.pdf"):
         assert (PICTURES / name).stat().st_size > 20_000, name
 
@@ -249,19 +284,16 @@ def main():
         hostile = made(folder)
         command = [PROGRAM, "run", ROOT / "inputs" / "portfolio.csv", "--sandbox", "--out", folder / "demo", "--report"]
         subprocess.run([*command, "--progress", "none", "-q"], check=True, capture_output=True, timeout=300)
-        browser = Chromium()
-        try:
-            page = Page(browser, hostile.as_uri())
+        with Page() as page:
+            page.open(hostile)
             for check in [*CHECKS, pictures]:
                 try:
-                    check(browser, folder / "demo" / "report.html") if check is pictures else check(page, hostile)
+                    check(page, folder / "demo" / "report.html" if check is pictures else hostile)
                     passed += 1
                     print(f"ok   {check.__name__.replace('_', ' ')}", flush=True)
                 except Exception:
                     failed += 1
                     print(f"FAIL {check.__name__.replace('_', ' ')}\n{traceback.format_exc()}", flush=True)
-        finally:
-            browser.close()
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 

@@ -1,8 +1,13 @@
-//! What a refusal of the file system means to a user.
+//! The file system: durable names, and what its refusals mean to a user.
 
-use std::io;
+use std::{fs::File, io, path::Path};
 
-/// What to do where this user may not do what was attempted; `None`: there is another reason.
+/// Makes the names in a folder durable.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// What to do where this user lacks access; `None` for any other error.
 pub fn access_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {

@@ -19,13 +19,14 @@
 //! | [`fetch`] | every target that is left, called until it has its answer or is given up |
 //! | [`ledger`] | the archive and write-ahead log of paid answers |
 //! | [`decode`] | an answer's text to its envelope and its rows as Arrow record batches; the schema |
-//! | [`fs`] | what a refusal of the file system means to a user |
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
 //! | [`summary`], [`progress`] | what a run has come to, and what it shows meanwhile |
 //! | [`doctor`] | what a run would find: the API, the token, the directory, the machine |
 //! | [`report`] | the published dataset to one HTML page |
 //! | [`stores`] | the published dataset under a prefix of an object store |
 //! | [`sandbox`] | the simulated API, with faults and a bill |
+//! | [`humanize`], [`sanitize`] | numbers for people; untrusted text made safe to show |
+//! | [`fs`], [`sha256`] | durable names and refused access; digests |
 //!
 //! What holds everywhere:
 //!
@@ -34,7 +35,7 @@
 //! - No call goes out before it is recorded, and nothing counts as done before it is synced.
 //! - Nothing below [`export`] knows more than one stage; imports run one way, which a test enforces.
 //! - The wall clock is read in [`clock`] alone; all waiting is on `tokio`'s clock, which tests pause.
-//! - Nobody prints but [`commands`] and [`progress`]; text of strangers passes [`words::plain`] first.
+//! - Nobody prints but [`commands`] and [`progress`]; untrusted text passes [`sanitize::plain`] first.
 
 pub mod api;
 pub mod cli;
@@ -46,14 +47,16 @@ pub mod doctor;
 pub mod export;
 pub mod fetch;
 pub mod fs;
+pub mod humanize;
 pub mod ledger;
 pub mod logging;
 pub mod money;
 pub mod progress;
 pub mod report;
 pub mod sandbox;
+pub mod sanitize;
+pub mod sha256;
 pub mod stores;
 pub mod summary;
 pub mod targets;
 pub mod verify;
-pub mod words;

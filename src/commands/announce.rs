@@ -13,9 +13,10 @@ use crate::{
     cli::{LogFormat, RunArgs},
     export::Export,
     fetch::FetchLimits,
+    humanize,
     money::Usd,
+    sanitize,
     summary::wrapped,
-    words,
 };
 
 /// Column where values begin, after the longest label.
@@ -42,23 +43,23 @@ pub(super) async fn announce(
     if !asks && (context.quiet || context.log_format == LogFormat::Json) {
         return Ok(());
     }
-    let targets = words::counted(export.inputs().counts().targets as u64, "target", "targets");
-    let rate = words::count(limits.rate.calls.get().into());
+    let targets = humanize::counted(export.inputs().counts().targets as u64, "target", "targets");
+    let rate = humanize::count(limits.rate.calls.get().into());
     let per = limits.rate.to_string();
     let per = per.trim_start_matches(|character: char| character.is_ascii_digit());
     let cost = if arguments.call.sandbox {
         "none: the API is simulated".to_owned()
     } else {
-        words::from_to(estimate.cost_low.min(high), high)
+        humanize::money_range(estimate.cost_low.min(high), high)
     };
     let reused = match (export.to_take_over() as u64, export.to_refresh() as u64) {
         (0, 0) => String::new(),
-        (taken, 0) => format!("; {} reused at no cost", words::counted(taken, "answer", "answers")),
-        (0, stale) => format!("; {} of them to refresh older answers", words::count(stale)),
+        (taken, 0) => format!("; {} reused at no cost", humanize::counted(taken, "answer", "answers")),
+        (0, stale) => format!("; {} of them to refresh older answers", humanize::count(stale)),
         (taken, stale) => format!(
             "; {} of them to refresh older answers, {} reused at no cost",
-            words::count(stale),
-            words::counted(taken, "answer", "answers")
+            humanize::count(stale),
+            humanize::counted(taken, "answer", "answers")
         ),
     };
     let lines = [
@@ -66,12 +67,12 @@ pub(super) async fn announce(
             "calls",
             format!(
                 "{} for {targets}, about {} at {rate}{per}{reused}",
-                words::count(estimate.calls),
-                words::about(estimate.elapsed)
+                humanize::count(estimate.calls),
+                humanize::rough_duration(estimate.elapsed)
             ),
         ),
         ("cost", cost),
-        ("dataset", words::plain(&arguments.out.display().to_string()).into_owned()),
+        ("dataset", sanitize::plain(&arguments.out.display().to_string()).into_owned()),
     ];
     let room = width(&console::Term::stderr()).saturating_sub(INDENT + 1).max(20);
     let mut text = String::new();
@@ -97,8 +98,8 @@ pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
         tracing::warn!(
             "--max-cost leaves {}, but the first call may cost up to {}, as its price is not known yet: possibly \
              nothing will be fetched",
-            words::money(left),
-            words::money(PRESUMED_PRICE)
+            humanize::money(left),
+            humanize::money(PRESUMED_PRICE)
         );
     }
 }

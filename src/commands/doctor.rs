@@ -22,10 +22,11 @@ use crate::{
     cli::{CallArgs, DoctorArgs, Format, TokenError},
     doctor::{self, ApiChecks, Check, DirectoryChecks, Level, RunCost},
     export::{Preview, QueryParams},
+    humanize,
     money::Usd,
+    sanitize,
     summary::wrapped,
     targets::Inputs,
-    words,
 };
 
 /// Timeout of the free request to the API.
@@ -51,7 +52,7 @@ pub(super) fn doctor(arguments: &DoctorArgs, context: &Context) -> Result<u8, Fa
 
 /// Messages may quote untrusted text.
 fn harmless(check: Check) -> Check {
-    let plain = |text: String| words::plain(&text).into_owned();
+    let plain = |text: String| sanitize::plain(&text).into_owned();
     Check { message: plain(check.message), hint: check.hint.map(plain), ..check }
 }
 
@@ -102,14 +103,14 @@ fn read(arguments: &DoctorArgs) -> (Check, Option<Inputs>) {
         }
     };
     let counts = inputs.counts();
-    let targets = words::counted(counts.targets as u64, "target", "targets");
+    let targets = humanize::counted(counts.targets as u64, "target", "targets");
     let check = match counts.rejected {
         0 => Check::ok("inputs", targets),
         rejected => Check::warning(
             "inputs",
             format!(
                 "{targets}; {}",
-                words::counted(rejected as u64, "line is not a valid domain", "lines are not valid domains")
+                humanize::counted(rejected as u64, "line is not a valid domain", "lines are not valid domains")
             ),
             "they will be skipped; plan lists them",
         ),

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::words;
+use crate::sanitize;
 
 /// Called first in the program.
 pub(super) fn set_up() {
@@ -31,7 +31,7 @@ fn format_panic(panic: &PanicHookInfo<'_>) -> String {
     let why = panic.payload_as_str().unwrap_or("no reason given");
     format!(
         "error: internal error{place}: {}\nhint: all paid answers are saved; please report this bug\n",
-        words::plain(why)
+        sanitize::plain(why)
     )
 }
 

@@ -5,8 +5,8 @@ use std::io;
 use super::Failure;
 use crate::{
     cli::InputArgs,
+    humanize,
     targets::{Accept, Inputs, LongerRows, Nested, ReadOptions, read},
-    words,
 };
 
 /// Reads the files and keeps the lines of this shard.
@@ -31,14 +31,14 @@ pub(super) fn warn_of_cells(inputs: &Inputs) {
 /// Warning about cells beyond a table's header.
 pub(super) fn dropped_cells(inputs: &Inputs) -> Option<String> {
     let LongerRows { count, first } = inputs.longer_rows()?;
-    let rows = words::counted(*count, "table row has", "table rows have");
+    let rows = humanize::counted(*count, "table row has", "table rows have");
     Some(format!("{rows} more cells than the header, the first at {first}: the extra cells are dropped"))
 }
 
 /// Warning about targets that are subdomains of other targets.
 pub(super) fn counted_twice(inputs: &Inputs) -> Option<String> {
     let Nested { count, inner, outer } = inputs.nested()?;
-    let targets = words::counted(count, "target is a subdomain", "targets are subdomains");
+    let targets = humanize::counted(count, "target is a subdomain", "targets are subdomains");
     Some(format!(
         "{targets} of another target, such as {inner} of {outer}: the history of {outer} includes its subdomains, so \
          sums over both count them twice"
@@ -49,14 +49,14 @@ pub(super) fn counted_twice(inputs: &Inputs) -> Option<String> {
 pub(super) fn warn_of(inputs: &Inputs) {
     let counts = inputs.counts();
     if let Some(example) = inputs.first_subdomain() {
-        let subdomains = words::counted(counts.subdomains as u64, "target is a subdomain", "targets are subdomains");
+        let subdomains = humanize::counted(counts.subdomains as u64, "target is a subdomain", "targets are subdomains");
         tracing::warn!("{subdomains}, such as {example}: sent as written, but the API may only support whole domains");
     }
     if let Some(twice) = counted_twice(inputs) {
         tracing::warn!("{twice}");
     }
     if counts.rejected > 0 {
-        let lines = words::counted(
+        let lines = humanize::counted(
             counts.rejected as u64,
             "input line is not a valid domain",
             "input lines are not valid domains",

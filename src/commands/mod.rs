@@ -35,9 +35,9 @@ use crate::{
     clock::Clock,
     export::ExportError,
     logging::Console,
+    sanitize,
     summary::Signal,
     targets::InputError,
-    words,
 };
 
 /// Exit codes of commands that have no run summary.
@@ -62,7 +62,7 @@ impl Context {
     fn complain(&self, error: &str, hint: Option<&str>) {
         // An interrupted command leaves its progress bar on the line.
         self.console.finish();
-        let (error, hint) = (words::plain(error), hint.map(words::plain));
+        let (error, hint) = (sanitize::plain(error), hint.map(sanitize::plain));
         let text = match self.log_format {
             LogFormat::Json => {
                 let timestamp = self.clock.now().to_string();
@@ -146,18 +146,18 @@ fn command() -> ExitCode {
         Ok(cli) => cli,
         Err(UsageError::Config(error)) => {
             let lines = [("error", error.to_string()), ("hint", error.hint())];
-            let lines = lines.map(|(label, text)| result::labelled(label, &words::plain(&text)));
+            let lines = lines.map(|(label, text)| result::labelled(label, &sanitize::plain(&text)));
             let _ = io::stderr().write_all(lines.concat().as_bytes());
             return ExitCode::from(exit::USAGE);
         }
         Err(UsageError::Line(error)) => {
             let text = error.render().to_string();
             // An argument is quoted as it was given.
-            if !error.use_stderr() || text.lines().all(words::is_plain) {
+            if !error.use_stderr() || text.lines().all(sanitize::is_plain) {
                 // Prints help to standard output and errors to standard error; failing to print is ignored.
                 let _ = error.print();
             } else {
-                let lines: Vec<_> = text.lines().map(words::plain).collect();
+                let lines: Vec<_> = text.lines().map(sanitize::plain).collect();
                 let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
             }
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });

@@ -18,9 +18,10 @@ use crate::{
     cli::{Format, PlanArgs},
     export::{Estimate, Preview, PriceSource, QueryParams, discarded},
     fetch::pace::Rate,
+    humanize,
     money::Usd,
+    sanitize,
     targets::{Inputs, LineStatus},
-    words,
 };
 
 /// Rejected lines that are shown.
@@ -98,7 +99,7 @@ fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, paid: Option<Pa
         "max_cost_pays_high": paid.map(|paid| paid.high),
         "price_source": estimate.price_source.as_str(),
         "balance_usd": balance.as_ref().and_then(|balance| balance.as_ref().ok()).copied().map(Usd::dollars),
-        "elapsed_s": words::seconds(estimate.elapsed),
+        "elapsed_s": humanize::seconds(estimate.elapsed),
         "rows": estimate.rows,
         "bytes": estimate.bytes,
     });
@@ -120,32 +121,32 @@ fn text(
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {name:<12}{value}");
     };
-    row("targets", words::count(counts.targets as u64));
-    row("duplicates", words::count(counts.duplicates as u64));
-    row("rejected", words::count(counts.rejected as u64));
+    row("targets", humanize::count(counts.targets as u64));
+    row("duplicates", humanize::count(counts.duplicates as u64));
+    row("rejected", humanize::count(counts.rejected as u64));
     for line in inputs.lines().filter(|line| matches!(line.status, LineStatus::Rejected(_))).take(REASONS_SHOWN) {
         let LineStatus::Rejected(reason) = line.status else { continue };
-        row("", words::plain(&format!("{}:{}  {}  ({reason})", line.file, line.number, line.input)).into_owned());
+        row("", sanitize::plain(&format!("{}:{}  {}  ({reason})", line.file, line.number, line.input)).into_owned());
     }
     if counts.subdomains > 0 {
         let example = inputs.first_subdomain().unwrap_or_default();
-        row("subdomains", format!("{}, such as {example}", words::count(counts.subdomains as u64)));
+        row("subdomains", format!("{}, such as {example}", humanize::count(counts.subdomains as u64)));
     }
     for remark in [counted_twice(inputs), dropped_cells(inputs)].into_iter().flatten() {
-        row("", words::plain(&remark).into_owned());
+        row("", sanitize::plain(&remark).into_owned());
     }
-    row("stored", words::count(preview.held));
+    row("stored", humanize::count(preview.held));
     if preview.taken_over > 0 {
-        let answers = words::counted(preview.taken_over, "answer", "answers");
+        let answers = humanize::counted(preview.taken_over, "answer", "answers");
         row("previous", format!("{answers} to reuse, at no cost"));
     }
     let refreshed = match preview.refreshed {
         0 => String::new(),
-        number => format!(", {} of them to refresh answers older than --max-age", words::count(number)),
+        number => format!(", {} of them to refresh answers older than --max-age", humanize::count(number)),
     };
-    row("calls", format!("{}{refreshed}", words::count(estimate.calls)));
+    row("calls", format!("{}{refreshed}", humanize::count(estimate.calls)));
     if estimate.calls > 0 {
-        row("time", format!("about {} at {rate}", words::about(estimate.elapsed)));
+        row("time", format!("about {} at {rate}", humanize::rough_duration(estimate.elapsed)));
     }
     let source = match estimate.price_source {
         PriceSource::ListPrice => "list price; the gateway debits one to two times the upstream price",
@@ -154,21 +155,21 @@ fn text(
     match estimate.calls {
         0 => row("cost", "none".to_owned()),
         _ if arguments.call.sandbox => row("cost", "none: the API is simulated".to_owned()),
-        _ => row("cost", format!("{} ({source})", words::from_to(estimate.cost_low, estimate.cost_high))),
+        _ => row("cost", format!("{} ({source})", humanize::money_range(estimate.cost_low, estimate.cost_high))),
     }
     if let (Some(cap), Some(paid)) = (arguments.call.max_cost, paid.filter(|paid| paid.low < estimate.calls)) {
-        let number = match (words::count(paid.low), words::count(paid.high)) {
+        let number = match (humanize::count(paid.low), humanize::count(paid.high)) {
             (low, high) if low == high => low,
             (low, high) => format!("{low} to {high}"),
         };
-        row("", format!("--max-cost {} covers about {number} of them", words::money(cap)));
+        row("", format!("--max-cost {} covers about {number} of them", humanize::money(cap)));
     }
     match balance {
         None => {}
         Some(Ok(balance)) => row("balance", format_balance(*balance, estimate)),
-        Some(Err(reason)) => row("balance", words::plain(&format!("unknown ({reason})")).into_owned()),
+        Some(Err(reason)) => row("balance", sanitize::plain(&format!("unknown ({reason})")).into_owned()),
     }
-    row("dataset", format!("up to {} rows, {}", words::count(estimate.rows), words::bytes(estimate.bytes)));
+    row("dataset", format!("up to {} rows, {}", humanize::count(estimate.rows), humanize::bytes(estimate.bytes)));
     text
 }
 
@@ -179,7 +180,7 @@ fn format_balance(balance: Usd, estimate: &Estimate) -> String {
         _ if balance < estimate.cost_high => ", may not be enough for this run",
         _ => "",
     };
-    format!("{}{enough}", words::money(balance))
+    format!("{}{enough}", humanize::money(balance))
 }
 
 #[cfg(test)]

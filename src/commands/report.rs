@@ -4,14 +4,15 @@ use super::{Failure, exit, print};
 use crate::{
     cli::ReportArgs,
     export::RunRecord,
+    humanize,
     report::{self, ReportError},
+    sanitize,
     summary::RunSummary,
-    words,
 };
 
 pub(super) fn report(arguments: &ReportArgs) -> Result<u8, Failure> {
     let report = report::write(&arguments.dir, arguments.output.as_deref())?;
-    print(&format!("{} ({})\n", words::plain(&report.path.display().to_string()), words::bytes(report.bytes)))?;
+    print(&format!("{} ({})\n", sanitize::plain(&report.path.display().to_string()), humanize::bytes(report.bytes)))?;
     Ok(exit::SUCCESS)
 }
 

@@ -12,8 +12,8 @@ use crate::{
     dataset::replace_file,
     export::DatasetLayout,
     progress::{Environment, Plan, Progress, Requested, mode},
+    sanitize,
     summary::{RunSummary, wrapped},
-    words,
 };
 
 /// Columns without a terminal.
@@ -50,7 +50,7 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, plan: Plan) ->
 /// Refuses a file for the metrics that cannot be written at the end.
 pub(super) fn check_places(arguments: &DisplayArgs) -> Result<(), Failure> {
     let Some(path) = &arguments.metrics else { return Ok(()) };
-    let shown = |path: &Path| words::plain(&path.display().to_string()).into_owned();
+    let shown = |path: &Path| sanitize::plain(&path.display().to_string()).into_owned();
     if path.is_dir() {
         return Err(Failure::usage(format!("--metrics {} is a directory", shown(path))).hint("use a file in it"));
     }
@@ -88,7 +88,7 @@ fn write_files(summary: &RunSummary, arguments: &DisplayArgs) {
     if let Some(path) = &arguments.metrics
         && let Err(error) = replace_file(path, &summary.metrics())
     {
-        tracing::warn!("cannot write the metrics: {}", words::plain(&error.to_string()));
+        tracing::warn!("cannot write the metrics: {}", sanitize::plain(&error.to_string()));
     }
     // GitHub shows what a step appends to this file on the page of the workflow run.
     if let Some(path) = variable("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::{Context, Failure, exit, print};
 use crate::{
     cli::{Format, VerifyArgs},
+    humanize, sanitize,
     verify::{Advice, Verified, verify as reconcile},
-    words,
 };
 
 pub(super) fn verify(arguments: &VerifyArgs, context: &Context) -> Result<u8, Failure> {
@@ -25,7 +25,7 @@ pub(super) fn verify(arguments: &VerifyArgs, context: &Context) -> Result<u8, Fa
     let count = verified.differences.len() as u64 + verified.more_differences;
     let error = format!(
         "{} found: input, ledger, Parquet and cost do not agree",
-        words::counted(count, "difference", "differences")
+        humanize::counted(count, "difference", "differences")
     );
     let hint = match verified.advice {
         Some(Advice::Permissions) => "run as a user who can read the named files",
@@ -51,23 +51,27 @@ fn json(verified: &Verified) -> Result<String, Failure> {
 fn text(verified: &Verified, dir: &str) -> String {
     let checked = &verified.checked;
     let done = if verified.ok { "verified" } else { "checked" };
-    let mut text = format!("{done}  {}\n\n", words::plain(dir));
+    let mut text = format!("{done}  {}\n\n", sanitize::plain(dir));
     let mut row = |name: &str, value: String| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {name:<10}{value}");
     };
-    row("lines", words::count(checked.lines));
-    row("answers", format!("{} ({} of ledger)", words::count(checked.answers), words::bytes(checked.ledger_bytes)));
-    row("rows", words::count(checked.rows));
-    row("files", format!("{} ({})", words::count(checked.files), words::bytes(checked.bytes)));
-    row("calls", words::count(checked.calls));
-    row("cost", words::money(checked.cost));
-    verified.notes.iter().for_each(|note| row("note", words::plain(note).into_owned()));
+    row("lines", humanize::count(checked.lines));
+    row(
+        "answers",
+        format!("{} ({} of ledger)", humanize::count(checked.answers), humanize::bytes(checked.ledger_bytes)),
+    );
+    row("rows", humanize::count(checked.rows));
+    row("files", format!("{} ({})", humanize::count(checked.files), humanize::bytes(checked.bytes)));
+    row("calls", humanize::count(checked.calls));
+    row("cost", humanize::money(checked.cost));
+    verified.notes.iter().for_each(|note| row("note", sanitize::plain(note).into_owned()));
     for difference in &verified.differences {
-        let _ = writeln!(text, "\n{}\n    {}", words::plain(&difference.file), words::plain(&difference.what));
+        let _ = writeln!(text, "\n{}\n    {}", sanitize::plain(&difference.file), sanitize::plain(&difference.what));
     }
     if verified.more_differences > 0 {
-        let _ = writeln!(text, "\nand {} more", words::counted(verified.more_differences, "difference", "differences"));
+        let _ =
+            writeln!(text, "\nand {} more", humanize::counted(verified.more_differences, "difference", "differences"));
     }
     text.push_str(if verified.ok { "\ninput, ledger, Parquet and cost agree\n" } else { "" });
     text

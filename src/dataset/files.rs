@@ -17,7 +17,7 @@ pub(super) fn create_new(path: &Path) -> Result<File, DatasetError> {
 
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(path: &Path) -> Result<(), DatasetError> {
-    File::open(path).and_then(|open| open.sync_all()).map_err(DatasetError::io("sync", path))
+    crate::fs::sync_folder(path).map_err(DatasetError::io("sync", path))
 }
 
 /// Renames; durable once the folder is synced.

@@ -36,7 +36,7 @@ pub use self::{
     encoding::{Compression, CompressionError, IntegerEncoding, IntegerEncodingError},
     files::probe,
     history::HistoryWriter,
-    part::{Part, digest, hex},
+    part::Part,
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::{Stage, inspect},
     sidecar_files::{

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,6 +21,7 @@ use super::{
     files::{create_new, rename},
     row_group::RowGroup,
 };
+use crate::sha256;
 
 /// A complete, synced file of a table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -124,7 +125,7 @@ impl OpenPart {
         self.file.finish().map_err(DatasetError::encode(&self.staged))?;
         let HashedFile { file, hash, bytes } = self.file.inner();
         file.sync_all().map_err(DatasetError::io("sync", &self.staged))?;
-        let sha256 = hex(&hash.clone().finalize());
+        let sha256 = sha256::hex(&hash.clone().finalize());
         Ok(Part { path: self.path, rows: self.rows, bytes: *bytes, sha256 })
     }
 }
@@ -136,28 +137,6 @@ impl Part {
         self.path = path;
         Ok(self)
     }
-}
-
-/// The SHA-256 of a reader's bytes, in hexadecimal.
-pub fn digest(mut source: impl Read) -> io::Result<String> {
-    const READ: usize = 256 * 1024;
-    let (mut digest, mut buffer) = (Sha256::new(), vec![0; READ]);
-    loop {
-        match source.read(&mut buffer)? {
-            0 => return Ok(hex(&digest.finalize())),
-            read => digest.update(&buffer[..read]),
-        }
-    }
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Hashes a file while it is written.

@@ -5,20 +5,18 @@
 //! need not check.
 
 use std::{
-    fmt::Write as _,
     fs,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::{
     DatasetError, FAILURES, REJECTED, RUN, SUCCESS,
     files::{create_new, rename, sync_folder},
-    part,
 };
+use crate::{sanitize::cell, sha256};
 
 /// A target that needs a person.
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +137,7 @@ pub fn write_run(dir: &Path, run: &serde_json::Value) -> Result<(), DatasetError
     replace(dir, RUN, |out| {
         let mut text = serde_json::to_vec_pretty(run)?;
         text.push(b'\n');
-        let digest = part::hex(&Sha256::digest(&text));
+        let digest = sha256::of(&text);
         let entries = text.strip_suffix(b"\n}\n").unwrap_or(&text);
         out.write_all(entries)?;
         write!(out, ",\n  \"sha256\": \"{digest}\"\n}}\n")
@@ -169,22 +167,6 @@ pub fn unmark_success(dir: &Path) -> Result<(), DatasetError> {
 /// Whether `_SUCCESS` is there.
 pub fn is_marked(dir: &Path) -> bool {
     fs::symlink_metadata(dir.join(SUCCESS)).is_ok()
-}
-
-/// Text that is harmless in a spreadsheet and in a terminal.
-fn cell(text: &str) -> String {
-    const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
-    let mut safe = String::with_capacity(text.len());
-    if text.starts_with(FORMULA) {
-        safe.push('\'');
-    }
-    for character in text.chars() {
-        // Marks that change the direction of text can disguise it.
-        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        let breaks = character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
-        let _ = safe.write_char(if turns || breaks { ' ' } else { character });
-    }
-    safe
 }
 
 /// Writes a file at any path, so that it is never seen half-written.
@@ -240,23 +222,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_are_harmless_to_spreadsheets_and_terminals() {
-        let check = |text: &str, expected: &str| assert_eq!(cell(text), expected, "{text:?}");
-        check("example.com", "example.com");
-        check("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0");
-        check("+1", "'+1");
-        check("-1", "'-1");
-        check("@SUM(A1)", "'@SUM(A1)");
-        check("\t=1", "' =1");
-        check("\r=1", "' =1");
-        check("＝1", "'＝1");
-        check("a\nb\u{1b}[2Jc\u{9b}d", "a b [2Jc d");
-        check("moc.\u{202e}elpmaxe", "moc. elpmaxe");
-        check("Ünal, \"x\"", "Ünal, \"x\"");
-        check("", "");
-    }
-
-    #[test]
     fn csv_files_have_a_header_even_without_lines_and_are_replaced_whole() {
         let dir = tempfile::tempdir().unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
@@ -308,7 +273,7 @@ mod tests {
         unmark_success(dir.path()).unwrap();
         assert!(!is_marked(dir.path()));
         write_run(dir.path(), &serde_json::json!({"rows": 1})).unwrap();
-        let digest = part::hex(&Sha256::digest("{\n  \"rows\": 1\n}\n"));
+        let digest = sha256::of("{\n  \"rows\": 1\n}\n");
         let expected = format!("{{\n  \"rows\": 1,\n  \"sha256\": \"{digest}\"\n}}\n");
         assert_eq!(fs::read_to_string(dir.path().join(RUN)).unwrap(), expected);
     }

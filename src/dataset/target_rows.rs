@@ -24,9 +24,9 @@ use super::{
     DatasetError, Options, Part, TARGETS,
     encoding::WriterConfig,
     files::entries,
-    part::{OpenPart, digest, first_number},
+    part::{OpenPart, first_number},
 };
-use crate::money::Usd;
+use crate::{money::Usd, sha256};
 
 /// Maximum rows in a batch.
 const BATCH_ROWS: usize = 4096;
@@ -368,7 +368,7 @@ impl Columns {
 
 /// Whether a file has the bytes of this part.
 fn is_same(file: &Path, part: &Part) -> Result<bool, DatasetError> {
-    match File::open(file).and_then(digest) {
+    match File::open(file).and_then(sha256::of_reader) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         found => Ok(found.map_err(DatasetError::io("read", file))? == part.sha256),
     }

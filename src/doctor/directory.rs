@@ -7,9 +7,9 @@ use crate::{
     clock::Clock,
     dataset,
     export::{ExportError, Preview, QueryParams, RunRecord},
+    humanize,
     ledger::{FOLDER, Lock},
     targets::Inputs,
-    words,
 };
 
 #[derive(Debug)]
@@ -96,7 +96,7 @@ fn check_content(
             "back up _raw and read CHANGELOG.md before the next run",
         ),
         Some(_) => {
-            let answers = words::counted(preview.answered, "answer", "answers");
+            let answers = humanize::counted(preview.answered, "answer", "answers");
             Check::ok(NAME, format!("{shown} contains {answers} of an earlier run, which will be resumed"))
         }
     };

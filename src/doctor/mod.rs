@@ -15,7 +15,7 @@ pub use self::{
     directory::{DirectoryChecks, check_directory},
     network::{ApiChecks, ask, reach},
 };
-use crate::{export::Estimate, money::Usd, words};
+use crate::{export::Estimate, humanize, money::Usd};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -74,16 +74,16 @@ pub fn cost(RunCost { estimate, left }: RunCost<'_>) -> Check {
     if estimate.calls == 0 {
         return Check::ok(NAME, "none: all targets are already stored");
     }
-    let calls = words::counted(estimate.calls, "call", "calls");
+    let calls = humanize::counted(estimate.calls, "call", "calls");
     let estimated = format!("{} for {calls}", range(estimate));
     match left {
         None => Check::ok(NAME, estimated),
         Some(left) if left < estimate.cost_high => Check::warning(
             NAME,
-            format!("{estimated}, but --max-cost leaves {}", words::money(left)),
+            format!("{estimated}, but --max-cost leaves {}", humanize::money(left)),
             "the run will stop there with exit code 5; run it again with a higher --max-cost to resume",
         ),
-        Some(left) => Check::ok(NAME, format!("{estimated}; --max-cost leaves {}", words::money(left))),
+        Some(left) => Check::ok(NAME, format!("{estimated}; --max-cost leaves {}", humanize::money(left))),
     }
 }
 
@@ -92,7 +92,7 @@ pub fn balance(balance: Usd, cost: Option<RunCost<'_>>) -> Check {
     const NAME: &str = "balance";
     const HINT: &str = "top up the account, or list fewer targets; a run without credit stops with exit code 4 and can \
                         be resumed";
-    let shown = format!("{} left on the account", words::money(balance));
+    let shown = format!("{} left on the account", humanize::money(balance));
     let Some(RunCost { estimate, left }) = cost.filter(|cost| cost.estimate.calls > 0) else {
         return match balance {
             Usd::ZERO => Check::warning(NAME, shown, HINT),
@@ -110,7 +110,7 @@ pub fn balance(balance: Usd, cost: Option<RunCost<'_>>) -> Check {
 }
 
 fn range(estimate: &Estimate) -> String {
-    format!("{} to {}", words::money(estimate.cost_low), words::money(estimate.cost_high))
+    format!("{} to {}", humanize::money(estimate.cost_low), humanize::money(estimate.cost_high))
 }
 
 /// Whether this machine's clock agrees with the server's.
@@ -132,7 +132,7 @@ pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
     let side = if difference.is_negative() { "behind" } else { "ahead of" };
     Check::warning(
         NAME,
-        format!("about {} {side} the server's", words::about(difference.unsigned_abs())),
+        format!("about {} {side} the server's", humanize::rough_duration(difference.unsigned_abs())),
         "set it (timedatectl set-ntp true): requested dates, records and TLS depend on it",
     )
 }
@@ -145,7 +145,7 @@ pub fn space(free: u64, estimate: Option<&Estimate>) -> Check {
     /// Logs, the report, other files, and other programs.
     const OTHER: u64 = 50_000_000;
     let needed = estimate.map_or(0, |estimate| estimate.calls * PER_ANSWER + 2 * estimate.bytes) + OTHER;
-    let shown = format!("{} free; the run needs about {}", words::bytes(free), words::bytes(needed));
+    let shown = format!("{} free; the run needs about {}", humanize::bytes(free), humanize::bytes(needed));
     let hint = "free some space, or use an --out on another disk; a full disk stops the run, but loses no answers";
     if free < needed {
         Check::failed(NAME, shown, hint)
@@ -164,7 +164,7 @@ pub fn files(limit: Option<u64>, concurrency: NonZeroU32) -> Check {
     let needed = u64::from(concurrency.get()) + OTHER;
     let Some(limit) = limit else { return Check::ok(NAME, "no limit on open files") };
     let shown =
-        format!("limit of {} open files; {concurrency} calls in flight need about {needed}", words::count(limit));
+        format!("limit of {} open files; {concurrency} calls in flight need about {needed}", humanize::count(limit));
     if limit < needed {
         Check::failed(NAME, shown, "raise the limit (ulimit -n 1024), or lower --concurrency")
     } else {

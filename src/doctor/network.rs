@@ -15,8 +15,8 @@ use crate::{
         Reply, account,
         http::{HttpApi, Place},
     },
+    humanize,
     money::Usd,
-    words,
 };
 
 /// The longest DNS lookup or connection attempt.
@@ -96,7 +96,7 @@ pub async fn reach(place: &Place) -> Check {
 
 fn answered(reply: &Reply, place: &Place, whose: &str, elapsed: Duration) -> ApiChecks {
     let balance = account::balance(reply);
-    let status = format!("{} answered with HTTP {} after {}", place.origin, reply.status, words::duration(elapsed));
+    let status = format!("{} answered with HTTP {} after {}", place.origin, reply.status, humanize::duration(elapsed));
     let is_page = reply.body.trim_ascii_start().starts_with(b"<");
     let problem = balance.as_ref().err().map_or("", String::as_str);
     let checks = match &reply.cut {

@@ -11,13 +11,13 @@ use std::{
 };
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use sha2::{Digest, Sha256};
 
 use super::ExportError;
 use crate::{
     api::{Parameters, record::TargetState},
     ledger::{Archive, Body, CostSource, LedgerError, Run, Spending, StoredAnswer, TargetEntry},
     money::Usd,
+    sha256,
     targets::{Inputs, Shard, Target, TargetRef},
 };
 
@@ -205,9 +205,7 @@ impl MergedLedgers {
         ids.dedup();
         match ids[..] {
             [only] => only.to_owned(),
-            _ => Sha256::digest(ids.join("\n"))[..6]
-                .iter()
-                .fold("merged-".to_owned(), |id, byte| format!("{id}{byte:02x}")),
+            _ => format!("merged-{}", &sha256::of(ids.join("\n"))[..12]),
         }
     }
 

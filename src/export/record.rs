@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::{DatasetLayout, ExportError, MergedLedgers, Published, Source};
 use crate::{
     api::Parameters,
-    dataset, decode,
+    dataset, decode, humanize,
     ledger::Spending,
+    sha256,
     summary::{RunSummary, Totals},
     targets::Counts,
-    words,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ pub(super) fn ledger_digests(
 }
 
 fn digest(path: &Path, bytes: u64) -> io::Result<String> {
-    dataset::digest(fs::File::open(path)?.take(bytes))
+    sha256::of_reader(fs::File::open(path)?.take(bytes))
 }
 
 impl RunRecord {
@@ -158,7 +158,7 @@ impl RunRecord {
             sha256: part.sha256.clone(),
         });
         let drift = published.drift.iter().map(|(surprise, seen)| {
-            let times = words::counted(seen.count, "time", "times");
+            let times = humanize::counted(seen.count, "time", "times");
             format!("{surprise}: {times}, such as in the answer for {}", seen.example)
         });
         Self {

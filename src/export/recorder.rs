@@ -12,7 +12,7 @@ use crate::{
     fetch::{Journal, State},
     ledger::Ledger,
     progress::Progress,
-    words,
+    sanitize,
 };
 
 /// The ledger with a display beside it. What is shown is durable already.
@@ -54,7 +54,7 @@ impl Journal for Recorder {
             class = assessment.class.as_str(),
             http_status = assessment.http_status,
             api_status_code = assessment.api_code,
-            api_message = assessment.message.as_deref().map(words::plain).as_deref(),
+            api_message = assessment.message.as_deref().map(sanitize::plain).as_deref(),
             latency_ms = u64::try_from(answered.latency.as_millis()).unwrap_or(u64::MAX),
             "answered"
         );

@@ -271,5 +271,5 @@ impl LedgerWriter {
 
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), LedgerError> {
-    File::open(folder).and_then(|open| open.sync_all()).map_err(|source| LedgerError::io("sync", folder, source))
+    crate::fs::sync_folder(folder).map_err(|source| LedgerError::io("sync", folder, source))
 }

@@ -12,7 +12,7 @@ use super::{
     screen::Screen,
     snapshot::{Activity, Counted, Rows, Snapshot},
 };
-use crate::words;
+use crate::sanitize;
 
 /// Two changes of what the fetch does within this time make one line: a struggling API changes them many times a second.
 const QUIET: Duration = Duration::from_secs(1);
@@ -97,7 +97,7 @@ impl Display {
 
     /// A log line for people; among lines of JSON it becomes one of them.
     pub(super) fn note(&mut self, elapsed: Duration, line: &str) {
-        let line = words::plain(line);
+        let line = sanitize::plain(line);
         if let Output::Json(out) = &mut self.output {
             return write(out, &lines::json_note(elapsed, &line));
         }

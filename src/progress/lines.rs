@@ -8,7 +8,7 @@ use super::{
     Plan,
     snapshot::{Activity, Snapshot},
 };
-use crate::words;
+use crate::humanize;
 
 /// `[00:10]`, `[1:02:03]`
 fn stamp(elapsed: Duration) -> String {
@@ -22,20 +22,20 @@ pub(super) fn plain_start(plan: &Plan) -> String {
     if left == 0 {
         let targets = match plan.total {
             1 => "the target is".to_owned(),
-            total => format!("all {} targets are", words::count(total)),
+            total => format!("all {} targets are", humanize::count(total)),
         };
         return format!("{} nothing to fetch: {targets} already stored", stamp(Duration::ZERO));
     }
     let per = match plan.rate.period {
         period if period == Duration::from_secs(1) => "1 s".to_owned(),
-        period => words::duration(period),
+        period => humanize::duration(period),
     };
     format!(
         "{} {} of {} to fetch, at most {} calls in {per} and {} in flight",
         stamp(Duration::ZERO),
-        words::count(left),
-        words::counted(plan.total, "target", "targets"),
-        words::count(plan.rate.calls.get().into()),
+        humanize::count(left),
+        humanize::counted(plan.total, "target", "targets"),
+        humanize::count(plan.rate.calls.get().into()),
         plan.concurrency
     )
 }
@@ -44,11 +44,12 @@ pub(super) fn plain_start(plan: &Plan) -> String {
 pub(super) fn plain(snapshot: &Snapshot) -> String {
     let counted = &snapshot.counted;
     let (done, total) = snapshot.way();
-    let way = format!("{}/{} targets ({})", words::count(done), words::count(total), words::percent(done, total));
+    let way =
+        format!("{}/{} targets ({})", humanize::count(done), humanize::count(total), humanize::percent(done, total));
     let mut parts = vec![match counted.activity {
         Activity::Publishing(_) => format!("writing Parquet: {way}"),
         Activity::Uploading(_) => {
-            let (done, total) = (words::bytes(done), words::bytes(total));
+            let (done, total) = (humanize::bytes(done), humanize::bytes(total));
             format!("uploading the dataset: {done} of {total}")
         }
         Activity::Ended => format!("ended: {way}"),
@@ -56,16 +57,16 @@ pub(super) fn plain(snapshot: &Snapshot) -> String {
     }];
     parts.extend(snapshot.rows());
     if !snapshot.is_after_fetch() && counted.activity != Activity::Ended {
-        parts.push(format!("{}/min", words::count(snapshot.per_minute)));
+        parts.push(format!("{}/min", humanize::count(snapshot.per_minute)));
     }
     parts.push(snapshot.money());
     parts.extend(snapshot.cap());
     if !snapshot.is_after_fetch() && counted.written > 0 && counted.activity != Activity::Ended {
-        parts.push(format!("{} written", words::count(counted.written)));
+        parts.push(format!("{} written", humanize::count(counted.written)));
     }
-    parts.push(words::counted(counted.retries, "retry", "retries"));
-    parts.push(format!("{} failed", words::count(counted.failed)));
-    parts.extend(snapshot.left.map(|left| format!("about {} left", words::about(left))));
+    parts.push(humanize::counted(counted.retries, "retry", "retries"));
+    parts.push(format!("{} failed", humanize::count(counted.failed)));
+    parts.extend(snapshot.left.map(|left| format!("about {} left", humanize::rough_duration(left))));
     if matches!(counted.activity, Activity::AskedToWait(_) | Activity::Outage | Activity::Finishing) {
         parts.push(counted.activity.words());
     }
@@ -105,7 +106,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
     let event = if counted.activity == Activity::Ended { "end" } else { "progress" };
     let told = Told {
         event,
-        elapsed_s: words::seconds(counted.elapsed),
+        elapsed_s: humanize::seconds(counted.elapsed),
         state: counted.activity.word(),
         targets: snapshot.total,
         done: counted.done,
@@ -126,6 +127,6 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
 
 /// A warning as JSON.
 pub(super) fn json_note(elapsed: Duration, message: &str) -> String {
-    let note = Note { event: "note", elapsed_s: words::seconds(elapsed), message };
+    let note = Note { event: "note", elapsed_s: humanize::seconds(elapsed), message };
     serde_json::to_string(&note).expect("text always serialises")
 }

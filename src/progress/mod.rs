@@ -24,7 +24,7 @@ use crate::{
     api::record::TargetState,
     fetch::{State, pace::Rate},
     money::Usd,
-    words,
+    sanitize,
 };
 
 mod display;
@@ -153,7 +153,8 @@ impl Progress {
         if let State::Outage { cause } = state
             && !std::mem::replace(&mut shared.counters().down, true)
         {
-            let cause = cause.as_deref().map_or_else(String::new, |cause| format!(" ({})", words::plain(cause.trim())));
+            let cause =
+                cause.as_deref().map_or_else(String::new, |cause| format!(" ({})", sanitize::plain(cause.trim())));
             tracing::warn!("the API is down{cause}: probing with single calls until it answers again (-v shows each)");
         }
         shared.does(match state {

@@ -1,7 +1,7 @@
 //! The bar's two lines for a width: what does not fit is left out, the least telling first, and nothing ever wraps.
 
 use super::snapshot::{Activity, Snapshot};
-use crate::words;
+use crate::humanize;
 
 /// A shorter bar shows nothing useful.
 const SHORTEST_BAR: usize = 8;
@@ -41,11 +41,12 @@ pub(super) fn render(snapshot: &Snapshot, width: usize, colour: bool) -> [String
 fn way(snapshot: &Snapshot, room: usize, colour: bool) -> String {
     let (done, total) = snapshot.way();
     let over = if snapshot.is_after_fetch() { 0 } else { snapshot.counted.failed };
-    let shown = if matches!(snapshot.counted.activity, Activity::Uploading(_)) { words::bytes } else { words::count };
+    let shown =
+        if matches!(snapshot.counted.activity, Activity::Uploading(_)) { humanize::bytes } else { humanize::count };
     let mut fields = vec![field(0, AS_IS, format!("{}/{}", shown(done), shown(total)))];
-    fields.push(field(2, AS_IS, words::percent(done, total)));
+    fields.push(field(2, AS_IS, humanize::percent(done, total)));
     if let Some(left) = snapshot.left {
-        fields.push(field(1, AS_IS, format!("about {} left", words::about(left))));
+        fields.push(field(1, AS_IS, format!("about {} left", humanize::rough_duration(left))));
     }
     let for_bar = |fields: &[Field]| room.saturating_sub(length(fields, GAP) + GAP.len());
     if for_bar(&fields) < SHORTEST_BAR {
@@ -65,16 +66,16 @@ fn facts(snapshot: &Snapshot, room: usize, colour: bool) -> String {
     let publishing = snapshot.is_after_fetch();
     let mut fields: Vec<Field> = snapshot.rows().map(|rows| field(4, AS_IS, rows)).into_iter().collect();
     if !publishing {
-        fields.push(field(3, AS_IS, format!("{}/min", words::count(snapshot.per_minute))));
+        fields.push(field(3, AS_IS, format!("{}/min", humanize::count(snapshot.per_minute))));
     }
     fields.push(field(1, AS_IS, snapshot.money()));
     fields.extend(snapshot.cap().map(|cap| field(4, AS_IS, cap)));
     if !publishing && counted.written > 0 {
-        fields.push(field(7, AS_IS, format!("{} written", words::count(counted.written))));
+        fields.push(field(7, AS_IS, format!("{} written", humanize::count(counted.written))));
     }
-    fields.push(field(6, AS_IS, words::counted(counted.retries, "retry", "retries")));
+    fields.push(field(6, AS_IS, humanize::counted(counted.retries, "retry", "retries")));
     let (expendable, style) = if counted.failed > 0 { (2, RED) } else { (5, AS_IS) };
-    fields.push(field(expendable, style, format!("{} failed", words::count(counted.failed))));
+    fields.push(field(expendable, style, format!("{} failed", humanize::count(counted.failed))));
     let doing = counted.activity.words();
     if !doing.is_empty() {
         let style = if publishing || counted.activity == Activity::RateLimit { DIM } else { YELLOW };

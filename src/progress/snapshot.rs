@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{money::Usd, words};
+use crate::{humanize, money::Usd};
 
 /// What the export is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Activity {
         match self {
             Self::Calling | Self::Ended => String::new(),
             Self::RateLimit => "waiting for the rate limit".to_owned(),
-            Self::AskedToWait(left) => format!("the API asks to wait {}", words::whole_seconds(left)),
+            Self::AskedToWait(left) => format!("the API asks to wait {}", humanize::countdown(left)),
             Self::Outage => "API down, probing".to_owned(),
             Self::Finishing => "finishing calls in flight".to_owned(),
             Self::Publishing(_) => "writing Parquet".to_owned(),
@@ -134,7 +134,7 @@ impl Snapshot {
 
     /// `9,500 rows`; `None`: none are counted.
     pub(super) fn rows(&self) -> Option<String> {
-        let rows = words::count(self.counted.rows);
+        let rows = humanize::count(self.counted.rows);
         match self.rows {
             Rows::All => Some(format!("{rows} rows")),
             Rows::New => Some(format!("{rows} new rows")),
@@ -144,14 +144,15 @@ impl Snapshot {
 
     /// `$12.40 of about $52`; `$3.29, simulated`
     pub(super) fn money(&self) -> String {
-        let spent = words::money(self.spent);
-        let projected = self.projected.map_or_else(String::new, |all| format!(" of about {}", words::about_money(all)));
+        let spent = humanize::money(self.spent);
+        let projected =
+            self.projected.map_or_else(String::new, |all| format!(" of about {}", humanize::rough_money(all)));
         let simulated = if self.simulated { ", simulated" } else { "" };
         format!("{spent}{projected}{simulated}")
     }
 
     /// `at most $50.00`
     pub(super) fn cap(&self) -> Option<String> {
-        self.cap.map(|cap| format!("at most {}", words::money(cap)))
+        self.cap.map(|cap| format!("at most {}", humanize::money(cap)))
     }
 }

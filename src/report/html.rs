@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write};
 
-use crate::words;
+use crate::sanitize;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Html(String);
@@ -20,7 +20,7 @@ impl Html {
 
     /// Appends untrusted text, without characters that are invisible or change the direction of the text.
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
-        for character in words::plain(text).chars() {
+        for character in sanitize::plain(text).chars() {
             match character {
                 '&' => self.0.push_str("&amp;"),
                 '<' => self.0.push_str("&lt;"),

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     dataset::{LineOutcome, targets_schema},
     money::Usd,
-    words,
+    sanitize,
 };
 
 /// Input columns that are shown, the first ones.
@@ -134,7 +134,7 @@ impl Lines {
                     http_status: number(http, row),
                     api_status_code: number(codes, row),
                     attempts: number(attempts, row),
-                    message: message.map(|message| words::plain(message).into_owned()),
+                    message: message.map(|message| sanitize::plain(message).into_owned()),
                 });
             }
             let columns = self.columns.iter_mut().zip(&inputs);
@@ -151,7 +151,7 @@ impl Lines {
             return;
         }
         self.rejected += 1;
-        let reason = words::plain(message.unwrap_or(OTHER_REASONS)).into_owned();
+        let reason = sanitize::plain(message.unwrap_or(OTHER_REASONS)).into_owned();
         let is_told = self.reasons.len() < MOST_REASONS || self.reasons.contains_key(&reason);
         *self.reasons.entry(if is_told { reason } else { OTHER_REASONS.to_owned() }).or_default() += 1;
     }
@@ -184,7 +184,7 @@ impl Lines {
 impl Column {
     /// The place of a text, cut, among those of the column; `None` for an empty one, or where there are too many.
     fn place(&mut self, text: &str) -> Option<u32> {
-        let text = words::plain(text.trim());
+        let text = sanitize::plain(text.trim());
         let shown = match text.char_indices().nth(LONGEST_CELL) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.into_owned(),

@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::PathBuf};
 
 use super::url::{Service, StoreUrl};
-use crate::{export::ExportError, fs::access_hint, words};
+use crate::{export::ExportError, fs::access_hint, humanize, sanitize};
 
 /// What to fix after a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub enum StoreError {
     #[error("cannot {attempt} in {url}: {reason}")]
     Refused { url: StoreUrl, attempt: String, cause: Cause, reason: String },
     /// An object that publishing would mix with or delete.
-    #[error("{url} contains {}, which is not part of an export", words::plain(name))]
+    #[error("{url} contains {}, which is not part of an export", sanitize::plain(name))]
     Foreign { url: StoreUrl, name: String },
-    #[error("{url} contains more than {} objects, more than any export", words::count(super::MOST_OBJECTS as u64))]
+    #[error("{url} contains more than {} objects, more than any export", humanize::count(super::MOST_OBJECTS as u64))]
     TooMany { url: StoreUrl },
     /// Simulated rows would replace real ones.
     #[error("{url} contains a dataset of the real API, but this one is simulated")]
@@ -133,7 +133,7 @@ pub(super) fn describe(error: &object_store::Error, secrets: &[String]) -> (Caus
     };
     // Before anything is cut off: half a secret is still a secret.
     let reason = secrets.iter().fold(reason, |reason, secret| reason.replace(secret.as_str(), "…"));
-    let mut reason = words::plain(reason.trim()).into_owned();
+    let mut reason = sanitize::plain(reason.trim()).into_owned();
     if asks_metadata_service {
         reason = format!("no credentials in the environment or from this machine's metadata service ({reason})");
     }

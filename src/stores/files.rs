@@ -12,7 +12,7 @@ use super::StoreError;
 use crate::{
     dataset::{self, FAILURES, REJECTED, RUN},
     export::RunRecord,
-    report,
+    report, sha256,
 };
 
 /// A file to be uploaded.
@@ -69,7 +69,7 @@ impl LocalDataset {
 /// A file beside the tables, whose digest is not in the record.
 fn beside(dir: &Path, name: &str) -> Result<LocalFile, StoreError> {
     let path = dir.join(name);
-    let read = || Ok((fs::metadata(&path)?.len(), dataset::digest(File::open(&path)?)?));
+    let read = || Ok((fs::metadata(&path)?.len(), sha256::of_reader(File::open(&path)?)?));
     let (bytes, sha256) = read().map_err(|source| StoreError::Io { path: path.clone(), source })?;
     Ok(LocalFile { name: name.to_owned(), path, bytes, sha256 })
 }
@@ -117,6 +117,6 @@ impl Pieces {
     }
 
     fn is_whole(&mut self) -> bool {
-        matches!(self.file.read(&mut [0]), Ok(0)) && dataset::hex(&self.digest.clone().finalize()) == self.sha256
+        matches!(self.file.read(&mut [0]), Ok(0)) && sha256::hex(&self.digest.clone().finalize()) == self.sha256
     }
 }

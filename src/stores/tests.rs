@@ -20,9 +20,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    dataset::{self, FAILURES, REJECTED, RUN, SUCCESS},
+    dataset::{FAILURES, REJECTED, RUN, SUCCESS},
     export::{FileRecord, Provenance, RunRecord},
     progress::{Mode, Plan, Progress},
+    sha256,
     summary::UploadSummary,
 };
 
@@ -216,7 +217,7 @@ impl Dataset {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
-            let sha256 = dataset::digest(text.as_bytes()).unwrap();
+            let sha256 = sha256::of(text);
             FileRecord { path: (*name).into(), rows: 1, bytes: text.len() as u64, sha256 }
         });
         let made_of =

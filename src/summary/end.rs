@@ -1,7 +1,7 @@
 //! How a run ended, and what follows: exit code, error message, and the hint that says how to resume.
 
 use super::{RunSummary, shown};
-use crate::{api::status::Fatal, fetch, money::Usd, words};
+use crate::{api::status::Fatal, fetch, humanize, money::Usd, sanitize};
 
 const SAVED: &str = "all paid answers are saved";
 
@@ -182,7 +182,7 @@ impl RunSummary {
                 (self.cap_reached(), format!("{SAVED}; run the same command again with a higher --max-cost"))
             }
             Ended::Limit => {
-                let left = words::counted(self.pending, "target has", "targets have");
+                let left = humanize::counted(self.pending, "target has", "targets have");
                 let reason = format!("--limit reached ({left} not been called yet)");
                 (reason, format!("{SAVED}; run the same command again for the next ones, or without --limit for all"))
             }
@@ -192,20 +192,20 @@ impl RunSummary {
             ),
             Ended::Unexpected { message, hint } => {
                 let usual = || format!("{SAVED}; fix the problem above and run the same command again");
-                (words::plain(message).into_owned(), hint.clone().unwrap_or_else(usual))
+                (sanitize::plain(message).into_owned(), hint.clone().unwrap_or_else(usual))
             }
         };
         Some((format!("export stopped after {}: {reason}", self.answered()), hint))
     }
 
     fn too_many_failures(&self) -> (String, String) {
-        let targets = words::counted(self.targets, "target", "targets");
+        let targets = humanize::counted(self.targets, "target", "targets");
         let have = if self.pending == 1 { "has no answer yet" } else { "have no answer yet" };
         let parts = [(self.failed, "failed"), (self.pending, have), (self.stale, "could not be refreshed")];
         let mut problems: Vec<String> = Vec::new();
         for (number, what) in parts.into_iter().filter(|(number, _)| *number > 0) {
             let of = if problems.is_empty() { format!(" of {targets}") } else { String::new() };
-            problems.push(format!("{}{of} {what}", words::count(number)));
+            problems.push(format!("{}{of} {what}", humanize::count(number)));
         }
         let last = problems.pop().unwrap_or_default();
         let what = if problems.is_empty() { last } else { format!("{} and {last}", problems.join(", ")) };
@@ -220,15 +220,15 @@ impl RunSummary {
     }
 
     fn cap_reached(&self) -> String {
-        let cap = self.max_cost_usd.map_or_else(String::new, |cap| format!(" {}", words::money(cap.0)));
+        let cap = self.max_cost_usd.map_or_else(String::new, |cap| format!(" {}", humanize::money(cap.0)));
         let reserved = match self.cost_source.set_aside_usd.0 {
             Usd::ZERO => String::new(),
-            amount => format!(", {} reserved for calls of unknown price", words::money(amount)),
+            amount => format!(", {} reserved for calls of unknown price", humanize::money(amount)),
         };
         format!(
             "--max-cost{cap} does not cover another call ({} spent{reserved}; {} left)",
-            words::money(self.cost_usd.0),
-            words::counted(self.left(), "target", "targets")
+            humanize::money(self.cost_usd.0),
+            humanize::counted(self.left(), "target", "targets")
         )
     }
 }
@@ -239,6 +239,6 @@ fn then_run_again(first: &str) -> String {
 
 /// A reason with the API's message, if there is one.
 fn with_message(reason: &str, message: Option<&str>) -> String {
-    let message = message.map(|message| words::plain(message.trim())).filter(|message| !message.is_empty());
+    let message = message.map(|message| sanitize::plain(message.trim())).filter(|message| !message.is_empty());
     message.map_or_else(|| reason.to_owned(), |message| format!("{reason} (last message: {message})"))
 }

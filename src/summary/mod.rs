@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
-use crate::{ledger::Spending, money::Usd, targets::Counts, words};
+use crate::{humanize, ledger::Spending, money::Usd, sanitize, targets::Counts};
 
 mod end;
 mod max_failures;
@@ -244,8 +244,8 @@ impl RunSummary {
 
     /// `1,204 of 5,000 targets`
     fn answered(&self) -> String {
-        let answered = words::count(self.ok.saturating_add(self.no_data));
-        format!("{answered} of {}", words::counted(self.targets, "target", "targets"))
+        let answered = humanize::count(self.ok.saturating_add(self.no_data));
+        format!("{answered} of {}", humanize::counted(self.targets, "target", "targets"))
     }
 }
 
@@ -255,7 +255,7 @@ fn write_path<S: Serializer>(path: &PathBuf, serializer: S) -> Result<S::Ok, S::
 }
 
 fn write_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(words::seconds(*duration))
+    serializer.serialize_f64(humanize::seconds(*duration))
 }
 
 fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -264,7 +264,7 @@ fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
 
 /// A path for a person.
 fn shown(path: &Path) -> String {
-    words::plain(&path.display().to_string()).into_owned()
+    sanitize::plain(&path.display().to_string()).into_owned()
 }
 
 #[cfg(test)]

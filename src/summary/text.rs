@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{FailureReason, RunSummary, UploadSummary, shown};
-use crate::{money::Usd, words};
+use crate::{humanize, money::Usd, sanitize};
 
 /// Where the values begin: behind two spaces and the longest label.
 const INDENT: usize = 12;
@@ -73,7 +73,7 @@ impl RunSummary {
         add("refreshed", join("; ", [self.format_refreshed(), self.format_stale()]));
         add("reused", self.format_reused());
         add("input", join(", ", self.format_input()));
-        add("rows", self.published.then(|| words::count(self.rows)));
+        add("rows", self.published.then(|| humanize::count(self.rows)));
         let items = some(self.undated, "item without a usable date", "items without a usable date");
         add("undated", items.map(|items| format!("{items}, in backlinks_undated")));
         add("counts", self.format_mismatches());
@@ -81,17 +81,20 @@ impl RunSummary {
         add("cost", Some(self.format_cost()));
         let calls = some(self.possibly_billed, "call", "calls");
         add("billed?", calls.map(|calls| format!("{calls} got no answer and may have been billed")));
-        add("time", Some(words::duration(self.elapsed)));
+        add("time", Some(humanize::duration(self.elapsed)));
         for FailureReason { reason, count } in &self.failure_reasons {
-            add("failure", Some(format!("{}: {}", words::counted(*count, "target", "targets"), words::plain(reason))));
+            add(
+                "failure",
+                Some(format!("{}: {}", humanize::counted(*count, "target", "targets"), sanitize::plain(reason))),
+            );
         }
         let has_failures = self.failed + self.stale > 0 && self.published;
         add("failures", has_failures.then(|| shown(&self.out.join("_failures.csv"))));
         for line in &self.drift {
-            add("note", Some(words::plain(line).into_owned()));
+            add("note", Some(sanitize::plain(line).into_owned()));
         }
         add("dataset", Some(self.format_dataset()));
-        add("report", self.report.as_ref().map(|report| words::plain(report).into_owned()));
+        add("report", self.report.as_ref().map(|report| sanitize::plain(report).into_owned()));
         add("uploaded", self.published_to.as_ref().map(format_upload));
         if self.published && self.rows > 0 {
             let value = duckdb(&shown(&self.out));
@@ -101,10 +104,10 @@ impl RunSummary {
     }
 
     fn format_targets(&self) -> String {
-        let mut text = format!("{} ok, {} without data", words::count(self.ok), words::count(self.no_data));
+        let mut text = format!("{} ok, {} without data", humanize::count(self.ok), humanize::count(self.no_data));
         for (number, word) in [(self.failed, "failed"), (self.pending, "pending")] {
             if number > 0 {
-                let _ = write!(text, ", {} {word}", words::count(number));
+                let _ = write!(text, ", {} {word}", humanize::count(number));
             }
         }
         text
@@ -147,13 +150,13 @@ impl RunSummary {
     fn format_calls(&self) -> String {
         let retries = some(self.retries, "retry", "retries");
         let retries = retries.map_or_else(String::new, |retries| format!(", including {retries}"));
-        format!("{}{retries}{}", words::count(self.calls), share(self.calls_this_run, self.calls))
+        format!("{}{retries}{}", humanize::count(self.calls), share(self.calls_this_run, self.calls))
     }
 
     fn format_cost(&self) -> String {
-        let mut text = words::money(self.cost_usd.0);
+        let mut text = humanize::money(self.cost_usd.0);
         if let Some(cap) = self.max_cost_usd {
-            let _ = write!(text, " of {}", words::money(cap.0));
+            let _ = write!(text, " of {}", humanize::money(cap.0));
         }
         match (self.cost_source.debit_usd.0, self.cost_source.upstream_usd.0) {
             (Usd::ZERO, Usd::ZERO) => {}
@@ -161,7 +164,7 @@ impl RunSummary {
             (_, Usd::ZERO) => text.push_str(", as debited"),
             (Usd::ZERO, _) => text.push_str(", at the upstream price; the actual debit may be higher"),
             (debited, upstream) => {
-                let (debited, upstream) = (words::money(debited), words::money(upstream));
+                let (debited, upstream) = (humanize::money(debited), humanize::money(upstream));
                 let _ = write!(
                     text,
                     ": {debited} as debited, {upstream} at the upstream price (the actual debit may be higher)"
@@ -174,7 +177,7 @@ impl RunSummary {
         if self.calls_this_run != self.calls {
             let these = match self.cost_usd_this_run.0 {
                 Usd::ZERO => "nothing".to_owned(),
-                cost => words::money(cost),
+                cost => humanize::money(cost),
             };
             let _ = write!(text, "; {these} in this run");
         }
@@ -185,7 +188,7 @@ impl RunSummary {
         if !self.published {
             return "not published yet; run the same command again to resume".to_owned();
         }
-        let (files, bytes) = (words::counted(self.files, "file", "files"), words::bytes(self.bytes));
+        let (files, bytes) = (humanize::counted(self.files, "file", "files"), humanize::bytes(self.bytes));
         let folder = shown(&self.out.join("backlinks_history"));
         let unfinished = if self.success { "" } else { ", without _SUCCESS" };
         format!("{folder} ({files}, {bytes}{unfinished})")
@@ -193,18 +196,18 @@ impl RunSummary {
 }
 
 fn format_upload(upload: &UploadSummary) -> String {
-    let files = words::counted(upload.files, "file", "files");
+    let files = humanize::counted(upload.files, "file", "files");
     let sent = match upload.files_sent {
         0 => "already up to date".to_owned(),
-        sent => format!("{} uploaded: {}", words::count(sent), words::bytes(upload.bytes_sent)),
+        sent => format!("{} uploaded: {}", humanize::count(sent), humanize::bytes(upload.bytes_sent)),
     };
     let unfinished = if upload.success { "" } else { ", without _SUCCESS" };
-    format!("{} ({files}, {sent}{unfinished})", words::plain(&upload.url))
+    format!("{} ({files}, {sent}{unfinished})", sanitize::plain(&upload.url))
 }
 
 /// `3 lines`; `None`: there are none.
 fn some(number: u64, one: &str, many: &str) -> Option<String> {
-    (number > 0).then(|| words::counted(number, one, many))
+    (number > 0).then(|| humanize::counted(number, one, many))
 }
 
 /// The parts that there are; `None`: there are none.
@@ -218,7 +221,7 @@ fn share(this_run: u64, whole: u64) -> String {
     match this_run {
         these if these == whole => String::new(),
         0 => ", none in this run".to_owned(),
-        these => format!("; {} in this run", words::count(these)),
+        these => format!("; {} in this run", humanize::count(these)),
     }
 }
 

@@ -11,7 +11,6 @@ use std::{
 };
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use sha2::{Digest, Sha256};
 
 use super::difference::{Differences, read_error};
 use crate::{
@@ -19,6 +18,7 @@ use crate::{
     decode,
     export::{FileRecord, LedgerRecord, Provenance, RunRecord},
     ledger::{self, Archive, LedgerError},
+    sha256,
 };
 
 /// Threads that compute digests.
@@ -78,7 +78,7 @@ fn is_its_own(text: &[u8]) -> bool {
     let Some(rest) = text.strip_suffix(END) else { return false };
     let Some((rest, digits)) = rest.len().checked_sub(DIGITS).map(|place| rest.split_at(place)) else { return false };
     let Some(rest) = rest.strip_suffix(KEY) else { return false };
-    dataset::hex(&Sha256::digest([rest, b"\n}\n"].concat())).as_bytes() == digits
+    sha256::of([rest, b"\n}\n"].concat()).as_bytes() == digits
 }
 
 /// Checks every file of the tables that the record names.
@@ -144,7 +144,7 @@ fn is_sound(dir: &Path, file: &FileRecord, made_of: &Provenance, differences: &D
         differences.add(name, "is not a file in this directory");
         return false;
     }
-    let digest = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), dataset::digest(file)?)));
+    let digest = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), sha256::of_reader(file)?)));
     match digest {
         Err(error) => {
             differences.add(name, read_error(&error));
@@ -197,7 +197,8 @@ pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differ
     let sound = in_parallel(&digests, |(ledger, file, bytes, expected)| {
         let label = format!("{}/{file}", name(ledger));
         let path = folder(dir, ledger).join(ledger::FOLDER).join(file);
-        let found = File::open(path).and_then(|file| Ok((file.metadata()?.len(), dataset::digest(file.take(*bytes))?)));
+        let found =
+            File::open(path).and_then(|file| Ok((file.metadata()?.len(), sha256::of_reader(file.take(*bytes))?)));
         let what = match found {
             Err(error) => read_error(&error),
             Ok((length, _)) if length < *bytes => {

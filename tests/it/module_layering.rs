@@ -11,26 +11,28 @@ const MODULES: &[(&str, &[&str])] = &[
     ("money", &[]),
     ("clock", &[]),
     ("fs", &[]),
-    ("words", &["money"]),
+    ("sanitize", &[]),
+    ("sha256", &[]),
+    ("humanize", &["money"]),
     ("targets", &[]),
     ("decode", &["targets", "money"]),
     ("api", &["decode", "targets", "money", "clock"]),
     ("fetch", &["api", "decode", "targets", "money", "clock"]),
     ("dataset", &["money"]),
     ("ledger", &["api", "targets", "money", "clock", "fs"]),
-    ("summary", &["api", "fetch", "ledger", "money", "targets", "words"]),
-    ("progress", &["api", "fetch", "money", "words"]),
+    ("summary", &["api", "fetch", "ledger", "money", "targets", "humanize", "sanitize"]),
+    ("progress", &["api", "fetch", "money", "humanize", "sanitize"]),
     (
         "export",
         &[
             "api", "clock", "dataset", "fetch", "decode", "fs", "ledger", "money", "progress", "summary", "targets",
-            "words",
+            "humanize", "sanitize",
         ],
     ),
-    ("doctor", &["api", "clock", "dataset", "export", "ledger", "money", "targets", "words"]),
-    ("report", &["api", "dataset", "export", "decode", "fs", "money", "words"]),
+    ("doctor", &["api", "clock", "dataset", "export", "ledger", "money", "targets", "humanize", "sanitize"]),
+    ("report", &["api", "dataset", "export", "decode", "fs", "money", "humanize", "sanitize"]),
     ("verify", &["dataset", "export", "decode", "fs", "ledger", "money", "summary", "targets"]),
-    ("stores", &["api", "dataset", "export", "fs", "progress", "report", "summary", "words"]),
+    ("stores", &["api", "dataset", "export", "fs", "progress", "report", "summary", "humanize", "sanitize"]),
     ("sandbox", &["clock", "money"]),
     ("cli", &["api", "dataset", "fetch", "money", "progress", "sandbox", "stores", "summary", "targets"]),
     ("logging", &["cli", "progress"]),
@@ -38,7 +40,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "commands",
         &[
             "api", "cli", "clock", "dataset", "doctor", "export", "fetch", "decode", "ledger", "logging", "money",
-            "progress", "report", "sandbox", "stores", "summary", "targets", "verify", "words",
+            "progress", "report", "sandbox", "stores", "summary", "targets", "verify", "humanize", "sanitize",
         ],
     ),
     ("main", &["commands"]),
@@ -153,6 +155,6 @@ fn imports_are_found_in_every_form() {
         assert_eq!(imported(code), expected.iter().map(|name| (*name).to_owned()).collect(), "{code}");
     };
     check("use crate::money::Usd;", &["money"]);
-    check("use crate::{api::{self, Api}, money::Usd, words};", &["api", "money", "words"]);
+    check("use crate::{api::{self, Api}, money::Usd, words};", &["api", "money", "humanize", "sanitize"]);
     check("use crate::{\n    api,\n    fetch::{pace::Rate, x},\n};\ncrate::ledger::x()", &["api", "fetch", "ledger"]);
 }

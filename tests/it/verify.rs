@@ -21,6 +21,7 @@ use backlinks_export::{
     dataset,
     ledger::Lock,
     sandbox::{Sandbox, Settings},
+    sha256,
     verify::{Verified, verify},
 };
 use clap::Parser;
@@ -29,7 +30,6 @@ use parquet::{
     file::properties::WriterProperties,
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 const FAULTS: &str = "--latency none --fail-code 40501:0.15 --fail-502 0.05 --fail-garbage 0.1 --no-cost-header 0.3";
 
@@ -155,9 +155,8 @@ fn rewrite(out: &Path, file: &str, change: impl FnOnce(RecordBatch) -> RecordBat
     change_record(out, |record| {
         let entries = record["files"].as_array_mut().expect("files");
         let entry = entries.iter_mut().find(|entry| entry["path"] == *file).expect("the file");
-        let digest: Vec<String> = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         (entry["sha256"], entry["bytes"], entry["rows"]) =
-            (json!(digest.concat()), json!(bytes.len()), json!(changed.num_rows()));
+            (json!(sha256::of(&bytes)), json!(bytes.len()), json!(changed.num_rows()));
         let total: u64 = entries.iter().map(|entry| entry["bytes"].as_u64().expect("bytes")).sum();
         record["summary"]["bytes"] = json!(total);
     });

@@ -3,12 +3,12 @@
 use super::{PageContent, known, share};
 use crate::{
     dataset::LineOutcome,
+    humanize,
     report::{
         html::Html,
         lines::{MOST_FAILURES, outcome_words},
         plot,
     },
-    words,
 };
 
 pub(super) fn coverage(content: &PageContent<'_>) -> Html {
@@ -34,13 +34,13 @@ pub(super) fn coverage(content: &PageContent<'_>) -> Html {
     let input = lines.rejected + lines.duplicates;
     if input > 0 {
         html.markup("<h3>Rejected and duplicate input lines</h3>\n<p>");
-        html.text(&words::counted(lines.duplicates, "line repeats", "lines repeat")).markup(" a target; ");
-        html.text(&words::counted(lines.rejected, "line is not a valid domain", "lines are not valid domains"));
+        html.text(&humanize::counted(lines.duplicates, "line repeats", "lines repeat")).markup(" a target; ");
+        html.text(&humanize::counted(lines.rejected, "line is not a valid domain", "lines are not valid domains"));
         html.markup(".</p>\n");
         if !lines.reasons.is_empty() {
             html.markup("<ul>");
             for (reason, count) in &lines.reasons {
-                html.markup("<li>").text(&words::count(*count)).markup(": ").text(reason).markup("\n");
+                html.markup("<li>").text(&humanize::count(*count)).markup(": ").text(reason).markup("\n");
             }
             html.markup("</ul>\n");
         }
@@ -64,7 +64,7 @@ fn counts(name: &'static str, counts: &[(&str, u64)], all: u64) -> Html {
         html.markup("<tr><th scope=row>").text(word);
         html.markup("<td>").piece(&plot::bar((*count).into(), all.into()));
         html.markup("<td>").text(&share((*count).into(), all.into()));
-        html.markup("<td>").text(&words::count(*count)).markup("\n");
+        html.markup("<td>").text(&humanize::count(*count)).markup("\n");
     }
     html.markup("</tbody></table></div>\n");
     html
@@ -77,7 +77,7 @@ fn failures(content: &PageContent<'_>, failed: u64) -> Html {
         return html;
     }
     html.markup("<details open><summary>");
-    html.text(&words::counted(failed, "failed target", "failed targets"));
+    html.text(&humanize::counted(failed, "failed target", "failed targets"));
     if failed > listed.len() as u64 {
         html.markup(", of which the first ").show(MOST_FAILURES).markup(" are listed; all are in _failures.csv");
     }

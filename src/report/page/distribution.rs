@@ -3,8 +3,8 @@
 use super::{PageContent, share, whole};
 use crate::{
     api::RankScale,
+    humanize,
     report::{ReportError, html::Html, plot, portfolio::History, shares::Share},
-    words,
 };
 
 /// Classes of ranks and of spam scores.
@@ -63,7 +63,7 @@ fn figure(
     let mut html = Html::new();
     html.markup("<figure><figcaption>").markup(name).markup(", number of targets");
     if unknown > 0 {
-        html.markup(" <span class=note>(unknown for ").text(&words::count(unknown)).markup(")</span>");
+        html.markup(" <span class=note>(unknown for ").text(&humanize::count(unknown)).markup(")</span>");
     }
     html.markup("</figcaption>").piece(&plot::histogram(&label, width, &counts)?).markup("</figure>\n");
     Ok(html)
@@ -94,6 +94,6 @@ fn shares(name: &'static str, headline: &str, of: &Share, prefix: &'static str) 
         row("unknown", "", of.unknown);
     }
     html.markup("</tbody></table>\n<p class=note>Based on the largest entries that the API lists for each target (");
-    html.text(&words::counted(of.targets, "target", "targets")).markup(").</p></div>\n");
+    html.text(&humanize::counted(of.targets, "target", "targets")).markup(").</p></div>\n");
     html
 }

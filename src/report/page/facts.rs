@@ -1,7 +1,7 @@
 //! The section on cost and run, from the run's record.
 
 use super::{PageContent, moment};
-use crate::{money::Usd, report::html::Html, words};
+use crate::{humanize, money::Usd, report::html::Html};
 
 pub(super) fn facts(content: &PageContent<'_>) -> Html {
     let (record, lines) = (content.record, content.lines);
@@ -12,25 +12,28 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
         html.markup("<div><dt>").markup(name).markup("</dt><dd>").text(&value).markup("</dd></div>\n");
     };
     let spent = spending.debited.plus(spending.upstream);
-    fact("Cost", words::money(spent));
+    fact("Cost", humanize::money(spent));
     if spending.debited != Usd::ZERO && spending.upstream != Usd::ZERO {
-        fact("As debited", words::money(spending.debited));
+        fact("As debited", humanize::money(spending.debited));
     }
     if spending.upstream != Usd::ZERO {
-        fact("At the upstream price", format!("{}; the actual debit may be higher", words::money(spending.upstream)));
+        fact(
+            "At the upstream price",
+            format!("{}; the actual debit may be higher", humanize::money(spending.upstream)),
+        );
     }
     let answered = i64::try_from(record.totals.ok + record.totals.no_data).unwrap_or(i64::MAX);
     if answered > 0 {
-        fact("Per answered target", words::money(Usd::from_micros(spent.micros() / answered)));
+        fact("Per answered target", humanize::money(Usd::from_micros(spent.micros() / answered)));
     }
     if spending.unknown > 0 {
-        fact("Of unknown price", words::counted(spending.unknown, "call", "calls"));
+        fact("Of unknown price", humanize::counted(spending.unknown, "call", "calls"));
     }
     if spending.possibly_billed > 0 {
-        fact("Unanswered, possibly billed", words::counted(spending.possibly_billed, "call", "calls"));
+        fact("Unanswered, possibly billed", humanize::counted(spending.possibly_billed, "call", "calls"));
     }
-    let retries = words::counted(spending.retries, "retry", "retries");
-    fact("Calls", format!("{}, including {retries}", words::count(spending.calls)));
+    let retries = humanize::counted(spending.retries, "retry", "retries");
+    fact("Calls", format!("{}, including {retries}", humanize::count(spending.calls)));
     if let Some((first, last)) = lines.fetched {
         fact(
             "Answers fetched",
@@ -46,10 +49,10 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
         fact("Rank scale", asked.rank_scale.as_str().replace('_', " "));
         fact("Tag", asked.tag.clone());
     }
-    fact("Built from", words::counted(made_of.ledgers.len() as u64, "run", "runs"));
+    fact("Built from", humanize::counted(made_of.ledgers.len() as u64, "run", "runs"));
     let bytes = record.files.iter().map(|file| file.bytes).sum();
-    let files = words::counted(record.files.len() as u64, "file", "files");
-    fact("Dataset", format!("{}, {files}, {}", rows(record.totals.rows), words::bytes(bytes)));
+    let files = humanize::counted(record.files.len() as u64, "file", "files");
+    fact("Dataset", format!("{}, {files}, {}", rows(record.totals.rows), humanize::bytes(bytes)));
     if let Some((day, days)) = content.snapshot {
         fact("Snapshot", format!("{day}, the newest of {days}: this page shows only its rows"));
     }
@@ -61,5 +64,5 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
 }
 
 fn rows(rows: u64) -> String {
-    words::counted(rows, "row", "rows")
+    humanize::counted(rows, "row", "rows")
 }

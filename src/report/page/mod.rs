@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::{
     ReportError, html::Html, lines::Lines, month::Month, movers::Movers, portfolio::Portfolio, shares::Shares,
 };
-use crate::{export::RunRecord, words};
+use crate::{export::RunRecord, humanize};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -63,7 +63,7 @@ fn digest(content: &str) -> String {
 
 /// `1,234`; with a minus sign below zero.
 fn whole(number: i128) -> String {
-    let digits = words::count(u64::try_from(number.unsigned_abs()).unwrap_or(u64::MAX));
+    let digits = humanize::count(u64::try_from(number.unsigned_abs()).unwrap_or(u64::MAX));
     if number < 0 { format!("\u{2212}{digits}") } else { digits }
 }
 
@@ -91,7 +91,7 @@ fn percent(tenths: i64) -> String {
         0 => "",
         _ => "\u{2212}",
     };
-    format!("{sign}{}.{} %", words::count(size / 10), size % 10)
+    format!("{sign}{}.{} %", humanize::count(size / 10), size % 10)
 }
 
 /// A part of a whole: `12.3 %`

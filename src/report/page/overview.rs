@@ -3,6 +3,7 @@
 use super::{PageContent, change_in_tenths, known, percent, share, signed, whole};
 use crate::{
     dataset::LineOutcome,
+    humanize,
     report::{
         ReportError,
         html::Html,
@@ -13,7 +14,6 @@ use crate::{
             Portfolio, REFERRING_DOMAINS,
         },
     },
-    words,
 };
 
 /// Listed months with fewer targets than those around them.
@@ -24,9 +24,9 @@ pub(super) fn header(content: &PageContent<'_>) -> Html {
     let PageContent { record, lines, portfolio, .. } = content;
     let mut html = Html::new();
     html.markup("<header>\n<p class=kicker>backlinks-export</p>\n<h1>Backlinks history</h1>\n<p class=lead>");
-    html.text(&words::counted(lines.targets.len() as u64, "target", "targets")).markup(", ");
-    html.show(words::counted(lines.count(LineOutcome::Ok), "history", "histories")).markup(", ");
-    html.show(words::counted(record.totals.rows, "monthly row", "monthly rows"));
+    html.text(&humanize::counted(lines.targets.len() as u64, "target", "targets")).markup(", ");
+    html.show(humanize::counted(lines.count(LineOutcome::Ok), "history", "histories")).markup(", ");
+    html.show(humanize::counted(record.totals.rows, "monthly row", "monthly rows"));
     if let (Some((first, _)), Some(latest)) = (portfolio.months.first(), portfolio.latest) {
         html.markup(", ").show(first).markup(" to ").show(latest);
     }
@@ -66,11 +66,11 @@ fn key_figures(content: &PageContent<'_>) -> Html {
     let answered = lines.count(LineOutcome::Ok) + lines.count(LineOutcome::NoData);
     let note = match (lines.count(LineOutcome::Failed), lines.count(LineOutcome::Pending)) {
         (0, 0) => "none failed".to_owned(),
-        (failed, 0) => format!("{} failed", words::count(failed)),
-        (failed, pending) => format!("{} failed, {} pending", words::count(failed), words::count(pending)),
+        (failed, 0) => format!("{} failed", humanize::count(failed)),
+        (failed, pending) => format!("{} failed, {} pending", humanize::count(failed), humanize::count(pending)),
     };
-    key("Answered", words::percent(answered, lines.targets.len() as u64), note);
-    key("Cost", words::money(record.spending.known()), words::counted(record.spending.calls, "call", "calls"));
+    key("Answered", humanize::percent(answered, lines.targets.len() as u64), note);
+    key("Cost", humanize::money(record.spending.known()), humanize::counted(record.spending.calls, "call", "calls"));
     html.markup("</dl>\n");
     html
 }
@@ -119,9 +119,9 @@ pub(super) fn figures(content: &PageContent<'_>) -> Result<Html, ReportError> {
     html.markup("</div>\n").piece(&thin_months(portfolio));
     if portfolio.outside > 0 || portfolio.undated > 0 {
         html.markup("<p class=note>Not in the charts: ");
-        html.text(&words::counted(portfolio.outside, "row", "rows"));
+        html.text(&humanize::counted(portfolio.outside, "row", "rows"));
         html.markup(" of earlier or later months, which fewer than half of the targets have, and ");
-        html.text(&words::counted(portfolio.undated, "row", "rows")).markup(" without a usable date.</p>\n");
+        html.text(&humanize::counted(portfolio.undated, "row", "rows")).markup(" without a usable date.</p>\n");
     }
     html.piece(&figures_table(&portfolio.months)).markup("</section>\n");
     Ok(html)
@@ -143,15 +143,15 @@ fn thin_months(portfolio: &Portfolio) -> Html {
     thin.sort_unstable();
     html.markup("<p class=note>Each month sums only the targets that have data for it: ");
     for (listed, (index, around)) in thin.into_iter().enumerate() {
-        html.markup(if listed > 0 { ", " } else { "" }).text(&words::count(counts[index])).markup(" of ");
-        html.text(&words::count(around)).markup(" in ").show(months[index].0);
+        html.markup(if listed > 0 { ", " } else { "" }).text(&humanize::count(counts[index])).markup(" of ");
+        html.text(&humanize::count(around)).markup(" in ").show(months[index].0);
         if let Some((target, backlinks)) = portfolio.largest_lacking(index) {
             html.markup(" (without ").text(target).markup(", ").text(&share(backlinks.into(), portfolio.backlinks()));
             html.markup(" of all backlinks)");
         }
     }
     if more > 0 {
-        html.markup("; there are also gaps in ").text(&words::counted(more, "month", "months"));
+        html.markup("; there are also gaps in ").text(&humanize::counted(more, "month", "months"));
     }
     html.markup(".</p>\n");
     html
@@ -186,7 +186,7 @@ fn figures_table(months: &[(Month, MonthTotals)]) -> Html {
     html.markup("<th scope=col>Targets<th scope=col>Referring domains<th scope=col>new<th scope=col>lost");
     html.markup("<th scope=col>Backlinks<th scope=col>new<th scope=col>lost</thead>\n<tbody>");
     for (month, totals) in months.iter().rev() {
-        html.markup("<tr><th scope=row>").show(month).markup("<td>").text(&words::count(totals.targets));
+        html.markup("<tr><th scope=row>").show(month).markup("<td>").text(&humanize::count(totals.targets));
         for column in
             [REFERRING_DOMAINS, NEW_REFERRING_DOMAINS, LOST_REFERRING_DOMAINS, BACKLINKS, NEW_BACKLINKS, LOST_BACKLINKS]
         {

@@ -2,12 +2,12 @@
 
 use super::{PageContent, change_in_tenths, known, percent, signed, span, whole};
 use crate::{
+    humanize,
     report::{
         html::Html,
         movers::{MOST, Mover, Movers},
         plot,
     },
-    words,
 };
 
 pub(super) fn movers(content: &PageContent<'_>, movers: &Movers<'_>) -> Html {
@@ -19,7 +19,7 @@ pub(super) fn movers(content: &PageContent<'_>, movers: &Movers<'_>) -> Html {
         return html;
     };
     html.markup("<p class=note>By the change in referring domains, ").text(&span(latest)).markup("; ");
-    html.text(&words::counted(movers.compared as u64, "target", "targets"));
+    html.text(&humanize::counted(movers.compared as u64, "target", "targets"));
     html.markup(" can be compared, and up to ").show(MOST).markup(" are listed on each side.</p>\n");
     html.markup("<div class=\"pair wide\">\n");
     html.piece(&list("Winners", "No target has gained referring domains.", "gain", &movers.winners));

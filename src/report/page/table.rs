@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{PageContent, change_in_tenths, percent, signed, whole};
 use crate::{
     dataset::LineOutcome,
+    humanize,
     money::Usd,
     report::{
         html::Html,
@@ -17,7 +18,6 @@ use crate::{
         month::Month,
         portfolio::History,
     },
-    words,
 };
 
 /// Targets in the table: those with most referring domains.
@@ -170,12 +170,16 @@ fn shown(heading: &Heading<'_>, cell: &CellValue<'_>) -> String {
         Kind::Signed => signed(number.into()),
         Kind::Percent => percent(number),
         Kind::Month => i32::try_from(number).map_or_else(|_| String::new(), |month| Month(month).to_string()),
-        Kind::Money => words::money(Usd::from_micros(number)),
+        Kind::Money => humanize::money(Usd::from_micros(number)),
     }
 }
 
 fn status(rows: usize) -> String {
-    format!("1 to {} of {}", words::count(rows.min(PAGE) as u64), words::counted(rows as u64, "target", "targets"))
+    format!(
+        "1 to {} of {}",
+        humanize::count(rows.min(PAGE) as u64),
+        humanize::counted(rows as u64, "target", "targets")
+    )
 }
 
 fn notes(content: &PageContent<'_>) -> Html {
@@ -185,7 +189,7 @@ fn notes(content: &PageContent<'_>) -> Html {
         html.markup("The change is in referring domains, ").text(&super::span(latest)).markup(". ");
     }
     if content.lines.targets.len() > MOST_ROWS {
-        html.markup("The ").text(&words::count(MOST_ROWS as u64));
+        html.markup("The ").text(&humanize::count(MOST_ROWS as u64));
         html.markup(" targets with the most referring domains are listed; the dataset has all. ");
     }
     let left_out = &content.lines.left_out;

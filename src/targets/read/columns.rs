@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{safe, table::MOST_COLUMNS};
-use crate::targets::clean::{is_invisible, is_wrapping};
+use crate::{sanitize::is_invisible, targets::clean::is_wrapping};
 
 /// Default names of the domain column, in order of preference.
 pub(super) const DOMAIN_NAMES: [&str; 5] = ["domain", "target", "url", "website", "host"];

@@ -1,14 +1,10 @@
-//! How numbers and foreign text are put before a person: thousands, dollars, durations, bytes, and text made harmless.
+//! Numbers, dollars, durations and sizes as text for people.
 //!
-//! Pure functions without a locale: the same run reads the same on every machine. Nothing here decides what is said.
-//! Domain names and messages of the API are other people's text: [`plain`] takes out whatever could steer a terminal.
+//! Pure functions without a locale, so that the same run reads the same on every machine.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use crate::money::Usd;
-
-/// The longest piece of foreign text that is shown, in characters.
-pub const LONGEST_FOREIGN: usize = 300;
 
 /// `5000` as `5,000`.
 pub fn count(number: u64) -> String {
@@ -28,7 +24,7 @@ pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// Dollars and cents; below ten cents, where single calls cost that little, hundredths of a cent.
+/// Dollars and cents; below ten cents, where the price of a single call lies, hundredths of a cent.
 pub fn money(amount: Usd) -> String {
     /// Ten cents, in millionths of a dollar.
     const SMALL: u64 = 100_000;
@@ -42,8 +38,8 @@ pub fn money(amount: Usd) -> String {
     format!("{sign}${}.{:02}", count(cents / 100), cents % 100)
 }
 
-/// An estimate: from ten dollars on in whole dollars.
-pub fn about_money(amount: Usd) -> String {
+/// An estimated amount: whole dollars from ten dollars on.
+pub fn rough_money(amount: Usd) -> String {
     const DOLLAR: i64 = 1_000_000;
     match u64::try_from(amount.micros().saturating_add(DOLLAR / 2) / DOLLAR) {
         Ok(dollars) if dollars >= 10 => format!("${}", count(dollars)),
@@ -52,12 +48,12 @@ pub fn about_money(amount: Usd) -> String {
 }
 
 /// `$0.06 to $0.12`; `$0.12` where both read the same.
-pub fn from_to(low: Usd, high: Usd) -> String {
+pub fn money_range(low: Usd, high: Usd) -> String {
     let (low, high) = (money(low), money(high));
     if low == high { high } else { format!("{low} to {high}") }
 }
 
-/// Seconds to the millisecond, as JSON tells them: the decimal nearest to that, without a tail of rounding.
+/// Seconds with three decimals at most, for JSON.
 pub fn seconds(duration: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "exact for some hundred thousand years")]
     let millis = duration.as_millis() as f64;
@@ -83,14 +79,14 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// `1 s`, `42 s`, `3 min 20 s`: as counted down, rounded up.
-pub fn whole_seconds(left: Duration) -> String {
+/// `1 s`, `42 s`, `3 min 20 s`: time left, rounded up, so that it only reads zero when it is over.
+pub fn countdown(left: Duration) -> String {
     let seconds = u64::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
     if seconds < 10 { format!("{seconds} s") } else { duration(Duration::from_secs(seconds)) }
 }
 
-/// A duration as rough as an estimate is: rounded up to ten seconds, minutes, or tens of minutes.
-pub fn about(left: Duration) -> String {
+/// An estimated duration: rounded up to ten seconds, minutes, or tens of minutes.
+pub fn rough_duration(left: Duration) -> String {
     let step = match left.as_secs() {
         0..90 => 10,
         90..7_200 => 60,
@@ -104,7 +100,7 @@ pub fn about(left: Duration) -> String {
     }
 }
 
-/// `512 B`, `12.3 MB`: decimal units, as disks are sold.
+/// `512 B`, `12.3 MB`, in decimal units.
 pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if number < 1_000 {
@@ -118,58 +114,10 @@ pub fn bytes(number: u64) -> String {
     format!("{}.{} {}", count(tenths / 10), tenths % 10, UNITS[unit])
 }
 
-/// `24.0 %`; below 100 as long as anything is missing.
+/// `24.0 %`, rounded down: `100.0 %` means that nothing is missing.
 pub fn percent(part: u64, whole: u64) -> String {
     let tenths = if whole == 0 { 1_000 } else { u128::from(part) * 1_000 / u128::from(whole) };
     format!("{}.{} %", tenths / 10, tenths % 10)
-}
-
-/// Whether text shows what it is: nothing in it steers a terminal, hides, or reorders what is read.
-pub fn is_plain(text: &str) -> bool {
-    text.chars().all(is_harmless)
-}
-
-fn is_harmless(character: char) -> bool {
-    !character.is_control() && !is_invisible(character)
-}
-
-/// Foreign text on one line without anything that steers a terminal or reorders what is read: escape sequences,
-/// control characters, bidirectional marks and other invisible ones; cut at [`LONGEST_FOREIGN`].
-pub fn plain(foreign: &str) -> Cow<'_, str> {
-    if foreign.len() <= LONGEST_FOREIGN && is_plain(foreign) {
-        return Cow::Borrowed(foreign);
-    }
-    let mut shown = String::new();
-    let mut characters = foreign.chars().peekable();
-    let mut length = 0;
-    while let Some(character) = characters.next() {
-        if length == LONGEST_FOREIGN {
-            shown.push('…');
-            break;
-        }
-        match character {
-            '\u{1b}' if characters.next_if_eq(&'[').is_some() => {
-                // The parameters up to the letter that ends the sequence would be left as litter.
-                while characters.next_if(|next| matches!(next, '\u{20}'..='\u{3f}')).is_some() {}
-                characters.next_if(|next| matches!(next, '\u{40}'..='\u{7e}'));
-                continue;
-            }
-            '\n' | '\r' | '\t' if !shown.ends_with(' ') => shown.push(' '),
-            _ if is_harmless(character) => shown.push(character),
-            _ => continue,
-        }
-        length += 1;
-    }
-    Cow::Owned(shown)
-}
-
-/// Characters that show nothing and change how their neighbours are read.
-fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-    )
 }
 
 #[cfg(test)]
@@ -205,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_estimated_sum_is_in_whole_dollars_once_cents_mean_nothing() {
-        let check = |micros: i64, expected: &str| assert_eq!(about_money(Usd::from_micros(micros)), expected);
+        let check = |micros: i64, expected: &str| assert_eq!(rough_money(Usd::from_micros(micros)), expected);
         check(27_384, "$0.0274");
         check(9_499_999, "$9.50");
         check(12_400_000, "$12");
@@ -223,7 +171,7 @@ mod tests {
         check(180_000, "3 min");
         check(7_500_000, "2 h 5 min");
         check(273_600_000, "3 d 4 h");
-        let check = |seconds: u64, expected: &str| assert_eq!(about(Duration::from_secs(seconds)), expected);
+        let check = |seconds: u64, expected: &str| assert_eq!(rough_duration(Duration::from_secs(seconds)), expected);
         check(0, "10 s");
         check(41, "50 s");
         check(55, "1 min");
@@ -235,7 +183,7 @@ mod tests {
     #[test]
     fn a_range_of_one_price_is_one_price() {
         let check = |low: i64, high: i64, expected: &str| {
-            assert_eq!(from_to(Usd::from_micros(low), Usd::from_micros(high)), expected);
+            assert_eq!(money_range(Usd::from_micros(low), Usd::from_micros(high)), expected);
         };
         check(60_000_000, 120_000_000, "$60.00 to $120.00");
         check(120_000_000, 120_000_001, "$120.00");
@@ -262,18 +210,5 @@ mod tests {
         assert_eq!(percent(9_999, 10_000), "99.9 %");
         assert_eq!(percent(3, 3), "100.0 %");
         assert_eq!(percent(0, 0), "100.0 %");
-    }
-
-    #[test]
-    fn foreign_text_can_steer_no_terminal() {
-        let check = |foreign: &str, expected: &str| assert_eq!(plain(foreign), expected);
-        check("Not Found.", "Not Found.");
-        check("müller.example 网站", "müller.example 网站");
-        check("\u{1b}[31;1mred\u{1b}[0m\u{7}", "red");
-        check("\u{1b}]0;title\u{7}x", "]0;titlex");
-        check("\u{9b}31mred", "31mred");
-        check("two\r\nlines\tand", "two lines and");
-        check("a\u{202e}moc\u{2066}b\u{200b}c\u{feff}", "amocbc");
-        check(&"x".repeat(301), &format!("{}…", "x".repeat(300)));
     }
 }

@@ -1,4 +1,4 @@
-//! Where the API is, how fast and for how much money it is called.
+//! Flags for the API: where it is, how fast it may be called, and what it may cost.
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
@@ -7,10 +7,9 @@ use clap::{Args, ValueEnum};
 use super::values;
 use crate::{api::BodyForm, fetch::pace::Rate, money::Usd, targets::Shard};
 
-/// Where the API is, unless `--api` says otherwise.
+/// The default of `--api`.
 const API: &str = "https://api.aisa.one/apis/v1";
 
-/// Where the API is and how it is called.
 #[derive(Debug, Args)]
 pub struct CallArgs {
     /// Base URL of the API
@@ -107,7 +106,7 @@ pub enum Body {
     Object,
 }
 
-/// Plans of an account.
+/// Plans of an account, which limit its calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Plan {
     /// 60 a minute, 5 in flight
@@ -135,7 +134,7 @@ impl Plan {
 /// Calls a minute and in flight when the simulated API is in the same process.
 const SANDBOX_LIMITS: (u32, u32) = (6000, 30);
 
-/// Shares that cannot keep to a limit together.
+/// A limit that is too low to be divided among the shards.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{of} shards cannot share {limit}: each needs at least one call")]
 pub struct TooManyShards {
@@ -152,7 +151,7 @@ impl TooManyShards {
 }
 
 impl CallArgs {
-    /// Rate and concurrency of one of `shard`'s shares.
+    /// Rate and concurrency of one shard.
     pub fn limits(&self, shard: Shard) -> Result<(Rate, NonZeroU32), TooManyShards> {
         let plan = match self.plan {
             None if self.sandbox => SANDBOX_LIMITS,
@@ -168,7 +167,7 @@ impl CallArgs {
         Ok((Rate { calls, ..rate }, part(concurrency, &|| format!("{concurrency} in flight"))?))
     }
 
-    /// The form of the body; `None`: to be found out.
+    /// The shape of the body; `None` for whichever the API accepts.
     pub fn body_form(&self) -> Option<BodyForm> {
         match self.body {
             Body::Auto => None,
@@ -191,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn shares_never_exceed_a_limit_together_and_are_refused_where_they_would() {
+    fn shards_never_exceed_a_limit_together() {
         let check = |flags: &str, of: u32, expected: Result<(u32, u32), u32>| {
             let call = Alone::parse_from(std::iter::once("run").chain(flags.split_whitespace())).call;
             let shard = Shard { number: NonZeroU32::MIN, of: NonZeroU32::new(of).expect("positive") };
             let found = call.limits(shard);
             let found = found.map(|(rate, in_flight)| (rate.calls.get(), in_flight.get()));
-            assert_eq!(found.map_err(|error| error.most.get()), expected, "{flags}, {of} shares");
+            assert_eq!(found.map_err(|error| error.most.get()), expected, "{flags}, {of} shards");
         };
         check("", 1, Ok((600, 20)));
         check("--sandbox", 1, Ok((6000, 30)));

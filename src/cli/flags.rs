@@ -39,7 +39,6 @@ pub struct Logging {
     pub quiet: bool,
 }
 
-/// Form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Human-readable text.
@@ -48,7 +47,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is exported: files of domains.
 #[derive(Clone, Debug, Args)]
 pub struct InputArgs {
     /// Files of domains: .txt, .csv or .tsv, optionally .gz or .zst; `-` for standard input
@@ -94,7 +92,6 @@ pub struct InputArgs {
     pub shard: Shard,
 }
 
-/// Where flags are kept.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
     /// Read flags from this TOML file; the command line overrides it
@@ -106,9 +103,9 @@ pub struct ConfigArgs {
     pub config: Option<PathBuf>,
 }
 
-/// What is asked of every target.
+/// What is requested for every target.
 #[derive(Debug, Args)]
-pub struct QuestionArgs {
+pub struct QueryArgs {
     /// First day of the history [default: 2019-01-01]
     #[arg(long, value_name = "DATE", value_parser = values::date, help_heading = "Query")]
     pub date_from: Option<Date>,
@@ -125,7 +122,6 @@ pub struct QuestionArgs {
     pub tag: Option<String>,
 }
 
-/// The form of the dataset.
 #[derive(Clone, Debug, Args)]
 pub struct DatasetArgs {
     /// Partition columns, comma-separated: year, month, `run_date`; or none
@@ -149,7 +145,6 @@ pub struct DatasetArgs {
     pub row_group_rows: usize,
 }
 
-/// What is shown while a command runs, and at its end.
 #[derive(Debug, Args)]
 pub struct DisplayArgs {
     /// Progress on standard error: auto, bar, plain, json or none
@@ -180,7 +175,6 @@ pub struct DisplayArgs {
     pub metrics: Option<PathBuf>,
 }
 
-/// Form of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Human-readable text.
@@ -189,7 +183,7 @@ pub enum Format {
     Json,
 }
 
-/// Which answers there are already, and how old they may be.
+/// Which stored answers may be used.
 #[derive(Debug, Args)]
 pub struct ReuseArgs {
     /// Re-fetch answers older than this: 30d, 2w, 12h [default: never]
@@ -206,7 +200,7 @@ pub struct ReuseArgs {
     pub previous: Vec<PathBuf>,
 }
 
-/// Flags of `run` that change nothing in a plan; taken so that one command line serves both.
+/// Flags of `run` that `plan` and `doctor` accept so that one command line works for all three.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Accepted for compatibility with `run`, without effect here")]
 pub struct RunOnlyArgs {
@@ -239,12 +233,10 @@ pub struct RunOnlyArgs {
 }
 
 impl RunOnlyArgs {
-    /// Failed targets that are not tried again.
     pub fn max_failures(&self) -> MaxFailures {
         self.max_failures
     }
 
-    /// The object store of the dataset, whose access a doctor tries.
     pub fn publish(&self) -> Option<&StoreUrl> {
         self.publish.as_ref()
     }

@@ -1,7 +1,7 @@
 //! The command line: flags and environment to checked values. Every default lives here.
 //!
-//! Nothing here reads an input file or opens a connection: what a flag's text can tell is found wrong
-//! here, before anything else happens, with exit code 2.
+//! Never reads an input file or opens a connection. A value that is wrong by itself is reported here, with exit code 2,
+//! before anything else happens.
 
 mod call;
 mod config;
@@ -25,8 +25,7 @@ pub use self::{
     call::{Body, CallArgs, Plan, TooManyShards},
     config::ConfigError,
     flags::{
-        ConfigArgs, DatasetArgs, DisplayArgs, Format, InputArgs, LogFormat, Logging, QuestionArgs, ReuseArgs,
-        RunOnlyArgs,
+        ConfigArgs, DatasetArgs, DisplayArgs, Format, InputArgs, LogFormat, Logging, QueryArgs, ReuseArgs, RunOnlyArgs,
     },
     token::{Token, TokenError},
 };
@@ -43,27 +42,24 @@ use crate::{money::Usd, sandbox, stores::StoreUrl, summary::MaxFailures};
     disable_help_subcommand = true
 )]
 pub struct Cli {
-    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
-    /// Log level and format.
     #[command(flatten)]
     pub logging: Logging,
 }
 
-/// Why a command line cannot be followed.
+/// Why a command line cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
-    /// Help and version included, which are printed instead of anything else.
+    /// Includes requests for help and the version.
     #[error(transparent)]
     Line(#[from] clap::Error),
-    /// The file of flags that it names.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
 impl Cli {
-    /// Reads a command line, and the file of flags that it names.
+    /// Parses a command line and the file that its `--config` names.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         let arguments = config::with_file(arguments.into_iter().collect())?;
         let command = without_api_variable(without_empty_variables(Self::command(), variable), &arguments);
@@ -86,8 +82,8 @@ fn without_empty_variables(command: clap::Command, value: fn(&OsStr) -> Option<O
     })
 }
 
-/// With `--sandbox` the variable for `--api` counts as unset: a job that sets it for all its steps may try one without
-/// cost, while both flags on one command line contradict each other.
+/// With `--sandbox` the variable of `--api` counts as unset, so that a job which sets it for all its steps can try one
+/// without cost. Both flags on one command line are an error.
 fn without_api_variable(command: clap::Command, arguments: &[OsString]) -> clap::Command {
     if !arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--sandbox") {
         return command;
@@ -97,22 +93,21 @@ fn without_api_variable(command: clap::Command, arguments: &[OsString]) -> clap:
     command.mut_subcommands(|command| command.mut_args(reset))
 }
 
-/// A wrong value is repeated in the message, but not the credentials that somebody has put into a URL.
+/// The message repeats a wrong value, but not the credentials in a URL.
 fn without_credentials(mut error: clap::Error) -> clap::Error {
-    let blackened = match error.get(ContextKind::InvalidValue) {
+    let redacted = match error.get(ContextKind::InvalidValue) {
         Some(ContextValue::String(value)) => value.split_once("://").and_then(|(scheme, rest)| {
-            let (_, behind) = rest.rsplit_once('@')?;
-            Some(format!("{scheme}://…@{behind}"))
+            let (_, host) = rest.rsplit_once('@')?;
+            Some(format!("{scheme}://…@{host}"))
         }),
         _ => None,
     };
-    if let Some(value) = blackened {
+    if let Some(value) = redacted {
         error.insert(ContextKind::InvalidValue, ContextValue::String(value));
     }
     error
 }
 
-/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Fetch every target, then publish the dataset; run again on the same DIR to resume
@@ -122,8 +117,12 @@ pub enum Command {
     #[command(after_help = texts::PLAN_EXAMPLES)]
     Plan(PlanArgs),
     /// Check the token, API, DIR and machine before a run; makes no paid calls
-    #[command(after_help = texts::DOCTOR_EXAMPLES, mut_arg("inputs", |inputs| inputs.required(false)))]
-    Doctor(DoctorArgs),
+    #[command(
+        after_help = texts::DOCTOR_EXAMPLES,
+        mut_arg("inputs", |inputs| inputs.required(false)),
+        mut_arg("out", |out| out.help("The run's directory, to check whether it can be used"))
+    )]
+    Doctor(PlanArgs),
     /// Rebuild a dataset from the ledgers of one or more runs; makes no calls
     #[command(after_help = texts::REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
@@ -148,25 +147,19 @@ pub enum Command {
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// What is exported.
     #[command(flatten)]
     pub input: InputArgs,
     /// The run's directory, for the dataset and the answers it is built from
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
-    /// Where flags are kept.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// What is asked.
     #[command(flatten)]
-    pub question: QuestionArgs,
-    /// What need not be asked, and what is asked again.
+    pub query: QueryArgs,
     #[command(flatten)]
     pub reuse: ReuseArgs,
-    /// How the API is called.
     #[command(flatten)]
     pub call: CallArgs,
-    /// The form of the dataset.
     #[command(flatten)]
     pub dataset: DatasetArgs,
     /// Failed targets tolerated before exit code 3: 5 or 1%
@@ -200,69 +193,26 @@ pub struct RunArgs {
     /// Do not ask before spending
     #[arg(long, short, help_heading = "Money")]
     pub yes: bool,
-    /// What is shown.
     #[command(flatten)]
     pub display: DisplayArgs,
 }
 
-/// Flags of `plan`: those of `run`, and the form of the answer.
+/// Flags of `plan` and `doctor`: those of `run`, and the output format.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// What is exported.
     #[command(flatten)]
     pub input: InputArgs,
     /// The run's directory, to check which answers are already stored
     #[arg(long, short, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Where flags are kept.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// What is asked.
     #[command(flatten)]
-    pub question: QuestionArgs,
-    /// What need not be asked, and what is asked again.
+    pub query: QueryArgs,
     #[command(flatten)]
     pub reuse: ReuseArgs,
-    /// How the API is called.
     #[command(flatten)]
     pub call: CallArgs,
-    /// What a plan does not need.
-    #[command(flatten)]
-    pub ignored: RunOnlyArgs,
-    /// Output format: text or json
-    #[arg(
-        long,
-        value_enum,
-        default_value_t = Format::Text,
-        value_name = "FORMAT",
-        hide_possible_values = true,
-        help_heading = "Output"
-    )]
-    pub format: Format,
-}
-
-/// Flags of `doctor`: those of `run`, and the form of the answer.
-#[derive(Debug, Args)]
-pub struct DoctorArgs {
-    /// What is to be exported, to know what it costs.
-    #[command(flatten)]
-    pub input: InputArgs,
-    /// The run's directory, to check whether it can be used
-    #[arg(long, short, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Where flags are kept.
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    /// What is asked.
-    #[command(flatten)]
-    pub question: QuestionArgs,
-    /// What need not be asked, and what is asked again.
-    #[command(flatten)]
-    pub reuse: ReuseArgs,
-    /// How the API is called.
-    #[command(flatten)]
-    pub call: CallArgs,
-    /// What needs no check.
     #[command(flatten)]
     pub ignored: RunOnlyArgs,
     /// Output format: text or json
@@ -289,10 +239,8 @@ pub struct ReplayArgs {
     /// Replace a dataset in DIR2 that was built from other runs
     #[arg(long)]
     pub replace: bool,
-    /// Where flags are kept.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// The form of the dataset.
     #[command(flatten)]
     pub dataset: DatasetArgs,
     /// Failed targets tolerated before exit code 3: 5 or 1%
@@ -307,7 +255,6 @@ pub struct ReplayArgs {
     /// there are not uploaded again; _SUCCESS is deleted first and written last.
     #[arg(long, value_name = "URL", help_heading = "Dataset", hide_short_help = true)]
     pub publish: Option<StoreUrl>,
-    /// What is shown.
     #[command(flatten)]
     pub display: DisplayArgs,
 }
@@ -357,7 +304,6 @@ pub struct SchemaArgs {
     pub format: SchemaFormat,
 }
 
-/// Forms of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SchemaFormat {
     /// Column names, Arrow types and nullability
@@ -376,7 +322,6 @@ pub struct SandboxArgs {
     /// Address to listen on; must be a loopback address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: std::net::SocketAddr,
-    /// How it behaves.
     #[command(flatten)]
     pub behaviour: sandbox::Settings,
 }
@@ -396,8 +341,8 @@ mod tests {
     fn credentials_in_a_url_are_not_repeated() {
         let check = |url: &str, shown: &str| {
             let words = ["backlinks-export", "run", "a.txt", "--out", "out", "--publish", url];
-            let told = Cli::read(words.map(OsString::from)).unwrap_err().to_string();
-            assert!(told.contains(&format!("'{shown}'")), "{told}");
+            let message = Cli::read(words.map(OsString::from)).unwrap_err().to_string();
+            assert!(message.contains(&format!("'{shown}'")), "{message}");
         };
         check("s3://key:secret@bucket/p", "s3://…@bucket/p");
         check("s3://key:sec@ret@bucket/p", "s3://…@bucket/p");

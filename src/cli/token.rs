@@ -1,4 +1,4 @@
-//! The API token: from a file or the environment, never from a flag, and never shown.
+//! The API token, from a file or the environment. It is never a flag and never shown.
 
 use std::{fs, io, path::PathBuf};
 
@@ -6,44 +6,29 @@ use secrecy::SecretString;
 
 use super::CallArgs;
 
-/// The environment's variable for the token.
 const VARIABLE: &str = "AISA_API_KEY";
 
-/// A longer file is no token.
+/// Bytes of a file: a longer one does not contain a token.
 const LONGEST: u64 = 64 * 1024;
 
-/// The token, and where it is from.
 #[derive(Debug)]
 pub struct Token(pub SecretString);
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Neither the environment nor a file has one.
     #[error("no API token: {VARIABLE} is not set and --token-file is not given")]
     Missing,
-    /// The environment's is unusable.
     #[error("{VARIABLE} is not valid UTF-8")]
     NotText,
-    /// The file cannot be read.
     #[error("cannot read the token from {}: {source}", path.display())]
-    File {
-        /// As given.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file holds nothing, or far too much.
+    File { path: PathBuf, source: io::Error },
+    /// The file is empty or too long.
     #[error("{} does not contain a token", .0.display())]
     NoToken(PathBuf),
-    /// It holds more than a token, or something around it.
+    /// `from` is the file or the variable.
     #[error("{from} is not a valid token: {what}")]
-    NotAlone {
-        /// The file, or the variable.
-        from: String,
-        /// What stands there.
-        what: &'static str,
-    },
+    NotAlone { from: String, what: &'static str },
 }
 
 impl TokenError {
@@ -63,7 +48,7 @@ impl TokenError {
 }
 
 impl CallArgs {
-    /// Reads the token. The simulated API in the same process takes any.
+    /// Reads the token. The simulated API accepts any.
     pub fn token(&self) -> Result<Token, TokenError> {
         if self.sandbox {
             return Ok(Token("sandbox".to_owned().into()));
@@ -73,7 +58,7 @@ impl CallArgs {
         }
         #[expect(clippy::disallowed_methods, reason = "this is the command line")]
         match std::env::var(VARIABLE) {
-            Ok(token) if !token.trim().is_empty() => alone(&token, || VARIABLE.to_owned()),
+            Ok(token) if !token.trim().is_empty() => only_token(&token, || VARIABLE.to_owned()),
             Ok(_) | Err(std::env::VarError::NotPresent) => Err(TokenError::Missing),
             Err(std::env::VarError::NotUnicode(_)) => Err(TokenError::NotText),
         }
@@ -86,16 +71,16 @@ fn from_file(path: &PathBuf) -> Result<Token, TokenError> {
         return Err(TokenError::NoToken(path.clone()));
     }
     let text = fs::read_to_string(path).map_err(fails)?;
-    // Some editors put this in front of every text.
+    // Some editors begin every file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.trim().is_empty() {
         return Err(TokenError::NoToken(path.clone()));
     }
-    alone(text, || path.display().to_string())
+    only_token(text, || path.display().to_string())
 }
 
-/// The token in a text that should hold nothing else.
-fn alone(text: &str, from: impl Fn() -> String) -> Result<Token, TokenError> {
+/// Checks that a text contains only a token.
+fn only_token(text: &str, from: impl Fn() -> String) -> Result<Token, TokenError> {
     let token = text.trim();
     let refused = |what| Err(TokenError::NotAlone { from: from(), what });
     if token.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer ")) {
@@ -120,9 +105,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_stands_alone() {
+    fn a_token_is_the_only_word() {
         let check = |text: &str, expected: Result<&str, &str>| {
-            let found = alone(text, || "token.txt".to_owned());
+            let found = only_token(text, || "token.txt".to_owned());
             let found = found.map(|token| token.0.expose_secret().to_owned()).map_err(|error| error.to_string());
             let expected = expected.map(str::to_owned);
             assert_eq!(found, expected.map_err(|what| format!("token.txt is not a valid token: {what}")), "{text}");

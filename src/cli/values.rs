@@ -1,4 +1,4 @@
-//! Values of flags: how a rate, a duration, a date, a share or an amount of money is written.
+//! Parsers of flag values: rates, durations, dates, tags and amounts of money.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     money::Usd,
 };
 
-/// A rate as `600/min`.
+/// A rate such as `600/min`.
 pub(super) fn rate(text: &str) -> Result<Rate, String> {
     let form = "expected a rate such as 600/min, 10/s or 5000/h";
     let (calls, period) = text.split_once('/').ok_or_else(|| form.to_owned())?;
@@ -25,7 +25,7 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     Ok(Rate { calls, period })
 }
 
-/// An encoding by one of its labels. Those that are unsafe to decode have no decoder.
+/// An encoding by one of its labels, without those that are unsafe to decode.
 pub(super) fn encoding(text: &str) -> Result<&'static Encoding, String> {
     let found = Encoding::for_label_no_replacement(text.as_bytes());
     found.ok_or_else(|| {
@@ -33,12 +33,12 @@ pub(super) fn encoding(text: &str) -> Result<&'static Encoding, String> {
     })
 }
 
-/// A number of things of which at least one is needed.
+/// A number of at least one.
 pub(super) fn positive(text: &str) -> Result<NonZeroU32, String> {
     text.replace([',', '_'], "").parse().map_err(|_| "expected a number of at least 1".to_owned())
 }
 
-/// A duration as `130s`, `10min` or `1h 30min`; more than nothing.
+/// A duration such as `130s`, `10min` or `1h 30min`, not zero.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let form = "expected a duration such as 130s, 10min or 1h";
     let parsed: SignedDuration = text.parse().map_err(|_| form.to_owned())?;
@@ -46,27 +46,27 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(duration) }
 }
 
-/// An age as `30d`, `2w` or `12h`; more than nothing. A day has 24 hours, a week seven days.
+/// An age such as `30d`, `2w` or `12h`, not zero. A day has 24 hours, a week seven days.
 pub(super) fn age(text: &str) -> Result<Duration, String> {
     let form = "expected a duration such as 30d, 2w or 12h";
     let span: Span = text.parse().map_err(|_| form.to_owned())?;
-    // Months and years are no fixed number of days.
+    // Months and years do not have a fixed number of days.
     let age = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| form.to_owned())?;
     let age = Duration::try_from(age).map_err(|_| form.to_owned())?;
     if age.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(age) }
 }
 
-/// A date as `2024-01-31`, within what the API knows.
+/// A date such as `2024-01-31`, not before the first that the API has.
 pub(super) fn date(text: &str) -> Result<Date, String> {
     let date: Date = text.parse().map_err(|_| "expected a date such as 2024-01-31".to_owned())?;
-    // `parse` takes other ISO forms too.
+    // `parse` accepts other ISO forms, too.
     if date.to_string() != text {
         return Err("expected a date such as 2024-01-31".to_owned());
     }
     if date < EARLIEST_DATE { Err(format!("the API's history starts on {EARLIEST_DATE}")) } else { Ok(date) }
 }
 
-/// A tag that the API takes.
+/// A tag that the API accepts.
 pub(super) fn tag(text: &str) -> Result<String, String> {
     let length = text.chars().count();
     if length > LONGEST_TAG {
@@ -78,15 +78,15 @@ pub(super) fn tag(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Rows of a row group.
+/// The number of rows in a row group.
 pub(super) fn rows(text: &str) -> Result<usize, String> {
-    /// As many as other writers put into one.
+    /// The default of other writers.
     const MOST: usize = 1 << 20;
     let rows = text.replace([',', '_'], "").parse().ok().filter(|rows| (1..=MOST).contains(rows));
     rows.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
 }
 
-/// An amount of money as `50` or `12.50`.
+/// An amount of money such as `50` or `12.50`.
 pub(super) fn usd(text: &str) -> Result<Usd, String> {
     let dollars = text.strip_prefix('$').unwrap_or(text).parse().ok().and_then(Usd::from_dollars);
     dollars.ok_or_else(|| "expected an amount in dollars, such as 50 or 12.50".to_owned())

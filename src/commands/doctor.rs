@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::http::{HttpApi, Place, place},
-    cli::{CallArgs, DoctorArgs, Format, TokenError},
+    cli::{CallArgs, Format, PlanArgs, TokenError},
     doctor::{self, ApiChecks, Check, DirectoryChecks, Level, RunCost},
     export::{Preview, QueryParams},
     humanize,
@@ -34,7 +34,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Column where messages begin, after the level and the check's name.
 const INDENT: usize = 20;
 
-pub(super) fn doctor(arguments: &DoctorArgs, context: &Context) -> Result<u8, Failure> {
+pub(super) fn doctor(arguments: &PlanArgs, context: &Context) -> Result<u8, Failure> {
     let checks = checks(arguments, context)?;
     let checks: Vec<_> = checks.into_iter().map(harmless).collect();
     print(&match arguments.format {
@@ -56,7 +56,7 @@ fn harmless(check: Check) -> Check {
     Check { message: plain(check.message), hint: check.hint.map(plain), ..check }
 }
 
-fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failure> {
+fn checks(arguments: &PlanArgs, context: &Context) -> Result<Vec<Check>, Failure> {
     let mut checks = Vec::new();
     let mut inputs = None;
     if !arguments.input.inputs.is_empty() {
@@ -70,7 +70,7 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let simulated = Some(arguments.call.sandbox);
     let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
-    let question = QueryParams { simulated, fresh_since, tolerated, ..QueryParams::from(&arguments.question) };
+    let question = QueryParams { simulated, fresh_since, tolerated, ..QueryParams::from(&arguments.query) };
     let directory =
         arguments.out.as_deref().map(|dir| doctor::check_directory(dir, given, previous, &question, context.clock));
     let (found, preview, free) = match directory {
@@ -94,7 +94,7 @@ fn checks(arguments: &DoctorArgs, context: &Context) -> Result<Vec<Check>, Failu
     Ok(checks)
 }
 
-fn read(arguments: &DoctorArgs) -> (Check, Option<Inputs>) {
+fn read(arguments: &PlanArgs) -> (Check, Option<Inputs>) {
     let inputs = match read_inputs(&arguments.input) {
         Ok(inputs) => inputs,
         Err(failure) => {
@@ -119,7 +119,7 @@ fn read(arguments: &DoctorArgs) -> (Check, Option<Inputs>) {
 }
 
 /// Checks that call the API, real or simulated.
-fn of_the_api(arguments: &DoctorArgs, money: Option<RunCost<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
+fn of_the_api(arguments: &PlanArgs, money: Option<RunCost<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
     super::runtime()?.block_on(async {
         let (url, sandbox) = url(&arguments.call).await?;
         let place = match place(&url) {

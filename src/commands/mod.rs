@@ -5,10 +5,11 @@
 
 mod announce;
 mod balance;
+mod completions;
 mod doctor;
 mod guard;
 mod inputs;
-mod paper;
+mod man;
 mod plan;
 mod replay;
 mod report;
@@ -145,7 +146,7 @@ fn command() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(UsageError::Config(error)) => {
-            let lines = [("error", error.to_string()), ("hint", error.hint())];
+            let lines = [("error", error.to_string()), ("hint", error.hint().to_owned())];
             let lines = lines.map(|(label, text)| result::labelled(label, &sanitize::plain(&text)));
             let _ = io::stderr().write_all(lines.concat().as_bytes());
             return ExitCode::from(exit::USAGE);
@@ -184,8 +185,8 @@ fn command() -> ExitCode {
         Command::Report(arguments) => report::report(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Sandbox(arguments) => sandbox::serve(arguments),
-        Command::Completions { shell } => paper::completions(shell),
-        Command::Man(arguments) => paper::man(&arguments),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man(arguments) => man::man(&arguments),
     };
     ExitCode::from(ended.unwrap_or_else(|failure| {
         context.complain(&failure.error, failure.hint.as_deref());

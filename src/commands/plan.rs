@@ -32,7 +32,7 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let inputs = read_inputs(&arguments.input)?;
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
-    let question = QueryParams { fresh_since, tolerated, ..QueryParams::from(&arguments.question) };
+    let question = QueryParams { fresh_since, tolerated, ..QueryParams::from(&arguments.query) };
     let preview = preview(arguments, &inputs, &question, context)?.limited(arguments.call.limit);
     let estimate = preview.estimate(rate, concurrency);
     let balance = balance::balance(&arguments.call, context);

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::http::HttpApi,
-    cli::{CallArgs, QuestionArgs, ReuseArgs, RunArgs, Token},
+    cli::{CallArgs, QueryArgs, ReuseArgs, RunArgs, Token},
     export::{
         DatasetLayout, Export, ExportError, Fetched, PublishOptions, QueryParams, discarded, partial_summary,
         publish_and_summarize, summary_from_record,
@@ -89,7 +89,7 @@ impl Run<'_> {
             fresh_since: fresh_since(&arguments.reuse, context)?,
             tolerated: tolerated(&arguments.reuse, arguments.max_failures),
             shard: Some(arguments.input.shard).filter(|shard| !shard.is_whole()),
-            ..QueryParams::from(&arguments.question)
+            ..QueryParams::from(&arguments.query)
         };
         let options = self.publish_options(question.fresh_since);
         let connecting = upload::connect(arguments.publish.as_ref(), arguments.call.sandbox);
@@ -213,8 +213,8 @@ async fn publish(
     publishing.await.map_err(Failure::unexpected)?
 }
 
-impl From<&QuestionArgs> for QueryParams {
-    fn from(arguments: &QuestionArgs) -> Self {
+impl From<&QueryArgs> for QueryParams {
+    fn from(arguments: &QueryArgs) -> Self {
         Self {
             date_from: arguments.date_from,
             date_to: arguments.date_to,

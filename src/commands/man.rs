@@ -1,19 +1,11 @@
-//! `completions` and `man`: what is derived from the command line's definition.
+//! `man`: pages made from the definition of the command line.
 
 use std::{fs, io, path::Path};
 
 use super::{Failure, definition, exit, print};
 use crate::cli::ManArgs;
 
-/// The name under which the program's own page is found.
-const PROGRAM: &str = "backlinks-export";
-
-pub(super) fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut definition(), PROGRAM, &mut script);
-    print(&String::from_utf8_lossy(&script))?;
-    Ok(exit::SUCCESS)
-}
+pub(super) const PROGRAM: &str = "backlinks-export";
 
 pub(super) fn man(arguments: &ManArgs) -> Result<u8, Failure> {
     let mut definition = definition();
@@ -26,13 +18,13 @@ pub(super) fn man(arguments: &ManArgs) -> Result<u8, Failure> {
     Ok(exit::SUCCESS)
 }
 
-/// The headings of the text below the flags that are sections in a page.
+/// Headings in the text below the flags that become sections of a page.
 const HEADINGS: [&str; 3] = ["Examples:", "Exit codes:", "Files in DIR:"];
-/// The section of text below the flags that stands under no heading of its own.
+/// The section of text below the flags that has no heading.
 const UNTITLED: &str = "Examples:";
 
 fn page(command: &clap::Command) -> Result<Vec<u8>, Failure> {
-    // What the short help leaves out is left without its description otherwise: a page has room for all.
+    // Otherwise flags that the short help leaves out have no description.
     let command = command.clone().mut_args(|argument| argument.hide_short_help(false));
     let man = clap_mangen::Man::new(command.clone()).source(concat!("backlinks-export ", env!("CARGO_PKG_VERSION")));
     let mut page = Vec::new();
@@ -58,10 +50,10 @@ fn sections(man: &clap_mangen::Man, command: &clap::Command, out: &mut Vec<u8>) 
     Ok(())
 }
 
-/// The text below the flags as sections, its lines as they are: the generator's own joins them, and calls them EXTRA.
+/// The text below the flags as sections with its lines as they are. The generator would join them under `EXTRA`.
 fn below_flags(text: &str) -> String {
     let is_heading = |line: &str| HEADINGS.contains(&line);
-    // What comes before the first heading is about the flags, unless there is no heading at all.
+    // Text before the first heading is about the flags, unless there is no heading at all.
     let untitled = if text.lines().any(is_heading) { "Notes:" } else { UNTITLED };
     let mut page = String::new();
     let mut lines = text.lines().peekable();
@@ -78,7 +70,7 @@ fn below_flags(text: &str) -> String {
     page
 }
 
-/// A line that `man` shows as it is.
+/// Escapes a line so that `man` shows it as it is.
 fn verbatim(line: &str) -> String {
     let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
     let escaped = line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{LedgerError, Location, record::InputsEnd};
-use crate::targets::{InputLine, Inputs, InputsBuilder, LineStatus, RawLine, RawLineStatus, Target};
+use crate::{
+    sha256,
+    targets::{InputLine, Inputs, InputsBuilder, LineStatus, RawLine, RawLineStatus, Target},
+};
 
 /// Bytes of lines in one member: enough to compress well, little enough to hold.
 const CHUNK: usize = 256 * 1024;
@@ -86,7 +89,7 @@ impl Digest {
 
     pub(super) fn finish(mut self, inputs: &Inputs) -> String {
         self.0.update(serde_json::to_vec(inputs.columns()).expect("strings always serialise"));
-        hex(&self.0.finalize())
+        sha256::hex(&self.0.finalize())
     }
 }
 
@@ -95,15 +98,6 @@ pub fn digest(inputs: &Inputs) -> String {
     let mut digest = Digest::default();
     chunks(inputs).for_each(|chunk| digest.add(&chunk));
     digest.finish(inputs)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Where the input lines lie.

@@ -18,6 +18,7 @@ use super::{
     reject::{LONGEST_LABEL, LONGEST_NAME, Reject, Rejection},
     suggest,
 };
+use crate::sanitize::is_invisible;
 
 /// Bytes of a host as written: four for each character of the longest name. The mapping of Unicode names takes more than
 /// linear time, so longer ones are not mapped.
@@ -182,14 +183,6 @@ pub(super) fn is_wrapping(character: char) -> bool {
     character.is_whitespace()
         || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',' | ';' | '“' | '”' | '„' | '‘' | '’' | '«' | '»')
         || is_invisible(character)
-}
-
-/// Characters, except for blanks, that are invisible in documents, spreadsheets and chats.
-pub(super) fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-    )
 }
 
 fn is_scheme(text: &str) -> bool {

@@ -5,6 +5,8 @@ use std::iter::once;
 use encoding_rs::{Encoding, WINDOWS_1250, WINDOWS_1251, WINDOWS_1252};
 use icu_normalizer::uts46::Uts46MapperBorrowed;
 
+use crate::sanitize::is_invisible;
+
 /// The text without bullets around it and without invisible characters, with hyphens for dashes and with letters and
 /// digits for their typographic forms. `None` if that changes nothing, or if the text has control characters.
 pub(super) fn plainer(text: &str) -> Option<String> {
@@ -13,7 +15,7 @@ pub(super) fn plainer(text: &str) -> Option<String> {
     }
     let without_marks = text.trim_matches(|character: char| !character.is_alphanumeric());
     let mapper = Uts46MapperBorrowed::new();
-    let visible = without_marks.chars().filter(|character| !is_direction_mark(*character));
+    let visible = without_marks.chars().filter(|character| !is_invisible(*character));
     let plainer: String = mapper.map_normalize(visible.map(|c| if is_dash(c) { '-' } else { c })).collect();
     (plainer != text && !plainer.contains(char::REPLACEMENT_CHARACTER)).then_some(plainer)
 }
@@ -21,11 +23,6 @@ pub(super) fn plainer(text: &str) -> Option<String> {
 /// Hyphens, dashes and minus signs beyond ASCII. Their fullwidth and small forms are mapped anyway.
 fn is_dash(character: char) -> bool {
     matches!(character, '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{2e3a}' | '\u{2e3b}' | '\u{58a}')
-}
-
-/// Joiners and marks of text direction, which the mapping keeps or refuses.
-fn is_direction_mark(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2061}'..='\u{2069}')
 }
 
 /// The original of a `text` that is UTF-8 decoded as Windows-1252, -1250, -1251 or Latin-1, such as `Ã¼` for `ü`.

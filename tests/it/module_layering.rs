@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Rooms from the ground floor up, each with those that it may import. What is not named here may not be imported.
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// Modules from the bottom up, each with those that it may import.
 const MODULES: &[(&str, &[&str])] = &[
     ("money", &[]),
     ("clock", &[]),
@@ -14,25 +16,25 @@ const MODULES: &[(&str, &[&str])] = &[
     ("sanitize", &[]),
     ("sha256", &[]),
     ("humanize", &["money"]),
-    ("targets", &[]),
+    ("targets", &["sanitize"]),
     ("decode", &["targets", "money"]),
     ("api", &["decode", "targets", "money", "clock"]),
     ("fetch", &["api", "decode", "targets", "money", "clock"]),
-    ("dataset", &["money"]),
-    ("ledger", &["api", "targets", "money", "clock", "fs"]),
+    ("dataset", &["money", "fs", "sanitize", "sha256"]),
+    ("ledger", &["api", "targets", "money", "clock", "fs", "sha256"]),
     ("summary", &["api", "fetch", "ledger", "money", "targets", "humanize", "sanitize"]),
     ("progress", &["api", "fetch", "money", "humanize", "sanitize"]),
     (
         "export",
         &[
             "api", "clock", "dataset", "fetch", "decode", "fs", "ledger", "money", "progress", "summary", "targets",
-            "humanize", "sanitize",
+            "humanize", "sanitize", "sha256",
         ],
     ),
     ("doctor", &["api", "clock", "dataset", "export", "ledger", "money", "targets", "humanize", "sanitize"]),
     ("report", &["api", "dataset", "export", "decode", "fs", "money", "humanize", "sanitize"]),
-    ("verify", &["dataset", "export", "decode", "fs", "ledger", "money", "summary", "targets"]),
-    ("stores", &["api", "dataset", "export", "fs", "progress", "report", "summary", "humanize", "sanitize"]),
+    ("verify", &["dataset", "export", "decode", "fs", "ledger", "money", "summary", "targets", "sha256"]),
+    ("stores", &["api", "dataset", "export", "fs", "progress", "report", "summary", "humanize", "sanitize", "sha256"]),
     ("sandbox", &["clock", "money"]),
     ("cli", &["api", "dataset", "fetch", "money", "progress", "sandbox", "stores", "summary", "targets"]),
     ("logging", &["cli", "progress"]),
@@ -60,6 +62,10 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).expect("a source file")
+}
+
 /// The module of a file: the first part of its path below `src`.
 fn module(file: &Path) -> String {
     let below = file.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("below src");
@@ -67,48 +73,61 @@ fn module(file: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The code of a file without its tests and comments: they may look into other modules.
-fn code(file: &Path) -> String {
-    let text = fs::read_to_string(file).expect("a source file");
-    let until = text.find("#[cfg(test)]").unwrap_or(text.len());
-    text[..until].lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
-}
-
-/// Names of modules that follow `crate::` (or the crate's name), alone or in braces.
-fn imported(code: &str) -> BTreeSet<String> {
-    let mut modules = BTreeSet::new();
-    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    for (place, found) in code.match_indices("crate::").chain(code.match_indices("backlinks_export::")) {
-        let rest = &code[place + found.len()..];
-        let Some(inside) = rest.strip_prefix('{') else {
-            modules.insert(rest.chars().take_while(|character| is_name(*character)).collect());
-            continue;
-        };
-        let mut depth = 1;
-        let mut name = String::new();
-        let mut at_start = true;
-        for character in inside.chars() {
-            match character {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                _ => {}
-            }
-            if at_start && depth == 1 && is_name(character) {
-                name.push(character);
-            } else if !name.is_empty() {
-                modules.insert(std::mem::take(&mut name));
-                at_start = false;
-            }
-            if depth == 1 && character == ',' {
-                at_start = true;
-            }
-            if depth == 0 {
-                break;
-            }
+/// The code of a file as tokens, without comments and without items that only tests have.
+fn code(text: &str) -> Vec<TokenTree> {
+    let tokens: TokenStream = text.parse().expect("Rust");
+    let mut tokens = tokens.into_iter().peekable();
+    let mut code = Vec::new();
+    while let Some(token) = tokens.next() {
+        let is_attribute = matches!(&token, TokenTree::Punct(sign) if sign.as_char() == '#');
+        if is_attribute && tokens.next_if(|next| next.to_string() == "[cfg(test)]").is_some() {
+            let ends_item = |token: &TokenTree| match token {
+                TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+                other => other.to_string() == ";",
+            };
+            let _item = tokens.find(ends_item);
+        } else {
+            code.push(token);
         }
     }
-    modules.retain(|name| !name.is_empty());
+    code
+}
+
+/// Names of the modules of this crate that code imports or names in a path. `depth` is that of its own module: so many
+/// `super` lead to the root of the crate.
+fn imported(code: Vec<TokenTree>, depth: usize) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
+    // How many modules the path so far is below the root of the crate.
+    let mut at = None;
+    for token in code {
+        let text = token.to_string();
+        match token {
+            TokenTree::Ident(_) if text == "crate" || text == "backlinks_export" => at = Some(0),
+            TokenTree::Ident(_) if text == "super" => at = at.unwrap_or(depth).checked_sub(1),
+            TokenTree::Ident(_) if at == Some(0) => {
+                modules.insert(text);
+                at = None;
+            }
+            TokenTree::Punct(sign) if sign.as_char() == ':' => {}
+            TokenTree::Group(group) => {
+                if at == Some(0) {
+                    let inside: Vec<_> = group.stream().into_iter().collect();
+                    let names = inside.split(|token| token.to_string() == ",").filter_map(<[_]>::first);
+                    modules.extend(names.map(ToString::to_string));
+                }
+                at = None;
+                modules.append(&mut imported(group.stream().into_iter().collect(), depth));
+            }
+            _ => at = None,
+        }
+    }
     modules
+}
+
+/// How many modules a file is below the root of the crate.
+fn depth(file: &Path) -> usize {
+    let below = file.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("below src");
+    below.components().count() - usize::from(file.ends_with("mod.rs"))
 }
 
 #[test]
@@ -122,8 +141,9 @@ fn imports_run_one_way() {
         let module = module(file);
         let may =
             allowed.get(module.as_str()).unwrap_or_else(|| panic!("{module} is not in the table: add it to MODULES"));
-        for other in
-            imported(&code(file)).iter().filter(|other| **other != module && allowed.contains_key(other.as_str()))
+        for other in imported(code(&read(file)), depth(file))
+            .iter()
+            .filter(|other| **other != module && allowed.contains_key(other.as_str()))
         {
             assert!(may.contains(&other.as_str()), "{}: {module} may not import {other}", file.display());
             checked += 1;
@@ -145,16 +165,24 @@ fn the_table_of_modules_has_no_circle() {
 #[test]
 fn the_unmaintained_crate_is_used_in_one_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let users: Vec<PathBuf> = sources(&folder).into_iter().filter(|file| code(file).contains("backoff::")).collect();
+    let users: Vec<PathBuf> = sources(&folder).into_iter().filter(|file| read(file).contains("backoff::")).collect();
     assert_eq!(users, [folder.join("fetch/retry.rs")]);
 }
 
 #[test]
 fn imports_are_found_in_every_form() {
-    let check = |code: &str, expected: &[&str]| {
-        assert_eq!(imported(code), expected.iter().map(|name| (*name).to_owned()).collect(), "{code}");
+    let check = |text: &str, expected: &[&str]| {
+        assert_eq!(imported(code(text), 2), expected.iter().map(|name| (*name).to_owned()).collect(), "{text}");
     };
     check("use crate::money::Usd;", &["money"]);
-    check("use crate::{api::{self, Api}, money::Usd, words};", &["api", "money", "humanize", "sanitize"]);
+    check("use crate::{api::{self, Api}, money::Usd, sanitize};", &["api", "money", "sanitize"]);
     check("use crate::{\n    api,\n    fetch::{pace::Rate, x},\n};\ncrate::ledger::x()", &["api", "fetch", "ledger"]);
+    check("fn a() { if b { crate::api::x() } }", &["api"]);
+    check(
+        "use super::a; use super::super::ledger::x; use super::super::{clock, money::Usd};",
+        &["clock", "ledger", "money"],
+    );
+    check("#[cfg(test)]\nmod tests;\nuse crate::api;", &["api"]);
+    check("#[cfg(test)]\nmod tests { use crate::api; }\n#[cfg(test)]\nuse crate::fetch;\n// crate::money\n", &[]);
+    check("let text = \"crate::money\";", &[]);
 }

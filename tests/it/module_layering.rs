@@ -80,7 +80,9 @@ fn code(text: &str) -> Vec<TokenTree> {
     let mut code = Vec::new();
     while let Some(token) = tokens.next() {
         let is_attribute = matches!(&token, TokenTree::Punct(sign) if sign.as_char() == '#');
-        if is_attribute && tokens.next_if(|next| next.to_string() == "[cfg(test)]").is_some() {
+        // How tokens are spaced as text is not defined
+        let is_test = |next: &TokenTree| next.to_string().replace(' ', "") == "[cfg(test)]";
+        if is_attribute && tokens.next_if(is_test).is_some() {
             let ends_item = |token: &TokenTree| match token {
                 TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
                 other => other.to_string() == ";",

@@ -112,8 +112,8 @@ impl Moment {
                 Duration::from_micros(present.micros.saturating_sub(then.micros))
             }
             _ => {
-                let told = now.wall.duration_since(self.wall).saturating_sub(WALL_CLOCKS_DIFFER);
-                Duration::try_from(told).unwrap_or_default()
+                let passed = now.wall.duration_since(self.wall).saturating_sub(WALL_CLOCKS_DIFFER);
+                Duration::try_from(passed).unwrap_or_default()
             }
         }
     }
@@ -179,7 +179,7 @@ mod tests {
         check(then, moment("2026-11-24T13:00:05Z", Some((BOOT, 105))), 5);
         check(then, moment("2026-11-24T11:00:05Z", Some((BOOT, 105))), 5);
         check(then, moment(noon, Some((BOOT, 99))), 0);
-        // Another boot or machine, or none told: the wall clock, which may be wrong by an hour.
+        // Another boot or machine, or an unknown one: the wall clock, which may be wrong by an hour.
         for boot in [None, Some((BootId(8), 1_000_000))] {
             check(then, moment("2026-11-24T12:00:05Z", boot), 0);
             check(then, moment("2026-11-24T13:00:05Z", boot), 5);

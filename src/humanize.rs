@@ -24,7 +24,7 @@ pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// Dollars and cents; below ten cents, where the price of a single call lies, hundredths of a cent.
+/// Dollars and cents; below ten cents, which is the range of a single call, hundredths of a cent.
 pub fn money(amount: Usd) -> String {
     /// Ten cents, in millionths of a dollar.
     const SMALL: u64 = 100_000;

@@ -35,7 +35,7 @@
 //! - No call goes out before it is recorded, and nothing counts as done before it is synced.
 //! - Nothing below [`export`] knows more than one stage; imports run one way, which a test enforces.
 //! - The wall clock is read in [`clock`] alone; all waiting is on `tokio`'s clock, which tests pause.
-//! - Nobody prints but [`commands`] and [`progress`]; untrusted text passes [`sanitize::plain`] first.
+//! - Only [`commands`] and [`progress`] print; untrusted text passes [`sanitize::plain`] first.
 
 pub mod api;
 pub mod cli;

@@ -44,7 +44,7 @@ impl Console {
         // A second call in one process, as in tests, changes nothing.
         let _ = match logging.log_format {
             LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
-            // Somebody who watches needs no time of day, and has little room.
+            // On a terminal, the time of day is not needed and there is little room.
             LogFormat::Text if io::stderr().is_terminal() => {
                 registry.with(layer.with_target(false).without_time()).try_init()
             }

@@ -16,8 +16,8 @@ pub fn balance(reply: &Reply) -> Result<Usd, String> {
     if !(200..300).contains(&reply.status) {
         return Err(refusal(reply));
     }
-    let told = serde_json::from_slice(&reply.body).ok().and_then(|top| amount(&top));
-    told.ok_or_else(|| "the answer has no balance in a known format".to_owned())
+    let balance = serde_json::from_slice(&reply.body).ok().and_then(|top| amount(&top));
+    balance.ok_or_else(|| "the answer has no balance in a known format".to_owned())
 }
 
 /// `HTTP 404: no such page`

@@ -75,7 +75,7 @@ impl FromStr for Class {
     }
 }
 
-/// A word that stands for no class.
+/// A word that is not the name of a class.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a known class of answers")]
 pub struct UnknownClass(String);
@@ -104,7 +104,7 @@ impl Fatal {
         }
     }
 
-    /// How to go on.
+    /// How to resume.
     pub fn hint(self) -> &'static str {
         match self {
             Self::TokenRefused => {
@@ -137,7 +137,7 @@ pub struct Assessment {
     pub json: bool,
     /// What was paid, as far as is known.
     pub cost: Cost,
-    /// What else the answer says.
+    /// What else the answer reports.
     pub stated: Stated,
 }
 
@@ -168,7 +168,7 @@ pub enum Cost {
 }
 
 impl Cost {
-    /// The price that was reported, whoever reported it; zero where none was.
+    /// The reported price, of the gateway or upstream; zero if none was.
     pub fn known(self) -> Usd {
         match self {
             Self::Debit(price) | Self::Upstream(price) => price,
@@ -215,7 +215,7 @@ fn assess_reply(reply: &Reply, envelope: Option<Envelope>, target: &Target) -> A
     let envelope = envelope.unwrap_or_default();
     let cost = match (reply.debit, envelope.cost, class) {
         (Some(debit), ..) => Cost::Debit(debit),
-        // What came too late says that it was free, and nobody knows what the gateway debited.
+        // An answer that came too late reports no cost, but what the gateway debited is unknown.
         (None, Some(Usd::ZERO), Class::MaybeBilled) => Cost::Unknown,
         (None, Some(upstream), _) => Cost::Upstream(upstream),
         (None, None, Class::Data | Class::NoData | Class::WrongTarget | Class::MaybeBilled) => Cost::Unknown,
@@ -303,7 +303,7 @@ fn of_http(status: u16, envelope: &Envelope) -> Class {
         // Redirects are not followed: a body and a token are meant for one host.
         300..=399 | 404 | 405 => Class::Fatal(Fatal::WrongUrl),
         408 | 425 | 500..=599 => Class::Transient,
-        // A success that says nothing of one.
+        // A success status over a body that is not an answer.
         200..=299 => Class::MaybeBilled,
         _ => Class::Rejected,
     }

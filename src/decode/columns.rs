@@ -138,7 +138,7 @@ impl Entries {
     }
 
     /// Of a key that the map under way has twice, the last value counts, in the place of the first. Nearly all maps
-    /// have about ten different keys, which a few bits tell.
+    /// have about ten different keys, which a few bits distinguish.
     #[inline]
     pub(super) fn drop_repeated_keys(&mut self) {
         let mut seen = [0_u64; 4];

@@ -132,7 +132,7 @@ pub(super) struct Top<'a> {
 #[derive(Default)]
 pub(super) struct Tasks<'a> {
     pub(super) first: Option<Task<'a>>,
-    /// What all of them cost together; `None`: none says.
+    /// What all of them cost together; `None`: unknown.
     pub(super) cost: Option<Usd>,
 }
 

@@ -48,13 +48,13 @@ pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
 /// Refuses a ledger that is shorter than when the dataset was built from it: what is missing would be bought again.
 pub(super) fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
     let Some(record) = RunRecord::read(dir)?.filter(|record| !record.raw_discarded) else { return Ok(()) };
-    let held: HashMap<PathBuf, u64> = archive.files()?.into_iter().collect();
+    let found: HashMap<PathBuf, u64> = archive.files()?.into_iter().collect();
     let own = record.made_of.ledgers.iter().filter(|ledger| ledger.dir == Path::new("."));
     for (name, expected) in own.flat_map(|ledger| &ledger.files) {
         let path = dir.join(ledger::FOLDER).join(name);
-        let held = held.get(&path).copied().unwrap_or_default();
-        if held < *expected {
-            return Err(ExportError::CutShort { path, held, expected: *expected });
+        let found = found.get(&path).copied().unwrap_or_default();
+        if found < *expected {
+            return Err(ExportError::CutShort { path, found, expected: *expected });
         }
     }
     Ok(())
@@ -71,7 +71,7 @@ pub fn discarded(
     clock: Clock,
 ) -> Result<Option<RunRecord>, ExportError> {
     let Some(record) = RunRecord::read(dir)?.filter(|record| record.raw_discarded) else { return Ok(None) };
-    let held = record.made_of.parameters.clone().map(|parameters| Run {
+    let stored = record.made_of.parameters.clone().map(|parameters| Run {
         run_id: record.made_of.run_id.clone(),
         started_at: clock.now(),
         parameters,
@@ -79,7 +79,7 @@ pub fn discarded(
         shard: None,
         simulated: record.made_of.simulated,
     });
-    question.parameters(held.as_ref(), "", clock.today())?;
+    question.parameters(stored.as_ref(), "", clock.today())?;
     // Without the age of its oldest answer they may all be too old.
     let is_fresh = question.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
     let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);
@@ -133,13 +133,15 @@ pub fn open_for_replay(dir: &Path, holdings: &MergedLedgers, replace: bool) -> R
             return Err(ExportError::OtherRuns { dir: dir.to_owned(), run_id: run_id.clone() });
         }
     } else {
-        check_directory(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
+        // A record that cannot be read may be of any run.
+        let may_replace = replace || !dir.join(dataset::RUN).exists();
+        check_directory(dir).or_else(|error| if may_replace && was_begun(dir)? { Ok(()) } else { Err(error) })?;
     }
     Ok(Lock::take(dir)?)
 }
 
-/// Whether a directory contains only what a replay leaves that was killed before it wrote its record. The content of
-/// these folders is checked before anything is replaced.
+/// Whether a directory contains only what a replay leaves, such as one that was killed before it wrote its record. The
+/// content of these folders is checked before anything is replaced.
 fn was_begun(dir: &Path) -> Result<bool, ExportError> {
     let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
     let folders = [dataset::STAGING, dataset::HISTORY, dataset::UNDATED, dataset::TARGETS];

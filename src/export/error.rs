@@ -23,11 +23,11 @@ pub enum ExportError {
     LedgerGone(PathBuf),
     #[error("{} contains a dataset built by replay", .0.display())]
     OfAReplay(PathBuf),
-    #[error("{} has lost paid answers: it has {held} bytes, but the dataset was built from {expected}", path.display())]
+    #[error("{} has lost paid answers: it has {found} bytes, but the dataset was built from {expected}", path.display())]
     CutShort {
         path: PathBuf,
         /// Bytes of complete records.
-        held: u64,
+        found: u64,
         /// Bytes that the dataset was built from.
         expected: u64,
     },

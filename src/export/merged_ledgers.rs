@@ -163,7 +163,7 @@ impl MergedLedgers {
     fn best(&self, target: TargetRef<'_>, among: &[usize]) -> Option<usize> {
         let rank = |number: &usize| {
             let known = self.sources[*number].archive.known(target)?;
-            Some(((known.standing.is_final(), known.at(), Reverse(*number)), *number))
+            Some(((known.state.is_final(), known.at(), Reverse(*number)), *number))
         };
         among.iter().filter_map(rank).max().map(|(_, number)| number)
     }
@@ -226,7 +226,7 @@ impl MergedLedgers {
                 |target: TargetRef<'_>| contested.get(target.as_str()).is_none_or(|chosen| *chosen == source as usize);
             let own = (0..)
                 .zip(archive.asked())
-                .filter(|(_, (target, known))| known.standing == TargetState::Ok && counts(*target));
+                .filter(|(_, (target, known))| known.state == TargetState::Ok && counts(*target));
             answers.extend(own.map(|(number, _)| AnswerRef { source, number }));
         }
         // Rows are sorted by target within a partition, and each day is a partition.
@@ -263,7 +263,7 @@ impl MergedLedgers {
         for (source, Source { archive, .. }) in self.sources.iter().enumerate() {
             let Some(known) = archive.known(target) else { continue };
             let entry = history.get_or_insert(TargetHistory {
-                state: known.standing,
+                state: known.state,
                 attempts: 0,
                 possibly_billed: 0,
                 cost: Usd::ZERO,
@@ -277,7 +277,7 @@ impl MergedLedgers {
             entry.cost = entry.cost.plus(known.cost);
             entry.cost_source = entry.cost_source.max(known.cost_source());
             if self.contested.get(target.as_str()) == Some(&source) {
-                (entry.state, entry.source, entry.known) = (known.standing, source, known);
+                (entry.state, entry.source, entry.known) = (known.state, source, known);
             }
         }
         if let Some(history) = &mut history {

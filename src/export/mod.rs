@@ -167,7 +167,7 @@ impl Export {
         let Some(limit) = limit.map(|limit| limit.get() as usize).filter(|limit| *limit < self.remaining.len()) else {
             return self;
         };
-        let state = |number: &u32| self.archive.standing(self.inputs.target(*number));
+        let state = |number: &u32| self.archive.state(self.inputs.target(*number));
         self.remaining.sort_by_key(|number| (state(number).is_final(), state(number) == TargetState::Failed));
         self.remaining.truncate(limit);
         self.is_limited = true;
@@ -292,7 +292,7 @@ fn remaining(inputs: &Inputs, wanted: Option<&TargetSet>, archive: &Archive, sin
     let (mut missing, mut stale) = (Vec::new(), Vec::new());
     let is_wanted = |target| wanted.is_none_or(|wanted| wanted.number(target).is_some());
     for (number, target) in (0..).zip(inputs.targets()).filter(|(_, target)| is_wanted(*target)) {
-        if !archive.standing(target).is_final() {
+        if !archive.state(target).is_final() {
             missing.push(number);
         } else if !archive.is_held_since(target, since) {
             stale.push(number);
@@ -304,7 +304,7 @@ fn remaining(inputs: &Inputs, wanted: Option<&TargetSet>, archive: &Archive, sin
 
 /// Clears `remaining` if it only has failed targets, and so many are tolerated.
 fn drop_tolerated_failures(remaining: &mut Vec<u32>, inputs: &Inputs, archive: &Archive, tolerated: MaxFailures) {
-    let has_failed = |number: &u32| archive.standing(inputs.target(*number)) == TargetState::Failed;
+    let has_failed = |number: &u32| archive.state(inputs.target(*number)) == TargetState::Failed;
     if tolerated.allows(remaining.len() as u64, inputs.counts().targets as u64) && remaining.iter().all(has_failed) {
         remaining.clear();
     }
@@ -312,7 +312,7 @@ fn drop_tolerated_failures(remaining: &mut Vec<u32>, inputs: &Inputs, archive: &
 
 /// Remaining targets that have an answer, which is to be refreshed.
 fn to_refresh(remaining: &[u32], inputs: &Inputs, archive: &Archive) -> usize {
-    remaining.iter().filter(|number| archive.standing(inputs.target(**number)).is_final()).count()
+    remaining.iter().filter(|number| archive.state(inputs.target(**number)).is_final()).count()
 }
 
 /// The result of a fetch, with the directory still locked.

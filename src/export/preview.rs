@@ -83,7 +83,7 @@ impl Preview {
         let mut previous = Previous::look(previous, dir, archive.run(), &parameters)?;
         previous.choose(inputs, &mut left, question.fresh_since);
         Ok(Self {
-            answered: archive.asked().filter(|(_, known)| known.standing.is_final()).count() as u64,
+            answered: archive.asked().filter(|(_, known)| known.state.is_final()).count() as u64,
             started_with: archive.run().map(|run| run.version.clone()),
             past: archive.past(clock.moment()),
             held,

@@ -45,10 +45,10 @@ pub enum PreviousError {
     NoRun(PathBuf),
     #[error("the raw answers of --previous {} were deleted by --discard-raw", .0.display())]
     Discarded(PathBuf),
-    #[error("--previous {} was fetched with --{flag} {held}, but this run uses {asked}", dir.display())]
-    Differs { dir: PathBuf, flag: &'static str, held: String, asked: String },
-    #[error("--previous {} contains {}, but this run needs {}", dir.display(), kind(*.held), kind(!*.held))]
-    OtherApi { dir: PathBuf, held: bool },
+    #[error("--previous {} was fetched with --{flag} {stored}, but this run uses {asked}", dir.display())]
+    Differs { dir: PathBuf, flag: &'static str, stored: String, asked: String },
+    #[error("--previous {} contains {}, but this run needs {}", dir.display(), kind(*.stored), kind(!*.stored))]
+    OtherApi { dir: PathBuf, stored: bool },
 }
 
 fn kind(simulated: bool) -> &'static str {
@@ -69,8 +69,8 @@ impl PreviousError {
             Self::Itself(_) => "omit --previous: answers in DIR are reused anyway".to_owned(),
             Self::Missing(_) | Self::NoRun(_) => "use a directory that was the --out of a run".to_owned(),
             Self::Discarded(_) => "omit --previous: answers can only be reused from a ledger".to_owned(),
-            Self::Differs { flag, held, .. } => {
-                format!("use --{flag} {held} to reuse its answers")
+            Self::Differs { flag, stored, .. } => {
+                format!("use --{flag} {stored} to reuse its answers")
             }
             Self::OtherApi { .. } => "omit --previous".to_owned(),
         }
@@ -232,12 +232,12 @@ fn check_place(dir: &Path, own: Option<&Path>) -> Result<(), ExportError> {
 
 /// Refuses answers to other query parameters. The last day may differ, since each row of `targets` has its own.
 fn check_question(dir: &Path, theirs: &Run, own: Option<&Run>, parameters: &Parameters) -> Result<(), PreviousError> {
-    let held = theirs.simulated;
-    if own.is_some_and(|own| own.simulated != held) {
-        return Err(PreviousError::OtherApi { dir: dir.to_owned(), held });
+    let stored = theirs.simulated;
+    if own.is_some_and(|own| own.simulated != stored) {
+        return Err(PreviousError::OtherApi { dir: dir.to_owned(), stored });
     }
-    let differs = |flag, held: String, asked: String| {
-        if held == asked { Ok(()) } else { Err(PreviousError::Differs { dir: dir.to_owned(), flag, held, asked }) }
+    let differs = |flag, stored: String, asked: String| {
+        if stored == asked { Ok(()) } else { Err(PreviousError::Differs { dir: dir.to_owned(), flag, stored, asked }) }
     };
     let (theirs, asked) = (&theirs.parameters, parameters);
     differs("date-from", theirs.date_from.to_string(), asked.date_from.to_string())?;

@@ -37,19 +37,19 @@ pub enum QuestionError {
     Order { from: Date, to: Date },
     #[error("--date-to {to} is in the future; today is {today} in UTC")]
     Future { to: Date, today: Date },
-    #[error("this directory was started with --{flag} {held}, but now it is {asked}")]
-    Differs { flag: &'static str, held: String, asked: String },
-    #[error("this directory contains shard {held}, but {} of other shards, such as {example}", targets_are(*others))]
+    #[error("this directory was started with --{flag} {stored}, but now it is {asked}")]
+    Differs { flag: &'static str, stored: String, asked: String },
+    #[error("this directory contains shard {stored}, but {} of other shards, such as {example}", targets_are(*others))]
     OtherShard {
-        held: Shard,
+        stored: Shard,
         /// How many targets belong to other shards.
         others: usize,
         example: String,
     },
-    #[error("this directory was started {}, but this command runs {}", api(*held), api(!*held))]
+    #[error("this directory was started {}, but this command runs {}", api(*stored), api(!*stored))]
     OtherApi {
         /// Whether the directory contains simulated answers.
-        held: bool,
+        stored: bool,
     },
 }
 
@@ -66,69 +66,71 @@ impl QuestionError {
         match self {
             Self::Order { .. } => "swap the dates; without --date-to the last day is today".to_owned(),
             Self::Future { .. } => "omit --date-to to request everything up to today".to_owned(),
-            Self::Differs { flag, held, .. } => {
-                format!("use --{flag} {held} to resume, or another --out to start over")
+            Self::Differs { flag, stored, .. } => {
+                format!("use --{flag} {stored} to resume, or another --out to start over")
             }
-            Self::OtherShard { held, .. } => {
-                format!("use --shard {held}, or the --out of the shard they belong to")
+            Self::OtherShard { stored, .. } => {
+                format!("use --shard {stored}, or the --out of the shard they belong to")
             }
-            Self::OtherApi { held: true } => "use --sandbox to resume, or another --out to start over".to_owned(),
-            Self::OtherApi { held: false } => "omit --sandbox to resume, or use another --out to start over".to_owned(),
+            Self::OtherApi { stored: true } => "use --sandbox to resume, or another --out to start over".to_owned(),
+            Self::OtherApi { stored: false } => {
+                "omit --sandbox to resume, or use another --out to start over".to_owned()
+            }
         }
     }
 }
 
 /// Refuses targets of other shards in the directory of a shard: a replay of all shards would have them twice.
-pub(super) fn check_shard(held: Option<&Run>, given: &Inputs) -> Result<(), QuestionError> {
-    let Some(held) = held.and_then(|run| run.shard) else { return Ok(()) };
-    let mut others = given.targets().map(TargetRef::as_str).filter(|target| !held.holds(target));
+pub(super) fn check_shard(stored: Option<&Run>, given: &Inputs) -> Result<(), QuestionError> {
+    let Some(stored) = stored.and_then(|run| run.shard) else { return Ok(()) };
+    let mut others = given.targets().map(TargetRef::as_str).filter(|target| !stored.holds(target));
     match others.next().map(str::to_owned) {
         None => Ok(()),
-        Some(example) => Err(QuestionError::OtherShard { held, others: 1 + others.count(), example }),
+        Some(example) => Err(QuestionError::OtherShard { stored, others: 1 + others.count(), example }),
     }
 }
 
 impl QueryParams {
     /// The parameters of every call: those of the directory's run, if the command line does not contradict them.
-    pub fn parameters(&self, held: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QuestionError> {
-        if let Some(run) = held
+    pub fn parameters(&self, stored: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QuestionError> {
+        if let Some(run) = stored
             && self.simulated.is_some_and(|simulated| simulated != run.simulated)
         {
-            return Err(QuestionError::OtherApi { held: run.simulated });
+            return Err(QuestionError::OtherApi { stored: run.simulated });
         }
-        let held = held.map(|run| &run.parameters);
+        let stored = stored.map(|run| &run.parameters);
         let asked = Parameters {
             date_from: self.date_from.unwrap_or(EARLIEST_DATE),
-            date_to: self.date_to.unwrap_or_else(|| self.usual_date_to(held, today)),
+            date_to: self.date_to.unwrap_or_else(|| self.usual_date_to(stored, today)),
             rank_scale: self.rank_scale.unwrap_or(RankScale::OneThousand),
-            tag: self.tag.clone().or(held.map(|held| held.tag.clone())).unwrap_or_else(|| run_id.to_owned()),
+            tag: self.tag.clone().or(stored.map(|stored| stored.tag.clone())).unwrap_or_else(|| run_id.to_owned()),
         };
         if asked.date_from > asked.date_to {
             return Err(QuestionError::Order { from: asked.date_from, to: asked.date_to });
         }
-        let moves_on = held.is_none_or(|held| self.fresh_since.is_some() && asked.date_to > held.date_to);
+        let moves_on = stored.is_none_or(|stored| self.fresh_since.is_some() && asked.date_to > stored.date_to);
         if moves_on && asked.date_to > today {
             return Err(QuestionError::Future { to: asked.date_to, today });
         }
-        let Some(held) = held else { return Ok(asked) };
-        let differs = |flag, held: &dyn ToString, asked: &dyn ToString| {
-            let (held, asked) = (held.to_string(), asked.to_string());
-            if held == asked { Ok(()) } else { Err(QuestionError::Differs { flag, held, asked }) }
+        let Some(stored) = stored else { return Ok(asked) };
+        let differs = |flag, stored: &dyn ToString, asked: &dyn ToString| {
+            let (stored, asked) = (stored.to_string(), asked.to_string());
+            if stored == asked { Ok(()) } else { Err(QuestionError::Differs { flag, stored, asked }) }
         };
-        differs("date-from", &held.date_from, &asked.date_from)?;
+        differs("date-from", &stored.date_from, &asked.date_from)?;
         if !moves_on {
-            differs("date-to", &held.date_to, &asked.date_to)?;
+            differs("date-to", &stored.date_to, &asked.date_to)?;
         }
-        differs("rank-scale", &held.rank_scale.as_str(), &asked.rank_scale.as_str())?;
+        differs("rank-scale", &stored.rank_scale.as_str(), &asked.rank_scale.as_str())?;
         Ok(asked)
     }
 
     /// The last day where the command line has none.
-    fn usual_date_to(&self, held: Option<&Parameters>, today: Date) -> Date {
-        match held {
+    fn usual_date_to(&self, stored: Option<&Parameters>, today: Date) -> Date {
+        match stored {
             // A clock that was set back removes no month.
-            Some(held) if self.fresh_since.is_some() => held.date_to.max(today),
-            Some(held) => held.date_to,
+            Some(stored) if self.fresh_since.is_some() => stored.date_to.max(today),
+            Some(stored) => stored.date_to,
             None => today,
         }
     }
@@ -140,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    fn held() -> Run {
+    fn stored() -> Run {
         let parameters = Parameters {
             date_from: date(2020, 1, 1),
             date_to: date(2026, 1, 31),
@@ -162,7 +164,7 @@ mod tests {
             rank_scale: Some(RankScale::OneHundred),
             ..QueryParams::default()
         };
-        assert_eq!(same.parameters(Some(&held()), "id", TODAY), Ok(held().parameters));
+        assert_eq!(same.parameters(Some(&stored()), "id", TODAY), Ok(stored().parameters));
     }
 
     #[test]
@@ -173,7 +175,7 @@ mod tests {
             ..QueryParams::default()
         };
         let check = |question: QueryParams, wanted: &str| {
-            let error = question.parameters(Some(&held()), "id", TODAY).expect_err("refused").to_string();
+            let error = question.parameters(Some(&stored()), "id", TODAY).expect_err("refused").to_string();
             assert!(error.contains(wanted), "{error}");
         };
         check(QueryParams { date_from: Some(date(2021, 1, 1)), ..same.clone() }, "--date-from 2020-01-01");
@@ -193,7 +195,7 @@ mod tests {
         let up_to = |to: Option<Date>, today: Date| {
             let question = QueryParams { date_to: to, ..refresh.clone() };
             question
-                .parameters(Some(&held()), "id", today)
+                .parameters(Some(&stored()), "id", today)
                 .map(|asked| asked.date_to)
                 .map_err(|error| error.to_string())
         };
@@ -208,7 +210,7 @@ mod tests {
         check(date(2026, 1, 30), "was started with --date-to 2026-01-31");
         check(date(2026, 2, 11), "is in the future");
         let other = QueryParams { date_from: Some(date(2021, 1, 1)), ..refresh.clone() };
-        assert!(other.parameters(Some(&held()), "id", TODAY).is_err(), "the first day stays");
+        assert!(other.parameters(Some(&stored()), "id", TODAY).is_err(), "the first day stays");
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Provenance {
     }
 }
 
-/// The digests of all ledgers' files: of as many bytes as `made_of` says, whatever a run adds meanwhile.
+/// The digests of all ledgers' files: of as many bytes as in `made_of`, whatever a run adds meanwhile.
 pub(super) fn ledger_digests(
     holdings: &MergedLedgers,
     made_of: &Provenance,

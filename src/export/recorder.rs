@@ -63,12 +63,12 @@ impl Journal for Recorder {
             Class::NoData => self.feed.settle(answered.target.view(), None),
             _ => {}
         }
-        let (standing, rows) = match assessment.class {
+        let (state, rows) = match assessment.class {
             Class::Data => (Some(TargetState::Ok), assessment.items),
             Class::NoData => (Some(TargetState::NoData), 0),
             _ => (None, 0),
         };
-        self.progress.answered(standing, rows, assessment.cost.known());
+        self.progress.answered(state, rows, assessment.cost.known());
         Ok(())
     }
 

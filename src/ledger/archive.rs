@@ -42,7 +42,7 @@ pub struct StoredAnswer {
     pub message: Option<String>,
     /// The API's id of the task.
     pub task_id: Option<String>,
-    /// What else the answer says.
+    /// What else the answer reports.
     pub stated: Stated,
     /// From the first byte sent to the last received, in milliseconds.
     pub latency_ms: u64,
@@ -131,8 +131,8 @@ impl Archive {
     }
 
     /// The state of a target.
-    pub fn standing(&self, target: TargetRef<'_>) -> TargetState {
-        self.known(target).map_or(TargetState::Pending, |known| known.standing)
+    pub fn state(&self, target: TargetRef<'_>) -> TargetState {
+        self.known(target).map_or(TargetState::Pending, |known| known.state)
     }
 
     /// Whether a target's answer is stored and came no earlier than `since`, if that is given.

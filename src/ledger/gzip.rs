@@ -1,6 +1,6 @@
 //! gzip members (RFC 1952): what the ledger's files are made of.
 //!
-//! A member written here says in an extra field how long it is, as those of BGZF files do, so that it can be stepped
+//! A member written here has its length in an extra field, as those of BGZF files do, so that it can be stepped
 //! over without being decompressed. Every bit of its header is checked; its content is checked by its CRC-32. The body
 //! of an answer may be a member that a server has made: its length and checksum are in the record before it.
 
@@ -40,10 +40,10 @@ const BLOCK_HEADER_BYTES: usize = 5;
 const LINE_END: &[u8] = b"}\n";
 /// Bytes of the member that holds it.
 pub(super) const CLOSING_BYTES: usize = HEADER_BYTES + BLOCK_HEADER_BYTES + 2 + TRAILER_BYTES;
-/// The bytes that show whether a body is where its record says, without reading it: its trailer and its line's end.
+/// The bytes that show whether a body is where its record locates it, without reading it: its trailer and its line's end.
 pub(super) const END_BYTES: usize = TRAILER_BYTES + CLOSING_BYTES;
 
-/// What a record says of the member behind it that holds its body.
+/// What a record contains about the member after it, which is its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct BodyMember {
     /// Its length; 0: there is no body.
@@ -73,7 +73,7 @@ impl BodyMember {
         })
     }
 
-    /// Decompresses the member, which has to be what the record says.
+    /// Decompresses the member, which has to match the record.
     pub(super) fn content(self, member: &[u8]) -> io::Result<Vec<u8>> {
         if self.content_bytes > LARGEST {
             return Err(broken("a body with an implausible size"));

@@ -9,7 +9,7 @@
 //! came gzipped, byte for byte as it came), and the line's end. A call is recorded before it goes out, its answer as
 //! soon as it is there; both are durable before anything else happens. Nothing is ever rewritten.
 //!
-//! - [`Archive`] reads: what each target's standing is, and its answer. It changes nothing on the disk.
+//! - [`Archive`] reads: each target's state and answer. It changes nothing on the disk.
 //! - [`Ledger`] appends, for the one process that holds the [`Lock`].
 
 use std::{

@@ -27,7 +27,7 @@ impl LedgerReader {
     pub fn body(&self, target: TargetRef<'_>, most: u64) -> Result<Option<Body>, LedgerError> {
         let location = {
             let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
-            let stored = archive.known(target).filter(|known| known.standing == TargetState::Ok);
+            let stored = archive.known(target).filter(|known| known.state == TargetState::Ok);
             stored.and_then(super::TargetEntry::last)
         };
         location.map(|location| body_at(&*self.segment(location.segment)?, &location, most)).transpose()

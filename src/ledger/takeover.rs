@@ -26,7 +26,7 @@ pub struct Copied {
 impl Archive {
     /// Copies a target's answer, checking that it is whole; `None`: there is none that is final.
     pub fn copy(&self, known: &TargetEntry, at: Timestamp) -> Result<Option<Copied>, LedgerError> {
-        let Some((location, run)) = known.last().filter(|_| known.standing.is_final()).zip(self.run()) else {
+        let Some((location, run)) = known.last().filter(|_| known.state.is_final()).zip(self.run()) else {
             return Ok(None);
         };
         let segment = self.segment(location.segment);

@@ -75,7 +75,7 @@ pub(super) fn plain(snapshot: &Snapshot) -> String {
 
 /// One object of `--progress json`. Names are public and stay.
 #[derive(Serialize)]
-struct Told<'a> {
+struct JsonLine<'a> {
     event: &'a str,
     elapsed_s: f64,
     state: &'a str,
@@ -104,7 +104,7 @@ struct Note<'a> {
 pub(super) fn json(snapshot: &Snapshot) -> String {
     let counted = &snapshot.counted;
     let event = if counted.activity == Activity::Ended { "end" } else { "progress" };
-    let told = Told {
+    let line = JsonLine {
         event,
         elapsed_s: humanize::seconds(counted.elapsed),
         state: counted.activity.word(),
@@ -122,7 +122,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         targets_written: counted.written,
         bytes_uploaded: counted.uploaded,
     };
-    serde_json::to_string(&told).expect("numbers and words always serialise")
+    serde_json::to_string(&line).expect("numbers and words always serialise")
 }
 
 /// A warning as JSON.

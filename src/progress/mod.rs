@@ -130,14 +130,14 @@ impl Progress {
         });
     }
 
-    /// A call's result is durable; `standing` is given where it settles its target.
-    pub fn answered(&self, standing: Option<TargetState>, rows: u64, cost: Usd) {
+    /// A call's result is durable; `state` is given where it settles its target.
+    pub fn answered(&self, state: Option<TargetState>, rows: u64, cost: Usd) {
         self.count(|counted| {
             counted.answers += 1;
-            counted.down &= standing.is_none();
+            counted.down &= state.is_none();
             counted.rows += rows;
             counted.spent = counted.spent.plus(cost);
-            counted.done += u64::from(standing.is_some_and(TargetState::is_final));
+            counted.done += u64::from(state.is_some_and(TargetState::is_final));
         });
     }
 

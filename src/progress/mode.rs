@@ -30,7 +30,7 @@ pub enum Mode {
 pub struct Environment {
     /// Standard error is a terminal.
     pub terminal: bool,
-    /// `CI` is set: some services give a terminal that nobody watches and that keeps every redrawn bar.
+    /// `CI` is set: some services provide a terminal whose log keeps every redrawn bar.
     pub ci: bool,
     /// `TERM` is `dumb`: the cursor cannot be moved.
     pub dumb: bool,
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_shown_where_somebody_can_watch_it() {
+    fn a_bar_is_shown_on_a_terminal_outside_of_ci() {
         let check = |requested, (terminal, ci, dumb): (u8, u8, u8), expected| {
             let surroundings = Environment { terminal: terminal > 0, ci: ci > 0, dumb: dumb > 0 };
             assert_eq!(mode(requested, surroundings), expected, "{requested:?} in {surroundings:?}");

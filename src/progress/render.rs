@@ -50,7 +50,7 @@ fn way(snapshot: &Snapshot, room: usize, colour: bool) -> String {
     }
     let for_bar = |fields: &[Field]| room.saturating_sub(length(fields, GAP) + GAP.len());
     if for_bar(&fields) < SHORTEST_BAR {
-        // The bar says it, too.
+        // The bar shows it, too.
         fields.retain(|field| field.expendable != 2);
     }
     let cells = for_bar(&fields).min(LONGEST_BAR);

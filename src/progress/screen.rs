@@ -41,7 +41,7 @@ impl Screen {
         self.width().into()
     }
 
-    /// Writes a line where no bar stands.
+    /// Writes a line where no bar is shown.
     pub(super) fn line(&self, line: &str) {
         let _ = self.term.write_line(line);
         let _ = self.term.flush();

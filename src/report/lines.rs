@@ -27,12 +27,12 @@ const COLUMN_BYTES: usize = 128 << 10;
 const LONGEST_CELL: usize = 60;
 /// Failed targets that are listed; `_failures.csv` has all.
 pub(super) const MOST_FAILURES: usize = 100;
-/// Different reasons of rejection that are told apart.
+/// Different reasons of rejection that are listed.
 const MOST_REASONS: usize = 20;
-/// What stands for the reasons beyond that.
+/// The name of all reasons beyond those.
 const OTHER_REASONS: &str = "other reasons";
 
-/// What is told of one target.
+/// What the report shows about one target.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
     pub(super) target: Box<str>,

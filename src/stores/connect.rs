@@ -17,7 +17,7 @@ use super::{
     wire::Wire,
 };
 
-/// Retries of a request during the check, while somebody waits: some two seconds.
+/// Retries of a request during the check, while the user waits: some two seconds.
 const HASTY: usize = 3;
 /// Retries of a request during the upload: about a minute.
 const PATIENT: usize = 10;

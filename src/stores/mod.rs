@@ -53,7 +53,7 @@ pub struct Destination {
     url: StoreUrl,
     /// For the upload at the end, which is retried for longer.
     store: Arc<dyn ObjectStore>,
-    /// For the check at the beginning, while somebody waits.
+    /// For the check at the beginning, while the user waits.
     hasty: Arc<dyn ObjectStore>,
     /// Redacted in every message.
     secrets: Vec<String>,

@@ -8,7 +8,7 @@ const SAVED: &str = "all paid answers are saved";
 /// Which signal asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// `SIGINT`: somebody pressed Ctrl-C.
+    /// `SIGINT`: the user pressed Ctrl-C.
     Interrupt,
     /// `SIGTERM`: the machine or the scheduler asks.
     Terminate,

@@ -307,6 +307,11 @@ fn a_replay_replaces_the_dataset_of_other_runs_only_where_it_is_told_to() {
     check("two --out merged", 2);
     check("two --out merged --replace", 0);
     check("one --out merged --replace", 0);
+    // A record that cannot be read may be of any run.
+    shell.write("merged/_run.json", "{}");
+    let refused = shell.run("replay two --out merged").expect(2);
+    assert!(refused.stderr.contains("merged is not empty and does not contain a run"), "{}", refused.stderr);
+    check("two --out merged --replace", 0);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn note_held(place: &Place, api: &Sandbox, held: &mut Held) -> Phase {
     let archive = Archive::read(&place.out()).unwrap_or_else(|error| panic!("after a kill: {error}"));
     let billed = api.bill().billed_targets;
     for (target, known) in archive.asked() {
-        if known.standing.is_final() {
+        if known.state.is_final() {
             let times = billed.get(target.as_str()).copied().unwrap_or(0);
             held.entry(target.to_string()).or_insert(times);
         }

@@ -75,7 +75,7 @@ fn injected(place: &Place) -> Vec<(String, usize)> {
 /// Answers that are held, by the ledger.
 fn held(place: &Place) -> BTreeSet<String> {
     let archive = Archive::read(&place.out()).expect("readable");
-    archive.asked().filter(|(_, known)| known.standing.is_final()).map(|(target, _)| target.to_string()).collect()
+    archive.asked().filter(|(_, known)| known.state.is_final()).map(|(target, _)| target.to_string()).collect()
 }
 
 /// After a failure: no success, a clear word, no call since, and the next run goes on without losing anything.

@@ -108,12 +108,12 @@ async fn what_was_acknowledged_is_read_back() {
     let archive = Archive::read(dir.path()).expect("readable");
     assert_eq!(archive.run(), Some(&run()));
     for name in ["a.com", "b.com", "c.com"] {
-        assert_eq!(archive.standing(target(name).view()), TargetState::Ok);
+        assert_eq!(archive.state(target(name).view()), TargetState::Ok);
         assert_eq!(body(&archive, name).expect("readable").as_deref(), Some(body_of(name, 40).as_bytes()));
     }
-    assert_eq!(archive.standing(target("d.com").view()), TargetState::Failed);
-    assert_eq!(archive.standing(target("e.com").view()), TargetState::Pending);
-    assert_eq!(archive.standing(target("f.com").view()), TargetState::Pending);
+    assert_eq!(archive.state(target("d.com").view()), TargetState::Failed);
+    assert_eq!(archive.state(target("e.com").view()), TargetState::Pending);
+    assert_eq!(archive.state(target("f.com").view()), TargetState::Pending);
     let lost = archive.known(target("e.com").view()).expect("asked");
     assert_eq!((lost.attempts, lost.possibly_billed()), (1, 1));
     let past = archive.past(moment(60));
@@ -167,7 +167,7 @@ async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_g
     for cut in 0..whole.len() {
         fs::write(file(dir.path()), &whole[..cut]).expect("written");
         let archive = Archive::read(dir.path()).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
-        let held = NAMES.iter().filter(|name| archive.standing(target(name).view()) == TargetState::Ok).count();
+        let held = NAMES.iter().filter(|name| archive.state(target(name).view()) == TargetState::Ok).count();
         assert!(held >= most_held, "cut at {cut}: a longer prefix holds no less");
         most_held = held;
         for name in &NAMES[..held] {
@@ -178,7 +178,7 @@ async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_g
             );
         }
         for name in &NAMES[held..] {
-            assert_eq!(archive.standing(target(name).view()), TargetState::Pending, "cut at {cut}");
+            assert_eq!(archive.state(target(name).view()), TargetState::Pending, "cut at {cut}");
         }
     }
     assert_eq!(most_held, 3);
@@ -191,7 +191,7 @@ async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_g
         ledger.close().await.expect("closed");
         drop(lock);
         let archive = Archive::read(dir.path()).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
-        assert_eq!(archive.standing(target("z.com").view()), TargetState::Ok, "cut at {cut}");
+        assert_eq!(archive.state(target("z.com").view()), TargetState::Ok, "cut at {cut}");
     }
 }
 
@@ -252,7 +252,7 @@ async fn an_answer_is_in_force_until_there_is_a_newer_one() {
     let check = |at: i64, given_up: bool, calls: u64, retries: u64, refreshed: u64| {
         let archive = Archive::read(folder.path()).expect("sound");
         let known = archive.known(target(name).view()).expect("asked");
-        assert_eq!((known.standing, known.at()), (TargetState::Ok, Some(moment(at))));
+        assert_eq!((known.state, known.at()), (TargetState::Ok, Some(moment(at))));
         assert_eq!(archive.is_refresh_given_up(target(name).view()), given_up);
         let spending = archive.spending();
         assert_eq!((spending.calls, spending.retries, spending.refreshed), (calls, retries, refreshed));

@@ -44,7 +44,7 @@ async fn a_signal_ends_the_buying_at_once_and_keeps_what_is_in_flight() {
         assert!(words.contains("run the same command again to resume"), "{words}");
         assert_eq!(summary(&output)["possibly_billed"], 0, "every answer in flight is kept");
         let archive = Archive::read(&place.out()).expect("readable");
-        let held = archive.asked().filter(|(_, known)| known.standing.is_final()).count();
+        let held = archive.asked().filter(|(_, known)| known.state.is_final()).count();
         assert_eq!(held as u64, bill.billed_calls, "SIG{name}");
         assert_eq!(bill.billed_lost, 0);
         assert!(bill.most_in_flight <= 20, "{}", bill.most_in_flight);

@@ -111,7 +111,7 @@ impl HttpApi {
                 hide(self.token(), &mut id);
                 String::from_utf8_lossy(&id).into_owned()
             }),
-            date: date(response.headers()).and_then(|told| told.try_into().ok()),
+            date: date(response.headers()).and_then(|date| date.try_into().ok()),
             ..Reply::default()
         };
         let (mut body, cut) = self.bodies.read(response, &deadline).await;

@@ -19,7 +19,7 @@ pub enum SetupError {
     #[error("invalid --api {url:?}: {reason}")]
     Url {
         url: String,
-        /// What the parser says.
+        /// The parser's error.
         reason: String,
     },
     /// A token would travel in the clear.

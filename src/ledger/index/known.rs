@@ -11,7 +11,7 @@ use crate::{
 /// What is known of one target, in 48 bytes.
 #[derive(Clone, Debug)]
 pub struct TargetEntry {
-    pub standing: TargetState,
+    pub state: TargetState,
     /// Calls that went out, of all runs of this directory.
     pub attempts: u32,
     /// What its calls cost, as far as reported.
@@ -59,7 +59,7 @@ impl TargetEntry {
 
     /// Whether its answer is stored and came no earlier than `since`, if that is given.
     pub fn is_held_since(&self, since: Option<Timestamp>) -> bool {
-        self.standing.is_final() && since.is_none_or(|since| self.at >= since.as_microsecond())
+        self.state.is_final() && since.is_none_or(|since| self.at >= since.as_microsecond())
     }
 
     /// The weakest source of its costs, a call without a result included.
@@ -100,18 +100,18 @@ impl TargetEntry {
     }
 
     /// What is in force from now on: the latest answer, or the latest result where there is none.
-    pub(super) fn settle(&mut self, standing: TargetState, at: Timestamp, location: Location) {
+    pub(super) fn settle(&mut self, state: TargetState, at: Timestamp, location: Location) {
         let Location { segment, head, body, offset } = location;
         self.segment = segment.try_into().expect("65,536 files of the ledger have a gigabyte each");
         (self.offset, self.head, self.body) = (offset, head, body);
-        (self.standing, self.at) = (standing, at.as_microsecond());
+        (self.state, self.at) = (state, at.as_microsecond());
     }
 }
 
 impl Default for TargetEntry {
     fn default() -> Self {
         Self {
-            standing: TargetState::Pending,
+            state: TargetState::Pending,
             attempts: 0,
             cost: Usd::ZERO,
             cost_source: None,

@@ -180,10 +180,10 @@ impl Index {
             Record::GaveUp { target, .. } => {
                 let number = self.number(target);
                 let known = &mut self.known[number as usize];
-                if known.standing.is_final() {
+                if known.state.is_final() {
                     self.refreshing.entry(number).or_default().given_up = true;
                 } else {
-                    known.standing = TargetState::Failed;
+                    known.state = TargetState::Failed;
                 }
             }
         }
@@ -193,13 +193,13 @@ impl Index {
     /// Counts a call that goes out: the first of its target, the first that is to refresh an answer, or a further one.
     fn count_sent(&mut self, number: u32) {
         let known = &mut self.known[number as usize];
-        let is_first = if known.standing.is_final() {
+        let is_first = if known.state.is_final() {
             let refresh = self.refreshing.entry(number).or_default();
             refresh.calls += 1;
             refresh.given_up = false;
             refresh.calls == 1
         } else {
-            known.standing = TargetState::Pending;
+            known.state = TargetState::Pending;
             known.attempts == 0
         };
         known.sent();
@@ -211,7 +211,7 @@ impl Index {
         self.unanswered.remove(&number);
         let known = &mut self.known[number as usize];
         known.called_off();
-        let was_first = if known.standing.is_final() {
+        let was_first = if known.state.is_final() {
             let refresh = self.refreshing.entry(number).or_default();
             refresh.calls = refresh.calls.saturating_sub(1);
             refresh.calls == 0 && self.refreshing.remove(&number).is_some()
@@ -248,7 +248,7 @@ impl Index {
         }
         let known = &mut self.known[number as usize];
         known.answered(price, answer.cost_source, answer.possibly_billed());
-        self.refreshed += u64::from(known.standing.is_final() && matches!(class, Class::Data | Class::NoData));
+        self.refreshed += u64::from(known.state.is_final() && matches!(class, Class::Data | Class::NoData));
         self.settle(number, class, answer, location);
         Ok(())
     }
@@ -266,17 +266,17 @@ impl Index {
     /// The latest final answer is in force. Later results explain why it was not refreshed.
     fn settle(&mut self, number: u32, class: Class, answer: &Answer, location: Location) {
         let known = &mut self.known[number as usize];
-        let standing = match class {
+        let state = match class {
             Class::Data => TargetState::Ok,
             Class::NoData => TargetState::NoData,
-            _ if known.standing.is_final() => {
+            _ if known.state.is_final() => {
                 self.refreshing.entry(number).or_default().last = Some(location);
                 return;
             }
             _ => TargetState::Pending,
         };
-        known.settle(standing, answer.at, location);
-        if standing.is_final() {
+        known.settle(state, answer.at, location);
+        if state.is_final() {
             self.refreshing.remove(&number);
             self.asked_up_to = self.asked_up_to.max(answer.date_to);
         }

@@ -159,7 +159,7 @@ fn a_call_without_a_result_counts_as_lost_whether_under_way_or_of_a_killed_proce
 #[test]
 fn a_target_stands_where_its_latest_records_say() {
     use TargetState::{Failed, NoData, Ok, Pending};
-    let check = |records: &[&str], standing: TargetState, given_up: bool, refreshed: u64, retries: u64| {
+    let check = |records: &[&str], state: TargetState, given_up: bool, refreshed: u64, retries: u64| {
         let mut story = Story::default();
         for record in records {
             match *record {
@@ -170,8 +170,8 @@ fn a_target_stands_where_its_latest_records_say() {
             }
         }
         let spending = story.index.spending();
-        let found = (story.known(A).standing, story.index.is_refresh_given_up(target(A).view()));
-        assert_eq!(found, (standing, given_up), "{records:?}");
+        let found = (story.known(A).state, story.index.is_refresh_given_up(target(A).view()));
+        assert_eq!(found, (state, given_up), "{records:?}");
         assert_eq!((spending.refreshed, spending.retries), (refreshed, retries), "{records:?}");
     };
     check(&["sent"], Pending, false, 0, 0);
@@ -240,7 +240,7 @@ fn answers_taken_over_cost_nothing_and_are_no_calls() {
     assert_eq!(spending, Spending { taken_over: 3, ..Spending::default() });
     assert_eq!((story.past().spent, story.past().calls.len()), (Usd::ZERO, 0));
     let known = story.known(A);
-    assert_eq!((known.standing, known.cost_source()), (TargetState::Ok, Some(CostSource::Previous)));
+    assert_eq!((known.state, known.cost_source()), (TargetState::Ok, Some(CostSource::Previous)));
     assert_eq!(story.index.asked_up_to(), Some(days[1]), "the latest day of all");
     assert_eq!(story.index.iter().map(|(target, _)| target.as_str()).collect::<Vec<_>>(), [A]);
 }

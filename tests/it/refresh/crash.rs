@@ -37,7 +37,7 @@ async fn a_refresh_that_is_killed_goes_on_and_buys_nothing_twice() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             let archive = Archive::read(&place.out()).expect("sound but for its end");
-            assert_eq!(archive.asked().filter(|(_, known)| known.standing.is_final()).count(), TARGETS, "none is lost");
+            assert_eq!(archive.asked().filter(|(_, known)| known.state.is_final()).count(), TARGETS, "none is lost");
             let spending = archive.spending();
             let bill = api.bill();
             for (target, known) in archive.asked() {

@@ -64,7 +64,7 @@ use crate::{
     api::{Api, Parameters, record::TargetState},
     clock::Clock,
     dataset::{self, Stage},
-    fetch::{self, Ended, FetchContext, FetchLimits, pace::Rate},
+    fetch::{self, Ended, FetchContext, FetchLimits, StopReason, pace::Rate},
     ledger::{self, Archive, Ledger, LedgerError, Lock, ResumeState, Run, Spending},
     progress::Progress,
     summary::MaxFailures,
@@ -280,7 +280,7 @@ impl Export {
             None => Err(LedgerError::Closed),
         };
         let (staged, ended, archive) = (staged?, ended?, archive?);
-        let ended = if is_limited && ended == Ended::Done { Ended::Limit } else { ended };
+        let ended = if is_limited && ended == Ended::Done { Ended::Stopped(StopReason::Limit) } else { ended };
         let holdings = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false)?;
         Ok((ended, Fetched { holdings, staged, lock }))
     }

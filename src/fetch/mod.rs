@@ -143,6 +143,15 @@ pub struct PriorCalls {
 pub enum Ended {
     /// Every target has its answer or was given up.
     Done,
+    /// Targets are left that cannot be called now.
+    Stopped(StopReason),
+    /// The caller asked to stop.
+    Shutdown,
+}
+
+/// Why no call goes out any more while targets are left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopReason {
     /// The API cannot be used until a person has acted.
     Fatal {
         fatal: Fatal,
@@ -173,8 +182,6 @@ pub enum Ended {
     Budget,
     /// As many targets were called as this run may call.
     Limit,
-    /// The caller asked to stop.
-    Shutdown,
 }
 
 /// Fetches `targets` until all are settled, the run has to stop, or `shutdown` is ready.
@@ -312,10 +319,10 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         let give_up_at = self.give_up_at();
         if give_up_at.is_some_and(|moment| moment <= now) {
             let message = self.last_failure.as_deref().map(str::to_owned);
-            self.end(if self.contact == Contact::Unreachable {
-                Ended::Unreachable { message }
+            self.stop(if self.contact == Contact::Unreachable {
+                StopReason::Unreachable { message }
             } else {
-                Ended::Outage { message }
+                StopReason::Outage { message }
             });
             return Err(Step::Started);
         }
@@ -352,7 +359,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             Err(refused) => {
                 self.queue.put_back(job);
                 if refused == ReserveError::Exhausted && self.running.is_empty() {
-                    self.end(Ended::Budget);
+                    self.stop(StopReason::Budget);
                     return Step::Started;
                 }
                 return self.wait(State::Calling, None);
@@ -434,10 +441,10 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             Decision::Stop(Stop::Fatal(fatal)) => {
                 let is_foreign = matches!(assessment.class, Class::Refused(_));
                 let message = if is_foreign { Some(refusal(&job, &assessment)) } else { assessment.message };
-                self.end(Ended::Fatal { fatal, message });
+                self.stop(StopReason::Fatal { fatal, message });
             }
-            Decision::Stop(Stop::Refused) => self.end(Ended::Refused { message: refusal(&job, &assessment) }),
-            Decision::Stop(Stop::Contract) => self.end(Ended::Contract { message: assessment.message }),
+            Decision::Stop(Stop::Refused) => self.stop(StopReason::Refused { message: refusal(&job, &assessment) }),
+            Decision::Stop(Stop::Contract) => self.stop(StopReason::Contract { message: assessment.message }),
         }
         Ok(())
     }
@@ -474,13 +481,17 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
                 "{MAX_BILLED_REFUSALS} identical billed refusals in a row, the last for {}: {words}",
                 job.target
             );
-            self.end(Ended::Contract { message: Some(message) });
+            self.stop(StopReason::Contract { message: Some(message) });
         }
     }
 
     async fn give_up(&self, job: Job, class: Class) -> Result<(), J::Error> {
         let gave_up = GaveUp { target: job.target, at: self.call_context.clock.now(), class };
         self.call_context.journal.gave_up(&gave_up).await
+    }
+
+    fn stop(&mut self, reason: StopReason) {
+        self.end(Ended::Stopped(reason));
     }
 
     /// Stops further calls; the first reason is kept.

@@ -1,7 +1,13 @@
 //! How a run ended, and what follows: exit code, error message, and the hint that says how to resume.
 
 use super::{RunSummary, shown};
-use crate::{api::status::Fatal, fetch, humanize, money::Usd, sanitize};
+use crate::{
+    api::status::Fatal,
+    fetch::{self, StopReason},
+    humanize,
+    money::Usd,
+    sanitize,
+};
 
 const SAVED: &str = "all paid answers are saved";
 
@@ -37,36 +43,8 @@ pub enum Ended {
     /// Nothing is left to call and the dataset is published.
     #[default]
     Finished,
-    /// The API cannot be used until a person has acted.
-    Fatal {
-        fatal: Fatal,
-        /// What the API said.
-        message: Option<String>,
-    },
-    /// The calls are not what the endpoint takes.
-    Contract {
-        /// What the API said.
-        message: Option<String>,
-    },
-    /// Several targets in a row were refused by something that is not the API.
-    Refused {
-        /// The last of them, and what came.
-        message: String,
-    },
-    /// The API was down for too long.
-    Outage {
-        /// What the last call met with.
-        message: Option<String>,
-    },
-    /// No call was answered: the host's name, its certificate or a proxy is in the way.
-    Unreachable {
-        /// What the last call met with.
-        message: Option<String>,
-    },
-    /// What is left of the cap does not pay one more call.
-    Budget,
-    /// As many targets were called as this run may call.
-    Limit,
+    /// Targets are left that could not be called.
+    Stopped(StopReason),
     /// A signal asked to stop.
     Signal(Signal),
     /// Keeping the answers or publishing the dataset failed.
@@ -83,13 +61,7 @@ impl Ended {
     pub fn of(ended: fetch::Ended, signal: Signal) -> Self {
         match ended {
             fetch::Ended::Done => Self::Finished,
-            fetch::Ended::Fatal { fatal, message } => Self::Fatal { fatal, message },
-            fetch::Ended::Contract { message } => Self::Contract { message },
-            fetch::Ended::Refused { message } => Self::Refused { message },
-            fetch::Ended::Outage { message } => Self::Outage { message },
-            fetch::Ended::Unreachable { message } => Self::Unreachable { message },
-            fetch::Ended::Budget => Self::Budget,
-            fetch::Ended::Limit => Self::Limit,
+            fetch::Ended::Stopped(reason) => Self::Stopped(reason),
             fetch::Ended::Shutdown => Self::Signal(signal),
         }
     }
@@ -98,16 +70,7 @@ impl Ended {
     fn word(&self) -> Option<&'static str> {
         match self {
             Self::Finished => None,
-            Self::Fatal { fatal: Fatal::TokenRefused, .. } => Some("token_refused"),
-            Self::Fatal { fatal: Fatal::NoCredit, .. } => Some("no_credit"),
-            Self::Fatal { fatal: Fatal::AccountBlocked, .. } => Some("account_blocked"),
-            Self::Fatal { fatal: Fatal::WrongUrl, .. } => Some("wrong_url"),
-            Self::Contract { .. } => Some("contract"),
-            Self::Refused { .. } => Some("refused"),
-            Self::Outage { .. } => Some("outage"),
-            Self::Unreachable { .. } => Some("unreachable"),
-            Self::Budget => Some("max_cost"),
-            Self::Limit => Some("limit"),
+            Self::Stopped(reason) => Some(stop_word(reason)),
             Self::Signal(Signal::Interrupt) => Some("sigint"),
             Self::Signal(Signal::Terminate) => Some("sigterm"),
             Self::Unexpected { .. } => Some("unexpected"),
@@ -143,9 +106,14 @@ impl RunSummary {
             Ended::Finished if !self.published => 1,
             Ended::Finished if self.is_tolerated() => 0,
             Ended::Finished => 3,
-            Ended::Fatal { .. } | Ended::Contract { .. } | Ended::Refused { .. } => 4,
-            Ended::Outage { .. } | Ended::Unreachable { .. } => 4,
-            Ended::Budget | Ended::Limit => 5,
+            Ended::Stopped(
+                StopReason::Fatal { .. }
+                | StopReason::Contract { .. }
+                | StopReason::Refused { .. }
+                | StopReason::Outage { .. }
+                | StopReason::Unreachable { .. },
+            ) => 4,
+            Ended::Stopped(StopReason::Budget | StopReason::Limit) => 5,
             Ended::Signal(signal) => signal.exit_code(),
             Ended::Unexpected { .. } => 1,
         }
@@ -159,33 +127,7 @@ impl RunSummary {
             }
             Ended::Finished if self.is_tolerated() => return None,
             Ended::Finished => return Some(self.too_many_failures()),
-            Ended::Fatal { fatal, message } => {
-                (with_message(fatal.reason(), message.as_deref()), fatal.hint().to_owned())
-            }
-            Ended::Contract { message } => (
-                with_message("the API rejects the format of the requests", message.as_deref()),
-                then_run_again("check --body, --api, --date-from and --date-to"),
-            ),
-            Ended::Refused { message } => (
-                with_message("several targets in a row were refused by something other than the API", Some(message)),
-                then_run_again("check the token, --api, and any proxy or firewall in between"),
-            ),
-            Ended::Outage { message } => (
-                with_message("the API has been down for too long", message.as_deref()),
-                format!("{SAVED}; run the same command again when the API is back"),
-            ),
-            Ended::Unreachable { message } => (
-                with_message("the API cannot be reached", message.as_deref()),
-                then_run_again("check --api, the network, HTTPS_PROXY and SSL_CERT_FILE"),
-            ),
-            Ended::Budget => {
-                (self.cap_reached(), format!("{SAVED}; run the same command again with a higher --max-cost"))
-            }
-            Ended::Limit => {
-                let left = humanize::counted(self.pending, "target has", "targets have");
-                let reason = format!("--limit reached ({left} not been called yet)");
-                (reason, format!("{SAVED}; run the same command again for the next ones, or without --limit for all"))
-            }
+            Ended::Stopped(reason) => self.stop_problem(reason),
             Ended::Signal(signal) => (
                 format!("interrupted by {}", signal.name()),
                 format!("{SAVED}, including the calls in flight; run the same command again to resume"),
@@ -196,6 +138,39 @@ impl RunSummary {
             }
         };
         Some((format!("export stopped after {}: {reason}", self.answered()), hint))
+    }
+
+    /// Why targets are left that could not be called, and what to do about it.
+    fn stop_problem(&self, reason: &StopReason) -> (String, String) {
+        match reason {
+            StopReason::Fatal { fatal, message } => {
+                (with_message(fatal.reason(), message.as_deref()), fatal.hint().to_owned())
+            }
+            StopReason::Contract { message } => (
+                with_message("the API rejects the format of the requests", message.as_deref()),
+                then_run_again("check --body, --api, --date-from and --date-to"),
+            ),
+            StopReason::Refused { message } => (
+                with_message("several targets in a row were refused by something other than the API", Some(message)),
+                then_run_again("check the token, --api, and any proxy or firewall in between"),
+            ),
+            StopReason::Outage { message } => (
+                with_message("the API has been down for too long", message.as_deref()),
+                format!("{SAVED}; run the same command again when the API is back"),
+            ),
+            StopReason::Unreachable { message } => (
+                with_message("the API cannot be reached", message.as_deref()),
+                then_run_again("check --api, the network, HTTPS_PROXY and SSL_CERT_FILE"),
+            ),
+            StopReason::Budget => {
+                (self.cap_reached(), format!("{SAVED}; run the same command again with a higher --max-cost"))
+            }
+            StopReason::Limit => {
+                let left = humanize::counted(self.pending, "target has", "targets have");
+                let reason = format!("--limit reached ({left} not been called yet)");
+                (reason, format!("{SAVED}; run the same command again for the next ones, or without --limit for all"))
+            }
+        }
     }
 
     fn too_many_failures(&self) -> (String, String) {
@@ -230,6 +205,21 @@ impl RunSummary {
             humanize::money(self.cost_usd.0),
             humanize::counted(self.left(), "target", "targets")
         )
+    }
+}
+
+fn stop_word(reason: &StopReason) -> &'static str {
+    match reason {
+        StopReason::Fatal { fatal: Fatal::TokenRefused, .. } => "token_refused",
+        StopReason::Fatal { fatal: Fatal::NoCredit, .. } => "no_credit",
+        StopReason::Fatal { fatal: Fatal::AccountBlocked, .. } => "account_blocked",
+        StopReason::Fatal { fatal: Fatal::WrongUrl, .. } => "wrong_url",
+        StopReason::Contract { .. } => "contract",
+        StopReason::Refused { .. } => "refused",
+        StopReason::Outage { .. } => "outage",
+        StopReason::Unreachable { .. } => "unreachable",
+        StopReason::Budget => "max_cost",
+        StopReason::Limit => "limit",
     }
 }
 

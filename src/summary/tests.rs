@@ -3,7 +3,10 @@ use std::fmt::Write;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::{api::status::Fatal, fetch};
+use crate::{
+    api::status::Fatal,
+    fetch::{self, StopReason},
+};
 
 fn summary() -> RunSummary {
     RunSummary {
@@ -47,7 +50,7 @@ fn reason(reason: &str, count: u64) -> FailureReason {
 }
 
 fn fatal(fatal: Fatal) -> Ended {
-    Ended::Fatal { fatal, message: None }
+    Ended::Stopped(StopReason::Fatal { fatal, message: None })
 }
 
 #[test]
@@ -75,12 +78,12 @@ fn every_end_has_its_exit_code() {
     for reason in [Fatal::TokenRefused, Fatal::NoCredit, Fatal::AccountBlocked, Fatal::WrongUrl] {
         check(fatal(reason), 4);
     }
-    check(Ended::Contract { message: None }, 4);
-    check(Ended::Refused { message: "a.com: HTTP 403".to_owned() }, 4);
-    check(Ended::Outage { message: None }, 4);
-    check(Ended::Unreachable { message: None }, 4);
-    check(Ended::Budget, 5);
-    check(Ended::Limit, 5);
+    check(Ended::Stopped(StopReason::Contract { message: None }), 4);
+    check(Ended::Stopped(StopReason::Refused { message: "a.com: HTTP 403".to_owned() }), 4);
+    check(Ended::Stopped(StopReason::Outage { message: None }), 4);
+    check(Ended::Stopped(StopReason::Unreachable { message: None }), 4);
+    check(Ended::Stopped(StopReason::Budget), 5);
+    check(Ended::Stopped(StopReason::Limit), 5);
     check(Ended::Signal(Signal::Interrupt), 130);
     check(Ended::Signal(Signal::Terminate), 143);
 }
@@ -90,13 +93,25 @@ fn a_fetch_ends_as_the_run_does() {
     let check = |ended: fetch::Ended, expected: Ended| assert_eq!(Ended::of(ended, Signal::Terminate), expected);
     let message = || Some("why".to_owned());
     check(fetch::Ended::Done, Ended::Finished);
-    check(fetch::Ended::Budget, Ended::Budget);
+    check(fetch::Ended::Stopped(StopReason::Budget), Ended::Stopped(StopReason::Budget));
     check(fetch::Ended::Shutdown, Ended::Signal(Signal::Terminate));
-    check(fetch::Ended::Outage { message: message() }, Ended::Outage { message: message() });
-    check(fetch::Ended::Refused { message: "why".to_owned() }, Ended::Refused { message: "why".to_owned() });
-    check(fetch::Ended::Unreachable { message: message() }, Ended::Unreachable { message: message() });
-    check(fetch::Ended::Contract { message: message() }, Ended::Contract { message: message() });
-    check(fetch::Ended::Fatal { fatal: Fatal::NoCredit, message: None }, fatal(Fatal::NoCredit));
+    check(
+        fetch::Ended::Stopped(StopReason::Outage { message: message() }),
+        Ended::Stopped(StopReason::Outage { message: message() }),
+    );
+    check(
+        fetch::Ended::Stopped(StopReason::Refused { message: "why".to_owned() }),
+        Ended::Stopped(StopReason::Refused { message: "why".to_owned() }),
+    );
+    check(
+        fetch::Ended::Stopped(StopReason::Unreachable { message: message() }),
+        Ended::Stopped(StopReason::Unreachable { message: message() }),
+    );
+    check(
+        fetch::Ended::Stopped(StopReason::Contract { message: message() }),
+        Ended::Stopped(StopReason::Contract { message: message() }),
+    );
+    check(fetch::Ended::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, message: None }), fatal(Fatal::NoCredit));
 }
 
 #[test]
@@ -109,24 +124,24 @@ fn every_end_says_what_happened_and_how_to_go_on() {
     add(finished(RunSummary { failed: 12, ok: 4_888, ..summary() }));
     add(finished(RunSummary { published: false, ..summary() }));
     add(stopped(&fatal(Fatal::NoCredit)));
-    add(stopped(&Ended::Fatal {
+    add(stopped(&Ended::Stopped(StopReason::Fatal {
         fatal: Fatal::TokenRefused,
         message: Some("invalid_api_key:\u{1b}[31m unknown\nkey ".to_owned()),
-    }));
-    add(stopped(&Ended::Contract { message: Some("Invalid Field: 'tag'.".to_owned()) }));
-    add(stopped(&Ended::Refused { message: "a.com: HTTP 403: <html>\u{1b}[31mno".to_owned() }));
-    add(stopped(&Ended::Outage { message: Some("connection refused".to_owned()) }));
-    let unreachable = Ended::Unreachable { message: Some("dns error".to_owned()) };
+    })));
+    add(stopped(&Ended::Stopped(StopReason::Contract { message: Some("Invalid Field: 'tag'.".to_owned()) })));
+    add(stopped(&Ended::Stopped(StopReason::Refused { message: "a.com: HTTP 403: <html>\u{1b}[31mno".to_owned() })));
+    add(stopped(&Ended::Stopped(StopReason::Outage { message: Some("connection refused".to_owned()) })));
+    let unreachable = Ended::Stopped(StopReason::Unreachable { message: Some("dns error".to_owned()) });
     add(RunSummary { ok: 0, no_data: 0, ..stopped(&unreachable) }.with_end(&unreachable));
     let capped = RunSummary {
         cost_usd: usd(49_980_000),
         cost_source: CostSources { upstream_usd: usd(49_980_000), ..CostSources::default() },
         max_cost_usd: Some(usd(50_000_000)),
-        ..stopped(&Ended::Budget)
+        ..stopped(&Ended::Stopped(StopReason::Budget))
     };
-    add(capped.clone().with_end(&Ended::Budget));
+    add(capped.clone().with_end(&Ended::Stopped(StopReason::Budget)));
     let cost_source = CostSources { set_aside_usd: usd(40_000), ..capped.cost_source };
-    add(RunSummary { cost_source, ..capped }.with_end(&Ended::Budget));
+    add(RunSummary { cost_source, ..capped }.with_end(&Ended::Stopped(StopReason::Budget)));
     add(stopped(&Ended::Signal(Signal::Interrupt)));
     add(stopped(&Ended::Signal(Signal::Terminate)));
     add(stopped(&Ended::Unexpected {

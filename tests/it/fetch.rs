@@ -19,7 +19,7 @@ use backlinks_export::{
     },
     clock::Clock,
     decode::{DecodeError, DecodedRows},
-    fetch::{Ended, FetchContext, FetchLimits, Journal, PriorCalls, fetch, pace::Rate},
+    fetch::{Ended, FetchContext, FetchLimits, Journal, PriorCalls, StopReason, fetch, pace::Rate},
     money::Usd,
     targets::{Accept, Target, clean},
 };
@@ -309,7 +309,10 @@ async fn stop_conditions_end_the_run_at_once() {
         let script = move |_: &str, _: u32, _: &Request| word;
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
         let ended = fetched(&api, &notes, 1_000, limits(6_000, 30), std::future::pending()).await;
-        assert!(matches!(ended, Ok(Ended::Fatal { fatal, .. }) if fatal == expected), "{word:?}: {ended:?}");
+        assert!(
+            matches!(ended, Ok(Ended::Stopped(StopReason::Fatal { fatal, .. })) if fatal == expected),
+            "{word:?}: {ended:?}"
+        );
         assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1, "{word:?}: one call shows it");
     };
     check(Word::Reject(401), Fatal::TokenRefused).await;
@@ -323,7 +326,7 @@ async fn stop_conditions_end_the_run_at_once() {
 async fn billed_refusals_alike_without_an_answer_stop_the_run_and_quote_the_api() {
     let (api, notes) = (Scripted::new(|_, _, _| Word::BilledCode(40_501)), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 300, limits(6_000, 5), std::future::pending()).await;
-    let Ok(Ended::Contract { message: Some(message) }) = ended else { panic!("{ended:?}") };
+    let Ok(Ended::Stopped(StopReason::Contract { message: Some(message) })) = ended else { panic!("{ended:?}") };
     assert!(message.starts_with("20 identical billed refusals in a row, the last for site"), "{message}");
     assert!(message.ends_with(".com: Invalid Field: 'date_to'."), "{message}");
     let calls = api.books.lock().expect("sound").arrivals.len();
@@ -383,15 +386,16 @@ async fn several_targets_in_a_row_that_something_unknown_refuses_stop_the_run() 
         assert!(calls <= most, "{word:?}: {calls} calls");
     };
     let is_told = |ended: &Ended| {
-        let Ended::Refused { message } = ended else { return false };
+        let Ended::Stopped(StopReason::Refused { message }) = ended else { return false };
         let (name, came) = message.split_once(": ").expect("whose it was");
         name.starts_with("site") && came == "HTTP 403: <html>Request blocked</html>"
     };
     check(Word::Page(403), is_told, 50 + 3 + 5).await;
     // What the gateway says of the token or the account holds for all.
-    let is_token = |ended: &Ended| matches!(ended, Ended::Fatal { fatal: Fatal::TokenRefused, .. });
+    let is_token =
+        |ended: &Ended| matches!(ended, Ended::Stopped(StopReason::Fatal { fatal: Fatal::TokenRefused, .. }));
     check(Word::Reject(401), is_token, 50 + 1 + 5).await;
-    let is_credit = |ended: &Ended| matches!(ended, Ended::Fatal { fatal: Fatal::NoCredit, .. });
+    let is_credit = |ended: &Ended| matches!(ended, Ended::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, .. }));
     check(Word::Reject(402), is_credit, 50 + 1 + 5).await;
 }
 
@@ -403,7 +407,7 @@ async fn before_any_answer_unknown_refusals_of_three_targets_or_of_all_end_the_r
         let limits = FetchLimits { max_attempts: NonZeroU32::MIN, ..limits(6_000, 1) };
         let ended = fetched(&api, &notes, targets, limits, std::future::pending()).await;
         let message = Some(format!("{last}: HTTP 404: <html>Request blocked</html>"));
-        assert_eq!(ended, Ok(Ended::Fatal { fatal: Fatal::WrongUrl, message }), "{targets}");
+        assert_eq!(ended, Ok(Ended::Stopped(StopReason::Fatal { fatal: Fatal::WrongUrl, message })), "{targets}");
         assert_eq!(api.books.lock().expect("sound").arrivals.len(), calls, "{targets}");
     };
     check(1, 1, "site0.com").await;
@@ -426,7 +430,7 @@ async fn credit_that_runs_out_midway_costs_no_more_than_the_calls_in_flight() {
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 1_000, limits(60_000, 30), std::future::pending()).await;
-    assert!(matches!(ended, Ok(Ended::Fatal { fatal: Fatal::NoCredit, .. })), "{ended:?}");
+    assert!(matches!(ended, Ok(Ended::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, .. }))), "{ended:?}");
     assert_eq!(notes.with(Class::Data), 200);
     assert!(api.books.lock().expect("sound").arrivals.len() <= 230);
     assert_eq!(notes.gave_up.lock().expect("sound").len(), 0, "they are left for the next run");
@@ -450,12 +454,15 @@ async fn the_form_of_the_body_is_found_out_on_the_first_call() {
 
     let (api, notes) = (Scripted::new(|_, _, _| Word::Reject(400)), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 100, limits(6_000, 10), std::future::pending()).await;
-    assert!(matches!(ended, Ok(Ended::Contract { .. })), "{ended:?}");
+    assert!(matches!(ended, Ok(Ended::Stopped(StopReason::Contract { .. }))), "{ended:?}");
     assert_eq!(api.books.lock().expect("sound").arrivals.len(), 2, "each form once");
 
     let fixed = FetchLimits { body: Some(BodyForm::Array), ..limits(6_000, 10) };
     let (api, notes) = (Scripted::new(takes("{")), Arc::new(Notes::default()));
-    assert!(matches!(fetched(&api, &notes, 9, fixed, std::future::pending()).await, Ok(Ended::Contract { .. })));
+    assert!(matches!(
+        fetched(&api, &notes, 9, fixed, std::future::pending()).await,
+        Ok(Ended::Stopped(StopReason::Contract { .. }))
+    ));
     assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1);
 }
 
@@ -465,7 +472,7 @@ async fn a_cap_is_never_passed_and_is_used_up_to_one_price() {
         let (api, notes) = (Scripted::new(faulty), Arc::new(Notes::default()));
         let capped = FetchLimits { max_cost: Some(Usd::from_micros(cap)), ..limits(6_000, 30) };
         let ended = fetched(&api, &notes, 500, capped, std::future::pending()).await;
-        assert_eq!(ended, Ok(Ended::Budget), "{cap}");
+        assert_eq!(ended, Ok(Ended::Stopped(StopReason::Budget)), "{cap}");
         let spent = api.books.lock().expect("sound").spent;
         assert!(spent <= cap, "{spent} of {cap}");
         // Lost calls are booked at their limit, a quarter above the price and for the first call at its own.
@@ -481,7 +488,7 @@ async fn a_total_outage_is_probed_now_and_then_and_ends_the_run_resumable() {
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
         let start = Instant::now();
         let ended = fetched(&api, &notes, 10_000, limits(6_000, 30), std::future::pending()).await;
-        assert!(matches!(ended, Ok(Ended::Outage { .. })), "{word:?}: {ended:?}");
+        assert!(matches!(ended, Ok(Ended::Stopped(StopReason::Outage { .. }))), "{word:?}: {ended:?}");
         assert!((600.0..700.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
         let books = api.books.lock().expect("sound");
         let (tried, calls) = (books.calls.len(), books.arrivals.len());
@@ -497,7 +504,11 @@ async fn an_api_that_was_never_reached_is_given_up_after_a_few_tries() {
         let (api, notes) = (Scripted::new(|_, _, _| Word::UnknownHost), Arc::new(Notes::default()));
         let (start, limits) = (Instant::now(), FetchLimits { max_outage, ..limits(600, 20) });
         let ended = fetched(&api, &notes, targets, limits, std::future::pending()).await;
-        assert_eq!(ended, Ok(Ended::Unreachable { message: Some("dns error".to_owned()) }), "{targets} targets");
+        assert_eq!(
+            ended,
+            Ok(Ended::Stopped(StopReason::Unreachable { message: Some("dns error".to_owned()) })),
+            "{targets} targets"
+        );
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
         let calls = api.books.lock().expect("sound").arrivals.len();
         assert!((2..=6).contains(&calls), "{targets} targets: {calls} calls");

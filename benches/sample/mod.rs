@@ -10,6 +10,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     record_batch::RecordBatch,
 };
+use fastrand::Rng;
 use jiff::{civil::Date, tz::TimeZone};
 
 const NUMBERS: [&str; 19] = [
@@ -91,22 +92,22 @@ struct Columns {
 
 impl Columns {
     fn push_target(&mut self, number: u64) {
-        let mut random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1);
+        let mut random = Rng::with_seed(number);
         let mut counts = NUMBERS.map(|_| {
-            let magnitude = 4 + random.below(14);
-            i64::try_from(random.below(1 << magnitude)).expect("small")
+            let magnitude = 4 + random.u64(..14);
+            i64::try_from(random.u64(..1 << magnitude)).expect("small")
         });
-        let weights = MAPS.map(|(_, keys)| keys.iter().map(|_| random.below(1000)).collect::<Vec<_>>());
-        let address = format!("172.{}.{}.{}", random.below(255), random.below(255), random.below(255));
-        let country = ["US", "DE", "GB", "FR"][usize::try_from(random.below(4)).expect("small")];
+        let weights = MAPS.map(|(_, keys)| keys.iter().map(|_| random.u64(..1000)).collect::<Vec<_>>());
+        let address = format!("172.{}.{}.{}", random.u64(..255), random.u64(..255), random.u64(..255));
+        let country = ["US", "DE", "GB", "FR"][usize::try_from(random.u64(..4)).expect("small")];
         for month in 0..MONTHS {
             self.target.append_value(format!("site-{number:06}.example"));
             self.kind.append_value("backlinks_history");
             let without_date = number % 50 == 49 && month + 1 == MONTHS;
             self.date.push((!without_date).then(|| first_of_month(month)));
             for (count, column) in counts.iter_mut().zip(&mut self.numbers) {
-                *count += i64::try_from(random.below(1 + count.unsigned_abs() / 20)).expect("small");
-                column.append_option((random.below(200) > 0).then_some(*count));
+                *count += i64::try_from(random.u64(..=count.unsigned_abs() / 20)).expect("small");
+                column.append_option((random.u64(..200) > 0).then_some(*count));
             }
             let cms = (!number.is_multiple_of(3)).then_some("wordpress 6");
             for (text, column) in [Some("cloudflare"), cms, Some(country), Some(&*address)].iter().zip(&mut self.texts)
@@ -120,7 +121,7 @@ impl Columns {
         }
     }
 
-    fn push_maps(&mut self, random: &mut Random, weights: &[Vec<u64>; 6], total: i64) {
+    fn push_maps(&mut self, random: &mut Rng, weights: &[Vec<u64>; 6], total: i64) {
         let total = total.unsigned_abs();
         for (place, ((_, keys), weights)) in MAPS.iter().zip(weights).enumerate() {
             if self.maps.len() == place {
@@ -132,10 +133,10 @@ impl Columns {
                 self.maps.push(MapBuilder::new(Some(names), StringBuilder::new(), Int64Builder::new()));
             }
             let map = &mut self.maps[place];
-            let is_null = place == 2 && random.below(3) == 0;
+            let is_null = place == 2 && random.u64(..3) == 0;
             for (key, weight) in keys.iter().zip(weights).filter(|(_, weight)| !is_null && **weight > 50) {
                 map.keys().append_value(key);
-                let count = total * weight / 1000 + random.below(1 + total / 50);
+                let count = total * weight / 1000 + random.u64(..=total / 50);
                 map.values().append_value(i64::try_from(count).expect("small"));
             }
             map.append(!is_null).expect("keys and values are as many");
@@ -161,17 +162,4 @@ fn first_of_month(month: i64) -> i64 {
     let year = i16::try_from(2019 + month / 12).expect("small");
     let date = Date::new(year, i8::try_from(month % 12 + 1).expect("small"), 1).expect("a date");
     TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).expect("a moment").as_microsecond()
-}
-
-/// Numbers without a pattern (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound.max(1)
-    }
 }

@@ -130,7 +130,8 @@ impl Service {
                 return CallReply::json(400, answer::plain_error("request does not match the endpoint contract"));
             }
             Err(Refusal::Task { code, message, echo, extra_tasks }) => {
-                return self.refused_inside((code, message), &echo, extra_tasks, receipt.number);
+                let refusal = AnswerContent::Code(code, message);
+                return self.refused_inside(&refusal, &echo, extra_tasks, receipt.number);
             }
         };
         let mut content = AnswerContent::of(&asked, today);
@@ -166,10 +167,12 @@ impl Service {
             return Err(refusal);
         }
         if self.settings.max_in_flight.is_some_and(|most| state.bill.in_flight > most.get() as usize) {
-            let code = AnswerContent::code(40209);
-            let (code, message) = code.status();
-            let refusal = (code, message.to_owned());
-            return Err(self.refused_inside(refusal, &asked.echo, asked.extra_tasks, receipt.number));
+            return Err(self.refused_inside(
+                &AnswerContent::code(40209),
+                &asked.echo,
+                asked.extra_tasks,
+                receipt.number,
+            ));
         }
         let number = state.attempt(&asked.target);
         let fault = faults.draw(self.settings.seed, &asked.target, number);
@@ -231,12 +234,12 @@ impl Service {
     }
 
     /// A status code inside the body, not billed.
-    fn refused_inside(&self, (code, message): (i64, String), echo: &str, extra_tasks: usize, number: u64) -> CallReply {
+    fn refused_inside(&self, refusal: &AnswerContent, echo: &str, extra_tasks: usize, number: u64) -> CallReply {
         let after = self.latency("", number) / REFUSAL_SPEEDUP;
         let draws = Random::of("", &[self.settings.seed, number, TASK]);
         let task = Task { echo, extra_tasks, cost: Some(Usd::ZERO), took: after, draws };
-        let body = answer::envelope(&task, &AnswerContent::Code(code, message), None);
-        CallReply { code: Some(code), after, ..CallReply::json(200, body) }
+        let body = answer::envelope(&task, refusal, None);
+        CallReply { code: Some(refusal.status().0), after, ..CallReply::json(200, body) }
     }
 
     pub(super) fn latency(&self, target: &str, number: u64) -> Duration {

@@ -57,7 +57,7 @@ impl ItemWriter {
             random: profile.random,
             days: profile.days,
             one_hundred,
-            maps: POOLS.iter().map(|pool| Map::draw(*pool, &mut draws)).collect(),
+            maps: POOLS.iter().map(|(name, keys)| Map::draw(name, keys, &mut draws)).collect(),
             infos: [info(&mut draws), info(&mut draws)],
             moved: i32::try_from(draws.below(200)).unwrap_or(0),
             no_attributes: if draws.chance(0.25) { 0.4 } else { 0.01 },
@@ -127,7 +127,7 @@ const MAY_BE_MISSING: [&str; 4] =
     ["info", "broken_pages", "referring_pages_nofollow", "referring_links_semantic_locations"];
 
 impl Map {
-    fn draw((name, keys): (&'static str, &'static str), draws: &mut Random) -> Self {
+    fn draw(name: &'static str, keys: &'static str, draws: &mut Random) -> Self {
         let mut keys: Vec<_> = keys.split(',').collect();
         // The first key is always the largest, and most hosts have most of the usual ones.
         for index in 1..keys.len() {

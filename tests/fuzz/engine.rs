@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use fastrand::Rng;
 use tokio::time::Instant;
 
 /// How long each target is fuzzed unless `FUZZ_SECONDS` says otherwise: enough to notice a parser that broke.
@@ -40,7 +41,7 @@ pub(crate) fn fuzz(name: &str, seeds: &[Vec<u8>], words: &[&str], target: impl F
     let seed = setting("FUZZ_SEED").unwrap_or(1);
     let mut seeds = [seeds, &corpus(name)].concat();
     assert!(!seeds.is_empty(), "{name} has no seeds");
-    let mut dice = Dice(seed);
+    let mut dice = Dice(Rng::with_seed(seed));
     let mut known = HashSet::new();
     let watch = Watch::start(name);
     let end = Instant::now() + Duration::from_secs(seconds);
@@ -128,25 +129,17 @@ impl Watch {
     }
 }
 
-/// A small generator of numbers (splitmix64).
-pub(crate) struct Dice(u64);
+/// Choices at random: the same seed makes the same ones.
+pub(crate) struct Dice(Rng);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
     fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit.max(1) as u64).unwrap_or_default()
+        self.0.usize(..limit.max(1))
     }
 
     fn byte(&mut self) -> u8 {
         const TELLING: &[u8] = b"\0\n\r\t \"\\{}[],:.#%0129-+eEuaZ\x1b\x7f\x80\xbf\xc0\xed\xf0\xff";
-        if self.below(2) == 0 { TELLING[self.below(TELLING.len())] } else { self.next().to_le_bytes()[0] }
+        if self.below(2) == 0 { TELLING[self.below(TELLING.len())] } else { self.0.u8(..) }
     }
 
     /// A piece of something that long.

@@ -1,25 +1,19 @@
 //! Answers made up for tests: usual ones, and ones with every surprise at random. None of them was ever served.
 
+use fastrand::Rng;
+
 use super::super::schema;
 
-/// A small generator of numbers (splitmix64): the same seed gives the same answers everywhere.
-pub(crate) struct Dice(u64);
+/// Choices at random: the same seed makes the same ones.
+pub(crate) struct Dice(Rng);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
+        Self(Rng::with_seed(seed))
     }
 
     pub(crate) fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap_or_default()
+        self.0.usize(..limit)
     }
 
     fn one_in(&mut self, chances: usize) -> bool {
@@ -28,12 +22,6 @@ impl Dice {
 
     fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len())]
-    }
-
-    fn shuffle<T>(&mut self, list: &mut [T]) {
-        for last in (1..list.len()).rev() {
-            list.swap(last, self.below(last + 1));
-        }
     }
 }
 
@@ -68,7 +56,7 @@ pub(crate) fn odd_answer(dice: &mut Dice) -> String {
     if dice.one_in(5) {
         results.push(dice.pick(&["null", "{}", "3", r#"{"items":[{"rank":5}]}"#]).into());
     }
-    dice.shuffle(&mut results);
+    dice.0.shuffle(&mut results);
     let results = list(dice, &results);
     let task = object(dice, &[("result", results), ("id", "\"x\"".into())], tame);
     let mut tasks = vec![task];
@@ -154,7 +142,7 @@ fn distort(dice: &mut Dice, members: &mut Vec<(&str, String)>, tame: bool) {
         members.push(twice);
     }
     if dice.one_in(2) {
-        dice.shuffle(members);
+        dice.0.shuffle(members);
     }
 }
 
@@ -204,9 +192,9 @@ fn number(dice: &mut Dice) -> String {
                 "\"512.0\"",
             ])
             .into(),
-        1 => format!("{}", dice.next().cast_signed()),
+        1 => format!("{}", dice.0.u64(..).cast_signed()),
         2 => format!("-{}", dice.below(1_000)),
-        _ => format!("{}", dice.next() >> (20 + dice.below(44))),
+        _ => format!("{}", dice.0.u64(..) >> (20 + dice.below(44))),
     }
 }
 

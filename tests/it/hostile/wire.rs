@@ -59,15 +59,8 @@ fn layered(text: &str) -> Vec<u8> {
 
 /// Bytes that do not compress and are no text.
 fn noise(length: usize) -> Bytes {
-    let mut word = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        word ^= word << 13;
-        word ^= word >> 7;
-        word ^= word << 17;
-        bytes.extend_from_slice(&word.to_le_bytes());
-    }
-    bytes.truncate(length);
+    let mut bytes = vec![0; length];
+    fastrand::Rng::with_seed(1).fill(&mut bytes);
     bytes.into()
 }
 

@@ -94,10 +94,7 @@ pub fn rough_duration(left: Duration) -> String {
     };
     let seconds = left.as_millis().div_ceil(1_000).max(1);
     let rounded = u64::try_from(seconds).unwrap_or(u64::MAX).div_ceil(step).saturating_mul(step);
-    match rounded {
-        0..60 => format!("{rounded} s"),
-        _ => duration(Duration::from_secs(rounded)),
-    }
+    duration(Duration::from_secs(rounded))
 }
 
 /// `512 B`, `12.3 MB`, in decimal units.

@@ -75,9 +75,10 @@ pub(super) fn with_file(arguments: Vec<OsString>) -> Result<Vec<OsString>, Confi
             continue;
         }
         let flags = flags.into_iter();
-        match POSITIONALS.iter().find(|(id, _)| argument.get_id() == *id) {
-            Some((_, key)) => positionals.extend(flags.map(|flag| OsString::from(&flag[key.len() + "--=".len()..]))),
-            None => all.extend(flags.map(OsString::from)),
+        if POSITIONALS.iter().any(|(id, _)| argument.get_id() == *id) {
+            positionals.extend(flags.filter_map(|flag| flag.split_once('=').map(|(_, value)| OsString::from(value))));
+        } else {
+            all.extend(flags.map(OsString::from));
         }
     }
     all.extend_from_slice(own);
@@ -191,11 +192,9 @@ impl ConfigFile<'_> {
             matches!(argument.get_action(), Help | HelpShort | HelpLong | Version)
         };
         iter::once(self.command(self.command)).chain(others).find_map(|command| {
-            let mut arguments = command.get_arguments().filter(|argument| argument.get_long() == Some(key));
-            arguments
-                .next()
-                .filter(|argument| argument.get_id() != CONFIG && !is_help(argument))
-                .map(|it| (command, it))
+            let is_it =
+                |argument: &&Arg| argument.get_long() == Some(key) && argument.get_id() != CONFIG && !is_help(argument);
+            command.get_arguments().find(is_it).map(|argument| (command, argument))
         })
     }
 

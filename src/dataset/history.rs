@@ -183,8 +183,9 @@ impl HistoryWriter {
         let frame = mem::take(&mut self.frame);
         (self.frame_rows, self.frame_bytes) = (0, 0);
         self.frames += 1;
+        let batches: Vec<&RecordBatch> = frame.iter().collect();
         for (index, rows) in self.rows_by_partition(&frame) {
-            let piece = interleave_record_batch(&frame.iter().collect::<Vec<_>>(), &rows)?;
+            let piece = interleave_record_batch(&batches, &rows)?;
             self.write_to(index, &piece)?;
         }
         Ok(())
@@ -252,15 +253,15 @@ impl HistoryWriter {
     /// The open file of a partition, created if there is none.
     fn open(&mut self, index: usize) -> Result<&mut OpenPart, DatasetError> {
         let partition = &mut self.partitions[index];
-        let part = if let Some(part) = partition.part.take() {
-            part
-        } else {
-            let path = part_path(&partition.folder, &self.run_id, partition.next.into());
-            partition.next += 1;
-            let config = if is_undated(&partition.folder) { &self.undated_config } else { &self.config };
-            OpenPart::create(&self.staging, path, config)?
-        };
-        Ok(partition.part.insert(part))
+        match &mut partition.part {
+            Some(part) => Ok(part),
+            none => {
+                let path = part_path(&partition.folder, &self.run_id, partition.next.into());
+                partition.next += 1;
+                let config = if is_undated(&partition.folder) { &self.undated_config } else { &self.config };
+                Ok(none.insert(OpenPart::create(&self.staging, path, config)?))
+            }
+        }
     }
 
     fn close(&mut self, index: usize) -> Result<(), DatasetError> {

@@ -79,18 +79,16 @@ impl OpenPart {
         // The file's schema says which columns are nullable in this table, the rows' schema which are in any table.
         let mut rest = RecordBatch::try_new(self.config.schema.clone(), rows.columns().to_vec())?;
         while rest.num_rows() > 0 {
-            let mut row_group = match self.row_group.take() {
+            let row_group = match &mut self.row_group {
                 Some(row_group) => row_group,
-                None => RowGroup::begin(&self.config).map_err(DatasetError::encode(&self.staged))?,
+                none => none.insert(RowGroup::begin(&self.config).map_err(DatasetError::encode(&self.staged))?),
             };
             let count = rest.num_rows().min(self.config.row_group_rows - row_group.rows());
             row_group.write(&rest.slice(0, count)).map_err(DatasetError::encode(&self.staged))?;
             rest = rest.slice(count, rest.num_rows() - count);
             self.rows += count as u64;
             self.memory = row_group.memory();
-            let is_full = row_group.rows() == self.config.row_group_rows;
-            self.row_group = Some(row_group);
-            if is_full {
+            if row_group.rows() == self.config.row_group_rows {
                 self.flush()?;
             }
         }

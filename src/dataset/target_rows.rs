@@ -3,13 +3,16 @@
 use std::{
     collections::HashSet,
     fs::File,
-    io, mem,
+    io, iter, mem,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use arrow::{
-    array::{ArrayRef, Date32Builder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder},
+    array::{
+        ArrayBuilder, Date32Builder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+        make_builder,
+    },
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     record_batch::RecordBatch,
 };
@@ -115,6 +118,79 @@ pub struct TargetRow<'a> {
     pub source: &'a str,
 }
 
+impl<'a> TargetRow<'a> {
+    /// The table's own columns in order: name, whether it may be null, and the row's value.
+    fn columns(&self) -> [(&'static str, bool, Cell<'a>); 22] {
+        [
+            ("run_id", false, Cell::Text(Some(self.run_id))),
+            ("input", false, Cell::Text(Some(self.input))),
+            ("target", true, Cell::Text(self.target)),
+            ("outcome", false, Cell::Text(Some(self.outcome.as_str()))),
+            ("rows", true, Cell::Number(self.rows.map(count))),
+            ("cost_usd", true, Cell::Decimal(self.cost.map(Usd::dollars))),
+            ("cost_source", true, Cell::Text(self.cost_source)),
+            ("attempts", true, Cell::Number(self.attempts.map(count))),
+            ("possibly_billed", true, Cell::Number(self.possibly_billed.map(count))),
+            ("http_status", true, Cell::Number(self.http_status.map(i64::from))),
+            ("api_status_code", true, Cell::Number(self.api_status_code)),
+            ("message", true, Cell::Text(self.message)),
+            ("task_id", true, Cell::Text(self.task_id)),
+            ("items_count", true, Cell::Number(self.items_count)),
+            ("api_version", true, Cell::Text(self.api_version)),
+            ("api_seconds", true, Cell::Decimal(self.api_seconds)),
+            ("latency_ms", true, Cell::Number(self.latency_ms.map(count))),
+            ("fetched_at", true, Cell::Moment(self.fetched_at.map(Timestamp::as_microsecond))),
+            ("date_from", true, Cell::Day(self.date_from.map(days))),
+            ("date_to", true, Cell::Day(self.date_to.map(days))),
+            ("rank_scale", true, Cell::Text(self.rank_scale)),
+            ("source", false, Cell::Text(Some(self.source))),
+        ]
+    }
+}
+
+/// A value of a row, by the type of its column.
+enum Cell<'a> {
+    Text(Option<&'a str>),
+    Number(Option<i64>),
+    Decimal(Option<f64>),
+    /// Days since 1970.
+    Day(Option<i32>),
+    /// Microseconds since 1970.
+    Moment(Option<i64>),
+}
+
+impl Cell<'_> {
+    fn data_type(&self) -> DataType {
+        match self {
+            Self::Text(_) => DataType::Utf8,
+            Self::Number(_) => DataType::Int64,
+            Self::Decimal(_) => DataType::Float64,
+            Self::Day(_) => DataType::Date32,
+            Self::Moment(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        }
+    }
+
+    /// Appends it to the builder of its column.
+    fn append_to(&self, column: &mut dyn ArrayBuilder) {
+        match *self {
+            Self::Text(value) => builder::<StringBuilder>(column).append_option(value),
+            Self::Number(value) => builder::<Int64Builder>(column).append_option(value),
+            Self::Decimal(value) => builder::<Float64Builder>(column).append_option(value),
+            Self::Day(value) => builder::<Date32Builder>(column).append_option(value),
+            Self::Moment(value) => builder::<TimestampMicrosecondBuilder>(column).append_option(value),
+        }
+    }
+
+    /// Bytes of its text.
+    fn text_bytes(&self) -> usize {
+        if let Self::Text(Some(text)) = self { text.len() } else { 0 }
+    }
+}
+
+fn builder<B: ArrayBuilder>(column: &mut dyn ArrayBuilder) -> &mut B {
+    column.as_any_mut().downcast_mut().expect("the builder of the column's type")
+}
+
 /// The table's column names for those of a CSV input: prefixed, without control characters, and unique regardless of
 /// letter case, which engines ignore.
 pub fn input_column_names(columns: &[String]) -> Vec<String> {
@@ -132,35 +208,10 @@ pub fn input_column_names(columns: &[String]) -> Vec<String> {
 
 /// The table's schema, where `columns` names those of a CSV input.
 pub fn targets_schema(columns: &[String]) -> SchemaRef {
-    let text = DataType::Utf8;
-    let number = DataType::Int64;
-    let fixed = [
-        ("run_id", text.clone(), false),
-        ("input", text.clone(), false),
-        ("target", text.clone(), true),
-        ("outcome", text.clone(), false),
-        ("rows", number.clone(), true),
-        ("cost_usd", DataType::Float64, true),
-        ("cost_source", text.clone(), true),
-        ("attempts", number.clone(), true),
-        ("possibly_billed", number.clone(), true),
-        ("http_status", number.clone(), true),
-        ("api_status_code", number.clone(), true),
-        ("message", text.clone(), true),
-        ("task_id", text.clone(), true),
-        ("items_count", number.clone(), true),
-        ("api_version", text.clone(), true),
-        ("api_seconds", DataType::Float64, true),
-        ("latency_ms", number, true),
-        ("fetched_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
-        ("date_from", DataType::Date32, true),
-        ("date_to", DataType::Date32, true),
-        ("rank_scale", text.clone(), true),
-        ("source", text, false),
-    ];
-    let fixed = fixed.into_iter().map(|(name, kind, nullable)| Field::new(name, kind, nullable));
+    let fixed =
+        TargetRow::default().columns().map(|(name, is_nullable, cell)| Field::new(name, cell.data_type(), is_nullable));
     let more = input_column_names(columns).into_iter().map(|name| Field::new(name, DataType::Utf8, true));
-    Arc::new(Schema::new(fixed.chain(more).collect::<Vec<_>>()))
+    Arc::new(Schema::new(fixed.into_iter().chain(more).collect::<Vec<_>>()))
 }
 
 /// Writes `targets`. Dropped before [`finish`](Self::finish), it leaves a file that is never published.
@@ -175,61 +226,46 @@ pub struct TargetsWriter {
 /// Rows of `targets` in memory.
 pub struct TargetRows {
     schema: SchemaRef,
-    columns: Columns,
+    /// A builder for each column.
+    columns: Vec<Box<dyn ArrayBuilder>>,
     rows: usize,
-    text: usize,
+    text_bytes: usize,
 }
 
 impl TargetRows {
     /// Without rows; `columns` are the names of the input's other columns.
     pub fn new(columns: &[String]) -> Self {
-        Self { schema: targets_schema(columns), columns: Columns::new(columns.len()), rows: 0, text: 0 }
+        let schema = targets_schema(columns);
+        Self { columns: builders(&schema), schema, rows: 0, text_bytes: 0 }
     }
 
     /// Adds a line with its cells in the input's other columns; cells that are missing at the end are null.
     pub fn push(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) {
-        self.columns.push(row, cells);
+        let more = cells.iter().copied().chain(iter::repeat(None)).map(Cell::Text);
+        let all = row.columns().into_iter().map(|(_, _, cell)| cell).chain(more);
+        for (column, cell) in self.columns.iter_mut().zip(all) {
+            cell.append_to(column.as_mut());
+            self.text_bytes += cell.text_bytes();
+        }
         self.rows += 1;
-        let texts = [Some(row.input), row.message, row.api_version].into_iter().chain(cells.iter().copied());
-        self.text += texts.flatten().map(str::len).sum::<usize>();
     }
 
     /// Whether there are enough rows for a batch.
     pub fn is_full(&self) -> bool {
-        self.rows >= BATCH_ROWS || self.text > BATCH_BYTES
+        self.rows >= BATCH_ROWS || self.text_bytes > BATCH_BYTES
     }
 
     pub fn take(&mut self) -> Result<RecordBatch, DatasetError> {
-        (self.rows, self.text) = (0, 0);
-        Ok(RecordBatch::try_new(self.schema.clone(), self.columns.finish())?)
+        (self.rows, self.text_bytes) = (0, 0);
+        // New builders rather than reused ones, so that the buffer of a long line is freed.
+        let done = mem::replace(&mut self.columns, builders(&self.schema));
+        let columns = done.into_iter().map(|mut column| column.finish()).collect();
+        Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
     }
 }
 
-/// A builder for each column, in order.
-struct Columns {
-    run_id: StringBuilder,
-    input: StringBuilder,
-    target: StringBuilder,
-    outcome: StringBuilder,
-    rows: Int64Builder,
-    cost_usd: Float64Builder,
-    cost_source: StringBuilder,
-    attempts: Int64Builder,
-    possibly_billed: Int64Builder,
-    http_status: Int64Builder,
-    api_status_code: Int64Builder,
-    message: StringBuilder,
-    task_id: StringBuilder,
-    items_count: Int64Builder,
-    api_version: StringBuilder,
-    api_seconds: Float64Builder,
-    latency_ms: Int64Builder,
-    fetched_at: TimestampMicrosecondBuilder,
-    date_from: Date32Builder,
-    date_to: Date32Builder,
-    rank_scale: StringBuilder,
-    source: StringBuilder,
-    more: Vec<StringBuilder>,
+fn builders(schema: &Schema) -> Vec<Box<dyn ArrayBuilder>> {
+    schema.fields().iter().map(|field| make_builder(field.data_type(), 0)).collect()
 }
 
 impl TargetsWriter {
@@ -274,95 +310,6 @@ impl TargetsWriter {
             self.part.flush()?;
         }
         Ok(())
-    }
-}
-
-impl Columns {
-    fn new(more: usize) -> Self {
-        Self {
-            run_id: StringBuilder::new(),
-            input: StringBuilder::new(),
-            target: StringBuilder::new(),
-            outcome: StringBuilder::new(),
-            rows: Int64Builder::new(),
-            cost_usd: Float64Builder::new(),
-            cost_source: StringBuilder::new(),
-            attempts: Int64Builder::new(),
-            possibly_billed: Int64Builder::new(),
-            http_status: Int64Builder::new(),
-            api_status_code: Int64Builder::new(),
-            message: StringBuilder::new(),
-            task_id: StringBuilder::new(),
-            items_count: Int64Builder::new(),
-            api_version: StringBuilder::new(),
-            api_seconds: Float64Builder::new(),
-            latency_ms: Int64Builder::new(),
-            fetched_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
-            date_from: Date32Builder::new(),
-            date_to: Date32Builder::new(),
-            rank_scale: StringBuilder::new(),
-            source: StringBuilder::new(),
-            more: (0..more).map(|_| StringBuilder::new()).collect(),
-        }
-    }
-
-    fn push(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) {
-        self.run_id.append_value(row.run_id);
-        self.input.append_value(row.input);
-        self.target.append_option(row.target);
-        self.outcome.append_value(row.outcome.as_str());
-        self.rows.append_option(row.rows.map(count));
-        self.cost_usd.append_option(row.cost.map(Usd::dollars));
-        self.cost_source.append_option(row.cost_source);
-        self.attempts.append_option(row.attempts.map(count));
-        self.possibly_billed.append_option(row.possibly_billed.map(count));
-        self.http_status.append_option(row.http_status.map(i64::from));
-        self.api_status_code.append_option(row.api_status_code);
-        self.message.append_option(row.message);
-        self.task_id.append_option(row.task_id);
-        self.items_count.append_option(row.items_count);
-        self.api_version.append_option(row.api_version);
-        self.api_seconds.append_option(row.api_seconds);
-        self.latency_ms.append_option(row.latency_ms.map(count));
-        self.fetched_at.append_option(row.fetched_at.map(Timestamp::as_microsecond));
-        self.date_from.append_option(row.date_from.map(days));
-        self.date_to.append_option(row.date_to.map(days));
-        self.rank_scale.append_option(row.rank_scale);
-        self.source.append_value(row.source);
-        for (index, column) in self.more.iter_mut().enumerate() {
-            column.append_option(cells.get(index).copied().flatten());
-        }
-    }
-
-    fn finish(&mut self) -> Vec<ArrayRef> {
-        // New builders rather than reused ones, so that the buffer of a long line is freed.
-        let mut done = mem::replace(self, Self::new(self.more.len()));
-        let fixed: [ArrayRef; 22] = [
-            Arc::new(done.run_id.finish()),
-            Arc::new(done.input.finish()),
-            Arc::new(done.target.finish()),
-            Arc::new(done.outcome.finish()),
-            Arc::new(done.rows.finish()),
-            Arc::new(done.cost_usd.finish()),
-            Arc::new(done.cost_source.finish()),
-            Arc::new(done.attempts.finish()),
-            Arc::new(done.possibly_billed.finish()),
-            Arc::new(done.http_status.finish()),
-            Arc::new(done.api_status_code.finish()),
-            Arc::new(done.message.finish()),
-            Arc::new(done.task_id.finish()),
-            Arc::new(done.items_count.finish()),
-            Arc::new(done.api_version.finish()),
-            Arc::new(done.api_seconds.finish()),
-            Arc::new(done.latency_ms.finish()),
-            Arc::new(done.fetched_at.finish()),
-            Arc::new(done.date_from.finish()),
-            Arc::new(done.date_to.finish()),
-            Arc::new(done.rank_scale.finish()),
-            Arc::new(done.source.finish()),
-        ];
-        let more = done.more.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef);
-        fixed.into_iter().chain(more).collect()
     }
 }
 

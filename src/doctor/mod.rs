@@ -75,7 +75,7 @@ pub fn cost(RunCost { estimate, left }: RunCost<'_>) -> Check {
         return Check::ok(NAME, "none: all targets are already stored");
     }
     let calls = humanize::counted(estimate.calls, "call", "calls");
-    let estimated = format!("{} for {calls}", range(estimate));
+    let estimated = format!("{} for {calls}", humanize::money_range(estimate.cost_low, estimate.cost_high));
     match left {
         None => Check::ok(NAME, estimated),
         Some(left) if left < estimate.cost_high => Check::warning(
@@ -101,16 +101,26 @@ pub fn balance(balance: Usd, cost: Option<RunCost<'_>>) -> Check {
     };
     let capped = |cost: Usd| left.map_or(cost, |left| cost.min(left));
     if balance < capped(estimate.cost_low) {
-        Check::failed(NAME, format!("{shown}, not enough for the run ({})", range(estimate)), HINT)
+        Check::failed(
+            NAME,
+            format!(
+                "{shown}, not enough for the run ({})",
+                humanize::money_range(estimate.cost_low, estimate.cost_high)
+            ),
+            HINT,
+        )
     } else if balance < capped(estimate.cost_high) {
-        Check::warning(NAME, format!("{shown}, may not be enough for the run ({})", range(estimate)), HINT)
+        Check::warning(
+            NAME,
+            format!(
+                "{shown}, may not be enough for the run ({})",
+                humanize::money_range(estimate.cost_low, estimate.cost_high)
+            ),
+            HINT,
+        )
     } else {
         Check::ok(NAME, shown)
     }
-}
-
-fn range(estimate: &Estimate) -> String {
-    format!("{} to {}", humanize::money(estimate.cost_low), humanize::money(estimate.cost_high))
 }
 
 /// Whether this machine's clock agrees with the server's.

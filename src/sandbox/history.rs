@@ -76,7 +76,7 @@ pub(super) struct Profile {
 /// Ratios of counts to others.
 #[derive(Clone, Copy, Debug)]
 struct Ratios {
-    state: f64,
+    pages: f64,
     main_domains: f64,
     ips: f64,
     subnets: f64,
@@ -163,7 +163,7 @@ impl Profile {
                 .collect(),
             gaps,
             ratios: Ratios {
-                state: draws.between(0.7, 0.97),
+                pages: draws.between(0.7, 0.97),
                 main_domains: draws.between(0.75, 0.97),
                 ips: draws.between(0.5, 0.9),
                 subnets: draws.between(0.5, 0.9),
@@ -258,7 +258,7 @@ impl Profile {
             part(month.referring_domains_nofollow, ratios.main_domains).min(month.referring_main_domains);
         month.referring_ips = part(domains, ratios.ips).max(1);
         month.referring_subnets = part(month.referring_ips, ratios.subnets).max(1);
-        month.referring_pages = part(month.backlinks, ratios.state).max(domains);
+        month.referring_pages = part(month.backlinks, ratios.pages).max(domains);
         month.referring_pages_nofollow =
             part(month.referring_pages, ratios.nofollow).max(month.referring_domains_nofollow);
         month.broken_backlinks = part(month.backlinks, ratios.broken);
@@ -343,7 +343,7 @@ mod tests {
             for m in profile.months(FIRST, TO) {
                 let at = format!("{host} {}", m.date);
                 assert!(m.referring_domains >= 1 && m.referring_domains <= m.backlinks, "{at}: domains");
-                assert!(m.referring_domains <= m.referring_pages && m.referring_pages <= m.backlinks, "{at}: state");
+                assert!(m.referring_domains <= m.referring_pages && m.referring_pages <= m.backlinks, "{at}: pages");
                 assert!(m.referring_domains_nofollow <= m.referring_domains, "{at}: nofollow domains");
                 assert!(m.referring_main_domains <= m.referring_domains, "{at}: main domains");
                 assert!(m.referring_main_domains_nofollow <= m.referring_main_domains, "{at}: nofollow main domains");
@@ -351,7 +351,7 @@ mod tests {
                     m.referring_main_domains_nofollow <= m.referring_domains_nofollow,
                     "{at}: nofollow main domains"
                 );
-                assert!(m.referring_pages_nofollow <= m.referring_pages, "{at}: nofollow state");
+                assert!(m.referring_pages_nofollow <= m.referring_pages, "{at}: nofollow pages");
                 assert!(
                     m.referring_subnets <= m.referring_ips && m.referring_ips <= m.referring_domains,
                     "{at}: addresses"

@@ -18,7 +18,7 @@ const LARGEST_MAP: usize = 10;
 const POOLS: [(&str, &str); 6] = [
     (
         "referring_links_tld",
-        "com,net,org,,co.uk,io,de,info,blogspot.com,fr,com.br,state.dev,ru,com.au,nl,xyz,pl,it,top,co,edu,gov,jp,in",
+        "com,net,org,,co.uk,io,de,info,blogspot.com,fr,com.br,pages.dev,ru,com.au,nl,xyz,pl,it,top,co,edu,gov,jp,in",
     ),
     ("referring_links_types", "anchor,image,redirect,canonical,alternate,link,meta"),
     ("referring_links_attributes", "nofollow,noopener,noreferrer,ugc,external,sponsored,bookmark,me,alternate"),

@@ -61,7 +61,7 @@ impl Default for Settings {
     }
 }
 
-/// The forms of a request body; the API's state document both.
+/// The forms of a request body; the API's pages document both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum BodyForm {
     /// Both `[{"target": …}]` and `{"target": …}`

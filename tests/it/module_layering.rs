@@ -31,7 +31,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "humanize", "sanitize", "sha256",
         ],
     ),
-    ("doctor", &["api", "clock", "dataset", "export", "ledger", "money", "targets", "humanize", "sanitize"]),
+    ("doctor", &["api", "clock", "dataset", "export", "ledger", "money", "targets", "humanize"]),
     ("report", &["api", "dataset", "export", "decode", "fs", "money", "humanize", "sanitize"]),
     ("verify", &["dataset", "export", "decode", "fs", "ledger", "money", "summary", "targets", "sha256"]),
     ("stores", &["api", "dataset", "export", "fs", "progress", "report", "summary", "humanize", "sanitize", "sha256"]),

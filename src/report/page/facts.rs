@@ -11,7 +11,7 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
     let mut fact = |name: &'static str, value: String| {
         html.markup("<div><dt>").markup(name).markup("</dt><dd>").text(&value).markup("</dd></div>\n");
     };
-    let spent = spending.debited.plus(spending.upstream);
+    let spent = spending.known();
     fact("Cost", humanize::money(spent));
     if spending.debited != Usd::ZERO && spending.upstream != Usd::ZERO {
         fact("As debited", humanize::money(spending.debited));

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::http::{HttpApi, Place, place},
-    cli::{CallArgs, Format, PlanArgs, TokenError},
+    cli::{CallArgs, Format, PlanArgs},
     doctor::{self, ApiChecks, Check, DirectoryChecks, Level, RunCost},
     export::{Preview, QueryParams},
     humanize,
@@ -151,14 +151,14 @@ fn of_the_api(arguments: &PlanArgs, money: Option<RunCost<'_>>, context: &Contex
 }
 
 async fn asked(call: &CallArgs, url: &str, place: &Place, context: &Context) -> ApiChecks {
-    let set_up = call.token().map_err(|error| (error.to_string(), error.hint(), matches!(error, TokenError::Missing)));
+    let set_up = call.token().map_err(|error| (error.to_string(), error.hint()));
     let set_up = set_up.and_then(|token| {
         let api = HttpApi::new(url, &token.0, LONGEST, context.clock);
-        api.map_err(|error| (error.to_string(), error.hint(), false))
+        api.map_err(|error| (error.to_string(), error.hint()))
     });
     match set_up {
         Ok(api) => doctor::ask(&api, place, &whose(call)).await,
-        Err((error, hint, _)) => {
+        Err((error, hint)) => {
             let checks = vec![doctor::reach(place).await, Check::failed("token", error, hint)];
             ApiChecks { checks, balance: None, date: None }
         }

@@ -1,22 +1,20 @@
 //! `replay`: a dataset built again from ledgers. Makes no call and needs no token.
 
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Context, Failure,
-    report::with_report,
     result::{display, show},
+    run::{BEFORE_PUBLISHED, publish},
     signals::{self, Signals},
     upload,
 };
 use crate::{
     cli::ReplayArgs,
-    export::{DatasetLayout, PublishOptions, gather, open_for_replay, publish_and_summarize},
+    export::{DatasetLayout, Fetched, PublishOptions, gather, open_for_replay},
     progress::Plan,
     summary::{Ended, RunSummary},
 };
-
-const BEFORE_PUBLISHED: &str = "before the dataset was published";
 
 pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Failure> {
     signals::block_on("again", async |signals| rebuild(arguments, context, signals).await)
@@ -46,13 +44,8 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         before: holdings.spending(),
         started,
     };
-    let shown = progress.clone();
-    let wants_report = arguments.report;
-    let publishing = spawn_blocking(move || {
-        let summary = publish_and_summarize(&holdings, None, &lock, &Ended::Finished, &options, &shown)?;
-        Ok::<_, Failure>((with_report(summary, wants_report)?, lock))
-    });
-    let publishing = async { publishing.await.map_err(Failure::unexpected)? };
+    let stored = Fetched { holdings, staged: None, lock };
+    let publishing = publish(stored, Ended::Finished, options, arguments.report, &progress);
     let (summary, lock) = signals.unless(BEFORE_PUBLISHED, publishing).await?;
     let summary = upload::upload(destination, summary, lock, &progress, context, signals).await?;
     progress.finish();

@@ -31,6 +31,8 @@ use crate::{
     summary::{Ended, MaxFailures, RunSummary, Signal},
 };
 
+pub(super) const BEFORE_PUBLISHED: &str = "before the dataset was published";
+
 pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure> {
     signals::block_on("again; calls in flight may have been billed", async |signals| {
         Box::pin(Run { arguments, context, signals, started: Instant::now() }.export()).await
@@ -95,7 +97,7 @@ impl Run<'_> {
         let connecting = upload::connect(arguments.publish.as_ref(), arguments.call.sandbox);
         if let Some(record) = discarded(&arguments.out, &inputs, &question, Some(&options.layout), context.clock)? {
             let lock = Lock::take(&arguments.out).map_err(ExportError::from)?;
-            let destination = connecting.await?;
+            let destination = signals.unless("before anything was fetched or published", connecting).await?;
             let options = PublishOptions { before: record.spending, ..options };
             let summary = summary_from_record(&record, inputs.counts(), &options, &arguments.out);
             let summary = Box::new(with_report(summary, arguments.report)?);
@@ -145,7 +147,7 @@ impl Run<'_> {
                 return publishing.await;
             }
             // Nothing is published before it is complete; the next run builds again what was staged.
-            signals.unless("before the dataset was published", publishing).await
+            signals.unless(BEFORE_PUBLISHED, publishing).await
         };
         let summary = match publishing.await {
             Ok((summary, lock)) => upload::upload(destination, summary, lock, &progress, context, signals).await?,
@@ -197,7 +199,7 @@ impl Run<'_> {
 }
 
 /// Publishes on a thread that may block on the disk. The directory stays locked.
-async fn publish(
+pub(super) async fn publish(
     fetched: Fetched,
     ended: Ended,
     options: PublishOptions,

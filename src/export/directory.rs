@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DatasetLayout, ExportError, MergedLedgers, QueryParams, RunRecord, Source};
+use super::{DatasetLayout, ExportError, LedgerRecord, MergedLedgers, QueryParams, RunRecord, Source};
 use crate::{
     clock::Clock,
     dataset::{self, PartitionBy, PartitionKey},
@@ -16,7 +16,7 @@ use crate::{
 
 /// Refuses a directory that contains anything but a run.
 pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
-    let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
+    let fails = ExportError::io("read", dir);
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -30,14 +30,14 @@ pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
     }
     let mut is_empty = true;
     for entry in entries {
-        let name = entry.map_err(fails)?.file_name();
+        let name = entry.map_err(&fails)?.file_name();
         is_empty &= name.to_str().is_some_and(dataset::is_ignored);
     }
     if is_empty {
         return Ok(());
     }
     Err(match RunRecord::read(dir)? {
-        Some(record) if record.made_of.ledgers.iter().any(|ledger| ledger.dir == Path::new(".")) => {
+        Some(record) if record.made_of.ledgers.iter().any(LedgerRecord::is_own) => {
             ExportError::LedgerGone(dir.to_owned())
         }
         Some(_) => ExportError::OfAReplay(dir.to_owned()),
@@ -45,12 +45,18 @@ pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
     })
 }
 
-/// Refuses a ledger that is shorter than when the dataset was built from it: what is missing would be bought again.
-pub(super) fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
+/// Reads the ledger of a directory. One that is shorter than when the dataset was built from it is refused: what is
+/// missing would be bought again.
+pub(super) fn read_ledger(dir: &Path) -> Result<Archive, ExportError> {
+    let archive = Archive::read(dir)?;
+    check_ledger(dir, &archive)?;
+    Ok(archive)
+}
+
+fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
     let Some(record) = RunRecord::read(dir)?.filter(|record| !record.raw_discarded) else { return Ok(()) };
     let found: HashMap<PathBuf, u64> = archive.files()?.into_iter().collect();
-    let own = record.made_of.ledgers.iter().filter(|ledger| ledger.dir == Path::new("."));
-    for (name, expected) in own.flat_map(|ledger| &ledger.files) {
+    for (name, expected) in record.made_of.own_files() {
         let path = dir.join(ledger::FOLDER).join(name);
         let found = found.get(&path).copied().unwrap_or_default();
         if found < *expected {
@@ -99,17 +105,16 @@ pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedg
         if RunRecord::read(dir)?.is_some_and(|record| record.raw_discarded) {
             return Err(ExportError::Discarded(dir.clone()));
         }
-        if !dir.try_exists().map_err(|source| ExportError::Io { verb: "read", path: dir.clone(), source })? {
+        if !dir.try_exists().map_err(ExportError::io("read", dir))? {
             return Err(ExportError::Missing(dir.clone()));
         }
         // A run in progress would be read in part.
         drop(Lock::share(dir)?);
-        let archive = Archive::read(dir)?;
+        let archive = read_ledger(dir)?;
         let Some(run) = archive.run().cloned() else { return Err(ExportError::NoRun(dir.clone())) };
         if let Some(same) = sources.iter().position(|source| source.run.run_id == run.run_id) {
             return Err(ExportError::Twice(dirs[same].clone(), dirs[place].clone()));
         }
-        check_ledger(dir, &archive)?;
         readings.extend(archive.inputs()?);
         sources.push(Source { run, archive });
     }
@@ -123,7 +128,7 @@ pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedg
 /// would lose, is only replaced on request.
 pub fn open_for_replay(dir: &Path, holdings: &MergedLedgers, replace: bool) -> Result<Lock, ExportError> {
     let folder = dir.join(ledger::FOLDER);
-    if folder.try_exists().map_err(|source| ExportError::Io { verb: "read", path: folder, source })? {
+    if folder.try_exists().map_err(ExportError::io("read", &folder))? {
         return Err(ExportError::OfARun(dir.to_owned()));
     }
     if let Some(record) = RunRecord::read(dir)? {
@@ -143,13 +148,13 @@ pub fn open_for_replay(dir: &Path, holdings: &MergedLedgers, replace: bool) -> R
 /// Whether a directory contains only what a replay leaves, such as one that was killed before it wrote its record. The
 /// content of these folders is checked before anything is replaced.
 fn was_begun(dir: &Path) -> Result<bool, ExportError> {
-    let fails = |source| ExportError::Io { verb: "read", path: dir.to_owned(), source };
+    let fails = ExportError::io("read", dir);
     let folders = [dataset::STAGING, dataset::HISTORY, dataset::UNDATED, dataset::TARGETS];
     if !folders.into_iter().any(|folder| dir.join(folder).is_dir()) {
         return Ok(false);
     }
-    for entry in fs::read_dir(dir).map_err(fails)? {
-        let name = entry.map_err(fails)?.file_name();
+    for entry in fs::read_dir(dir).map_err(&fails)? {
+        let name = entry.map_err(&fails)?.file_name();
         if !name.to_str().is_some_and(|name| dataset::is_own(name) || dataset::is_ignored(name)) {
             return Ok(false);
         }

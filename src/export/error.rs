@@ -1,6 +1,9 @@
 //! Why an export cannot continue, whether the user can fix it, and how.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{PreviousError, QuestionError};
 use crate::{dataset::DatasetError, fs::access_hint, ledger::LedgerError};
@@ -58,6 +61,10 @@ pub enum ExportError {
 }
 
 impl ExportError {
+    pub(super) fn io(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io { verb, path: path.to_owned(), source }
+    }
+
     /// Whether the user can fix it; it was found before the first call.
     pub fn is_usage(&self) -> bool {
         match self {

@@ -39,7 +39,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 use self::{
-    directory::{check_directory, check_ledger},
+    directory::{check_directory, read_ledger},
     live::{LiveDataset, LiveWriter},
     merged_ledgers::run_date,
     previous::Previous,
@@ -98,8 +98,7 @@ impl Export {
         let lock = Lock::take(dir)?;
         // Find what would prevent publishing before anything is bought.
         dataset::inspect(dir)?;
-        let archive = Archive::read(dir)?;
-        check_ledger(dir, &archive)?;
+        let archive = read_ledger(dir)?;
         // Answers that count as stored from here on have to survive a power cut.
         archive.sync()?;
         check_shard(archive.run(), &given)?;
@@ -168,7 +167,7 @@ impl Export {
             return self;
         };
         let state = |number: &u32| self.archive.state(self.inputs.target(*number));
-        self.remaining.sort_by_key(|number| (state(number).is_final(), state(number) == TargetState::Failed));
+        self.remaining.sort_by_cached_key(|number| (state(number).is_final(), state(number) == TargetState::Failed));
         self.remaining.truncate(limit);
         self.is_limited = true;
         self

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Estimate, ExportError, QueryParams,
-    directory::{check_directory, check_ledger},
+    directory::{check_directory, read_ledger},
     drop_tolerated_failures,
     previous::Previous,
     query_params::check_shard,
@@ -67,16 +67,16 @@ impl Preview {
         let archive = match dir {
             Some(dir) => {
                 check_directory(dir)?;
-                let archive = Archive::read(dir)?;
-                check_ledger(dir, &archive)?;
-                archive
+                read_ledger(dir)?
             }
             None => Archive::default(),
         };
         check_shard(archive.run(), inputs)?;
         let parameters = question.parameters(archive.run(), "", clock.today())?;
         let mut left = remaining(inputs, None, &archive, question.fresh_since);
-        if archive.inputs_digest() == Some(ledger::digest(inputs).as_str()) {
+        let are_kept = archive.inputs_digest().is_some_and(|kept| kept == ledger::digest(inputs))
+            || archive.inputs()?.is_some_and(|kept| kept.is_same_but_for_folders(inputs));
+        if are_kept {
             drop_tolerated_failures(&mut left, inputs, &archive, question.tolerated);
         }
         let held = (inputs.targets().len() - left.len()) as u64;

@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
-use super::{ExportError, RunRecord};
+use super::{ExportError, RunRecord, directory::read_ledger};
 use crate::{
     api::Parameters,
     ledger::{Archive, Copied, Ledger, LedgerError, Lock, Run, TargetEntry},
@@ -126,7 +126,7 @@ impl Previous {
         for dir in dirs {
             check_place(dir, own)?;
             let lock = lock(dir).map_err(PreviousError::Ledger)?;
-            let archive = Archive::read(dir).map_err(PreviousError::Ledger)?;
+            let archive = read_ledger(dir)?;
             let Some(theirs) = archive.run() else { return Err(PreviousError::NoRun(dir.clone()).into()) };
             check_question(dir, theirs, run, parameters)?;
             earlier.push(Earlier { archive, _lock: lock });
@@ -219,7 +219,7 @@ fn check_place(dir: &Path, own: Option<&Path>) -> Result<(), ExportError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(PreviousError::Missing(dir.to_owned()).into());
         }
-        Err(source) => return Err(ExportError::Io { verb: "find", path: dir.to_owned(), source }),
+        Err(error) => return Err(ExportError::io("find", dir)(error)),
     };
     if own.and_then(|own| own.canonicalize().ok()) == Some(place) {
         return Err(PreviousError::Itself(dir.to_owned()).into());

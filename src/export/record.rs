@@ -69,6 +69,13 @@ pub struct LedgerRecord {
     pub files: Vec<(String, u64)>,
 }
 
+impl LedgerRecord {
+    /// Whether it is the dataset's own ledger, not one that `replay` has read elsewhere.
+    pub fn is_own(&self) -> bool {
+        self.dir == Path::new(".")
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Relative to the run's directory.
@@ -80,6 +87,11 @@ pub struct FileRecord {
 }
 
 impl Provenance {
+    /// Names and bytes of the files of the dataset's own ledger.
+    pub fn own_files(&self) -> impl Iterator<Item = &(String, u64)> {
+        self.ledgers.iter().filter(|ledger| ledger.is_own()).flat_map(|ledger| &ledger.files)
+    }
+
     /// Whether the dataset already has this layout.
     pub fn has_layout(&self, layout: &DatasetLayout) -> bool {
         self.partition_by == layout.partition_by.to_string()
@@ -130,8 +142,7 @@ pub(super) fn ledger_digests(
     let of_ledger = |(source, record): (&Source, &LedgerRecord)| {
         let files = source.archive.files()?;
         let digests = files.iter().zip(&record.files).map(|((path, _), (name, bytes))| {
-            let digest =
-                digest(path, *bytes).map_err(|source| ExportError::Io { verb: "read", path: path.clone(), source })?;
+            let digest = digest(path, *bytes).map_err(ExportError::io("read", path))?;
             Ok((name.clone(), digest))
         });
         digests.collect()
@@ -179,7 +190,7 @@ impl RunRecord {
         match fs::read(&path) {
             Ok(text) => Ok(serde_json::from_slice(&text).ok()),
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
-            Err(source) => Err(ExportError::Io { verb: "read", path, source }),
+            Err(error) => Err(ExportError::io("read", &path)(error)),
         }
     }
 

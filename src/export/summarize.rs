@@ -58,6 +58,16 @@ impl PublishOptions {
         summary.with_end(ended)
     }
 
+    /// The summary of ledgers whose dataset is not published: no answer is decoded for it.
+    fn unpublished(&self, holdings: &MergedLedgers, dir: &Path, ended: &Ended) -> RunSummary {
+        let numbers = RunSummary {
+            stale: self.stale(holdings),
+            simulated: holdings.is_simulated(),
+            ..RunSummary::new(holdings.inputs().counts(), &totals(holdings), holdings.spending())
+        };
+        self.summary(numbers, dir, ended)
+    }
+
     /// Answers that are older than `--max-age` allows.
     fn stale(&self, holdings: &MergedLedgers) -> u64 {
         self.fresh_since.map_or(0, |since| stale_answers(holdings, since))
@@ -76,8 +86,7 @@ pub fn publish_and_summarize(
 ) -> Result<RunSummary, ExportError> {
     let dir = lock.dir();
     if let Ended::Signal(_) = ended {
-        let numbers = RunSummary { stale: options.stale(holdings), ..unpublished(holdings) };
-        return Ok(options.summary(numbers, dir, ended));
+        return Ok(options.unpublished(holdings, dir, ended));
     }
     let made_of = Provenance::new(holdings, dir, &options.layout)?;
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
@@ -114,18 +123,12 @@ pub fn partial_summary(dir: &Path, options: &PublishOptions, ended: &Ended) -> O
     let (run, inputs) = (archive.run().cloned()?, archive.inputs().ok()??);
     let inputs_sha256 = archive.inputs_digest()?.to_owned();
     let holdings = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false).ok()?;
-    Some(options.summary(unpublished(&holdings), dir, ended))
+    Some(options.unpublished(&holdings, dir, ended))
 }
 
 /// The summary of a directory whose ledger was deleted: its record is all that is known.
 pub fn summary_from_record(record: &RunRecord, counts: Counts, options: &PublishOptions, dir: &Path) -> RunSummary {
     options.summary(record.numbers(counts), dir, &Ended::Finished)
-}
-
-/// The numbers of ledgers whose dataset is not published: no answer is decoded for them.
-fn unpublished(holdings: &MergedLedgers) -> RunSummary {
-    let simulated = holdings.is_simulated();
-    RunSummary { simulated, ..RunSummary::new(holdings.inputs().counts(), &totals(holdings), holdings.spending()) }
 }
 
 /// How many targets are in which state, without reading any answer.

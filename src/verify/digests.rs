@@ -260,7 +260,7 @@ pub(super) fn compare_ends(dir: &Path, record: &Provenance, now: &Provenance, di
         } else if let Some((file, bytes)) = then.files.last() {
             let length = folder(dir, then).join(ledger::FOLDER).join(file).metadata().map_or(0, |it| it.len());
             let torn = format!("ends within a line, at byte {bytes}: cut off by a crash or added later, and ignored");
-            if length > *bytes && then.dir == Path::new(".") {
+            if length > *bytes && then.is_own() {
                 let hint = "run `backlinks-export run …` again to remove it";
                 differences.add(format!("{}/{file}", name(then)), format!("{torn}; {hint}"));
             } else if length > *bytes {
@@ -273,7 +273,7 @@ pub(super) fn compare_ends(dir: &Path, record: &Provenance, now: &Provenance, di
 
 /// The directory of a ledger.
 pub(super) fn folder(dir: &Path, record: &LedgerRecord) -> PathBuf {
-    if record.dir == Path::new(".") { dir.to_owned() } else { record.dir.clone() }
+    if record.is_own() { dir.to_owned() } else { record.dir.clone() }
 }
 
 /// How a ledger's folder is called in differences.

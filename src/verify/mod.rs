@@ -132,8 +132,7 @@ impl Verification<'_> {
         let Self { dir, record, differences } = *self;
         let published = digests::check_tables(dir, record, differences);
         let mut known = published.named.clone();
-        let own = record.made_of.ledgers.iter().filter(|ledger| ledger.dir == Path::new("."));
-        known.extend(own.flat_map(|ledger| &ledger.files).map(|(file, _)| format!("{FOLDER}/{file}")));
+        known.extend(record.made_of.own_files().map(|(file, _)| format!("{FOLDER}/{file}")));
         digests::find_unexpected(dir, &known, differences);
         *checked = Checked {
             rows: record.totals.rows,

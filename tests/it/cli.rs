@@ -131,6 +131,12 @@ fn a_run_that_tolerates_its_failures_is_finished_until_they_are_named() {
     assert_eq!(run("domains.txt", "90%").expect(0).json()["calls_this_run"], 0);
     let plan = format!("plan domains.txt --out out --format json --max-failures 90% {DATES}");
     assert_eq!(shell.run(&plan).expect(0).json()["calls"], 0);
+    // The same lines of a file in another folder are the same.
+    fs::create_dir(shell.path("lists")).expect("made");
+    fs::copy(shell.path("domains.txt"), shell.path("lists/domains.txt")).expect("copied");
+    let elsewhere = plan.replace("plan domains.txt", "plan lists/domains.txt");
+    assert_eq!(shell.run(&elsewhere).expect(0).json()["calls"], 0);
+    assert_eq!(run("lists/domains.txt", "90%").expect(0).json()["calls_this_run"], 0);
     assert!(api.bill() == bill && shell.files("out") == files, "no call, and nothing is changed");
     // They are named, or fewer are tolerated, or there are further lines: then they are tried once more.
     let left = |told: &serde_json::Value| told["failed"].as_u64().expect("a number");

@@ -184,6 +184,13 @@ fn what_does_not_suit_is_refused_before_anything_is_paid() {
         assert!(told.contains("first/_raw/ledger-0.jsonl.gz is damaged at byte"), "{told}");
         assert!(told.contains("restore an intact copy of the file"), "{told}");
     }
+    // A part that is gone would be bought again.
+    fs::write(&file, &sound[..sound.len() / 2]).expect("written");
+    for command in [run("new", "--previous first"), "plan domains.txt --previous first".to_owned() + " " + DATES] {
+        let told = shell.run(&command).expect(1).stderr;
+        assert!(told.contains("ledger-0.jsonl.gz has lost paid answers"), "{told}");
+        assert!(told.contains("restore a complete copy"), "{told}");
+    }
     assert_eq!(api.bill().calls, calls);
     // What was sound before the damage may be held already; the rest comes once it is mended.
     fs::write(&file, &sound).expect("written");

@@ -209,8 +209,7 @@ fn assess_reply(reply: &Reply, envelope: Option<Envelope>, target: &Target) -> A
         (None, Some(ApiError { kind: ErrorKind::TooLarge, .. })) if success => Class::Rejected,
         (None, _) => of_http(reply.status, &Envelope::default()),
     };
-    let is_alone = envelope.as_ref().is_some_and(|envelope| !envelope.is_surrounded);
-    let json = is_alone && std::str::from_utf8(&reply.body).is_ok();
+    let json = envelope.as_ref().is_some_and(|envelope| envelope.is_json);
     let cut = reply.cut.as_ref().filter(|_| envelope.is_none()).map(|cut| cut.message.clone());
     let envelope = envelope.unwrap_or_default();
     let cost = match (reply.debit, envelope.cost, class) {

@@ -11,7 +11,6 @@ use super::{
     envelope::{Envelope, Results, Task, Tasks, Top, integer, money},
     items::ItemReader,
     scan::{Malformed, Scan, Scanner},
-    value,
 };
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -64,7 +63,7 @@ pub(super) fn read(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Optio
             rows.note_if(is_surrounded, UnexpectedField::Surrounded);
             rows.note_if(!is_utf8, UnexpectedField::NotUtf8);
         }
-        return Ok((!is_odd).then(|| Envelope { is_surrounded, ..Envelope::from(top) }));
+        return Ok((!is_odd).then(|| Envelope { is_json: !is_surrounded && valid.is_ok(), ..Envelope::from(top) }));
     }
 }
 
@@ -237,9 +236,10 @@ impl<'t> AnswerReader<'t, '_> {
     /// Skips a value of the wrong type.
     #[cold]
     fn wrong_type(&mut self, place: &'static str, expected: &'static str) -> Scan<()> {
-        let found = value::type_name(self.scanner.peek());
-        self.note_if(true, UnexpectedField::WrongType { place, expected, found });
-        self.scanner.skip()
+        match &mut self.rows {
+            Some(rows) if self.in_first_task => rows.wrong_type(&mut self.scanner, place, expected),
+            _ => self.scanner.skip(),
+        }
     }
 
     fn note_if(&mut self, is_so: bool, field: UnexpectedField) {

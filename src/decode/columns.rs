@@ -259,8 +259,9 @@ impl Columns {
         arrays.extend(texts.next().map(|kinds| Arc::new(kinds) as ArrayRef));
         let dates = ScalarBuffer::from(taken(&mut self.dates));
         let months = dates.iter().map(|micros| month_start(*micros)).collect::<Vec<_>>();
-        let months = Date32Array::new(ScalarBuffer::from(months), nulls(bit::DATE));
-        let dates = TimestampMicrosecondArray::new(dates, nulls(bit::DATE)).with_timezone(schema::TIME_ZONE);
+        let undated = nulls(bit::DATE);
+        let months = Date32Array::new(ScalarBuffer::from(months), undated.clone());
+        let dates = TimestampMicrosecondArray::new(dates, undated).with_timezone(schema::TIME_ZONE);
         arrays.push(Arc::new(dates));
         arrays.push(Arc::new(months));
         let mut integers: Vec<ArrayRef> = (self.integers.iter_mut().enumerate())

@@ -37,8 +37,8 @@ pub struct Envelope {
     pub version: Option<String>,
     /// How long the first task took, in seconds.
     pub seconds: Option<f64>,
-    /// Whether the body has more than the object: anything but blanks before or after it.
-    pub is_surrounded: bool,
+    /// Whether the whole body is JSON in UTF-8: there are only blanks around the object.
+    pub is_json: bool,
     /// The hosts that the answer says it is about, normalised: each result's, else the request's echo.
     pub about: Vec<String>,
 }

@@ -191,7 +191,12 @@ impl ItemReader {
 
     /// Skips a value of the wrong type.
     #[cold]
-    fn wrong_type(&mut self, scanner: &mut Scanner<'_>, place: &'static str, expected: &'static str) -> Scan<()> {
+    pub(super) fn wrong_type(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        place: &'static str,
+        expected: &'static str,
+    ) -> Scan<()> {
         self.note_if(true, UnexpectedField::WrongType { place, expected, found: value::type_name(scanner.peek()) });
         scanner.skip()
     }

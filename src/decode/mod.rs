@@ -11,7 +11,10 @@
 //! body that does not begin with a JSON object is an error. What an answer means for the run (no data, failed, about
 //! another target) is judged elsewhere.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
+};
 
 use arrow::array::{Array, RecordBatch};
 use serde::de::IgnoredAny;
@@ -131,7 +134,9 @@ impl DecoderPool {
             return (Envelope::read(body), None);
         }
         let mut decoder = self.lock().pop().unwrap_or_default();
-        let Answer { envelope, rows } = decoder.decode(target, body);
+        // The answer is not stored yet: a panic over its rows must not lose it. They are decoded again from the ledger.
+        let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode(target, body)));
+        let Ok(Answer { envelope, rows }) = decoded else { return (Envelope::read(body), None) };
         self.lock().push(decoder);
         (envelope, Some(rows))
     }

@@ -2,9 +2,9 @@
 //!
 //! No unsigned and no 32-bit integers, no nanoseconds; the timestamp has a time zone, so that no engine takes it for
 //! local time. Nested fields bear the names that Parquet prescribes (`key_value`, `key`, `value`, `element`), which is
-//! what engines look for; Arrow itself does not care.
+//! what engines look for; Arrow itself does not care. Each part is made once, since every answer needs all of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
@@ -78,12 +78,14 @@ pub const ALIASES: [(&str, &str); 3] = [
 
 /// The schema of `backlinks_history`. All columns but the target, the date and its month are nullable.
 pub fn history() -> SchemaRef {
-    with_dates(false)
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| with_dates(false));
+    Arc::clone(&SCHEMA)
 }
 
 /// The schema of `backlinks_undated`, and of rows as they are decoded: the same columns, but the date may be null.
 pub fn undated() -> SchemaRef {
-    with_dates(true)
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| with_dates(true));
+    Arc::clone(&SCHEMA)
 }
 
 fn with_dates(nullable: bool) -> SchemaRef {
@@ -106,15 +108,21 @@ fn with_dates(nullable: bool) -> SchemaRef {
 
 /// An element of a list of texts.
 pub(super) fn list_element() -> Arc<Field> {
-    Arc::new(Field::new("element", DataType::Utf8, true))
+    static FIELD: LazyLock<Arc<Field>> = LazyLock::new(|| Arc::new(Field::new("element", DataType::Utf8, true)));
+    Arc::clone(&FIELD)
 }
 
 /// The entries of a map.
 pub(super) fn map_entries() -> Arc<Field> {
-    Arc::new(Field::new("key_value", DataType::Struct(map_entry()), false))
+    static FIELD: LazyLock<Arc<Field>> =
+        LazyLock::new(|| Arc::new(Field::new("key_value", DataType::Struct(map_entry()), false)));
+    Arc::clone(&FIELD)
 }
 
 /// The two fields of a map's entry.
 pub(super) fn map_entry() -> Fields {
-    Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int64, true)])
+    static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int64, true)])
+    });
+    FIELDS.clone()
 }

@@ -33,7 +33,7 @@ impl From<Result<DecodedRows, DecodeError>> for AnswerRows {
         match decoded {
             Ok(rows) => {
                 let (bytes, undated) = (rows.batch.get_array_memory_size(), rows.undated());
-                let remark = remark(rows.batch.num_rows() as u64 - undated, undated, rows.beyond);
+                let remark = remark(rows.batch.num_rows(), undated, rows.beyond);
                 Self { batch: Some(rows.batch), undated, remark, drift: rows.drift, bytes }
             }
             // It stays in the ledger only: its target needs a person.
@@ -42,11 +42,10 @@ impl From<Result<DecodedRows, DecodeError>> for AnswerRows {
     }
 }
 
-/// What to say about an answer with so many rows in `backlinks_history`, items without a usable date, and items beyond
-/// those that are read as rows; `None`: nothing out of the ordinary.
-fn remark(rows: u64, undated: u64, beyond: u64) -> Option<String> {
-    let beyond = (beyond > 0)
-        .then(|| format!("only the first {} items are rows; {beyond} more are in the ledger", rows + undated));
+/// What to say about an answer with so many rows, of which some are `undated`, and items `beyond` those that are read as
+/// rows; `None`: nothing out of the ordinary.
+fn remark(rows: usize, undated: u64, beyond: u64) -> Option<String> {
+    let beyond = (beyond > 0).then(|| format!("only the first {rows} items are rows; {beyond} more are in the ledger"));
     let items = if undated == 1 { "item without a usable date is" } else { "items without a usable date are" };
     let undated = (undated > 0).then(|| format!("{undated} {items} in backlinks_undated"));
     let remarks: Vec<String> = beyond.into_iter().chain(undated).collect();

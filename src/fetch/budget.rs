@@ -98,12 +98,15 @@ impl Budget {
 
     /// Gives a reservation back unused.
     pub(super) fn release(&mut self, reservation: Reservation) {
-        self.take_back(reservation);
+        if let Some(amounts) = reservation.0 {
+            self.reserved = self.reserved.minus(amounts.held);
+            self.in_flight -= 1;
+        }
     }
 
     /// Books what the call cost.
     pub(super) fn settle(&mut self, reservation: Reservation, cost: Cost) {
-        self.take_back(reservation);
+        self.release(reservation);
         self.max_price.learn(cost);
         let counted = counted(cost, reservation.limit(), self.max_price);
         self.spent = self.spent.plus(counted);
@@ -111,13 +114,6 @@ impl Budget {
             Some(limit) if counted > limit => self.steady = 0,
             Some(_) if counted > Usd::ZERO => self.steady = STEADY_CALLS.min(self.steady + 1),
             _ => {}
-        }
-    }
-
-    fn take_back(&mut self, reservation: Reservation) {
-        if let Some(amounts) = reservation.0 {
-            self.reserved = self.reserved.minus(amounts.held);
-            self.in_flight -= 1;
         }
     }
 }

@@ -275,12 +275,13 @@ pub(super) struct WrittenBody<'a> {
 impl<'a> WrittenBody<'a> {
     /// Finds the form of a body; `json` says that it is JSON, in UTF-8.
     pub(super) fn of(body: &'a [u8], json: bool) -> Self {
-        let one_line = json && is_one_line(body);
-        let key = match std::str::from_utf8(body) {
-            _ if one_line => JSON,
-            Ok(_) => TEXT,
+        let key = if json && is_one_line(body) {
+            JSON
+        } else if std::str::from_utf8(body).is_ok() {
+            TEXT
+        } else {
             // A byte for a character, so that nothing is lost and a person can still read most of it.
-            Err(_) => LATIN_1,
+            LATIN_1
         };
         Self { key, body }
     }

@@ -17,7 +17,7 @@ fn cleaning_a_name() {
 }
 
 #[test]
-fn understanding_and_flattening_an_answer() {
+fn judging_and_decoding_an_answer() {
     fuzz("answer", &[], targets::JSON, targets::answer);
 }
 

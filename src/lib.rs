@@ -3,7 +3,7 @@
 //! ```text
 //! fetch:    inputs -> targets -> what the ledger lacks -> [budget -> pace -> post -> judge -> wait, again] x in flight
 //!                 -> ledger (synced: from here on it is never paid for again) -> summary
-//! beside:   synced answers, else ledger (by target) -> decode -> dataset (staged)
+//! beside:   each synced answer (after a restart: read back from the ledger) -> decode -> dataset (staged)
 //! publish:  dataset (staged, else built from the ledger) -> synced, renamed -> summary
 //! ```
 //!
@@ -12,7 +12,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`commands`] | one thin file per command: settings in, library calls, words out |
-//! | [`cli`] | flags and environment to checked values; every default |
+//! | [`cli`] | flags and environment to checked values; the defaults of all commands |
 //! | [`export`] | the pipeline, and the only place where its stages meet |
 //! | [`targets`] | input files to cleaned targets, each line with its status |
 //! | [`api`] | the one-method seam to the paid API, and the table of what a status means |
@@ -21,21 +21,23 @@
 //! | [`decode`] | an answer's text to its envelope and its rows as Arrow record batches; the schema |
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
 //! | [`summary`], [`progress`] | what a run has come to, and what it shows meanwhile |
+//! | [`verify`] | a directory against its digests, its ledger, its bill, and its dataset built again |
 //! | [`doctor`] | what a run would find: the API, the token, the directory, the machine |
 //! | [`report`] | the published dataset to one HTML page |
 //! | [`stores`] | the published dataset under a prefix of an object store |
 //! | [`sandbox`] | the simulated API, with faults and a bill |
 //! | [`humanize`], [`sanitize`] | numbers for people; untrusted text made safe to show |
 //! | [`fs`], [`sha256`] | durable names and refused access; digests |
+//! | [`clock`], [`money`], [`logging`] | the wall clock; exact amounts; log lines |
 //!
 //! What holds everywhere:
 //!
 //! - Fetching only appends to the ledger; nothing reaches the dataset that the ledger does not have. The dataset is a pure
 //!   function of the ledger.
 //! - No call goes out before it is recorded, and nothing counts as done before it is synced.
-//! - Nothing below [`export`] knows more than one stage; imports run one way, which a test enforces.
-//! - The wall clock is read in [`clock`] alone; all waiting is on `tokio`'s clock, which tests pause.
-//! - Only [`commands`] and [`progress`] print; untrusted text passes [`sanitize::plain`] first.
+//! - Only [`export`] joins the stages; imports run one way, which a test enforces.
+//! - The wall clock is read in [`clock`] alone; the fetch waits on `tokio`'s clock, which tests pause.
+//! - Only [`commands`], [`progress`] and [`logging`] print; untrusted text passes [`sanitize::plain`] first.
 
 pub mod api;
 pub mod cli;

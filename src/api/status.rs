@@ -19,7 +19,7 @@ pub enum Class {
     Data,
     /// The API knows nothing of this target; a final answer.
     NoData,
-    /// A passing fault; not billed as far as is known.
+    /// A temporary fault; not billed as far as we know.
     Transient,
     /// Too many calls; everybody has to slow down.
     SlowDown,
@@ -34,7 +34,7 @@ pub enum Class {
     /// This target's call cannot succeed.
     Rejected,
     /// HTTP 401, 403 or 404 with a body that neither the API nor its gateway writes. A firewall that dislikes the target
-    /// answers like that; where it is not about the target, no call can succeed, for the reason that is given.
+    /// answers like that. If the target is not the cause, no call can succeed, probably for the given reason.
     Refused(Fatal),
     /// No call can succeed until a person has acted.
     Fatal(Fatal),
@@ -119,7 +119,7 @@ impl Fatal {
     }
 }
 
-/// A reply, or the lack of one, understood.
+/// What a call's result means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
     pub class: Class,
@@ -141,7 +141,7 @@ pub struct Assessment {
     pub stated: Stated,
 }
 
-/// Statements of an answer about itself that decide nothing.
+/// What an answer reports about itself, for information only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stated {
     /// How many items it has, in its own words.
@@ -149,7 +149,7 @@ pub struct Stated {
     pub api_version: Option<String>,
     /// How long the API worked on the task, in seconds.
     pub api_seconds: Option<f64>,
-    /// Where its counts differ from what it has; only of answers that are taken.
+    /// How its counts contradict its content; only for accepted answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mismatch: Option<String>,
 }
@@ -161,7 +161,7 @@ pub enum Cost {
     Debit(Usd),
     /// The body's `cost`: the upstream price, of which the gateway debits a multiple.
     Upstream(Usd),
-    /// Billed, for all that is known, at an unreported price.
+    /// Presumably billed; the price was not reported.
     Unknown,
     /// Nothing is billed for such a result.
     Nothing,
@@ -286,7 +286,7 @@ fn of_code(code: i64, message: &str) -> Class {
     }
 }
 
-/// The meaning of an HTTP status whose body has no code of the API's own.
+/// The meaning of an HTTP status where the body's code does not decide.
 fn of_http(status: u16, envelope: &Envelope) -> Class {
     let says = |word: &str| envelope.gateway_code.as_deref().is_some_and(|code| code.contains(word));
     let is_known = envelope.has_gateway_error || envelope.code.is_some();
@@ -308,7 +308,7 @@ fn of_http(status: u16, envelope: &Envelope) -> Class {
     }
 }
 
-/// The beginning of a body that is no JSON, for a message.
+/// The beginning of a body that is not JSON, for a message.
 fn readable(reply: &Reply) -> Option<String> {
     /// Enough to recognise a gateway's page by.
     const SHOWN: usize = 120;

@@ -24,7 +24,7 @@ use crate::{
     targets::{Inputs, LineStatus},
 };
 
-/// Rejected lines that are shown.
+/// How many rejected lines are shown.
 const REASONS_SHOWN: usize = 5;
 
 pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failure> {
@@ -36,25 +36,25 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let preview = preview(arguments, &inputs, &question, context)?.limited(arguments.call.limit);
     let estimate = preview.estimate(rate, concurrency);
     let balance = balance::balance(&arguments.call, context);
-    let paid = arguments.call.max_cost.map(|cap| Paid::of(&estimate, cap.minus(preview.past.spent)));
+    let affordable = arguments.call.max_cost.map(|cap| Affordable::of(&estimate, cap.minus(preview.past.spent)));
     let text = match arguments.format {
-        Format::Text => text(arguments, &inputs, &preview, &estimate, paid, &balance, rate),
-        Format::Json => json(&inputs, &preview, &estimate, paid, &balance),
+        Format::Text => text(arguments, &inputs, &preview, &estimate, affordable, &balance, rate),
+        Format::Json => json(&inputs, &preview, &estimate, affordable, &balance),
     };
     print(&text)?;
     Ok(exit::SUCCESS)
 }
 
-/// Calls that the rest of the cap covers.
+/// How many calls the rest of the cap covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Paid {
+struct Affordable {
     /// At the highest price.
     low: u64,
     /// At the lowest price.
     high: u64,
 }
 
-impl Paid {
+impl Affordable {
     fn of(estimate: &Estimate, left: Usd) -> Self {
         let of = |cost: Usd| {
             let (left, cost) = (i128::from(left.micros().max(0)), i128::from(cost.micros().max(1)));
@@ -65,7 +65,7 @@ impl Paid {
     }
 }
 
-/// The state of the directory, also where its ledger was deleted.
+/// The state of the directory, even if its ledger was deleted.
 fn preview(
     arguments: &PlanArgs,
     inputs: &Inputs,
@@ -82,7 +82,13 @@ fn preview(
     Ok(Preview { parameters: record.made_of.parameters.unwrap_or(bare.parameters.clone()), held, remaining: 0, ..bare })
 }
 
-fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, paid: Option<Paid>, balance: &Balance) -> String {
+fn json(
+    inputs: &Inputs,
+    preview: &Preview,
+    estimate: &Estimate,
+    affordable: Option<Affordable>,
+    balance: &Balance,
+) -> String {
     let counts = inputs.counts();
     let plan = json!({
         "targets": counts.targets,
@@ -95,8 +101,8 @@ fn json(inputs: &Inputs, preview: &Preview, estimate: &Estimate, paid: Option<Pa
         "calls": estimate.calls,
         "cost_usd_low": estimate.cost_low.dollars(),
         "cost_usd_high": estimate.cost_high.dollars(),
-        "max_cost_pays_low": paid.map(|paid| paid.low),
-        "max_cost_pays_high": paid.map(|paid| paid.high),
+        "max_cost_pays_low": affordable.map(|affordable| affordable.low),
+        "max_cost_pays_high": affordable.map(|affordable| affordable.high),
         "price_source": estimate.price_source.as_str(),
         "balance_usd": balance.as_ref().and_then(|balance| balance.as_ref().ok()).copied().map(Usd::dollars),
         "elapsed_s": humanize::seconds(estimate.elapsed),
@@ -111,7 +117,7 @@ fn text(
     inputs: &Inputs,
     preview: &Preview,
     estimate: &Estimate,
-    paid: Option<Paid>,
+    affordable: Option<Affordable>,
     balance: &Balance,
     rate: Rate,
 ) -> String {
@@ -157,8 +163,10 @@ fn text(
         _ if arguments.call.sandbox => row("cost", "none: the API is simulated".to_owned()),
         _ => row("cost", format!("{} ({source})", humanize::money_range(estimate.cost_low, estimate.cost_high))),
     }
-    if let (Some(cap), Some(paid)) = (arguments.call.max_cost, paid.filter(|paid| paid.low < estimate.calls)) {
-        let number = match (humanize::count(paid.low), humanize::count(paid.high)) {
+    if let (Some(cap), Some(affordable)) =
+        (arguments.call.max_cost, affordable.filter(|affordable| affordable.low < estimate.calls))
+    {
+        let number = match (humanize::count(affordable.low), humanize::count(affordable.high)) {
             (low, high) if low == high => low,
             (low, high) => format!("{low} to {high}"),
         };
@@ -202,7 +210,7 @@ mod tests {
             bytes: 0,
         };
         let check = |left: i64, low: u64, high: u64| {
-            assert_eq!(Paid::of(&estimate, micros(left)), Paid { low, high }, "{left}");
+            assert_eq!(Affordable::of(&estimate, micros(left)), Affordable { low, high }, "{left}");
         };
         check(1_600_000, 26, 53);
         check(3_000_000, 50, 100);
@@ -211,6 +219,6 @@ mod tests {
         check(-1, 0, 0);
         check(i64::MAX, 100, 100);
         let nothing = Estimate { calls: 0, cost_low: Usd::ZERO, cost_high: Usd::ZERO, ..estimate.clone() };
-        assert_eq!(Paid::of(&nothing, micros(1)), Paid { low: 0, high: 0 });
+        assert_eq!(Affordable::of(&nothing, micros(1)), Affordable { low: 0, high: 0 });
     }
 }

@@ -1,7 +1,8 @@
 //! The open row group of a file: rows are encoded as they come, their pages compressed when it ends.
 //!
 //! An encoded row takes some 0.2 KB, so a row group can have many rows. `ArrowWriter` would also keep a compressor for
-//! each column, 4 MB with Zstandard. Here one compressor does all pages of a row group, and only while it ends.
+//! each column, together 4 MB with Zstandard. Here one compressor does all pages of a row group, and only while it
+//! ends.
 
 use std::{io::Write, mem, sync::Arc};
 
@@ -88,8 +89,8 @@ impl RowGroup {
     }
 }
 
-/// Keeps pages in buffers of their size. The writer has a kilobyte for each header of some 30 bytes, in all half a
-/// megabyte a row group.
+/// Keeps pages in buffers of their size. The writer allocates 1 KB for each page header of some 30 bytes: 0.5 MB for a
+/// row group.
 #[derive(Default)]
 struct TightPages(InMemoryPageStore);
 

@@ -1,7 +1,7 @@
-//! Items of an answer straight into columns.
+//! Decodes the items of an answer straight into columns.
 //!
 //! Items repeat their keys in the same order, so each key is first compared with the one that followed last time, and
-//! looked up only if it is another. The guess is only ever compared with the text: a wrong one costs time and changes
+//! looked up only if they differ. The guess is only ever compared with the text: a wrong one costs time and changes
 //! nothing. What a column cannot hold is null, and noted as schema drift.
 
 use super::{
@@ -19,7 +19,7 @@ enum Slot {
     Info,
     Integer(usize),
     Map(usize),
-    /// Another name, by its index among the aliases, of the key at an index.
+    /// Another name for a known key: its index among the aliases, and that of the key.
     Alias(usize, usize),
     Text(usize),
     IsIp,
@@ -89,7 +89,7 @@ impl Keys {
         Self::new(known)
     }
 
-    /// Takes the key that comes next.
+    /// Takes the next key.
     #[inline]
     fn take(
         &mut self,
@@ -121,7 +121,7 @@ pub(super) struct ItemReader {
     target: String,
     /// Items that are not objects and so have no row.
     skipped: u64,
-    /// Items after the last that may have a row.
+    /// Items past [`MOST_ROWS`](super::MOST_ROWS), which get no row.
     beyond: u64,
     keys: [Keys; 2],
     /// For one short text at a time.

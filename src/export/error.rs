@@ -19,7 +19,7 @@ pub enum ExportError {
     #[error(transparent)]
     Previous(#[from] PreviousError),
     #[error("these runs used different query parameters: {first} and {other}")]
-    DifferentQuestions { first: String, other: String },
+    DifferentQueries { first: String, other: String },
     #[error("{} is not empty and does not contain a run", .0.display())]
     Foreign(PathBuf),
     #[error("{} contains a dataset, but its ledger {}/_raw is missing", .0.display(), .0.display())]
@@ -69,7 +69,7 @@ impl ExportError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::QueryParams(_)
-            | Self::DifferentQuestions { .. }
+            | Self::DifferentQueries { .. }
             | Self::Foreign(_)
             | Self::LedgerGone(_)
             | Self::OfAReplay(_)
@@ -91,7 +91,7 @@ impl ExportError {
             Self::Ledger(error) => error.hint(),
             Self::QueryParams(error) => error.hint(),
             Self::Previous(error) => error.hint(),
-            Self::DifferentQuestions { .. } => "replay them separately, each with its own --out".to_owned(),
+            Self::DifferentQueries { .. } => "replay them separately, each with its own --out".to_owned(),
             Self::Foreign(_) | Self::OfAReplay(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
                 "use a new or empty directory for --out".to_owned()
             }

@@ -87,7 +87,7 @@ impl<'a> Lines<'a> {
         let (run, latest) = self.holdings.latest(&history)?;
         let latest = latest.as_ref();
         // One answer counts; with snapshots, the rows of several are kept.
-        let position = self.positions_of(target).find(|position| self.answers[*position].is_that_of(&history));
+        let position = self.positions_of(target).find(|position| self.answers[*position].is_from_source_of(&history));
         let is_readable = position.is_some_and(|position| self.decoded.rows[position].is_some());
         let rows = self.positions_of(target).filter_map(|position| self.decoded.rows[position]).map(u64::from).sum();
         let outcome = self.count(&history, is_readable, latest);

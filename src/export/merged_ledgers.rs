@@ -1,7 +1,7 @@
 //! The stored answers of one run, or of several runs merged.
 //!
-//! Where several ledgers answer a target, the newest answer counts; its cost is the sum over all. With snapshots, which
-//! keep each run's rows, that applies among the runs that began on the same day.
+//! Where several ledgers answer a target, the newest answer counts; its cost is the sum over all. Snapshots keep one set
+//! of rows for each day: then the newest answer counts among the runs that began on the same day.
 
 use std::{
     cmp::Reverse,
@@ -27,13 +27,13 @@ pub struct MergedLedgers {
     sources: Vec<Source>,
     inputs: Arc<Inputs>,
     inputs_sha256: String,
-    contested: Contested,
+    winners: Winners,
     /// The same for each day on which runs began; `None`: there are no snapshots.
-    snapshots: Option<BTreeMap<Date, Contested>>,
+    snapshots: Option<BTreeMap<Date, Winners>>,
 }
 
 /// For targets that several ledgers know: the source that counts.
-type Contested = HashMap<Target, usize>;
+type Winners = HashMap<Target, usize>;
 
 #[derive(Debug)]
 pub struct Source {
@@ -61,8 +61,8 @@ pub struct AnswerRef {
 }
 
 impl AnswerRef {
-    /// Whether `history` is about this answer.
-    pub fn is_that_of(self, history: &TargetHistory<'_>) -> bool {
+    /// Whether it is in the ledger that counts for the target of `history`, which must be the answer's.
+    pub fn is_from_source_of(self, history: &TargetHistory<'_>) -> bool {
         self.source as usize == history.source
     }
 }
@@ -86,7 +86,7 @@ pub struct TargetHistory<'a> {
 }
 
 impl TargetHistory<'_> {
-    /// When the answer came that stays because it could not be refreshed.
+    /// When the kept answer arrived, if its refresh failed.
     pub fn kept_from(&self) -> Option<Timestamp> {
         self.known.at().filter(|_| self.refresh_given_up)
     }
@@ -112,10 +112,10 @@ impl MergedLedgers {
         snapshots: bool,
     ) -> Result<Self, ExportError> {
         let inputs = inputs.into();
-        let mut holdings = Self { sources, inputs, inputs_sha256, contested: HashMap::new(), snapshots: None };
-        holdings.check_questions()?;
+        let mut holdings = Self { sources, inputs, inputs_sha256, winners: HashMap::new(), snapshots: None };
+        holdings.check_query_params()?;
         let all: Vec<usize> = (0..holdings.sources.len()).collect();
-        holdings.contested = holdings.settled(&all);
+        holdings.winners = holdings.settled(&all);
         if snapshots {
             let mut days: BTreeMap<Date, Vec<usize>> = BTreeMap::new();
             for number in all {
@@ -127,7 +127,7 @@ impl MergedLedgers {
         Ok(holdings)
     }
 
-    fn check_questions(&self) -> Result<(), ExportError> {
+    fn check_query_params(&self) -> Result<(), ExportError> {
         let mut runs = self.sources.iter().map(|source| &source.run);
         let Some(first) = runs.next() else { return Ok(()) };
         let flags = |run: &Run| {
@@ -137,15 +137,15 @@ impl MergedLedgers {
         };
         match runs.find(|other| flags(other) != flags(first)) {
             None => Ok(()),
-            Some(other) => Err(ExportError::DifferentQuestions { first: flags(first), other: flags(other) }),
+            Some(other) => Err(ExportError::DifferentQueries { first: flags(first), other: flags(other) }),
         }
     }
 
-    fn settled(&self, among: &[usize]) -> Contested {
+    fn settled(&self, among: &[usize]) -> Winners {
         if among.len() < 2 {
-            return Contested::new();
+            return Winners::new();
         }
-        let mut settled = Contested::new();
+        let mut settled = Winners::new();
         for (place, number) in among.iter().enumerate() {
             for (target, _) in self.sources[*number].archive.asked() {
                 let knows = |number: &&usize| self.sources[**number].archive.known(target).is_some();
@@ -221,9 +221,9 @@ impl MergedLedgers {
         let mut answers = Vec::new();
         for (source, Source { archive, .. }) in (0..).zip(&self.sources) {
             let run_date = self.run_date(AnswerRef { source, number: 0 });
-            let contested = self.snapshots.as_ref().and_then(|days| days.get(&run_date)).unwrap_or(&self.contested);
+            let winners = self.snapshots.as_ref().and_then(|days| days.get(&run_date)).unwrap_or(&self.winners);
             let counts =
-                |target: TargetRef<'_>| contested.get(target.as_str()).is_none_or(|chosen| *chosen == source as usize);
+                |target: TargetRef<'_>| winners.get(target.as_str()).is_none_or(|chosen| *chosen == source as usize);
             let own = (0..)
                 .zip(archive.asked())
                 .filter(|(_, (target, known))| known.state == TargetState::Ok && counts(*target));
@@ -240,12 +240,12 @@ impl MergedLedgers {
         self.sources[answer.source as usize].archive.numbered(answer.number).0
     }
 
-    /// The day on which the run began that stored the answer.
+    /// The day on which the run that stored the answer began.
     pub fn run_date(&self, answer: AnswerRef) -> Date {
         self.sources[answer.source as usize].run_date()
     }
 
-    /// When the oldest answer came that counts; `None`: there is none.
+    /// When the oldest answer that counts arrived; `None`: there is none.
     pub fn oldest_answer(&self) -> Option<Timestamp> {
         let targets = self.inputs.targets().filter_map(|target| self.target_history(target));
         targets.filter(|history| history.state.is_final()).filter_map(|history| history.known.at()).min()
@@ -276,7 +276,7 @@ impl MergedLedgers {
             entry.possibly_billed += known.possibly_billed();
             entry.cost = entry.cost.plus(known.cost);
             entry.cost_source = entry.cost_source.max(known.cost_source());
-            if self.contested.get(target.as_str()) == Some(&source) {
+            if self.winners.get(target.as_str()) == Some(&source) {
                 (entry.state, entry.source, entry.known) = (known.state, source, known);
             }
         }

@@ -2,12 +2,12 @@
 
 use crate::api::status::{Class, Fatal};
 
-/// Tries of one target that may have been billed without an answer: each may cost its price again.
-pub(super) const MOST_MAYBE_BILLED: u32 = 2;
+/// Retries after calls that may have been billed without an answer: each may be billed again.
+pub(super) const MAX_MAYBE_BILLED: u32 = 2;
 /// Retries after an answer about another target.
-pub(super) const MOST_WRONG_TARGET: u32 = 1;
-/// Different targets in a row that are refused by something unknown, with no answer between, end a run: one or two may be
-/// a firewall that dislikes their names, three are a token or a route that no longer works.
+pub(super) const MAX_WRONG_TARGET: u32 = 1;
+/// How many different targets in a row, refused by something unknown without an answer in between, end a run: one or two
+/// may be a firewall that dislikes their names, three are a token or a route that no longer works.
 pub(super) const MAX_REFUSED_TARGETS: u32 = 3;
 
 /// What one target has been through in this run, the last call included.
@@ -28,7 +28,7 @@ pub(super) struct TargetAttempts {
 pub(super) struct RunContext {
     /// `--max-attempts`.
     pub max_attempts: u32,
-    /// Whether any call of this run has been understood by the API yet.
+    /// Whether any call, in this run or an earlier one, was answered.
     pub proven: bool,
     /// Whether the other form of the body can still be tried.
     pub other_form: bool,
@@ -72,9 +72,9 @@ pub(super) fn judge(class: Class, tried: TargetAttempts, run: RunContext) -> Dec
     match class {
         Class::Data | Class::NoData => Decision::Done,
         Class::Transient | Class::SlowDown => again,
-        Class::MaybeBilled if tried.maybe_billed > MOST_MAYBE_BILLED => Decision::GiveUp,
+        Class::MaybeBilled if tried.maybe_billed > MAX_MAYBE_BILLED => Decision::GiveUp,
         Class::MaybeBilled => again,
-        Class::WrongTarget if tried.wrong_target > MOST_WRONG_TARGET => Decision::GiveUp,
+        Class::WrongTarget if tried.wrong_target > MAX_WRONG_TARGET => Decision::GiveUp,
         Class::WrongTarget => again,
         Class::PriceRefused => Decision::RaiseLimit,
         Class::Contract if run.proven => Decision::GiveUp,

@@ -30,8 +30,8 @@ const ROLL: u64 = 1 << 30;
 const QUEUE: usize = 256;
 /// The most bytes in a group, so that one sync stays short.
 const GROUP: usize = 8 << 20;
-/// Room made sure of for each answer to come: four times the usual size of one. Where a larger one was seen, that
-/// much and a half.
+/// Space reserved for each answer to come: four times the usual size, or 1.5 times that of the largest record so far if
+/// that is more.
 const ROOM_PER_ANSWER: u64 = 128 << 10;
 
 struct Append {
@@ -52,7 +52,7 @@ pub(super) enum Purpose {
     Result,
 }
 
-/// The writing end of a ledger.
+/// Queues records for the task that writes them.
 pub(super) struct Appender {
     queue: mpsc::Sender<Append>,
     task: JoinHandle<LedgerWriter>,
@@ -114,7 +114,7 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: LedgerWrite
     tail
 }
 
-/// The end of the ledger's last file.
+/// Writes to the ledger's last file.
 pub(super) struct LedgerWriter {
     folder: PathBuf,
     number: u32,
@@ -124,7 +124,7 @@ pub(super) struct LedgerWriter {
     reserved: u64,
     /// Answers for which room is made sure of beyond what is written.
     in_flight: u32,
-    /// The bytes of the largest answer so far.
+    /// The bytes of the largest record so far.
     largest: u64,
     /// Why no further call may go out, though what comes of earlier ones can be written.
     full: Option<LedgerError>,
@@ -133,8 +133,8 @@ pub(super) struct LedgerWriter {
 }
 
 impl LedgerWriter {
-    /// Opens the file of a `number` to go on at `end`, cutting off what a crash left behind it. There will be room for the
-    /// answers of so many calls `in_flight`, of which the `largest` so far had so many bytes.
+    /// Opens the file of a `number` to continue at `end`, truncating whatever a crash left after it. Space is reserved for
+    /// the answers of `in_flight` calls; `largest` is the size of the largest record so far, in bytes.
     pub(super) fn open(
         folder: &Path,
         (number, end): (u32, u64),
@@ -210,7 +210,7 @@ impl LedgerWriter {
         Ok(places)
     }
 
-    /// Makes sure of room for this group and what is sure to come, in the next file where this one is long enough.
+    /// Reserves space for this group and for the answers in flight; starts the next file if this one has passed [`ROLL`].
     fn make_room(&mut self, size: u64) -> Result<(), LedgerError> {
         if self.end <= ROLL {
             return self.set_aside(size);
@@ -232,7 +232,7 @@ impl LedgerWriter {
         if needed <= self.reserved {
             return Ok(());
         }
-        // Twice what is needed, so that not every group asks; on a disk that is nearly full, only what is needed.
+        // Twice the headroom, so that most groups need no new reservation; on a nearly full disk, only what is needed.
         let wanted = needed + self.headroom();
         for until in [wanted, needed] {
             match self.allocate(until) {

@@ -33,25 +33,25 @@ impl Destination {
         let dir = dir.to_owned();
         let files = on_disk(move || LocalDataset::read(&dir)).await?;
         let listing = self.list(&self.store, files.simulated).await?;
-        let missing = self.missing(&files, &listing.sizes).await?;
+        let to_send = self.to_send(&files, &listing.sizes).await?;
         let surplus = listing.surplus(&files);
-        let published = UploadSummary {
+        let summary = UploadSummary {
             url: self.url.to_string(),
             files: files.all().count() as u64 + u64::from(files.success),
-            files_sent: missing.len() as u64,
-            bytes_sent: missing.iter().map(|file| file.bytes).sum(),
+            files_sent: to_send.len() as u64,
+            bytes_sent: to_send.iter().map(|file| file.bytes).sum(),
             success: files.success,
         };
-        let is_same = missing.is_empty() && surplus.is_empty();
+        let is_same = to_send.is_empty() && surplus.is_empty();
         if is_same && listing.is_marked() == files.success {
-            return Ok(published);
+            return Ok(summary);
         }
         if listing.is_marked() {
             self.delete_success().await?;
         }
         if !is_same {
-            progress.uploading(published.bytes_sent);
-            self.replace(&missing, surplus, progress, piece).await?;
+            progress.uploading(summary.bytes_sent);
+            self.replace(&to_send, surplus, progress, piece).await?;
         }
         if files.success {
             self.confirm(&files).await?;
@@ -61,11 +61,11 @@ impl Destination {
                 .await
                 .map_err(|error| self.refused("upload _SUCCESS", &error))?;
         }
-        Ok(published)
+        Ok(summary)
     }
 
     /// The files that are not stored yet with the same size and digest.
-    async fn missing<'a>(
+    async fn to_send<'a>(
         &self,
         files: &'a LocalDataset,
         sizes: &BTreeMap<String, u64>,
@@ -75,7 +75,7 @@ impl Destination {
             let is_there = has_size && self.digest(&file.name).await?.as_deref() == Some(file.sha256.as_str());
             Ok((!is_there).then_some(file))
         });
-        comparisons.buffered(REQUESTS_AT_ONCE).try_filter_map(|missing| ready(Ok(missing))).try_collect().await
+        comparisons.buffered(REQUESTS_AT_ONCE).try_filter_map(|to_send| ready(Ok(to_send))).try_collect().await
     }
 
     /// The digest in an object's metadata.
@@ -111,19 +111,19 @@ impl Destination {
     /// Replaces the stored files, after `_SUCCESS` was deleted.
     async fn replace(
         &self,
-        missing: &[&LocalFile],
+        to_send: &[&LocalFile],
         surplus: Vec<String>,
         progress: &Progress,
         piece: usize,
     ) -> Result<(), StoreError> {
         let sender = &Sender::new(self, progress, piece);
-        if let Some(record) = missing.iter().find(|file| file.name == RUN) {
+        if let Some(record) = to_send.iter().find(|file| file.name == RUN) {
             sender.send(record).await?;
         }
         let deletions = stream::iter(surplus).map(|name| async move { self.delete(&name).await });
         deletions.buffer_unordered(REQUESTS_AT_ONCE).try_collect::<()>().await?;
         // Parts are first in the list; the last of them may overlap with the other files.
-        let others = missing.iter().filter(|file| file.name != RUN);
+        let others = to_send.iter().filter(|file| file.name != RUN);
         let sending = stream::iter(others).map(|file| sender.send(file));
         sending.buffer_unordered(FILES_AT_ONCE).try_collect().await
     }

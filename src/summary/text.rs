@@ -74,12 +74,12 @@ impl RunSummary {
         add("reused", self.format_reused());
         add("input", join(", ", self.format_input()));
         add("rows", self.published.then(|| humanize::count(self.rows)));
-        let items = some(self.undated, "item without a usable date", "items without a usable date");
+        let items = counted_if_any(self.undated, "item without a usable date", "items without a usable date");
         add("undated", items.map(|items| format!("{items}, in backlinks_undated")));
         add("counts", self.format_mismatches());
         add("calls", Some(self.format_calls()));
         add("cost", Some(self.format_cost()));
-        let calls = some(self.possibly_billed, "call", "calls");
+        let calls = counted_if_any(self.possibly_billed, "call", "calls");
         add("billed?", calls.map(|calls| format!("{calls} got no answer and may have been billed")));
         add("time", Some(humanize::duration(self.elapsed)));
         for FailureReason { reason, count } in &self.failure_reasons {
@@ -114,7 +114,7 @@ impl RunSummary {
     }
 
     fn format_mismatches(&self) -> Option<String> {
-        let answers = some(
+        let answers = counted_if_any(
             self.count_mismatches,
             "answer has counts that do not match its content",
             "answers have counts that do not match their content",
@@ -123,17 +123,17 @@ impl RunSummary {
     }
 
     fn format_refreshed(&self) -> Option<String> {
-        let answers = some(self.refreshed, "answer", "answers")?;
+        let answers = counted_if_any(self.refreshed, "answer", "answers")?;
         Some(format!("{answers}{}", share(self.refreshed_this_run, self.refreshed)))
     }
 
     fn format_stale(&self) -> Option<String> {
-        let targets = some(self.stale, "target still has an answer", "targets still have an answer")?;
+        let targets = counted_if_any(self.stale, "target still has an answer", "targets still have an answer")?;
         Some(format!("{targets} older than --max-age"))
     }
 
     fn format_reused(&self) -> Option<String> {
-        let answers = some(self.taken_over, "answer", "answers")?;
+        let answers = counted_if_any(self.taken_over, "answer", "answers")?;
         Some(format!("{answers} from earlier runs, at no cost{}", share(self.taken_over_this_run, self.taken_over)))
     }
 
@@ -141,14 +141,14 @@ impl RunSummary {
         // The file is written with the dataset.
         let list = if self.published { shown(&self.out.join("_rejected.csv")) } else { "plan lists them".to_owned() };
         [
-            some(self.rejected, "line", "lines").map(|lines| format!("{lines} rejected ({list})")),
-            some(self.duplicates, "duplicate", "duplicates"),
-            some(self.subdomains, "subdomain", "subdomains"),
+            counted_if_any(self.rejected, "line", "lines").map(|lines| format!("{lines} rejected ({list})")),
+            counted_if_any(self.duplicates, "duplicate", "duplicates"),
+            counted_if_any(self.subdomains, "subdomain", "subdomains"),
         ]
     }
 
     fn format_calls(&self) -> String {
-        let retries = some(self.retries, "retry", "retries");
+        let retries = counted_if_any(self.retries, "retry", "retries");
         let retries = retries.map_or_else(String::new, |retries| format!(", including {retries}"));
         format!("{}{retries}{}", humanize::count(self.calls), share(self.calls_this_run, self.calls))
     }
@@ -171,7 +171,7 @@ impl RunSummary {
                 );
             }
         }
-        if let Some(calls) = some(self.cost_source.unknown_calls, "call", "calls") {
+        if let Some(calls) = counted_if_any(self.cost_source.unknown_calls, "call", "calls") {
             let _ = write!(text, "; not counted: {calls} of unknown price");
         }
         if self.calls_this_run != self.calls {
@@ -205,12 +205,12 @@ fn format_upload(upload: &UploadSummary) -> String {
     format!("{} ({files}, {sent}{unfinished})", sanitize::plain(&upload.url))
 }
 
-/// `3 lines`; `None`: there are none.
-fn some(number: u64, one: &str, many: &str) -> Option<String> {
+/// `3 lines`, or `None` if there are none.
+fn counted_if_any(number: u64, one: &str, many: &str) -> Option<String> {
     (number > 0).then(|| humanize::counted(number, one, many))
 }
 
-/// The parts that there are; `None`: there are none.
+/// The parts that there are, or `None` if there are none.
 fn join<const N: usize>(separator: &str, parts: [Option<String>; N]) -> Option<String> {
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(separator))

@@ -1,9 +1,10 @@
-//! Turns a pasted form into a checked host, or a reason for its rejection.
+//! Turns pasted text into a checked host, or a reason for its rejection.
 //!
 //! People paste what their browser, spreadsheet or mail shows: URLs with paths, upper case, quotes, invisible characters,
-//! names in their own script. All of that is stripped. The rest must be a name that can be registered by IDNA2008 and the
-//! Public Suffix List, since each wrong target would be a paid call without an answer. A name is never completed,
-//! corrected or cut to its registrable domain; the reason of a rejection may suggest one. Cleaning is idempotent.
+//! names in their own script. The wrapping is stripped and the name normalized. What is left must be a valid host name
+//! under a registrable domain, by IDNA2008 and the Public Suffix List, since each wrong target would be a paid call without
+//! an answer. Apart from `www.`, a name is never shortened, completed or corrected; a rejection may carry a suggestion.
+//! Cleaning is idempotent.
 
 use std::{
     borrow::Cow,
@@ -44,7 +45,7 @@ pub struct Cleaned {
     pub subdomain: bool,
 }
 
-/// Finds the host in a written form and checks that it can be registered.
+/// Finds the host in a text and checks that it is under a registrable domain.
 ///
 /// Scheme, credentials, port, path, query, fragment, `www.`, a trailing dot, quotes, blanks and invisible characters are
 /// removed; letters become lower case, and non-ASCII labels A-labels. Names that IDNA2008 does not allow are rejected,
@@ -121,7 +122,7 @@ fn in_ascii(host: &str) -> Result<Cow<'_, str>, Reject> {
     let (deny, hyphens) = (AsciiDenyList::EMPTY, Hyphens::Allow);
     let uts46 = Uts46::new();
     let ascii = uts46.to_ascii(folded.as_bytes(), deny, hyphens, DnsLength::Ignore).map_err(|_| Reject::Idna)?;
-    // An encoded name must be one that could have been written.
+    // An `xn--` name must decode to a name that would itself be accepted.
     let (unicode, valid) = uts46.to_unicode(ascii.as_bytes(), deny, hyphens);
     valid.map_err(|_| Reject::Idna)?;
     match idna2008::violation(&unicode) {
@@ -254,7 +255,7 @@ fn is_below_registrable(name: &str) -> Result<bool, Reject> {
     }
 }
 
-/// Whether registries do not sell the domain, because its label looks encoded but is not. Subdomains, and names below
+/// Whether the domain's label has `--` where an encoded one has it, but is not encoded: registries do not sell such names. Subdomains, and names below
 /// private suffixes (`branch--site.netlify.app`), may look like that.
 fn is_reserved(name: &str) -> bool {
     let domain = psl::domain(name.as_bytes()).filter(|domain| domain.suffix().typ() == Some(psl::Type::Icann));

@@ -26,7 +26,7 @@ pub fn body(target: &str, parameters: &Parameters, form: BodyForm) -> Bytes {
         BodyForm::Array => serde_json::to_vec(&[fields]),
         BodyForm::Object => serde_json::to_vec(&fields),
     };
-    written.expect("strings always serialise").into()
+    written.expect("strings always serialize").into()
 }
 
 #[cfg(test)]

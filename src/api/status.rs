@@ -310,7 +310,7 @@ fn of_http(status: u16, envelope: &Envelope) -> Class {
 
 /// The beginning of a body that is not JSON, for a message.
 fn readable(reply: &Reply) -> Option<String> {
-    /// Enough to recognise a gateway's page by.
+    /// Enough to recognize a gateway's page by.
     const SHOWN: usize = 120;
     let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(4 * SHOWN)]);
     let words: Vec<&str> = text.split_whitespace().collect();

@@ -323,7 +323,7 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: std::net::SocketAddr,
     #[command(flatten)]
-    pub behaviour: sandbox::Settings,
+    pub behavior: sandbox::Settings,
 }
 
 #[cfg(test)]

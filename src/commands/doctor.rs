@@ -13,7 +13,7 @@ use super::{
     Context, Failure, exit,
     inputs::read_inputs,
     print,
-    result::{has_colour, is_ci, width},
+    result::{has_color, is_ci, width},
     run::{fresh_since, tolerated, url},
     upload,
 };
@@ -200,7 +200,7 @@ fn json(checks: &[Check]) -> String {
 
 fn text(checks: &[Check]) -> String {
     let stdout = io::stdout();
-    let (is_terminal, has_colour) = (stdout.is_terminal(), stdout.is_terminal() && has_colour());
+    let (is_terminal, has_color) = (stdout.is_terminal(), stdout.is_terminal() && has_color());
     let room = width(&console::Term::stdout()).saturating_sub(INDENT + 1).max(INDENT);
     let mut text = String::new();
     for check in checks {
@@ -209,12 +209,12 @@ fn text(checks: &[Check]) -> String {
         let lines = lines.flat_map(|line| if is_terminal { wrapped(&line, room) } else { vec![line] });
         let level = check.level.as_str();
         let padding = " ".repeat(9 - level.len());
-        let colour = match check.level {
+        let color = match check.level {
             Level::Ok => "\x1b[32m",
             Level::Warning => "\x1b[33m",
             Level::Failed => "\x1b[1;31m",
         };
-        let level = if has_colour { format!("{colour}{level}\x1b[0m") } else { level.to_owned() };
+        let level = if has_color { format!("{color}{level}\x1b[0m") } else { level.to_owned() };
         let mut label = format!("{level}{padding}{:<11}", check.name);
         for line in lines {
             // Writing to a string cannot fail.

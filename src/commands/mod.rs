@@ -70,8 +70,8 @@ impl Context {
                 format!("{}\n", json!({"timestamp": timestamp, "level": "ERROR", "message": error, "hint": hint}))
             }
             LogFormat::Text => {
-                let hint = hint.map(|hint| result::labelled("hint", &hint)).unwrap_or_default();
-                format!("{}{hint}", result::labelled("error", &error))
+                let hint = hint.map(|hint| result::labeled("hint", &hint)).unwrap_or_default();
+                format!("{}{hint}", result::labeled("error", &error))
             }
         };
         let _ = io::stderr().write_all(text.as_bytes());
@@ -147,7 +147,7 @@ fn command() -> ExitCode {
         Ok(cli) => cli,
         Err(UsageError::Config(error)) => {
             let lines = [("error", error.to_string()), ("hint", error.hint().to_owned())];
-            let lines = lines.map(|(label, text)| result::labelled(label, &sanitize::plain(&text)));
+            let lines = lines.map(|(label, text)| result::labeled(label, &sanitize::plain(&text)));
             let _ = io::stderr().write_all(lines.concat().as_bytes());
             return ExitCode::from(exit::USAGE);
         }

@@ -44,7 +44,7 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, plan: Plan) ->
         requested => requested,
     };
     let environment = Environment { terminal, ci: is_ci(), dumb: variable("TERM").as_deref() == Some("dumb") };
-    Progress::start(mode(requested, environment), terminal && has_colour(), plan)
+    Progress::start(mode(requested, environment), terminal && has_color(), plan)
 }
 
 /// Refuses a file for the metrics that cannot be written at the end.
@@ -68,7 +68,7 @@ pub(super) fn show(summary: &RunSummary, arguments: &DisplayArgs, context: &Cont
     let stdout = io::stdout();
     let text = match arguments.summary {
         Format::Json => format!("{}\n", summary.json()),
-        Format::Text => summary.text(width(&console::Term::stdout()), stdout.is_terminal() && has_colour()),
+        Format::Text => summary.text(width(&console::Term::stdout()), stdout.is_terminal() && has_color()),
     };
     print(&text)?;
     write_files(summary, arguments);
@@ -100,8 +100,8 @@ fn write_files(summary: &RunSummary, arguments: &DisplayArgs) {
     }
 }
 
-/// `error: …` or `hint: …`; on a terminal in colour and wrapped.
-pub(super) fn labelled(label: &str, words: &str) -> String {
+/// `error: …` or `hint: …`; on a terminal in color and wrapped.
+pub(super) fn labeled(label: &str, words: &str) -> String {
     let line = format!("{label}: {words}");
     let stderr = io::stderr();
     if !stderr.is_terminal() {
@@ -109,11 +109,11 @@ pub(super) fn labelled(label: &str, words: &str) -> String {
     }
     let lines = wrapped(&line, width(&console::Term::stderr()).max(NARROWEST)).join("\n");
     let style = if label == "error" { "\x1b[1;31m" } else { "\x1b[36m" };
-    if has_colour() { lines.replacen(label, &format!("{style}{label}\x1b[0m"), 1) + "\n" } else { lines + "\n" }
+    if has_color() { lines.replacen(label, &format!("{style}{label}\x1b[0m"), 1) + "\n" } else { lines + "\n" }
 }
 
-/// Whether colours are welcome, by the convention of `NO_COLOR`.
-pub(super) fn has_colour() -> bool {
+/// Whether colors are welcome, by the convention of `NO_COLOR`.
+pub(super) fn has_color() -> bool {
     !is_set("NO_COLOR")
 }
 

@@ -13,7 +13,7 @@ pub(super) fn serve(arguments: SandboxArgs) -> Result<u8, Failure> {
     }
     super::runtime()?.block_on(async {
         let signals = super::signals::Signals::listen()?;
-        let sandbox = Sandbox::start(listen, arguments.behaviour).await.map_err(|error| {
+        let sandbox = Sandbox::start(listen, arguments.behavior).await.map_err(|error| {
             let failure = Failure::unexpected(format!("cannot listen on {listen}: {error}"));
             if error.kind() != std::io::ErrorKind::AddrInUse {
                 return failure;

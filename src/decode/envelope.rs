@@ -39,7 +39,7 @@ pub struct Envelope {
     pub seconds: Option<f64>,
     /// Whether the whole body is JSON in UTF-8: there are only blanks around the object.
     pub is_json: bool,
-    /// The hosts that the answer says it is about, normalised: each result's, else the request's echo.
+    /// The hosts that the answer says it is about, normalized: each result's, else the request's echo.
     pub about: Vec<String>,
 }
 
@@ -60,10 +60,10 @@ impl Envelope {
         self.results = task.results.count;
         (self.items, self.items_count) = (task.results.items, task.results.items_count);
         let named = task.results.targets.iter().filter_map(|target| string(Some(target)));
-        self.about = named.map(|host| normalised(&host)).collect();
+        self.about = named.map(|host| normalized(&host)).collect();
         if self.about.is_empty() {
             let echoed = task.data.and_then(|data| serde_json::from_str::<Echo<'_>>(data).ok());
-            self.about.extend(echoed.and_then(|echo| string(raw(echo.target))).map(|host| normalised(&host)));
+            self.about.extend(echoed.and_then(|echo| string(raw(echo.target))).map(|host| normalized(&host)));
         }
     }
 
@@ -111,7 +111,7 @@ impl From<Top<'_>> for Envelope {
 }
 
 /// A host as the API may write it back, brought to the form in which targets are kept.
-fn normalised(host: &str) -> String {
+fn normalized(host: &str) -> String {
     targets::clean(host, targets::Accept::ALL)
         .map_or_else(|_| host.to_lowercase(), |cleaned| cleaned.target.to_string())
 }

@@ -1,7 +1,7 @@
 //! Checks before a run whether it is likely to succeed: directory, disk, network, token, money, clock and limits.
 //!
 //! Each [`Check`] that is not ok has a hint. Nothing here makes a paid call or leaves a file behind. Measuring is
-//! separate from judging, so that the judgements can be tested on any machine.
+//! separate from judging, so that the judgments can be tested on any machine.
 
 mod directory;
 mod network;

@@ -196,7 +196,7 @@ impl RunRecord {
 
     /// Writes it, and then `_SUCCESS` on `success`.
     pub fn write(&self, dir: &Path, success: bool) -> Result<(), ExportError> {
-        dataset::write_run(dir, &serde_json::to_value(self).expect("strings and numbers always serialise"))?;
+        dataset::write_run(dir, &serde_json::to_value(self).expect("strings and numbers always serialize"))?;
         if success {
             dataset::mark_success(dir)?;
         }

@@ -68,7 +68,7 @@ pub(super) fn chunks(inputs: &Inputs) -> impl Iterator<Item = Vec<u8>> {
         let mut chunk = Vec::new();
         for line in lines.by_ref() {
             let written = Written::of(line, inputs.columns().len());
-            serde_json::to_writer(&mut chunk, &written).expect("strings always serialise");
+            serde_json::to_writer(&mut chunk, &written).expect("strings always serialize");
             chunk.push(b'\n');
             if chunk.len() >= CHUNK {
                 break;
@@ -88,7 +88,7 @@ impl Digest {
     }
 
     pub(super) fn finish(mut self, inputs: &Inputs) -> String {
-        self.0.update(serde_json::to_vec(inputs.columns()).expect("strings always serialise"));
+        self.0.update(serde_json::to_vec(inputs.columns()).expect("strings always serialize"));
         sha256::hex(&self.0.finalize())
     }
 }

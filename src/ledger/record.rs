@@ -260,7 +260,7 @@ const TEXT: &str = "body_text";
 const LATIN_1: &str = "body_latin1";
 
 pub(super) fn line(record: &Record) -> Vec<u8> {
-    let mut line = serde_json::to_vec(record).expect("records always serialise");
+    let mut line = serde_json::to_vec(record).expect("records always serialize");
     line.push(b'\n');
     line
 }
@@ -334,7 +334,7 @@ impl Serialize for Latin1<'_> {
 
 /// The beginning of an answer's line, up to where its body follows in a member of its own.
 pub(super) fn answer_head(answer: &Record, key: &str) -> Vec<u8> {
-    let mut head = serde_json::to_vec(answer).expect("records always serialise");
+    let mut head = serde_json::to_vec(answer).expect("records always serialize");
     head.pop();
     head.extend_from_slice(format!(",\"{key}\":").as_bytes());
     head

@@ -49,7 +49,7 @@ impl TargetEntry {
         self.last().map_or(0, |last| u64::from(last.head) + u64::from(last.body))
     }
 
-    /// Where its answer is in its ledger: neighbours are best read one after the other.
+    /// Where its answer is in its ledger: neighbors are best read one after the other.
     pub fn place(&self) -> (u32, u64) {
         self.last().map_or((0, 0), |last| (last.segment, last.offset))
     }

@@ -33,7 +33,7 @@ enum Output {
     Bar {
         bar: ProgressBar,
         screen: Screen,
-        colour: bool,
+        color: bool,
     },
     Plain(Box<dyn Write + Send>),
     Json(Box<dyn Write + Send>),
@@ -51,14 +51,14 @@ pub(super) struct Display {
 }
 
 impl Display {
-    pub(super) fn new(mode: Mode, colour: bool, plan: Plan, out: Box<dyn Write + Send>) -> Self {
+    pub(super) fn new(mode: Mode, color: bool, plan: Plan, out: Box<dyn Write + Send>) -> Self {
         let output = match mode {
             Mode::Bar => {
                 let screen = Screen::stderr();
                 let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), DRAWINGS);
                 let bar = ProgressBar::with_draw_target(None, target);
                 bar.set_style(ProgressStyle::with_template("{msg}").expect("a template of one field"));
-                Output::Bar { bar, screen, colour }
+                Output::Bar { bar, screen, color }
             }
             Mode::Plain => Output::Plain(out),
             Mode::Json => Output::Json(out),
@@ -85,8 +85,8 @@ impl Display {
         self.last_shown = (snapshot.counted.activity.word(), counted.elapsed);
         match &mut self.output {
             Output::Bar { bar, .. } if self.ended => bar.finish_and_clear(),
-            Output::Bar { bar, screen, colour } => {
-                bar.set_message(render(&snapshot, screen.columns(), *colour).join("\n"));
+            Output::Bar { bar, screen, color } => {
+                bar.set_message(render(&snapshot, screen.columns(), *color).join("\n"));
             }
             Output::Plain(out) if event == DisplayEvent::Start => write(out, &lines::plain_start(&self.plan)),
             Output::Plain(out) => write(out, &lines::plain(&snapshot)),

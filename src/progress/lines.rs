@@ -122,11 +122,11 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         targets_written: counted.written,
         bytes_uploaded: counted.uploaded,
     };
-    serde_json::to_string(&line).expect("numbers and words always serialise")
+    serde_json::to_string(&line).expect("numbers and words always serialize")
 }
 
 /// A warning as JSON.
 pub(super) fn json_note(elapsed: Duration, message: &str) -> String {
     let note = Note { event: "note", elapsed_s: humanize::seconds(elapsed), message };
-    serde_json::to_string(&note).expect("text always serialises")
+    serde_json::to_string(&note).expect("text always serializes")
 }

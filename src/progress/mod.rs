@@ -91,12 +91,12 @@ struct Shared {
 }
 
 impl Progress {
-    /// Starts to show an export of `plan`, with `colour` where the display is a bar. Called within a `tokio` runtime.
-    pub fn start(mode: Mode, colour: bool, plan: Plan) -> Self {
-        Self::start_with(mode, colour, plan, Box::new(std::io::stderr()))
+    /// Starts to show an export of `plan`, with `color` where the display is a bar. Called within a `tokio` runtime.
+    pub fn start(mode: Mode, color: bool, plan: Plan) -> Self {
+        Self::start_with(mode, color, plan, Box::new(std::io::stderr()))
     }
 
-    fn start_with(mode: Mode, colour: bool, plan: Plan, out: Box<dyn Write + Send>) -> Self {
+    fn start_with(mode: Mode, color: bool, plan: Plan, out: Box<dyn Write + Send>) -> Self {
         let started = Instant::now();
         let every = match mode {
             Mode::Bar => Some(REDRAW),
@@ -107,7 +107,7 @@ impl Progress {
             started,
             counters: Mutex::new(Counted::new(plan.held)),
             changed: Notify::new(),
-            display: Mutex::new(Display::new(mode, colour, plan, out)),
+            display: Mutex::new(Display::new(mode, color, plan, out)),
         });
         shared.show(DisplayEvent::Start);
         let reporter = every.map(|every| tokio::spawn(report(Arc::clone(&shared), every)).abort_handle());

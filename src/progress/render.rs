@@ -33,12 +33,12 @@ fn field(expendable: u8, style: &'static str, text: String) -> Field {
 }
 
 /// Two lines, each shorter than `width`: a terminal moves the cursor on after its last column.
-pub(super) fn render(snapshot: &Snapshot, width: usize, colour: bool) -> [String; 2] {
+pub(super) fn render(snapshot: &Snapshot, width: usize, color: bool) -> [String; 2] {
     let room = width.saturating_sub(1).min(LONGEST_LINE);
-    [way(snapshot, room, colour), facts(snapshot, room, colour)]
+    [way(snapshot, room, color), facts(snapshot, room, color)]
 }
 
-fn way(snapshot: &Snapshot, room: usize, colour: bool) -> String {
+fn way(snapshot: &Snapshot, room: usize, color: bool) -> String {
     let (done, total) = snapshot.way();
     let over = if snapshot.is_after_fetch() { 0 } else { snapshot.counted.failed };
     let shown =
@@ -55,13 +55,13 @@ fn way(snapshot: &Snapshot, room: usize, colour: bool) -> String {
     }
     let cells = for_bar(&fields).min(LONGEST_BAR);
     if cells < SHORTEST_BAR {
-        return joined(fields, GAP, room, colour);
+        return joined(fields, GAP, room, color);
     }
-    let bar = bar(done.saturating_add(over), total, cells, colour);
-    format!("{bar}{GAP}{}", joined(fields, GAP, room - cells - GAP.len(), colour))
+    let bar = bar(done.saturating_add(over), total, cells, color);
+    format!("{bar}{GAP}{}", joined(fields, GAP, room - cells - GAP.len(), color))
 }
 
-fn facts(snapshot: &Snapshot, room: usize, colour: bool) -> String {
+fn facts(snapshot: &Snapshot, room: usize, color: bool) -> String {
     let counted = &snapshot.counted;
     let publishing = snapshot.is_after_fetch();
     let mut fields: Vec<Field> = snapshot.rows().map(|rows| field(4, AS_IS, rows)).into_iter().collect();
@@ -81,14 +81,14 @@ fn facts(snapshot: &Snapshot, room: usize, colour: bool) -> String {
         let style = if publishing || counted.activity == Activity::RateLimit { DIM } else { YELLOW };
         fields.push(field(0, style, doing));
     }
-    joined(fields, ", ", room, colour)
+    joined(fields, ", ", room, color)
 }
 
-fn bar(done: u64, total: u64, cells: usize, colour: bool) -> String {
+fn bar(done: u64, total: u64, cells: usize, color: bool) -> String {
     let share = u128::from(done) * cells as u128 / u128::from(total.max(1));
     let filled = if total == 0 { cells } else { usize::try_from(share).unwrap_or(cells).min(cells) };
     let (filled, rest) = ("━".repeat(filled), "─".repeat(cells - filled));
-    if colour { format!("{GREEN}{filled}{RESET}{DIM}{rest}{RESET}") } else { filled + &rest }
+    if color { format!("{GREEN}{filled}{RESET}{DIM}{rest}{RESET}") } else { filled + &rest }
 }
 
 /// Columns that the fields take; all their characters are one column wide.
@@ -98,7 +98,7 @@ fn length(fields: &[Field], gap: &str) -> usize {
 }
 
 /// The fields in one line of at most `room` columns, without those that there is no room for.
-fn joined(mut fields: Vec<Field>, gap: &str, room: usize, colour: bool) -> String {
+fn joined(mut fields: Vec<Field>, gap: &str, room: usize, color: bool) -> String {
     while length(&fields, gap) > room && fields.len() > 1 {
         let place = (0..fields.len()).max_by_key(|place| fields[*place].expendable).unwrap_or(0);
         fields.remove(place);
@@ -107,7 +107,7 @@ fn joined(mut fields: Vec<Field>, gap: &str, room: usize, colour: bool) -> Strin
         field.text = field.text.chars().take(room).collect();
     }
     let styled = fields.into_iter().map(|Field { text, style, .. }| match style {
-        style if colour && style != AS_IS => format!("{style}{text}{RESET}"),
+        style if color && style != AS_IS => format!("{style}{text}{RESET}"),
         _ => text,
     });
     styled.collect::<Vec<_>>().join(gap)

@@ -328,7 +328,7 @@ fn the_bar_at_120_columns() {
 }
 
 #[test]
-fn no_line_wraps_at_any_width_and_colour_changes_nothing_but_colour() {
+fn no_line_wraps_at_any_width_and_color_changes_nothing_but_color() {
     let mut snapshots: Vec<Snapshot> = ACTIVITIES.into_iter().map(snapshot).collect();
     let mut huge = snapshot(Activity::AskedToWait(Duration::MAX));
     huge.total = u64::MAX;
@@ -342,8 +342,8 @@ fn no_line_wraps_at_any_width_and_colour_changes_nothing_but_colour() {
             for line in &lines {
                 assert!(line.chars().count() <= width.saturating_sub(1), "{width}: {line}");
             }
-            let coloured = render(&snapshot, width, true);
-            assert_eq!(coloured.map(|line| console::strip_ansi_codes(&line).into_owned()), lines);
+            let colored = render(&snapshot, width, true);
+            assert_eq!(colored.map(|line| console::strip_ansi_codes(&line).into_owned()), lines);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Draws charts as SVG: lines and bars over months, histograms, and small lines and bars for table rows.
 //!
-//! The plotting crate writes fixed colours, which are replaced by the page's CSS variables, so that charts follow light,
+//! The plotting crate writes fixed colors, which are replaced by the page's CSS variables, so that charts follow light,
 //! dark and print. It also rounds to whole pixels, so it draws at a multiple of the size shown.
 
 use plotters::{
@@ -27,7 +27,7 @@ const VALUE_LABELS: usize = 6;
 /// At most, too.
 const YEAR_LABELS: i32 = 9;
 
-/// Placeholders of the page's colours.
+/// Placeholders of the page's colors.
 const LABEL: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
 const GAIN: RGBColor = RGBColor(3, 3, 3);
@@ -64,11 +64,11 @@ pub(super) fn gains_and_losses(
 ) -> Result<Html, ReportError> {
     draw(label, |area| {
         let mut chart = chart(area, Axis::of_months(months), -top(losses)..top(gains), |x| month_label(months, x))?;
-        let bars = |values: &Series, sign: f64, colour: RGBColor| {
+        let bars = |values: &Series, sign: f64, color: RGBColor| {
             let known = values.iter().enumerate().filter_map(|(index, value)| Some((index, (*value)?)));
             let bars = known.map(move |(index, value)| {
                 let middle = position(index);
-                Rectangle::new([(middle - 0.36, 0.0), (middle + 0.36, sign * value)], colour.filled())
+                Rectangle::new([(middle - 0.36, 0.0), (middle + 0.36, sign * value)], color.filled())
             });
             bars.collect::<Vec<_>>()
         };
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn charts_are_scaled_labelled_and_coloured_by_the_page() {
+    fn charts_are_scaled_labeled_and_colored_by_the_page() {
         assert_eq!(format!("0 0 {} {}", SIZE.0 * SCALE, SIZE.1 * SCALE), "0 0 2240 1000");
         let months: Vec<Month> = (24_240..24_300).map(Month).collect();
         let values: Series = (0..60).map(|index| (index % 7 != 3).then(|| f64::from(index) * 1e6)).collect();
@@ -304,7 +304,7 @@ mod tests {
             svg.starts_with("<svg class=plot viewBox=\"0 0 2240 1000\" role=img aria-label=\"A &lt;plot&gt; &amp; ")
         );
         assert!(svg.trim_end().ends_with("</svg>"));
-        assert!(!svg.contains('#'), "a fixed colour: {svg}");
+        assert!(!svg.contains('#'), "a fixed color: {svg}");
         assert!(!svg.contains("http"), "an address");
         assert!(svg.contains("2021") && svg.contains("60M"));
     }

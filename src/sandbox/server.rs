@@ -84,7 +84,7 @@ async fn route(service: Arc<Service>, request: Request<Incoming>) -> Result<Resp
         (&Method::POST, ENDPOINT) => call(service, request).await,
         (&Method::GET, BILL) => {
             let bill =
-                serde_json::to_vec_pretty(&service.bill.snapshot()).expect("numbers and strings always serialise");
+                serde_json::to_vec_pretty(&service.bill.snapshot()).expect("numbers and strings always serialize");
             Ok(plain(StatusCode::OK, bill))
         }
         (&Method::GET, BALANCE) => Ok(balance(&service, request.headers())),

@@ -229,7 +229,7 @@ impl RunSummary {
 
     /// The summary as one JSON object, its keys sorted.
     pub fn json(&self) -> Value {
-        serde_json::to_value(self).expect("text and numbers always serialise")
+        serde_json::to_value(self).expect("text and numbers always serialize")
     }
 
     /// Whether no more targets than tolerated have no answer, or one that is too old.

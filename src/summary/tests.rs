@@ -302,11 +302,11 @@ fn a_copy_in_a_store_is_told_with_what_was_missing_there() {
 }
 
 #[test]
-fn colour_changes_nothing_but_colour() {
+fn color_changes_nothing_but_color() {
     let summary = stopped(&Ended::Signal(Signal::Interrupt));
-    let coloured = summary.text(80, true);
-    let without: String = coloured.replace("\x1b[1;33m", "").replace("\x1b[2m", "").replace("\x1b[0m", "");
-    assert_ne!(coloured, without);
+    let colored = summary.text(80, true);
+    let without: String = colored.replace("\x1b[1;33m", "").replace("\x1b[2m", "").replace("\x1b[0m", "");
+    assert_ne!(colored, without);
     assert_eq!(without, summary.text(80, false));
 }
 

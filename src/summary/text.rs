@@ -20,8 +20,8 @@ struct Entry {
 
 impl RunSummary {
     /// The summary for a terminal of `width` columns.
-    pub fn text(&self, width: usize, colour: bool) -> String {
-        let (strong, dim, reset) = match (colour, self.success) {
+    pub fn text(&self, width: usize, color: bool) -> String {
+        let (strong, dim, reset) = match (color, self.success) {
             (true, true) => ("\x1b[1;32m", "\x1b[2m", "\x1b[0m"),
             (true, false) => ("\x1b[1;33m", "\x1b[2m", "\x1b[0m"),
             (false, _) => ("", "", ""),

@@ -35,7 +35,7 @@ pub(super) fn compare(
 
 /// Compares two values, each field by itself.
 pub(super) fn expect<T: Serialize>(name: &str, found: &T, expected: &T, differences: &Differences) {
-    let value = |of: &T| serde_json::to_value(of).expect("text and numbers always serialise");
+    let value = |of: &T| serde_json::to_value(of).expect("text and numbers always serialize");
     expect_value(name, &value(found), &value(expected), differences);
 }
 

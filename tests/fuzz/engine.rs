@@ -64,7 +64,7 @@ pub(crate) fn fuzz(name: &str, seeds: &[Vec<u8>], words: &[&str], target: impl F
         }
         executions += 1;
     }
-    println!("{name}: {executions} executions in {seconds} s, {} kinds of behaviour, seed {seed}", known.len());
+    println!("{name}: {executions} executions in {seconds} s, {} kinds of behavior, seed {seed}", known.len());
     let memory = high_water().unwrap_or(0);
     assert!(memory < MOST_MEMORY_KIB, "{name}: {} MiB", memory / 1024);
 }

@@ -120,7 +120,7 @@ fn every_mistake_in_the_file_is_told_with_its_place() {
     tell(run, "rate = \"600/min\"\nmax-csot = 50\n");
     tell(run, "max_cost = 50\n");
     tell(run, "inputs = [\"a.txt\"]\n");
-    tell(run, "colour = \"red\"\n");
+    tell(run, "color = \"red\"\n");
     tell(run, "config = \"other.toml\"\n");
     tell(run, "help = true\n");
     tell(run, "listen = \"127.0.0.1:8080\"\n");

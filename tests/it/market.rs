@@ -23,7 +23,7 @@ use super::program::Draws;
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// Whether it refuses what would cost more than the call allows.
-    pub(crate) honours: bool,
+    pub(crate) honors: bool,
     /// The price at the beginning, in millionths of a dollar.
     pub(crate) price: i64,
     /// After so many billed calls the price is so many times as high.
@@ -106,7 +106,7 @@ impl Market {
             return (Word::Busy, wait);
         }
         let price = books.price;
-        if terms.honours && request.max_price.is_some_and(|most| most.micros() < price) {
+        if terms.honors && request.max_price.is_some_and(|most| most.micros() < price) {
             return (Word::TooDear, wait);
         }
         books.billed += 1;

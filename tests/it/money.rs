@@ -39,16 +39,16 @@ async fn simulated(draws: &mut Draws) {
     let (dir, targets) = (folder.path().join("out"), draws.between(3, 40));
     let file = listed(folder.path(), usize::try_from(targets).expect("small"));
     let price = i64::try_from(draws.between(5_000, 90_000)).expect("small");
-    let honours = !draws.one_in(4);
+    let honors = !draws.one_in(4);
     // An API that does not heed the limit and raises its prices while it loses answers can be held by nobody.
     let terms = Terms {
-        honours,
+        honors,
         price,
         rises_after: draws.one_in(3).then(|| (draws.between(1, 30), 3)),
-        wanders: honours && draws.one_in(2),
+        wanders: honors && draws.one_in(2),
         busy: [0, 10][usize::try_from(draws.below(2)).expect("small")],
-        lost: if honours { [0, 5, 20][usize::try_from(draws.below(3)).expect("small")] } else { 0 },
-        silent: if honours { [0, 5, 20][usize::try_from(draws.below(3)).expect("small")] } else { 0 },
+        lost: if honors { [0, 5, 20][usize::try_from(draws.below(3)).expect("small")] } else { 0 },
+        silent: if honors { [0, 5, 20][usize::try_from(draws.below(3)).expect("small")] } else { 0 },
         latency: 300,
     };
     let cap = price + i64::try_from(draws.below(u64::try_from(price).expect("positive") * targets)).expect("small");
@@ -56,7 +56,7 @@ async fn simulated(draws: &mut Draws) {
     let limits = calls(fast(), 1 + u32::try_from(draws.below(30)).expect("small"), Some(Usd::from_micros(cap)));
     let clock = || Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
     let spent = || market.books.lock().expect("sound").spent;
-    let kills = if honours { draws.below(4) } else { 0 };
+    let kills = if honors { draws.below(4) } else { 0 };
     for _ in 0..kills {
         let life = Duration::from_millis(draws.below(1_500));
         live((&dir, &file), &market, limits.clone(), clock(), Some(life)).await.expect("sound");
@@ -65,7 +65,7 @@ async fn simulated(draws: &mut Draws) {
     let ended = live((&dir, &file), &market, limits, clock(), None).await.expect("sound").expect("not killed").0;
     let books = market.books.lock().expect("sound");
     // Only one call can do more: the last one, alone, at an API that heeds no limit and triples its price right then.
-    let unforeseen = if honours || terms.rises_after.is_none() { 0 } else { 2 * price };
+    let unforeseen = if honors || terms.rises_after.is_none() { 0 } else { 2 * price };
     assert!(books.spent <= cap + unforeseen, "{} of {cap}: {terms:?}", books.spent);
     assert_eq!(books.unlimited, 0, "every call says what it may cost");
     if ended == Ended::Stopped(StopReason::Budget) {
@@ -89,8 +89,8 @@ async fn no_bill_passes_its_cap_in_a_thousand_runs_and_the_rest_is_under_one_pri
 
 #[tokio::test(start_paused = true)]
 async fn a_price_that_triples_with_thirty_in_flight_breaks_no_cap() {
-    for honours in [true, false] {
-        let market = capped_at_a_jump(honours, 3, 30).await;
+    for honors in [true, false] {
+        let market = capped_at_a_jump(honors, 3, 30).await;
         let books = market.books.lock().expect("sound");
         assert!(books.spent <= JUMP_CAP && JUMP_CAP - books.spent < 90_000, "{} of {JUMP_CAP}", books.spent);
     }
@@ -101,11 +101,11 @@ const JUMP_PRICE: i64 = 30_000;
 const JUMP_CAP: i64 = 3_500_000;
 
 /// What a run with a cap has paid that meets a price so many `times` as high after twenty calls.
-async fn capped_at_a_jump(honours: bool, times: i64, in_flight: u32) -> Market {
+async fn capped_at_a_jump(honors: bool, times: i64, in_flight: u32) -> Market {
     let folder = quick_folder();
     let (dir, file) = (folder.path().join("out"), listed(folder.path(), 200));
     let terms = Terms {
-        honours,
+        honors,
         price: JUMP_PRICE,
         rises_after: Some((20, times)),
         wanders: false,
@@ -143,7 +143,7 @@ async fn a_call_that_was_lost_before_any_price_was_known_counts_under_a_later_ca
     let folder = quick_folder();
     let (dir, file) = (folder.path().join("out"), listed(folder.path(), 20));
     let terms = Terms {
-        honours: true,
+        honors: true,
         price: 60_000,
         rises_after: None,
         wanders: false,

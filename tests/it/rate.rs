@@ -60,7 +60,7 @@ async fn most_in_a_minute_over_a_set_clock(minutes: i64, same_boot: bool) -> usi
     let (dir, file) = (folder.path().join("out"), folder.path().join("domains.txt"));
     list(&file, 1_200);
     let terms =
-        Terms { honours: true, price: 1, rises_after: None, wanders: false, busy: 0, lost: 0, silent: 0, latency: 200 };
+        Terms { honors: true, price: 1, rises_after: None, wanders: false, busy: 0, lost: 0, silent: 0, latency: 200 };
     let market = Market::new(terms, Draws(3));
     let rate = Rate { calls: NonZeroU32::new(600).expect("positive"), period: Duration::from_mins(1) };
     let (wall, up, start) = ("2026-11-24T12:00:00Z".parse::<Timestamp>().expect("a time"), 1_000, Instant::now());

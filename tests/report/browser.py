@@ -88,7 +88,7 @@ def made(folder):
 
 
 class Page(Chrome):
-    """Headless Chromium with one page, in light colours unless told otherwise."""
+    """Headless Chromium with one page, in light colors unless told otherwise."""
 
     def __init__(self):
         options = ChromeOptions()
@@ -99,8 +99,8 @@ class Page(Chrome):
         # The system's driver: selenium downloads none.
         super().__init__(options=options, service=Service("/usr/bin/chromedriver"))
 
-    def open(self, report, width=1280, colours="light"):
-        scheme = {"name": "prefers-color-scheme", "value": colours}
+    def open(self, report, width=1280, colors="light"):
+        scheme = {"name": "prefers-color-scheme", "value": colors}
         self.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
         self.size(width)
         self.get(report.as_uri())
@@ -261,14 +261,14 @@ CHECKS = [
 
 def pictures(page, report):
     """The page of simulated histories in light, dark, narrow and print, to be looked at."""
-    for name, width, colours in (("light", 1280, "light"), ("dark", 1280, "dark"), ("narrow", 400, "light")):
-        page.open(report, width, colours)
+    for name, width, colors in (("light", 1280, "light"), ("dark", 1280, "dark"), ("narrow", 400, "light")):
+        page.open(report, width, colors)
         size = page.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 12_000), "scale": 1}
         shot = page.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         (PICTURES / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
         background = page.run("getComputedStyle(document.body).backgroundColor")
-        assert (background == "rgb(20, 24, 27)") == (colours == "dark"), background
+        assert (background == "rgb(20, 24, 27)") == (colors == "dark"), background
     printed = page.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
     (PICTURES / "print.pdf").write_bytes(base64.b64decode(printed["data"]))
     for name in ("light.png", "dark.png", "narrow.png", "print.pdf"):

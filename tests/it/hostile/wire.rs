@@ -262,14 +262,14 @@ async fn a_whole_answer_is_taken_at_the_first_call_whatever_its_headers_say() {
         let body = match target {
             "mark.com" => format!("\u{feff}{whole}").into(),
             "comment.com" => format!("{whole}<!-- cache -->").into(),
-            "unlabelled.com" => bomb(&whole, 0),
+            "unlabeled.com" => bomb(&whole, 0),
             "layered.com" => layered(&whole),
             _ => whole.into_bytes(),
         };
         response(&headers, &body)
     })
     .await;
-    let kinds = ["plain", "lying", "blank", "spaced", "folded", "many", "mark", "comment", "unlabelled", "layered"];
+    let kinds = ["plain", "lying", "blank", "spaced", "folded", "many", "mark", "comment", "unlabeled", "layered"];
     let names = kinds.map(|kind| format!("{kind}.com"));
     let (ran, dir) = run(&server, &names, &[]).await;
     assert_eq!(ran.code(), Some(0), "{}", ran.stderr());
@@ -285,7 +285,7 @@ async fn a_whole_answer_is_taken_at_the_first_call_whatever_its_headers_say() {
         let known = archive.known(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("asked");
         archive.kept(known).expect("readable").and_then(|kept| kept.body).expect("a body")
     };
-    for name in ["lying.com", "unlabelled.com", "layered.com"] {
+    for name in ["lying.com", "unlabeled.com", "layered.com"] {
         assert_eq!(body(name), good(name, "").into_bytes());
     }
     assert!(body("mark.com").starts_with(b"\xef\xbb\xbf{") && body("comment.com").ends_with(b"<!-- cache -->"));

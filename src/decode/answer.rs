@@ -10,6 +10,7 @@ use super::{
     UnexpectedField,
     envelope::{Envelope, Results, Task, Tasks, Top, integer, money},
     items::ItemReader,
+    lenient,
     scan::{Malformed, Scan, Scanner},
 };
 
@@ -32,6 +33,21 @@ fn object_start(body: &[u8]) -> (usize, bool) {
 /// Reads the JSON object in a body; `rows` takes its items if they are wanted. The envelope is `None` if a task or a
 /// result is neither an object nor null.
 pub(super) fn read(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Envelope>> {
+    if let Ok(envelope) = read_json(body, rows.as_deref_mut()) {
+        return Ok(envelope);
+    }
+    let body = lenient::repaired(body, object_start(body).0).ok_or(Malformed)?;
+    if let Some(rows) = &mut rows {
+        rows.clear();
+    }
+    let envelope = read_json(&body, rows.as_deref_mut())?;
+    if let Some(rows) = rows {
+        rows.note_if(true, UnexpectedField::NotStrictJson);
+    }
+    Ok(envelope.map(|envelope| Envelope { is_json: false, ..envelope }))
+}
+
+fn read_json(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Envelope>> {
     let (start, needs_task) = object_start(body);
     let body = &body[start..];
     let valid = str::from_utf8(body);

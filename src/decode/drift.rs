@@ -36,6 +36,8 @@ pub enum UnexpectedField {
     NotUtf8,
     /// Anything but blanks before or after the answer: ignored.
     Surrounded,
+    /// `NaN` or `Infinity`, read as null, or a comma after the last element, ignored.
+    NotStrictJson,
     /// An item beyond [`MOST_ROWS`](super::MOST_ROWS): no row.
     TooManyItems,
 }
@@ -52,6 +54,7 @@ impl fmt::Display for UnexpectedField {
             Self::BrokenText(column) => write!(f, "{column}: unpaired surrogate, replaced"),
             Self::NotUtf8 => write!(f, "invalid UTF-8, replaced"),
             Self::Surrounded => write!(f, "text around the answer, ignored"),
+            Self::NotStrictJson => write!(f, "NaN, Infinity or a trailing comma, accepted"),
             Self::TooManyItems => write!(f, "items beyond the first {}, dropped", super::MOST_ROWS),
         }
     }

@@ -42,8 +42,10 @@ struct Keys {
     follower: Vec<usize>,
 }
 
-/// The most keys that an object has here: one bit of a word for each.
-const MOST_KEYS: usize = 32;
+/// The keys of an item: those that are of no list in `schema.rs` are the type, the date and `info`, which has fewer.
+const MOST_KEYS: usize = 3 + schema::INTEGERS.len() + schema::MAPS.len() + schema::ALIASES.len();
+/// Each has a bit of a word.
+const _: () = assert!(MOST_KEYS <= 64);
 
 /// The keys of an item, and of its `info`.
 const ITEM: usize = 0;
@@ -59,7 +61,6 @@ struct UnknownKey {
 
 impl Keys {
     fn new(known: Vec<Key>) -> Self {
-        assert!(known.len() <= MOST_KEYS, "each key has a bit and a position");
         let follower = (1..=known.len()).chain([0]).collect();
         Self { known, follower }
     }
@@ -203,7 +204,7 @@ impl ItemReader {
 
     fn object(&mut self, scanner: &mut Scanner<'_>, which: usize, row: &mut Row) -> Scan<()> {
         // Where each key's value is, which keys have one that is not null, and where the aliases' values are
-        let (mut places, mut given) = ([0; MOST_KEYS], 0_u32);
+        let (mut places, mut given) = ([0; MOST_KEYS], 0_u64);
         let mut aliases = [None; schema::ALIASES.len()];
         let mut is_broken = false;
         let mut more = scanner.open(b'}');

@@ -24,6 +24,7 @@ mod columns;
 mod drift;
 mod envelope;
 mod items;
+mod lenient;
 mod scan;
 pub mod schema;
 #[cfg(test)]

@@ -322,7 +322,7 @@ fn hex(digits: [u8; 4]) -> Option<u32> {
 
 /// The byte at a place; at the end 0, which is no JSON outside of strings.
 #[inline]
-fn byte(bytes: &[u8], at: usize) -> u8 {
+pub(super) fn byte(bytes: &[u8], at: usize) -> u8 {
     bytes.get(at).copied().unwrap_or(0)
 }
 
@@ -333,7 +333,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[inline]
-fn blanks_end(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn blanks_end(bytes: &[u8], mut at: usize) -> usize {
     while matches!(byte(bytes, at), b' ' | b'\n' | b'\t' | b'\r') {
         at += 1;
     }
@@ -354,7 +354,7 @@ fn literal_end<const N: usize>(bytes: &[u8], at: usize, literal: &[u8; N]) -> Sc
 }
 
 #[inline]
-fn string_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
+pub(super) fn string_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
     if byte(bytes, at) != b'"' {
         return Err(Malformed);
     }

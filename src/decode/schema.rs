@@ -25,8 +25,7 @@ pub const DATE: &str = "date";
 /// The first day of that month in UTC.
 pub const MONTH_START: &str = "month_start";
 
-/// The integers of an item, in the order of the API's documentation. An item has room for 32 keys in `items.rs`,
-/// aliases included, of which 31 are used.
+/// The integers of an item, in the order of the API's documentation.
 pub const INTEGERS: [&str; 19] = [
     "rank",
     "backlinks",

@@ -349,8 +349,26 @@ fn only_what_is_no_json_object_is_an_error() {
         assert!(decoded(&whole[..cut]).is_err(), "cut at {cut}");
     }
     assert!(decoded(answer(r#"{"rank":01}"#)).is_err());
-    assert!(decoded(answer(r#"{"rank":NaN}"#)).is_err());
+    assert!(decoded(answer(r#"{"rank":NaNs}"#)).is_err());
     assert!(decoded(answer("{\"type\":\"a\nb\"}")).is_err());
+}
+
+#[test]
+fn numbers_that_json_does_not_have_are_null_and_trailing_commas_are_ignored() {
+    let check = |item: &str| {
+        let (rows, DecodedRows { drift, .. }) = decoded(answer(item)).expect(item);
+        let integers: Vec<_> = rows.iter().map(|row| (row.integers[0], row.integers[1])).collect();
+        assert_eq!(integers, [(Some(7), None)], "{item}");
+        assert_eq!((drift.iter().count(), drift.count(&UnexpectedField::NotStrictJson)), (1, 1), "{item}");
+        let envelope = Envelope::read(answer(item).as_bytes()).expect(item);
+        assert!(!envelope.is_json && envelope.items == 1, "{item}");
+    };
+    check(r#"{"rank":7,"backlinks":NaN}"#);
+    check(r#"{"backlinks":Infinity,"rank":7}"#);
+    check(r#"{"rank":7,"backlinks":-Infinity}"#);
+    check(r#"{"rank":7,}"#);
+    check("{\"rank\":7},\n");
+    check(r#"{"rank":7,"type":"NaN,}","info":{"platform_type":["a",],},}"#);
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl Bodies {
             end = end.and(self.decompress(&mut body, layer, deadline).await);
             encoding = Encoding::seen(&body.bytes);
         }
+        body.decode_utf16();
         (body, end.err())
     }
 
@@ -248,6 +249,21 @@ pub(super) struct Body {
 }
 
 impl Body {
+    /// Makes UTF-8 of UTF-16 that begins with its byte order mark, unless it is damaged.
+    fn decode_utf16(&mut self) {
+        let encoding = encoding_rs::Encoding::for_bom(&self.bytes).map(|(encoding, _)| encoding);
+        // In UTF-8 it may take half as much again.
+        let Some(encoding) = encoding.filter(|_| self.bytes.len() <= LARGEST_BODY / 2) else { return };
+        if encoding == encoding_rs::UTF_8 {
+            return;
+        }
+        let (text, is_damaged) = encoding.decode_with_bom_removal(&self.bytes);
+        if !is_damaged {
+            self.bytes = text.into_owned().into_bytes();
+            self.gzip = None;
+        }
+    }
+
     /// Redacts the token. Compressed bytes that have it are dropped.
     pub(super) fn redact(&mut self, token: &[u8]) {
         let in_text = hide(token, &mut self.bytes);
@@ -358,6 +374,25 @@ mod tests {
             assert_eq!(read(encoding, TEXT.into()).await, expected, "{encoding} by its header alone");
         }
         assert!(Encoding::named("br").is_none());
+    }
+
+    #[test]
+    fn utf_16_with_its_byte_order_mark_becomes_utf_8_unless_it_is_damaged() {
+        let check = |bytes: Vec<u8>, expected: Option<&str>| {
+            let mut body = Body { bytes: bytes.clone(), gzip: Some(Vec::new()), permit: None };
+            body.decode_utf16();
+            assert_eq!(body.bytes, expected.map_or(bytes, |text| text.as_bytes().to_vec()));
+            assert_eq!(body.gzip.is_some(), expected.is_none(), "gzip bytes of another text");
+        };
+        let text = "{\"tasks\":\"日本😀\"}";
+        let units = |text: &str| format!("\u{feff}{text}").encode_utf16().collect::<Vec<u16>>();
+        check(units(text).into_iter().flat_map(u16::to_le_bytes).collect(), Some(text));
+        check(units(text).into_iter().flat_map(u16::to_be_bytes).collect(), Some(text));
+        check(units(text).into_iter().chain([0xd800]).flat_map(u16::to_le_bytes).collect(), None);
+        check(b"\xff\xfe{".to_vec(), None);
+        check(format!("\u{feff}{text}").into_bytes(), None);
+        check(text.into(), None);
+        check(Vec::new(), None);
     }
 
     #[tokio::test]

@@ -94,6 +94,12 @@ fn script() -> impl Fn(&str) -> Act + Send + Sync {
                 });
                 response("", good(target, &format!(",\"referring_links_tld\":{{{entries}}}")).as_bytes())
             }
+            "wide" => {
+                let units = format!("\u{feff}{whole}").encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
+                response("content-type: application/json; charset=utf-16\r\n", &units)
+            }
+            "nan" => response("", good(target, ",\"backlinks\":NaN").as_bytes()),
+            "error" => raw(format!("HTTP/1.1 502 Bad Gateway\r\n\r\n{whole}")),
             "long" => response("", good(target, &format!(",\"type\":\"{}\"", "x".repeat(20_000_000))).as_bytes()),
             "lies" => raw(format!("HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{whole}")),
             "short" => raw(format!("HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\n{whole}")),
@@ -161,7 +167,7 @@ async fn the_worst_answers_end_no_run_and_nothing_paid_for_is_lost() {
     let server = Server::start(script()).await;
     let kinds = [
         "good", "bomb", "zstd", "large", "noise", "deep", "items", "keys", "long", "lies", "short", "drip", "dripped",
-        "headers", "garbage", "ancient", "patient", "nohttp",
+        "headers", "garbage", "ancient", "patient", "nohttp", "wide", "nan", "error",
     ];
     let mut names: Vec<String> = kinds.iter().map(|kind| format!("{kind}0.com")).collect();
     names.extend((1..20).map(|number| format!("good{number}.com")));
@@ -189,7 +195,7 @@ async fn the_worst_answers_end_no_run_and_nothing_paid_for_is_lost() {
     check("garbage", "maybe_billed", 5, 5);
     check("headers", "maybe_billed", 0, 0);
     check("nohttp", "maybe_billed", 0, 0);
-    for kind in ["good", "zstd", "lies", "ancient", "patient", "dripped"] {
+    for kind in ["good", "zstd", "lies", "ancient", "patient", "dripped", "wide", "nan", "error"] {
         check(kind, "data", whole, whole + 2_000);
     }
     check("deep", "data", 2_000_000, 2_100_000);
@@ -198,8 +204,8 @@ async fn the_worst_answers_end_no_run_and_nothing_paid_for_is_lost() {
     check("long", "data", 20_000_000, 20_100_000);
     // Two rows of each but the one with a million and the one that is too large to be a history.
     // None of the million has a date.
-    assert_eq!((&summary["rows"], &summary["undated"]), (&(2 * (21 + 2 + 4) + 1).into(), &19_999.into()));
-    assert_eq!((&summary["ok"], &summary["failed"]), (&28.into(), &9.into()), "{summary}");
+    assert_eq!((&summary["rows"], &summary["undated"]), (&(2 * (21 + 2 + 4 + 3) + 1).into(), &19_999.into()));
+    assert_eq!((&summary["ok"], &summary["failed"]), (&31.into(), &9.into()), "{summary}");
     let failures = fs::read_to_string(dir.path().join("out/_failures.csv")).expect("a file");
     assert_eq!(failures.lines().count(), 1 + 9, "{failures}");
     assert!(failures.contains("long0.com,unreadable_answer,200,20000,1,0,"), "{failures}");

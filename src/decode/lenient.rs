@@ -1,0 +1,61 @@
+//! Makes JSON of what some servers write instead: null of `NaN` and `Infinity`, and nothing of a comma after the last
+//! element. Only for answers that are not JSON as they came.
+
+use super::scan::{blanks_end, byte, string_end};
+
+/// Numbers that JSON does not have.
+const NO_NUMBERS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+
+/// A body with that changed from `start` on; `None`: there is nothing to change.
+pub(super) fn repaired(body: &[u8], start: usize) -> Option<Vec<u8>> {
+    let mut repaired = Vec::new();
+    let (mut at, mut copied) = (start, 0);
+    while at < body.len() {
+        if body[at] == b'"' {
+            let Ok(end) = string_end(body, at) else { break };
+            at = end;
+        } else if let Some((length, replacement)) = replacement(body, at) {
+            repaired.extend(&body[copied..at]);
+            repaired.extend(replacement);
+            at += length;
+            copied = at;
+        } else {
+            at += 1;
+        }
+    }
+    repaired.extend(&body[copied..]);
+    (copied > 0).then_some(repaired)
+}
+
+/// How many bytes are to be replaced from here on, and by what.
+fn replacement(body: &[u8], at: usize) -> Option<(usize, &'static [u8])> {
+    if body[at] == b',' {
+        let is_last = matches!(byte(body, blanks_end(body, at + 1)), b'}' | b']');
+        let is_first = matches!(body[..at].trim_ascii_end().last(), Some(b'{' | b'['));
+        return (is_last && !is_first).then_some((1, b""));
+    }
+    let number = NO_NUMBERS.iter().find(|number| body[at..].starts_with(number))?;
+    Some((number.len(), b"null"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_outside_of_strings_is_changed() {
+        let check = |body: &str, expected: Option<&str>| {
+            let repaired = repaired(body.as_bytes(), 0).map(|body| String::from_utf8(body).expect("UTF-8"));
+            assert_eq!(repaired.as_deref(), expected, "{body}");
+        };
+        check(r#"{"a":NaN,"b":[-Infinity,Infinity]}"#, Some(r#"{"a":null,"b":[null,null]}"#));
+        check("[1, ]", Some("[1 ]"));
+        check("{\"a\":1,\n}", Some("{\"a\":1\n}"));
+        check(r#"["NaN,]",{"\",]":1},]"#, Some(r#"["NaN,]",{"\",]":1}]"#));
+        check(r#"[NaN,"not closed NaN"#, Some(r#"[null,"not closed NaN"#));
+        for unchanged in ["", "[,]", "{ ,}", "[1,2]", r#"{"a":"Infinity"}"#, "-1", "\"NaN\""] {
+            check(unchanged, None);
+        }
+        assert_eq!(repaired(b"\"NaN,] {NaN}", 7), Some(b"\"NaN,] {null}".to_vec()), "from the object on");
+    }
+}

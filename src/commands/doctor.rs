@@ -18,7 +18,7 @@ use super::{
     upload,
 };
 use crate::{
-    api::http::{HttpApi, Place, place},
+    api::http::{ApiEndpoint, HttpApi},
     cli::{CallArgs, Format, PlanArgs},
     doctor::{self, ApiChecks, Check, DirectoryChecks, Level, RunCost},
     export::{Preview, QueryParams},
@@ -122,11 +122,11 @@ fn read(arguments: &PlanArgs) -> (Check, Option<Inputs>) {
 fn of_the_api(arguments: &PlanArgs, money: Option<RunCost<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
     super::runtime()?.block_on(async {
         let (url, sandbox) = url(&arguments.call).await?;
-        let place = match place(&url) {
-            Ok(place) => place,
+        let endpoint = match ApiEndpoint::of(&url) {
+            Ok(endpoint) => endpoint,
             Err(error) => return Ok(vec![Check::failed("api", error.to_string(), error.hint())]),
         };
-        let ApiChecks { mut checks, balance, date } = asked(&arguments.call, &url, &place, context).await;
+        let ApiChecks { mut checks, balance, date } = asked(&arguments.call, &url, &endpoint, context).await;
         if arguments.call.sandbox {
             checks.push(Check::ok("cost", "none: the API is simulated"));
         } else {
@@ -150,16 +150,16 @@ fn of_the_api(arguments: &PlanArgs, money: Option<RunCost<'_>>, context: &Contex
     })
 }
 
-async fn asked(call: &CallArgs, url: &str, place: &Place, context: &Context) -> ApiChecks {
+async fn asked(call: &CallArgs, url: &str, endpoint: &ApiEndpoint, context: &Context) -> ApiChecks {
     let set_up = call.token().map_err(|error| (error.to_string(), error.hint()));
     let set_up = set_up.and_then(|token| {
         let api = HttpApi::new(url, &token.0, LONGEST, context.clock);
         api.map_err(|error| (error.to_string(), error.hint()))
     });
     match set_up {
-        Ok(api) => doctor::ask(&api, place, &whose(call)).await,
+        Ok(api) => doctor::ask(&api, endpoint, &whose(call)).await,
         Err((error, hint)) => {
-            let checks = vec![doctor::reach(place).await, Check::failed("token", error, hint)];
+            let checks = vec![doctor::reach(endpoint).await, Check::failed("token", error, hint)];
             ApiChecks { checks, balance: None, date: None }
         }
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cli::ReplayArgs,
     export::{DatasetLayout, Fetched, PublishOptions, gather, open_for_replay},
-    progress::Plan,
+    progress::ExportScope,
     summary::{Ended, RunSummary},
 };
 
@@ -32,7 +32,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     let connecting = upload::connect(arguments.publish.as_ref(), holdings.is_simulated());
     let destination = signals.unless(BEFORE_PUBLISHED, connecting).await?;
     let targets = holdings.inputs().counts().targets as u64;
-    let progress = display(&arguments.display, context, Plan::of_held(targets));
+    let progress = display(&arguments.display, context, ExportScope::of_held(targets));
     context.console.attach(&progress);
     let options = PublishOptions {
         layout: DatasetLayout::from(&arguments.dataset),

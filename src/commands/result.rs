@@ -11,7 +11,7 @@ use crate::{
     cli::{DatasetArgs, DisplayArgs, Format, LogFormat},
     dataset::replace_file,
     export::DatasetLayout,
-    progress::{Environment, Plan, Progress, Requested, mode},
+    progress::{Environment, ExportScope, Progress, Requested, mode},
     sanitize,
     summary::{RunSummary, wrapped},
 };
@@ -35,7 +35,7 @@ impl From<&DatasetArgs> for DatasetLayout {
 }
 
 /// Starts the progress display that suits the environment.
-pub(super) fn display(arguments: &DisplayArgs, context: &Context, plan: Plan) -> Progress {
+pub(super) fn display(arguments: &DisplayArgs, context: &Context, scope: ExportScope) -> Progress {
     let terminal = io::stderr().is_terminal();
     let requested = match arguments.progress {
         Requested::Auto if context.quiet => Requested::None,
@@ -44,7 +44,7 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, plan: Plan) ->
         requested => requested,
     };
     let environment = Environment { terminal, ci: is_ci(), dumb: variable("TERM").as_deref() == Some("dumb") };
-    Progress::start(mode(requested, environment), terminal && has_color(), plan)
+    Progress::start(mode(requested, environment), terminal && has_color(), scope)
 }
 
 /// Refuses a file for the metrics that cannot be written at the end.

@@ -25,7 +25,7 @@ use crate::{
     },
     fetch::FetchLimits,
     ledger::{self, Lock, Spending},
-    progress::{Plan, Progress},
+    progress::{ExportScope, Progress},
     sandbox::{Sandbox, Settings},
     stores::Destination,
     summary::{Ended, MaxFailures, RunSummary, Signal},
@@ -132,7 +132,7 @@ impl Run<'_> {
     async fn fetch_and_publish(self, job: Job) -> Result<RunSummary, Failure> {
         let Self { arguments, context, signals, .. } = self;
         let Job { export, api, limits, options, destination, _sandbox } = job;
-        let progress = display(&arguments.display, context, plan(&export, &limits, arguments.call.sandbox));
+        let progress = display(&arguments.display, context, scope(&export, &limits, arguments.call.sandbox));
         context.console.attach(&progress);
         if export.remaining() > 0 {
             warn_of(export.inputs());
@@ -167,7 +167,7 @@ impl Run<'_> {
         if destination.is_none() {
             return Ok(summary);
         }
-        let progress = display(&self.arguments.display, self.context, Plan::of_held(summary.targets));
+        let progress = display(&self.arguments.display, self.context, ExportScope::of_held(summary.targets));
         let summary = upload::upload(destination, summary, lock, &progress, self.context, self.signals).await?;
         progress.finish();
         Ok(summary)
@@ -261,9 +261,9 @@ fn limits(arguments: &RunArgs) -> Result<FetchLimits, Failure> {
     })
 }
 
-fn plan(export: &Export, limits: &FetchLimits, simulated: bool) -> Plan {
+fn scope(export: &Export, limits: &FetchLimits, simulated: bool) -> ExportScope {
     let total = export.inputs().counts().targets as u64;
-    Plan {
+    ExportScope {
         total,
         held: total.saturating_sub(export.remaining() as u64),
         rate: limits.rate,

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::{
     UnexpectedField,
-    envelope::{Envelope, Results, Task, Tasks, Top, integer, money},
+    envelope::{Envelope, RawResults, RawTask, RawTasks, RawTop, integer, money},
     items::ItemReader,
     lenient,
     scan::{Malformed, Scan, Scanner},
@@ -93,8 +93,8 @@ struct AnswerReader<'t, 'r> {
 }
 
 impl<'t> AnswerReader<'t, '_> {
-    fn top(&mut self) -> Scan<Top<'t>> {
-        let (mut top, mut tasks_at) = (Top::default(), 0);
+    fn top(&mut self) -> Scan<RawTop<'t>> {
+        let (mut top, mut tasks_at) = (RawTop::default(), 0);
         self.object(|reader, key| {
             match key {
                 "version" => top.version = reader.value()?,
@@ -112,8 +112,8 @@ impl<'t> AnswerReader<'t, '_> {
         Ok(top)
     }
 
-    fn tasks(&mut self) -> Scan<Tasks<'t>> {
-        let (mut tasks, mut has_task) = (Tasks::default(), false);
+    fn tasks(&mut self) -> Scan<RawTasks<'t>> {
+        let (mut tasks, mut has_task) = (RawTasks::default(), false);
         self.in_first_task = true;
         self.list("tasks", |reader| {
             if reader.scanner.peek() == b'n' {
@@ -135,8 +135,8 @@ impl<'t> AnswerReader<'t, '_> {
         Ok(tasks)
     }
 
-    fn task(&mut self) -> Scan<Task<'t>> {
-        let (mut task, mut results_at) = (Task::default(), 0);
+    fn task(&mut self) -> Scan<RawTask<'t>> {
+        let (mut task, mut results_at) = (RawTask::default(), 0);
         let is_broken = self.object(|reader, key| {
             match key {
                 "id" => task.id = reader.value()?,
@@ -155,8 +155,8 @@ impl<'t> AnswerReader<'t, '_> {
         Ok(task)
     }
 
-    fn results(&mut self) -> Scan<Results<'t>> {
-        let mut results = Results::default();
+    fn results(&mut self) -> Scan<RawResults<'t>> {
+        let mut results = RawResults::default();
         results.count = self.list("result", |reader| {
             if reader.scanner.peek() == b'n' {
                 return reader.scanner.literal(b"null");
@@ -166,7 +166,7 @@ impl<'t> AnswerReader<'t, '_> {
         Ok(results)
     }
 
-    fn result(&mut self, results: &mut Results<'t>) -> Scan<()> {
+    fn result(&mut self, results: &mut RawResults<'t>) -> Scan<()> {
         let (mut target, mut items, mut items_count, mut items_at) = (None, 0, None, 0);
         let is_broken = self.object(|reader, key| {
             match key {

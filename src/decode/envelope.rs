@@ -53,7 +53,7 @@ impl Envelope {
         answer::read(body, None).ok().flatten()
     }
 
-    fn adopt(&mut self, task: &Task<'_>) {
+    fn adopt(&mut self, task: &RawTask<'_>) {
         self.code = integer(task.status_code).or(self.code);
         self.message = string(task.status_message).or(self.message.take());
         self.task_id = string(task.id);
@@ -87,9 +87,9 @@ impl Envelope {
     }
 }
 
-impl From<Top<'_>> for Envelope {
-    fn from(top: Top<'_>) -> Self {
-        let Tasks { first, cost } = top.tasks;
+impl From<RawTop<'_>> for Envelope {
+    fn from(top: RawTop<'_>) -> Self {
+        let RawTasks { first, cost } = top.tasks;
         let top_code = integer(top.status_code);
         let mut envelope = Self {
             has_task: first.is_some(),
@@ -122,26 +122,26 @@ fn normalized(host: &str) -> String {
 
 /// What is wanted of an answer, each value as its text; null is no value.
 #[derive(Default)]
-pub(super) struct Top<'a> {
+pub(super) struct RawTop<'a> {
     pub(super) version: Option<&'a str>,
     pub(super) status_code: Option<&'a str>,
     pub(super) status_message: Option<&'a str>,
     pub(super) cost: Option<&'a str>,
     pub(super) tasks_error: Option<&'a str>,
-    pub(super) tasks: Tasks<'a>,
+    pub(super) tasks: RawTasks<'a>,
     pub(super) error: Option<&'a str>,
     pub(super) code: Option<&'a str>,
 }
 
 #[derive(Default)]
-pub(super) struct Tasks<'a> {
-    pub(super) first: Option<Task<'a>>,
+pub(super) struct RawTasks<'a> {
+    pub(super) first: Option<RawTask<'a>>,
     /// What all of them cost together; `None`: unknown.
     pub(super) cost: Option<Usd>,
 }
 
 #[derive(Default)]
-pub(super) struct Task<'a> {
+pub(super) struct RawTask<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) status_code: Option<&'a str>,
     pub(super) status_message: Option<&'a str>,
@@ -149,12 +149,12 @@ pub(super) struct Task<'a> {
     pub(super) cost: Option<&'a str>,
     pub(super) result_count: Option<&'a str>,
     pub(super) data: Option<&'a str>,
-    pub(super) results: Results<'a>,
+    pub(super) results: RawResults<'a>,
 }
 
 /// The results of a task, taken together.
 #[derive(Default)]
-pub(super) struct Results<'a> {
+pub(super) struct RawResults<'a> {
     /// Elements of the list, nulls included.
     pub(super) count: u64,
     pub(super) targets: Vec<&'a str>,
@@ -201,14 +201,14 @@ pub(super) fn money(text: Option<&str>) -> Option<Usd> {
 /// The code and text of a gateway's `error`, which is a text or an object of its own.
 fn gateway_error(text: &str) -> (Option<String>, Option<String>) {
     #[derive(Deserialize)]
-    struct Body<'a> {
+    struct ErrorObject<'a> {
         #[serde(borrow, default)]
         code: Option<&'a RawValue>,
         #[serde(borrow, default)]
         message: Option<&'a RawValue>,
     }
-    match serde_json::from_str::<Body<'_>>(text) {
-        Ok(body) => (string(raw(body.code)), string(raw(body.message))),
+    match serde_json::from_str::<ErrorObject<'_>>(text) {
+        Ok(error) => (string(raw(error.code)), string(raw(error.message))),
         Err(_) => (None, string(Some(text))),
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{
     DecodedRows,
-    columns::{Columns, Row, SPAM_SCORE, bit},
+    column_builders::{ColumnBuilders, RowCells, SPAM_SCORE, bit},
     drift::{SchemaDrift, UnexpectedField},
     scan::{Scan, Scanner},
     schema, value,
@@ -14,7 +14,7 @@ use super::{
 
 /// What a key holds.
 #[derive(Clone, Copy)]
-enum Slot {
+enum KeyKind {
     Date,
     Info,
     Integer(usize),
@@ -32,7 +32,7 @@ struct Key {
     name: &'static str,
     /// The column, for messages.
     column: &'static str,
-    slot: Slot,
+    kind: KeyKind,
 }
 
 /// The keys of an object, and which followed which the last time.
@@ -66,14 +66,14 @@ impl Keys {
     }
 
     fn of_item() -> Self {
-        let key = |(name, slot)| Key { name, column: name, slot };
-        let integers = schema::INTEGERS.iter().enumerate().map(|(index, name)| (*name, Slot::Integer(index)));
-        let maps = schema::MAPS.iter().enumerate().map(|(index, name)| (*name, Slot::Map(index)));
-        let first = [(schema::TYPE, Slot::Text(0)), (schema::DATE, Slot::Date), ("info", Slot::Info)];
+        let key = |(name, kind)| Key { name, column: name, kind };
+        let integers = schema::INTEGERS.iter().enumerate().map(|(index, name)| (*name, KeyKind::Integer(index)));
+        let maps = schema::MAPS.iter().enumerate().map(|(index, name)| (*name, KeyKind::Map(index)));
+        let first = [(schema::TYPE, KeyKind::Text(0)), (schema::DATE, KeyKind::Date), ("info", KeyKind::Info)];
         let mut known: Vec<Key> = first.into_iter().chain(integers).chain(maps).map(key).collect();
         for (index, (alias, right)) in schema::ALIASES.into_iter().enumerate() {
             let place = known.iter().position(|key| key.name == right).expect("aliases are of known keys");
-            known.push(key((alias, Slot::Alias(index, place))));
+            known.push(key((alias, KeyKind::Alias(index, place))));
         }
         Self::new(known)
     }
@@ -81,11 +81,15 @@ impl Keys {
     fn of_info() -> Self {
         let texts = schema::INFO_TEXTS.iter().zip(schema::INFO_TEXT_COLUMNS).enumerate();
         let mut known: Vec<Key> =
-            texts.map(|(index, (name, column))| Key { name, column, slot: Slot::Text(index + 1) }).collect();
+            texts.map(|(index, (name, column))| Key { name, column, kind: KeyKind::Text(index + 1) }).collect();
         known.extend([
-            Key { name: "is_ip", column: schema::INFO_IS_IP, slot: Slot::IsIp },
-            Key { name: "platform_type", column: schema::INFO_PLATFORM_TYPE, slot: Slot::PlatformType },
-            Key { name: "target_spam_score", column: schema::INFO_TARGET_SPAM_SCORE, slot: Slot::Integer(SPAM_SCORE) },
+            Key { name: "is_ip", column: schema::INFO_IS_IP, kind: KeyKind::IsIp },
+            Key { name: "platform_type", column: schema::INFO_PLATFORM_TYPE, kind: KeyKind::PlatformType },
+            Key {
+                name: "target_spam_score",
+                column: schema::INFO_TARGET_SPAM_SCORE,
+                kind: KeyKind::Integer(SPAM_SCORE),
+            },
         ]);
         Self::new(known)
     }
@@ -116,7 +120,7 @@ impl Keys {
 
 /// Turns the items of one answer at a time into rows.
 pub(super) struct ItemReader {
-    columns: Columns,
+    columns: ColumnBuilders,
     drift: SchemaDrift,
     /// Whose answer it is.
     target: String,
@@ -132,7 +136,7 @@ pub(super) struct ItemReader {
 impl Default for ItemReader {
     fn default() -> Self {
         Self {
-            columns: Columns::default(),
+            columns: ColumnBuilders::default(),
             drift: SchemaDrift::default(),
             target: String::new(),
             skipped: 0,
@@ -184,7 +188,7 @@ impl ItemReader {
             self.note_if(true, UnexpectedField::TooManyItems);
             return scanner.skip();
         }
-        let mut row = Row::default();
+        let mut row = RowCells::default();
         self.object(scanner, ITEM, &mut row)?;
         self.columns.end_row(&row);
         Ok(())
@@ -202,7 +206,7 @@ impl ItemReader {
         scanner.skip()
     }
 
-    fn object(&mut self, scanner: &mut Scanner<'_>, which: usize, row: &mut Row) -> Scan<()> {
+    fn object(&mut self, scanner: &mut Scanner<'_>, which: usize, row: &mut RowCells) -> Scan<()> {
         // Where each key's value is, which keys have one that is not null, and where the aliases' values are
         let (mut places, mut given) = ([0; MOST_KEYS], 0_u64);
         let mut aliases = [None; schema::ALIASES.len()];
@@ -219,7 +223,7 @@ impl ItemReader {
                         scanner.skip()?;
                     } else if scanner.peek() == b'n' {
                         scanner.literal(b"null")?;
-                    } else if let Slot::Alias(alias, right) = key.slot {
+                    } else if let KeyKind::Alias(alias, right) = key.kind {
                         aliases[alias] = Some((right, scanner.at));
                         scanner.skip()?;
                     } else {
@@ -256,45 +260,45 @@ impl ItemReader {
 
     /// Takes a value that is not null.
     #[inline]
-    fn cell(&mut self, scanner: &mut Scanner<'_>, key: Key, row: &mut Row) -> Scan<()> {
+    fn cell(&mut self, scanner: &mut Scanner<'_>, key: Key, row: &mut RowCells) -> Scan<()> {
         let column = key.column;
-        match (key.slot, scanner.peek()) {
-            (Slot::Integer(index), _) => {
+        match (key.kind, scanner.peek()) {
+            (KeyKind::Integer(index), _) => {
                 if let Some(value) = self.integer(scanner, column)? {
                     row.integers[index] = value;
                     row.present |= bit::integer(index);
                 }
                 Ok(())
             }
-            (Slot::Map(index), b'{') => {
+            (KeyKind::Map(index), b'{') => {
                 row.present |= bit::map(index);
                 self.map(scanner, column, index)
             }
-            (Slot::Text(index), b'"') => {
+            (KeyKind::Text(index), b'"') => {
                 row.present |= bit::text(index);
                 let is_broken = scanner.string(&mut self.columns.texts[index].bytes)?;
                 self.note_if(is_broken, UnexpectedField::BrokenText(column));
                 Ok(())
             }
-            (Slot::Date, b'"') => self.date(scanner, row),
-            (Slot::Info, b'{') => self.object(scanner, INFO, row),
-            (Slot::IsIp, b't') => {
+            (KeyKind::Date, b'"') => self.date(scanner, row),
+            (KeyKind::Info, b'{') => self.object(scanner, INFO, row),
+            (KeyKind::IsIp, b't') => {
                 row.present |= bit::IS_IP | bit::IS_IP_TRUE;
                 scanner.literal(b"true")
             }
-            (Slot::IsIp, b'f') => {
+            (KeyKind::IsIp, b'f') => {
                 row.present |= bit::IS_IP;
                 scanner.literal(b"false")
             }
-            (Slot::PlatformType, b'[') => {
+            (KeyKind::PlatformType, b'[') => {
                 row.present |= bit::PLATFORM_TYPE;
                 self.platform_types(scanner)
             }
-            (Slot::Map(_) | Slot::Info, _) => self.wrong_type(scanner, column, "object"),
-            (Slot::Text(_) | Slot::Date, _) => self.wrong_type(scanner, column, "string"),
-            (Slot::IsIp, _) => self.wrong_type(scanner, column, "boolean"),
-            (Slot::PlatformType, _) => self.wrong_type(scanner, column, "list"),
-            (Slot::Alias(..), _) => unreachable!("the value of an alias is read as its column's"),
+            (KeyKind::Map(_) | KeyKind::Info, _) => self.wrong_type(scanner, column, "object"),
+            (KeyKind::Text(_) | KeyKind::Date, _) => self.wrong_type(scanner, column, "string"),
+            (KeyKind::IsIp, _) => self.wrong_type(scanner, column, "boolean"),
+            (KeyKind::PlatformType, _) => self.wrong_type(scanner, column, "list"),
+            (KeyKind::Alias(..), _) => unreachable!("the value of an alias is read as its column's"),
         }
     }
 
@@ -323,7 +327,7 @@ impl ItemReader {
         Ok(value.ok_or("string"))
     }
 
-    fn date(&mut self, scanner: &mut Scanner<'_>, row: &mut Row) -> Scan<()> {
+    fn date(&mut self, scanner: &mut Scanner<'_>, row: &mut RowCells) -> Scan<()> {
         let served = match scanner.ahead::<28>() {
             Some([b'"', date @ .., b'"']) => date.first_chunk::<26>().and_then(value::date_as_served),
             _ => None,

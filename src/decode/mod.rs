@@ -6,6 +6,8 @@
 //!                                 └─> items -> columns -> sorted by date -> RecordBatch
 //! ```
 //!
+//! The fields of an item that become columns are listed in [`schema`].
+//!
 //! Pure: both are functions of target and body, whatever was decoded before. No answer is lost to one odd value: what
 //! the API leaves out is null, never 0; what does not fit its column is null and counted in [`SchemaDrift`]; only a
 //! body that does not begin with a JSON object is an error. What an answer means for the run (no data, failed, about
@@ -20,7 +22,7 @@ use arrow::array::{Array, RecordBatch};
 use serde::de::IgnoredAny;
 
 mod answer;
-mod columns;
+mod column_builders;
 mod drift;
 mod envelope;
 mod items;
@@ -64,7 +66,7 @@ pub enum DecodeError {
 
 /// What one answer has.
 #[derive(Debug)]
-pub struct Answer {
+pub struct DecodedAnswer {
     /// As [`Envelope::read`] has it.
     pub envelope: Option<Envelope>,
     pub rows: Result<DecodedRows, DecodeError>,
@@ -100,17 +102,17 @@ impl Decoder {
     }
 
     /// Decodes an answer about `target`.
-    pub fn decode(&mut self, target: &str, body: &[u8]) -> Answer {
+    pub fn decode(&mut self, target: &str, body: &[u8]) -> DecodedAnswer {
         if body.len() > LARGEST_ANSWER {
             let rows = Err(DecodeError::TooLarge { bytes: body.len() as u64 });
-            return Answer { envelope: Envelope::read(body), rows };
+            return DecodedAnswer { envelope: Envelope::read(body), rows };
         }
         let items = &mut self.0;
         items.start(target);
         let Ok(envelope) = answer::read(body, Some(items)) else {
-            return Answer { envelope: None, rows: Err(reason(body)) };
+            return DecodedAnswer { envelope: None, rows: Err(reason(body)) };
         };
-        Answer { envelope, rows: Ok(items.finish()) }
+        DecodedAnswer { envelope, rows: Ok(items.finish()) }
     }
 }
 
@@ -137,7 +139,7 @@ impl DecoderPool {
         let mut decoder = self.lock().pop().unwrap_or_default();
         // The answer is not stored yet: a panic over its rows must not lose it. They are decoded again from the ledger.
         let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode(target, body)));
-        let Ok(Answer { envelope, rows }) = decoded else { return (Envelope::read(body), None) };
+        let Ok(DecodedAnswer { envelope, rows }) = decoded else { return (Envelope::read(body), None) };
         self.lock().push(decoder);
         (envelope, Some(rows))
     }

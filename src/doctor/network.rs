@@ -13,7 +13,7 @@ use super::{Check, Level};
 use crate::{
     api::{
         Reply, account,
-        http::{HttpApi, Place},
+        http::{ApiEndpoint, HttpApi},
     },
     humanize,
     money::Usd,
@@ -34,13 +34,13 @@ pub struct ApiChecks {
 }
 
 /// Asks for the balance. `whose` names the token's source.
-pub async fn ask(api: &HttpApi, place: &Place, whose: &str) -> ApiChecks {
+pub async fn ask(api: &HttpApi, endpoint: &ApiEndpoint, whose: &str) -> ApiChecks {
     let started = Instant::now();
     match api.balance().await {
-        Ok(reply) => answered(&reply, place, whose, started.elapsed()),
+        Ok(reply) => answered(&reply, endpoint, whose, started.elapsed()),
         Err(error) => {
-            let reached = reach(place).await;
-            let Place { origin, is_encrypted, is_proxied, .. } = place;
+            let reached = reach(endpoint).await;
+            let ApiEndpoint { origin, is_encrypted, is_proxied, .. } = endpoint;
             let (message, hint) = match reached.level {
                 Level::Failed => return unanswered(reached, whose),
                 _ if *is_proxied => (
@@ -67,9 +67,9 @@ fn unanswered(reached: Check, whose: &str) -> ApiChecks {
 }
 
 /// Looks the host up and connects to it, to find the step that fails.
-pub async fn reach(place: &Place) -> Check {
+pub async fn reach(endpoint: &ApiEndpoint) -> Check {
     const NAME: &str = "api";
-    let Place { origin, host, port, is_proxied, .. } = place;
+    let ApiEndpoint { origin, host, port, is_proxied, .. } = endpoint;
     if *is_proxied {
         return Check::ok(NAME, format!("{origin} is reached through a proxy; the connection was not tested"));
     }
@@ -94,9 +94,10 @@ pub async fn reach(place: &Place) -> Check {
     Check::failed(NAME, failure, "check --api, the network and its firewall; behind a proxy set HTTPS_PROXY")
 }
 
-fn answered(reply: &Reply, place: &Place, whose: &str, elapsed: Duration) -> ApiChecks {
+fn answered(reply: &Reply, endpoint: &ApiEndpoint, whose: &str, elapsed: Duration) -> ApiChecks {
     let balance = account::balance(reply);
-    let status = format!("{} answered with HTTP {} after {}", place.origin, reply.status, humanize::duration(elapsed));
+    let status =
+        format!("{} answered with HTTP {} after {}", endpoint.origin, reply.status, humanize::duration(elapsed));
     let is_page = reply.body.trim_ascii_start().starts_with(b"<");
     let problem = balance.as_ref().err().map_or("", String::as_str);
     let checks = match &reply.cut {

@@ -64,7 +64,7 @@ use crate::{
     api::{Api, Parameters, record::TargetState},
     clock::Clock,
     dataset::{self, Stage},
-    fetch::{self, Ended, FetchContext, FetchLimits, StopReason, pace::Rate},
+    fetch::{self, FetchContext, FetchEnd, FetchLimits, StopReason, pace::Rate},
     ledger::{self, Archive, Ledger, LedgerError, Lock, ResumeState, Run, Spending},
     progress::Progress,
     summary::MaxFailures,
@@ -225,7 +225,7 @@ impl Export {
         layout: &DatasetLayout,
         progress: &Progress,
         shutdown: impl Future<Output = ()>,
-    ) -> Result<(Ended, Fetched), ExportError> {
+    ) -> Result<(FetchEnd, Fetched), ExportError> {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
         let pays_for_all = self.pays_for_all(&limits, &past);
         let earlier = earlier(&past, limits.rate);
@@ -237,7 +237,7 @@ impl Export {
         }
         if remaining.is_empty() && previous.chosen() == 0 && inputs_are_kept && !archive.is_torn()? {
             let holdings = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false)?;
-            return Ok((Ended::Done, Fetched { holdings, staged: None, lock }));
+            return Ok((FetchEnd::Done, Fetched { holdings, staged: None, lock }));
         }
         let is_new = archive.run().is_none();
         let asked_up_to = archive.asked_up_to().unwrap_or(parameters.date_to);
@@ -265,13 +265,13 @@ impl Export {
         let writer = LiveWriter::start(dataset, &remaining);
         let recorder = Arc::new(Recorder { ledger, feed: writer.feed(), progress: progress.clone() });
         let ended = if is_stopped {
-            Ok(Ended::Shutdown)
+            Ok(FetchEnd::Shutdown)
         } else {
             let targets = remaining.iter().map(|number| inputs.target(*number).to_target());
             let (api, journal) = (Arc::new(api), Arc::clone(&recorder));
             fetch::fetch(targets, FetchContext { api, journal, clock, parameters, limits, earlier }, shutdown).await
         };
-        let is_published = ended.as_ref().is_ok_and(|ended| *ended != Ended::Shutdown);
+        let is_published = ended.as_ref().is_ok_and(|ended| *ended != FetchEnd::Shutdown);
         let staged = writer.finish(is_published).await;
         // Calls that a failure has cut short may keep the journal alive for a moment longer.
         let archive = match Arc::into_inner(recorder) {
@@ -279,7 +279,7 @@ impl Export {
             None => Err(LedgerError::Closed),
         };
         let (staged, ended, archive) = (staged?, ended?, archive?);
-        let ended = if is_limited && ended == Ended::Done { Ended::Stopped(StopReason::Limit) } else { ended };
+        let ended = if is_limited && ended == FetchEnd::Done { FetchEnd::Stopped(StopReason::Limit) } else { ended };
         let holdings = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false)?;
         Ok((ended, Fetched { holdings, staged, lock }))
     }

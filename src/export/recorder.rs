@@ -9,7 +9,7 @@ use crate::{
         status::Class,
     },
     decode::{DecodeError, DecodedRows},
-    fetch::{Journal, State},
+    fetch::{FetchState, Journal},
     ledger::Ledger,
     progress::Progress,
     sanitize,
@@ -80,7 +80,7 @@ impl Journal for Recorder {
         Ok(())
     }
 
-    fn state(&self, state: &State) {
+    fn state(&self, state: &FetchState) {
         self.progress.state(state);
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{Journal, budget::Reservation, pace::Slot, queue::Job};
+use super::{Journal, budget::Reservation, pace::CallSlot, queue::Job};
 use crate::{
     api::{
         Api, BodyForm, ErrorKind, Request,
@@ -48,7 +48,7 @@ impl<A, J> Clone for CallContext<A, J> {
 
 /// What a call was granted before it may go out.
 pub(super) struct Grant {
-    pub(super) slot: Slot,
+    pub(super) slot: CallSlot,
     pub(super) reservation: Reservation,
     pub(super) form: BodyForm,
     /// Whether it goes out to see if the API is back.

@@ -72,12 +72,12 @@ pub trait Journal: Send + Sync + 'static {
     /// A target is given up.
     fn gave_up(&self, gave_up: &GaveUp) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// What the fetch is waiting for, whenever that changes.
-    fn state(&self, _state: &State) {}
+    fn state(&self, _state: &FetchState) {}
 }
 
 /// What a fetch is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum FetchState {
     /// Calling as many as may be in flight.
     Calling,
     /// Waiting for the rate limit.
@@ -140,7 +140,7 @@ pub struct PriorCalls {
 
 /// How a fetch ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum FetchEnd {
     /// Every target has its answer or was given up.
     Done,
     /// Targets are left that cannot be called now.
@@ -191,19 +191,19 @@ pub async fn fetch<A: Api, J: Journal>(
     targets: impl ExactSizeIterator<Item = Target>,
     context: FetchContext<A, J>,
     shutdown: impl Future<Output = ()>,
-) -> Result<Ended, J::Error> {
+) -> Result<FetchEnd, J::Error> {
     let mut shutdown = pin!(shutdown);
     let mut fetch = Fetch::new(targets, context);
     loop {
         let wait = match fetch.step(Instant::now()) {
             Step::Started => continue,
-            Step::Finished => return fetch.failure.map_or(Ok(fetch.ended.unwrap_or(Ended::Done)), Err),
+            Step::Finished => return fetch.failure.map_or(Ok(fetch.ended.unwrap_or(FetchEnd::Done)), Err),
             Step::Wait(until) => until,
         };
         let moment = wait.unwrap_or_else(Instant::now);
         tokio::select! {
             biased;
-            () = &mut shutdown, if fetch.ended.is_none() => fetch.end(Ended::Shutdown),
+            () = &mut shutdown, if fetch.ended.is_none() => fetch.end(FetchEnd::Shutdown),
             Some(attempted) = fetch.running.join_next() => {
                 let attempted = attempted.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                 match attempted {
@@ -235,7 +235,7 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     proven: bool,
     /// Whether the first call is back.
     first_is_back: bool,
-    ended: Option<Ended>,
+    ended: Option<FetchEnd>,
     /// Why no further call can be recorded.
     failure: Option<J::Error>,
     last_failure: Option<Arc<str>>,
@@ -244,7 +244,7 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     contact: Contact,
     close: watch::Sender<bool>,
     call_context: CallContext<A, J>,
-    state: State,
+    state: FetchState,
 }
 
 enum Step {
@@ -282,7 +282,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             contact: Contact::Unknown,
             close,
             call_context: CallContext { api, journal, parameters, clock, decoders: Arc::default(), closed },
-            state: State::Calling,
+            state: FetchState::Calling,
             limits,
         }
     }
@@ -293,12 +293,12 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             if self.running.is_empty() {
                 return Step::Finished;
             }
-            return self.wait(if self.ended.is_some() { State::Finishing } else { State::Calling }, None);
+            return self.wait(if self.ended.is_some() { FetchState::Finishing } else { FetchState::Calling }, None);
         }
         // A call counts as in flight until its answer is on disk, which limits how many answers a crash can cost.
         let concurrency = self.limits.concurrency.get() as usize;
         if self.running.len() >= concurrency || (!self.first_is_back && !self.running.is_empty()) {
-            return self.wait(State::Calling, None);
+            return self.wait(FetchState::Calling, None);
         }
         let (allowed, probe) = match self.admitted(now) {
             Ok(admitted) => admitted,
@@ -309,7 +309,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
                 self.breaker.on_exhausted(now);
                 return Step::Started;
             }
-            return self.wait(State::Calling, self.queue.next_due());
+            return self.wait(FetchState::Calling, self.queue.next_due());
         };
         self.launch(job, probe, now)
     }
@@ -335,7 +335,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             Admission::AfterProbe => give_up_at,
         };
         let cause = self.last_failure.clone();
-        Err(self.wait(State::Outage { cause }, until))
+        Err(self.wait(FetchState::Outage { cause }, until))
     }
 
     /// When an outage has lasted for too long; `None`: there is none.
@@ -362,7 +362,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
                     self.stop(StopReason::Budget);
                     return Step::Started;
                 }
-                return self.wait(State::Calling, None);
+                return self.wait(FetchState::Calling, None);
             }
         };
         let slot = match self.pacer.check(now) {
@@ -370,15 +370,15 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             Err(until) => {
                 self.budget.release(reservation);
                 self.queue.put_back(job);
-                let asked = self.pacer.held_until(now).map(|until| State::AskedToWait(until - now));
+                let asked = self.pacer.held_until(now).map(|until| FetchState::AskedToWait(until - now));
                 let until = self.give_up_at().map_or(until, |give_up_at| give_up_at.min(until));
-                return self.wait(asked.unwrap_or(State::RateLimit), Some(until));
+                return self.wait(asked.unwrap_or(FetchState::RateLimit), Some(until));
             }
         };
         self.first_sent.get_or_insert(now);
         self.breaker.on_send(job.calls == 0, job.failures);
         job.calls += 1;
-        self.set_state(State::Calling);
+        self.set_state(FetchState::Calling);
         let grant = Grant { slot, reservation, form: self.form, probe };
         self.running.spawn(self.call_context.clone().attempt(job, grant));
         Step::Started
@@ -491,27 +491,27 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     }
 
     fn stop(&mut self, reason: StopReason) {
-        self.end(Ended::Stopped(reason));
+        self.end(FetchEnd::Stopped(reason));
     }
 
     /// Stops further calls; the first reason is kept.
-    fn end(&mut self, ended: Ended) {
+    fn end(&mut self, ended: FetchEnd) {
         self.close.send_replace(true);
         self.ended.get_or_insert(ended);
     }
 
     /// Stops because a call could not be recorded; the first failure is kept.
     fn fail(&mut self, error: J::Error) {
-        self.end(Ended::Shutdown);
+        self.end(FetchEnd::Shutdown);
         self.failure.get_or_insert(error);
     }
 
-    fn wait(&mut self, state: State, until: Option<Instant>) -> Step {
+    fn wait(&mut self, state: FetchState, until: Option<Instant>) -> Step {
         self.set_state(state);
         Step::Wait(until)
     }
 
-    fn set_state(&mut self, state: State) {
+    fn set_state(&mut self, state: FetchState) {
         if self.state != state {
             self.state = state;
             self.call_context.journal.state(&self.state);

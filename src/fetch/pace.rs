@@ -112,7 +112,7 @@ impl Pacer {
     }
 
     /// `Ok` grants one call now; `Err` is when to ask again.
-    pub fn check(&mut self, now: Instant) -> Result<Slot, Instant> {
+    pub fn check(&mut self, now: Instant) -> Result<CallSlot, Instant> {
         if let Some(until) = self.hold_until.filter(|until| *until > now) {
             return Err(until);
         }
@@ -163,13 +163,13 @@ impl Pacer {
 /// The last N calls, oldest first: when each left, or `None` while it is on its way out.
 #[derive(Debug)]
 struct SlidingWindow {
-    calls: Arc<Mutex<RecentCalls>>,
+    calls: Arc<Mutex<SentCalls>>,
     most: usize,
     length: Duration,
 }
 
 #[derive(Debug, Default)]
-struct RecentCalls {
+struct SentCalls {
     left_at: VecDeque<Option<Instant>>,
     /// How many were removed from the front; slots are numbered from the very first call.
     gone: u64,
@@ -180,7 +180,7 @@ impl SlidingWindow {
         let most = usize::try_from(rate.calls.get()).unwrap_or(usize::MAX);
         let mut left_at: Vec<_> = earlier.into_iter().map(Some).collect();
         left_at.sort();
-        let calls = RecentCalls { left_at: left_at.into(), gone: 0 };
+        let calls = SentCalls { left_at: left_at.into(), gone: 0 };
         Self { calls: Arc::new(Mutex::new(calls)), most, length: rate.window() }
     }
 
@@ -201,24 +201,24 @@ impl SlidingWindow {
         Err(calls.left_at.front().copied().flatten().map_or(now + SOON, |left| left + self.length))
     }
 
-    fn grant(&self) -> Slot {
+    fn grant(&self) -> CallSlot {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.left_at.push_back(None);
         let number = calls.gone + calls.left_at.len() as u64 - 1;
-        Slot { calls: Arc::clone(&self.calls), number, left: false }
+        CallSlot { calls: Arc::clone(&self.calls), number, left: false }
     }
 }
 
 /// A granted call. It counts against the window from its grant, and from the moment it was sent or dropped for one
 /// more period.
 #[derive(Debug)]
-pub struct Slot {
-    calls: Arc<Mutex<RecentCalls>>,
+pub struct CallSlot {
+    calls: Arc<Mutex<SentCalls>>,
     number: u64,
     left: bool,
 }
 
-impl Slot {
+impl CallSlot {
     /// The call goes out at this very moment.
     pub fn mark_sent(&mut self) {
         self.left = true;
@@ -230,7 +230,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for CallSlot {
     fn drop(&mut self) {
         if !self.left {
             self.mark_sent();

@@ -5,12 +5,12 @@ use std::{io::Write, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    Mode, Plan,
+    ExportScope, Mode,
     estimate::{ThroughputEstimator, projected},
     lines,
     render::render,
     screen::Screen,
-    snapshot::{Activity, Counted, Rows, Snapshot},
+    snapshot::{Activity, Counted, RowsShown, Snapshot},
 };
 use crate::sanitize;
 
@@ -43,7 +43,7 @@ enum Output {
 
 pub(super) struct Display {
     output: Output,
-    plan: Plan,
+    scope: ExportScope,
     throughput: ThroughputEstimator,
     /// The activity shown last, and when.
     last_shown: (&'static str, Duration),
@@ -51,7 +51,7 @@ pub(super) struct Display {
 }
 
 impl Display {
-    pub(super) fn new(mode: Mode, color: bool, plan: Plan, out: Box<dyn Write + Send>) -> Self {
+    pub(super) fn new(mode: Mode, color: bool, scope: ExportScope, out: Box<dyn Write + Send>) -> Self {
         let output = match mode {
             Mode::Bar => {
                 let screen = Screen::stderr();
@@ -65,7 +65,7 @@ impl Display {
             Mode::None => Output::Nowhere(out),
         };
         let last_shown = (Activity::Calling.word(), Duration::ZERO);
-        Self { output, plan, throughput: ThroughputEstimator::new(), last_shown, ended: false }
+        Self { output, scope, throughput: ThroughputEstimator::new(), last_shown, ended: false }
     }
 
     /// The bar, for what has to draw around it.
@@ -88,7 +88,7 @@ impl Display {
             Output::Bar { bar, screen, color } => {
                 bar.set_message(render(&snapshot, screen.columns(), *color).join("\n"));
             }
-            Output::Plain(out) if event == DisplayEvent::Start => write(out, &lines::plain_start(&self.plan)),
+            Output::Plain(out) if event == DisplayEvent::Start => write(out, &lines::plain_start(&self.scope)),
             Output::Plain(out) => write(out, &lines::plain(&snapshot)),
             Output::Json(out) => write(out, &lines::json(&snapshot)),
             Output::Nowhere(_) => {}
@@ -121,17 +121,17 @@ impl Display {
         }
         Snapshot {
             counted,
-            total: self.plan.total,
+            total: self.scope.total,
             per_minute: self.throughput.per_minute(&counted),
-            left: self.throughput.left(&counted, &self.plan),
-            spent: self.plan.spent.plus(counted.spent),
-            projected: projected(&counted, &self.plan),
-            cap: self.plan.cap,
-            simulated: self.plan.simulated,
-            rows: match self.plan.held {
-                0 => Rows::All,
-                held if held < self.plan.total => Rows::New,
-                _ => Rows::Held,
+            left: self.throughput.left(&counted, &self.scope),
+            spent: self.scope.spent.plus(counted.spent),
+            projected: projected(&counted, &self.scope),
+            cap: self.scope.cap,
+            simulated: self.scope.simulated,
+            rows: match self.scope.held {
+                0 => RowsShown::All,
+                held if held < self.scope.total => RowsShown::New,
+                _ => RowsShown::Held,
             },
         }
     }

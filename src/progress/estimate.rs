@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
-    Plan,
+    ExportScope,
     snapshot::{Activity, Counted},
 };
 use crate::money::Usd;
@@ -61,7 +61,7 @@ impl ThroughputEstimator {
     }
 
     /// How long the rest of the fetch will take; `None`: unknown.
-    pub(super) fn left(&self, counted: &Counted, plan: &Plan) -> Option<Duration> {
+    pub(super) fn left(&self, counted: &Counted, scope: &ExportScope) -> Option<Duration> {
         match counted.activity {
             _ if counted.down => return None,
             Activity::Calling | Activity::RateLimit | Activity::AskedToWait(_) => {}
@@ -71,16 +71,16 @@ impl ThroughputEstimator {
             | Activity::Uploading(_)
             | Activity::Ended => return None,
         }
-        let targets = plan.total.saturating_sub(counted.done).saturating_sub(counted.failed);
+        let targets = scope.total.saturating_sub(counted.done).saturating_sub(counted.failed);
         if targets == 0 {
             return None;
         }
-        let settled = counted.done.saturating_sub(plan.held) + counted.failed;
+        let settled = counted.done.saturating_sub(scope.held) + counted.failed;
         let calls_each =
             if settled == 0 { 1.0 } else { (float(counted.answers) / float(settled)).clamp(1.0, MOST_CALLS) };
-        let allowed = f64::from(plan.rate.calls.get()) / plan.rate.period.as_secs_f64().max(1e-9);
+        let allowed = f64::from(scope.rate.calls.get()) / scope.rate.period.as_secs_f64().max(1e-9);
         let latency = self.busy / float(counted.answers);
-        let possible = match f64::from(plan.concurrency.get()) / latency {
+        let possible = match f64::from(scope.concurrency.get()) / latency {
             bound if bound.is_finite() => bound.min(allowed),
             _ => allowed,
         };
@@ -95,9 +95,9 @@ impl ThroughputEstimator {
 
 /// What all runs of the directory will have spent once every target is settled, if the rest costs as much each as those
 /// of this run; `None`: too few are settled, or none is left.
-pub(super) fn projected(counted: &Counted, plan: &Plan) -> Option<Usd> {
-    let settled = (counted.done + counted.failed).saturating_sub(plan.held);
-    let left = plan.total.saturating_sub(counted.done + counted.failed);
+pub(super) fn projected(counted: &Counted, scope: &ExportScope) -> Option<Usd> {
+    let settled = (counted.done + counted.failed).saturating_sub(scope.held);
+    let left = scope.total.saturating_sub(counted.done + counted.failed);
     let is_calling = !matches!(
         counted.activity,
         Activity::Finishing | Activity::Publishing(_) | Activity::Uploading(_) | Activity::Ended
@@ -107,7 +107,7 @@ pub(super) fn projected(counted: &Counted, plan: &Plan) -> Option<Usd> {
     }
     let rest = i128::from(counted.spent.micros()) * i128::from(left) / i128::from(settled);
     let rest = i64::try_from(rest).ok().map(Usd::from_micros)?;
-    Some(plan.spent.plus(counted.spent).plus(rest))
+    Some(scope.spent.plus(counted.spent).plus(rest))
 }
 
 fn per_second(number: u64, time: Duration) -> f64 {
@@ -126,9 +126,9 @@ mod tests {
     use super::*;
     use crate::fetch::pace::Rate;
 
-    fn plan(total: u64, per_minute: u32, concurrency: u32) -> Plan {
+    fn scope(total: u64, per_minute: u32, concurrency: u32) -> ExportScope {
         let number = |number| NonZeroU32::new(number).expect("above zero");
-        Plan {
+        ExportScope {
             total,
             held: 0,
             rate: Rate { calls: number(per_minute), period: Duration::from_mins(1) },
@@ -144,7 +144,7 @@ mod tests {
     }
 
     /// Seconds that are left after a steady second-by-second past.
-    fn left(plan: &Plan, seconds: u64, per_second: u64, in_flight: u64, activity: Activity) -> Option<u64> {
+    fn left(scope: &ExportScope, seconds: u64, per_second: u64, in_flight: u64, activity: Activity) -> Option<u64> {
         let mut pulse = ThroughputEstimator::new();
         let mut last = counted(0, 0, 0, 0);
         for second in 1..=seconds {
@@ -152,29 +152,29 @@ mod tests {
             last = counted(second, answers + in_flight, answers, answers);
             pulse.look(&last);
         }
-        pulse.left(&Counted { activity, ..last }, plan).map(|left| left.as_secs())
+        pulse.left(&Counted { activity, ..last }, scope).map(|left| left.as_secs())
     }
 
     #[test]
     fn the_time_left_heeds_the_limits_and_the_past() {
-        let check = |plan: Plan, (seconds, per_second, in_flight), expected: Option<u64>| {
-            assert_eq!(left(&plan, seconds, per_second, in_flight, Activity::Calling), expected);
+        let check = |scope: ExportScope, (seconds, per_second, in_flight), expected: Option<u64>| {
+            assert_eq!(left(&scope, seconds, per_second, in_flight, Activity::Calling), expected);
         };
         // Before the first answer: what the rate allows.
-        check(plan(5_000, 600, 20), (0, 0, 0), Some(500));
+        check(scope(5_000, 600, 20), (0, 0, 0), Some(500));
         // At the rate limit.
-        check(plan(5_000, 600, 20), (60, 10, 5), Some(440));
+        check(scope(5_000, 600, 20), (60, 10, 5), Some(440));
         // 20 in flight, each taking 4 s, allow 5 a second, whatever the rate.
-        check(plan(5_000, 600, 20), (60, 5, 20), Some(940));
+        check(scope(5_000, 600, 20), (60, 5, 20), Some(940));
         // After a minute at half the speed that is possible: in between.
-        check(plan(5_000, 600, 20), (60, 5, 5), Some(626));
+        check(scope(5_000, 600, 20), (60, 5, 5), Some(626));
         // Done.
-        check(plan(600, 600, 20), (60, 10, 5), None);
+        check(scope(600, 600, 20), (60, 10, 5), None);
     }
 
     #[test]
     fn nobody_can_tell_the_time_left_in_an_outage_or_after_the_fetch() {
-        let check = |activity, expected| assert_eq!(left(&plan(5_000, 600, 20), 60, 10, 5, activity), expected);
+        let check = |activity, expected| assert_eq!(left(&scope(5_000, 600, 20), 60, 10, 5, activity), expected);
         check(Activity::RateLimit, Some(440));
         check(Activity::AskedToWait(Duration::from_secs(30)), Some(470));
         check(Activity::Outage, None);
@@ -188,7 +188,7 @@ mod tests {
         let mut pulse = ThroughputEstimator::new();
         let now = counted(10, 100, 100, 50);
         pulse.look(&now);
-        let left = pulse.left(&now, &plan(650, 600, 20)).expect("an estimate");
+        let left = pulse.left(&now, &scope(650, 600, 20)).expect("an estimate");
         assert_eq!(left.as_secs(), 120);
     }
 

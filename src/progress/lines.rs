@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    Plan,
+    ExportScope,
     snapshot::{Activity, Snapshot},
 };
 use crate::humanize;
@@ -17,16 +17,16 @@ fn stamp(elapsed: Duration) -> String {
     if hours > 0 { format!("[{hours}:{minutes:02}:{seconds:02}]") } else { format!("[{minutes:02}:{seconds:02}]") }
 }
 
-pub(super) fn plain_start(plan: &Plan) -> String {
-    let left = plan.total.saturating_sub(plan.held);
+pub(super) fn plain_start(scope: &ExportScope) -> String {
+    let left = scope.total.saturating_sub(scope.held);
     if left == 0 {
-        let targets = match plan.total {
+        let targets = match scope.total {
             1 => "the target is".to_owned(),
             total => format!("all {} targets are", humanize::count(total)),
         };
         return format!("{} nothing to fetch: {targets} already stored", stamp(Duration::ZERO));
     }
-    let per = match plan.rate.period {
+    let per = match scope.rate.period {
         period if period == Duration::from_secs(1) => "1 s".to_owned(),
         period => humanize::duration(period),
     };
@@ -34,9 +34,9 @@ pub(super) fn plain_start(plan: &Plan) -> String {
         "{} {} of {} to fetch, at most {} calls in {per} and {} in flight",
         stamp(Duration::ZERO),
         humanize::count(left),
-        humanize::counted(plan.total, "target", "targets"),
-        humanize::count(plan.rate.calls.get().into()),
-        plan.concurrency
+        humanize::counted(scope.total, "target", "targets"),
+        humanize::count(scope.rate.calls.get().into()),
+        scope.concurrency
     )
 }
 

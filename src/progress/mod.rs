@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     api::record::TargetState,
-    fetch::{State, pace::Rate},
+    fetch::{FetchState, pace::Rate},
     money::Usd,
     sanitize,
 };
@@ -48,7 +48,7 @@ const LINE: Duration = Duration::from_secs(10);
 
 /// What is known before the first call.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct ExportScope {
     pub total: u64,
     /// Those of them that have their answer from earlier runs.
     pub held: u64,
@@ -63,7 +63,7 @@ pub struct Plan {
     pub simulated: bool,
 }
 
-impl Plan {
+impl ExportScope {
     /// So many targets, all of which have their answers.
     pub fn of_held(targets: u64) -> Self {
         let rate = Rate { calls: NonZeroU32::MIN, period: Duration::from_secs(1) };
@@ -91,12 +91,12 @@ struct Shared {
 }
 
 impl Progress {
-    /// Starts to show an export of `plan`, with `color` where the display is a bar. Called within a `tokio` runtime.
-    pub fn start(mode: Mode, color: bool, plan: Plan) -> Self {
-        Self::start_with(mode, color, plan, Box::new(std::io::stderr()))
+    /// Starts to show an export of `scope`, with `color` where the display is a bar. Called within a `tokio` runtime.
+    pub fn start(mode: Mode, color: bool, scope: ExportScope) -> Self {
+        Self::start_with(mode, color, scope, Box::new(std::io::stderr()))
     }
 
-    fn start_with(mode: Mode, color: bool, plan: Plan, out: Box<dyn Write + Send>) -> Self {
+    fn start_with(mode: Mode, color: bool, scope: ExportScope, out: Box<dyn Write + Send>) -> Self {
         let started = Instant::now();
         let every = match mode {
             Mode::Bar => Some(REDRAW),
@@ -105,9 +105,9 @@ impl Progress {
         };
         let shared = Arc::new(Shared {
             started,
-            counters: Mutex::new(Counted::new(plan.held)),
+            counters: Mutex::new(Counted::new(scope.held)),
             changed: Notify::new(),
-            display: Mutex::new(Display::new(mode, color, plan, out)),
+            display: Mutex::new(Display::new(mode, color, scope, out)),
         });
         shared.show(DisplayEvent::Start);
         let reporter = every.map(|every| tokio::spawn(report(Arc::clone(&shared), every)).abort_handle());
@@ -147,10 +147,10 @@ impl Progress {
     }
 
     /// What the fetch is doing, whenever that changes.
-    pub fn state(&self, state: &State) {
+    pub fn state(&self, state: &FetchState) {
         let shared = &self.0.shared;
         // Probes go out between, each of which is a call as any other.
-        if let State::Outage { cause } = state
+        if let FetchState::Outage { cause } = state
             && !std::mem::replace(&mut shared.counters().down, true)
         {
             let cause =
@@ -158,11 +158,11 @@ impl Progress {
             tracing::warn!("the API is down{cause}: probing with single calls until it answers again (-v shows each)");
         }
         shared.does(match state {
-            State::Calling => Activity::Calling,
-            State::RateLimit => Activity::RateLimit,
-            State::AskedToWait(wait) => Activity::AskedToWait(shared.started.elapsed().saturating_add(*wait)),
-            State::Outage { .. } => Activity::Outage,
-            State::Finishing => Activity::Finishing,
+            FetchState::Calling => Activity::Calling,
+            FetchState::RateLimit => Activity::RateLimit,
+            FetchState::AskedToWait(wait) => Activity::AskedToWait(shared.started.elapsed().saturating_add(*wait)),
+            FetchState::Outage { .. } => Activity::Outage,
+            FetchState::Finishing => Activity::Finishing,
         });
     }
 

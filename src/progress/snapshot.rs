@@ -90,7 +90,7 @@ impl Counted {
 
 /// Which rows are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rows {
+pub(super) enum RowsShown {
     /// Those of all targets.
     All,
     /// Those of the targets that were not held before.
@@ -114,7 +114,7 @@ pub(super) struct Snapshot {
     pub(super) cap: Option<Usd>,
     /// The money is not real.
     pub(super) simulated: bool,
-    pub(super) rows: Rows,
+    pub(super) rows: RowsShown,
 }
 
 impl Snapshot {
@@ -136,9 +136,9 @@ impl Snapshot {
     pub(super) fn rows(&self) -> Option<String> {
         let rows = humanize::count(self.counted.rows);
         match self.rows {
-            Rows::All => Some(format!("{rows} rows")),
-            Rows::New => Some(format!("{rows} new rows")),
-            Rows::Held => None,
+            RowsShown::All => Some(format!("{rows} rows")),
+            RowsShown::New => Some(format!("{rows} new rows")),
+            RowsShown::Held => None,
         }
     }
 

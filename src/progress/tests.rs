@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use super::{
     render::render,
-    snapshot::{Rows, Snapshot},
+    snapshot::{RowsShown, Snapshot},
     *,
 };
 
@@ -37,8 +37,8 @@ fn number(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).expect("above zero")
 }
 
-fn plan() -> Plan {
-    Plan {
+fn scope() -> ExportScope {
+    ExportScope {
         total: 5_000,
         held: 20,
         rate: Rate { calls: number(600), period: Duration::from_mins(1) },
@@ -59,20 +59,20 @@ async fn calls(progress: &Progress, seconds: u64) {
 }
 
 async fn a_run(mode: Mode, paper: &Paper) {
-    let progress = Progress::start_with(mode, false, plan(), Box::new(paper.clone()));
-    progress.state(&State::RateLimit);
+    let progress = Progress::start_with(mode, false, scope(), Box::new(paper.clone()));
+    progress.state(&FetchState::RateLimit);
     calls(&progress, 12).await;
     progress.called(true);
     progress.answered(None, 0, Usd::ZERO);
     progress.failed();
     progress.note("the API sends a field that this version does not know: \u{1b}[31mtrust");
-    progress.state(&State::Outage { cause: None });
+    progress.state(&FetchState::Outage { cause: None });
     tokio::time::sleep(Duration::from_secs(3)).await;
-    progress.state(&State::Calling);
+    progress.state(&FetchState::Calling);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    progress.state(&State::AskedToWait(Duration::from_secs(30)));
+    progress.state(&FetchState::AskedToWait(Duration::from_secs(30)));
     tokio::time::sleep(Duration::from_secs(10)).await;
-    progress.state(&State::Finishing);
+    progress.state(&FetchState::Finishing);
     tokio::time::sleep(Duration::from_millis(100)).await;
     progress.publishing(139);
     progress.published(100);
@@ -108,7 +108,7 @@ async fn lines_tell_a_whole_run() {
 async fn an_upload_is_told_in_bytes_as_a_phase_of_its_own() {
     let check = async |mode: Mode, expected: &[&str]| {
         let paper = Paper::default();
-        let progress = Progress::start_with(mode, false, Plan::of_held(4), Box::new(paper.clone()));
+        let progress = Progress::start_with(mode, false, ExportScope::of_held(4), Box::new(paper.clone()));
         progress.uploading(3_000_000);
         tokio::time::sleep(Duration::from_secs(1)).await;
         progress.uploaded(1_500_000);
@@ -163,7 +163,7 @@ async fn a_closed_display_does_no_harm() {
 #[tokio::test(start_paused = true)]
 async fn the_reporter_ends_with_the_last_handle_and_says_the_totals() {
     let paper = Paper::default();
-    let progress = Progress::start_with(Mode::Plain, false, plan(), Box::new(paper.clone()));
+    let progress = Progress::start_with(Mode::Plain, false, scope(), Box::new(paper.clone()));
     let other = progress.clone();
     drop(progress);
     calls(&other, 1).await;
@@ -177,11 +177,11 @@ async fn the_reporter_ends_with_the_last_handle_and_says_the_totals() {
 #[tokio::test(start_paused = true)]
 async fn a_struggling_api_makes_no_flood_of_lines() {
     let paper = Paper::default();
-    let progress = Progress::start_with(Mode::Plain, false, plan(), Box::new(paper.clone()));
+    let progress = Progress::start_with(Mode::Plain, false, scope(), Box::new(paper.clone()));
     for _ in 0..5_000 {
-        progress.state(&State::AskedToWait(Duration::from_millis(1)));
+        progress.state(&FetchState::AskedToWait(Duration::from_millis(1)));
         tokio::time::sleep(Duration::from_millis(1)).await;
-        progress.state(&State::Calling);
+        progress.state(&FetchState::Calling);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(paper.text().lines().count() <= 13, "{}", paper.text());
@@ -191,16 +191,16 @@ async fn a_struggling_api_makes_no_flood_of_lines() {
 async fn events_of_many_tasks_are_all_counted() {
     const TASKS: u64 = 8;
     const EVENTS: u64 = 10_000;
-    let progress = Progress::start_with(Mode::Plain, false, plan(), Box::new(Paper::default()));
+    let progress = Progress::start_with(Mode::Plain, false, scope(), Box::new(Paper::default()));
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| {
             let progress = progress.clone();
             tokio::spawn(async move {
                 for _ in 0..EVENTS {
                     progress.called(true);
-                    progress.state(&State::RateLimit);
+                    progress.state(&FetchState::RateLimit);
                     progress.answered(Some(TargetState::NoData), 2, Usd::from_micros(3));
-                    progress.state(&State::Calling);
+                    progress.state(&FetchState::Calling);
                 }
             })
         })
@@ -241,7 +241,7 @@ fn snapshot(activity: Activity) -> Snapshot {
             .then_some(Usd::from_micros(137_400_000)),
         cap: Some(Usd::from_micros(150_000_000)),
         simulated: false,
-        rows: Rows::All,
+        rows: RowsShown::All,
     }
 }
 

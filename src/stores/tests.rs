@@ -22,7 +22,7 @@ use super::*;
 use crate::{
     dataset::{FAILURES, REJECTED, RUN, SUCCESS},
     export::{FileRecord, Provenance, RunRecord},
-    progress::{Mode, Plan, Progress},
+    progress::{ExportScope, Mode, Progress},
     sha256,
     summary::UploadSummary,
 };
@@ -281,7 +281,7 @@ fn url() -> StoreUrl {
 
 async fn publish(store: &Store, dataset: &Dataset) -> Result<UploadSummary, StoreError> {
     let destination = Destination::new(&url(), Arc::new(store.clone()));
-    let progress = Progress::start(Mode::None, false, Plan::of_held(1));
+    let progress = Progress::start(Mode::None, false, ExportScope::of_held(1));
     destination.publish_in_pieces(dataset.path(), &progress, PIECE).await
 }
 

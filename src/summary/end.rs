@@ -58,11 +58,11 @@ pub enum Ended {
 
 impl Ended {
     /// How a run ended whose fetch ended so; `signal` is the one that asked it to stop, if any did.
-    pub fn of(ended: fetch::Ended, signal: Signal) -> Self {
+    pub fn of(ended: fetch::FetchEnd, signal: Signal) -> Self {
         match ended {
-            fetch::Ended::Done => Self::Finished,
-            fetch::Ended::Stopped(reason) => Self::Stopped(reason),
-            fetch::Ended::Shutdown => Self::Signal(signal),
+            fetch::FetchEnd::Done => Self::Finished,
+            fetch::FetchEnd::Stopped(reason) => Self::Stopped(reason),
+            fetch::FetchEnd::Shutdown => Self::Signal(signal),
         }
     }
 

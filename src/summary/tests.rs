@@ -90,28 +90,31 @@ fn every_end_has_its_exit_code() {
 
 #[test]
 fn a_fetch_ends_as_the_run_does() {
-    let check = |ended: fetch::Ended, expected: Ended| assert_eq!(Ended::of(ended, Signal::Terminate), expected);
+    let check = |ended: fetch::FetchEnd, expected: Ended| assert_eq!(Ended::of(ended, Signal::Terminate), expected);
     let message = || Some("why".to_owned());
-    check(fetch::Ended::Done, Ended::Finished);
-    check(fetch::Ended::Stopped(StopReason::Budget), Ended::Stopped(StopReason::Budget));
-    check(fetch::Ended::Shutdown, Ended::Signal(Signal::Terminate));
+    check(fetch::FetchEnd::Done, Ended::Finished);
+    check(fetch::FetchEnd::Stopped(StopReason::Budget), Ended::Stopped(StopReason::Budget));
+    check(fetch::FetchEnd::Shutdown, Ended::Signal(Signal::Terminate));
     check(
-        fetch::Ended::Stopped(StopReason::Outage { message: message() }),
+        fetch::FetchEnd::Stopped(StopReason::Outage { message: message() }),
         Ended::Stopped(StopReason::Outage { message: message() }),
     );
     check(
-        fetch::Ended::Stopped(StopReason::Refused { message: "why".to_owned() }),
+        fetch::FetchEnd::Stopped(StopReason::Refused { message: "why".to_owned() }),
         Ended::Stopped(StopReason::Refused { message: "why".to_owned() }),
     );
     check(
-        fetch::Ended::Stopped(StopReason::Unreachable { message: message() }),
+        fetch::FetchEnd::Stopped(StopReason::Unreachable { message: message() }),
         Ended::Stopped(StopReason::Unreachable { message: message() }),
     );
     check(
-        fetch::Ended::Stopped(StopReason::Contract { message: message() }),
+        fetch::FetchEnd::Stopped(StopReason::Contract { message: message() }),
         Ended::Stopped(StopReason::Contract { message: message() }),
     );
-    check(fetch::Ended::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, message: None }), fatal(Fatal::NoCredit));
+    check(
+        fetch::FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, message: None }),
+        fatal(Fatal::NoCredit),
+    );
 }
 
 #[test]

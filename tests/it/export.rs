@@ -17,7 +17,7 @@ use backlinks_export::{
     export::{DatasetLayout, Export, ExportError, Fetched, PublishOptions, QueryParams, publish_and_summarize},
     fetch::{FetchLimits, pace::Rate},
     money::Usd,
-    progress::{Mode, Plan, Progress},
+    progress::{ExportScope, Mode, Progress},
     summary::{Ended, MaxFailures, RunSummary, Signal},
     targets::{Inputs, ReadOptions, read},
 };
@@ -119,8 +119,7 @@ fn limits() -> FetchLimits {
 /// One run into `dir`, stopped after `limit` if that is given.
 async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Duration>) -> RunSummary {
     let export = open(dir, inputs);
-    let plan = Plan::of_held(0);
-    let progress = Progress::start(Mode::None, false, plan);
+    let progress = Progress::start(Mode::None, false, ExportScope::of_held(0));
     let terms = PublishOptions {
         layout: DatasetLayout::default(),
         max_failures: MaxFailures::default(),
@@ -278,7 +277,7 @@ async fn calls_go_out_in_target_order_where_the_cap_pays_for_all_else_in_input_o
         let api: &'static Called = Box::leak(Box::default());
         let limits = FetchLimits { concurrency: number(1), max_cost: max_cost.map(Usd::from_micros), ..limits() };
         let export = open(&folder.path().join("out"), inputs).limited(limit.map(number));
-        let progress = Progress::start(Mode::None, false, Plan::of_held(0));
+        let progress = Progress::start(Mode::None, false, ExportScope::of_held(0));
         let fetched = export.fetch(api, limits, &DatasetLayout::default(), &progress, std::future::pending()).await;
         drop(fetched.expect("a sound disk"));
         assert_eq!(*api.0.lock().expect("sound"), expected, "{max_cost:?} {limit:?}");

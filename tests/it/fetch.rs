@@ -19,7 +19,7 @@ use backlinks_export::{
     },
     clock::Clock,
     decode::{DecodeError, DecodedRows},
-    fetch::{Ended, FetchContext, FetchLimits, Journal, PriorCalls, StopReason, fetch, pace::Rate},
+    fetch::{FetchContext, FetchEnd, FetchLimits, Journal, PriorCalls, StopReason, fetch, pace::Rate},
     money::Usd,
     targets::{Accept, Target, clean},
 };
@@ -224,7 +224,7 @@ async fn fetched<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static>(
     targets: usize,
     limits: FetchLimits,
     shutdown: impl Future<Output = ()>,
-) -> Result<Ended, &'static str> {
+) -> Result<FetchEnd, &'static str> {
     let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
     let parameters = Parameters {
         date_from: jiff::civil::date(2019, 1, 1),
@@ -259,7 +259,7 @@ fn faulty(name: &str, call: u32, _: &Request) -> Word {
 async fn five_thousand_targets_with_faults_each_end_as_they_should() {
     let (api, notes) = (Scripted::new(faulty), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 5_000, limits(6_000, 30), std::future::pending()).await;
-    assert_eq!(ended, Ok(Ended::Done));
+    assert_eq!(ended, Ok(FetchEnd::Done));
     assert_eq!(notes.with(Class::Data), 97 * 50, "all but three in a hundred have rows");
     assert_eq!(notes.with(Class::NoData), 50);
     let gave_up: Vec<Class> = notes.gave_up.lock().expect("sound").iter().map(|gave_up| gave_up.class).collect();
@@ -289,7 +289,7 @@ async fn no_window_sees_more_than_the_rate_whatever_the_latency() {
             books: Mutex::default(),
         });
         let ended = fetched(&api, &Arc::default(), 1_500, limits(600, 100), std::future::pending()).await;
-        assert_eq!(ended, Ok(Ended::Done));
+        assert_eq!(ended, Ok(FetchEnd::Done));
         assert!(api.most_in(Duration::from_mins(1)) <= 600, "{latency} ms: {}", api.most_in(Duration::from_mins(1)));
     }
 }
@@ -310,7 +310,7 @@ async fn stop_conditions_end_the_run_at_once() {
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
         let ended = fetched(&api, &notes, 1_000, limits(6_000, 30), std::future::pending()).await;
         assert!(
-            matches!(ended, Ok(Ended::Stopped(StopReason::Fatal { fatal, .. })) if fatal == expected),
+            matches!(ended, Ok(FetchEnd::Stopped(StopReason::Fatal { fatal, .. })) if fatal == expected),
             "{word:?}: {ended:?}"
         );
         assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1, "{word:?}: one call shows it");
@@ -326,7 +326,7 @@ async fn stop_conditions_end_the_run_at_once() {
 async fn billed_refusals_alike_without_an_answer_stop_the_run_and_quote_the_api() {
     let (api, notes) = (Scripted::new(|_, _, _| Word::BilledCode(40_501)), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 300, limits(6_000, 5), std::future::pending()).await;
-    let Ok(Ended::Stopped(StopReason::Contract { message: Some(message) })) = ended else { panic!("{ended:?}") };
+    let Ok(FetchEnd::Stopped(StopReason::Contract { message: Some(message) })) = ended else { panic!("{ended:?}") };
     assert!(message.starts_with("20 identical billed refusals in a row, the last for site"), "{message}");
     assert!(message.ends_with(".com: Invalid Field: 'date_to'."), "{message}");
     let calls = api.books.lock().expect("sound").arrivals.len();
@@ -341,7 +341,7 @@ async fn billed_refusals_alike_without_an_answer_stop_the_run_and_quote_the_api(
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 300, limits(6_000, 1), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 20));
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 20));
 }
 
 #[tokio::test(start_paused = true)]
@@ -352,7 +352,7 @@ async fn targets_that_something_unknown_refuses_are_given_up_and_the_others_fetc
         };
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
         let ended = fetched(&api, &notes, 120, limits(6_000, 5), std::future::pending()).await;
-        assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 120 - refused.len()), "{status} {refused:?}");
+        assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 120 - refused.len()), "{status} {refused:?}");
         let gave_up = notes.gave_up.lock().expect("sound");
         assert!(gave_up.iter().all(|gave_up| matches!(gave_up.class, Class::Refused(_))), "{gave_up:?}");
         let mut names: Vec<&str> = gave_up.iter().map(|gave_up| gave_up.target.as_str()).collect();
@@ -371,7 +371,7 @@ async fn targets_that_something_unknown_refuses_are_given_up_and_the_others_fetc
 
 #[tokio::test(start_paused = true)]
 async fn several_targets_in_a_row_that_something_unknown_refuses_stop_the_run() {
-    let check = async |word: Word, expected: fn(&Ended) -> bool, most: usize| {
+    let check = async |word: Word, expected: fn(&FetchEnd) -> bool, most: usize| {
         let count = Mutex::new(0);
         let script = move |_: &str, _: u32, _: &Request| {
             let mut calls = count.lock().expect("sound");
@@ -385,17 +385,18 @@ async fn several_targets_in_a_row_that_something_unknown_refuses_stop_the_run() 
         let calls = api.books.lock().expect("sound").arrivals.len();
         assert!(calls <= most, "{word:?}: {calls} calls");
     };
-    let is_told = |ended: &Ended| {
-        let Ended::Stopped(StopReason::Refused { message }) = ended else { return false };
+    let is_told = |ended: &FetchEnd| {
+        let FetchEnd::Stopped(StopReason::Refused { message }) = ended else { return false };
         let (name, came) = message.split_once(": ").expect("whose it was");
         name.starts_with("site") && came == "HTTP 403: <html>Request blocked</html>"
     };
     check(Word::Page(403), is_told, 50 + 3 + 5).await;
     // What the gateway says of the token or the account holds for all.
     let is_token =
-        |ended: &Ended| matches!(ended, Ended::Stopped(StopReason::Fatal { fatal: Fatal::TokenRefused, .. }));
+        |ended: &FetchEnd| matches!(ended, FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::TokenRefused, .. }));
     check(Word::Reject(401), is_token, 50 + 1 + 5).await;
-    let is_credit = |ended: &Ended| matches!(ended, Ended::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, .. }));
+    let is_credit =
+        |ended: &FetchEnd| matches!(ended, FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, .. }));
     check(Word::Reject(402), is_credit, 50 + 1 + 5).await;
 }
 
@@ -407,7 +408,7 @@ async fn before_any_answer_unknown_refusals_of_three_targets_or_of_all_end_the_r
         let limits = FetchLimits { max_attempts: NonZeroU32::MIN, ..limits(6_000, 1) };
         let ended = fetched(&api, &notes, targets, limits, std::future::pending()).await;
         let message = Some(format!("{last}: HTTP 404: <html>Request blocked</html>"));
-        assert_eq!(ended, Ok(Ended::Stopped(StopReason::Fatal { fatal: Fatal::WrongUrl, message })), "{targets}");
+        assert_eq!(ended, Ok(FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::WrongUrl, message })), "{targets}");
         assert_eq!(api.books.lock().expect("sound").arrivals.len(), calls, "{targets}");
     };
     check(1, 1, "site0.com").await;
@@ -417,7 +418,7 @@ async fn before_any_answer_unknown_refusals_of_three_targets_or_of_all_end_the_r
     let script = |name: &str, _: u32, _: &Request| if name == "site0.com" { Word::Page(403) } else { Word::Answer };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 120, limits(6_000, 5), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 119));
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 119));
 }
 
 #[tokio::test(start_paused = true)]
@@ -430,7 +431,7 @@ async fn credit_that_runs_out_midway_costs_no_more_than_the_calls_in_flight() {
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 1_000, limits(60_000, 30), std::future::pending()).await;
-    assert!(matches!(ended, Ok(Ended::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, .. }))), "{ended:?}");
+    assert!(matches!(ended, Ok(FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, .. }))), "{ended:?}");
     assert_eq!(notes.with(Class::Data), 200);
     assert!(api.books.lock().expect("sound").arrivals.len() <= 230);
     assert_eq!(notes.gave_up.lock().expect("sound").len(), 0, "they are left for the next run");
@@ -446,7 +447,7 @@ async fn the_form_of_the_body_is_found_out_on_the_first_call() {
     let check = async |form: &'static str, calls: usize| {
         let (api, notes) = (Scripted::new(takes(form)), Arc::new(Notes::default()));
         let ended = fetched(&api, &notes, 100, limits(6_000, 10), std::future::pending()).await;
-        assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 100), "{form}");
+        assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 100), "{form}");
         assert_eq!(api.books.lock().expect("sound").arrivals.len(), calls, "{form}");
     };
     check("[", 100).await;
@@ -454,14 +455,14 @@ async fn the_form_of_the_body_is_found_out_on_the_first_call() {
 
     let (api, notes) = (Scripted::new(|_, _, _| Word::Reject(400)), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 100, limits(6_000, 10), std::future::pending()).await;
-    assert!(matches!(ended, Ok(Ended::Stopped(StopReason::Contract { .. }))), "{ended:?}");
+    assert!(matches!(ended, Ok(FetchEnd::Stopped(StopReason::Contract { .. }))), "{ended:?}");
     assert_eq!(api.books.lock().expect("sound").arrivals.len(), 2, "each form once");
 
     let fixed = FetchLimits { body: Some(BodyForm::Array), ..limits(6_000, 10) };
     let (api, notes) = (Scripted::new(takes("{")), Arc::new(Notes::default()));
     assert!(matches!(
         fetched(&api, &notes, 9, fixed, std::future::pending()).await,
-        Ok(Ended::Stopped(StopReason::Contract { .. }))
+        Ok(FetchEnd::Stopped(StopReason::Contract { .. }))
     ));
     assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1);
 }
@@ -472,7 +473,7 @@ async fn a_cap_is_never_passed_and_is_used_up_to_one_price() {
         let (api, notes) = (Scripted::new(faulty), Arc::new(Notes::default()));
         let capped = FetchLimits { max_cost: Some(Usd::from_micros(cap)), ..limits(6_000, 30) };
         let ended = fetched(&api, &notes, 500, capped, std::future::pending()).await;
-        assert_eq!(ended, Ok(Ended::Stopped(StopReason::Budget)), "{cap}");
+        assert_eq!(ended, Ok(FetchEnd::Stopped(StopReason::Budget)), "{cap}");
         let spent = api.books.lock().expect("sound").spent;
         assert!(spent <= cap, "{spent} of {cap}");
         // Lost calls are booked at their limit, a quarter above the price and for the first call at its own.
@@ -488,7 +489,7 @@ async fn a_total_outage_is_probed_now_and_then_and_ends_the_run_resumable() {
         let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
         let start = Instant::now();
         let ended = fetched(&api, &notes, 10_000, limits(6_000, 30), std::future::pending()).await;
-        assert!(matches!(ended, Ok(Ended::Stopped(StopReason::Outage { .. }))), "{word:?}: {ended:?}");
+        assert!(matches!(ended, Ok(FetchEnd::Stopped(StopReason::Outage { .. }))), "{word:?}: {ended:?}");
         assert!((600.0..700.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
         let books = api.books.lock().expect("sound");
         let (tried, calls) = (books.calls.len(), books.arrivals.len());
@@ -506,7 +507,7 @@ async fn an_api_that_was_never_reached_is_given_up_after_a_few_tries() {
         let ended = fetched(&api, &notes, targets, limits, std::future::pending()).await;
         assert_eq!(
             ended,
-            Ok(Ended::Stopped(StopReason::Unreachable { message: Some("dns error".to_owned()) })),
+            Ok(FetchEnd::Stopped(StopReason::Unreachable { message: Some("dns error".to_owned()) })),
             "{targets} targets"
         );
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
@@ -529,7 +530,7 @@ async fn once_the_api_has_answered_an_unknown_host_is_an_outage_as_any() {
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 200, limits(6_000, 20), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 200));
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 200));
 
     // At the beginning, too, it may come back before it is given up.
     let start = Instant::now();
@@ -538,7 +539,7 @@ async fn once_the_api_has_answered_an_unknown_host_is_an_outage_as_any() {
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 200, limits(6_000, 20), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 200));
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 200));
 }
 
 #[tokio::test(start_paused = true)]
@@ -550,7 +551,7 @@ async fn an_outage_of_a_minute_costs_no_failed_target() {
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 5_000, limits(6_000, 30), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 5_000));
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 5_000));
     assert_eq!(notes.gave_up.lock().expect("sound").len(), 0);
 }
 
@@ -570,7 +571,7 @@ async fn retry_after_holds_everybody_back() {
     };
     let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
     let ended = fetched(&api, &notes, 200, limits(6_000, 5), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(Ended::Done), 200));
+    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 200));
     // The answer took some time to arrive; from then on nobody called for as long as was asked.
     let told = held.lock().expect("sound").expect("held") + Duration::from_millis(700);
     let books = api.books.lock().expect("sound");
@@ -583,7 +584,7 @@ async fn asked_to_stop_no_call_goes_out_and_those_in_flight_are_kept() {
     let (api, notes) = (Scripted::new(|_, _, _| Word::Answer), Arc::new(Notes::default()));
     let start = Instant::now();
     let ended = fetched(&api, &notes, 5_000, limits(60_000, 30), tokio::time::sleep(Duration::from_secs(3))).await;
-    assert_eq!(ended, Ok(Ended::Shutdown));
+    assert_eq!(ended, Ok(FetchEnd::Shutdown));
     assert!(start.elapsed() < Duration::from_secs(4));
     let books = api.books.lock().expect("sound");
     let late = books.arrivals.iter().filter(|at| **at - start > Duration::from_secs(3)).count();
@@ -620,7 +621,7 @@ async fn targets_that_always_fail_are_given_up_and_are_no_outage() {
         let start = Instant::now();
         let ended = fetched(&api, &notes, targets, limits(6_000, 20), std::future::pending()).await;
         let bad = targets.div_ceil(every as usize);
-        assert_eq!(ended, Ok(Ended::Done), "{targets} targets, every {every}th bad, after {:?}", start.elapsed());
+        assert_eq!(ended, Ok(FetchEnd::Done), "{targets} targets, every {every}th bad, after {:?}", start.elapsed());
         assert_eq!(notes.gave_up.lock().expect("sound").len(), bad, "{targets} targets, every {every}th bad");
         assert!(start.elapsed() < Duration::from_mins(10), "{:?}", start.elapsed());
     };

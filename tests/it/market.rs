@@ -10,9 +10,9 @@ use backlinks_export::{
     api::{Api, ApiError, ErrorKind, Reply, Request},
     clock::Clock,
     export::{DatasetLayout, Export, ExportError, Fetched, QueryParams},
-    fetch::{Ended, FetchLimits, pace::Rate},
+    fetch::{FetchEnd, FetchLimits, pace::Rate},
     money::Usd,
-    progress::{Mode, Plan, Progress},
+    progress::{ExportScope, Mode, Progress},
     targets::{Inputs, ReadOptions, read},
 };
 use tokio::time::Instant;
@@ -173,10 +173,9 @@ pub(crate) async fn live(
     limits: FetchLimits,
     clock: Clock,
     life: Option<Duration>,
-) -> Result<Option<(Ended, Fetched)>, ExportError> {
+) -> Result<Option<(FetchEnd, Fetched)>, ExportError> {
     let export = Export::open(dir, lines(file), &QueryParams::default(), clock)?;
-    let plan = Plan::of_held(0);
-    let progress = Progress::start(Mode::None, false, plan);
+    let progress = Progress::start(Mode::None, false, ExportScope::of_held(0));
     let form = DatasetLayout::default();
     let fetching = export.fetch(market.clone(), limits, &form, &progress, std::future::pending());
     let Some(life) = life else { return fetching.await.map(Some) };

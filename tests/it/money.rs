@@ -8,7 +8,7 @@ use std::{
 
 use backlinks_export::{
     clock::Clock,
-    fetch::{Ended, StopReason, pace::Rate},
+    fetch::{FetchEnd, StopReason, pace::Rate},
     ledger::Archive,
     money::Usd,
     sandbox::{Price, Settings},
@@ -68,13 +68,13 @@ async fn simulated(draws: &mut Draws) {
     let unforeseen = if honors || terms.rises_after.is_none() { 0 } else { 2 * price };
     assert!(books.spent <= cap + unforeseen, "{} of {cap}: {terms:?}", books.spent);
     assert_eq!(books.unlimited, 0, "every call says what it may cost");
-    if ended == Ended::Stopped(StopReason::Budget) {
+    if ended == FetchEnd::Stopped(StopReason::Budget) {
         let left = Usd::from_micros(cap).minus(Archive::read(&dir).expect("readable").past(clock().now()).spent);
         // Until a debit is told, a call is reckoned at twice its upstream price, which is two thirds of the debit here.
         let reckoned = if terms.silent > 0 { books.highest * 4 / 3 + 1 } else { books.highest };
         assert!(left.micros() < reckoned, "{left} left, at a price of {}: {terms:?}", books.highest);
     } else {
-        assert_eq!(ended, Ended::Done, "{terms:?}");
+        assert_eq!(ended, FetchEnd::Done, "{terms:?}");
     }
 }
 
@@ -118,7 +118,7 @@ async fn capped_at_a_jump(honors: bool, times: i64, in_flight: u32) -> Market {
     let limits = calls(fast(), in_flight, Some(Usd::from_micros(JUMP_CAP)));
     let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
     let ended = live((&dir, &file), &market, limits, clock, None).await.expect("sound").expect("not killed").0;
-    assert_eq!(ended, Ended::Stopped(StopReason::Budget));
+    assert_eq!(ended, FetchEnd::Stopped(StopReason::Budget));
     market
 }
 

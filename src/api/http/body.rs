@@ -53,12 +53,12 @@ impl Default for Bodies {
 
 impl Bodies {
     /// Reads a body until its end, the deadline or the limit; what came by then, and why it is not all.
-    pub(super) async fn read(&self, mut response: Response, deadline: &Deadline) -> (Body, Option<ApiError>) {
-        let named = text(response.headers(), &header::CONTENT_ENCODING).and_then(Encoding::named);
+    pub(super) async fn read(&self, mut response: Response, deadline: &Deadline) -> (BodyBuffer, Option<ApiError>) {
+        let named = text(response.headers(), &header::CONTENT_ENCODING).and_then(ContentEncoding::named);
         let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
-        let mut body = Body {
+        let mut body = BodyBuffer {
             bytes: Vec::with_capacity(declared.map_or(FIRST_ROOM, |length| length.min(USUAL_BODY))),
-            ..Body::default()
+            ..BodyBuffer::default()
         };
         let reading = async {
             while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
@@ -74,12 +74,12 @@ impl Bodies {
             Ok(())
         };
         let mut end = deadline.meet(reading).await.and_then(|end| end);
-        let mut encoding = named.or_else(|| Encoding::seen(&body.bytes));
+        let mut encoding = named.or_else(|| ContentEncoding::seen(&body.bytes));
         // Also where the reading has ended early: what came is of use decompressed.
         for _ in 0..MOST_LAYERS {
             let Some(layer) = encoding else { break };
             end = end.and(self.decompress(&mut body, layer, deadline).await);
-            encoding = Encoding::seen(&body.bytes);
+            encoding = ContentEncoding::seen(&body.bytes);
         }
         body.decode_utf16();
         (body, end.err())
@@ -87,13 +87,18 @@ impl Bodies {
 
     /// Puts the content of a compressed body in its place, as far as the body goes. A large one that cannot be held
     /// before the deadline stays as it came.
-    async fn decompress(&self, body: &mut Body, encoding: Encoding, deadline: &Deadline) -> Result<(), ApiError> {
+    async fn decompress(
+        &self,
+        body: &mut BodyBuffer,
+        encoding: ContentEncoding,
+        deadline: &Deadline,
+    ) -> Result<(), ApiError> {
         let compressed = std::mem::replace(&mut body.bytes, Vec::with_capacity(FIRST_ROOM));
         body.gzip = None;
         if compressed.is_empty() {
             return Ok(());
         }
-        let mut decoder = Decoder::new(encoding, &compressed);
+        let mut decoder = Decompressor::new(encoding, &compressed);
         let mut read = decoder.by_ref().take(USUAL_BODY as u64).read_to_end(&mut body.bytes);
         if body.bytes.len() == USUAL_BODY && read.is_ok() {
             if body.permit.is_none() {
@@ -135,14 +140,14 @@ fn unreadable(error: &io::Error) -> ApiError {
 
 /// How a body is compressed. Only gzip is asked for; some gateways send the others all the same.
 #[derive(Clone, Copy)]
-enum Encoding {
+enum ContentEncoding {
     Gzip,
     Deflate,
     Zstd,
 }
 
-impl Encoding {
-    /// By the value of `Content-Encoding`.
+impl ContentEncoding {
+    /// By the value of `Content-ContentEncoding`.
     fn named(name: &str) -> Option<Self> {
         let is = |one: &str| name.eq_ignore_ascii_case(one);
         if is("gzip") || is("x-gzip") {
@@ -163,7 +168,7 @@ impl Encoding {
 }
 
 /// Decompresses a body that is all there.
-enum Decoder<'a> {
+enum Decompressor<'a> {
     Gzip(Members<'a>),
     /// `deflate` by the standard (RFC 9110, 8.4.1.2).
     Zlib(ZlibDecoder<&'a [u8]>),
@@ -172,13 +177,13 @@ enum Decoder<'a> {
     Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
 }
 
-impl<'a> Decoder<'a> {
-    fn new(encoding: Encoding, compressed: &'a [u8]) -> Self {
+impl<'a> Decompressor<'a> {
+    fn new(encoding: ContentEncoding, compressed: &'a [u8]) -> Self {
         match encoding {
-            Encoding::Gzip => Self::Gzip(Members::new(compressed)),
-            Encoding::Deflate if is_zlib(compressed) => Self::Zlib(ZlibDecoder::new(compressed)),
-            Encoding::Deflate => Self::Deflate(DeflateDecoder::new(compressed)),
-            Encoding::Zstd => {
+            ContentEncoding::Gzip => Self::Gzip(Members::new(compressed)),
+            ContentEncoding::Deflate if is_zlib(compressed) => Self::Zlib(ZlibDecoder::new(compressed)),
+            ContentEncoding::Deflate => Self::Deflate(DeflateDecoder::new(compressed)),
+            ContentEncoding::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).expect("memory for a context");
                 decoder.window_log_max(LARGEST_BODY.ilog2()).expect("a window that zstd allows");
                 Self::Zstd(decoder)
@@ -192,7 +197,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-impl Read for Decoder<'_> {
+impl Read for Decompressor<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Gzip(members) => members.read(buffer),
@@ -241,14 +246,14 @@ impl Read for Members<'_> {
 
 /// A body, where it is large with the permit to be that, which it gives back when its last reader is done.
 #[derive(Default)]
-pub(super) struct Body {
+pub(super) struct BodyBuffer {
     bytes: Vec<u8>,
     /// The one gzip member that it came as.
     gzip: Option<Vec<u8>>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Body {
+impl BodyBuffer {
     /// Makes UTF-8 of UTF-16 that begins with its byte order mark, unless it is damaged.
     fn decode_utf16(&mut self) {
         let encoding = encoding_rs::Encoding::for_bom(&self.bytes).map(|(encoding, _)| encoding);
@@ -271,8 +276,8 @@ impl Body {
     }
 }
 
-impl From<Body> for ReplyBody {
-    fn from(mut body: Body) -> Self {
+impl From<BodyBuffer> for ReplyBody {
+    fn from(mut body: BodyBuffer) -> Self {
         let gzip = body.gzip.take().map(Bytes::from);
         let text = if body.permit.is_some() { Bytes::from_owner(body) } else { Bytes::from(body.bytes) };
         match gzip {
@@ -282,7 +287,7 @@ impl From<Body> for ReplyBody {
     }
 }
 
-impl AsRef<[u8]> for Body {
+impl AsRef<[u8]> for BodyBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -303,8 +308,8 @@ mod tests {
 
     /// What a body is read as, and whether its bytes can be stored as they came.
     async fn read(encoding: &str, bytes: Vec<u8>) -> (String, bool, Result<(), String>) {
-        let mut body = Body { bytes, ..Body::default() };
-        let encoding = Encoding::named(encoding).expect("a known encoding");
+        let mut body = BodyBuffer { bytes, ..BodyBuffer::default() };
+        let encoding = ContentEncoding::named(encoding).expect("a known encoding");
         let end = Bodies::default().decompress(&mut body, encoding, &soon()).await;
         let compressed = ReplyBody::from(body);
         let text = String::from_utf8_lossy(&compressed).into_owned();
@@ -320,12 +325,12 @@ mod tests {
         let bodies = Bodies::default();
         let other = Arc::clone(&bodies.large).acquire_owned().await.expect("free");
         let bytes = gzipped(&"x".repeat(2 * USUAL_BODY), GzBuilder::new());
-        let mut body = Body { bytes: bytes.clone(), ..Body::default() };
-        let late = bodies.decompress(&mut body, Encoding::Gzip, &soon()).await.expect_err("no permit");
+        let mut body = BodyBuffer { bytes: bytes.clone(), ..BodyBuffer::default() };
+        let late = bodies.decompress(&mut body, ContentEncoding::Gzip, &soon()).await.expect_err("no permit");
         assert_eq!(late.message, "no complete answer within 5s");
         assert!(body.bytes == bytes, "as it came");
         drop(other);
-        bodies.decompress(&mut body, Encoding::Gzip, &soon()).await.expect("a permit");
+        bodies.decompress(&mut body, ContentEncoding::Gzip, &soon()).await.expect("a permit");
         assert_eq!(body.bytes.len(), 2 * USUAL_BODY);
     }
 
@@ -373,13 +378,13 @@ mod tests {
         for encoding in ["deflate", "zstd"] {
             assert_eq!(read(encoding, TEXT.into()).await, expected, "{encoding} by its header alone");
         }
-        assert!(Encoding::named("br").is_none());
+        assert!(ContentEncoding::named("br").is_none());
     }
 
     #[test]
     fn utf_16_with_its_byte_order_mark_becomes_utf_8_unless_it_is_damaged() {
         let check = |bytes: Vec<u8>, expected: Option<&str>| {
-            let mut body = Body { bytes: bytes.clone(), gzip: Some(Vec::new()), permit: None };
+            let mut body = BodyBuffer { bytes: bytes.clone(), gzip: Some(Vec::new()), permit: None };
             body.decode_utf16();
             assert_eq!(body.bytes, expected.map_or(bytes, |text| text.as_bytes().to_vec()));
             assert_eq!(body.gzip.is_some(), expected.is_none(), "gzip bytes of another text");
@@ -399,8 +404,9 @@ mod tests {
     async fn bytes_that_have_the_token_are_not_stored_as_they_came() {
         let token = "sk-0123456789abcdef";
         let check = async |text: &str, name: &str, expected: &str, as_it_came: bool| {
-            let mut body = Body { bytes: gzipped(text, GzBuilder::new().filename(name)), ..Body::default() };
-            Bodies::default().decompress(&mut body, Encoding::Gzip, &soon()).await.expect("whole");
+            let mut body =
+                BodyBuffer { bytes: gzipped(text, GzBuilder::new().filename(name)), ..BodyBuffer::default() };
+            Bodies::default().decompress(&mut body, ContentEncoding::Gzip, &soon()).await.expect("whole");
             body.redact(token.as_bytes());
             let body = ReplyBody::from(body);
             assert_eq!((&body[..], body.gzip().is_some()), (expected.as_bytes(), as_it_came));

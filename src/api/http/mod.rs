@@ -6,7 +6,7 @@
 
 mod body;
 mod deadline;
-mod place;
+mod endpoint;
 mod proxy;
 
 use std::{
@@ -26,11 +26,11 @@ use secrecy::{ExposeSecret, SecretString};
 use self::{
     body::Bodies,
     deadline::Deadline,
-    place::{BALANCE, LOCALHOST, LOOPBACK, url},
+    endpoint::{BALANCE, LOCALHOST, LOOPBACK, url},
 };
 pub use self::{
     body::{LARGEST_BODY, USUAL_BODY},
-    place::{ENDPOINT, Place, SetupError, is_loopback, place},
+    endpoint::{ApiEndpoint, ENDPOINT, SetupError, is_loopback},
     proxy::is_proxied,
 };
 use super::{Api, ApiError, ErrorKind, Reply, Request};

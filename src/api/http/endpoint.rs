@@ -56,7 +56,7 @@ impl SetupError {
 
 /// Where an API is, without its paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ApiEndpoint {
     /// Scheme, host and port, to be shown.
     pub origin: String,
     /// The host, as it is looked up.
@@ -68,17 +68,19 @@ pub struct Place {
     pub is_proxied: bool,
 }
 
-/// Where the API of a base URL is; the URL is checked as for a call.
-pub fn place(base: &str) -> Result<Place, SetupError> {
-    let url = url(base, BALANCE)?;
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    Ok(Place {
-        origin: url.origin().ascii_serialization(),
-        host: if host == LOCALHOST { LOOPBACK[0].to_string() } else { host.to_owned() },
-        port: url.port_or_known_default().unwrap_or_default(),
-        is_encrypted: url.scheme() == "https",
-        is_proxied: is_proxied(&url)?,
-    })
+impl ApiEndpoint {
+    /// That of a base URL, which is checked as for a call.
+    pub fn of(base: &str) -> Result<Self, SetupError> {
+        let url = url(base, BALANCE)?;
+        let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        Ok(Self {
+            origin: url.origin().ascii_serialization(),
+            host: if host == LOCALHOST { LOOPBACK[0].to_string() } else { host.to_owned() },
+            port: url.port_or_known_default().unwrap_or_default(),
+            is_encrypted: url.scheme() == "https",
+            is_proxied: is_proxied(&url)?,
+        })
+    }
 }
 
 /// A path under a base URL to which a token may be sent.

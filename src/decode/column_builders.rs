@@ -1,4 +1,5 @@
-//! The cells of an answer's rows, column by column, in buffers that Arrow takes over.
+//! The cells of an answer's rows, column by column, in buffers that Arrow takes over. Which columns there are is in
+//! `schema.rs`.
 //!
 //! A row is appended cell by cell in any order and then ended, which fills what it left out. Nothing here knows JSON,
 //! and nothing is checked twice: Arrow's own constructors check the buffers.
@@ -58,7 +59,7 @@ pub(super) mod bit {
 
 /// The cells of fixed size of a row under way.
 #[derive(Default)]
-pub(super) struct Row {
+pub(super) struct RowCells {
     pub(super) present: u64,
     pub(super) date: i64,
     pub(super) integers: [i64; INTEGERS],
@@ -83,7 +84,7 @@ pub(super) struct Entries {
 }
 
 #[derive(Default)]
-pub(super) struct Columns {
+pub(super) struct ColumnBuilders {
     present: Vec<u64>,
     dates: Vec<i64>,
     integers: [Vec<i64>; INTEGERS],
@@ -219,13 +220,13 @@ impl Entries {
     }
 }
 
-impl Columns {
+impl ColumnBuilders {
     pub(super) fn rows(&self) -> usize {
         self.present.len()
     }
 
     /// Ends the row under way.
-    pub(super) fn end_row(&mut self, row: &Row) {
+    pub(super) fn end_row(&mut self, row: &RowCells) {
         self.present.push(row.present);
         self.dates.push(row.date);
         self.integers.iter_mut().zip(row.integers).for_each(|(column, value)| column.push(value));

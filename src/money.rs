@@ -1,6 +1,6 @@
 //! Money, exact: millionths of a US dollar, the unit of the API's debit header.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,16 @@ impl Usd {
     }
 }
 
+/// An amount in dollars, such as `50` or `$12.50`.
+impl FromStr for Usd {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let dollars = text.strip_prefix('$').unwrap_or(text).parse().ok();
+        dollars.and_then(Self::from_dollars).ok_or("expected an amount in dollars, such as 50 or 12.50")
+    }
+}
+
 impl fmt::Display for Usd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "${:.6}", self.dollars())
@@ -82,5 +92,17 @@ mod tests {
         check(f64::NAN, None);
         check(f64::INFINITY, None);
         check(1e300, None);
+    }
+
+    #[test]
+    fn amounts_are_parsed_from_dollars() {
+        let check = |text: &str, expected: Option<i64>| {
+            assert_eq!(text.parse().ok(), expected.map(Usd::from_micros), "{text}");
+        };
+        check("12.5", Some(12_500_000));
+        check("$50", Some(50_000_000));
+        for wrong in ["-1", "x", "NaN", "$"] {
+            check(wrong, None);
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod call;
 mod config;
 mod flags;
+mod rate_limits;
 mod texts;
 mod token;
 mod values;
@@ -22,14 +23,16 @@ use clap::{
 };
 
 pub use self::{
-    call::{Body, CallArgs, Plan, TooManyShards},
+    call::{Body, CallArgs},
     config::ConfigError,
     flags::{
-        ConfigArgs, DatasetArgs, DisplayArgs, Format, InputArgs, LogFormat, Logging, QueryArgs, ReuseArgs, RunOnlyArgs,
+        ConfigArgs, DatasetArgs, DisplayArgs, Format, InputArgs, LogFormat, Logging, PublishArgs, QueryArgs, ReuseArgs,
+        RunOnlyArgs,
     },
+    rate_limits::{AccountPlan, RateArgs, TooManyShards},
     token::{Token, TokenError},
 };
-use crate::{money::Usd, sandbox, stores::StoreUrl, summary::MaxFailures};
+use crate::sandbox;
 
 /// Export backlinks history of many domains to partitioned Parquet. No paid answer is lost or paid for twice.
 #[derive(Debug, Parser)]
@@ -114,17 +117,22 @@ pub enum Command {
     #[command(after_help = texts::RUN_EXAMPLES, after_long_help = texts::RUN_MORE)]
     Run(RunArgs),
     /// Show what a run would do and cost; makes no paid calls
-    #[command(after_help = texts::PLAN_EXAMPLES)]
+    #[command(after_help = texts::PLAN_EXAMPLES, mut_args(RunOnlyArgs::hidden()))]
     Plan(PlanArgs),
     /// Check the token, API, DIR and machine before a run; makes no paid calls
     #[command(
         after_help = texts::DOCTOR_EXAMPLES,
+        mut_args(RunOnlyArgs::hidden()),
         mut_arg("inputs", |inputs| inputs.required(false)),
         mut_arg("out", |out| out.help("The run's directory, to check whether it can be used"))
     )]
     Doctor(PlanArgs),
     /// Rebuild a dataset from the ledgers of one or more runs; makes no calls
-    #[command(after_help = texts::REPLAY_EXAMPLES)]
+    #[command(
+        after_help = texts::REPLAY_EXAMPLES,
+        mut_arg("max_failures", |max_failures| max_failures.long_help(None::<&str>)),
+        mut_arg("report", |report| report.help("Write DIR2/report.html after publishing"))
+    )]
     Replay(ReplayArgs),
     /// Check that input, ledger, Parquet files and cost of DIR agree; exits 0 only if they do
     Verify(VerifyArgs),
@@ -147,13 +155,13 @@ pub enum Command {
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    #[command(flatten)]
-    pub input: InputArgs,
     /// The run's directory, for the dataset and the answers it is built from
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
     #[command(flatten)]
     pub config: ConfigArgs,
+    #[command(flatten)]
+    pub input: InputArgs,
     #[command(flatten)]
     pub query: QueryArgs,
     #[command(flatten)]
@@ -161,52 +169,19 @@ pub struct RunArgs {
     #[command(flatten)]
     pub call: CallArgs,
     #[command(flatten)]
-    pub dataset: DatasetArgs,
-    /// Failed targets tolerated before exit code 3: 5 or 1%
-    ///
-    /// A run with fewer failures counts as complete: running it again makes no calls. To retry the failed targets, use
-    /// `run DIR/_failures.csv --out DIR`.
-    #[arg(long, value_name = "N|P%", default_value = "0", help_heading = "Dataset")]
-    pub max_failures: MaxFailures,
-    /// Delete raw answers after publishing; the dataset cannot be rebuilt afterwards
-    #[arg(long, help_heading = "Dataset", hide_short_help = true)]
-    pub discard_raw: bool,
-    /// Write DIR/report.html after publishing
-    #[arg(long, help_heading = "Dataset")]
-    pub report: bool,
-    /// Also upload the dataset to an object store: `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
-    ///
-    /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. Files that are already
-    /// there are not uploaded again; _SUCCESS is deleted first and written last.
-    #[arg(long, value_name = "URL", help_heading = "Dataset", hide_short_help = true)]
-    pub publish: Option<StoreUrl>,
-    /// Ask on a terminal before spending more than this
-    #[arg(
-        long,
-        value_name = "USD",
-        default_value = "10",
-        value_parser = values::usd,
-        allow_negative_numbers = true,
-        help_heading = "Money"
-    )]
-    pub confirm_above: Usd,
-    /// Do not ask before spending
-    #[arg(long, short, help_heading = "Money")]
-    pub yes: bool,
-    #[command(flatten)]
-    pub display: DisplayArgs,
+    pub own: RunOnlyArgs,
 }
 
 /// Flags of `plan` and `doctor`: those of `run`, and the output format.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    #[command(flatten)]
-    pub input: InputArgs,
     /// The run's directory, to check which answers are already stored
     #[arg(long, short, value_name = "DIR")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub config: ConfigArgs,
+    #[command(flatten)]
+    pub input: InputArgs,
     #[command(flatten)]
     pub query: QueryArgs,
     #[command(flatten)]
@@ -216,14 +191,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub ignored: RunOnlyArgs,
     /// Output format: text or json
-    #[arg(
-        long,
-        value_enum,
-        default_value_t = Format::Text,
-        value_name = "FORMAT",
-        hide_possible_values = true,
-        help_heading = "Output"
-    )]
+    #[arg(long, default_value = "text", value_name = "FORMAT", hide_possible_values = true, help_heading = "Output")]
     pub format: Format,
 }
 
@@ -243,18 +211,8 @@ pub struct ReplayArgs {
     pub config: ConfigArgs,
     #[command(flatten)]
     pub dataset: DatasetArgs,
-    /// Failed targets tolerated before exit code 3: 5 or 1%
-    #[arg(long, value_name = "N|P%", default_value = "0", help_heading = "Dataset")]
-    pub max_failures: MaxFailures,
-    /// Write DIR2/report.html after publishing
-    #[arg(long, help_heading = "Dataset")]
-    pub report: bool,
-    /// Also upload the dataset to an object store: `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
-    ///
-    /// Credentials, region and endpoint come from the environment: AWS_*, GOOGLE_* or AZURE_*. Files that are already
-    /// there are not uploaded again; _SUCCESS is deleted first and written last.
-    #[arg(long, value_name = "URL", help_heading = "Dataset", hide_short_help = true)]
-    pub publish: Option<StoreUrl>,
+    #[command(flatten)]
+    pub after: PublishArgs,
     #[command(flatten)]
     pub display: DisplayArgs,
 }
@@ -292,7 +250,7 @@ pub struct VerifyArgs {
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
     /// Output format on standard output
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub format: Format,
 }
 
@@ -300,7 +258,7 @@ pub struct VerifyArgs {
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Format of the schema
-    #[arg(long, value_enum, default_value_t = SchemaFormat::Arrow, value_name = "FORMAT")]
+    #[arg(long, default_value = "arrow", value_name = "FORMAT")]
     pub format: SchemaFormat,
 }
 

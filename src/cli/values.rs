@@ -8,52 +8,48 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, civil::Date};
 use crate::{
     api::{EARLIEST_DATE, LONGEST_TAG},
     fetch::pace::Rate,
-    money::Usd,
 };
 
 /// A rate such as `600/min`.
-pub(super) fn rate(text: &str) -> Result<Rate, String> {
+pub(super) fn rate(text: &str) -> Result<Rate, &'static str> {
     let form = "expected a rate such as 600/min, 10/s or 5000/h";
-    let (calls, period) = text.split_once('/').ok_or_else(|| form.to_owned())?;
-    let calls = calls.trim().replace([',', '_'], "").parse().map_err(|_| form.to_owned())?;
+    let (calls, period) = text.split_once('/').ok_or(form)?;
+    let calls = calls.trim().replace([',', '_'], "").parse().map_err(|_| form)?;
     let period = match period.trim() {
         "s" | "sec" | "second" => Duration::from_secs(1),
         "m" | "min" | "minute" => Duration::from_mins(1),
         "h" | "hour" => Duration::from_hours(1),
-        _ => return Err(form.to_owned()),
+        _ => return Err(form),
     };
     Ok(Rate { calls, period })
 }
 
 /// An encoding by one of its labels, without those that are unsafe to decode.
-pub(super) fn encoding(text: &str) -> Result<&'static Encoding, String> {
-    let found = Encoding::for_label_no_replacement(text.as_bytes());
-    found.ok_or_else(|| {
-        "expected a label of the WHATWG Encoding Standard, such as windows-1252, gbk or utf-16le".to_owned()
-    })
+pub(super) fn encoding(text: &str) -> Result<&'static Encoding, &'static str> {
+    Encoding::for_label_no_replacement(text.as_bytes())
+        .ok_or("expected a label of the WHATWG Encoding Standard, such as windows-1252, gbk or utf-16le")
 }
 
 /// A number of at least one.
-pub(super) fn positive(text: &str) -> Result<NonZeroU32, String> {
-    text.replace([',', '_'], "").parse().map_err(|_| "expected a number of at least 1".to_owned())
+pub(super) fn positive(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.replace([',', '_'], "").parse().map_err(|_| "expected a number of at least 1")
 }
 
 /// A duration such as `130s`, `10min` or `1h 30min`, not zero.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let form = "expected a duration such as 130s, 10min or 1h";
-    let parsed: SignedDuration = text.parse().map_err(|_| form.to_owned())?;
-    let duration = Duration::try_from(parsed).map_err(|_| form.to_owned())?;
-    if duration.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(duration) }
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    let duration = text.parse::<SignedDuration>().ok().and_then(|duration| duration.try_into().ok());
+    above_zero(duration.ok_or("expected a duration such as 130s, 10min or 1h")?)
 }
 
 /// An age such as `30d`, `2w` or `12h`, not zero. A day has 24 hours, a week seven days.
-pub(super) fn age(text: &str) -> Result<Duration, String> {
-    let form = "expected a duration such as 30d, 2w or 12h";
-    let span: Span = text.parse().map_err(|_| form.to_owned())?;
+pub(super) fn age(text: &str) -> Result<Duration, &'static str> {
     // Months and years do not have a fixed number of days.
-    let age = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| form.to_owned())?;
-    let age = Duration::try_from(age).map_err(|_| form.to_owned())?;
-    if age.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(age) }
+    let age = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    above_zero(age.ok().and_then(|age| age.try_into().ok()).ok_or("expected a duration such as 30d, 2w or 12h")?)
+}
+
+fn above_zero(duration: Duration) -> Result<Duration, &'static str> {
+    if duration.is_zero() { Err("must be greater than zero") } else { Ok(duration) }
 }
 
 /// A date such as `2024-01-31`, not before the first that the API has.
@@ -86,12 +82,6 @@ pub(super) fn rows(text: &str) -> Result<usize, String> {
     rows.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
 }
 
-/// An amount of money such as `50` or `12.50`.
-pub(super) fn usd(text: &str) -> Result<Usd, String> {
-    let dollars = text.strip_prefix('$').unwrap_or(text).parse().ok().and_then(Usd::from_dollars);
-    dollars.ok_or_else(|| "expected an amount in dollars, such as 50 or 12.50".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_dates_and_money_are_checked() {
+    fn durations_and_dates_are_checked() {
         assert_eq!(duration("130s"), Ok(Duration::from_secs(130)));
         assert_eq!(duration("10min"), Ok(Duration::from_mins(10)));
         assert_eq!(duration("1h 30min"), Ok(Duration::from_mins(90)));
@@ -126,9 +116,6 @@ mod tests {
         }
         assert!(date("2019-01-01").is_ok() && date("2018-12-31").is_err());
         assert!(date("2024-02-30").is_err() && date("20240101").is_err() && date("01.02.2024").is_err());
-        assert_eq!(usd("12.5"), Ok(Usd::from_micros(12_500_000)));
-        assert_eq!(usd("$50"), Ok(Usd::from_micros(50_000_000)));
-        assert!(usd("-1").is_err() && usd("x").is_err() && usd("NaN").is_err());
         assert!(tag(&"ü".repeat(255)).is_ok() && tag(&"a".repeat(256)).is_err());
     }
 }

@@ -39,7 +39,10 @@ pub(super) async fn announce(
         let left = cap.minus(export.past().spent).max(Usd::ZERO);
         estimate.cost_high.min(left)
     });
-    let asks = high > arguments.confirm_above && !arguments.yes && !arguments.call.sandbox && io::stdin().is_terminal();
+    let asks = high > arguments.own.confirm_above
+        && !arguments.own.yes
+        && !arguments.call.sandbox
+        && io::stdin().is_terminal();
     if !asks && (context.quiet || context.log_format == LogFormat::Json) {
         return Ok(());
     }

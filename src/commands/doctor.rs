@@ -69,7 +69,7 @@ fn checks(arguments: &PlanArgs, context: &Context) -> Result<Vec<Check>, Failure
     let previous = &arguments.reuse.previous;
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let simulated = Some(arguments.call.sandbox);
-    let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
+    let tolerated = tolerated(&arguments.reuse, arguments.ignored.dataset.max_failures);
     let question = QueryParams { simulated, fresh_since, tolerated, ..QueryParams::from(&arguments.query) };
     let directory =
         arguments.out.as_deref().map(|dir| doctor::check_directory(dir, given, previous, &question, context.clock));
@@ -137,7 +137,7 @@ fn of_the_api(arguments: &PlanArgs, money: Option<RunCost<'_>>, context: &Contex
         if let Some(sandbox) = sandbox {
             sandbox.stop().await;
         }
-        if let Some(place) = arguments.ignored.publish() {
+        if let Some(place) = &arguments.ignored.after.publish {
             checks.push(match upload::connect(Some(place), arguments.call.sandbox).await {
                 Ok(_) => Check::ok("store", format!("objects can be written and deleted in {place}")),
                 Err(failure) => {

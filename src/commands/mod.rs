@@ -174,7 +174,7 @@ fn command() -> ExitCode {
     };
     let ended = match cli.command {
         Command::Run(arguments) => {
-            result::check_places(&arguments.display).and_then(|()| run::run(&arguments, &context))
+            result::check_places(&arguments.own.display).and_then(|()| run::run(&arguments, &context))
         }
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Doctor(arguments) => doctor::doctor(&arguments, &context),

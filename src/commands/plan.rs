@@ -31,7 +31,7 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let (rate, concurrency) = arguments.call.limits(arguments.input.shard)?;
     let inputs = read_inputs(&arguments.input)?;
     let fresh_since = fresh_since(&arguments.reuse, context)?;
-    let tolerated = tolerated(&arguments.reuse, arguments.ignored.max_failures());
+    let tolerated = tolerated(&arguments.reuse, arguments.ignored.dataset.max_failures);
     let question = QueryParams { fresh_since, tolerated, ..QueryParams::from(&arguments.query) };
     let preview = preview(arguments, &inputs, &question, context)?.limited(arguments.call.limit);
     let estimate = preview.estimate(rate, concurrency);

@@ -29,14 +29,14 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         tracing::warn!("shards {} are not in these directories: their targets will be missing", missing.join(", "));
     }
     let lock = open_for_replay(&arguments.out, &holdings, arguments.replace)?;
-    let connecting = upload::connect(arguments.publish.as_ref(), holdings.is_simulated());
+    let connecting = upload::connect(arguments.after.publish.as_ref(), holdings.is_simulated());
     let destination = signals.unless(BEFORE_PUBLISHED, connecting).await?;
     let targets = holdings.inputs().counts().targets as u64;
     let progress = display(&arguments.display, context, ExportScope::of_held(targets));
     context.console.attach(&progress);
     let options = PublishOptions {
         layout: DatasetLayout::from(&arguments.dataset),
-        max_failures: arguments.max_failures,
+        max_failures: arguments.dataset.max_failures,
         max_cost: None,
         discard_raw: false,
         fresh_since: None,
@@ -45,7 +45,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         started,
     };
     let stored = Fetched { holdings, staged: None, lock };
-    let publishing = publish(stored, Ended::Finished, options, arguments.report, &progress);
+    let publishing = publish(stored, Ended::Finished, options, arguments.after.report, &progress);
     let (summary, lock) = signals.unless(BEFORE_PUBLISHED, publishing).await?;
     let summary = upload::upload(destination, summary, lock, &progress, context, signals).await?;
     progress.finish();

@@ -76,7 +76,7 @@ impl Run<'_> {
             Prepared::AlreadyDone { summary, lock, destination } => self.upload(*summary, lock, destination).await?,
             Prepared::ToFetch(job) => self.fetch_and_publish(*job).await?,
         };
-        show(&RunSummary { elapsed: self.started.elapsed(), ..summary }, &self.arguments.display, self.context)
+        show(&RunSummary { elapsed: self.started.elapsed(), ..summary }, &self.arguments.own.display, self.context)
     }
 
     /// Checks everything that can be checked before the first call, and asks on a terminal whether to go ahead.
@@ -89,18 +89,18 @@ impl Run<'_> {
         let question = QueryParams {
             simulated: Some(arguments.call.sandbox),
             fresh_since: fresh_since(&arguments.reuse, context)?,
-            tolerated: tolerated(&arguments.reuse, arguments.max_failures),
+            tolerated: tolerated(&arguments.reuse, arguments.own.dataset.max_failures),
             shard: Some(arguments.input.shard).filter(|shard| !shard.is_whole()),
             ..QueryParams::from(&arguments.query)
         };
         let options = self.publish_options(question.fresh_since);
-        let connecting = upload::connect(arguments.publish.as_ref(), arguments.call.sandbox);
+        let connecting = upload::connect(arguments.own.after.publish.as_ref(), arguments.call.sandbox);
         if let Some(record) = discarded(&arguments.out, &inputs, &question, Some(&options.layout), context.clock)? {
             let lock = Lock::take(&arguments.out).map_err(ExportError::from)?;
             let destination = signals.unless("before anything was fetched or published", connecting).await?;
             let options = PublishOptions { before: record.spending, ..options };
             let summary = summary_from_record(&record, inputs.counts(), &options, &arguments.out);
-            let summary = Box::new(with_report(summary, arguments.report)?);
+            let summary = Box::new(with_report(summary, arguments.own.after.report)?);
             return Ok(Prepared::AlreadyDone { summary, lock, destination });
         }
         let (url, sandbox) = url(&arguments.call).await?;
@@ -112,7 +112,7 @@ impl Run<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let api = HttpApi::new(&url, &token.0, arguments.call.timeout, context.clock)?;
+        let api = HttpApi::new(&url, &token.0, arguments.call.rates.timeout, context.clock)?;
         let (out, clock, previous) = (arguments.out.clone(), context.clock, arguments.reuse.previous.clone());
         let limit = arguments.call.limit;
         let opening = move || {
@@ -132,7 +132,7 @@ impl Run<'_> {
     async fn fetch_and_publish(self, job: Job) -> Result<RunSummary, Failure> {
         let Self { arguments, context, signals, .. } = self;
         let Job { export, api, limits, options, destination, _sandbox } = job;
-        let progress = display(&arguments.display, context, scope(&export, &limits, arguments.call.sandbox));
+        let progress = display(&arguments.own.display, context, scope(&export, &limits, arguments.call.sandbox));
         context.console.attach(&progress);
         if export.remaining() > 0 {
             warn_of(export.inputs());
@@ -142,7 +142,7 @@ impl Run<'_> {
             let (ended, fetched) = export.fetch(api, limits, &options.layout, &progress, asked_to_stop).await?;
             let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
             let is_stopped = matches!(ended, Ended::Signal(_));
-            let publishing = publish(fetched, ended, options.clone(), arguments.report, &progress);
+            let publishing = publish(fetched, ended, options.clone(), arguments.own.after.report, &progress);
             if is_stopped {
                 return publishing.await;
             }
@@ -167,7 +167,7 @@ impl Run<'_> {
         if destination.is_none() {
             return Ok(summary);
         }
-        let progress = display(&self.arguments.display, self.context, ExportScope::of_held(summary.targets));
+        let progress = display(&self.arguments.own.display, self.context, ExportScope::of_held(summary.targets));
         let summary = upload::upload(destination, summary, lock, &progress, self.context, self.signals).await?;
         progress.finish();
         Ok(summary)
@@ -186,10 +186,10 @@ impl Run<'_> {
 
     fn publish_options(self, fresh_since: Option<Timestamp>) -> PublishOptions {
         PublishOptions {
-            layout: DatasetLayout::from(&self.arguments.dataset),
-            max_failures: self.arguments.max_failures,
+            layout: DatasetLayout::from(&self.arguments.own.dataset),
+            max_failures: self.arguments.own.dataset.max_failures,
             max_cost: self.arguments.call.max_cost,
-            discard_raw: self.arguments.discard_raw,
+            discard_raw: self.arguments.own.discard_raw,
             fresh_since,
             replayed: false,
             before: Spending::default(),
@@ -254,9 +254,9 @@ fn limits(arguments: &RunArgs) -> Result<FetchLimits, Failure> {
     Ok(FetchLimits {
         rate,
         concurrency,
-        max_attempts: arguments.call.max_attempts,
+        max_attempts: arguments.call.rates.max_attempts,
         max_cost: arguments.call.max_cost,
-        max_outage: arguments.call.max_outage,
+        max_outage: arguments.call.rates.max_outage,
         body: arguments.call.body_form(),
     })
 }

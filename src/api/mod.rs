@@ -125,8 +125,8 @@ pub struct ApiError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Unknown host, untrusted certificate, a proxy that refuses: the request never reached the API, and waiting does not
-    /// help.
+    /// Unknown host, untrusted certificate, a proxy that refuses: the request never reached the API, and waiting does
+    /// not help.
     Unreachable,
     /// Refused, no route, no connection in time: the request never reached the API.
     NotSent,

@@ -1,7 +1,7 @@
 //! Makes JSON of what some servers write instead: null of `NaN` and `Infinity`, and nothing of a comma after the last
 //! element. Only for answers that are not JSON as they came.
 
-use super::scan::{blanks_end, byte, string_end};
+use super::ends::{blanks_end, byte, string_end};
 
 /// Numbers that JSON does not have.
 const NO_NUMBERS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];

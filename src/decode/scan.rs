@@ -1,7 +1,7 @@
 //! A cursor over JSON text that copies strings and numbers out and skips the rest, validating all it passes.
 //!
-//! It accepts exactly what is JSON. Nothing recurses, so that no depth of nesting can exhaust the stack. It looks at
-//! eight bytes at a time as one word, since that is where the time goes.
+//! It accepts exactly what is JSON. Nothing recurses, so that no depth of nesting can exhaust the stack. The ends
+//! of what it passes are found in `ends.rs`.
 //!
 //! Why a scanner of our own: with jiter 0.19 (without num-bigint) as the tokenizer for the same columns, the rows of
 //! a usual answer of 137 KB take 0.47 ms; the envelope and the rows take 0.32 to 0.33 ms with this one (fastest of
@@ -10,14 +10,14 @@
 
 use std::collections::BTreeSet;
 
+use super::ends::{WORD, blanks_end, byte, key_end, literal_end, number_end, plain_bytes, string_end};
+
 /// The text is not JSON here.
 #[derive(Debug)]
 pub(super) struct Malformed;
 
 pub(super) type Scan<T> = Result<T, Malformed>;
 
-/// Bytes of a word.
-const WORD: usize = 8;
 /// Digits that always fit 63 bits.
 const SAFE_DIGITS: usize = 18;
 
@@ -318,119 +318,6 @@ fn hex(digits: [u8; 4]) -> Option<u32> {
     digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
 }
 
-// What follows looks at the text from a position on and returns where the thing that begins there ends.
-
-/// The byte at a place; at the end 0, which is no JSON outside of strings.
-#[inline]
-pub(super) fn byte(bytes: &[u8], at: usize) -> u8 {
-    bytes.get(at).copied().unwrap_or(0)
-}
-
-/// The next bytes as a word, the first of them lowest.
-#[inline]
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-#[inline]
-pub(super) fn blanks_end(bytes: &[u8], mut at: usize) -> usize {
-    while matches!(byte(bytes, at), b' ' | b'\n' | b'\t' | b'\r') {
-        at += 1;
-    }
-    at
-}
-
-/// The end of a key and its colon.
-#[inline]
-fn key_end(bytes: &[u8], at: usize) -> Scan<usize> {
-    let at = blanks_end(bytes, string_end(bytes, at)?);
-    if byte(bytes, at) == b':' { Ok(at + 1) } else { Err(Malformed) }
-}
-
-#[inline]
-fn literal_end<const N: usize>(bytes: &[u8], at: usize, literal: &[u8; N]) -> Scan<usize> {
-    let is_it = bytes.get(at..).and_then(|rest| rest.first_chunk()) == Some(literal);
-    if is_it { Ok(at + N) } else { Err(Malformed) }
-}
-
-#[inline]
-pub(super) fn string_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
-    if byte(bytes, at) != b'"' {
-        return Err(Malformed);
-    }
-    at += 1;
-    loop {
-        if let Some(word) = word(bytes, at) {
-            let plain = plain_bytes(word);
-            at += plain;
-            if plain == WORD {
-                continue;
-            }
-        }
-        match byte(bytes, at) {
-            b'"' => return Ok(at + 1),
-            b'\\' => at = escape_end(bytes, at)?,
-            // Also at the end
-            0..0x20 => return Err(Malformed),
-            _ => at += 1,
-        }
-    }
-}
-
-#[cold]
-fn escape_end(bytes: &[u8], at: usize) -> Scan<usize> {
-    match byte(bytes, at + 1) {
-        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
-        // Half a surrogate pair is no matter where nobody reads it
-        b'u' if bytes.get(at + 2..at + 6).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) => Ok(at + 6),
-        _ => Err(Malformed),
-    }
-}
-
-#[inline]
-fn number_end(bytes: &[u8], at: usize) -> Scan<usize> {
-    if let Some(word) = word(bytes, at) {
-        let digits = digits(word);
-        let is_usual = matches!(digits, 1..WORD)
-            && (digits == 1 || bytes[at] != b'0')
-            && !matches!(bytes[at + digits], b'.' | b'e' | b'E');
-        if is_usual {
-            return Ok(at + digits);
-        }
-    }
-    long_number_end(bytes, at)
-}
-
-/// For numbers that are negative, long, or no integers.
-#[cold]
-fn long_number_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
-    let digits = |mut at: usize| {
-        let start = at;
-        while byte(bytes, at).is_ascii_digit() {
-            at += 1;
-        }
-        if at > start { Ok(at) } else { Err(Malformed) }
-    };
-    at += usize::from(byte(bytes, at) == b'-');
-    at = if byte(bytes, at) == b'0' { at + 1 } else { digits(at)? };
-    if byte(bytes, at) == b'.' {
-        at = digits(at + 1)?;
-    }
-    if matches!(byte(bytes, at), b'e' | b'E') {
-        at = digits(at + 1 + usize::from(matches!(byte(bytes, at + 1), b'+' | b'-')))?;
-    }
-    Ok(at)
-}
-
-/// How many of a word's bytes, in the order of the text, are digits before the first that is none.
-#[inline]
-fn digits(word: u64) -> usize {
-    const HIGH: u64 = u64::from_le_bytes([0x80; WORD]);
-    let values = word ^ u64::from_le_bytes([b'0'; WORD]);
-    let others = (values.wrapping_add(u64::from_le_bytes([0x76; WORD])) | values) & HIGH;
-    others.trailing_zeros() as usize / WORD
-}
-
 /// Whether two slices of one length are equal, without the call that a comparison of slices costs: names are short.
 #[inline]
 fn same(one: &[u8], other: &[u8]) -> bool {
@@ -444,51 +331,9 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
-/// How many of a word's bytes, in the order of the text, come before the first quote, backslash or control character.
-#[inline]
-fn plain_bytes(word: u64) -> usize {
-    const ONES: u64 = u64::from_le_bytes([0x01; WORD]);
-    const HIGH: u64 = u64::from_le_bytes([0x80; WORD]);
-    // The high bit of each byte that is zero; a borrow may mark later bytes wrongly, never earlier ones
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quotes = zeros(word ^ (ONES * u64::from(b'"')));
-    let backslashes = zeros(word ^ (ONES * u64::from(b'\\')));
-    let controls = word.wrapping_sub(ONES * 0x20) & !word;
-    ((quotes | backslashes | controls) & HIGH).trailing_zeros() as usize / WORD
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_end_of_plain_text_is_found_in_a_word() {
-        for stop in [b'"', b'\\', 0, 0x1f] {
-            for at in 0..WORD {
-                for filler in [b'a', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
-                    let mut bytes = [filler; WORD];
-                    assert_eq!(plain_bytes(u64::from_le_bytes(bytes)), WORD, "{filler}");
-                    bytes[at] = stop;
-                    assert_eq!(plain_bytes(u64::from_le_bytes(bytes)), at, "{stop} among {filler}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn digits_are_counted_up_to_the_first_other_byte() {
-        for other in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
-            for at in 0..WORD {
-                for behind in [b'0', b'9', other, 0, 0x8a, 0xff] {
-                    let mut bytes = [behind; WORD];
-                    bytes[..at].copy_from_slice(&b"90817263"[..at]);
-                    bytes[at] = other;
-                    assert_eq!(digits(u64::from_le_bytes(bytes)), at, "{bytes:?}");
-                }
-            }
-        }
-        assert_eq!(digits(u64::from_le_bytes(*b"90817263")), WORD);
-    }
 
     #[test]
     fn a_name_is_taken_letter_for_letter() {

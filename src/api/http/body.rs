@@ -11,11 +11,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use reqwest::{Response, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Deadline, hide, lost, text};
+use super::{
+    Deadline,
+    decompress::{ContentEncoding, Decompressor},
+    headers::text,
+    hide, lost,
+};
 use crate::api::{ApiError, ErrorKind, ReplyBody};
 
 /// The largest body that is read, after decompression: some 200 times a full history.
@@ -32,11 +36,6 @@ const FIRST_ROOM: usize = 160 * 1024;
 
 /// Times that a body is decompressed at most.
 const MOST_LAYERS: usize = 2;
-
-/// How every gzip member begins (RFC 1952).
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// The one flag of a gzip header that all readers take: a file name follows.
-const FILE_NAME_FLAG: u8 = 8;
 
 /// Reads bodies, of which few may be large.
 #[derive(Debug)]
@@ -136,112 +135,6 @@ impl Bodies {
 fn unreadable(error: &io::Error) -> ApiError {
     let reason = if error.kind() == io::ErrorKind::UnexpectedEof { "it ends too early" } else { "it is damaged" };
     ApiError { kind: ErrorKind::Lost, message: format!("cannot decompress the body: {reason}") }
-}
-
-/// How a body is compressed. Only gzip is asked for; some gateways send the others all the same.
-#[derive(Clone, Copy)]
-enum ContentEncoding {
-    Gzip,
-    Deflate,
-    Zstd,
-}
-
-impl ContentEncoding {
-    /// By the value of `Content-ContentEncoding`.
-    fn named(name: &str) -> Option<Self> {
-        let is = |one: &str| name.eq_ignore_ascii_case(one);
-        if is("gzip") || is("x-gzip") {
-            Some(Self::Gzip)
-        } else if is("deflate") {
-            Some(Self::Deflate)
-        } else if is("zstd") {
-            Some(Self::Zstd)
-        } else {
-            None
-        }
-    }
-
-    /// By how the bytes begin, which no JSON does: some gateways drop the header, or compress what is compressed.
-    fn seen(bytes: &[u8]) -> Option<Self> {
-        bytes.starts_with(&GZIP_MAGIC).then_some(Self::Gzip)
-    }
-}
-
-/// Decompresses a body that is all there.
-enum Decompressor<'a> {
-    Gzip(Members<'a>),
-    /// `deflate` by the standard (RFC 9110, 8.4.1.2).
-    Zlib(ZlibDecoder<&'a [u8]>),
-    /// `deflate` as some servers take it.
-    Deflate(DeflateDecoder<&'a [u8]>),
-    Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
-}
-
-impl<'a> Decompressor<'a> {
-    fn new(encoding: ContentEncoding, compressed: &'a [u8]) -> Self {
-        match encoding {
-            ContentEncoding::Gzip => Self::Gzip(Members::new(compressed)),
-            ContentEncoding::Deflate if is_zlib(compressed) => Self::Zlib(ZlibDecoder::new(compressed)),
-            ContentEncoding::Deflate => Self::Deflate(DeflateDecoder::new(compressed)),
-            ContentEncoding::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).expect("memory for a context");
-                decoder.window_log_max(LARGEST_BODY.ilog2()).expect("a window that zstd allows");
-                Self::Zstd(decoder)
-            }
-        }
-    }
-
-    /// Whether all of it, read to its end, was one gzip member that every reader takes.
-    fn is_one_plain_member(&self) -> bool {
-        matches!(self, Self::Gzip(members) if members.is_one_and_plain)
-    }
-}
-
-impl Read for Decompressor<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Gzip(members) => members.read(buffer),
-            Self::Zlib(decoder) => decoder.read(buffer),
-            Self::Deflate(decoder) => decoder.read(buffer),
-            Self::Zstd(decoder) => decoder.read(buffer),
-        }
-    }
-}
-
-/// Whether bytes begin with a header by RFC 1950.
-fn is_zlib(bytes: &[u8]) -> bool {
-    matches!(bytes, [method, flags, ..] if method & 15 == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
-}
-
-/// gzip members one after the other; what stands behind the last one and is no member is ignored.
-struct Members<'a> {
-    decoder: GzDecoder<&'a [u8]>,
-    /// Whether it is one member only, with nothing behind it and nothing in its header but a file name.
-    is_one_and_plain: bool,
-}
-
-impl<'a> Members<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        let is_plain = bytes.get(3).is_some_and(|flags| flags & !FILE_NAME_FLAG == 0);
-        Self { decoder: GzDecoder::new(bytes), is_one_and_plain: is_plain }
-    }
-}
-
-impl Read for Members<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.decoder.read(buffer)?;
-            if read > 0 || buffer.is_empty() {
-                return Ok(read);
-            }
-            let behind = *self.decoder.get_ref();
-            self.is_one_and_plain &= behind.is_empty();
-            if !behind.starts_with(&GZIP_MAGIC) {
-                return Ok(0);
-            }
-            self.decoder = GzDecoder::new(behind);
-        }
-    }
 }
 
 /// A body, where it is large with the permit to be that, which it gives back when its last reader is done.

@@ -6,19 +6,17 @@
 
 mod body;
 mod deadline;
+mod decompress;
 mod endpoint;
+mod headers;
 mod proxy;
 
-use std::{
-    net::SocketAddr,
-    sync::Once,
-    time::{Duration, SystemTime},
-};
+use std::{net::SocketAddr, sync::Once, time::Duration};
 
 use memchr::memmem;
 use reqwest::{
     Client, ClientBuilder, RequestBuilder, Url,
-    header::{self, HeaderMap, HeaderName, HeaderValue},
+    header::{self, HeaderName, HeaderValue},
     redirect, retry,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -27,14 +25,16 @@ use self::{
     body::Bodies,
     deadline::Deadline,
     endpoint::{BALANCE, LOCALHOST, LOOPBACK, url},
+    headers::{date, debit, text},
 };
 pub use self::{
     body::{LARGEST_BODY, USUAL_BODY},
     endpoint::{ApiEndpoint, ENDPOINT, SetupError, is_loopback},
+    headers::retry_after,
     proxy::is_proxied,
 };
 use super::{Api, ApiError, ErrorKind, Reply, Request};
-use crate::{clock::Clock, money::Usd};
+use crate::clock::Clock;
 
 /// Connections unused for longer are closed: gateways drop theirs after about a minute, and a call
 /// on a dropped connection may be billed without an answer.
@@ -52,7 +52,6 @@ const SCHEME: &str = "Bearer ";
 const SHORTEST_SECRET: usize = 16;
 
 const MAX_PRICE: HeaderName = HeaderName::from_static("x-aisa-max-price-usd");
-const DEBIT: HeaderName = HeaderName::from_static("x-aisa-customer-cost-micros-usd");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The API at one URL with one token.
@@ -105,7 +104,7 @@ impl HttpApi {
         let reply = Reply {
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers(), self.clock),
-            debit: text(response.headers(), &DEBIT).and_then(debit),
+            debit: debit(response.headers()),
             request_id: text(response.headers(), &REQUEST_ID).map(|id| {
                 let mut id = id.as_bytes().to_vec();
                 hide(self.token(), &mut id);
@@ -218,83 +217,9 @@ pub fn chain(error: &reqwest::Error) -> String {
     if words.is_empty() { "the connection failed".to_owned() } else { words.join(": ") }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-/// A debit in millionths of a dollar; below nothing it is none, or it would make room under a spending cap.
-fn debit(micros: &str) -> Option<Usd> {
-    micros.parse().ok().map(Usd::from_micros).filter(|price| *price >= Usd::ZERO)
-}
-
-/// The server's own clock.
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(text(headers, &header::DATE)?).ok()
-}
-
-/// `Retry-After`, in seconds or as a date; a date is measured against the server's own clock where it tells it.
-pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
-    let written = text(headers, &header::RETRY_AFTER)?;
-    if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number beyond all numbers is a long time, too.
-        return Some(Duration::from_secs(written.parse().unwrap_or(u64::MAX)));
-    }
-    if let Some(wait) = decimal_seconds(written) {
-        return Some(wait);
-    }
-    let until = httpdate::parse_http_date(written).ok()?;
-    let now = date(headers).or_else(|| clock.now().try_into().ok())?;
-    Some(until.duration_since(now).unwrap_or_default())
-}
-
-/// Seconds with a fraction, rounded up to whole milliseconds: the wait is a floor. The standard has whole seconds only,
-/// but some gateways send `3.5`.
-fn decimal_seconds(written: &str) -> Option<Duration> {
-    let (whole, fraction) = written.split_once('.')?;
-    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !are_digits(whole) || !are_digits(fraction) {
-        return None;
-    }
-    let seconds = Duration::from_secs(whole.parse().unwrap_or(u64::MAX));
-    let thousandths: u64 = format!("{fraction:0<3}")[..3].parse().ok()?;
-    let rounded_up = u64::from(fraction.bytes().skip(3).any(|digit| digit != b'0'));
-    Some(seconds.saturating_add(Duration::from_millis(thousandths + rounded_up)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_decimal_retry_after_is_a_floor() {
-        let check = |value: &str, expected: Option<u64>| {
-            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, value.parse().expect("a header"))]);
-            let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
-            assert_eq!(retry_after(&headers, clock), expected.map(Duration::from_millis), "{value}");
-        };
-        check("3.5", Some(3_500));
-        check("0.0004", Some(1));
-        check("2.9990", Some(2_999));
-        check("1.9999", Some(2_000));
-        for wrong in [".5", "3.", "3.5.1", "-3.5", "3.5s", "3,5", "1e3"] {
-            check(wrong, None);
-        }
-        let huge =
-            HeaderMap::from_iter([(header::RETRY_AFTER, "99999999999999999999999.5".parse().expect("a header"))]);
-        let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
-        assert!(retry_after(&huge, clock) >= Some(Duration::from_secs(u64::MAX)));
-    }
-
-    #[test]
-    fn a_debit_is_a_whole_number_of_millionths_and_never_a_credit() {
-        let check = |text: &str, expected: Option<i64>| assert_eq!(debit(text).map(Usd::micros), expected, "{text}");
-        check("36000", Some(36_000));
-        check("0", Some(0));
-        check("-1", None);
-        check("0.5", None);
-        check("9223372036854775808", None);
-        check("", None);
-    }
 
     #[test]
     fn a_token_that_a_server_repeats_is_redacted() {
@@ -308,31 +233,5 @@ mod tests {
         check("aaaaaaaaaaaaaaaa", &"a".repeat(35), &format!("{}aaa", "*".repeat(32)));
         check("test", "a test", "a test");
         check("", "", "");
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date_and_nothing_else() {
-        let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
-        let check = |value: &str, date: Option<&str>, expected: Option<u64>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, value.parse().expect("a header"));
-            if let Some(date) = date {
-                headers.insert(header::DATE, date.parse().expect("a header"));
-            }
-            let seconds = retry_after(&headers, clock).map(|wait| wait.as_secs_f64().round());
-            #[expect(clippy::cast_precision_loss, reason = "numbers small enough, and one that is rounded alike")]
-            let expected = expected.map(|seconds| seconds as f64);
-            assert_eq!(seconds, expected, "{value}");
-        };
-        check("7", None, Some(7));
-        check(" 0 ", None, Some(0));
-        check("Tue, 24 Nov 2026 12:00:30 GMT", None, Some(30));
-        check("Tue, 24 Nov 2026 11:00:00 GMT", None, Some(0));
-        check("Tue, 24 Nov 2026 15:00:30 GMT", Some("Tue, 24 Nov 2026 15:00:00 GMT"), Some(30));
-        check("-1", None, None);
-        check("soon", None, None);
-        check("", None, None);
-        check("4294967296", None, Some(4_294_967_296));
-        check("99999999999999999999999", None, Some(u64::MAX));
     }
 }

@@ -1,0 +1,118 @@
+//! How a body may be compressed, and its decompression.
+
+use std::io::{self, Read};
+
+use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
+
+use super::LARGEST_BODY;
+
+/// How every gzip member begins (RFC 1952).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// The one flag of a gzip header that all readers take: a file name follows.
+const FILE_NAME_FLAG: u8 = 8;
+
+/// How a body is compressed. Only gzip is asked for; some gateways send the others all the same.
+#[derive(Clone, Copy)]
+pub(super) enum ContentEncoding {
+    Gzip,
+    Deflate,
+    Zstd,
+}
+
+impl ContentEncoding {
+    /// By the value of `Content-ContentEncoding`.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let is = |one: &str| name.eq_ignore_ascii_case(one);
+        if is("gzip") || is("x-gzip") {
+            Some(Self::Gzip)
+        } else if is("deflate") {
+            Some(Self::Deflate)
+        } else if is("zstd") {
+            Some(Self::Zstd)
+        } else {
+            None
+        }
+    }
+
+    /// By how the bytes begin, which no JSON does: some gateways drop the header, or compress what is compressed.
+    pub(super) fn seen(bytes: &[u8]) -> Option<Self> {
+        bytes.starts_with(&GZIP_MAGIC).then_some(Self::Gzip)
+    }
+}
+
+/// Decompresses a body that is all there.
+pub(super) enum Decompressor<'a> {
+    Gzip(Members<'a>),
+    /// `deflate` by the standard (RFC 9110, 8.4.1.2).
+    Zlib(ZlibDecoder<&'a [u8]>),
+    /// `deflate` as some servers take it.
+    Deflate(DeflateDecoder<&'a [u8]>),
+    Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
+}
+
+impl<'a> Decompressor<'a> {
+    pub(super) fn new(encoding: ContentEncoding, compressed: &'a [u8]) -> Self {
+        match encoding {
+            ContentEncoding::Gzip => Self::Gzip(Members::new(compressed)),
+            ContentEncoding::Deflate if is_zlib(compressed) => Self::Zlib(ZlibDecoder::new(compressed)),
+            ContentEncoding::Deflate => Self::Deflate(DeflateDecoder::new(compressed)),
+            ContentEncoding::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).expect("memory for a context");
+                decoder.window_log_max(LARGEST_BODY.ilog2()).expect("a window that zstd allows");
+                Self::Zstd(decoder)
+            }
+        }
+    }
+
+    /// Whether all of it, read to its end, was one gzip member that every reader takes.
+    pub(super) fn is_one_plain_member(&self) -> bool {
+        matches!(self, Self::Gzip(members) if members.is_one_and_plain)
+    }
+}
+
+impl Read for Decompressor<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(members) => members.read(buffer),
+            Self::Zlib(decoder) => decoder.read(buffer),
+            Self::Deflate(decoder) => decoder.read(buffer),
+            Self::Zstd(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+/// Whether bytes begin with a header by RFC 1950.
+fn is_zlib(bytes: &[u8]) -> bool {
+    matches!(bytes, [method, flags, ..] if method & 15 == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
+}
+
+/// gzip members one after the other; what stands behind the last one and is no member is ignored.
+pub(super) struct Members<'a> {
+    decoder: GzDecoder<&'a [u8]>,
+    /// Whether it is one member only, with nothing behind it and nothing in its header but a file name.
+    is_one_and_plain: bool,
+}
+
+impl<'a> Members<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let is_plain = bytes.get(3).is_some_and(|flags| flags & !FILE_NAME_FLAG == 0);
+        Self { decoder: GzDecoder::new(bytes), is_one_and_plain: is_plain }
+    }
+}
+
+impl Read for Members<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.decoder.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let behind = *self.decoder.get_ref();
+            self.is_one_and_plain &= behind.is_empty();
+            if !behind.starts_with(&GZIP_MAGIC) {
+                return Ok(0);
+            }
+            self.decoder = GzDecoder::new(behind);
+        }
+    }
+}

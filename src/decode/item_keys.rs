@@ -1,0 +1,119 @@
+//! The keys of an item and of its `info`, and what each holds.
+//!
+//! Items repeat their keys in the same order, so each key is first compared with the one that followed last time, and
+//! looked up only if they differ. The guess is only ever compared with the text: a wrong one costs time and changes
+//! nothing.
+
+use super::{
+    column_builders::SPAM_SCORE,
+    scan::{Scan, Scanner},
+    schema,
+};
+
+/// What a key holds.
+#[derive(Clone, Copy)]
+pub(super) enum KeyKind {
+    Date,
+    Info,
+    Integer(usize),
+    Map(usize),
+    /// Another name for a known key: its index among the aliases, and that of the key.
+    Alias(usize, usize),
+    Text(usize),
+    IsIp,
+    PlatformType,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Key {
+    /// As the API writes it.
+    pub(super) name: &'static str,
+    /// The column, for messages.
+    pub(super) column: &'static str,
+    pub(super) kind: KeyKind,
+}
+
+/// The keys of an object, and which followed which the last time.
+pub(super) struct Keys {
+    /// What the object is called in messages.
+    pub(super) object: &'static str,
+    /// What its unknown keys begin with there.
+    pub(super) prefix: &'static str,
+    pub(super) known: Vec<Key>,
+    /// For each key, and at the end for the object's beginning.
+    follower: Vec<usize>,
+}
+
+/// The keys of an item: those that are of no list in `schema.rs` are the type, the date and `info`, which has fewer.
+pub(super) const MOST_KEYS: usize = 3 + schema::INTEGERS.len() + schema::MAPS.len() + schema::ALIASES.len();
+/// Each has a bit of a word.
+const _: () = assert!(MOST_KEYS <= 64);
+
+/// The keys of an item, and of its `info`.
+pub(super) const ITEM: usize = 0;
+pub(super) const INFO: usize = 1;
+
+/// A key that no column takes; its name is in the scratch buffer.
+pub(super) struct UnknownKey {
+    /// Whether it has half a surrogate pair.
+    pub(super) is_broken: bool,
+}
+
+impl Keys {
+    fn new(object: &'static str, prefix: &'static str, known: Vec<Key>) -> Self {
+        let follower = (1..=known.len()).chain([0]).collect();
+        Self { object, prefix, known, follower }
+    }
+
+    pub(super) fn of_item() -> Self {
+        let key = |(name, kind)| Key { name, column: name, kind };
+        let integers = schema::INTEGERS.iter().enumerate().map(|(index, name)| (*name, KeyKind::Integer(index)));
+        let maps = schema::MAPS.iter().enumerate().map(|(index, name)| (*name, KeyKind::Map(index)));
+        let first = [(schema::TYPE, KeyKind::Text(0)), (schema::DATE, KeyKind::Date), ("info", KeyKind::Info)];
+        let mut known: Vec<Key> = first.into_iter().chain(integers).chain(maps).map(key).collect();
+        for (index, (alias, right)) in schema::ALIASES.into_iter().enumerate() {
+            let place = known.iter().position(|key| key.name == right).expect("aliases are of known keys");
+            known.push(key((alias, KeyKind::Alias(index, place))));
+        }
+        Self::new("items[]", "", known)
+    }
+
+    pub(super) fn of_info() -> Self {
+        let texts = schema::INFO_TEXTS.iter().zip(schema::INFO_TEXT_COLUMNS).enumerate();
+        let mut known: Vec<Key> =
+            texts.map(|(index, (name, column))| Key { name, column, kind: KeyKind::Text(index + 1) }).collect();
+        known.extend([
+            Key { name: "is_ip", column: schema::INFO_IS_IP, kind: KeyKind::IsIp },
+            Key { name: "platform_type", column: schema::INFO_PLATFORM_TYPE, kind: KeyKind::PlatformType },
+            Key {
+                name: "target_spam_score",
+                column: schema::INFO_TARGET_SPAM_SCORE,
+                kind: KeyKind::Integer(SPAM_SCORE),
+            },
+        ]);
+        Self::new("info", "info.", known)
+    }
+
+    /// Takes the next key.
+    #[inline]
+    pub(super) fn take(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        before: usize,
+        scratch: &mut Vec<u8>,
+    ) -> Scan<Result<usize, UnknownKey>> {
+        let guess = self.follower[before];
+        if let Some(key) = self.known.get(guess)
+            && scanner.take_quoted(key.name)
+        {
+            return Ok(Ok(guess));
+        }
+        scratch.clear();
+        let is_broken = scanner.string(scratch)?;
+        let found = self.known.iter().position(|key| key.name.as_bytes() == scratch);
+        if let Some(index) = found {
+            self.follower[before] = index;
+        }
+        Ok(found.ok_or(UnknownKey { is_broken }))
+    }
+}

@@ -10,10 +10,10 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{Journal, budget::Reservation, pace::CallSlot, queue::Job};
+use super::{Journal, budget::Reservation, queue::Job, sliding_window::CallSlot};
 use crate::{
     api::{
-        Api, BodyForm, ErrorKind, Request,
+        Api, BodyForm, ErrorKind, Parameters, Request,
         record::{Answered, Sent},
         request,
         status::{Assessment, assess},
@@ -26,24 +26,11 @@ use crate::{
 pub(super) struct CallContext<A, J> {
     pub(super) api: Arc<A>,
     pub(super) journal: Arc<J>,
-    pub(super) parameters: Arc<crate::api::Parameters>,
+    pub(super) parameters: Parameters,
     pub(super) clock: Clock,
-    pub(super) decoders: Arc<DecoderPool>,
+    pub(super) decoders: DecoderPool,
     /// Turns true when no further call may go out.
     pub(super) closed: watch::Receiver<bool>,
-}
-
-impl<A, J> Clone for CallContext<A, J> {
-    fn clone(&self) -> Self {
-        Self {
-            api: Arc::clone(&self.api),
-            journal: Arc::clone(&self.journal),
-            parameters: Arc::clone(&self.parameters),
-            clock: self.clock,
-            decoders: Arc::clone(&self.decoders),
-            closed: self.closed.clone(),
-        }
-    }
 }
 
 /// What a call was granted before it may go out.
@@ -52,15 +39,13 @@ pub(super) struct Grant {
     pub(super) reservation: Reservation,
     pub(super) form: BodyForm,
     /// Whether it goes out to see if the API is back.
-    pub(super) probe: bool,
+    pub(super) is_probe: bool,
 }
 
 /// What became of an attempt.
 pub(super) struct Attempted {
     pub(super) job: Job,
-    pub(super) reservation: Reservation,
-    pub(super) form: BodyForm,
-    pub(super) probe: bool,
+    pub(super) grant: Grant,
     /// `None`: the run was stopped before the call went out.
     pub(super) result: Option<CallResult>,
 }
@@ -82,22 +67,22 @@ pub(super) enum Unrecorded<E> {
 }
 
 impl<A: Api, J: Journal> CallContext<A, J> {
-    pub(super) async fn attempt(self, job: Job, grant: Grant) -> Result<Attempted, Unrecorded<J::Error>> {
-        let Grant { mut slot, reservation, form, probe } = grant;
-        let target = job.target.clone();
-        let request = Request {
-            body: request::body(target.as_str(), &self.parameters, form),
-            max_price: reservation.limit(),
-            target: target.clone(),
-        };
+    pub(super) async fn attempt(
+        self: Arc<Self>,
+        job: Job,
+        mut grant: Grant,
+    ) -> Result<Attempted, Unrecorded<J::Error>> {
+        let (target, form, max_price) = (job.target.clone(), grant.form, grant.reservation.limit());
+        let request =
+            Request { body: request::body(target.as_str(), &self.parameters, form), max_price, target: target.clone() };
         let attempt = job.calls;
-        let sent = Sent { target, attempt, at: self.clock.now(), form, reserved: reservation.limit() };
+        let sent = Sent { target, attempt, at: self.clock.now(), form, reserved: max_price };
         self.journal.sent(&sent).await.map_err(Unrecorded::Call)?;
         if *self.closed.borrow() {
             self.journal.called_off(&sent).await.map_err(Unrecorded::Result)?;
-            return Ok(Attempted { job, reservation, form, probe, result: None });
+            return Ok(Attempted { job, grant, result: None });
         }
-        slot.mark_sent();
+        grant.slot.mark_sent();
         let left = Instant::now();
         let result = self.api.post(&request).await;
         let latency = left.elapsed();
@@ -115,6 +100,6 @@ impl<A: Api, J: Journal> CallContext<A, J> {
             Answered { target: sent.target, attempt, at: self.clock.now(), latency, assessment, request_id, body };
         self.journal.answered(&answered, rows).await.map_err(Unrecorded::Result)?;
         let result = CallResult { assessment: answered.assessment, retry_after, failure };
-        Ok(Attempted { job, reservation, form, probe, result: Some(result) })
+        Ok(Attempted { job, grant, result: Some(result) })
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::queue::Allowed;
 use crate::api::ErrorKind;
 
 /// The first probe goes out so long after the breaker opened; each further wait is twice as long.
@@ -26,13 +27,8 @@ const LEAST_THRESHOLD: u32 = 10;
 /// What may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    Open,
-    /// First tries only: no retry is earned.
-    FirstTries,
-    Probe {
-        /// Whether a retry is earned.
-        retry: bool,
-    },
+    /// These targets; while the API is down, one of them, as a probe.
+    Now(Allowed),
     /// Nothing before this moment.
     NotBefore(Instant),
     /// Nothing until the probe in flight is back.
@@ -111,11 +107,10 @@ impl Breaker {
     /// What may be sent now.
     pub(super) fn admission(&self, now: Instant) -> Admission {
         match self.down {
-            None if self.tokens >= 1.0 => Admission::Open,
-            None => Admission::FirstTries,
             Some(down) if down.probing => Admission::AfterProbe,
             Some(down) if down.next_probe > now => Admission::NotBefore(down.next_probe),
-            Some(_) => Admission::Probe { retry: self.tokens >= 1.0 },
+            _ if self.tokens >= 1.0 => Admission::Now(Allowed::Everything),
+            _ => Admission::Now(Allowed::FirstTries),
         }
     }
 
@@ -212,6 +207,8 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    const EVERYTHING: Admission = Admission::Now(Allowed::Everything);
+
     #[tokio::test(start_paused = true)]
     async fn two_rounds_of_failures_leave_only_probes() {
         let mut breaker = Breaker::new(20, 1_000);
@@ -223,13 +220,13 @@ mod tests {
         let first = Instant::now() + FIRST_PROBE;
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(first));
         tokio::time::advance(FIRST_PROBE).await;
-        assert_eq!(breaker.admission(Instant::now()), Admission::Probe { retry: true });
+        assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
         assert!(breaker.on_send(false, None));
         assert_eq!(breaker.admission(Instant::now()), Admission::AfterProbe);
         breaker.failed(Instant::now(), true, None);
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(Instant::now() + 2 * FIRST_PROBE));
         breaker.succeeded();
-        assert_eq!(breaker.admission(Instant::now()), Admission::Open);
+        assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
     }
 
     #[tokio::test(start_paused = true)]
@@ -239,9 +236,7 @@ mod tests {
         let end = Instant::now() + Duration::from_mins(10);
         while Instant::now() < end {
             let retry = match breaker.admission(Instant::now()) {
-                Admission::Open => true,
-                Admission::FirstTries => false,
-                Admission::Probe { retry } => retry,
+                Admission::Now(allowed) => allowed == Allowed::Everything,
                 Admission::NotBefore(moment) => {
                     tokio::time::sleep_until(moment).await;
                     continue;
@@ -264,7 +259,7 @@ mod tests {
             breaker.succeeded();
         }
         for _ in 0..30 {
-            assert_eq!(breaker.admission(Instant::now()), Admission::Open);
+            assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
             let probe = breaker.on_send(false, None);
             breaker.failed(Instant::now(), probe, None);
         }
@@ -283,7 +278,7 @@ mod tests {
         const MANY: u32 = 1_000;
         let mut breaker = Breaker { down: None, ..*breaker };
         let may_go_out = |_: &u32| {
-            let is_open = breaker.admission(Instant::now()) == Admission::Open;
+            let is_open = breaker.admission(Instant::now()) == EVERYTHING;
             breaker.on_send(false, None);
             is_open
         };
@@ -301,7 +296,7 @@ mod tests {
             let moment = Instant::now() + Duration::from_secs(wait);
             assert_eq!(breaker.admission(moment - Duration::from_nanos(1)), Admission::NotBefore(moment));
             tokio::time::advance(Duration::from_secs(wait)).await;
-            assert_eq!(breaker.admission(moment), Admission::Probe { retry: true });
+            assert_eq!(breaker.admission(moment), EVERYTHING);
             assert!(breaker.on_send(true, None), "a probe");
             // What went out before the outage comes back and changes nothing.
             breaker.failed(moment, false, None);
@@ -312,9 +307,9 @@ mod tests {
         tokio::time::advance(LONGEST_PROBE).await;
         breaker.on_send(true, None);
         breaker.called_off();
-        assert_eq!(breaker.admission(Instant::now()), Admission::Probe { retry: true });
+        assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
         breaker.succeeded();
-        assert_eq!((breaker.down_since(), breaker.admission(Instant::now())), (None, Admission::Open));
+        assert_eq!((breaker.down_since(), breaker.admission(Instant::now())), (None, EVERYTHING));
         assert!(!breaker.on_send(true, None), "an ordinary call");
         fail(&mut breaker, 39);
         assert_eq!(breaker.down_since(), None, "what failed before is forgotten");
@@ -443,8 +438,8 @@ mod tests {
         for _ in 0..2 {
             answering.on_send(false, None);
         }
-        assert_eq!(answering.admission(now), Admission::FirstTries);
+        assert_eq!(answering.admission(now), Admission::Now(Allowed::FirstTries));
         answering.on_exhausted(now);
-        assert_eq!((answering.admission(now), retries(&answering)), (Admission::Open, 1));
+        assert_eq!((answering.admission(now), retries(&answering)), (EVERYTHING, 1));
     }
 }

@@ -8,22 +8,19 @@
 //! Nothing here sleeps: [`Pacer::check`] returns until when to wait, and the caller waits on `tokio`'s
 //! clock (governor's own `until_ready` would sleep on the real one).
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
-    clock::Clock as GovernorClock,
     middleware::NoOpMiddleware,
-    nanos::Nanos,
     state::{InMemoryState, NotKeyed},
 };
 use tokio::time::Instant;
+
+use super::{
+    sliding_window::{CallSlot, SlidingWindow},
+    tokio_clock::{SinceStart, TokioClock},
+};
 
 /// At most `calls` in any sliding `period`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +77,7 @@ const RECOVERY: f64 = 0.75;
 
 /// Decides when the next call may go out.
 #[derive(Debug)]
-pub struct Pacer {
+pub(super) struct Pacer {
     rate: Rate,
     spread: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<SinceStart>>,
     window: SlidingWindow,
@@ -95,7 +92,7 @@ pub struct Pacer {
 
 impl Pacer {
     /// A pacer that counts `earlier` calls (moments of calls of a previous process on the same account) against the window.
-    pub fn new(rate: Rate, earlier: impl IntoIterator<Item = Instant>) -> Self {
+    pub(super) fn new(rate: Rate, earlier: impl IntoIterator<Item = Instant>) -> Self {
         let quota = Quota::with_period(rate.interval().max(Duration::from_nanos(1)))
             .expect("an interval above zero")
             .allow_burst(rate.burst());
@@ -112,7 +109,7 @@ impl Pacer {
     }
 
     /// `Ok` grants one call now; `Err` is when to ask again.
-    pub fn check(&mut self, now: Instant) -> Result<CallSlot, Instant> {
+    pub(super) fn check(&mut self, now: Instant) -> Result<CallSlot, Instant> {
         if let Some(until) = self.hold_until.filter(|until| *until > now) {
             return Err(until);
         }
@@ -132,7 +129,7 @@ impl Pacer {
     }
 
     /// The server asked for fewer calls, and perhaps for a wait; both apply to all calls.
-    pub fn slow_down(&mut self, now: Instant, retry_after: Option<Duration>) {
+    pub(super) fn slow_down(&mut self, now: Instant, retry_after: Option<Duration>) {
         if let Some(wait) = retry_after {
             self.hold_until = self.hold_until.max(Some(now + wait));
         }
@@ -144,7 +141,7 @@ impl Pacer {
     }
 
     /// Until when all calls have to wait, if the server asked for it and that is still ahead.
-    pub fn held_until(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
         self.hold_until.filter(|until| *until > now)
     }
 
@@ -160,122 +157,8 @@ impl Pacer {
     }
 }
 
-/// The last N calls, oldest first: when each left, or `None` while it is on its way out.
-#[derive(Debug)]
-struct SlidingWindow {
-    calls: Arc<Mutex<SentCalls>>,
-    most: usize,
-    length: Duration,
-}
-
-#[derive(Debug, Default)]
-struct SentCalls {
-    left_at: VecDeque<Option<Instant>>,
-    /// How many were removed from the front; slots are numbered from the very first call.
-    gone: u64,
-}
-
-impl SlidingWindow {
-    fn new(rate: Rate, earlier: impl IntoIterator<Item = Instant>) -> Self {
-        let most = usize::try_from(rate.calls.get()).unwrap_or(usize::MAX);
-        let mut left_at: Vec<_> = earlier.into_iter().map(Some).collect();
-        left_at.sort();
-        let calls = SentCalls { left_at: left_at.into(), gone: 0 };
-        Self { calls: Arc::new(Mutex::new(calls)), most, length: rate.window() }
-    }
-
-    fn has_room(&self, now: Instant) -> Result<(), Instant> {
-        /// How soon to look again while the oldest call is still on its way out.
-        const SOON: Duration = Duration::from_millis(1);
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(Some(left)) = calls.left_at.front() {
-            if *left + self.length > now {
-                break;
-            }
-            calls.left_at.pop_front();
-            calls.gone += 1;
-        }
-        if calls.left_at.len() < self.most {
-            return Ok(());
-        }
-        Err(calls.left_at.front().copied().flatten().map_or(now + SOON, |left| left + self.length))
-    }
-
-    fn grant(&self) -> CallSlot {
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.left_at.push_back(None);
-        let number = calls.gone + calls.left_at.len() as u64 - 1;
-        CallSlot { calls: Arc::clone(&self.calls), number, left: false }
-    }
-}
-
-/// A granted call. It counts against the window from its grant, and from the moment it was sent or dropped for one
-/// more period.
-#[derive(Debug)]
-pub struct CallSlot {
-    calls: Arc<Mutex<SentCalls>>,
-    number: u64,
-    left: bool,
-}
-
-impl CallSlot {
-    /// The call goes out at this very moment.
-    pub fn mark_sent(&mut self) {
-        self.left = true;
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = self.number.checked_sub(calls.gone).and_then(|place| usize::try_from(place).ok());
-        if let Some(moment) = place.and_then(|place| calls.left_at.get_mut(place)) {
-            *moment = Some(Instant::now());
-        }
-    }
-}
-
-impl Drop for CallSlot {
-    fn drop(&mut self) {
-        if !self.left {
-            self.mark_sent();
-        }
-    }
-}
-
-/// governor's view of `tokio`'s clock, which tests can pause.
-#[derive(Clone, Copy, Debug)]
-struct TokioClock;
-
-impl GovernorClock for TokioClock {
-    type Instant = SinceStart;
-
-    fn now(&self) -> SinceStart {
-        SinceStart(Instant::now())
-    }
-}
-
-/// A moment of `tokio`'s clock in the form that governor computes with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct SinceStart(Instant);
-
-impl std::ops::Add<Nanos> for SinceStart {
-    type Output = Self;
-
-    fn add(self, later: Nanos) -> Self {
-        Self(self.0 + Duration::from(later))
-    }
-}
-
-impl governor::clock::Reference for SinceStart {
-    fn duration_since(&self, earlier: Self) -> Nanos {
-        self.0.saturating_duration_since(earlier.0).into()
-    }
-
-    fn saturating_sub(&self, duration: Nanos) -> Self {
-        Self(self.0.checked_sub(duration.into()).unwrap_or(self.0))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use governor::clock::Reference;
-
     use super::*;
 
     fn rate(calls: u32, period: Duration) -> Rate {
@@ -428,44 +311,5 @@ mod tests {
         assert_eq!(pacer.check(next - Duration::from_nanos(1)).expect_err("too early"), next);
         tokio::time::advance(Duration::from_secs(2)).await;
         pacer.check(Instant::now()).expect("the moment that was told");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_window_has_room_again_a_period_after_its_oldest_call_left() {
-        let start = Instant::now();
-        let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
-        // Calls of an earlier process, in any order
-        let window = SlidingWindow::new(rate(2, Duration::from_secs(10)), [at(1_000), at(0)]);
-        assert_eq!(window.has_room(at(1_000)), Err(at(10_100)));
-        assert_eq!(window.has_room(at(10_100) - Duration::from_nanos(1)), Err(at(10_100)));
-        assert_eq!(window.has_room(at(10_100)), Ok(()));
-        let mut slot = window.grant();
-        assert_eq!(window.has_room(at(10_100)), Err(at(11_100)));
-        // The oldest is on its way out: it is not known yet when its period ends.
-        assert_eq!(window.has_room(at(11_100)), Ok(()));
-        let unused = window.grant();
-        assert_eq!(window.has_room(at(11_100)), Err(at(11_101)));
-        tokio::time::advance(Duration::from_secs(12)).await;
-        slot.mark_sent();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        // One that has left keeps its moment; one that is dropped counts from then on.
-        drop(slot);
-        drop(unused);
-        assert_eq!(window.has_room(at(13_000)), Err(at(22_100)));
-        assert_eq!(window.has_room(at(22_100)), Ok(()));
-        let third = window.grant();
-        assert_eq!(window.has_room(at(22_100)), Err(at(23_100)));
-        drop(third);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn governor_uses_the_clock_that_tests_pause() {
-        let start = SinceStart(Instant::now());
-        tokio::time::advance(Duration::from_secs(5)).await;
-        let now = TokioClock.now();
-        let apart = Nanos::from(Duration::from_secs(5));
-        let sum = start + apart;
-        assert_eq!((sum, now.saturating_sub(apart)), (now, start));
-        assert_eq!((now.duration_since(start), start.duration_since(now)), (apart, Nanos::from(Duration::ZERO)));
     }
 }

@@ -1,0 +1,117 @@
+//! The loop's way out: which call may go out next, or what to wait for.
+
+use std::sync::Arc;
+
+use tokio::time::{Duration, Instant};
+
+use super::{
+    Fetch, FetchState, Journal, Step, StopReason,
+    attempt::Grant,
+    budget::ReserveError,
+    outage::{Admission, Contact},
+    queue::{Allowed, Job},
+};
+use crate::{api::Api, targets::Target};
+
+/// How long, from a run's first call on, a host that cannot be reached is tried for, where no call of the run has been
+/// answered: some four tries. One that is under way then ends within as much time again, before a person loses patience.
+const MAX_UNREACHABLE: Duration = Duration::from_secs(15);
+
+impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
+    /// Starts one call if all guards grant it; else returns what to wait for.
+    pub(super) fn step(&mut self, now: Instant) -> Step {
+        if self.ended.is_some() || self.queue.is_empty() {
+            if self.running.is_empty() {
+                return Step::Finished;
+            }
+            return self.wait(if self.ended.is_some() { FetchState::Finishing } else { FetchState::Calling }, None);
+        }
+        // A call counts as in flight until its answer is on disk, which limits how many answers a crash can cost.
+        let concurrency = self.limits.concurrency.get() as usize;
+        if self.running.len() >= concurrency || (!self.first_is_back && !self.running.is_empty()) {
+            return self.wait(FetchState::Calling, None);
+        }
+        let allowed = match self.admitted(now) {
+            Ok(allowed) => allowed,
+            Err(step) => return step,
+        };
+        let Some(job) = self.next_job(now, allowed) else {
+            if self.queue.has_ready() && self.running.is_empty() && self.queue.next_due().is_none() {
+                self.breaker.on_exhausted(now);
+                return Step::Started;
+            }
+            return self.wait(FetchState::Calling, self.queue.next_due());
+        };
+        self.launch(job, now)
+    }
+
+    /// Whether the breaker lets anything out, and what.
+    fn admitted(&mut self, now: Instant) -> Result<Allowed, Step> {
+        let give_up_at = self.give_up_at();
+        if give_up_at.is_some_and(|moment| moment <= now) {
+            let message = self.last_failure.as_deref().map(str::to_owned);
+            self.stop(if self.contact == Contact::Unreachable {
+                StopReason::Unreachable { message }
+            } else {
+                StopReason::Outage { message }
+            });
+            return Err(Step::Started);
+        }
+        let until = match self.breaker.admission(now) {
+            Admission::Now(allowed) => return Ok(allowed),
+            Admission::NotBefore(moment) => give_up_at.min(Some(moment)),
+            Admission::AfterProbe => give_up_at,
+        };
+        let cause = self.last_failure.clone();
+        Err(self.wait(FetchState::Outage { cause }, until))
+    }
+
+    /// When an outage has lasted for too long; `None`: there is none.
+    fn give_up_at(&self) -> Option<Instant> {
+        let give_up_at = self.breaker.down_since()? + self.limits.max_outage;
+        let unreachable =
+            self.first_sent.filter(|_| self.contact == Contact::Unreachable).map(|first| first + MAX_UNREACHABLE);
+        Some(unreachable.map_or(give_up_at, |earlier| earlier.min(give_up_at)))
+    }
+
+    /// The next target; a probe goes out whatever is left.
+    fn next_job(&mut self, now: Instant, allowed: Allowed) -> Option<Job> {
+        if self.breaker.down_since().is_none() {
+            return self.queue.next(now, allowed, |job| self.breaker.attributes_to_target(job.failures));
+        }
+        let job = self.queue.next(now, allowed, |_| false);
+        job.or_else(|| self.queue.next(now, Allowed::Everything, |_| false))
+    }
+
+    /// Asks the budget and the pacer, and sends the call.
+    fn launch(&mut self, mut job: Job, now: Instant) -> Step {
+        let reservation = match self.budget.reserve(job.least) {
+            Ok(reservation) => reservation,
+            Err(refused) => {
+                self.queue.put_back(job);
+                if refused == ReserveError::Exhausted && self.running.is_empty() {
+                    self.stop(StopReason::Budget);
+                    return Step::Started;
+                }
+                return self.wait(FetchState::Calling, None);
+            }
+        };
+        let slot = match self.pacer.check(now) {
+            Ok(slot) => slot,
+            Err(until) => {
+                self.budget.release(reservation);
+                self.queue.put_back(job);
+                let asked = self.pacer.held_until(now).map(|until| FetchState::AskedToWait(until - now));
+                let until = self.give_up_at().map_or(until, |give_up_at| give_up_at.min(until));
+                return self.wait(asked.unwrap_or(FetchState::RateLimit), Some(until));
+            }
+        };
+        self.first_sent.get_or_insert(now);
+        let is_probe = self.breaker.on_send(job.calls == 0, job.failures);
+        job.calls += 1;
+        self.set_state(FetchState::Calling);
+        let grant = Grant { slot, reservation, form: self.form, is_probe };
+        self.running.spawn(Arc::clone(&self.call_context).attempt(job, grant));
+        Step::Started
+    }
+}

@@ -1,0 +1,140 @@
+//! The loop's way back: what a call's result means for its target and for the whole run.
+
+use std::sync::Arc;
+
+use tokio::time::{Duration, Instant};
+
+use super::{
+    Fetch, Journal, StopReason,
+    attempt::{Attempted, CallResult, Grant},
+    judge::{self, Decision, MAX_REFUSED_TARGETS, RunContext, Stop},
+    outage::Contact,
+    queue::Job,
+    refusals::MAX_BILLED_REFUSALS,
+};
+use crate::{
+    api::{
+        Api, BodyForm,
+        record::GaveUp,
+        status::{Assessment, Class},
+    },
+    money::Usd,
+    targets::Target,
+};
+
+/// A longer `Retry-After` is not waited out: the target is left for the next run.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
+
+impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
+    /// Decides what to do about a call's target, given its result. Returns the target if it is given up.
+    pub(super) fn take(&mut self, attempted: Attempted) -> Option<GaveUp> {
+        let Attempted { mut job, grant: Grant { reservation, form, is_probe, .. }, result } = attempted;
+        let Some(result) = result else {
+            self.budget.release(reservation);
+            if is_probe {
+                self.breaker.called_off();
+            }
+            self.queue.put_back(job);
+            return None;
+        };
+        let now = Instant::now();
+        self.budget.settle(reservation, result.assessment.cost);
+        self.learn(&mut job, &result, is_probe, now);
+        let CallResult { assessment, retry_after, failure } = result;
+        let run_context = RunContext {
+            max_attempts: self.limits.max_attempts.get(),
+            proven: self.proven,
+            other_form: form != self.form || self.other_form,
+            refused_targets: self.refused_targets.count(assessment.class, job.tried.refused == 1),
+            // Where nothing was ever answered, refusals of all targets are as many as there can be.
+            max_refused_targets: if self.proven { MAX_REFUSED_TARGETS } else { MAX_REFUSED_TARGETS.min(self.count) },
+        };
+        let decision = judge::judge(assessment.class, job.tried, run_context);
+        // Without any reply the next first call goes with company, so that an outage is found soon.
+        self.first_is_back |= decision != Decision::OtherForm || failure.is_some();
+        match decision {
+            Decision::Done => {}
+            Decision::Retry if retry_after.is_some_and(|wait| wait > LONGEST_RETRY_AFTER) => {
+                return Some(self.give_up(job, assessment.class));
+            }
+            Decision::Retry => {
+                let wait = job.waits.next(retry_after);
+                self.queue.again(job, now + wait);
+            }
+            Decision::OtherForm => {
+                if form == self.form {
+                    self.other_form = false;
+                    self.form = match form {
+                        BodyForm::Array => BodyForm::Object,
+                        BodyForm::Object => BodyForm::Array,
+                    };
+                }
+                self.queue.put_back(job);
+            }
+            Decision::RaiseLimit => match reservation.limit() {
+                Some(refused) => {
+                    job.least = Some(refused.plus(Usd::from_micros(1)));
+                    self.queue.put_back(job);
+                }
+                // A price was refused although none was set.
+                None => return Some(self.give_up(job, assessment.class)),
+            },
+            Decision::GiveUp => return Some(self.give_up(job, assessment.class)),
+            Decision::Stop(Stop::Fatal(fatal)) => {
+                let is_foreign = matches!(assessment.class, Class::Refused(_));
+                let message = if is_foreign { Some(refusal(&job, &assessment)) } else { assessment.message };
+                self.stop(StopReason::Fatal { fatal, message });
+            }
+            Decision::Stop(Stop::Refused) => self.stop(StopReason::Refused { message: refusal(&job, &assessment) }),
+            Decision::Stop(Stop::Contract) => self.stop(StopReason::Contract { message: assessment.message }),
+        }
+        None
+    }
+
+    /// Updates what is known of the API and of the target.
+    fn learn(&mut self, job: &mut Job, result: &CallResult, is_probe: bool, now: Instant) {
+        let assessment = &result.assessment;
+        self.contact = self.contact.after(result.failure);
+        let counts = !is_probe && self.breaker.down_since().is_none();
+        job.tried.attempts += u32::from(counts);
+        match assessment.class {
+            Class::Transient | Class::SlowDown | Class::MaybeBilled => {
+                job.failures = Some(self.breaker.failed(now, is_probe, job.failures));
+                self.last_failure = assessment.message.as_deref().map(Arc::from);
+                if self.contact == Contact::Unreachable {
+                    self.breaker.found_unreachable(now);
+                }
+            }
+            _ => self.breaker.succeeded(),
+        }
+        match assessment.class {
+            Class::Data | Class::NoData => self.proven = true,
+            Class::MaybeBilled => job.tried.maybe_billed += 1,
+            Class::WrongTarget => job.tried.wrong_target += 1,
+            Class::Refused(_) => job.tried.refused += 1,
+            Class::SlowDown => {
+                self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
+            }
+            _ => {}
+        }
+        if self.refusals.is_exceeded_by(assessment) {
+            let words = assessment.message.as_deref().unwrap_or("no reason given");
+            let message = format!(
+                "{MAX_BILLED_REFUSALS} identical billed refusals in a row, the last for {}: {words}",
+                job.target
+            );
+            self.stop(StopReason::Contract { message: Some(message) });
+        }
+    }
+
+    fn give_up(&self, job: Job, class: Class) -> GaveUp {
+        GaveUp { target: job.target, at: self.call_context.clock.now(), class }
+    }
+}
+
+/// `a.com: HTTP 403: <html>Forbidden</html>`: whose call was refused, and what came.
+fn refusal(job: &Job, assessment: &Assessment) -> String {
+    let status = assessment.http_status.map(|status| format!("HTTP {status}"));
+    let parts = [Some(job.target.to_string()), status, assessment.message.clone()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
+}

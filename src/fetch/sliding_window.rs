@@ -1,0 +1,125 @@
+//! The calls of the last period: at most N of them, each counted from the moment at which it really left.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::pace::Rate;
+
+/// The last N calls, oldest first: when each left, or `None` while it is on its way out.
+#[derive(Debug)]
+pub(super) struct SlidingWindow {
+    calls: Arc<Mutex<SentCalls>>,
+    most: usize,
+    length: Duration,
+}
+
+#[derive(Debug, Default)]
+struct SentCalls {
+    left_at: VecDeque<Option<Instant>>,
+    /// How many were removed from the front; slots are numbered from the very first call.
+    gone: u64,
+}
+
+impl SlidingWindow {
+    pub(super) fn new(rate: Rate, earlier: impl IntoIterator<Item = Instant>) -> Self {
+        let most = usize::try_from(rate.calls.get()).unwrap_or(usize::MAX);
+        let mut left_at: Vec<_> = earlier.into_iter().map(Some).collect();
+        left_at.sort();
+        let calls = SentCalls { left_at: left_at.into(), gone: 0 };
+        Self { calls: Arc::new(Mutex::new(calls)), most, length: rate.window() }
+    }
+
+    pub(super) fn has_room(&self, now: Instant) -> Result<(), Instant> {
+        /// How soon to look again while the oldest call is still on its way out.
+        const SOON: Duration = Duration::from_millis(1);
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(Some(left)) = calls.left_at.front() {
+            if *left + self.length > now {
+                break;
+            }
+            calls.left_at.pop_front();
+            calls.gone += 1;
+        }
+        if calls.left_at.len() < self.most {
+            return Ok(());
+        }
+        Err(calls.left_at.front().copied().flatten().map_or(now + SOON, |left| left + self.length))
+    }
+
+    pub(super) fn grant(&self) -> CallSlot {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.left_at.push_back(None);
+        let number = calls.gone + calls.left_at.len() as u64 - 1;
+        CallSlot { calls: Arc::clone(&self.calls), number, left: false }
+    }
+}
+
+/// A granted call. It counts against the window from its grant, and from the moment it was sent or dropped for one
+/// more period.
+#[derive(Debug)]
+pub(super) struct CallSlot {
+    calls: Arc<Mutex<SentCalls>>,
+    number: u64,
+    left: bool,
+}
+
+impl CallSlot {
+    /// The call goes out at this very moment.
+    pub(super) fn mark_sent(&mut self) {
+        self.left = true;
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.number.checked_sub(calls.gone).and_then(|place| usize::try_from(place).ok());
+        if let Some(moment) = place.and_then(|place| calls.left_at.get_mut(place)) {
+            *moment = Some(Instant::now());
+        }
+    }
+}
+
+impl Drop for CallSlot {
+    fn drop(&mut self) {
+        if !self.left {
+            self.mark_sent();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_has_room_again_a_period_after_its_oldest_call_left() {
+        let start = Instant::now();
+        let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
+        let rate = Rate { calls: NonZeroU32::new(2).expect("not zero"), period: Duration::from_secs(10) };
+        // Calls of an earlier process, in any order
+        let window = SlidingWindow::new(rate, [at(1_000), at(0)]);
+        assert_eq!(window.has_room(at(1_000)), Err(at(10_100)));
+        assert_eq!(window.has_room(at(10_100) - Duration::from_nanos(1)), Err(at(10_100)));
+        assert_eq!(window.has_room(at(10_100)), Ok(()));
+        let mut slot = window.grant();
+        assert_eq!(window.has_room(at(10_100)), Err(at(11_100)));
+        // The oldest is on its way out: it is not known yet when its period ends.
+        assert_eq!(window.has_room(at(11_100)), Ok(()));
+        let unused = window.grant();
+        assert_eq!(window.has_room(at(11_100)), Err(at(11_101)));
+        tokio::time::advance(Duration::from_secs(12)).await;
+        slot.mark_sent();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // One that has left keeps its moment; one that is dropped counts from then on.
+        drop(slot);
+        drop(unused);
+        assert_eq!(window.has_room(at(13_000)), Err(at(22_100)));
+        assert_eq!(window.has_room(at(22_100)), Ok(()));
+        let third = window.grant();
+        assert_eq!(window.has_room(at(22_100)), Err(at(23_100)));
+        drop(third);
+    }
+}

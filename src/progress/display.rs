@@ -10,7 +10,7 @@ use super::{
     lines,
     render::render,
     screen::Screen,
-    snapshot::{Activity, Counted, RowsShown, Snapshot},
+    snapshot::{Activity, Counted, Snapshot},
 };
 use crate::sanitize;
 
@@ -45,8 +45,8 @@ pub(super) struct Display {
     output: Output,
     scope: ExportScope,
     throughput: ThroughputEstimator,
-    /// The activity shown last, and when.
-    last_shown: (&'static str, Duration),
+    /// What was shown last.
+    last_shown: Counted,
     ended: bool,
 }
 
@@ -64,8 +64,8 @@ impl Display {
             Mode::Json => Output::Json(out),
             Mode::None => Output::Nowhere(out),
         };
-        let last_shown = (Activity::Calling.word(), Duration::ZERO);
-        Self { output, scope, throughput: ThroughputEstimator::new(), last_shown, ended: false }
+        let (throughput, last_shown) = (ThroughputEstimator::new(), Counted::default());
+        Self { output, scope, throughput, last_shown, ended: false }
     }
 
     /// The bar, for what has to draw around it.
@@ -79,10 +79,10 @@ impl Display {
         }
         self.ended = event == DisplayEvent::End;
         let snapshot = self.snapshot(counted);
-        if event == DisplayEvent::Change && self.too_soon(&snapshot) {
+        if event == DisplayEvent::Change && self.too_soon(&snapshot.counted) {
             return;
         }
-        self.last_shown = (snapshot.counted.activity.word(), counted.elapsed);
+        self.last_shown = snapshot.counted;
         match &mut self.output {
             Output::Bar { bar, .. } if self.ended => bar.finish_and_clear(),
             Output::Bar { bar, screen, color } => {
@@ -121,29 +121,20 @@ impl Display {
         }
         Snapshot {
             counted,
-            total: self.scope.total,
+            scope: self.scope,
             per_minute: self.throughput.per_minute(&counted),
             left: self.throughput.left(&counted, &self.scope),
-            spent: self.scope.spent.plus(counted.spent),
             projected: projected(&counted, &self.scope),
-            cap: self.scope.cap,
-            simulated: self.scope.simulated,
-            rows: match self.scope.held {
-                0 => RowsShown::All,
-                held if held < self.scope.total => RowsShown::New,
-                _ => RowsShown::Held,
-            },
         }
     }
 
     /// Whether a change is not new, or follows another too closely. Phases are always shown.
-    fn too_soon(&self, snapshot: &Snapshot) -> bool {
-        let (word, at) = self.last_shown;
-        let activity = snapshot.counted.activity;
-        match activity {
-            _ if activity.word() == word => true,
+    fn too_soon(&self, counted: &Counted) -> bool {
+        let last = &self.last_shown;
+        match counted.activity {
+            activity if activity.name() == last.activity.name() => true,
             Activity::Finishing | Activity::Publishing(_) | Activity::Uploading(_) => false,
-            _ => at > Duration::ZERO && snapshot.counted.elapsed < at + QUIET,
+            _ => last.elapsed > Duration::ZERO && counted.elapsed < last.elapsed + QUIET,
         }
     }
 }

@@ -26,35 +26,36 @@ const SETTLED_TARGETS: u64 = 10;
 /// Remembers a little of the past.
 #[derive(Debug)]
 pub(super) struct ThroughputEstimator {
-    /// Moments with the calls and answers until then, oldest first; those of [`WINDOW`] and one before it.
-    seen: VecDeque<(Duration, u64, u64)>,
+    /// What was counted, oldest first; that of [`WINDOW`] and one before it.
+    seen: VecDeque<Counted>,
     /// Calls in flight times seconds, over the whole run: by Little's law, latency times answers.
     busy: f64,
 }
 
 impl ThroughputEstimator {
     pub(super) fn new() -> Self {
-        Self { seen: VecDeque::from([(Duration::ZERO, 0, 0)]), busy: 0.0 }
+        Self { seen: VecDeque::from([Counted::default()]), busy: 0.0 }
     }
 
     /// Takes a look in. Called a few times a second at most.
     pub(super) fn look(&mut self, counted: &Counted) {
-        let last = self.seen.back().map_or(Duration::ZERO, |(at, ..)| *at);
+        let last = self.seen.back().map_or(Duration::ZERO, |seen| seen.elapsed);
         let passed = counted.elapsed.saturating_sub(last);
         if passed.is_zero() {
             return;
         }
         self.busy += float(counted.calls.saturating_sub(counted.answers)) * passed.as_secs_f64();
-        self.seen.push_back((counted.elapsed, counted.calls, counted.answers));
-        while self.seen.get(1).is_some_and(|(at, ..)| *at + WINDOW <= counted.elapsed) {
+        self.seen.push_back(*counted);
+        while self.seen.get(1).is_some_and(|seen| seen.elapsed + WINDOW <= counted.elapsed) {
             self.seen.pop_front();
         }
     }
 
     /// Calls a minute, now.
     pub(super) fn per_minute(&self, counted: &Counted) -> u64 {
-        let (at, calls, _) = self.seen.front().copied().unwrap_or_default();
-        let per_second = per_second(counted.calls.saturating_sub(calls), counted.elapsed.saturating_sub(at));
+        let past = self.seen.front().copied().unwrap_or_default();
+        let per_second =
+            per_second(counted.calls.saturating_sub(past.calls), counted.elapsed.saturating_sub(past.elapsed));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; saturates")]
         let per_minute = (per_second * 60.0).round() as u64;
         per_minute
@@ -84,8 +85,9 @@ impl ThroughputEstimator {
             bound if bound.is_finite() => bound.min(allowed),
             _ => allowed,
         };
-        let (at, _, answers) = self.seen.front().copied().unwrap_or_default();
-        let seen = per_second(counted.answers.saturating_sub(answers), counted.elapsed.saturating_sub(at));
+        let past = self.seen.front().copied().unwrap_or_default();
+        let seen =
+            per_second(counted.answers.saturating_sub(past.answers), counted.elapsed.saturating_sub(past.elapsed));
         let weight = WEIGHT * (counted.elapsed.as_secs_f64() / SETTLED.as_secs_f64()).min(1.0);
         let expected = possible * (1.0 - weight) + seen * weight;
         let wait = if let Activity::AskedToWait(wait) = counted.activity { wait } else { Duration::ZERO };
@@ -140,41 +142,54 @@ mod tests {
     }
 
     fn counted(seconds: u64, calls: u64, answers: u64, done: u64) -> Counted {
-        Counted { elapsed: Duration::from_secs(seconds), calls, answers, done, ..Counted::new(0) }
+        Counted { elapsed: Duration::from_secs(seconds), calls, answers, done, ..Counted::default() }
     }
 
-    /// Seconds that are left after a steady second-by-second past.
-    fn left(scope: &ExportScope, seconds: u64, per_second: u64, in_flight: u64, activity: Activity) -> Option<u64> {
-        let mut pulse = ThroughputEstimator::new();
+    /// A steady second-by-second past.
+    #[derive(Clone, Copy)]
+    struct Past {
+        seconds: u64,
+        /// Answers.
+        per_second: u64,
+        in_flight: u64,
+    }
+
+    /// Seconds that are left after it.
+    fn left(scope: &ExportScope, past: Past, activity: Activity) -> Option<u64> {
+        let Past { seconds, per_second, in_flight } = past;
+        let mut estimator = ThroughputEstimator::new();
         let mut last = counted(0, 0, 0, 0);
         for second in 1..=seconds {
             let answers = second * per_second;
             last = counted(second, answers + in_flight, answers, answers);
-            pulse.look(&last);
+            estimator.look(&last);
         }
-        pulse.left(&Counted { activity, ..last }, scope).map(|left| left.as_secs())
+        estimator.left(&Counted { activity, ..last }, scope).map(|left| left.as_secs())
     }
 
     #[test]
     fn the_time_left_heeds_the_limits_and_the_past() {
-        let check = |scope: ExportScope, (seconds, per_second, in_flight), expected: Option<u64>| {
-            assert_eq!(left(&scope, seconds, per_second, in_flight, Activity::Calling), expected);
+        let check = |scope: ExportScope, past: Past, expected: Option<u64>| {
+            assert_eq!(left(&scope, past, Activity::Calling), expected);
         };
         // Before the first answer: what the rate allows.
-        check(scope(5_000, 600, 20), (0, 0, 0), Some(500));
+        check(scope(5_000, 600, 20), Past { seconds: 0, per_second: 0, in_flight: 0 }, Some(500));
         // At the rate limit.
-        check(scope(5_000, 600, 20), (60, 10, 5), Some(440));
+        check(scope(5_000, 600, 20), Past { seconds: 60, per_second: 10, in_flight: 5 }, Some(440));
         // 20 in flight, each taking 4 s, allow 5 a second, whatever the rate.
-        check(scope(5_000, 600, 20), (60, 5, 20), Some(940));
+        check(scope(5_000, 600, 20), Past { seconds: 60, per_second: 5, in_flight: 20 }, Some(940));
         // After a minute at half the speed that is possible: in between.
-        check(scope(5_000, 600, 20), (60, 5, 5), Some(626));
+        check(scope(5_000, 600, 20), Past { seconds: 60, per_second: 5, in_flight: 5 }, Some(626));
         // Done.
-        check(scope(600, 600, 20), (60, 10, 5), None);
+        check(scope(600, 600, 20), Past { seconds: 60, per_second: 10, in_flight: 5 }, None);
     }
 
     #[test]
     fn nobody_can_tell_the_time_left_in_an_outage_or_after_the_fetch() {
-        let check = |activity, expected| assert_eq!(left(&scope(5_000, 600, 20), 60, 10, 5, activity), expected);
+        let check = |activity, expected| {
+            let past = Past { seconds: 60, per_second: 10, in_flight: 5 };
+            assert_eq!(left(&scope(5_000, 600, 20), past, activity), expected);
+        };
         check(Activity::RateLimit, Some(440));
         check(Activity::AskedToWait(Duration::from_secs(30)), Some(470));
         check(Activity::Outage, None);
@@ -185,23 +200,23 @@ mod tests {
 
     #[test]
     fn retries_lengthen_what_is_left() {
-        let mut pulse = ThroughputEstimator::new();
+        let mut estimator = ThroughputEstimator::new();
         let now = counted(10, 100, 100, 50);
-        pulse.look(&now);
-        let left = pulse.left(&now, &scope(650, 600, 20)).expect("an estimate");
+        estimator.look(&now);
+        let left = estimator.left(&now, &scope(650, 600, 20)).expect("an estimate");
         assert_eq!(left.as_secs(), 120);
     }
 
     #[test]
     fn the_speed_is_that_of_the_last_seconds() {
-        let mut pulse = ThroughputEstimator::new();
-        assert_eq!(pulse.per_minute(&counted(0, 0, 0, 0)), 0);
+        let mut estimator = ThroughputEstimator::new();
+        assert_eq!(estimator.per_minute(&counted(0, 0, 0, 0)), 0);
         for second in 0..100 {
-            pulse.look(&counted(second, if second < 50 { second * 10 } else { 500 }, 0, 0));
+            estimator.look(&counted(second, if second < 50 { second * 10 } else { 500 }, 0, 0));
         }
-        assert_eq!(pulse.per_minute(&counted(99, 500, 0, 0)), 0);
-        pulse.look(&counted(105, 560, 0, 0));
-        assert_eq!(pulse.per_minute(&counted(105, 560, 0, 0)), 240);
-        assert!(pulse.seen.len() < 20);
+        assert_eq!(estimator.per_minute(&counted(99, 500, 0, 0)), 0);
+        estimator.look(&counted(105, 560, 0, 0));
+        assert_eq!(estimator.per_minute(&counted(105, 560, 0, 0)), 240);
+        assert!(estimator.seen.len() < 20);
     }
 }

@@ -8,7 +8,7 @@ use super::{
     ExportScope,
     snapshot::{Activity, Snapshot},
 };
-use crate::humanize;
+use crate::{humanize, money::Usd};
 
 /// `[00:10]`, `[1:02:03]`
 fn stamp(elapsed: Duration) -> String {
@@ -68,7 +68,7 @@ pub(super) fn plain(snapshot: &Snapshot) -> String {
     parts.push(format!("{} failed", humanize::count(counted.failed)));
     parts.extend(snapshot.left.map(|left| format!("about {} left", humanize::rough_duration(left))));
     if matches!(counted.activity, Activity::AskedToWait(_) | Activity::Outage | Activity::Finishing) {
-        parts.push(counted.activity.words());
+        parts.push(counted.activity.describe());
     }
     format!("{} {}", stamp(counted.elapsed), parts.join(", "))
 }
@@ -107,8 +107,8 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
     let line = JsonLine {
         event,
         elapsed_s: humanize::seconds(counted.elapsed),
-        state: counted.activity.word(),
-        targets: snapshot.total,
+        state: counted.activity.name(),
+        targets: snapshot.scope.total,
         done: counted.done,
         failed: counted.failed,
         rows: counted.rows,
@@ -116,9 +116,9 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         retries: counted.retries,
         calls_per_minute: snapshot.per_minute,
         time_left_s: snapshot.left.map(|left| left.as_secs()),
-        cost_usd: snapshot.spent.dollars(),
-        max_cost_usd: snapshot.cap.map(crate::money::Usd::dollars),
-        projected_cost_usd: snapshot.projected.map(crate::money::Usd::dollars),
+        cost_usd: snapshot.spent().dollars(),
+        max_cost_usd: snapshot.scope.cap.map(Usd::dollars),
+        projected_cost_usd: snapshot.projected.map(Usd::dollars),
         targets_written: counted.written,
         bytes_uploaded: counted.uploaded,
     };

@@ -105,7 +105,7 @@ impl Progress {
         };
         let shared = Arc::new(Shared {
             started,
-            counters: Mutex::new(Counted::new(scope.held)),
+            counters: Mutex::new(Counted { done: scope.held, ..Counted::default() }),
             changed: Notify::new(),
             display: Mutex::new(Display::new(mode, color, scope, out)),
         });
@@ -240,7 +240,7 @@ impl Shared {
         let before = std::mem::replace(&mut self.counters().activity, activity);
         // Calling and waiting for the rate limit are the ordinary course: many times a second, and never shown at once.
         let is_ordinary = |activity| matches!(activity, Activity::Calling | Activity::RateLimit);
-        if before.word() != activity.word() && !(is_ordinary(before) && is_ordinary(activity)) {
+        if before.name() != activity.name() && !(is_ordinary(before) && is_ordinary(activity)) {
             self.changed.notify_one();
         }
     }

@@ -37,8 +37,8 @@ pub struct Environment {
 }
 
 /// The display for what is asked and where.
-pub fn mode(requested: Requested, surroundings: Environment) -> Mode {
-    let Environment { terminal, ci, dumb } = surroundings;
+pub fn mode(requested: Requested, environment: Environment) -> Mode {
+    let Environment { terminal, ci, dumb } = environment;
     match requested {
         Requested::Auto if terminal && !dumb && !ci => Mode::Bar,
         Requested::Bar if terminal && !dumb => Mode::Bar,
@@ -55,8 +55,8 @@ mod tests {
     #[test]
     fn a_bar_is_shown_on_a_terminal_outside_of_ci() {
         let check = |requested, (terminal, ci, dumb): (u8, u8, u8), expected| {
-            let surroundings = Environment { terminal: terminal > 0, ci: ci > 0, dumb: dumb > 0 };
-            assert_eq!(mode(requested, surroundings), expected, "{requested:?} in {surroundings:?}");
+            let environment = Environment { terminal: terminal > 0, ci: ci > 0, dumb: dumb > 0 };
+            assert_eq!(mode(requested, environment), expected, "{requested:?} in {environment:?}");
         };
         check(Requested::Auto, (1, 0, 0), Mode::Bar);
         check(Requested::Auto, (1, 1, 0), Mode::Plain);

@@ -76,7 +76,7 @@ fn facts(snapshot: &Snapshot, room: usize, color: bool) -> String {
     fields.push(field(6, AS_IS, humanize::counted(counted.retries, "retry", "retries")));
     let (expendable, style) = if counted.failed > 0 { (2, RED) } else { (5, AS_IS) };
     fields.push(field(expendable, style, format!("{} failed", humanize::count(counted.failed))));
-    let doing = counted.activity.words();
+    let doing = counted.activity.describe();
     if !doing.is_empty() {
         let style = if publishing || counted.activity == Activity::RateLimit { DIM } else { YELLOW };
         fields.push(field(0, style, doing));

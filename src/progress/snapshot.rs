@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::ExportScope;
 use crate::{humanize, money::Usd};
 
 /// What the export is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Activity {
+    #[default]
     Calling,
     RateLimit,
     /// So long is still to wait.
@@ -22,7 +24,7 @@ pub(super) enum Activity {
 
 impl Activity {
     /// For people; empty in the ordinary course.
-    pub(super) fn words(self) -> String {
+    pub(super) fn describe(self) -> String {
         match self {
             Self::Calling | Self::Ended => String::new(),
             Self::RateLimit => "waiting for the rate limit".to_owned(),
@@ -34,7 +36,8 @@ impl Activity {
         }
     }
 
-    pub(super) fn word(self) -> &'static str {
+    /// For programs.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Calling => "calling",
             Self::RateLimit => "rate_limit",
@@ -49,7 +52,7 @@ impl Activity {
 }
 
 /// The counters at one moment. Money is this run's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counted {
     pub(super) elapsed: Duration,
     pub(super) calls: u64,
@@ -68,53 +71,16 @@ pub(super) struct Counted {
     pub(super) activity: Activity,
 }
 
-impl Counted {
-    /// Nothing has happened yet; so many targets have their answers from earlier runs.
-    pub(super) fn new(held: u64) -> Self {
-        Self {
-            elapsed: Duration::ZERO,
-            calls: 0,
-            retries: 0,
-            answers: 0,
-            done: held,
-            failed: 0,
-            rows: 0,
-            written: 0,
-            uploaded: 0,
-            spent: Usd::ZERO,
-            down: false,
-            activity: Activity::Calling,
-        }
-    }
-}
-
-/// Which rows are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RowsShown {
-    /// Those of all targets.
-    All,
-    /// Those of the targets that were not held before.
-    New,
-    /// None: all targets were held before.
-    Held,
-}
-
 /// All that a display may show.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Snapshot {
     pub(super) counted: Counted,
-    pub(super) total: u64,
+    pub(super) scope: ExportScope,
     /// Calls a minute, now.
     pub(super) per_minute: u64,
     pub(super) left: Option<Duration>,
-    /// By all runs of the directory.
-    pub(super) spent: Usd,
-    /// What they will have spent once all targets are settled; `None`: not known yet, or equal to `spent`.
+    /// What all runs will have spent once all targets are settled; `None`: not known yet, or equal to what they have.
     pub(super) projected: Option<Usd>,
-    pub(super) cap: Option<Usd>,
-    /// The money is not real.
-    pub(super) simulated: bool,
-    pub(super) rows: RowsShown,
 }
 
 impl Snapshot {
@@ -123,7 +89,7 @@ impl Snapshot {
         match self.counted.activity {
             Activity::Publishing(total) => (self.counted.written, total),
             Activity::Uploading(total) => (self.counted.uploaded, total),
-            _ => (self.counted.done, self.total),
+            _ => (self.counted.done, self.scope.total),
         }
     }
 
@@ -132,27 +98,32 @@ impl Snapshot {
         matches!(self.counted.activity, Activity::Publishing(_) | Activity::Uploading(_))
     }
 
-    /// `9,500 rows`; `None`: none are counted.
+    /// `9,500 rows`; `None` where all targets had their answers before.
     pub(super) fn rows(&self) -> Option<String> {
         let rows = humanize::count(self.counted.rows);
-        match self.rows {
-            RowsShown::All => Some(format!("{rows} rows")),
-            RowsShown::New => Some(format!("{rows} new rows")),
-            RowsShown::Held => None,
+        match self.scope.held {
+            0 => Some(format!("{rows} rows")),
+            held if held < self.scope.total => Some(format!("{rows} new rows")),
+            _ => None,
         }
+    }
+
+    /// What all runs of the directory have spent.
+    pub(super) fn spent(&self) -> Usd {
+        self.scope.spent.plus(self.counted.spent)
     }
 
     /// `$12.40 of about $52`; `$3.29, simulated`
     pub(super) fn money(&self) -> String {
-        let spent = humanize::money(self.spent);
+        let spent = humanize::money(self.spent());
         let projected =
             self.projected.map_or_else(String::new, |all| format!(" of about {}", humanize::rough_money(all)));
-        let simulated = if self.simulated { ", simulated" } else { "" };
+        let simulated = if self.scope.simulated { ", simulated" } else { "" };
         format!("{spent}{projected}{simulated}")
     }
 
     /// `at most $50.00`
     pub(super) fn cap(&self) -> Option<String> {
-        self.cap.map(|cap| format!("at most {}", humanize::money(cap)))
+        self.scope.cap.map(|cap| format!("at most {}", humanize::money(cap)))
     }
 }

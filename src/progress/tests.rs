@@ -2,11 +2,7 @@ use std::io;
 
 use insta::assert_snapshot;
 
-use super::{
-    render::render,
-    snapshot::{RowsShown, Snapshot},
-    *,
-};
+use super::{render::render, snapshot::Snapshot, *};
 
 /// What was written, and whether the reader has gone away.
 #[derive(Clone, Default)]
@@ -232,16 +228,12 @@ fn snapshot(activity: Activity) -> Snapshot {
     };
     Snapshot {
         counted,
-        total: 5_000,
+        scope: ExportScope { held: 0, spent: Usd::ZERO, cap: Some(Usd::from_micros(150_000_000)), ..scope() },
         per_minute: 598,
         left: matches!(activity, Activity::Calling | Activity::RateLimit | Activity::AskedToWait(_))
             .then_some(Duration::from_secs(380)),
-        spent: Usd::from_micros(32_900_000),
         projected: (!matches!(activity, Activity::Finishing | Activity::Publishing(_)))
             .then_some(Usd::from_micros(137_400_000)),
-        cap: Some(Usd::from_micros(150_000_000)),
-        simulated: false,
-        rows: RowsShown::All,
     }
 }
 
@@ -331,10 +323,10 @@ fn the_bar_at_120_columns() {
 fn no_line_wraps_at_any_width_and_color_changes_nothing_but_color() {
     let mut snapshots: Vec<Snapshot> = ACTIVITIES.into_iter().map(snapshot).collect();
     let mut huge = snapshot(Activity::AskedToWait(Duration::MAX));
-    huge.total = u64::MAX;
+    huge.scope.total = u64::MAX;
     huge.counted.done = u64::MAX;
     huge.counted.rows = u64::MAX;
-    huge.spent = Usd::from_micros(i64::MAX);
+    huge.scope.spent = Usd::from_micros(i64::MAX);
     snapshots.push(huge);
     for snapshot in snapshots {
         for width in 0..200 {

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use arrow::record_batch::RecordBatch;
-use backlinks_export::dataset::{Options, Stage};
+use backlinks_export::dataset::{DatasetLayout, Options, Stage};
 use divan::{Bencher, counter::ItemsCount};
 use jiff::civil::date;
 use parquet::{
@@ -47,10 +47,11 @@ fn rows(batches: &[RecordBatch]) -> usize {
 
 fn dataset(dir: &Path, batches: &[RecordBatch], partition_by: &str, compression: &str) -> u64 {
     let options = Options {
-        partition_by: partition_by.parse().expect("a partitioning"),
-        compression: compression.parse().expect("a compression"),
-        integer_encoding: backlinks_export::dataset::IntegerEncoding::default(),
-        row_group_rows: Options::ROW_GROUP_ROWS,
+        layout: DatasetLayout {
+            partition_by: partition_by.parse().expect("a partitioning"),
+            compression: compression.parse().expect("a compression"),
+            ..DatasetLayout::default()
+        },
         run_id: "bench".to_owned(),
         metadata: Vec::new(),
     };

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use super::values;
 use crate::{
     api::RankScale,
-    dataset::{Compression, IntegerEncoding, Options, PartitionBy},
+    dataset::{Compression, DatasetLayout, IntegerEncoding, PartitionBy},
     money::Usd,
     progress::Requested,
     stores::StoreUrl,
@@ -119,7 +119,7 @@ pub struct DatasetArgs {
     #[arg(
         long,
         value_name = "ROWS",
-        default_value_t = Options::ROW_GROUP_ROWS,
+        default_value_t = DatasetLayout::ROW_GROUP_ROWS,
         value_parser = values::rows,
         hide_short_help = true
     )]

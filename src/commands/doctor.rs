@@ -70,14 +70,14 @@ fn checks(arguments: &PlanArgs, context: &Context) -> Result<Vec<Check>, Failure
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let simulated = Some(arguments.call.sandbox);
     let tolerated = tolerated(&arguments.reuse, arguments.ignored.dataset.max_failures);
-    let question = QueryParams { simulated, fresh_since, tolerated, ..QueryParams::from(&arguments.query) };
+    let query = QueryParams { simulated, fresh_since, tolerated, ..QueryParams::from(&arguments.query) };
     let directory =
-        arguments.out.as_deref().map(|dir| doctor::check_directory(dir, given, previous, &question, context.clock));
+        arguments.out.as_deref().map(|dir| doctor::check_directory(dir, given, previous, &query, context.clock));
     let (found, preview, free) = match directory {
         Some(DirectoryChecks { checks, preview, free }) => (checks, preview, free),
-        None => match Preview::new(None, given, previous, &question, context.clock) {
+        None => match Preview::new(None, given, previous, &query, context.clock) {
             Ok(preview) => (Vec::new(), Some(preview), None),
-            Err(error) => (vec![Check::failed("question", error.to_string(), error.hint())], None, None),
+            Err(error) => (vec![Check::failed("query", error.to_string(), error.hint())], None, None),
         },
     };
     checks.extend(found);

@@ -32,8 +32,8 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let inputs = read_inputs(&arguments.input)?;
     let fresh_since = fresh_since(&arguments.reuse, context)?;
     let tolerated = tolerated(&arguments.reuse, arguments.ignored.dataset.max_failures);
-    let question = QueryParams { fresh_since, tolerated, ..QueryParams::from(&arguments.query) };
-    let preview = preview(arguments, &inputs, &question, context)?.limited(arguments.call.limit);
+    let query = QueryParams { fresh_since, tolerated, ..QueryParams::from(&arguments.query) };
+    let preview = preview(arguments, &inputs, &query, context)?.limited(arguments.call.limit);
     let estimate = preview.estimate(rate, concurrency);
     let balance = balance::balance(&arguments.call, context);
     let affordable = arguments.call.max_cost.map(|cap| Affordable::of(&estimate, cap.minus(preview.past.spent)));
@@ -66,18 +66,13 @@ impl Affordable {
 }
 
 /// The state of the directory, even if its ledger was deleted.
-fn preview(
-    arguments: &PlanArgs,
-    inputs: &Inputs,
-    question: &QueryParams,
-    context: &Context,
-) -> Result<Preview, Failure> {
+fn preview(arguments: &PlanArgs, inputs: &Inputs, query: &QueryParams, context: &Context) -> Result<Preview, Failure> {
     let clock = context.clock;
-    let dropped = arguments.out.as_deref().map(|dir| discarded(dir, inputs, question, None, clock)).transpose()?;
+    let dropped = arguments.out.as_deref().map(|dir| discarded(dir, inputs, query, None, clock)).transpose()?;
     let Some(record) = dropped.flatten() else {
-        return Ok(Preview::new(arguments.out.as_deref(), inputs, &arguments.reuse.previous, question, clock)?);
+        return Ok(Preview::new(arguments.out.as_deref(), inputs, &arguments.reuse.previous, query, clock)?);
     };
-    let bare = Preview::new(None, inputs, &[], question, clock)?;
+    let bare = Preview::new(None, inputs, &[], query, clock)?;
     let held = inputs.counts().targets as u64;
     Ok(Preview { parameters: record.made_of.parameters.unwrap_or(bare.parameters.clone()), held, remaining: 0, ..bare })
 }

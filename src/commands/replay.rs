@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     cli::ReplayArgs,
-    export::{DatasetLayout, Fetched, PublishOptions, gather, open_for_replay},
+    dataset::DatasetLayout,
+    export::{Fetched, PublishOptions, gather, open_for_replay},
     progress::ExportScope,
-    summary::{Ended, RunSummary},
+    summary::{RunEnd, RunSummary},
 };
 
 pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Failure> {
@@ -23,15 +24,15 @@ pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Fa
 async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
     let (sources, partition_by) = (arguments.sources.clone(), arguments.dataset.partition_by.clone());
-    let holdings = signals.unless_stopped(move || gather(&sources, &partition_by)).await?;
-    let missing: Vec<String> = holdings.missing_shards().iter().map(ToString::to_string).collect();
+    let merged = signals.unless_stopped(move || gather(&sources, &partition_by)).await?;
+    let missing: Vec<String> = merged.missing_shards().iter().map(ToString::to_string).collect();
     if !missing.is_empty() {
         tracing::warn!("shards {} are not in these directories: their targets will be missing", missing.join(", "));
     }
-    let lock = open_for_replay(&arguments.out, &holdings, arguments.replace)?;
-    let connecting = upload::connect(arguments.after.publish.as_ref(), holdings.is_simulated());
+    let lock = open_for_replay(&arguments.out, &merged, arguments.replace)?;
+    let connecting = upload::connect(arguments.after.publish.as_ref(), merged.is_simulated());
     let destination = signals.unless(BEFORE_PUBLISHED, connecting).await?;
-    let targets = holdings.inputs().counts().targets as u64;
+    let targets = merged.inputs().counts().targets as u64;
     let progress = display(&arguments.display, context, ExportScope::of_held(targets));
     context.console.attach(&progress);
     let options = PublishOptions {
@@ -41,11 +42,11 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         discard_raw: false,
         fresh_since: None,
         replayed: true,
-        before: holdings.spending(),
+        before: merged.spending(),
         started,
     };
-    let stored = Fetched { holdings, staged: None, lock };
-    let publishing = publish(stored, Ended::Finished, options, arguments.after.report, &progress);
+    let stored = Fetched { merged, staged: None, lock };
+    let publishing = publish(stored, RunEnd::Finished, options, arguments.after.report, &progress);
     let (summary, lock) = signals.unless(BEFORE_PUBLISHED, publishing).await?;
     let summary = upload::upload(destination, summary, lock, &progress, context, signals).await?;
     progress.finish();

@@ -9,8 +9,7 @@ use std::{
 use super::{Context, Failure, print};
 use crate::{
     cli::{DatasetArgs, DisplayArgs, Format, LogFormat},
-    dataset::replace_file,
-    export::DatasetLayout,
+    dataset::{DatasetLayout, replace_file},
     progress::{Environment, ExportScope, Progress, Requested, mode},
     sanitize,
     summary::{RunSummary, wrapped},

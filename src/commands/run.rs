@@ -19,16 +19,17 @@ use super::{
 use crate::{
     api::http::HttpApi,
     cli::{CallArgs, QueryArgs, ReuseArgs, RunArgs, Token},
+    dataset::DatasetLayout,
     export::{
-        DatasetLayout, Export, ExportError, Fetched, PublishOptions, QueryParams, discarded, partial_summary,
-        publish_and_summarize, summary_from_record,
+        Export, ExportError, Fetched, PublishOptions, QueryParams, discarded, partial_summary, publish_and_summarize,
+        summary_from_record,
     },
     fetch::FetchLimits,
     ledger::{self, Lock, Spending},
     progress::{ExportScope, Progress},
     sandbox::{Sandbox, Settings},
     stores::Destination,
-    summary::{Ended, MaxFailures, RunSummary, Signal},
+    summary::{MaxFailures, RunEnd, RunSummary, Signal},
 };
 
 pub(super) const BEFORE_PUBLISHED: &str = "before the dataset was published";
@@ -86,16 +87,16 @@ impl Run<'_> {
         let input = arguments.input.clone();
         let inputs = signals.unless_stopped(move || read_inputs(&input)).await?;
         warn_of_cells(&inputs);
-        let question = QueryParams {
+        let query = QueryParams {
             simulated: Some(arguments.call.sandbox),
             fresh_since: fresh_since(&arguments.reuse, context)?,
             tolerated: tolerated(&arguments.reuse, arguments.own.dataset.max_failures),
             shard: Some(arguments.input.shard).filter(|shard| !shard.is_whole()),
             ..QueryParams::from(&arguments.query)
         };
-        let options = self.publish_options(question.fresh_since);
+        let options = self.publish_options(query.fresh_since);
         let connecting = upload::connect(arguments.own.after.publish.as_ref(), arguments.call.sandbox);
-        if let Some(record) = discarded(&arguments.out, &inputs, &question, Some(&options.layout), context.clock)? {
+        if let Some(record) = discarded(&arguments.out, &inputs, &query, Some(&options.layout), context.clock)? {
             let lock = Lock::take(&arguments.out).map_err(ExportError::from)?;
             let destination = signals.unless("before anything was fetched or published", connecting).await?;
             let options = PublishOptions { before: record.spending, ..options };
@@ -116,7 +117,7 @@ impl Run<'_> {
         let (out, clock, previous) = (arguments.out.clone(), context.clock, arguments.reuse.previous.clone());
         let limit = arguments.call.limit;
         let opening = move || {
-            Ok::<_, ExportError>(Export::open(&out, inputs, &question, clock)?.with_previous(&previous)?.limited(limit))
+            Ok::<_, ExportError>(Export::open(&out, inputs, &query, clock)?.with_previous(&previous)?.limited(limit))
         };
         let export = signals.unless_stopped(opening).await?;
         if let Some(error) = missing.filter(|_| export.remaining() > 0) {
@@ -140,8 +141,8 @@ impl Run<'_> {
         let publishing = async {
             let asked_to_stop = signals.clone().first().map(|_| ());
             let (ended, fetched) = export.fetch(api, limits, &options.layout, &progress, asked_to_stop).await?;
-            let ended = Ended::of(ended, signals.came().unwrap_or(Signal::Interrupt));
-            let is_stopped = matches!(ended, Ended::Signal(_));
+            let ended = RunEnd::of(ended, signals.came().unwrap_or(Signal::Interrupt));
+            let is_stopped = matches!(ended, RunEnd::Signal(_));
             let publishing = publish(fetched, ended, options.clone(), arguments.own.after.report, &progress);
             if is_stopped {
                 return publishing.await;
@@ -177,8 +178,8 @@ impl Run<'_> {
     /// ledger to make it from.
     async fn partial_summary(self, options: PublishOptions, failure: &Failure) -> Option<RunSummary> {
         let ended = match self.signals.came().filter(|signal| signal.exit_code() == failure.exit) {
-            Some(signal) => Ended::Signal(signal),
-            None => Ended::Unexpected { message: failure.error.clone(), hint: failure.hint.clone() },
+            Some(signal) => RunEnd::Signal(signal),
+            None => RunEnd::Unexpected { message: failure.error.clone(), hint: failure.hint.clone() },
         };
         let dir = self.arguments.out.clone();
         spawn_blocking(move || partial_summary(&dir, &options, &ended)).await.ok().flatten()
@@ -201,15 +202,15 @@ impl Run<'_> {
 /// Publishes on a thread that may block on the disk. The directory stays locked.
 pub(super) async fn publish(
     fetched: Fetched,
-    ended: Ended,
+    ended: RunEnd,
     options: PublishOptions,
     wants_report: bool,
     progress: &Progress,
 ) -> Result<(RunSummary, Lock), Failure> {
     let progress = progress.clone();
-    let Fetched { holdings, staged, lock } = fetched;
+    let Fetched { merged, staged, lock } = fetched;
     let publishing = spawn_blocking(move || {
-        let summary = publish_and_summarize(&holdings, staged, &lock, &ended, &options, &progress)?;
+        let summary = publish_and_summarize(&merged, staged, &lock, &ended, &options, &progress)?;
         Ok((with_report(summary, wants_report)?, lock))
     });
     publishing.await.map_err(Failure::unexpected)?

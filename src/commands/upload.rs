@@ -64,13 +64,13 @@ fn with_failed_upload(summary: RunSummary, error: &StoreError) -> RunSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{stores::Cause, summary::Ended};
+    use crate::{stores::Cause, summary::RunEnd};
 
     #[test]
     fn an_upload_that_ends_early_says_where_the_dataset_is_and_how_to_go_on() {
         let summary = RunSummary { out: "out/audit".into(), published: true, ..RunSummary::default() };
         let check = |error: StoreError, expected: &str, hint: &str| {
-            let json = with_failed_upload(summary.clone().with_end(&Ended::Finished), &error).json();
+            let json = with_failed_upload(summary.clone().with_end(&RunEnd::Finished), &error).json();
             assert_eq!((&json["exit_code"], &json["success"]), (&1.into(), &false.into()));
             assert_eq!((&json["error"], &json["hint"]), (&expected.into(), &hint.into()));
         };

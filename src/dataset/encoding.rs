@@ -18,7 +18,7 @@ use parquet::{
     schema::types::SchemaDescPtr,
 };
 
-use super::Options;
+use super::{DatasetLayout, Options};
 
 /// Maximum rows in a page, so that one target's rows are found by reading a few kilobytes of each column. Also bounds
 /// the memory of encoders: that of a dictionary column keeps eight bytes a value until the page is full.
@@ -149,11 +149,12 @@ impl WriterConfig {
     /// Properties for rows of `schema`, sorted by the columns `sorted_by`.
     pub(super) fn new(schema: SchemaRef, options: &Options, sorted_by: &[&str]) -> Result<Self, ParquetError> {
         let columns = ArrowSchemaConverter::new().with_coerce_types(true).convert(&schema)?;
+        let DatasetLayout { compression, integer_encoding, row_group_rows, .. } = options.layout;
         let metadata = options.metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
         let mut properties = WriterProperties::builder()
             .set_created_by(CREATED_BY.to_owned())
             .set_key_value_metadata(Some(metadata))
-            .set_compression(options.compression.into())
+            .set_compression(compression.into())
             .set_max_row_group_row_count(None)
             .set_data_page_row_count_limit(PAGE_ROWS)
             // Standard names inside maps and lists, which all engines know
@@ -171,14 +172,14 @@ impl WriterConfig {
             }
             properties = match column.physical_type() {
                 Type::BYTE_ARRAY => properties.set_column_dictionary_enabled(path, true),
-                Type::INT32 | Type::INT64 if options.integer_encoding == IntegerEncoding::Delta => {
+                Type::INT32 | Type::INT64 if integer_encoding == IntegerEncoding::Delta => {
                     properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
                 }
                 _ => properties,
             };
         }
         let properties = Arc::new(properties.set_sorting_columns((!sorting.is_empty()).then_some(sorting)).build());
-        let (open_properties, zstd) = match options.compression {
+        let (open_properties, zstd) = match compression {
             Compression::Zstd(level) => {
                 let uncompressed = properties.as_ref().clone().into_builder();
                 (Arc::new(uncompressed.set_compression(basic::Compression::UNCOMPRESSED).build()), Some(level))
@@ -191,7 +192,7 @@ impl WriterConfig {
             properties,
             open_properties,
             zstd,
-            row_group_rows: options.row_group_rows.max(1),
+            row_group_rows: row_group_rows.max(1),
         })
     }
 }

@@ -81,7 +81,7 @@ struct Partition {
 
 impl HistoryWriter {
     pub(super) fn new(staging: PathBuf, schema: SchemaRef, options: &Options) -> Result<Self, DatasetError> {
-        let partition_by = options.partition_by.clone();
+        let partition_by = options.layout.partition_by.clone();
         let date = schema.column_with_name("date").filter(|(_, field)| is_micros(field.data_type()));
         if partition_by.by_date() && date.is_none() {
             return Err(DatasetError::NoDate { by: partition_by });

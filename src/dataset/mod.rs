@@ -21,6 +21,7 @@ use std::{
 
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
+use serde::{Deserialize, Serialize};
 
 mod encoding;
 mod files;
@@ -86,26 +87,65 @@ pub fn is_own(name: &str) -> bool {
     [HISTORY, UNDATED, TARGETS, STAGING, FAILURES, REJECTED, RUN, SUCCESS].contains(&whole)
 }
 
-/// How the tables are written.
-#[derive(Clone, Debug)]
-pub struct Options {
+/// How the tables are laid out in files; serialized as the texts of the flags.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetLayout {
     /// The partition columns of `backlinks_history`.
+    #[serde(with = "as_text")]
     pub partition_by: PartitionBy,
     /// How pages are compressed.
+    #[serde(with = "as_text")]
     pub compression: Compression,
     /// How integers are encoded.
+    #[serde(with = "as_text", rename = "parquet_encoding")]
     pub integer_encoding: IntegerEncoding,
     /// Maximum rows in a row group; there are fewer where many partitions are open at once.
     pub row_group_rows: usize,
+}
+
+impl DatasetLayout {
+    /// Rows in a row group by default: some 5 MB in memory, 3 MB in a file.
+    pub const ROW_GROUP_ROWS: usize = 20_480;
+}
+
+impl Default for DatasetLayout {
+    fn default() -> Self {
+        Self {
+            partition_by: PartitionBy::default(),
+            compression: Compression::default(),
+            integer_encoding: IntegerEncoding::default(),
+            row_group_rows: Self::ROW_GROUP_ROWS,
+        }
+    }
+}
+
+/// Serializes values as the texts that they are parsed from.
+mod as_text {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// How the tables are written.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub layout: DatasetLayout,
     /// Used in file names only: ASCII letters, digits, `-`, `_` and `.`.
     pub run_id: String,
     /// Parquet key-value metadata of every file.
     pub metadata: Vec<(String, String)>,
-}
-
-impl Options {
-    /// Rows in a row group unless said otherwise: some 5 MB in memory, 3 MB in a file.
-    pub const ROW_GROUP_ROWS: usize = 20_480;
 }
 
 /// Why a dataset cannot be written or published.

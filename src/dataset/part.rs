@@ -12,7 +12,7 @@ use std::{
 
 use arrow::record_batch::RecordBatch;
 use parquet::file::writer::SerializedFileWriter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
 use crate::sha256;
 
 /// A complete, synced file of a table.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Part {
     /// Relative to the run's directory, such as `backlinks_history/year=2024/part-<run>-<n>.parquet`.
     pub path: PathBuf,

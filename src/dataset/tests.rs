@@ -31,10 +31,7 @@ const RUN_DATE: Date = date(2026, 11, 24);
 
 fn options(partition_by: &str) -> Options {
     Options {
-        partition_by: partition_by.parse().unwrap(),
-        compression: Compression::default(),
-        integer_encoding: IntegerEncoding::Delta,
-        row_group_rows: Options::ROW_GROUP_ROWS,
+        layout: DatasetLayout { partition_by: partition_by.parse().unwrap(), ..DatasetLayout::default() },
         run_id: "r1".to_owned(),
         metadata: vec![("date_from".to_owned(), "2019-01-01".to_owned())],
     }
@@ -134,7 +131,7 @@ fn every_row_lies_in_its_partition_in_the_order_given() {
     assert_eq!(places(&parts), expected);
 
     let dates = rows.column(2).as_primitive::<TimestampMicrosecondType>();
-    let years = options("year").partition_by;
+    let years = options("year").layout.partition_by;
     let mut by_folder: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (row, line) in shown(&rows).into_iter().enumerate() {
         let micros = dates.is_valid(row).then(|| dates.value(row));
@@ -196,7 +193,7 @@ fn types_and_nulls_come_back_as_written_without_the_help_of_arrow_metadata() {
 fn columns_are_encoded_by_what_they_hold() {
     let dir = tempfile::tempdir().unwrap();
     let mut snappy = options("none");
-    snappy.compression = Compression::Snappy;
+    snappy.layout.compression = Compression::Snappy;
     let parts = publish_rows(dir.path(), &snappy, &sample::rows(0..3));
     let (_, metadata) = read(&dir.path().join(&parts[0].path));
     let check = |path: &str, dictionary: bool, delta: bool, statistics: bool| {
@@ -214,7 +211,7 @@ fn columns_are_encoded_by_what_they_hold() {
     check("referring_links_tld.key_value.key", true, false, false);
     check("referring_links_tld.key_value.value", false, true, false);
     let mut plain = options("none");
-    plain.integer_encoding = IntegerEncoding::Plain;
+    plain.layout.integer_encoding = IntegerEncoding::Plain;
     let (rows, metadata) = {
         let parts = publish_rows(dir.path(), &plain, &sample::rows(0..3));
         read(&dir.path().join(&parts[0].path))
@@ -230,7 +227,7 @@ fn columns_are_encoded_by_what_they_hold() {
 fn how_rows_were_cut_into_batches_shows_nowhere() {
     let rows = sample::rows(0..60);
     let mut small = options("year");
-    small.row_group_rows = 1000;
+    small.layout.row_group_rows = 1000;
     let written = |options: &Options, batches: &[(RecordBatch, Date)]| {
         let dir = tempfile::tempdir().unwrap();
         publish(dir.path(), options, batches);
@@ -241,7 +238,7 @@ fn how_rows_were_cut_into_batches_shows_nowhere() {
         assert!(whole == written(&options, &[(rows.clone(), RUN_DATE)]), "the same batch twice");
         for size in [95, 4096, 5000, 333] {
             let cut = written(&options, &pieces(&rows, size));
-            assert!(whole == cut, "{} in batches of {size}", options.partition_by);
+            assert!(whole == cut, "{} in batches of {size}", options.layout.partition_by);
         }
     }
 }
@@ -263,7 +260,7 @@ fn row_groups_that_end_early_for_want_of_memory_end_at_the_same_rows() {
 fn row_groups_have_the_rows_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let mut small = options("none");
-    small.row_group_rows = 1000;
+    small.layout.row_group_rows = 1000;
     let parts = publish_rows(dir.path(), &small, &sample::rows(0..30));
     let (_, metadata) = read(&dir.path().join(&parts[0].path));
     let rows: Vec<_> = metadata.row_groups().iter().map(RowGroupMetaData::num_rows).collect();
@@ -278,8 +275,8 @@ fn rows_are_found_by_the_index_of_pages_under_every_compression() {
     let check = |compression: &str| {
         let dir = tempfile::tempdir().unwrap();
         let mut options = options("none");
-        options.compression = compression.parse().unwrap();
-        options.row_group_rows = 7000;
+        options.layout.compression = compression.parse().unwrap();
+        options.layout.row_group_rows = 7000;
         let parts = publish_rows(dir.path(), &options, &rows);
         let history = parts.iter().find(|part| part.path.starts_with(HISTORY)).unwrap();
         let file = File::open(dir.path().join(&history.path)).unwrap();

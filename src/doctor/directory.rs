@@ -26,14 +26,14 @@ pub fn check_directory(
     dir: &Path,
     inputs: &Inputs,
     previous: &[PathBuf],
-    question: &QueryParams,
+    query: &QueryParams,
     clock: Clock,
 ) -> DirectoryChecks {
     let folder = existing(dir);
     // Keeps runs out while the probe exists; creates no file.
     let lock = dir.is_dir().then(|| Lock::take(dir)).transpose();
     let in_use = lock.is_err();
-    let (content, preview) = match (check_content(dir, inputs, previous, question, clock), &lock) {
+    let (content, preview) = match (check_content(dir, inputs, previous, query, clock), &lock) {
         (Err(error), _) => (Check::failed("directory", error.to_string(), error.hint()), None),
         (Ok((_, preview)), Err(error)) => (Check::failed("directory", error.to_string(), error.hint()), Some(preview)),
         (Ok((check, preview)), Ok(_)) => (check, Some(preview)),
@@ -61,7 +61,7 @@ fn check_content(
     dir: &Path,
     inputs: &Inputs,
     previous: &[PathBuf],
-    question: &QueryParams,
+    query: &QueryParams,
     clock: Clock,
 ) -> Result<(Check, Preview), ExportError> {
     const NAME: &str = "directory";
@@ -75,7 +75,7 @@ fn check_content(
             format!("{shown} has a dataset, but its raw answers were deleted: no targets can be added"),
             "for more targets, list only the new ones and use another --out",
         );
-        return Ok((check, Preview::new(None, inputs, &[], question, clock)?));
+        return Ok((check, Preview::new(None, inputs, &[], query, clock)?));
     }
     if record.is_some() && !dir.join(FOLDER).is_dir() {
         let check = Check::failed(
@@ -83,9 +83,9 @@ fn check_content(
             format!("{shown} contains a dataset built by replay, which a run cannot continue"),
             "use a new or empty directory for --out",
         );
-        return Ok((check, Preview::new(None, inputs, &[], question, clock)?));
+        return Ok((check, Preview::new(None, inputs, &[], query, clock)?));
     }
-    let preview = Preview::new(Some(dir), inputs, previous, question, clock)?;
+    let preview = Preview::new(Some(dir), inputs, previous, query, clock)?;
     dataset::inspect(dir)?;
     let check = match &preview.started_with {
         None if dir.exists() => Check::ok(NAME, format!("{shown} is empty")),

@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DatasetLayout, ExportError, LedgerRecord, MergedLedgers, QueryParams, RunRecord, Source};
+use super::{ExportError, LedgerRecord, MergedLedgers, QueryParams, RunRecord, Source};
 use crate::{
     clock::Clock,
-    dataset::{self, PartitionBy, PartitionKey},
+    dataset::{self, DatasetLayout, PartitionBy, PartitionKey},
     ledger::{self, Archive, Lock, Run},
     targets::Inputs,
 };
@@ -72,7 +72,7 @@ fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
 pub fn discarded(
     dir: &Path,
     given: &Inputs,
-    question: &QueryParams,
+    query: &QueryParams,
     layout: Option<&DatasetLayout>,
     clock: Clock,
 ) -> Result<Option<RunRecord>, ExportError> {
@@ -85,11 +85,11 @@ pub fn discarded(
         shard: None,
         simulated: record.made_of.simulated,
     });
-    question.parameters(stored.as_ref(), "", clock.today())?;
+    query.parameters(stored.as_ref(), "", clock.today())?;
     // Without the age of its oldest answer they may all be too old.
-    let is_fresh = question.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
+    let is_fresh = query.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
     let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);
-    let has_layout = layout.is_none_or(|layout| record.made_of.has_layout(layout));
+    let has_layout = layout.is_none_or(|layout| record.made_of.layout == *layout);
     if has_lines && has_layout && is_fresh && record.files_are_there(dir) {
         return Ok(Some(record));
     }
@@ -126,21 +126,24 @@ pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedg
 
 /// Opens a directory for a dataset that is built from these ledgers. A dataset that contains other runs, whose rows it
 /// would lose, is only replaced on request.
-pub fn open_for_replay(dir: &Path, holdings: &MergedLedgers, replace: bool) -> Result<Lock, ExportError> {
+pub fn open_for_replay(dir: &Path, merged: &MergedLedgers, replace: bool) -> Result<Lock, ExportError> {
     let folder = dir.join(ledger::FOLDER);
     if folder.try_exists().map_err(ExportError::io("read", &folder))? {
         return Err(ExportError::OfARun(dir.to_owned()));
     }
-    if let Some(record) = RunRecord::read(dir)? {
-        let is_there = |run_id: &String| holdings.sources().iter().any(|source| source.run.run_id == *run_id);
+    let record = match RunRecord::read(dir) {
+        // It may be of any run.
+        Err(ExportError::UnreadableRecord { .. }) if replace && was_begun(dir)? => return Ok(Lock::take(dir)?),
+        read => read?,
+    };
+    if let Some(record) = record {
+        let is_there = |run_id: &String| merged.sources().iter().any(|source| source.run.run_id == *run_id);
         let mut lost = record.made_of.ledgers.iter().map(|ledger| &ledger.run_id).filter(|run_id| !is_there(run_id));
         if let Some(run_id) = lost.next().filter(|_| !replace) {
             return Err(ExportError::OtherRuns { dir: dir.to_owned(), run_id: run_id.clone() });
         }
     } else {
-        // A record that cannot be read may be of any run.
-        let may_replace = replace || !dir.join(dataset::RUN).exists();
-        check_directory(dir).or_else(|error| if may_replace && was_begun(dir)? { Ok(()) } else { Err(error) })?;
+        check_directory(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
     }
     Ok(Lock::take(dir)?)
 }

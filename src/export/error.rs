@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{PreviousError, QuestionError};
+use super::{PreviousError, QueryDifference, QueryError};
 use crate::{dataset::DatasetError, fs::access_hint, ledger::LedgerError};
 
 #[derive(Debug, thiserror::Error)]
@@ -15,11 +15,11 @@ pub enum ExportError {
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     #[error(transparent)]
-    QueryParams(#[from] QuestionError),
+    QueryParams(#[from] QueryError),
     #[error(transparent)]
     Previous(#[from] PreviousError),
-    #[error("these runs used different query parameters: {first} and {other}")]
-    DifferentQueries { first: String, other: String },
+    #[error("these runs used different query parameters: {} and {}", .0.stored, .0.asked)]
+    DifferentQueries(QueryDifference),
     #[error("{} is not empty and does not contain a run", .0.display())]
     Foreign(PathBuf),
     #[error("{} contains a dataset, but its ledger {}/_raw is missing", .0.display(), .0.display())]
@@ -52,6 +52,8 @@ pub enum ExportError {
     NoRun(PathBuf),
     #[error("the raw answers of {} were deleted by --discard-raw, so its dataset cannot be changed", .0.display())]
     Discarded(PathBuf),
+    #[error("cannot read {}: {source}", path.display())]
+    UnreadableRecord { path: PathBuf, source: serde_json::Error },
     #[error("{} cannot be named in _run.json: its path is not valid UTF-8", .0.display())]
     NotUtf8(PathBuf),
     #[error("cannot write the dataset")]
@@ -69,7 +71,7 @@ impl ExportError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::QueryParams(_)
-            | Self::DifferentQueries { .. }
+            | Self::DifferentQueries(_)
             | Self::Foreign(_)
             | Self::LedgerGone(_)
             | Self::OfAReplay(_)
@@ -79,6 +81,7 @@ impl ExportError {
             | Self::OtherRuns { .. }
             | Self::Missing(_)
             | Self::NoRun(_)
+            | Self::UnreadableRecord { .. }
             | Self::NotUtf8(_)
             | Self::Discarded(_) => true,
             Self::Previous(error) => error.is_usage(),
@@ -91,7 +94,7 @@ impl ExportError {
             Self::Ledger(error) => error.hint(),
             Self::QueryParams(error) => error.hint(),
             Self::Previous(error) => error.hint(),
-            Self::DifferentQueries { .. } => "replay them separately, each with its own --out".to_owned(),
+            Self::DifferentQueries(_) => "replay them separately, each with its own --out".to_owned(),
             Self::Foreign(_) | Self::OfAReplay(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
                 "use a new or empty directory for --out".to_owned()
             }
@@ -108,6 +111,11 @@ impl ExportError {
             }
             Self::Twice(..) => "give each run once; of two copies, give the one that was continued".to_owned(),
             Self::Missing(_) => "check the path; relative paths start from the current directory".to_owned(),
+            Self::UnreadableRecord { .. } => {
+                "restore the file from a copy; or, if _raw is complete, delete the file and run `run` or `replay` \
+                 again, which rebuilds the dataset from stored answers"
+                    .to_owned()
+            }
             Self::NotUtf8(_) => "rename the directory".to_owned(),
             Self::NoRun(_) => "use a directory that was the --out of a run".to_owned(),
             Self::Discarded(_) => {

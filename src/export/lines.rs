@@ -1,6 +1,6 @@
 //! The rows of `targets` and `_failures.csv`: what became of each input line, in input order. Only sums are kept.
 
-use super::{AnswerRef, ExportError, MergedLedgers, TargetHistory, rows::Decoded};
+use super::{AnswerRef, ExportError, MergedEntry, MergedLedgers, rows::Decoded};
 use crate::{
     api::{Parameters, record::TargetState},
     dataset::{Failure, LineOutcome, TargetRow},
@@ -18,7 +18,7 @@ pub trait LineSink {
 }
 
 pub(super) struct Lines<'a> {
-    holdings: &'a MergedLedgers,
+    merged: &'a MergedLedgers,
     asked: Option<Parameters>,
     answers: &'a [AnswerRef],
     /// Positions in `answers` by target; `None`: it is sorted by target itself.
@@ -29,17 +29,17 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn new(holdings: &'a MergedLedgers, answers: &'a [AnswerRef], decoded: &'a Decoded) -> Self {
-        let is_sorted = answers.is_sorted_by_key(|answer| holdings.target(*answer));
-        let by_target = (!is_sorted).then(|| by_target(holdings, answers));
-        let asked = holdings.parameters();
-        Self { holdings, asked, answers, by_target, decoded, totals: Totals::default() }
+    pub(super) fn new(merged: &'a MergedLedgers, answers: &'a [AnswerRef], decoded: &'a Decoded) -> Self {
+        let is_sorted = answers.is_sorted_by_key(|answer| merged.target(*answer));
+        let by_target = (!is_sorted).then(|| by_target(merged, answers));
+        let asked = merged.parameters();
+        Self { merged, asked, answers, by_target, decoded, totals: Totals::default() }
     }
 
     /// Passes every row to `sink` and returns the sums.
     pub(super) fn write(mut self, sink: &mut impl LineSink) -> Result<Totals, ExportError> {
-        let inputs = self.holdings.inputs();
-        let run_id = self.holdings.run_id();
+        let inputs = self.merged.inputs();
+        let run_id = self.merged.run_id();
         let mut cells = Vec::with_capacity(inputs.columns().len());
         for line in inputs.lines() {
             cells.clear();
@@ -79,12 +79,12 @@ impl<'a> Lines<'a> {
             rank_scale: self.asked.as_ref().map(|asked| asked.rank_scale.as_str()),
             ..*bare
         };
-        let Some(history) = self.holdings.target_history(target) else {
+        let Some(history) = self.merged.entry(target) else {
             self.totals.pending += 1;
             let row = TargetRow { rows: Some(0), attempts: Some(0), possibly_billed: Some(0), ..bare };
             return sink.row(&TargetRow { outcome: LineOutcome::Pending, ..row }, cells);
         };
-        let (run, latest) = self.holdings.latest(&history)?;
+        let (run, latest) = self.merged.latest(&history)?;
         let latest = latest.as_ref();
         // One answer counts; with snapshots, the rows of several are kept.
         let position = self.positions_of(target).find(|position| self.answers[*position].is_from_source_of(&history));
@@ -127,11 +127,11 @@ impl<'a> Lines<'a> {
     fn failure(
         &self,
         target: TargetRef<'_>,
-        history: &TargetHistory<'_>,
+        history: &MergedEntry<'_>,
         is_unreadable: bool,
         sink: &mut impl LineSink,
     ) -> Result<(), ExportError> {
-        let why = self.holdings.failure(target, history)?;
+        let why = self.merged.failure(target, history)?;
         let why = why.as_ref();
         let class = why.map_or(NO_ANSWER, |kept| kept.class.as_str());
         sink.failure(&Failure {
@@ -148,7 +148,7 @@ impl<'a> Lines<'a> {
 
     /// Positions in `answers` of a target's answers: at most one, except with snapshots.
     fn positions_of(&self, target: TargetRef<'_>) -> impl Iterator<Item = usize> {
-        let found = |answer: AnswerRef| self.holdings.target(answer);
+        let found = |answer: AnswerRef| self.merged.target(answer);
         let first = match &self.by_target {
             None => self.answers.partition_point(|answer| found(*answer) < target),
             Some(positions) => positions.partition_point(|position| found(self.answers[*position as usize]) < target),
@@ -175,7 +175,7 @@ impl<'a> Lines<'a> {
         reason.trim_end_matches([' ', ':']).to_owned()
     }
 
-    fn count(&mut self, history: &TargetHistory<'_>, is_readable: bool, latest: Option<&StoredAnswer>) -> LineOutcome {
+    fn count(&mut self, history: &MergedEntry<'_>, is_readable: bool, latest: Option<&StoredAnswer>) -> LineOutcome {
         let (outcome, count) = match history.state {
             TargetState::Ok if is_readable => (LineOutcome::Ok, &mut self.totals.ok),
             TargetState::NoData => (LineOutcome::NoData, &mut self.totals.no_data),
@@ -191,9 +191,9 @@ impl<'a> Lines<'a> {
 }
 
 /// Positions in `answers`, by target.
-fn by_target(holdings: &MergedLedgers, answers: &[AnswerRef]) -> Vec<u32> {
+fn by_target(merged: &MergedLedgers, answers: &[AnswerRef]) -> Vec<u32> {
     let mut positions: Vec<u32> = (0..).zip(answers).map(|(position, _)| position).collect();
-    positions.sort_by_key(|position| holdings.target(answers[*position as usize]));
+    positions.sort_by_key(|position| merged.target(answers[*position as usize]));
     positions
 }
 

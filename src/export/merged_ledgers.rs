@@ -12,7 +12,7 @@ use std::{
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use super::ExportError;
+use super::{ExportError, QueryDifference};
 use crate::{
     api::{Parameters, record::TargetState},
     ledger::{Archive, Body, CostSource, LedgerError, Run, Spending, StoredAnswer, TargetEntry},
@@ -62,14 +62,14 @@ pub struct AnswerRef {
 
 impl AnswerRef {
     /// Whether it is in the ledger that counts for the target of `history`, which must be the answer's.
-    pub fn is_from_source_of(self, history: &TargetHistory<'_>) -> bool {
+    pub fn is_from_source_of(self, history: &MergedEntry<'_>) -> bool {
         self.source as usize == history.source
     }
 }
 
 /// What all ledgers know of one target.
 #[derive(Clone, Debug)]
-pub struct TargetHistory<'a> {
+pub struct MergedEntry<'a> {
     pub state: TargetState,
     /// Calls that went out.
     pub attempts: u32,
@@ -85,7 +85,7 @@ pub struct TargetHistory<'a> {
     known: &'a TargetEntry,
 }
 
-impl TargetHistory<'_> {
+impl MergedEntry<'_> {
     /// When the kept answer arrived, if its refresh failed.
     pub fn kept_from(&self) -> Option<Timestamp> {
         self.known.at().filter(|_| self.refresh_given_up)
@@ -112,33 +112,27 @@ impl MergedLedgers {
         snapshots: bool,
     ) -> Result<Self, ExportError> {
         let inputs = inputs.into();
-        let mut holdings = Self { sources, inputs, inputs_sha256, winners: HashMap::new(), snapshots: None };
-        holdings.check_query_params()?;
-        let all: Vec<usize> = (0..holdings.sources.len()).collect();
-        holdings.winners = holdings.settled(&all);
+        let mut merged = Self { sources, inputs, inputs_sha256, winners: HashMap::new(), snapshots: None };
+        merged.check_queries()?;
+        let all: Vec<usize> = (0..merged.sources.len()).collect();
+        merged.winners = merged.settled(&all);
         if snapshots {
             let mut days: BTreeMap<Date, Vec<usize>> = BTreeMap::new();
             for number in all {
-                days.entry(holdings.sources[number].run_date()).or_default().push(number);
+                days.entry(merged.sources[number].run_date()).or_default().push(number);
             }
-            let settled = days.into_iter().map(|(day, numbers)| (day, holdings.settled(&numbers)));
-            holdings.snapshots = Some(settled.collect());
+            let settled = days.into_iter().map(|(day, numbers)| (day, merged.settled(&numbers)));
+            merged.snapshots = Some(settled.collect());
         }
-        Ok(holdings)
+        Ok(merged)
     }
 
-    fn check_query_params(&self) -> Result<(), ExportError> {
-        let mut runs = self.sources.iter().map(|source| &source.run);
-        let Some(first) = runs.next() else { return Ok(()) };
-        let flags = |run: &Run| {
-            let Parameters { date_from, rank_scale, .. } = run.parameters;
-            let api = if run.simulated { " --sandbox" } else { "" };
-            format!("--date-from {date_from} --rank-scale {}{api}", rank_scale.as_str())
-        };
-        match runs.find(|other| flags(other) != flags(first)) {
-            None => Ok(()),
-            Some(other) => Err(ExportError::DifferentQueries { first: flags(first), other: flags(other) }),
-        }
+    fn check_queries(&self) -> Result<(), ExportError> {
+        let differs = self.sources.array_windows().find_map(|[Source { run: one, .. }, Source { run: next, .. }]| {
+            QueryDifference::of_api(one.simulated, next.simulated)
+                .or_else(|| QueryDifference::find(&one.parameters, &next.parameters))
+        });
+        differs.map_or(Ok(()), |differs| Err(ExportError::DifferentQueries(differs)))
     }
 
     fn settled(&self, among: &[usize]) -> Winners {
@@ -247,7 +241,7 @@ impl MergedLedgers {
 
     /// When the oldest answer that counts arrived; `None`: there is none.
     pub fn oldest_answer(&self) -> Option<Timestamp> {
-        let targets = self.inputs.targets().filter_map(|target| self.target_history(target));
+        let targets = self.inputs.targets().filter_map(|target| self.entry(target));
         targets.filter(|history| history.state.is_final()).filter_map(|history| history.known.at()).min()
     }
 
@@ -258,11 +252,11 @@ impl MergedLedgers {
     }
 
     /// What is known of a target; `None`: it was never called.
-    pub fn target_history(&self, target: TargetRef<'_>) -> Option<TargetHistory<'_>> {
-        let mut history: Option<TargetHistory<'_>> = None;
+    pub fn entry(&self, target: TargetRef<'_>) -> Option<MergedEntry<'_>> {
+        let mut history: Option<MergedEntry<'_>> = None;
         for (source, Source { archive, .. }) in self.sources.iter().enumerate() {
             let Some(known) = archive.known(target) else { continue };
-            let entry = history.get_or_insert(TargetHistory {
+            let entry = history.get_or_insert(MergedEntry {
                 state: known.state,
                 attempts: 0,
                 possibly_billed: 0,
@@ -290,7 +284,7 @@ impl MergedLedgers {
     pub fn failure(
         &self,
         target: TargetRef<'_>,
-        history: &TargetHistory<'_>,
+        history: &MergedEntry<'_>,
     ) -> Result<Option<StoredAnswer>, LedgerError> {
         if history.refresh_given_up {
             return self.sources[history.source].archive.refusal(target);
@@ -300,7 +294,7 @@ impl MergedLedgers {
 
     /// The run and the latest result of a target, without its body. A body without rows is read all the same, since
     /// nothing else would notice damage to it.
-    pub fn latest(&self, history: &TargetHistory<'_>) -> Result<(&Run, Option<StoredAnswer>), LedgerError> {
+    pub fn latest(&self, history: &MergedEntry<'_>) -> Result<(&Run, Option<StoredAnswer>), LedgerError> {
         let Source { run, archive } = &self.sources[history.source];
         let latest = match history.state {
             TargetState::Ok => archive.head(history.known)?,

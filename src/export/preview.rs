@@ -8,10 +8,9 @@ use std::{
 use super::{
     Estimate, ExportError, QueryParams,
     directory::{check_directory, read_ledger},
-    drop_tolerated_failures,
+    open::{drop_tolerated_failures, remaining, to_refresh},
     previous::Previous,
     query_params::check_shard,
-    remaining, to_refresh,
 };
 use crate::{
     api::Parameters,
@@ -61,7 +60,7 @@ impl Preview {
         dir: Option<&Path>,
         inputs: &Inputs,
         previous: &[PathBuf],
-        question: &QueryParams,
+        query: &QueryParams,
         clock: Clock,
     ) -> Result<Self, ExportError> {
         let archive = match dir {
@@ -72,16 +71,16 @@ impl Preview {
             None => Archive::default(),
         };
         check_shard(archive.run(), inputs)?;
-        let parameters = question.parameters(archive.run(), "", clock.today())?;
-        let mut left = remaining(inputs, None, &archive, question.fresh_since);
+        let parameters = query.parameters(archive.run(), "", clock.today())?;
+        let mut left = remaining(inputs, None, &archive, query.fresh_since);
         let are_kept = archive.inputs_digest().is_some_and(|kept| kept == ledger::digest(inputs))
             || archive.inputs()?.is_some_and(|kept| kept.is_same_but_for_folders(inputs));
         if are_kept {
-            drop_tolerated_failures(&mut left, inputs, &archive, question.tolerated);
+            drop_tolerated_failures(&mut left, inputs, &archive, query.tolerated);
         }
         let held = (inputs.targets().len() - left.len()) as u64;
         let mut previous = Previous::look(previous, dir, archive.run(), &parameters)?;
-        previous.choose(inputs, &mut left, question.fresh_since);
+        previous.choose(inputs, &mut left, query.fresh_since);
         Ok(Self {
             answered: archive.asked().filter(|(_, known)| known.state.is_final()).count() as u64,
             started_with: archive.run().map(|run| run.version.clone()),

@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
-use super::{ExportError, RunRecord, directory::read_ledger};
+use super::{ExportError, QueryDifference, RunRecord, directory::read_ledger};
 use crate::{
     api::Parameters,
     ledger::{Archive, Copied, Ledger, LedgerError, Lock, Run, TargetEntry},
@@ -45,14 +45,8 @@ pub enum PreviousError {
     NoRun(PathBuf),
     #[error("the raw answers of --previous {} were deleted by --discard-raw", .0.display())]
     Discarded(PathBuf),
-    #[error("--previous {} was fetched with --{flag} {stored}, but this run uses {asked}", dir.display())]
-    Differs { dir: PathBuf, flag: &'static str, stored: String, asked: String },
-    #[error("--previous {} contains {}, but this run needs {}", dir.display(), kind(*.stored), kind(!*.stored))]
-    OtherApi { dir: PathBuf, stored: bool },
-}
-
-fn kind(simulated: bool) -> &'static str {
-    if simulated { "simulated answers (--sandbox)" } else { "real answers" }
+    #[error("--previous {} was fetched with {}, but this run uses {}", .0.display(), .1.stored, .1.asked)]
+    Differs(PathBuf, QueryDifference),
 }
 
 impl PreviousError {
@@ -69,10 +63,9 @@ impl PreviousError {
             Self::Itself(_) => "omit --previous: answers in DIR are reused anyway".to_owned(),
             Self::Missing(_) | Self::NoRun(_) => "use a directory that was the --out of a run".to_owned(),
             Self::Discarded(_) => "omit --previous: answers can only be reused from a ledger".to_owned(),
-            Self::Differs { flag, stored, .. } => {
-                format!("use --{flag} {stored} to reuse its answers")
+            Self::Differs(_, QueryDifference { stored, .. }) => {
+                format!("use {stored} to reuse its answers, or omit --previous")
             }
-            Self::OtherApi { .. } => "omit --previous".to_owned(),
         }
     }
 }
@@ -128,7 +121,11 @@ impl Previous {
             let lock = lock(dir).map_err(PreviousError::Ledger)?;
             let archive = read_ledger(dir)?;
             let Some(theirs) = archive.run() else { return Err(PreviousError::NoRun(dir.clone()).into()) };
-            check_question(dir, theirs, run, parameters)?;
+            // Without a run nothing is known of the API that is called.
+            let of_api = run.and_then(|run| QueryDifference::of_api(theirs.simulated, run.simulated));
+            if let Some(differs) = of_api.or_else(|| QueryDifference::find(&theirs.parameters, parameters)) {
+                return Err(PreviousError::Differs(dir.clone(), differs).into());
+            }
             earlier.push(Earlier { archive, _lock: lock });
         }
         Ok(Self { earlier: Arc::new(earlier), chosen: Vec::new() })
@@ -228,18 +225,4 @@ fn check_place(dir: &Path, own: Option<&Path>) -> Result<(), ExportError> {
         return Err(PreviousError::Discarded(dir.to_owned()).into());
     }
     Ok(())
-}
-
-/// Refuses answers to other query parameters. The last day may differ, since each row of `targets` has its own.
-fn check_question(dir: &Path, theirs: &Run, own: Option<&Run>, parameters: &Parameters) -> Result<(), PreviousError> {
-    let stored = theirs.simulated;
-    if own.is_some_and(|own| own.simulated != stored) {
-        return Err(PreviousError::OtherApi { dir: dir.to_owned(), stored });
-    }
-    let differs = |flag, stored: String, asked: String| {
-        if stored == asked { Ok(()) } else { Err(PreviousError::Differs { dir: dir.to_owned(), flag, stored, asked }) }
-    };
-    let (theirs, asked) = (&theirs.parameters, parameters);
-    differs("date-from", theirs.date_from.to_string(), asked.date_from.to_string())?;
-    differs("rank-scale", theirs.rank_scale.as_str().to_owned(), asked.rank_scale.as_str().to_owned())
 }

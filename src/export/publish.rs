@@ -9,14 +9,14 @@ use super::{
     AnswerRef, ExportError, MergedLedgers,
     cursor::{AnswerSource, Interrupted, rows_in_order},
     lines::{LineSink, Lines},
+    record::file_metadata,
     rows::Decoded,
     window::Window,
 };
 use crate::{
     api::Parameters,
     dataset::{
-        Compression, Failure, FailuresFile, IntegerEncoding, Options, Part, PartitionBy, Rejected, Stage, TargetRow,
-        TargetsWriter, write_rejected,
+        DatasetLayout, Failure, FailuresFile, Options, Part, Rejected, Stage, TargetRow, TargetsWriter, write_rejected,
     },
     decode::{self, SchemaDrift},
     ledger::{Body, LedgerError},
@@ -24,27 +24,6 @@ use crate::{
     summary::Totals,
     targets::{LineStatus, TargetRef},
 };
-
-#[derive(Clone, Debug)]
-pub struct DatasetLayout {
-    pub partition_by: PartitionBy,
-    /// Compression of Parquet pages.
-    pub compression: Compression,
-    pub integer_encoding: IntegerEncoding,
-    /// Rows in a row group at most.
-    pub row_group_rows: usize,
-}
-
-impl Default for DatasetLayout {
-    fn default() -> Self {
-        Self {
-            partition_by: PartitionBy::default(),
-            compression: Compression::default(),
-            integer_encoding: IntegerEncoding::default(),
-            row_group_rows: Options::ROW_GROUP_ROWS,
-        }
-    }
-}
 
 #[derive(Debug, Default)]
 pub struct Published {
@@ -57,28 +36,28 @@ pub struct Published {
 /// Builds the tables from the stored answers and renames them into place. A `staged` history of the same answers is not
 /// built again. Removes `_SUCCESS`; the caller writes the new one.
 pub(super) fn publish(
-    holdings: &MergedLedgers,
+    merged: &MergedLedgers,
     staged: Option<StagedHistory>,
     dir: &Path,
     layout: &DatasetLayout,
     progress: &Progress,
 ) -> Result<Published, ExportError> {
-    let asked = holdings.parameters();
-    let options = options(holdings.run_id(), asked.as_ref(), layout);
-    let rebuild = Rebuild::new(holdings);
+    let asked = merged.parameters();
+    let options = options(merged.run_id(), asked.as_ref(), layout);
+    let rebuild = Rebuild::new(merged);
     progress.publishing(rebuild.answers() as u64);
     let staged = match staged.filter(|staged| staged.asked == asked && staged.decoded.rows.len() == rebuild.answers()) {
         Some(staged) => staged,
         None => StagedHistory::write(Stage::begin(dir)?, &rebuild, None, asked, &options, progress).map_err(failure)?,
     };
     let StagedHistory { stage, mut parts, decoded, asked: _ } = staged;
-    let targets = stage.targets(&options, holdings.inputs().columns())?;
+    let targets = stage.targets(&options, merged.inputs().columns())?;
     let mut files = LineFiles { targets, failures: FailuresFile::begin(dir)? };
     let totals = rebuild.lines(&decoded, &mut files)?;
     parts.push(files.targets.finish()?);
     stage.publish(&parts)?;
     files.failures.finish()?;
-    write_rejected(dir, rejected(holdings))?;
+    write_rejected(dir, rejected(merged))?;
     Ok(Published { parts, totals, drift: decoded.drift })
 }
 
@@ -98,24 +77,10 @@ impl LineSink for LineFiles {
     }
 }
 
-/// Options and metadata of Parquet files.
+/// How the files of a dataset are written whose answers are to `asked`.
 pub(super) fn options(run_id: String, asked: Option<&Parameters>, layout: &DatasetLayout) -> Options {
-    let of = |name: &str, value: Option<String>| value.map(|value| (format!("backlinks_export.{name}"), value));
-    let metadata = [
-        of("schema_version", Some(decode::schema::VERSION.to_string())),
-        of("program_version", Some(env!("CARGO_PKG_VERSION").to_owned())),
-        of("date_from", asked.map(|asked| asked.date_from.to_string())),
-        of("date_to", asked.map(|asked| asked.date_to.to_string())),
-        of("rank_scale", asked.map(|asked| asked.rank_scale.as_str().to_owned())),
-    ];
-    Options {
-        partition_by: layout.partition_by.clone(),
-        compression: layout.compression,
-        integer_encoding: layout.integer_encoding,
-        row_group_rows: layout.row_group_rows,
-        run_id,
-        metadata: metadata.into_iter().flatten().collect(),
-    }
+    let metadata = file_metadata(decode::schema::VERSION, env!("CARGO_PKG_VERSION"), asked);
+    Options { layout: layout.clone(), run_id, metadata }
 }
 
 /// The table `backlinks_history`, written to the staging folder and not published yet.
@@ -163,13 +128,13 @@ fn failure(interrupted: Interrupted) -> ExportError {
 
 /// The dataset as the ledgers define it, row by row; writes nothing.
 pub struct Rebuild<'a> {
-    holdings: &'a MergedLedgers,
+    merged: &'a MergedLedgers,
     answers: Vec<AnswerRef>,
 }
 
 impl<'a> Rebuild<'a> {
-    pub fn new(holdings: &'a MergedLedgers) -> Self {
-        Self { holdings, answers: holdings.answers() }
+    pub fn new(merged: &'a MergedLedgers) -> Self {
+        Self { merged, answers: merged.answers() }
     }
 
     /// Answers that have rows, or should have.
@@ -194,7 +159,7 @@ impl<'a> Rebuild<'a> {
 
     /// Passes on the rows of `targets` and of `_failures.csv`, and returns the sums.
     pub fn lines(&self, decoded: &Decoded, sink: &mut impl LineSink) -> Result<Totals, ExportError> {
-        Lines::new(self.holdings, &self.answers, decoded).write(sink)
+        Lines::new(self.merged, &self.answers, decoded).write(sink)
     }
 }
 
@@ -204,21 +169,21 @@ impl AnswerSource for Rebuild<'_> {
     }
 
     fn target(&self, position: u32) -> TargetRef<'_> {
-        self.holdings.target(self.answers[position as usize])
+        self.merged.target(self.answers[position as usize])
     }
 
     fn run_date(&self, position: u32) -> Date {
-        self.holdings.run_date(self.answers[position as usize])
+        self.merged.run_date(self.answers[position as usize])
     }
 
     fn read(&self, position: u32, most: u64) -> Result<Option<Body>, LedgerError> {
-        self.holdings.body_within(self.answers[position as usize], most).map(Some)
+        self.merged.body_within(self.answers[position as usize], most).map(Some)
     }
 }
 
 /// The rows of `_rejected.csv`.
-pub fn rejected(holdings: &MergedLedgers) -> impl Iterator<Item = Rejected<'_>> {
-    holdings.inputs().lines().filter_map(|line| {
+pub fn rejected(merged: &MergedLedgers) -> impl Iterator<Item = Rejected<'_>> {
+    merged.inputs().lines().filter_map(|line| {
         let LineStatus::Rejected(reason) = line.status else { return None };
         Some(Rejected { input: line.input, file: line.file, line: line.number, reason })
     })

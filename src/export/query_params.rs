@@ -32,13 +32,13 @@ pub struct QueryParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QuestionError {
+pub enum QueryError {
     #[error("--date-from {from} is after --date-to {to}")]
     Order { from: Date, to: Date },
     #[error("--date-to {to} is in the future; today is {today} in UTC")]
     Future { to: Date, today: Date },
-    #[error("this directory was started with --{flag} {stored}, but now it is {asked}")]
-    Differs { flag: &'static str, stored: String, asked: String },
+    #[error("this directory was started with {}, but this command uses {}", .0.stored, .0.asked)]
+    Differs(QueryDifference),
     #[error("this directory contains shard {stored}, but {} of other shards, such as {example}", targets_are(*others))]
     OtherShard {
         stored: Shard,
@@ -46,57 +46,72 @@ pub enum QuestionError {
         others: usize,
         example: String,
     },
-    #[error("this directory was started {}, but this command runs {}", api(*stored), api(!*stored))]
-    OtherApi {
-        /// Whether the directory contains simulated answers.
-        stored: bool,
-    },
 }
 
 fn targets_are(count: usize) -> String {
     if count == 1 { "1 target is".to_owned() } else { format!("{count} targets are") }
 }
 
-fn api(simulated: bool) -> &'static str {
-    if simulated { "with --sandbox (simulated answers)" } else { "without --sandbox (real answers)" }
-}
-
-impl QuestionError {
+impl QueryError {
     pub fn hint(&self) -> String {
         match self {
             Self::Order { .. } => "swap the dates; without --date-to the last day is today".to_owned(),
             Self::Future { .. } => "omit --date-to to request everything up to today".to_owned(),
-            Self::Differs { flag, stored, .. } => {
-                format!("use --{flag} {stored} to resume, or another --out to start over")
+            Self::Differs(QueryDifference { stored, .. }) => {
+                format!("use {stored} to resume, or another --out to start over")
             }
             Self::OtherShard { stored, .. } => {
                 format!("use --shard {stored}, or the --out of the shard they belong to")
-            }
-            Self::OtherApi { stored: true } => "use --sandbox to resume, or another --out to start over".to_owned(),
-            Self::OtherApi { stored: false } => {
-                "omit --sandbox to resume, or use another --out to start over".to_owned()
             }
         }
     }
 }
 
+/// A flag in which two queries differ, with the value of each, such as `--date-from 2019-01-01`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryDifference {
+    pub stored: String,
+    pub asked: String,
+}
+
+impl QueryDifference {
+    /// The first flag in which two queries differ whose answers may not be in one dataset. The last day may differ, since
+    /// each row of `targets` has its own.
+    pub(super) fn find(stored: &Parameters, asked: &Parameters) -> Option<Self> {
+        let scale = |of: &Parameters| of.rank_scale.as_str();
+        Self::of("date-from", &stored.date_from, &asked.date_from)
+            .or_else(|| Self::of("rank-scale", &scale(stored), &scale(asked)))
+    }
+
+    /// The difference between real answers and simulated ones.
+    pub(super) fn of_api(stored: bool, asked: bool) -> Option<Self> {
+        let flag = |simulated| if simulated { "--sandbox (simulated answers)" } else { "no --sandbox (real answers)" };
+        (stored != asked).then(|| Self { stored: flag(stored).to_owned(), asked: flag(asked).to_owned() })
+    }
+
+    fn of(flag: &str, stored: &impl ToString, asked: &impl ToString) -> Option<Self> {
+        let (stored, asked) = (stored.to_string(), asked.to_string());
+        (stored != asked).then(|| Self { stored: format!("--{flag} {stored}"), asked: format!("--{flag} {asked}") })
+    }
+}
+
 /// Refuses targets of other shards in the directory of a shard: a replay of all shards would have them twice.
-pub(super) fn check_shard(stored: Option<&Run>, given: &Inputs) -> Result<(), QuestionError> {
+pub(super) fn check_shard(stored: Option<&Run>, given: &Inputs) -> Result<(), QueryError> {
     let Some(stored) = stored.and_then(|run| run.shard) else { return Ok(()) };
     let mut others = given.targets().map(TargetRef::as_str).filter(|target| !stored.holds(target));
     match others.next().map(str::to_owned) {
         None => Ok(()),
-        Some(example) => Err(QuestionError::OtherShard { stored, others: 1 + others.count(), example }),
+        Some(example) => Err(QueryError::OtherShard { stored, others: 1 + others.count(), example }),
     }
 }
 
 impl QueryParams {
     /// The parameters of every call: those of the directory's run, if the command line does not contradict them.
-    pub fn parameters(&self, stored: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QuestionError> {
-        if let Some(run) = stored
-            && self.simulated.is_some_and(|simulated| simulated != run.simulated)
-        {
-            return Err(QuestionError::OtherApi { stored: run.simulated });
+    pub fn parameters(&self, stored: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QueryError> {
+        let differs =
+            |difference: Option<QueryDifference>| difference.map_or(Ok(()), |it| Err(QueryError::Differs(it)));
+        if let (Some(run), Some(simulated)) = (stored, self.simulated) {
+            differs(QueryDifference::of_api(run.simulated, simulated))?;
         }
         let stored = stored.map(|run| &run.parameters);
         let asked = Parameters {
@@ -106,22 +121,18 @@ impl QueryParams {
             tag: self.tag.clone().or(stored.map(|stored| stored.tag.clone())).unwrap_or_else(|| run_id.to_owned()),
         };
         if asked.date_from > asked.date_to {
-            return Err(QuestionError::Order { from: asked.date_from, to: asked.date_to });
+            return Err(QueryError::Order { from: asked.date_from, to: asked.date_to });
         }
         let moves_on = stored.is_none_or(|stored| self.fresh_since.is_some() && asked.date_to > stored.date_to);
         if moves_on && asked.date_to > today {
-            return Err(QuestionError::Future { to: asked.date_to, today });
+            return Err(QueryError::Future { to: asked.date_to, today });
         }
-        let Some(stored) = stored else { return Ok(asked) };
-        let differs = |flag, stored: &dyn ToString, asked: &dyn ToString| {
-            let (stored, asked) = (stored.to_string(), asked.to_string());
-            if stored == asked { Ok(()) } else { Err(QuestionError::Differs { flag, stored, asked }) }
-        };
-        differs("date-from", &stored.date_from, &asked.date_from)?;
-        if !moves_on {
-            differs("date-to", &stored.date_to, &asked.date_to)?;
+        if let Some(stored) = stored {
+            differs(QueryDifference::find(stored, &asked))?;
+            if !moves_on {
+                differs(QueryDifference::of("date-to", &stored.date_to, &asked.date_to))?;
+            }
         }
-        differs("rank-scale", &stored.rank_scale.as_str(), &asked.rank_scale.as_str())?;
         Ok(asked)
     }
 
@@ -168,18 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn another_question_to_the_same_directory_is_refused() {
+    fn another_query_in_the_same_directory_is_refused() {
         let same = QueryParams {
             date_from: Some(date(2020, 1, 1)),
             rank_scale: Some(RankScale::OneHundred),
             ..QueryParams::default()
         };
-        let check = |question: QueryParams, wanted: &str| {
-            let error = question.parameters(Some(&stored()), "id", TODAY).expect_err("refused").to_string();
+        let check = |query: QueryParams, wanted: &str| {
+            let error = query.parameters(Some(&stored()), "id", TODAY).expect_err("refused").to_string();
             assert!(error.contains(wanted), "{error}");
         };
         check(QueryParams { date_from: Some(date(2021, 1, 1)), ..same.clone() }, "--date-from 2020-01-01");
-        check(QueryParams { date_from: None, ..same.clone() }, "now it is 2019-01-01");
+        check(QueryParams { date_from: None, ..same.clone() }, "uses --date-from 2019-01-01");
         check(QueryParams { date_to: Some(TODAY), ..same.clone() }, "--date-to 2026-01-31");
         check(QueryParams { rank_scale: None, ..same }, "--rank-scale one_hundred");
     }
@@ -193,11 +204,8 @@ mod tests {
             ..QueryParams::default()
         };
         let up_to = |to: Option<Date>, today: Date| {
-            let question = QueryParams { date_to: to, ..refresh.clone() };
-            question
-                .parameters(Some(&stored()), "id", today)
-                .map(|asked| asked.date_to)
-                .map_err(|error| error.to_string())
+            let query = QueryParams { date_to: to, ..refresh.clone() };
+            query.parameters(Some(&stored()), "id", today).map(|asked| asked.date_to).map_err(|error| error.to_string())
         };
         assert_eq!(up_to(None, TODAY), Ok(TODAY));
         assert_eq!(up_to(Some(date(2026, 2, 5)), TODAY), Ok(date(2026, 2, 5)));
@@ -215,14 +223,14 @@ mod tests {
 
     #[test]
     fn days_in_the_wrong_order_or_to_come_are_refused() {
-        let question = |from, to| QueryParams { date_from: from, date_to: to, ..QueryParams::default() };
+        let query = |from, to| QueryParams { date_from: from, date_to: to, ..QueryParams::default() };
         let check = |from, to, wanted: &str| {
-            let error = question(from, to).parameters(None, "id", TODAY).expect_err("refused").to_string();
+            let error = query(from, to).parameters(None, "id", TODAY).expect_err("refused").to_string();
             assert!(error.contains(wanted), "{error}");
         };
         check(Some(date(2026, 1, 2)), Some(date(2026, 1, 1)), "is after --date-to");
         check(Some(date(2026, 2, 11)), None, "is after --date-to");
         check(None, Some(date(2026, 2, 11)), "is in the future");
-        assert!(question(Some(date(2026, 1, 1)), Some(date(2026, 1, 1))).parameters(None, "id", TODAY).is_ok());
+        assert!(query(Some(date(2026, 1, 1)), Some(date(2026, 1, 1))).parameters(None, "id", TODAY).is_ok());
     }
 }

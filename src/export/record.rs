@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -10,11 +10,12 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DatasetLayout, ExportError, MergedLedgers, Published, Source};
+use super::{ExportError, MergedLedgers, Published};
 use crate::{
     api::Parameters,
-    dataset, decode, humanize,
-    ledger::Spending,
+    dataset::{self, DatasetLayout, Part},
+    decode, humanize,
+    ledger::{self, Spending},
     sha256,
     summary::{RunSummary, Totals},
     targets::Counts,
@@ -30,7 +31,8 @@ pub struct RunRecord {
     pub summary: RunSummary,
     /// Where the answers differ from the schema, a line each.
     pub drift: Vec<String>,
-    pub files: Vec<FileRecord>,
+    /// Every file of the tables.
+    pub files: Vec<Part>,
     /// Whether `--discard-raw` deleted the ledger afterwards.
     pub raw_discarded: bool,
     /// For each ledger the SHA-256 of its files by name, up to where they were read.
@@ -51,10 +53,8 @@ pub struct Provenance {
     pub run_id: String,
     pub simulated: bool,
     pub parameters: Option<Parameters>,
-    pub partition_by: String,
-    pub compression: String,
-    pub parquet_encoding: String,
-    pub row_group_rows: usize,
+    #[serde(flatten)]
+    pub layout: DatasetLayout,
     pub inputs_sha256: String,
     pub ledgers: Vec<LedgerRecord>,
 }
@@ -74,16 +74,16 @@ impl LedgerRecord {
     pub fn is_own(&self) -> bool {
         self.dir == Path::new(".")
     }
-}
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileRecord {
-    /// Relative to the run's directory.
-    pub path: PathBuf,
-    pub rows: u64,
-    pub bytes: u64,
-    /// In hexadecimal.
-    pub sha256: String,
+    /// The directory of its run, for a dataset in `dir`.
+    pub fn run_dir(&self, dir: &Path) -> PathBuf {
+        if self.is_own() { dir.to_owned() } else { self.dir.clone() }
+    }
+
+    /// The path of one of its files, for a dataset in `dir`.
+    pub fn file(&self, dir: &Path, name: &str) -> PathBuf {
+        self.run_dir(dir).join(ledger::FOLDER).join(name)
+    }
 }
 
 impl Provenance {
@@ -92,17 +92,14 @@ impl Provenance {
         self.ledgers.iter().filter(|ledger| ledger.is_own()).flat_map(|ledger| &ledger.files)
     }
 
-    /// Whether the dataset already has this layout.
-    pub fn has_layout(&self, layout: &DatasetLayout) -> bool {
-        self.partition_by == layout.partition_by.to_string()
-            && self.compression == layout.compression.to_string()
-            && self.parquet_encoding == layout.integer_encoding.to_string()
-            && self.row_group_rows == layout.row_group_rows
+    /// The key-value metadata of every Parquet file.
+    pub fn file_metadata(&self) -> Vec<(String, String)> {
+        file_metadata(self.schema_version, &self.version, self.parameters.as_ref())
     }
 
-    /// The provenance of a dataset of `holdings` in `dir`.
-    pub fn new(holdings: &MergedLedgers, dir: &Path, layout: &DatasetLayout) -> Result<Self, ExportError> {
-        let ledgers = holdings.sources().iter().map(|source| {
+    /// The provenance of a dataset of `merged` in `dir`.
+    pub fn new(merged: &MergedLedgers, dir: &Path, layout: &DatasetLayout) -> Result<Self, ExportError> {
+        let ledgers = merged.sources().iter().map(|source| {
             let folder = |path: &Path| path.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
             let files = source.archive.files()?;
             let origin = files.first().map(|(path, _)| folder(path)).unwrap_or_default();
@@ -121,37 +118,42 @@ impl Provenance {
             program: "backlinks-export".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             schema_version: decode::schema::VERSION,
-            run_id: holdings.run_id(),
-            simulated: holdings.is_simulated(),
-            parameters: holdings.parameters(),
-            partition_by: layout.partition_by.to_string(),
-            compression: layout.compression.to_string(),
-            parquet_encoding: layout.integer_encoding.to_string(),
-            row_group_rows: layout.row_group_rows,
-            inputs_sha256: holdings.inputs_sha256().to_owned(),
+            run_id: merged.run_id(),
+            simulated: merged.is_simulated(),
+            parameters: merged.parameters(),
+            layout: layout.clone(),
+            inputs_sha256: merged.inputs_sha256().to_owned(),
             ledgers: ledgers.collect::<Result<_, ExportError>>()?,
         })
     }
 }
 
+/// The key-value metadata of the Parquet files that answers to `asked` become.
+pub(super) fn file_metadata(schema: u32, program: &str, asked: Option<&Parameters>) -> Vec<(String, String)> {
+    let asked = asked.map(|asked| {
+        let Parameters { date_from, date_to, rank_scale, .. } = asked;
+        [
+            ("date_from", date_from.to_string()),
+            ("date_to", date_to.to_string()),
+            ("rank_scale", rank_scale.as_str().to_owned()),
+        ]
+    });
+    let versions = [("schema_version", schema.to_string()), ("program_version", program.to_owned())];
+    let entries = versions.into_iter().chain(asked.into_iter().flatten());
+    entries.map(|(name, value)| (format!("backlinks_export.{name}"), value)).collect()
+}
+
 /// The digests of all ledgers' files: of as many bytes as in `made_of`, whatever a run adds meanwhile.
-pub(super) fn ledger_digests(
-    holdings: &MergedLedgers,
-    made_of: &Provenance,
-) -> Result<Vec<BTreeMap<String, String>>, ExportError> {
-    let of_ledger = |(source, record): (&Source, &LedgerRecord)| {
-        let files = source.archive.files()?;
-        let digests = files.iter().zip(&record.files).map(|((path, _), (name, bytes))| {
-            let digest = digest(path, *bytes).map_err(ExportError::io("read", path))?;
-            Ok((name.clone(), digest))
+pub(super) fn ledger_digests(dir: &Path, made_of: &Provenance) -> Result<Vec<BTreeMap<String, String>>, ExportError> {
+    let of_ledger = |ledger: &LedgerRecord| {
+        let digests = ledger.files.iter().map(|(name, bytes)| {
+            let path = ledger.file(dir, name);
+            let digest = File::open(&path).and_then(|file| sha256::of_reader(file.take(*bytes)));
+            Ok((name.clone(), digest.map_err(ExportError::io("read", &path))?))
         });
         digests.collect()
     };
-    holdings.sources().iter().zip(&made_of.ledgers).map(of_ledger).collect()
-}
-
-fn digest(path: &Path, bytes: u64) -> io::Result<String> {
-    sha256::of_reader(fs::File::open(path)?.take(bytes))
+    made_of.ledgers.iter().map(of_ledger).collect()
 }
 
 impl RunRecord {
@@ -162,12 +164,6 @@ impl RunRecord {
         raw_sha256: Vec<BTreeMap<String, String>>,
         oldest_answer: Option<Timestamp>,
     ) -> Self {
-        let files = published.parts.iter().map(|part| FileRecord {
-            path: part.path.clone(),
-            rows: part.rows,
-            bytes: part.bytes,
-            sha256: part.sha256.clone(),
-        });
         let drift = published.drift.iter().map(|(surprise, seen)| {
             let times = humanize::counted(seen.count, "time", "times");
             format!("{surprise}: {times}, such as in the answer for {}", seen.example)
@@ -177,18 +173,21 @@ impl RunRecord {
             totals: published.totals.clone(),
             spending,
             drift: drift.collect(),
-            files: files.collect(),
+            files: published.parts.clone(),
             raw_sha256,
             oldest_answer,
             ..Self::default()
         }
     }
 
-    /// Reads a directory's record; `None` where there is none, or none that this version can read.
+    /// Reads a directory's record; `None` where there is none.
     pub fn read(dir: &Path) -> Result<Option<Self>, ExportError> {
         let path = dir.join(dataset::RUN);
         match fs::read(&path) {
-            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+            Ok(text) => {
+                let parsed = serde_json::from_slice(&text).map(Some);
+                parsed.map_err(|source| ExportError::UnreadableRecord { path, source })
+            }
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
             Err(error) => Err(ExportError::io("read", &path)(error)),
         }

@@ -6,17 +6,17 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    DatasetLayout, ExportError, MergedLedgers, Provenance, RunRecord, Source,
+    ExportError, MergedLedgers, Provenance, RunRecord, Source,
     publish::{StagedHistory, publish},
     record::ledger_digests,
 };
 use crate::{
     api::record::TargetState,
-    dataset,
+    dataset::{self, DatasetLayout},
     ledger::{self, Archive, Lock, Spending},
     money::Usd,
     progress::Progress,
-    summary::{Dollars, Ended, MaxFailures, RunSummary, Totals},
+    summary::{Dollars, MaxFailures, RunEnd, RunSummary, Totals},
     targets::Counts,
 };
 
@@ -41,7 +41,7 @@ pub struct PublishOptions {
 
 impl PublishOptions {
     /// Adds to the `numbers` of a directory what belongs to this run.
-    fn summary(&self, numbers: RunSummary, dir: &Path, ended: &Ended) -> RunSummary {
+    fn summary(&self, numbers: RunSummary, dir: &Path, ended: &RunEnd) -> RunSummary {
         let summary = RunSummary {
             calls_this_run: numbers.calls - self.before.calls,
             cost_usd_this_run: Dollars(numbers.cost_usd.0.minus(self.before.known())),
@@ -59,48 +59,53 @@ impl PublishOptions {
     }
 
     /// The summary of ledgers whose dataset is not published: no answer is decoded for it.
-    fn unpublished(&self, holdings: &MergedLedgers, dir: &Path, ended: &Ended) -> RunSummary {
+    fn unpublished(&self, merged: &MergedLedgers, dir: &Path, ended: &RunEnd) -> RunSummary {
         let numbers = RunSummary {
-            stale: self.stale(holdings),
-            simulated: holdings.is_simulated(),
-            ..RunSummary::new(holdings.inputs().counts(), &totals(holdings), holdings.spending())
+            stale: self.stale(merged),
+            simulated: merged.is_simulated(),
+            ..RunSummary::new(merged.inputs().counts(), &totals(merged), merged.spending())
         };
         self.summary(numbers, dir, ended)
     }
 
     /// Answers that are older than `--max-age` allows.
-    fn stale(&self, holdings: &MergedLedgers) -> u64 {
-        self.fresh_since.map_or(0, |since| stale_answers(holdings, since))
+    fn stale(&self, merged: &MergedLedgers) -> u64 {
+        self.fresh_since.map_or(0, |since| stale_answers(merged, since))
     }
 }
 
 /// Publishes the stored answers, unless a signal has ended the run, and returns its summary. What was staged beside
 /// the fetching is not built again. Blocks on the disk.
 pub fn publish_and_summarize(
-    holdings: &MergedLedgers,
+    merged: &MergedLedgers,
     staged: Option<StagedHistory>,
     lock: &Lock,
-    ended: &Ended,
+    ended: &RunEnd,
     options: &PublishOptions,
     progress: &Progress,
 ) -> Result<RunSummary, ExportError> {
     let dir = lock.dir();
-    if let Ended::Signal(_) = ended {
-        return Ok(options.unpublished(holdings, dir, ended));
+    if let RunEnd::Signal(_) = ended {
+        return Ok(options.unpublished(merged, dir, ended));
     }
-    let made_of = Provenance::new(holdings, dir, &options.layout)?;
+    let made_of = Provenance::new(merged, dir, &options.layout)?;
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
-    let current = RunRecord::read(dir)?
-        .filter(|record| record.made_of == made_of && record.files_are_there(dir) && side_files_are_there);
+    let current = match RunRecord::read(dir) {
+        // Only `replay --replace` gets this far with one, and overwrites it.
+        Err(ExportError::UnreadableRecord { .. }) => None,
+        read => read?,
+    };
+    let current =
+        current.filter(|record| record.made_of == made_of && record.files_are_there(dir) && side_files_are_there);
     let is_new = current.is_none();
     let mut record = if let Some(record) = current {
         record
     } else {
-        let published = publish(holdings, staged, dir, &options.layout, progress)?;
-        let digests = ledger_digests(holdings, &made_of)?;
-        RunRecord::new(made_of, &published, holdings.spending(), digests, holdings.oldest_answer())
+        let published = publish(merged, staged, dir, &options.layout, progress)?;
+        let digests = ledger_digests(dir, &made_of)?;
+        RunRecord::new(made_of, &published, merged.spending(), digests, merged.oldest_answer())
     };
-    let numbers = RunSummary { stale: options.stale(holdings), ..record.numbers(holdings.inputs().counts()) };
+    let numbers = RunSummary { stale: options.stale(merged), ..record.numbers(merged.inputs().counts()) };
     let summary = options.summary(numbers, dir, ended);
     if is_new || summary.success != dataset::is_marked(dir) {
         record.summary = summary.clone();
@@ -118,24 +123,24 @@ pub fn publish_and_summarize(
 }
 
 /// The summary of a run that ended before its dataset was published, as far as its ledger can be read.
-pub fn partial_summary(dir: &Path, options: &PublishOptions, ended: &Ended) -> Option<RunSummary> {
+pub fn partial_summary(dir: &Path, options: &PublishOptions, ended: &RunEnd) -> Option<RunSummary> {
     let archive = Archive::read(dir).ok()?;
     let (run, inputs) = (archive.run().cloned()?, archive.inputs().ok()??);
     let inputs_sha256 = archive.inputs_digest()?.to_owned();
-    let holdings = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false).ok()?;
-    Some(options.unpublished(&holdings, dir, ended))
+    let merged = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false).ok()?;
+    Some(options.unpublished(&merged, dir, ended))
 }
 
 /// The summary of a directory whose ledger was deleted: its record is all that is known.
 pub fn summary_from_record(record: &RunRecord, counts: Counts, options: &PublishOptions, dir: &Path) -> RunSummary {
-    options.summary(record.numbers(counts), dir, &Ended::Finished)
+    options.summary(record.numbers(counts), dir, &RunEnd::Finished)
 }
 
 /// How many targets are in which state, without reading any answer.
-fn totals(holdings: &MergedLedgers) -> Totals {
+fn totals(merged: &MergedLedgers) -> Totals {
     let mut totals = Totals::default();
-    for target in holdings.inputs().targets() {
-        match holdings.target_history(target).map_or(TargetState::Pending, |history| history.state) {
+    for target in merged.inputs().targets() {
+        match merged.entry(target).map_or(TargetState::Pending, |history| history.state) {
             TargetState::Ok => totals.ok += 1,
             TargetState::NoData => totals.no_data += 1,
             TargetState::Failed => totals.failed += 1,
@@ -146,7 +151,7 @@ fn totals(holdings: &MergedLedgers) -> Totals {
 }
 
 /// Targets whose answer came before `since`.
-pub fn stale_answers(holdings: &MergedLedgers, since: Timestamp) -> u64 {
-    let histories = holdings.inputs().targets().filter_map(|target| holdings.target_history(target));
+pub fn stale_answers(merged: &MergedLedgers, since: Timestamp) -> u64 {
+    let histories = merged.inputs().targets().filter_map(|target| merged.entry(target));
     histories.filter(|history| history.is_stale(since)).count() as u64
 }

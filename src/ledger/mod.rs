@@ -120,6 +120,11 @@ impl Ledger {
         Self { date_to: Some(day).filter(|day| of_run != Some(*day)), ..self }
     }
 
+    /// The last day that any call was asked for; `None`: there is no run yet.
+    pub fn asked_up_to(&self) -> Option<Date> {
+        self.archive().asked_up_to()
+    }
+
     /// Records the run's beginning.
     pub async fn start(&self, run: &Run) -> Result<(), LedgerError> {
         self.append(Purpose::Ahead, Record::Run { format: FORMAT, run: run.clone() }).await?;

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     api::{Parameters, RankScale},
-    dataset::{LineOutcome, Options, Stage, TargetRow},
+    dataset::{DatasetLayout, LineOutcome, Options, Part, Stage, TargetRow},
     decode::{Decoder, schema},
-    export::{FileRecord, Provenance, RunRecord},
+    export::{Provenance, RunRecord},
     ledger::Spending,
     money::Usd,
     summary::Totals,
@@ -48,10 +48,12 @@ fn ok(target: &str, items: Vec<Value>) -> Given<'_> {
 fn publish(partition_by: &str, columns: &[&str], given: &[Given<'_>]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
-        partition_by: partition_by.parse().unwrap(),
-        compression: "zstd:1".parse().unwrap(),
-        integer_encoding: crate::dataset::IntegerEncoding::default(),
-        row_group_rows: 50,
+        layout: DatasetLayout {
+            partition_by: partition_by.parse().unwrap(),
+            compression: "zstd:1".parse().unwrap(),
+            row_group_rows: 50,
+            ..DatasetLayout::default()
+        },
         run_id: "r1".to_owned(),
         metadata: vec![],
     };
@@ -72,15 +74,11 @@ fn publish(partition_by: &str, columns: &[&str], given: &[Given<'_>]) -> TempDir
     let mut parts = history.finish().unwrap();
     parts.push(targets.finish().unwrap());
     stage.publish(&parts).unwrap();
-    let files = parts.into_iter().map(|part| {
-        let dataset::Part { path, rows, bytes, sha256, .. } = part;
-        FileRecord { path, rows, bytes, sha256 }
-    });
-    record(partition_by, files.collect()).write(dir.path(), true).unwrap();
+    record(partition_by, parts).write(dir.path(), true).unwrap();
     dir
 }
 
-fn record(partition_by: &str, files: Vec<FileRecord>) -> RunRecord {
+fn record(partition_by: &str, files: Vec<Part>) -> RunRecord {
     let parameters = Parameters {
         date_from: date(2019, 1, 1),
         date_to: RUN_DATE,
@@ -92,7 +90,7 @@ fn record(partition_by: &str, files: Vec<FileRecord>) -> RunRecord {
             program: "backlinks-export".to_owned(),
             run_id: "r1".to_owned(),
             parameters: Some(parameters),
-            partition_by: partition_by.to_owned(),
+            layout: DatasetLayout { partition_by: partition_by.parse().unwrap(), ..DatasetLayout::default() },
             ..Provenance::default()
         },
         totals: Totals { ok: 1, failures: BTreeMap::from([("<i>reason</i>".to_owned(), 1)]), ..Totals::default() },

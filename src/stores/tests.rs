@@ -20,8 +20,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    dataset::{FAILURES, REJECTED, RUN, SUCCESS},
-    export::{FileRecord, Provenance, RunRecord},
+    dataset::{FAILURES, Part, REJECTED, RUN, SUCCESS},
+    export::{Provenance, RunRecord},
     progress::{ExportScope, Mode, Progress},
     sha256,
     summary::UploadSummary,
@@ -218,7 +218,7 @@ impl Dataset {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
             let sha256 = sha256::of(text);
-            FileRecord { path: (*name).into(), rows: 1, bytes: text.len() as u64, sha256 }
+            Part { path: (*name).into(), rows: 1, bytes: text.len() as u64, sha256 }
         });
         let made_of =
             Provenance { program: "backlinks-export".to_owned(), run_id: run_id.to_owned(), ..Provenance::default() };

@@ -39,7 +39,7 @@ impl Signal {
 
 /// How a run ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Ended {
+pub enum RunEnd {
     /// Nothing is left to call and the dataset is published.
     #[default]
     Finished,
@@ -56,7 +56,7 @@ pub enum Ended {
     },
 }
 
-impl Ended {
+impl RunEnd {
     /// How a run ended whose fetch ended so; `signal` is the one that asked it to stop, if any did.
     pub fn of(ended: fetch::FetchEnd, signal: Signal) -> Self {
         match ended {
@@ -81,7 +81,7 @@ impl Ended {
 impl RunSummary {
     /// The summary of a run that ended so. Success and error depend on the numbers, which have to be complete.
     #[must_use]
-    pub fn with_end(self, ended: &Ended) -> Self {
+    pub fn with_end(self, ended: &RunEnd) -> Self {
         let problem = self.problem(ended);
         let success = problem.is_none();
         let (error, hint) = problem.unzip();
@@ -101,38 +101,38 @@ impl RunSummary {
         Self { success: false, exit_code: 1, error: Some(error), hint: Some(hint), ..self }
     }
 
-    fn exit_code(&self, ended: &Ended) -> u8 {
+    fn exit_code(&self, ended: &RunEnd) -> u8 {
         match ended {
-            Ended::Finished if !self.published => 1,
-            Ended::Finished if self.is_tolerated() => 0,
-            Ended::Finished => 3,
-            Ended::Stopped(
+            RunEnd::Finished if !self.published => 1,
+            RunEnd::Finished if self.is_tolerated() => 0,
+            RunEnd::Finished => 3,
+            RunEnd::Stopped(
                 StopReason::Fatal { .. }
                 | StopReason::Contract { .. }
                 | StopReason::Refused { .. }
                 | StopReason::Outage { .. }
                 | StopReason::Unreachable { .. },
             ) => 4,
-            Ended::Stopped(StopReason::Budget | StopReason::Limit) => 5,
-            Ended::Signal(signal) => signal.exit_code(),
-            Ended::Unexpected { .. } => 1,
+            RunEnd::Stopped(StopReason::Budget | StopReason::Limit) => 5,
+            RunEnd::Signal(signal) => signal.exit_code(),
+            RunEnd::Unexpected { .. } => 1,
         }
     }
 
     /// What went wrong, and what to do about it; `None`: nothing did.
-    fn problem(&self, ended: &Ended) -> Option<(String, String)> {
+    fn problem(&self, ended: &RunEnd) -> Option<(String, String)> {
         let (reason, hint) = match ended {
-            Ended::Finished if !self.published => {
+            RunEnd::Finished if !self.published => {
                 ("the dataset was not published".to_owned(), format!("{SAVED}; run the same command again"))
             }
-            Ended::Finished if self.is_tolerated() => return None,
-            Ended::Finished => return Some(self.too_many_failures()),
-            Ended::Stopped(reason) => self.stop_problem(reason),
-            Ended::Signal(signal) => (
+            RunEnd::Finished if self.is_tolerated() => return None,
+            RunEnd::Finished => return Some(self.too_many_failures()),
+            RunEnd::Stopped(reason) => self.stop_problem(reason),
+            RunEnd::Signal(signal) => (
                 format!("interrupted by {}", signal.name()),
                 format!("{SAVED}, including the calls in flight; run the same command again to resume"),
             ),
-            Ended::Unexpected { message, hint } => {
+            RunEnd::Unexpected { message, hint } => {
                 let usual = || format!("{SAVED}; fix the problem above and run the same command again");
                 (sanitize::plain(message).into_owned(), hint.clone().unwrap_or_else(usual))
             }

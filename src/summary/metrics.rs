@@ -55,12 +55,12 @@ fn as_float(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Ended, *};
+    use super::{super::RunEnd, *};
 
     #[test]
     fn every_metric_has_its_help_its_type_and_a_value() {
         let summary = RunSummary { targets: 3, ok: 2, failed: 1, rows: 190, published: true, ..RunSummary::default() };
-        let text = summary.with_end(&Ended::Finished).metrics();
+        let text = summary.with_end(&RunEnd::Finished).metrics();
         for line in text.lines() {
             let is_comment = line.starts_with("# HELP ") || line.starts_with("# TYPE ");
             let value = line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());

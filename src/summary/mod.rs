@@ -22,7 +22,7 @@ mod metrics;
 mod text;
 
 pub use self::{
-    end::{Ended, Signal},
+    end::{RunEnd, Signal},
     max_failures::{MaxFailures, NotALimit},
     text::wrapped,
 };

@@ -38,10 +38,10 @@ fn usd(micros: i64) -> Dollars {
 
 /// The summary of a run that was not stopped.
 fn finished(summary: RunSummary) -> RunSummary {
-    summary.with_end(&Ended::Finished)
+    summary.with_end(&RunEnd::Finished)
 }
 
-fn stopped(ended: &Ended) -> RunSummary {
+fn stopped(ended: &RunEnd) -> RunSummary {
     RunSummary { ok: 1_200, no_data: 4, pending: 3_796, ..summary() }.with_end(ended)
 }
 
@@ -49,67 +49,67 @@ fn reason(reason: &str, count: u64) -> FailureReason {
     FailureReason { reason: reason.to_owned(), count }
 }
 
-fn fatal(fatal: Fatal) -> Ended {
-    Ended::Stopped(StopReason::Fatal { fatal, message: None })
+fn fatal(fatal: Fatal) -> RunEnd {
+    RunEnd::Stopped(StopReason::Fatal { fatal, message: None })
 }
 
 #[test]
 fn every_end_has_its_exit_code() {
-    let check_end = |ended: &Ended, summary: RunSummary, code: u8| {
+    let check_end = |ended: &RunEnd, summary: RunSummary, code: u8| {
         let summary = summary.with_end(ended);
         assert_eq!(summary.exit_code, code, "{ended:?}");
         assert_eq!(summary.success, code == 0);
         assert_eq!((summary.error.is_none(), summary.hint.is_none()), (code == 0, code == 0));
-        assert_eq!(summary.stopped.is_none(), *ended == Ended::Finished);
+        assert_eq!(summary.stopped.is_none(), *ended == RunEnd::Finished);
     };
-    let check = |summary: RunSummary, code: u8| check_end(&Ended::Finished, summary, code);
+    let check = |summary: RunSummary, code: u8| check_end(&RunEnd::Finished, summary, code);
     check(summary(), 0);
     check(RunSummary { failed: 1, ok: 4_899, ..summary() }, 3);
     check(RunSummary { pending: 1, ok: 4_899, ..summary() }, 3);
     check(RunSummary { failed: 1, ok: 4_899, max_failures: MaxFailures::Count(1), ..summary() }, 0);
     check(RunSummary { failed: 101, ok: 4_799, max_failures: MaxFailures::Share(200), ..summary() }, 3);
     check(RunSummary { published: false, ..summary() }, 1);
-    let check = |ended: Ended, code: u8| {
+    let check = |ended: RunEnd, code: u8| {
         check_end(&ended, stopped(&ended), code);
         // However few are left, a run that was stopped is not a success.
         check_end(&ended, RunSummary { max_failures: MaxFailures::Count(5_000), ..summary() }, code);
     };
-    check(Ended::Unexpected { message: "disk full".to_owned(), hint: None }, 1);
+    check(RunEnd::Unexpected { message: "disk full".to_owned(), hint: None }, 1);
     for reason in [Fatal::TokenRefused, Fatal::NoCredit, Fatal::AccountBlocked, Fatal::WrongUrl] {
         check(fatal(reason), 4);
     }
-    check(Ended::Stopped(StopReason::Contract { message: None }), 4);
-    check(Ended::Stopped(StopReason::Refused { message: "a.com: HTTP 403".to_owned() }), 4);
-    check(Ended::Stopped(StopReason::Outage { message: None }), 4);
-    check(Ended::Stopped(StopReason::Unreachable { message: None }), 4);
-    check(Ended::Stopped(StopReason::Budget), 5);
-    check(Ended::Stopped(StopReason::Limit), 5);
-    check(Ended::Signal(Signal::Interrupt), 130);
-    check(Ended::Signal(Signal::Terminate), 143);
+    check(RunEnd::Stopped(StopReason::Contract { message: None }), 4);
+    check(RunEnd::Stopped(StopReason::Refused { message: "a.com: HTTP 403".to_owned() }), 4);
+    check(RunEnd::Stopped(StopReason::Outage { message: None }), 4);
+    check(RunEnd::Stopped(StopReason::Unreachable { message: None }), 4);
+    check(RunEnd::Stopped(StopReason::Budget), 5);
+    check(RunEnd::Stopped(StopReason::Limit), 5);
+    check(RunEnd::Signal(Signal::Interrupt), 130);
+    check(RunEnd::Signal(Signal::Terminate), 143);
 }
 
 #[test]
 fn a_fetch_ends_as_the_run_does() {
-    let check = |ended: fetch::FetchEnd, expected: Ended| assert_eq!(Ended::of(ended, Signal::Terminate), expected);
+    let check = |ended: fetch::FetchEnd, expected: RunEnd| assert_eq!(RunEnd::of(ended, Signal::Terminate), expected);
     let message = || Some("why".to_owned());
-    check(fetch::FetchEnd::Done, Ended::Finished);
-    check(fetch::FetchEnd::Stopped(StopReason::Budget), Ended::Stopped(StopReason::Budget));
-    check(fetch::FetchEnd::Shutdown, Ended::Signal(Signal::Terminate));
+    check(fetch::FetchEnd::Done, RunEnd::Finished);
+    check(fetch::FetchEnd::Stopped(StopReason::Budget), RunEnd::Stopped(StopReason::Budget));
+    check(fetch::FetchEnd::Shutdown, RunEnd::Signal(Signal::Terminate));
     check(
         fetch::FetchEnd::Stopped(StopReason::Outage { message: message() }),
-        Ended::Stopped(StopReason::Outage { message: message() }),
+        RunEnd::Stopped(StopReason::Outage { message: message() }),
     );
     check(
         fetch::FetchEnd::Stopped(StopReason::Refused { message: "why".to_owned() }),
-        Ended::Stopped(StopReason::Refused { message: "why".to_owned() }),
+        RunEnd::Stopped(StopReason::Refused { message: "why".to_owned() }),
     );
     check(
         fetch::FetchEnd::Stopped(StopReason::Unreachable { message: message() }),
-        Ended::Stopped(StopReason::Unreachable { message: message() }),
+        RunEnd::Stopped(StopReason::Unreachable { message: message() }),
     );
     check(
         fetch::FetchEnd::Stopped(StopReason::Contract { message: message() }),
-        Ended::Stopped(StopReason::Contract { message: message() }),
+        RunEnd::Stopped(StopReason::Contract { message: message() }),
     );
     check(
         fetch::FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, message: None }),
@@ -127,27 +127,27 @@ fn every_end_says_what_happened_and_how_to_go_on() {
     add(finished(RunSummary { failed: 12, ok: 4_888, ..summary() }));
     add(finished(RunSummary { published: false, ..summary() }));
     add(stopped(&fatal(Fatal::NoCredit)));
-    add(stopped(&Ended::Stopped(StopReason::Fatal {
+    add(stopped(&RunEnd::Stopped(StopReason::Fatal {
         fatal: Fatal::TokenRefused,
         message: Some("invalid_api_key:\u{1b}[31m unknown\nkey ".to_owned()),
     })));
-    add(stopped(&Ended::Stopped(StopReason::Contract { message: Some("Invalid Field: 'tag'.".to_owned()) })));
-    add(stopped(&Ended::Stopped(StopReason::Refused { message: "a.com: HTTP 403: <html>\u{1b}[31mno".to_owned() })));
-    add(stopped(&Ended::Stopped(StopReason::Outage { message: Some("connection refused".to_owned()) })));
-    let unreachable = Ended::Stopped(StopReason::Unreachable { message: Some("dns error".to_owned()) });
+    add(stopped(&RunEnd::Stopped(StopReason::Contract { message: Some("Invalid Field: 'tag'.".to_owned()) })));
+    add(stopped(&RunEnd::Stopped(StopReason::Refused { message: "a.com: HTTP 403: <html>\u{1b}[31mno".to_owned() })));
+    add(stopped(&RunEnd::Stopped(StopReason::Outage { message: Some("connection refused".to_owned()) })));
+    let unreachable = RunEnd::Stopped(StopReason::Unreachable { message: Some("dns error".to_owned()) });
     add(RunSummary { ok: 0, no_data: 0, ..stopped(&unreachable) }.with_end(&unreachable));
     let capped = RunSummary {
         cost_usd: usd(49_980_000),
         cost_source: CostSources { upstream_usd: usd(49_980_000), ..CostSources::default() },
         max_cost_usd: Some(usd(50_000_000)),
-        ..stopped(&Ended::Stopped(StopReason::Budget))
+        ..stopped(&RunEnd::Stopped(StopReason::Budget))
     };
-    add(capped.clone().with_end(&Ended::Stopped(StopReason::Budget)));
+    add(capped.clone().with_end(&RunEnd::Stopped(StopReason::Budget)));
     let cost_source = CostSources { set_aside_usd: usd(40_000), ..capped.cost_source };
-    add(RunSummary { cost_source, ..capped }.with_end(&Ended::Stopped(StopReason::Budget)));
-    add(stopped(&Ended::Signal(Signal::Interrupt)));
-    add(stopped(&Ended::Signal(Signal::Terminate)));
-    add(stopped(&Ended::Unexpected {
+    add(RunSummary { cost_source, ..capped }.with_end(&RunEnd::Stopped(StopReason::Budget)));
+    add(stopped(&RunEnd::Signal(Signal::Interrupt)));
+    add(stopped(&RunEnd::Signal(Signal::Terminate)));
+    add(stopped(&RunEnd::Unexpected {
         message: "cannot write out/_raw: no space left on device".to_owned(),
         hint: None,
     }));
@@ -306,7 +306,7 @@ fn a_copy_in_a_store_is_told_with_what_was_missing_there() {
 
 #[test]
 fn color_changes_nothing_but_color() {
-    let summary = stopped(&Ended::Signal(Signal::Interrupt));
+    let summary = stopped(&RunEnd::Signal(Signal::Interrupt));
     let colored = summary.text(80, true);
     let without: String = colored.replace("\x1b[1;33m", "").replace("\x1b[2m", "").replace("\x1b[0m", "");
     assert_ne!(colored, without);

@@ -14,9 +14,9 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::difference::{Differences, read_error};
 use crate::{
-    dataset::{self, FAILURES, HISTORY, REJECTED, RUN, STAGING, SUCCESS, TARGETS, UNDATED},
+    dataset::{self, FAILURES, HISTORY, Part, REJECTED, RUN, STAGING, SUCCESS, TARGETS, UNDATED},
     decode,
-    export::{FileRecord, LedgerRecord, Provenance, RunRecord},
+    export::{LedgerRecord, Provenance, RunRecord},
     ledger::{self, Archive, LedgerError},
     sha256,
 };
@@ -127,7 +127,7 @@ fn number(path: &Path, made_of: &Provenance) -> Option<u64> {
     if own.is_empty() {
         return [TARGETS, UNDATED].contains(&folder).then_some(0);
     }
-    let keys = made_of.partition_by.split(',').map(str::trim).filter(|key| *key != "none");
+    let keys = made_of.layout.partition_by.keys().iter().map(|key| key.name());
     let levels = folder.strip_prefix(HISTORY).unwrap_or_default().split('/').skip(1);
     let is_partition =
         folder.starts_with(HISTORY) && levels.map(|level| level.split_once('=').map_or("", |(key, _)| key)).eq(keys);
@@ -136,7 +136,7 @@ fn number(path: &Path, made_of: &Provenance) -> Option<u64> {
 }
 
 /// Whether a file is what the record says.
-fn is_sound(dir: &Path, file: &FileRecord, made_of: &Provenance, differences: &Differences) -> bool {
+fn is_sound(dir: &Path, file: &Part, made_of: &Provenance, differences: &Differences) -> bool {
     let name = file.path.display().to_string();
     let path = dir.join(&file.path);
     let is_elsewhere = file.path.is_absolute() || name.split('/').any(|part| part == "..");
@@ -168,19 +168,10 @@ fn is_sound(dir: &Path, file: &FileRecord, made_of: &Provenance, differences: &D
     };
     let rows = u64::try_from(metadata.num_rows()).unwrap_or_default();
     differences.expect(&name, "the number of rows", &rows, &file.rows);
-    let asked = made_of.parameters.as_ref();
-    let expected = [
-        ("schema_version", Some(made_of.schema_version.to_string())),
-        ("program_version", Some(made_of.version.clone())),
-        ("date_from", asked.map(|asked| asked.date_from.to_string())),
-        ("date_to", asked.map(|asked| asked.date_to.to_string())),
-        ("rank_scale", asked.map(|asked| asked.rank_scale.as_str().to_owned())),
-    ];
-    for (key, expected) in expected {
-        let full = format!("backlinks_export.{key}");
-        let entry = metadata.key_value_metadata().into_iter().flatten().find(|entry| entry.key == full);
+    for (key, expected) in made_of.file_metadata() {
+        let entry = metadata.key_value_metadata().into_iter().flatten().find(|entry| entry.key == key);
         let found = entry.and_then(|entry| entry.value.clone());
-        differences.expect(&name, &format!("the metadata's {key}"), &found, &expected);
+        differences.expect(&name, &format!("the metadata's {key}"), &found, &Some(expected));
     }
     true
 }
@@ -195,10 +186,9 @@ pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differ
     });
     let digests: Vec<_> = digests.collect();
     let sound = in_parallel(&digests, |(ledger, file, bytes, expected)| {
-        let label = format!("{}/{file}", name(ledger));
-        let path = folder(dir, ledger).join(ledger::FOLDER).join(file);
-        let found =
-            File::open(path).and_then(|file| Ok((file.metadata()?.len(), sha256::of_reader(file.take(*bytes))?)));
+        let label = label(ledger, file);
+        let found = File::open(ledger.file(dir, file))
+            .and_then(|file| Ok((file.metadata()?.len(), sha256::of_reader(file.take(*bytes))?)));
         let what = match found {
             Err(error) => read_error(&error),
             Ok((length, _)) if length < *bytes => {
@@ -225,7 +215,7 @@ pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differ
         }
         // Each record has checksums of its own: they tell where the damage is, and whether there is any without a
         // digest.
-        let checked = Archive::read(&folder(dir, ledger)).and_then(|archive| archive.check_bodies());
+        let checked = Archive::read(&ledger.run_dir(dir)).and_then(|archive| archive.check_bodies());
         is_sound &=
             checked.map_err(|error| report_ledger(dir, &error, differences)).is_ok() && !own.contains(&Some(false));
     }
@@ -253,32 +243,24 @@ pub(super) fn compare_ends(dir: &Path, record: &Provenance, now: &Provenance, di
             let (file, whole) = now.files.last().cloned().unwrap_or_default();
             let of = then.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, bytes)| *bytes);
             let what = "the dataset is older than the ledger; run `backlinks-export run …` again to publish it";
-            differences.add(
-                format!("{}/{file}", name(then)),
-                format!("{what} ({whole} bytes, but the dataset was built from {of})"),
-            );
+            differences.add(label(then, &file), format!("{what} ({whole} bytes, but the dataset was built from {of})"));
         } else if let Some((file, bytes)) = then.files.last() {
-            let length = folder(dir, then).join(ledger::FOLDER).join(file).metadata().map_or(0, |it| it.len());
+            let length = then.file(dir, file).metadata().map_or(0, |it| it.len());
             let torn = format!("ends within a line, at byte {bytes}: cut off by a crash or added later, and ignored");
             if length > *bytes && then.is_own() {
                 let hint = "run `backlinks-export run …` again to remove it";
-                differences.add(format!("{}/{file}", name(then)), format!("{torn}; {hint}"));
+                differences.add(label(then, file), format!("{torn}; {hint}"));
             } else if length > *bytes {
-                differences.note(format!("{}/{file} {torn}", name(then)));
+                differences.note(format!("{} {torn}", label(then, file)));
             }
         }
     }
     is_current
 }
 
-/// The directory of a ledger.
-pub(super) fn folder(dir: &Path, record: &LedgerRecord) -> PathBuf {
-    if record.is_own() { dir.to_owned() } else { record.dir.clone() }
-}
-
-/// How a ledger's folder is called in differences.
-pub(super) fn name(record: &LedgerRecord) -> String {
-    folder(Path::new(""), record).join(ledger::FOLDER).display().to_string()
+/// How a ledger's file is named in differences.
+fn label(ledger: &LedgerRecord, file: &str) -> String {
+    ledger.file(Path::new(""), file).display().to_string()
 }
 
 /// Does something with every item on several threads; returns the results in order.

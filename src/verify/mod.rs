@@ -24,7 +24,7 @@ pub use self::difference::{Advice, Difference, MOST_DIFFERENCES};
 use self::{difference::Differences, digests::Published};
 use crate::{
     dataset,
-    export::{DatasetLayout, ExportError, MergedLedgers, Provenance, RunRecord, gather},
+    export::{ExportError, MergedLedgers, Provenance, RunRecord, gather},
     fs::access_hint,
     ledger::{FOLDER, LedgerError, Lock},
     money::Usd,
@@ -142,10 +142,9 @@ impl Verification<'_> {
             cost: record.spending.known(),
             ..Checked::default()
         };
-        let compared = self.holdings().is_some_and(|(holdings, layout, made_of)| {
-            self.with_ledgers(&holdings, &layout, &made_of, &published, checked)
-                .map_err(|error| self.report(&error))
-                .is_ok()
+        let compared = self.merged_ledgers().is_some_and(|(merged, made_of)| {
+            let done = self.with_ledgers(&merged, &made_of, &published, checked);
+            done.map_err(|error| self.report(&error)).is_ok()
         });
         if !compared {
             self.without_ledgers(&published, checked);
@@ -153,7 +152,7 @@ impl Verification<'_> {
     }
 
     /// The ledgers that the dataset was made of, if they still are what it was made of; else why not is reported.
-    fn holdings(&self) -> Option<(MergedLedgers, DatasetLayout, Provenance)> {
+    fn merged_ledgers(&self) -> Option<(MergedLedgers, Provenance)> {
         let Self { dir, record, differences } = *self;
         let ledgers = &record.made_of.ledgers;
         if record.raw_discarded {
@@ -168,23 +167,13 @@ impl Verification<'_> {
             differences.note("the ledger is damaged or missing: rows were not compared with its answers");
             return None;
         }
-        let layout = DatasetLayout {
-            partition_by: self.parsed("partition_by", &record.made_of.partition_by)?,
-            compression: self.parsed("compression", &record.made_of.compression)?,
-            integer_encoding: self.parsed("parquet_encoding", &record.made_of.parquet_encoding)?,
-            row_group_rows: record.made_of.row_group_rows,
-        };
-        let dirs: Vec<_> = ledgers.iter().map(|ledger| digests::folder(dir, ledger)).collect();
+        let layout = &record.made_of.layout;
+        let dirs: Vec<_> = ledgers.iter().map(|ledger| ledger.run_dir(dir)).collect();
         let gathered = gather(&dirs, &layout.partition_by)
-            .and_then(|holdings| Provenance::new(&holdings, dir, &layout).map(|made_of| (holdings, made_of)));
-        let (holdings, made_of) = gathered.map_err(|error| self.report(&error)).ok()?;
+            .and_then(|merged| Provenance::new(&merged, dir, layout).map(|made_of| (merged, made_of)));
+        let (merged, made_of) = gathered.map_err(|error| self.report(&error)).ok()?;
         let is_current = digests::compare_ends(dir, &record.made_of, &made_of, differences);
-        is_current.then_some((holdings, layout, made_of))
-    }
-
-    fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &str, text: &str) -> Option<T> {
-        let parsed = text.parse();
-        parsed.map_err(|error| self.differences.add(dataset::RUN, format!("{name} is {text:?}: {error}"))).ok()
+        is_current.then_some((merged, made_of))
     }
 
     fn report(&self, error: &ExportError) {
@@ -197,16 +186,15 @@ impl Verification<'_> {
     /// Everything that can be known.
     fn with_ledgers(
         &self,
-        holdings: &MergedLedgers,
-        layout: &DatasetLayout,
+        merged: &MergedLedgers,
         made_of: &Provenance,
         published: &Published,
         checked: &mut Checked,
     ) -> Result<(), ExportError> {
-        let (totals, answers) = rebuild::compare(self, holdings, published, &layout.partition_by)?;
-        money::compare(self.dir, self.record, made_of, holdings, &totals, self.differences);
-        let counts = holdings.inputs().counts();
-        let spending = holdings.spending();
+        let (totals, answers) = rebuild::compare(self, merged, published, &made_of.layout.partition_by)?;
+        money::compare(self.dir, self.record, made_of, merged, &totals, self.differences);
+        let counts = merged.inputs().counts();
+        let spending = merged.spending();
         checked.ledger_bytes = made_of.ledgers.iter().flat_map(|ledger| &ledger.files).map(|(_, bytes)| bytes).sum();
         checked.lines = counts.lines as u64;
         checked.answers = answers as u64;

@@ -19,7 +19,7 @@ pub(super) fn compare(
     dir: &Path,
     record: &RunRecord,
     made_of: &Provenance,
-    holdings: &MergedLedgers,
+    merged: &MergedLedgers,
     totals: &Totals,
     differences: &Differences,
 ) {
@@ -27,10 +27,10 @@ pub(super) fn compare(
     let made_of = Provenance { version: record.made_of.version.clone(), ..made_of.clone() };
     expect("", &record.made_of, &made_of, differences);
     expect("totals", &record.totals, totals, differences);
-    expect("spending", &record.spending, &holdings.spending(), differences);
-    expect("oldest_answer", &record.oldest_answer, &holdings.oldest_answer(), differences);
-    let stale = record.summary.fresh_since.map_or(0, |since| stale_answers(holdings, since));
-    compare_summary(dir, record, holdings.inputs().counts(), stale, differences);
+    expect("spending", &record.spending, &merged.spending(), differences);
+    expect("oldest_answer", &record.oldest_answer, &merged.oldest_answer(), differences);
+    let stale = record.summary.fresh_since.map_or(0, |since| stale_answers(merged, since));
+    compare_summary(dir, record, merged.inputs().counts(), stale, differences);
 }
 
 /// Compares two values, each field by itself.

@@ -41,22 +41,22 @@ const OPEN_FOLDERS: usize = 128;
 /// Compares tables and side files; returns the sums over the rows that there should be, and the number of answers.
 pub(super) fn compare(
     verification: &Verification<'_>,
-    holdings: &MergedLedgers,
+    merged: &MergedLedgers,
     published: &Published,
     partition_by: &PartitionBy,
 ) -> Result<(Totals, usize), ExportError> {
     let Verification { dir, differences, .. } = *verification;
-    let rebuild = Rebuild::new(holdings);
+    let rebuild = Rebuild::new(merged);
     let decoded = compare_rows(dir, &rebuild, published, partition_by, differences)?;
-    let columns = holdings.inputs().columns();
+    let columns = merged.inputs().columns();
     let schema = targets_schema(columns);
     let failures = FailureRows::begin(SameBytes::open(dir, FAILURES)).map_err(compare_error)?;
     let table = published.targets.as_ref().map(|file| Stream::new(dir, [file], &schema, differences));
     let file = published.targets.clone().unwrap_or_default();
     let mut lines = LineComparison { table, file, rows: TargetRows::new(columns), missing: 0, failures, differences };
     let totals = rebuild.lines(&decoded, &mut lines)?;
-    lines.finish(holdings.inputs().counts().lines)?;
-    let written = write_rejected_rows(SameBytes::open(dir, REJECTED), rejected(holdings)).map_err(compare_error)?;
+    lines.finish(merged.inputs().counts().lines)?;
+    let written = write_rejected_rows(SameBytes::open(dir, REJECTED), rejected(merged)).map_err(compare_error)?;
     written.finish(differences);
     Ok((totals, rebuild.answers()))
 }

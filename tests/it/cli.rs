@@ -316,8 +316,36 @@ fn a_replay_replaces_the_dataset_of_other_runs_only_where_it_is_told_to() {
     // A record that cannot be read may be of any run.
     shell.write("merged/_run.json", "{}");
     let refused = shell.run("replay two --out merged").expect(2);
-    assert!(refused.stderr.contains("merged is not empty and does not contain a run"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("cannot read merged/_run.json: missing field"), "{}", refused.stderr);
     check("two --out merged --replace", 0);
+}
+
+#[test]
+fn an_unreadable_record_is_an_error_of_every_command_and_costs_nothing() {
+    let (shell, api) = (Shell::with_domains(5), Api::new(""));
+    let flags = format!("{} {DATES}", api.flags());
+    shell.run(&format!("run domains.txt --out out {flags}")).expect(0);
+    let (record, files, calls) = (shell.read("out/_run.json"), shell.files("out"), api.bill().calls);
+    let check = |words: &str, code: i32| {
+        let ran = shell.run(words).expect(code);
+        let error = "cannot read out/_run.json: ";
+        assert!([ran.stderr, ran.stdout].concat().contains(error), "{words}");
+    };
+    for text in ["", "{}", &record[..record.len() / 2], &record.replace("zstd:1", "new:9")] {
+        shell.write("out/_run.json", text);
+        check(&format!("run domains.txt --out out {flags}"), 2);
+        check(&format!("plan domains.txt --out out {DATES}"), 2);
+        check(&format!("doctor domains.txt --out out {flags}"), 1);
+        check(&format!("run domains.txt --out other --previous out {flags}"), 2);
+        check("replay out --out merged", 2);
+        check("report out", 1);
+        shell.run("verify out").expect(1);
+    }
+    // As the hint says.
+    fs::remove_file(shell.path("out/_run.json")).expect("removed");
+    shell.run(&format!("run domains.txt --out out {flags}")).expect(0);
+    assert!(shell.files("out").keys().eq(files.keys()));
+    assert_eq!(api.bill().calls, calls, "nothing is called");
 }
 
 #[test]
@@ -579,7 +607,7 @@ fn simulated_answers_never_pass_for_real_ones() {
     shell.run(&format!("run domains.txt --out out --sandbox --progress none {DATES}")).expect(0);
     assert!(shell.files("out/targets").keys().all(|path| path.display().to_string().starts_with("part-sandbox-")));
     let ran = shell.run(&format!("run domains.txt --out out {} {DATES}", api.flags())).expect(2);
-    assert!(ran.stderr.contains("hint: use --sandbox to resume"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: use --sandbox (simulated answers) to resume"), "{}", ran.stderr);
     shell.run(&format!("run domains.txt --out real {} {DATES}", api.flags())).expect(0);
     shell.run("replay out real --out both").expect(2);
     assert_eq!(api.bill().calls, 2);

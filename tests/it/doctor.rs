@@ -74,9 +74,9 @@ fn a_directory_is_known_by_what_is_in_it() {
     let json = look("out", &format!("{dates} domains.txt"), 0, "6 answers");
     assert!(message(&json, "cost").starts_with("none"), "{json}");
     assert_eq!(shell.files("out"), files);
-    look("out", "", 1, "was started with --date-from 2023-11-01, but now it is 2019-01-01");
+    look("out", "", 1, "was started with --date-from 2023-11-01, but this command uses --date-from 2019-01-01");
     let (json, _) = doctor(&shell, &format!("--out out {dates} --sandbox"), 1);
-    assert!(message(&json, "directory").contains("without --sandbox"), "{json}");
+    assert!(message(&json, "directory").contains("with no --sandbox"), "{json}");
     fs::create_dir(shell.path("empty")).expect("made");
     look("empty", "", 0, "empty is empty");
     fs::create_dir(shell.path("foreign")).expect("made");
@@ -132,7 +132,7 @@ fn what_fails_is_said_with_what_to_do() {
     check(&format!("domains.txt {api_flags} --max-cost 0.5"), 0, "cost", "but --max-cost leaves $0.50");
     check(&format!("mixed.txt {api_flags}"), 0, "inputs", "1 target; 1 line is not a valid domain");
     check(&format!("missing.txt {api_flags}"), 1, "inputs", "missing.txt");
-    check(&format!("--date-from 2024-02-01 --date-to 2024-01-01 {api_flags}"), 1, "question", "is after --date-to");
+    check(&format!("--date-from 2024-02-01 --date-to 2024-01-01 {api_flags}"), 1, "query", "is after --date-to");
     check("--api http://api.example.com", 1, "api", "would send the token unencrypted");
     check("--api https://nowhere.invalid", 1, "api", "cannot reach https://nowhere.invalid, the DNS lookup failed: ");
     check("--api http://127.0.0.1:1", 1, "api", "cannot reach http://127.0.0.1:1 at 127.0.0.1:1: Connection refused");

@@ -13,12 +13,12 @@ use arrow::{array::AsArray, datatypes::Int64Type};
 use backlinks_export::{
     api::{Api, ApiError, ErrorKind, Reply, Request},
     clock::Clock,
-    dataset,
-    export::{DatasetLayout, Export, ExportError, Fetched, PublishOptions, QueryParams, publish_and_summarize},
+    dataset::{self, DatasetLayout},
+    export::{Export, ExportError, Fetched, PublishOptions, QueryParams, publish_and_summarize},
     fetch::{FetchLimits, pace::Rate},
     money::Usd,
     progress::{ExportScope, Mode, Progress},
-    summary::{Ended, MaxFailures, RunSummary, Signal},
+    summary::{MaxFailures, RunEnd, RunSummary, Signal},
     targets::{Inputs, ReadOptions, read},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -137,9 +137,9 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
         }
     };
     let fetched = export.fetch(api, limits(), &terms.layout, &progress, stop).await;
-    let (ended, Fetched { holdings, staged, lock }) = fetched.expect("a sound disk");
-    let ended = Ended::of(ended, Signal::Interrupt);
-    publish_and_summarize(&holdings, staged, &lock, &ended, &terms, &progress).expect("a sound disk")
+    let (ended, Fetched { merged, staged, lock }) = fetched.expect("a sound disk");
+    let ended = RunEnd::of(ended, Signal::Interrupt);
+    publish_and_summarize(&merged, staged, &lock, &ended, &terms, &progress).expect("a sound disk")
 }
 
 /// The content of every part of the history, by its place without the run's name.

@@ -9,7 +9,8 @@ use std::{
 use backlinks_export::{
     api::{Api, ApiError, ErrorKind, Reply, Request},
     clock::Clock,
-    export::{DatasetLayout, Export, ExportError, Fetched, QueryParams},
+    dataset::DatasetLayout,
+    export::{Export, ExportError, Fetched, QueryParams},
     fetch::{FetchEnd, FetchLimits, pace::Rate},
     money::Usd,
     progress::{ExportScope, Mode, Progress},

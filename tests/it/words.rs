@@ -216,25 +216,25 @@ fn a_directory_holds_to_its_question() {
     tell("replay out --out other");
     tell(&run("--partition-by none"));
     assert_snapshot!(told, @r"
-    error: this directory was started with --date-to 2024-02-29, but now it is 2024-03-31
+    error: this directory was started with --date-to 2024-02-29, but this command uses --date-to 2024-03-31
     hint: use --date-to 2024-02-29 to resume, or another --out to start over
 
-    error: this directory was started with --date-from 2019-01-01, but now it is 2020-01-01
+    error: this directory was started with --date-from 2019-01-01, but this command uses --date-from 2020-01-01
     hint: use --date-from 2019-01-01 to resume, or another --out to start over
 
-    error: this directory was started with --rank-scale one_thousand, but now it is one_hundred
+    error: this directory was started with --rank-scale one_thousand, but this command uses --rank-scale one_hundred
     hint: use --rank-scale one_thousand to resume, or another --out to start over
 
-    error: this directory was started with --date-from 2019-01-01, but now it is 2020-01-01
+    error: this directory was started with --date-from 2019-01-01, but this command uses --date-from 2020-01-01
     hint: use --date-from 2019-01-01 to resume, or another --out to start over
 
     error: out is the directory of a run, which has its own dataset
     hint: use a new or empty directory for --out
 
-    error: this directory was started without --sandbox (real answers), but this command runs with --sandbox (simulated answers)
-    hint: omit --sandbox to resume, or use another --out to start over
+    error: this directory was started with no --sandbox (real answers), but this command uses --sandbox (simulated answers)
+    hint: use no --sandbox (real answers) to resume, or another --out to start over
 
-    error: these runs used different query parameters: --date-from 2019-01-01 --rank-scale one_thousand and --date-from 2019-01-01 --rank-scale one_hundred
+    error: these runs used different query parameters: --rank-scale one_thousand and --rank-scale one_hundred
     hint: replay them separately, each with its own --out
 
     error: the raw answers of out were deleted by --discard-raw, so its dataset cannot be changed

@@ -56,8 +56,8 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
     if let Some((day, days)) = content.snapshot {
         fact("Snapshot", format!("{day}, the newest of {days}: this page shows only its rows"));
     }
-    fact("Partitioned by", made_of.partition_by.replace('_', " "));
-    fact("Compression", made_of.compression.clone());
+    fact("Partitioned by", made_of.layout.partition_by.to_string().replace('_', " "));
+    fact("Compression", made_of.layout.compression.to_string());
     fact("Program", format!("{} {}, schema {}", made_of.program, made_of.version, made_of.schema_version));
     html.markup("</dl>\n</section>\n");
     html

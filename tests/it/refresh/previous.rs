@@ -158,12 +158,17 @@ fn what_does_not_suit_is_refused_before_anything_is_paid() {
     refused(2, &run("new", "--previous dropped"), "dropped were deleted by --discard-raw", away);
     refused(2, &run("first", "--previous ./first"), "./first is this run's own directory", away);
     let earlier = run("new", "--previous first").replace("2023-11-01", "2023-10-01");
-    refused(2, &earlier, "first was fetched with --date-from 2023-11-01, but this run uses 2023-10-01", "hint: use");
+    refused(
+        2,
+        &earlier,
+        "first was fetched with --date-from 2023-11-01, but this run uses --date-from 2023-10",
+        "hint: use",
+    );
     let scale = run("new", "--previous first --rank-scale one_hundred");
-    refused(2, &scale, "was fetched with --rank-scale one_thousand, but this run uses one_hundred", "hint: use");
-    refused(2, &run("first", "--previous simulated"), "simulated contains simulated answers (--sandbox)", away);
-    let told = shell.run(&run("new", "--previous simulated")).expect(2).stderr;
-    assert!(told.contains("this run needs real answers"), "{told}");
+    refused(2, &scale, "was fetched with --rank-scale one_thousand, but this run uses --rank-scale", "hint: use");
+    refused(2, &run("first", "--previous simulated"), "was fetched with --sandbox (simulated", "hint: use");
+    let refused = shell.run(&run("new", "--previous simulated")).expect(2).stderr;
+    assert!(refused.contains("this run uses no --sandbox (real"), "{refused}");
     // A run is under way there.
     let lock = Lock::take(&shell.path("first")).expect("free");
     let told = shell.run(&run("new", "--previous first")).expect(1).stderr;

@@ -1,4 +1,4 @@
-//! What a plan may ask without buying: what is left on the account.
+//! The account's balance, which can be asked for without buying anything.
 //!
 //! Pure: a reply in, its meaning out. No page documents the shape of the answer, so several are understood and nothing
 //! depends on them: what is not understood is reported as such.
@@ -22,8 +22,8 @@ pub fn balance(reply: &Reply) -> Result<Usd, String> {
 
 /// `HTTP 404: no such page`
 fn refusal(reply: &Reply) -> String {
-    let said = Envelope::read(&reply.body).and_then(|envelope| envelope.message.or(envelope.gateway_code));
-    said.map_or_else(|| format!("HTTP {}", reply.status), |said| format!("HTTP {}: {said}", reply.status))
+    let reason = Envelope::read(&reply.body).and_then(|envelope| envelope.message.or(envelope.gateway_code));
+    reason.map_or_else(|| format!("HTTP {}", reply.status), |reason| format!("HTTP {}: {reason}", reply.status))
 }
 
 /// The first field with one of the known names that holds dollars, as a number or a text.

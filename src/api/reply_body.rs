@@ -17,8 +17,8 @@ impl ReplyBody {
         Self { text, gzip: Some(gzip) }
     }
 
-    /// The gzip member that it came as, if it did, where any reader takes that as it is: nothing behind it, nothing in
-    /// its header but a file name.
+    /// The gzip member that it came as, if any reader accepts that: nothing after it, nothing in its header but a file
+    /// name.
     pub fn gzip(&self) -> Option<&Bytes> {
         self.gzip.as_ref()
     }

@@ -210,16 +210,16 @@ fn of_code(code: i64, message: &str) -> Class {
 
 /// The meaning of an HTTP status where the body's code does not decide.
 fn of_http(status: u16, envelope: &Envelope) -> Class {
-    let says = |word: &str| envelope.gateway_code.as_deref().is_some_and(|code| code.contains(word));
+    let gateway_says = |word: &str| envelope.gateway_code.as_deref().is_some_and(|code| code.contains(word));
     let is_known = envelope.has_gateway_error || envelope.code.is_some();
     match status {
         400 => Class::Contract,
         401 | 403 if !is_known => Class::Refused(Fatal::TokenRefused),
         404 if !is_known => Class::Refused(Fatal::WrongUrl),
         401 | 403 => Class::Fatal(Fatal::TokenRefused),
-        402 if says("exceeds_max_price") => Class::PriceRefused,
+        402 if gateway_says("exceeds_max_price") => Class::PriceRefused,
         402 => Class::Fatal(Fatal::NoCredit),
-        429 if says("quota_exceeded") => Class::Fatal(Fatal::NoCredit),
+        429 if gateway_says("quota_exceeded") => Class::Fatal(Fatal::NoCredit),
         429 => Class::SlowDown,
         // Redirects are not followed: a body and a token are meant for one host.
         300..=399 | 404 | 405 => Class::Fatal(Fatal::WrongUrl),

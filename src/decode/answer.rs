@@ -223,7 +223,7 @@ impl<'t> AnswerReader<'t, '_> {
         Ok(is_broken)
     }
 
-    /// Takes an object, or notes and skips what is none.
+    /// Takes an object; anything else is noted and skipped.
     fn object_or_odd<T>(&mut self, place: &'static str, read: impl FnOnce(&mut Self) -> Scan<T>) -> Scan<Option<T>> {
         if self.scanner.peek() == b'{' {
             return read(self).map(Some);

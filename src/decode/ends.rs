@@ -6,7 +6,7 @@ use super::scan::{Malformed, Scan};
 /// Bytes of a word.
 pub(super) const WORD: usize = 8;
 
-/// The byte at a place; at the end 0, which is no JSON outside of strings.
+/// The byte at a position; 0 at the end, which is not JSON outside of strings.
 #[inline]
 pub(super) fn byte(bytes: &[u8], at: usize) -> u8 {
     bytes.get(at).copied().unwrap_or(0)
@@ -67,7 +67,7 @@ pub(super) fn string_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
 fn escape_end(bytes: &[u8], at: usize) -> Scan<usize> {
     match byte(bytes, at + 1) {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
-        // Half a surrogate pair is no matter where nobody reads it
+        // Half a surrogate pair does not matter in what is skipped.
         b'u' if bytes.get(at + 2..at + 6).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) => Ok(at + 6),
         _ => Err(Malformed),
     }
@@ -108,7 +108,7 @@ fn long_number_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
     Ok(at)
 }
 
-/// How many of a word's bytes, in the order of the text, are digits before the first that is none.
+/// How many of a word's bytes, in the order of the text, are digits before the first other byte.
 #[inline]
 fn digits(word: u64) -> usize {
     const HIGH: u64 = u64::from_le_bytes([0x80; WORD]);

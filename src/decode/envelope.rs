@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{answer, value};
 use crate::{money::Usd, targets};
 
-/// What an answer says about itself.
+/// What an answer reports about itself.
 #[derive(Debug, Default, PartialEq)]
 pub struct Envelope {
     /// The code that decides: the first task's, else the top level's.
@@ -28,27 +28,27 @@ pub struct Envelope {
     pub cost: Option<Usd>,
     /// Items under all results of the first task.
     pub items: u64,
-    /// How many items these results say they have.
+    /// How many items these results report.
     pub items_count: Option<i64>,
     /// Elements of the first task's list of results.
     pub results: u64,
-    /// How many results that task says it has.
+    /// How many results that task reports.
     pub result_count: Option<i64>,
-    /// How many tasks the API says have failed.
+    /// How many tasks failed according to the API.
     pub tasks_error: Option<i64>,
     pub version: Option<String>,
     /// How long the first task took, in seconds.
     pub seconds: Option<f64>,
     /// Whether the whole body is JSON in UTF-8: there are only blanks around the object.
     pub is_json: bool,
-    /// The hosts that the answer says it is about, normalized: each result's, else the request's echo.
+    /// The hosts that the answer is about, normalized: each result's, else the request's echo.
     pub about: Vec<String>,
 }
 
 impl Envelope {
     /// Reads a body; `None` when it has no JSON object, or when a task or a result is neither an object nor null. What
     /// gateways put around the object is ignored; where there is other text before it, it must have a task. A byte that
-    /// is not UTF-8 stands for U+FFFD.
+    /// is not UTF-8 is read as U+FFFD.
     pub fn read(body: &[u8]) -> Option<Self> {
         answer::read(body, None).ok().flatten()
     }
@@ -120,7 +120,7 @@ fn normalized(host: &str) -> String {
         .map_or_else(|_| host.to_lowercase(), |cleaned| cleaned.target.to_string())
 }
 
-/// What is wanted of an answer, each value as its text; null is no value.
+/// The fields that are read from an answer, each as its text; null counts as missing.
 #[derive(Default)]
 pub(super) struct RawTop<'a> {
     pub(super) version: Option<&'a str>,
@@ -257,7 +257,7 @@ mod tests {
         }
     }
 
-    /// What can be said of an answer by way of a tree of its values.
+    /// The same by way of a tree of the answer's values.
     fn by_tree(body: &[u8]) -> Option<(Option<i64>, Option<String>, bool, u64)> {
         // What precedes and follows the first object is ignored, if it has a task or follows blanks only.
         let start = body.iter().position(|byte| *byte == b'{')?;
@@ -269,8 +269,8 @@ mod tests {
             |value: Option<&serde_json::Value>| value.and_then(|value| value.as_array().cloned()).unwrap_or_default();
         let mut tasks = list(top.get("tasks")).into_iter().filter(|task| !task.is_null()).collect::<Vec<_>>();
         let results = tasks.first().map(|task| list(task.get("result"))).unwrap_or_default();
-        let stranger = |value: &serde_json::Value| !value.is_object() && !value.is_null();
-        let odd = tasks.iter().any(|task| stranger(task) || list(task.get("result")).iter().any(stranger));
+        let other = |value: &serde_json::Value| !value.is_object() && !value.is_null();
+        let odd = tasks.iter().any(|task| other(task) || list(task.get("result")).iter().any(other));
         let items = results.iter().map(|result| list(result.get("items")).len() as u64).sum();
         tasks.truncate(1);
         if !before.trim_ascii().is_empty() && !tasks.first()?.is_object() {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_whom_it_is_about() {
+    fn an_answer_names_the_hosts_that_it_is_about() {
         let check = |body: &str, about: &[&str]| {
             assert_eq!(Envelope::read(body.as_bytes()).expect("an object").about, about, "{body}");
         };

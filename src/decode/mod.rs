@@ -1,5 +1,5 @@
-//! An answer's text to its envelope and its rows, in one pass: the body of a paid call, byte for byte as the ledger has
-//! it, to what it says about itself and to an Arrow record batch.
+//! Decodes an answer in one pass: the body of a paid call, as the ledger stores it, becomes its envelope (what it reports
+//! about itself) and its rows (an Arrow record batch).
 //!
 //! ```text
 //! body -> answer: tasks, results ─┬─> envelope
@@ -8,10 +8,10 @@
 //!
 //! The fields of an item that become columns are listed in [`schema`].
 //!
-//! Pure: both are functions of target and body, whatever was decoded before. No answer is lost to one odd value: what
+//! Pure: both depend on target and body only, not on what was decoded before. No answer is lost to one odd value: what
 //! the API leaves out is null, never 0; what does not fit its column is null and counted in [`SchemaDrift`]; only a
-//! body that does not begin with a JSON object is an error. What an answer means for the run (no data, failed, about
-//! another target) is judged elsewhere.
+//! body without a JSON object is an error. What an answer means for the run (no data, failed, about another target) is
+//! judged elsewhere.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

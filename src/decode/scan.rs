@@ -136,8 +136,8 @@ impl<'a> Scanner<'a> {
         is_next
     }
 
-    /// Takes a string and appends what it means to `out`, with U+FFFD for each half of a surrogate pair that stands
-    /// alone; returns whether there is one.
+    /// Takes a string and appends its meaning to `out`, with U+FFFD for each unpaired surrogate; returns whether there is
+    /// one.
     #[inline]
     pub(super) fn string(&mut self, out: &mut Vec<u8>) -> Scan<bool> {
         self.expect(b'"')?;

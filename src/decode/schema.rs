@@ -2,7 +2,7 @@
 //! without a cast. A new integer or map of the API is added to [`INTEGERS`] or [`MAPS`]; the decoder follows.
 //!
 //! No unsigned and no 32-bit integers, no nanoseconds; the timestamp has a time zone, so that no engine takes it for
-//! local time. Nested fields bear the names that Parquet prescribes (`key_value`, `key`, `value`, `element`), which is
+//! local time. Nested fields have the names that Parquet prescribes (`key_value`, `key`, `value`, `element`), which is
 //! what engines look for; Arrow itself does not care. Each part is made once, since every answer needs all of them.
 
 use std::sync::{Arc, LazyLock};
@@ -21,7 +21,7 @@ pub const TIME_ZONE: &str = "UTC";
 pub const TARGET: &str = "target";
 /// The API's word for the kind of item: `backlinks_history`.
 pub const TYPE: &str = "type";
-/// The moment a row stands for.
+/// The moment that a row is about.
 pub const DATE: &str = "date";
 /// The first day of that month in UTC.
 pub const MONTH_START: &str = "month_start";

@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, civil, tz::Offset};
 
-/// The first and the last year of a usable date. What lies outside is a placeholder (`0001-01-01`), not a month of
+/// The first and the last year of a usable date. Any other is a placeholder (`0001-01-01`), not a month of
 /// backlinks, and older dates mean different days to different engines.
 const USABLE_YEARS: std::ops::RangeInclusive<i16> = 1900..=9999;
 
@@ -35,7 +35,7 @@ pub(super) fn integer(token: &str) -> Result<i64, &'static str> {
     if leading.is_empty() {
         return Ok(0);
     }
-    // Where the last significant digit stands, counted from the ones
+    // The position of the last significant digit, counted from the ones
     let dropped = digits.len() - significant.len();
     let shift = i64::try_from(dropped).unwrap_or(i64::MAX) - i64::try_from(fraction.len()).unwrap_or(i64::MAX);
     let exponent = exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN } else { i64::MAX });

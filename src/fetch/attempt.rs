@@ -13,7 +13,7 @@ use tokio::{
 use super::{Journal, budget::Reservation, queue::Job, sliding_window::CallSlot};
 use crate::{
     api::{
-        Api, BodyForm, ErrorKind, Parameters, Request,
+        Api, BodyForm, ErrorKind, Parameters, Reply, Request,
         record::{Answered, Sent},
         request,
         status::{Assessment, assess},
@@ -54,7 +54,7 @@ pub(super) struct Attempted {
 pub(super) struct CallResult {
     pub(super) assessment: Assessment,
     pub(super) retry_after: Option<Duration>,
-    /// What kept an answer from coming; `None`: there is one.
+    /// Why there is no answer; `None` if there is one.
     pub(super) failure: Option<ErrorKind>,
 }
 
@@ -92,10 +92,8 @@ impl<A: Api, J: Journal> CallContext<A, J> {
         };
         let assessment = assess(&result, envelope, &sent.target);
         let failure = result.as_ref().err().map(|error| error.kind);
-        let (retry_after, request_id, body) = match result {
-            Ok(reply) => (reply.retry_after, reply.request_id, Some(reply.body)),
-            Err(_) => (None, None, None),
-        };
+        let Reply { retry_after, request_id, body, .. } = result.unwrap_or_default();
+        let body = failure.is_none().then_some(body);
         let answered =
             Answered { target: sent.target, attempt, at: self.clock.now(), latency, assessment, request_id, body };
         self.journal.answered(&answered, rows).await.map_err(Unrecorded::Result)?;

@@ -1,9 +1,8 @@
 //! The spending cap: what is spent and what is set aside for calls in flight never pass it.
 //!
 //! Each call carries a limit above which the API refuses it, unbilled. Several times that is set aside, for a gateway
-//! that ignores the limit. Until the first price is known one call at a time
-//! goes out with the whole rest set aside; and once a call has cost more than its limit, one at a time until the price
-//! is steady. What a call counts for once it is back is said by [`crate::api::pricing`].
+//! that ignores the limit. Until the first price is known, one call at a time goes out with the whole rest set aside;
+//! once a call has cost more than its limit, calls go out one at a time until the price is steady. [`crate::api::pricing`] decides what a call counts for once it is back.
 //! Without a cap only the sum is kept.
 
 use crate::{
@@ -135,22 +134,17 @@ mod tests {
 
     #[test]
     fn spent_and_reserved_never_pass_the_cap_whatever_the_prices() {
-        let mut random = 7_u64;
-        let mut next = |below: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % below
-        };
+        let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..1_000 {
-            let cap = i64::try_from(next(2_000_000)).expect("small") + 1;
-            let mut price = i64::try_from(next(60_000)).expect("small") + 1;
+            let (cap, mut price) = (random.i64(1..=2_000_000), random.i64(1..=60_000));
             let mut budget = of(cap, 0, 0);
             let (mut billed, mut in_flight) = (0_i64, Vec::new());
             let mut least = None;
             for _ in 0..500 {
-                if next(50) == 0 {
+                if random.u8(..50) == 0 {
                     price *= 3;
                 }
-                if in_flight.len() < 30 && next(2) == 0 {
+                if in_flight.len() < 30 && random.u8(..2) == 0 {
                     match budget.reserve(least) {
                         Ok(reservation) => in_flight.push(reservation),
                         Err(ReserveError::Wait) => assert!(!in_flight.is_empty()),
@@ -166,7 +160,7 @@ mod tests {
                         least = Some(usd(allowed.micros() + 1));
                     } else {
                         billed += price;
-                        let cost = if next(10) == 0 { Cost::Unknown } else { Cost::Debit(usd(price)) };
+                        let cost = if random.u8(..10) == 0 { Cost::Unknown } else { Cost::Debit(usd(price)) };
                         budget.settle(reservation, cost);
                     }
                 }
@@ -256,10 +250,7 @@ mod tests {
             debited += 2 * price;
             budget.settle(call, Cost::Upstream(usd(price)));
         }
-        assert!(
-            debited <= 1_000_000,
-            "a gateway that debits twice the upstream price and tells nothing of it: {debited}"
-        );
+        assert!(debited <= 1_000_000, "a gateway that debits twice the upstream price without reporting it: {debited}");
         assert!(debited > 700_000, "booked at a limit a quarter above that, which a gateway may reach: {debited}");
     }
 
@@ -310,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_cost_is_booked_and_only_a_told_price_is_learnt() {
+    fn each_kind_of_cost_is_booked_and_only_a_reported_price_is_learned() {
         let check = |cost: Cost, spent: i64, highest: i64| {
             let mut budget = of(1_000_000, 0, 40_000);
             let call = budget.reserve(None).expect("room");

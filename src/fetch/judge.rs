@@ -60,7 +60,7 @@ pub(super) enum Decision {
 pub(super) enum Stop {
     /// The API cannot be used until a person has acted.
     Fatal(Fatal),
-    /// The first answers say that the calls are malformed.
+    /// The first answers mean that the calls are malformed.
     Contract,
     /// Several targets were refused by something unknown.
     Refused,

@@ -117,11 +117,11 @@ pub struct FetchContext<A, J> {
     pub parameters: Parameters,
     /// How fast, how often and for how much money.
     pub limits: FetchLimits,
-    /// What earlier runs have left behind.
+    /// What is known from earlier runs.
     pub earlier: PriorCalls,
 }
 
-/// What earlier runs have left behind.
+/// What is known from earlier runs.
 #[derive(Clone, Debug, Default)]
 pub struct PriorCalls {
     /// When calls went out that may still count for the rate.
@@ -154,7 +154,7 @@ pub enum StopReason {
         /// What the API said.
         message: Option<String>,
     },
-    /// The first answers, or many billed refusals alike, say that the calls are malformed.
+    /// The first answers, or many identical billed refusals, mean that the calls are malformed.
     Contract {
         /// What the API said.
         message: Option<String>,

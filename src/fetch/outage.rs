@@ -1,4 +1,4 @@
-//! When the API is down: stop asking, probe now and then, and say when to give up.
+//! What happens while the API is down: no calls but a probe now and then, and when to give up.
 //!
 //! Two rules. After two rounds of failures without a success in between, only single probes go out,
 //! at growing intervals; a target that fails while others succeed is itself the cause, and does not count. And retries
@@ -62,7 +62,7 @@ pub(super) enum Contact {
     Unknown,
     /// The last call failed for a reason that waiting does not change.
     Unreachable,
-    /// A call was answered, well or not.
+    /// A call was answered, with data or an error.
     Answered,
 }
 
@@ -87,8 +87,8 @@ struct Down {
 }
 
 impl Breaker {
-    /// For `targets` targets and `concurrency` calls in flight. A run too small to tell an outage from
-    /// a few bad targets retries freely.
+    /// For `targets` targets and `concurrency` calls in flight. In a run that is too small to distinguish an outage from
+    /// a few bad targets, retries are free.
     pub(super) fn new(concurrency: u32, targets: usize) -> Self {
         let threshold = concurrency.saturating_mul(2).max(LEAST_THRESHOLD);
         let small = targets <= threshold as usize;
@@ -136,8 +136,8 @@ impl Breaker {
         }
     }
 
-    /// Only retries are left and none is earned: they go on as probes, or, where the API has answered before, freely:
-    /// they are too few to tell an outage by.
+    /// Only retries are left and none is earned. They continue as probes, or freely if the API has answered before:
+    /// they are too few to show an outage.
     pub(super) fn on_exhausted(&mut self, now: Instant) {
         match self.down {
             None if self.successes == 0 => self.open(now),
@@ -153,7 +153,7 @@ impl Breaker {
         }
     }
 
-    /// The API has answered, well or not: it is there.
+    /// The API has answered, with data or an error: it is there.
     pub(super) fn succeeded(&mut self) {
         self.successes += 1;
         self.failures_in_a_row = 0;
@@ -334,7 +334,7 @@ mod tests {
         breaker.found_unreachable(now);
         assert_eq!(breaker.admission(now), Admission::NotBefore(now + FIRST_PROBE));
         breaker.found_unreachable(now + FIRST_PROBE);
-        assert_eq!(breaker.down_since(), Some(now), "it goes on as it began");
+        assert_eq!(breaker.down_since(), Some(now), "nothing changes");
     }
 
     #[tokio::test(start_paused = true)]
@@ -390,7 +390,7 @@ mod tests {
         let bad = breaker.failed(now, false, None);
         assert!(
             !breaker.attributes_to_target(None) && !breaker.attributes_to_target(Some(bad)),
-            "nobody has succeeded"
+            "no call has succeeded"
         );
         breaker.succeeded();
         assert!(breaker.attributes_to_target(Some(bad)) && !breaker.attributes_to_target(None));
@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(breaker.down_since(), None);
         fail(&mut breaker, 1);
         assert_eq!(breaker.down_since(), Some(now));
-        // Before that, ten failures of whomever are one.
+        // Before that, any ten failures are one.
         let mut breaker = Breaker::new(1, 1_000);
         let first = breaker.failed(now, false, None);
         for _ in 0..8 {
@@ -429,7 +429,7 @@ mod tests {
         silent.on_exhausted(now);
         assert_eq!(silent.admission(now), Admission::NotBefore(now + FIRST_PROBE));
         silent.on_exhausted(now + FIRST_PROBE);
-        assert_eq!(silent.down_since(), Some(now), "it goes on as it began");
+        assert_eq!(silent.down_since(), Some(now), "nothing changes");
         let mut answering = Breaker::new(20, 1_000);
         answering.succeeded();
         assert_eq!(retries(&answering), 2);

@@ -1,6 +1,6 @@
 //! When the next call may go out: never more than N in any sliding period, retries and earlier runs included.
 //!
-//! Two guards stand one behind the other. `governor` spreads the calls evenly, so that the server sees
+//! There are two guards in a row. `governor` spreads the calls evenly, so that the server sees
 //! a steady stream. Alone it would let a burst and a full period's worth through in one window, so a
 //! window of the last N calls has the last word: call k+N never leaves before a whole period, plus a
 //! margin for jitter on the way, has passed since call k really left.
@@ -236,9 +236,9 @@ mod tests {
         let before = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await.len();
         pacer.slow_down(Instant::now(), Some(Duration::from_secs(3)));
         pacer.slow_down(Instant::now(), None);
-        let told = Instant::now();
+        let asked = Instant::now();
         let after = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await;
-        assert!(after[0] - told >= Duration::from_secs(3), "Retry-After is a floor for everybody");
+        assert!(after[0] - asked >= Duration::from_secs(3), "Retry-After is a floor for all calls");
         assert!(after.len() * 2 < before, "{} then {}", before, after.len());
         granted(&mut pacer, Duration::from_mins(1), |_| Duration::ZERO).await;
         let later = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await.len();
@@ -246,11 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_said_by_its_unit_and_has_a_margin_and_a_burst() {
-        let check = |calls: u32, seconds: u64, said: &str, window: u64, burst: u32| {
+    fn a_rate_is_shown_with_its_unit_and_has_a_margin_and_a_burst() {
+        let check = |calls: u32, seconds: u64, text: &str, window: u64, burst: u32| {
             let rate = rate(calls, Duration::from_secs(seconds));
             let found = (rate.to_string(), rate.window(), rate.burst().get());
-            assert_eq!(found, (said.to_owned(), Duration::from_millis(window), burst));
+            assert_eq!(found, (text.to_owned(), Duration::from_millis(window), burst));
         };
         check(1, 1, "1/s", 1_020, 1);
         check(5, 1, "5/s", 1_020, 2);
@@ -263,14 +263,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn slow_downs_double_the_distance_once_a_second_up_to_a_limit_and_calm_takes_a_quarter_off() {
         let start = Instant::now();
-        let check = |told: &[u64], now: u64, distance: u64| {
+        let check = |slowed_at: &[u64], now: u64, distance: u64| {
             let mut pacer = Pacer::new(rate(1, Duration::from_mins(1)), []);
             pacer.check(start).expect("the first call").mark_sent();
-            for at in told {
+            for at in slowed_at {
                 pacer.slow_down(start + Duration::from_millis(*at), None);
             }
             let next = pacer.check(start + Duration::from_millis(now)).expect_err("too early");
-            assert_eq!((next - start).as_millis(), u128::from(distance), "{told:?}, asked at {now}");
+            assert_eq!((next - start).as_millis(), u128::from(distance), "{slowed_at:?}, asked at {now}");
         };
         check(&[], 0, 60_600);
         check(&[0], 0, 120_000);
@@ -283,7 +283,7 @@ mod tests {
         check(&[0, 1_000], 6_000, 195_000);
         check(&[0, 1_000], 10_999, 195_000);
         check(&[0, 1_000], 11_000, 161_250);
-        // A twentieth is no slowness any more; what is left is the window.
+        // Less than a twentieth counts as none; the window still applies.
         check(&[0], 54_999, 63_378);
         check(&[0], 55_000, 60_600);
         check(&[0, 55_000], 55_000, 120_000);
@@ -296,12 +296,12 @@ mod tests {
     async fn every_wait_ends_exactly_when_announced() {
         let mut pacer = Pacer::new(rate(60, Duration::from_mins(1)), []);
         pacer.check(Instant::now()).expect("the first call").mark_sent();
-        let told = Instant::now();
-        pacer.slow_down(told, Some(Duration::from_secs(3)));
-        pacer.slow_down(told, Some(Duration::from_secs(1)));
-        let until = told + Duration::from_secs(3);
-        assert_eq!(pacer.check(told).expect_err("held"), until);
-        assert_eq!(pacer.held_until(told), Some(until), "the longest wait counts");
+        let asked = Instant::now();
+        pacer.slow_down(asked, Some(Duration::from_secs(3)));
+        pacer.slow_down(asked, Some(Duration::from_secs(1)));
+        let until = asked + Duration::from_secs(3);
+        assert_eq!(pacer.check(asked).expect_err("held"), until);
+        assert_eq!(pacer.held_until(asked), Some(until), "the longest wait counts");
         assert_eq!(pacer.held_until(until - Duration::from_nanos(1)), Some(until));
         assert_eq!(pacer.held_until(until), None);
         tokio::time::advance(Duration::from_secs(3)).await;
@@ -310,6 +310,6 @@ mod tests {
         assert_eq!(next, until + Duration::from_secs(2));
         assert_eq!(pacer.check(next - Duration::from_nanos(1)).expect_err("too early"), next);
         tokio::time::advance(Duration::from_secs(2)).await;
-        pacer.check(Instant::now()).expect("the moment that was told");
+        pacer.check(Instant::now()).expect("the announced moment");
     }
 }

@@ -1,6 +1,6 @@
-//! Refusals in a row. If every target is refused for the same reason and billed, the query is at fault, and each
-//! further call would be paid for nothing. A refusal by something unknown concerns its target; those of several targets
-//! in a row concern all. This only counts; the loop ends the run.
+//! Counts refusals in a row; the loop ends the run. If every target is refused for the same reason and billed, the query
+//! is at fault, and each further call would be paid for nothing. A refusal by something unknown concerns one target;
+//! if several targets in a row are refused, it concerns all.
 
 use crate::{
     api::status::{Assessment, Class, Cost},
@@ -53,11 +53,7 @@ impl RefusedTargets {
 }
 
 fn is_billed(cost: Cost) -> bool {
-    match cost {
-        Cost::Debit(price) | Cost::Upstream(price) => price > Usd::ZERO,
-        Cost::Unknown => true,
-        Cost::Nothing => false,
-    }
+    cost == Cost::Unknown || cost.known() > Usd::ZERO
 }
 
 #[cfg(test)]

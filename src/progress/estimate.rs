@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_tell_the_time_left_in_an_outage_or_after_the_fetch() {
+    fn the_time_left_is_unknown_in_an_outage_and_after_the_fetch() {
         let check = |activity, expected| {
             let past = Past { seconds: 60, per_second: 10, in_flight: 5 };
             assert_eq!(left(&scope(5_000, 600, 20), past, activity), expected);

@@ -50,7 +50,7 @@ const LINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub struct ExportScope {
     pub total: u64,
-    /// Those of them that have their answer from earlier runs.
+    /// Those of them whose answers are stored by earlier runs.
     pub held: u64,
     /// Calls in any sliding period.
     pub rate: Rate,
@@ -213,10 +213,7 @@ impl Progress {
 
     /// Takes the display away; lines end with one that has the totals. Nothing is shown after it.
     pub fn finish(&self) {
-        if let Some(reporter) = &self.0.reporter {
-            reporter.abort();
-        }
-        self.0.shared.show(DisplayEvent::End);
+        self.0.finish();
     }
 }
 
@@ -226,12 +223,18 @@ impl std::fmt::Debug for Progress {
     }
 }
 
-impl Drop for Handle {
-    fn drop(&mut self) {
+impl Handle {
+    fn finish(&self) {
         if let Some(reporter) = &self.reporter {
             reporter.abort();
         }
         self.shared.show(DisplayEvent::End);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 

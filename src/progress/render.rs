@@ -97,7 +97,7 @@ fn length(fields: &[Field], gap: &str) -> usize {
     gaps + fields.iter().map(|field| field.text.chars().count()).sum::<usize>()
 }
 
-/// The fields in one line of at most `room` columns, without those that there is no room for.
+/// The fields in one line of at most `room` columns, without those that do not fit.
 fn joined(mut fields: Vec<Field>, gap: &str, room: usize, color: bool) -> String {
     while length(&fields, gap) > room && fields.len() > 1 {
         let place = (0..fields.len()).max_by_key(|place| fields[*place].expendable).unwrap_or(0);

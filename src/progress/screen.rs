@@ -1,8 +1,8 @@
 //! The terminal under the bar: indicatif's drawing without its two habits that spoil a resized window.
 //!
-//! Left alone it fills every line with blanks up to the edge and leaves it to the terminal to go on below; when the
-//! window gets narrower, those lines wrap and stay behind as litter. Here lines end where their text ends, and before
-//! a drawing the cursor goes up as many rows as the last one takes at the width of now, and empties each. Errors are ignored: a
+//! By default it fills every line with blanks up to the edge and lets the terminal wrap to the next line. When the window
+//! gets narrower, those lines wrap and leave litter. Here lines end where their text ends, and before each drawing the
+//! cursor moves up as many rows as the last one takes at the current width, and clears each. Errors are ignored: a
 //! terminal that is gone must not end a run that buys answers.
 
 use std::{
@@ -23,7 +23,7 @@ pub(super) struct Screen {
     drawn: Arc<Mutex<Drawn>>,
 }
 
-/// The lines that stand on the screen.
+/// The lines on the screen.
 #[derive(Debug, Default)]
 struct Drawn {
     /// Columns that each line takes.
@@ -104,7 +104,7 @@ impl TermLike for Screen {
         Ok(())
     }
 
-    /// Writes a line's text, or takes the blanks behind it for its end.
+    /// Writes a line's text. The blanks that follow it mark its end.
     fn write_str(&self, text: &str) -> io::Result<()> {
         let mut drawn = self.drawn();
         if text.chars().all(|character| character == ' ') {

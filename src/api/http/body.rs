@@ -1,9 +1,9 @@
-//! An answer's body as far as it comes, decompressed.
+//! Reads an answer's body as far as it comes, and decompresses it.
 //!
-//! What came of a body is kept, whatever ends it: it was perhaps paid for. Bodies beyond [`USUAL_BODY`] are read one
-//! at a time, so that thirty of them at once take no more memory than one. A compressed body is decompressed here in
-//! one piece: the client's own way goes in small steps through several layers. The bytes of a gzip body stay beside its
-//! text where the ledger can store them as they are.
+//! Whatever ends a body, the part that came is kept, because it may have been paid for. Bodies larger than
+//! [`USUAL_BODY`] are read one at a time, so that thirty of them take no more memory than one. A compressed body is
+//! decompressed here at once, which is faster than the client's own streaming. The bytes of a gzip body are kept beside
+//! its text if the ledger can store them unchanged.
 
 use std::{
     io::{self, Read},
@@ -84,8 +84,8 @@ impl Bodies {
         (body, end.err())
     }
 
-    /// Puts the content of a compressed body in its place, as far as the body goes. A large one that cannot be held
-    /// before the deadline stays as it came.
+    /// Replaces a compressed body by its content, as far as it goes. A large one that gets no permit before the
+    /// deadline stays as it came.
     async fn decompress(
         &self,
         body: &mut BodyBuffer,
@@ -110,7 +110,7 @@ impl Bodies {
                     }
                 }
             }
-            // One byte more than may be tells whether there are more.
+            // One byte more than allowed shows whether the content is too large.
             let most = LARGEST_BODY - USUAL_BODY + 1;
             read = decoder.by_ref().take(most as u64).read_to_end(&mut body.bytes);
         }
@@ -119,7 +119,7 @@ impl Bodies {
             return Err(too_large());
         }
         if read.is_err() && body.bytes.is_empty() {
-            // Nothing of it is what its header says: what came is kept, and a whole answer is taken as it is.
+            // It is not compressed as its header claims: keep what came, and take a whole answer as it is.
             let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&compressed).is_ok();
             body.bytes = compressed;
             if is_whole {

@@ -86,10 +86,10 @@ fn is_zlib(bytes: &[u8]) -> bool {
     matches!(bytes, [method, flags, ..] if method & 15 == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
 }
 
-/// gzip members one after the other; what stands behind the last one and is no member is ignored.
+/// Consecutive gzip members; anything else after them is ignored.
 pub(super) struct Members<'a> {
     decoder: GzDecoder<&'a [u8]>,
-    /// Whether it is one member only, with nothing behind it and nothing in its header but a file name.
+    /// Whether there is only one member, with nothing after it and nothing in its header but a file name.
     is_one_and_plain: bool,
 }
 

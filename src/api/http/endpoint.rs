@@ -25,7 +25,7 @@ pub enum SetupError {
     /// A token would travel in the clear.
     #[error("--api {url} would send the token unencrypted")]
     Unencrypted { url: String },
-    /// The token cannot stand in a header.
+    /// The token cannot be sent in a header.
     #[error("the token contains line breaks or control characters")]
     Token,
     /// A proxy that the client library would silently not use. Its URL may contain a password and is not shown.
@@ -72,7 +72,7 @@ impl ApiEndpoint {
     /// That of a base URL, which is checked as for a call.
     pub fn of(base: &str) -> Result<Self, SetupError> {
         let url = url(base, BALANCE)?;
-        let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let host = host(&url);
         Ok(Self {
             origin: url.origin().ascii_serialization(),
             host: if host == LOCALHOST { LOOPBACK[0].to_string() } else { host.to_owned() },
@@ -111,15 +111,18 @@ pub(super) fn url(base: &str, path: &str) -> Result<Url, SetupError> {
     }
 }
 
-/// The one name that may stand for this machine, and what it stands for.
+/// The one name that may mean this machine, and its addresses.
 pub(super) const LOCALHOST: &str = "localhost";
 pub(super) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Whether a URL is of this machine.
 pub fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == LOCALHOST || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host(url) == LOCALHOST || host(url).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A URL's host, without the brackets around an IPv6 address.
+fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
 }
 
 #[cfg(test)]

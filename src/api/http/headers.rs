@@ -1,4 +1,4 @@
-//! What the headers of an answer say: its debit, the server's time, and how long to wait.
+//! What is read from the headers of an answer: its debit, the server's time, and how long to wait.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// The real debit. Below nothing it is none, or it would make room under a spending cap.
+/// The real debit. A negative one is ignored: it would make room under a spending cap.
 pub(super) fn debit(headers: &HeaderMap) -> Option<Usd> {
     text(headers, &DEBIT)?.parse().ok().map(Usd::from_micros).filter(|price| *price >= Usd::ZERO)
 }

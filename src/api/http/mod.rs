@@ -11,7 +11,7 @@ mod endpoint;
 mod headers;
 mod proxy;
 
-use std::{net::SocketAddr, sync::Once, time::Duration};
+use std::{error::Error, net::SocketAddr, sync::Once, time::Duration};
 
 use memchr::memmem;
 use reqwest::{
@@ -74,8 +74,7 @@ impl HttpApi {
         let mut authorization = HeaderValue::from_str(&format!("{SCHEME}{}", token.expose_secret().trim()))
             .map_err(|_| SetupError::Token)?;
         authorization.set_sensitive(true);
-        // A header that strict parsers refuse is no reason to lose an answer that was paid for: browsers take these,
-        // too.
+        // As browsers do: an answer that was paid for must not be lost to a header that strict parsers refuse.
         let mut client = client_builder()
             .connect_timeout(CONNECT)
             .http1_ignore_invalid_headers_in_responses(true)
@@ -134,11 +133,11 @@ impl Api for HttpApi {
     }
 }
 
-/// Connections as all of this program's are: TLS by ring, no redirects, nothing sent twice by itself.
+/// The settings of all HTTP clients in this program: TLS by ring, no redirects, no automatic retries.
 pub fn client_builder() -> ClientBuilder {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // An error means that a provider is installed already, which serves as well.
+        // An error means that a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     Client::builder()
@@ -149,11 +148,12 @@ pub fn client_builder() -> ClientBuilder {
         .referer(false)
         .pool_idle_timeout(POOL_IDLE)
         .tcp_nodelay(true)
-        // Whatever the system's files say of this name.
+        // Even if the system's files map this name to another address.
         .resolve_to_addrs(LOCALHOST, &LOOPBACK.map(|address| SocketAddr::new(address, 0)))
 }
 
-/// Redacts the token where a server repeats it: answers are kept, and their messages shown. Says whether it did.
+/// Redacts the token where a server repeats it, since answers are stored and their messages shown. Returns whether it
+/// did.
 fn hide(token: &[u8], body: &mut [u8]) -> bool {
     if token.len() < SHORTEST_SECRET {
         return false;
@@ -177,15 +177,14 @@ fn lost(error: &reqwest::Error) -> ApiError {
     ApiError { kind, message: chain(error) }
 }
 
-/// Whether a connection could not be made because of the network or because nobody listens. Else it is the name, the
-/// certificate or the proxy.
+/// Whether no connection could be made because of the network or because nothing listens. Otherwise the cause is the
+/// host's name, the certificate or the proxy.
 fn has_transport_failed(error: &reqwest::Error) -> bool {
     use std::io::ErrorKind::{
         AddrInUse, AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset,
         HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut, UnexpectedEof,
     };
-    let sources = std::iter::successors(std::error::Error::source(error), |inner| inner.source());
-    sources.filter_map(|inner| inner.downcast_ref::<std::io::Error>()).any(|inner| {
+    sources(error).filter_map(|inner| inner.downcast_ref::<std::io::Error>()).any(|inner| {
         matches!(
             inner.kind(),
             AddrInUse
@@ -203,17 +202,15 @@ fn has_transport_failed(error: &reqwest::Error) -> bool {
     })
 }
 
-/// The innermost reasons of an error, without the URL that the outer text repeats.
+/// The errors that caused an error, outermost first.
+fn sources(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |inner| (*inner).source())
+}
+
+/// The reasons of an error, without the URL that the outer text repeats.
 pub fn chain(error: &reqwest::Error) -> String {
-    let mut words = Vec::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        let text = inner.to_string();
-        if words.last() != Some(&text) {
-            words.push(text);
-        }
-        source = inner.source();
-    }
+    let mut words: Vec<String> = sources(error).map(ToString::to_string).collect();
+    words.dedup();
     if words.is_empty() { "the connection failed".to_owned() } else { words.join(": ") }
 }
 

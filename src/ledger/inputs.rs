@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::{LedgerError, Location, record::InputsEnd};
 use crate::{
     sha256,
-    targets::{InputLine, Inputs, InputsBuilder, LineStatus, RawLine, RawLineStatus, Target},
+    targets::{InputLine, Inputs, InputsBuilder, LineStatus, RawLine, Target},
 };
 
 /// Bytes of lines in one member: enough to compress well, little enough to hold.
@@ -162,8 +162,8 @@ impl Stored {
 
 fn push(builder: &mut InputsBuilder, written: &Written<'_>) -> Result<(), LedgerError> {
     let status = match (&written.target, &written.rejected) {
-        (Some(target), _) => RawLineStatus::Target(target.view()),
-        (None, Some(reason)) => RawLineStatus::Rejected(reason),
+        (Some(target), _) => LineStatus::Target(target.view()),
+        (None, Some(reason)) => LineStatus::Rejected(reason),
         (None, None) => return Err(LedgerError::Inputs { reason: "a line with neither target nor reason".to_owned() }),
     };
     let cells = written.columns.iter().enumerate();
@@ -189,11 +189,8 @@ mod tests {
         for number in 1..=lines {
             let host = format!("site{}.com", number % 900);
             let target = clean(&host, Accept::DOMAINS).expect("a domain").target;
-            let status = if number % 7 == 0 {
-                RawLineStatus::Rejected("no \"host\"")
-            } else {
-                RawLineStatus::Target(target.view())
-            };
+            let status =
+                if number % 7 == 0 { LineStatus::Rejected("no \"host\"") } else { LineStatus::Target(target.view()) };
             let columns: &[(usize, &str)] = if number % 3 == 0 { &[(1, "Ünal\n")] } else { &[] };
             builder.push(RawLine { input: &host, file: "a.csv", number, status, columns });
         }

@@ -1,10 +1,10 @@
 //! Turns pasted text into a checked host, or a reason for its rejection.
 //!
-//! People paste what their browser, spreadsheet or mail shows: URLs with paths, upper case, quotes, invisible characters,
-//! names in their own script. The wrapping is stripped and the name normalized. What is left must be a valid host name
-//! under a registrable domain, by IDNA2008 and the Public Suffix List, since each wrong target would be a paid call without
-//! an answer. Apart from `www.`, a name is never shortened, completed or corrected; a rejection may carry a suggestion.
-//! Cleaning is idempotent.
+//! People paste what their browser, spreadsheet or mail shows: URLs with paths, upper case, quotes, invisible
+//! characters, names in their own script. The wrapping is stripped and the name normalized. What is left must be a
+//! valid host name under a registrable domain, by IDNA2008 and the Public Suffix List, since each wrong target would be
+//! a paid call without an answer. Apart from `www.`, a name is never shortened, completed or corrected; a rejection may
+//! carry a suggestion. Cleaning is idempotent.
 
 use std::{
     borrow::Cow,
@@ -21,8 +21,8 @@ use super::{
 };
 use crate::sanitize::is_invisible;
 
-/// Bytes of a host as written: four for each character of the longest name. The mapping of Unicode names takes more than
-/// linear time, so longer ones are not mapped.
+/// Bytes of a host as written: four for each character of the longest name. The mapping of Unicode names takes more
+/// than linear time, so longer ones are not mapped.
 const LONGEST_WRITTEN: usize = 4 * LONGEST_NAME;
 
 /// What counts as a target besides registrable domains and their subdomains.
@@ -47,10 +47,10 @@ pub struct Cleaned {
 
 /// Finds the host in a text and checks that it is under a registrable domain.
 ///
-/// Scheme, credentials, port, path, query, fragment, `www.`, a trailing dot, quotes, blanks and invisible characters are
-/// removed; letters become lower case, and non-ASCII labels A-labels. Names that IDNA2008 does not allow are rejected,
-/// even if compatibility mapping would give a name (`™`, fullwidth letters). A suffix from the private part of the Public
-/// Suffix List (`blogspot.com`, `github.io`) is a site itself and accepted.
+/// Scheme, credentials, port, path, query, fragment, `www.`, a trailing dot, quotes, blanks and invisible characters
+/// are removed; letters become lower case, and non-ASCII labels A-labels. Names that IDNA2008 does not allow are
+/// rejected, even if compatibility mapping would give a name (`™`, fullwidth letters). A suffix from the private part
+/// of the Public Suffix List (`blogspot.com`, `github.io`) is a site itself and accepted.
 pub fn clean(written: &str, accept: Accept) -> Result<Cleaned, Rejection> {
     let cleaned = cleaned(written, accept);
     if written.is_ascii() && !matches!(cleaned, Err(Reject::Character(_))) {
@@ -117,7 +117,7 @@ fn in_ascii(host: &str) -> Result<Cow<'_, str>, Reject> {
     }
     let folded = folded(host);
     if let Some(violation) = idna2008::violation(&folded) {
-        return Err(address_in_other_digits(host).unwrap_or_else(|| violation.into()));
+        return Err(address_in_other_digits(host).unwrap_or(violation));
     }
     let (deny, hyphens) = (AsciiDenyList::EMPTY, Hyphens::Allow);
     let uts46 = Uts46::new();
@@ -126,7 +126,7 @@ fn in_ascii(host: &str) -> Result<Cow<'_, str>, Reject> {
     let (unicode, valid) = uts46.to_unicode(ascii.as_bytes(), deny, hyphens);
     valid.map_err(|_| Reject::Idna)?;
     match idna2008::violation(&unicode) {
-        Some(violation) => Err(violation.into()),
+        Some(violation) => Err(violation),
         None => Ok(ascii.into_owned().into()),
     }
 }
@@ -255,8 +255,8 @@ fn is_below_registrable(name: &str) -> Result<bool, Reject> {
     }
 }
 
-/// Whether the domain's label has `--` where an encoded one has it, but is not encoded: registries do not sell such names. Subdomains, and names below
-/// private suffixes (`branch--site.netlify.app`), may look like that.
+/// Whether the domain's label has `--` where an encoded one has it, but is not encoded: registries do not sell such
+/// names. Subdomains, and names below private suffixes (`branch--site.netlify.app`), may look like that.
 fn is_reserved(name: &str) -> bool {
     let domain = psl::domain(name.as_bytes()).filter(|domain| domain.suffix().typ() == Some(psl::Type::Icann));
     domain.is_some_and(|domain| {

@@ -1,9 +1,9 @@
 //! Which characters a label may contain: the derived property of IDNA2008 (RFC 5892) and its contextual rules.
 //!
-//! UTS 46, which the `idna` crate implements, also allows symbols, emoji and punctuation. No registry sells such names, so
-//! a call for one is wasted. The property is computed from Unicode's by the algorithm of the RFC, as IANA does for its
-//! tables, so that it follows the Unicode version of `idna`. That crate checks the rest: zero-width joiners in context,
-//! right-to-left labels, leading combining marks.
+//! UTS 46, which the `idna` crate implements, also allows symbols, emoji and punctuation. No registry sells such names,
+//! so a call for one is wasted. The property is computed from Unicode's by the algorithm of the RFC, as IANA does for
+//! its tables, so that it follows the Unicode version of `idna`. That crate checks the rest: zero-width joiners in
+//! context, right-to-left labels, leading combining marks.
 
 use std::iter::once;
 
@@ -11,52 +11,42 @@ use icu_normalizer::uts46::Uts46MapperBorrowed;
 use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{
-        DefaultIgnorableCodePoint, GeneralCategory, HangulSyllableType, NoncharacterCodePoint, Script, WhiteSpace,
+        DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup, HangulSyllableType, NoncharacterCodePoint,
+        Script, WhiteSpace,
     },
 };
+
+use super::reject::Reject;
 
 /// The derived property of a code point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Derived {
     Valid,
-    /// A joiner, allowed where the script needs it.
-    Joiner,
     /// Allowed beside certain other characters.
     InContext,
     Disallowed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Violation {
-    Disallowed(char),
-    /// A character that is not allowed at its position.
-    Misplaced(char),
-    /// A hyphen at the beginning or end, which encoding would hide.
-    Hyphen,
-    /// Hyphens in the third and fourth positions, which are reserved for encoded labels.
-    Hyphens,
-}
-
 /// Checks a name whose A-labels are decoded. ASCII labels are checked elsewhere.
-pub(super) fn violation(name: &str) -> Option<Violation> {
+pub(super) fn violation(name: &str) -> Option<Reject> {
     name.split('.').filter(|label| !label.is_ascii()).find_map(violation_in)
 }
 
-fn violation_in(label: &str) -> Option<Violation> {
+fn violation_in(label: &str) -> Option<Reject> {
     let characters: Vec<char> = label.chars().collect();
     let beyond_ascii = || characters.iter().enumerate().filter(|(_, character)| !character.is_ascii());
     if let Some((_, stray)) = beyond_ascii().find(|(_, character)| derived(**character) == Derived::Disallowed) {
-        return Some(Violation::Disallowed(*stray));
+        return Some(Reject::Character(*stray));
     }
     let misplaced = |(index, character): &(usize, &char)| {
         derived(**character) == Derived::InContext && !is_in_context(&characters, *index)
     };
     if let Some((_, stray)) = beyond_ascii().find(misplaced) {
-        return Some(Violation::Misplaced(*stray));
+        return Some(Reject::Misplaced(*stray));
     }
     match characters[..] {
-        ['-', ..] | [.., '-'] => Some(Violation::Hyphen),
-        [_, _, '-', '-', ..] => Some(Violation::Hyphens),
+        ['-', ..] | [.., '-'] => Some(Reject::Hyphen),
+        [_, _, '-', '-', ..] => Some(Reject::Hyphens),
         _ => None,
     }
 }
@@ -75,7 +65,8 @@ fn derived(character: char) -> Derived {
         }
         '\u{640}' | '\u{7fa}' | '\u{302e}' | '\u{302f}' | '\u{3031}'..='\u{3035}' | '\u{303b}' => Derived::Disallowed,
         '-' | '0'..='9' | 'a'..='z' => Derived::Valid,
-        '\u{200c}' | '\u{200d}' => Derived::Joiner,
+        // Joiners, which `idna` checks.
+        '\u{200c}' | '\u{200d}' => Derived::Valid,
         _ if is_unstable(character) || is_ignorable(character) || is_old_jamo(character) => Derived::Disallowed,
         _ if is_letter_or_digit(character) => Derived::Valid,
         _ => Derived::Disallowed,
@@ -103,13 +94,10 @@ fn is_old_jamo(character: char) -> bool {
 }
 
 fn is_letter_or_digit(character: char) -> bool {
-    use GeneralCategory::{
-        DecimalNumber, LowercaseLetter, ModifierLetter, NonspacingMark, OtherLetter, SpacingMark, UppercaseLetter,
-    };
-    matches!(
-        CodePointMapData::<GeneralCategory>::new().get(character),
-        LowercaseLetter | UppercaseLetter | OtherLetter | DecimalNumber | ModifierLetter | NonspacingMark | SpacingMark
-    )
+    use GeneralCategory::{DecimalNumber, NonspacingMark, SpacingMark};
+    let category = CodePointMapData::<GeneralCategory>::new().get(character);
+    // Letters in title case are not valid either, but unstable.
+    GeneralCategoryGroup::Letter.contains(category) || matches!(category, DecimalNumber | NonspacingMark | SpacingMark)
 }
 
 /// The rules of RFC 5892, appendices A.3 to A.9.
@@ -149,7 +137,7 @@ mod tests {
         check("az09-üßςöñçığłжґϊ例えー々〆〇가\u{301}\u{e01}", Derived::Valid);
         // Upper-case Cherokee is the folded form.
         check("\u{13a0}", Derived::Valid);
-        check("\u{200c}\u{200d}", Derived::Joiner);
+        check("\u{200c}\u{200d}", Derived::Valid);
         check("·͵׳״・٠٩۰۹", Derived::InContext);
         check("AÜẞſK™½²ªµ①Ⅳﬁ㎏ａ１．𝐚ﬃǆĳ\u{e33}\u{ab70}", Derived::Disallowed);
         check("‐‑‒–—―−•→✓§°©®€£$_~!* \u{a0}\u{3000}…‚「」、。", Derived::Disallowed);
@@ -161,26 +149,26 @@ mod tests {
 
     #[test]
     fn contextual_characters_are_allowed_only_in_context() {
-        let check = |name: &str, expected: Option<Violation>| assert_eq!(violation(name), expected, "{name}");
+        let check = |name: &str, expected: Option<Reject>| assert_eq!(violation(name), expected, "{name}");
         check("bücher.de", None);
         check("a--b.de", None);
         check("ab--cd.de", None);
-        check("üb--cd.de", Some(Violation::Hyphens));
-        check("-ü.de", Some(Violation::Hyphen));
-        check("ü-.de", Some(Violation::Hyphen));
+        check("üb--cd.de", Some(Reject::Hyphens));
+        check("-ü.de", Some(Reject::Hyphen));
+        check("ü-.de", Some(Reject::Hyphen));
         check("col·lecció.cat", None);
-        check("a·b.com", Some(Violation::Misplaced('·')));
-        check("l·.com", Some(Violation::Misplaced('·')));
-        check("·l.com", Some(Violation::Misplaced('·')));
+        check("a·b.com", Some(Reject::Misplaced('·')));
+        check("l·.com", Some(Reject::Misplaced('·')));
+        check("·l.com", Some(Reject::Misplaced('·')));
         check("͵α.gr", None);
-        check("α͵.gr", Some(Violation::Misplaced('͵')));
+        check("α͵.gr", Some(Reject::Misplaced('͵')));
         check("א׳.il", None);
-        check("׳א.il", Some(Violation::Misplaced('׳')));
+        check("׳א.il", Some(Reject::Misplaced('׳')));
         check("ア・イ.jp", None);
-        check("a・b.jp", Some(Violation::Misplaced('・')));
+        check("a・b.jp", Some(Reject::Misplaced('・')));
         check("ب٠١.com", None);
         check("ب۰۱.com", None);
-        check("ب٠۱.com", Some(Violation::Misplaced('٠')));
-        check("ü.a😀", Some(Violation::Disallowed('😀')));
+        check("ب٠۱.com", Some(Reject::Misplaced('٠')));
+        check("ü.a😀", Some(Reject::Character('😀')));
     }
 }

@@ -1,8 +1,8 @@
 //! Stores every input line with its status compactly: some sixty bytes for a bare domain.
 //!
-//! All text is in one string, and lines, cells and targets are referred to by index, so that a line costs one entry of 32
-//! bytes instead of several small strings. The order of [`push`](InputsBuilder::push) decides which line names a target
-//! first.
+//! All text is in one string, and lines, cells and targets are referred to by index, so that a line costs one entry of
+//! 32 bytes instead of several small strings. The order of [`push`](InputsBuilder::push) decides which line names a
+//! target first.
 
 use std::collections::HashMap;
 
@@ -55,6 +55,15 @@ pub enum LineStatus<'a> {
     Rejected(&'a str),
 }
 
+impl<'a> LineStatus<'a> {
+    pub fn target(self) -> Option<TargetRef<'a>> {
+        match self {
+            Self::Target(target) | Self::Duplicate(target) => Some(target),
+            Self::Rejected(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct InputLine<'a> {
     /// The domain as written, trimmed.
@@ -83,8 +92,8 @@ impl Inputs {
         (0..self.entries.len()).map(|index| self.line(index))
     }
 
-    /// The names of the CSV columns of all files, except for the domain column, in order of first appearance. No two are
-    /// equal when letter case is ignored.
+    /// The names of the CSV columns of all files, except for the domain column, in order of first appearance. No two
+    /// are equal when letter case is ignored.
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
@@ -138,10 +147,8 @@ impl Inputs {
             StoredStatus::Duplicate(id) => LineStatus::Duplicate(self.targets.get(id)),
             StoredStatus::Rejected(id) => LineStatus::Rejected(&self.reasons[id as usize]),
         };
-        let (input, cell_text) = match status {
-            LineStatus::Target(target) | LineStatus::Duplicate(target) if entry.input_length == SAME_AS_TARGET => {
-                (target.as_str(), text)
-            }
+        let (input, cell_text) = match status.target() {
+            Some(target) if entry.input_length == SAME_AS_TARGET => (target.as_str(), text),
             _ => text.split_at(entry.input_length as usize),
         };
         InputLine {
@@ -163,17 +170,10 @@ pub struct RawLine<'a> {
     pub file: &'a str,
     /// The line's number in its file, from 1.
     pub number: u64,
-    pub status: RawLineStatus<'a>,
+    /// A target counts as a duplicate if an earlier line has it.
+    pub status: LineStatus<'a>,
     /// Cells by index of their column, as set by [`InputsBuilder::set_columns`].
     pub columns: &'a [(usize, &'a str)],
-}
-
-/// The status of a line before duplicates are found.
-#[derive(Clone, Copy, Debug)]
-pub enum RawLineStatus<'a> {
-    Target(TargetRef<'a>),
-    /// The reason why the line is not a valid domain.
-    Rejected(&'a str),
 }
 
 #[derive(Debug, Default)]
@@ -205,7 +205,7 @@ impl InputsBuilder {
         let inputs = &mut self.inputs;
         let entry_text = narrow(inputs.text.len());
         let entry_cells = narrow(inputs.cells.len());
-        let is_target = matches!(line.status, RawLineStatus::Target(target) if target.as_str() == line.input);
+        let is_target = line.status.target().is_some_and(|target| target.as_str() == line.input);
         if !is_target {
             inputs.text.push_str(line.input);
         }
@@ -219,8 +219,8 @@ impl InputsBuilder {
         }
         let file = narrow(inputs.files.len() - 1);
         let status = match line.status {
-            RawLineStatus::Target(target) => self.target(target),
-            RawLineStatus::Rejected(reason) => self.reject(reason),
+            LineStatus::Target(target) | LineStatus::Duplicate(target) => self.target(target),
+            LineStatus::Rejected(reason) => self.reject(reason),
         };
         self.inputs.counts.lines += 1;
         self.inputs.entries.push(Entry {
@@ -313,18 +313,12 @@ mod tests {
     use super::*;
     use crate::targets::{Accept, clean};
 
-    fn target(host: &'static str) -> RawLineStatus<'static> {
+    fn target(host: &'static str) -> LineStatus<'static> {
         assert_eq!(clean(host, Accept::DOMAINS).expect("a domain").target.as_str(), host);
-        RawLineStatus::Target(TargetRef(host))
+        LineStatus::Target(TargetRef(host))
     }
 
-    fn push(
-        builder: &mut InputsBuilder,
-        number: u64,
-        input: &str,
-        status: RawLineStatus<'_>,
-        columns: &[(usize, &str)],
-    ) {
+    fn push(builder: &mut InputsBuilder, number: u64, input: &str, status: LineStatus<'_>, columns: &[(usize, &str)]) {
         builder.push(RawLine { input, file: "a.csv", number, status, columns });
     }
 
@@ -332,7 +326,7 @@ mod tests {
     fn lines_come_back_as_pushed_and_repeated_targets_as_duplicates() {
         let mut builder = InputsBuilder::new();
         push(&mut builder, 2, "https://B.com", target("b.com"), &[(0, "Ünal"), (1, ""), (2, "x")]);
-        push(&mut builder, 3, "nonsense", RawLineStatus::Rejected("no"), &[(1, "y")]);
+        push(&mut builder, 3, "nonsense", LineStatus::Rejected("no"), &[(1, "y")]);
         push(&mut builder, 5, "blog.a.com", target("blog.a.com"), &[]);
         builder.push(RawLine {
             input: "b.com",

@@ -1,19 +1,16 @@
-//! Combines several inputs: more lines for an existing run, or shards into one dataset. Lines keep their status; nothing
-//! is checked again.
+//! Combines several inputs: more lines for an existing run, or shards into one dataset. Lines keep their status;
+//! nothing is checked again.
 
 use std::collections::HashSet;
 
-use super::{InputLine, Inputs, InputsBuilder, LineStatus, RawLine, RawLineStatus, TargetRef};
+use super::{InputLine, Inputs, InputsBuilder, RawLine, TargetRef, columns::AllColumns};
 
 impl Inputs {
     /// The lines of a share of the targets. `holds` is called with the target, or with the text of a rejected line, so
     /// that every line is in exactly one share.
     #[must_use]
     pub fn share(&self, holds: impl Fn(&str) -> bool) -> Self {
-        let belongs = |line: &InputLine<'_>| match line.status {
-            LineStatus::Target(target) | LineStatus::Duplicate(target) => holds(target.as_str()),
-            LineStatus::Rejected(_) => holds(line.input),
-        };
+        let belongs = |line: &InputLine<'_>| holds(line.status.target().map_or(line.input, TargetRef::as_str));
         Self::filtered(&[self], |_, line| belongs(line)).with_remarks_of(self)
     }
 
@@ -33,8 +30,8 @@ impl Inputs {
     }
 
     /// The lines of a directory with lines `self` after a run with `given`. If `given` has every target of `self`, it
-    /// replaces it. Otherwise (a list of failed targets, a further file) the lines of its new targets are added, so that
-    /// no earlier target is lost.
+    /// replaces it. Otherwise (a list of failed targets, a further file) the lines of its new targets are added, so
+    /// that no earlier target is lost.
     #[must_use]
     pub fn followed_by(self, given: Self) -> Self {
         let named: HashSet<&str> = given.targets().map(TargetRef::as_str).collect();
@@ -42,11 +39,12 @@ impl Inputs {
             return given;
         }
         let known: HashSet<&str> = self.targets().map(TargetRef::as_str).collect();
-        let rejected: HashSet<_> = self.lines().filter(is_rejected).map(|line| position(&line)).collect();
-        Self::filtered(&[&self, &given], |index, line| match line.status {
+        let rejected = self.lines().filter(|line| line.status.target().is_none());
+        let rejected: HashSet<_> = rejected.map(|line| position(&line)).collect();
+        Self::filtered(&[&self, &given], |index, line| match line.status.target() {
             _ if index == 0 => true,
-            LineStatus::Target(target) | LineStatus::Duplicate(target) => !known.contains(target.as_str()),
-            LineStatus::Rejected(_) => !rejected.contains(&position(line)),
+            Some(target) => !known.contains(target.as_str()),
+            None => !rejected.contains(&position(line)),
         })
     }
 
@@ -87,10 +85,6 @@ impl Inputs {
     }
 }
 
-fn is_rejected(line: &InputLine<'_>) -> bool {
-    matches!(line.status, LineStatus::Rejected(_))
-}
-
 fn position<'a>(line: &InputLine<'a>) -> (&'a str, u64) {
     (line.file, line.number)
 }
@@ -98,22 +92,16 @@ fn position<'a>(line: &InputLine<'a>) -> (&'a str, u64) {
 /// Builds one input of several, with the columns of all.
 struct Merger {
     builder: InputsBuilder,
-    columns: Vec<String>,
+    columns: AllColumns,
     /// The index in `columns` of each column of each input.
     indices: Vec<Vec<usize>>,
 }
 
 impl Merger {
     fn new(all: &[&Inputs]) -> Self {
-        let mut columns: Vec<String> = Vec::new();
-        let mut index_of = |name: &String| {
-            let known = columns.iter().position(|column| column.to_lowercase() == name.to_lowercase());
-            known.unwrap_or_else(|| {
-                columns.push(name.clone());
-                columns.len() - 1
-            })
-        };
-        let indices = all.iter().map(|inputs| inputs.columns().iter().map(&mut index_of).collect()).collect();
+        let mut columns = AllColumns::default();
+        let mut indices_of = |inputs: &&Inputs| inputs.columns().iter().map(|name| columns.index_of(name)).collect();
+        let indices = all.iter().map(&mut indices_of).collect();
         Self { builder: InputsBuilder::new(), columns, indices }
     }
 
@@ -121,15 +109,12 @@ impl Merger {
         let columns = self.indices[inputs].iter().enumerate();
         let cells: Vec<(usize, &str)> =
             columns.filter_map(|(own, index)| line.column(own).map(|cell| (*index, cell))).collect();
-        let status = match line.status {
-            LineStatus::Target(target) | LineStatus::Duplicate(target) => RawLineStatus::Target(target),
-            LineStatus::Rejected(reason) => RawLineStatus::Rejected(reason),
-        };
-        self.builder.push(RawLine { input: line.input, file: line.file, number: line.number, status, columns: &cells });
+        let InputLine { input, file, number, status, .. } = *line;
+        self.builder.push(RawLine { input, file, number, status, columns: &cells });
     }
 
     fn finish(mut self) -> Inputs {
-        self.builder.set_columns(self.columns);
+        self.builder.set_columns(self.columns.into_names());
         self.builder.finish()
     }
 }
@@ -137,7 +122,7 @@ impl Merger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::targets::{Accept, clean};
+    use crate::targets::{Accept, LineStatus, clean};
 
     fn reading(file: &str, columns: &[&str], lines: &[(u64, &str)]) -> Inputs {
         let mut builder = InputsBuilder::new();
@@ -145,8 +130,8 @@ mod tests {
         for (number, input) in lines {
             let cleaned = clean(input, Accept::DOMAINS);
             let status = match &cleaned {
-                Ok(cleaned) => RawLineStatus::Target(cleaned.target.view()),
-                Err(_) => RawLineStatus::Rejected("no domain"),
+                Ok(cleaned) => LineStatus::Target(cleaned.target.view()),
+                Err(_) => LineStatus::Rejected("no domain"),
             };
             let cells: Vec<_> = (0..columns.len()).map(|column| (column, *input)).collect();
             builder.push(RawLine { input, file, number: *number, status, columns: &cells });

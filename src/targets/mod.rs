@@ -6,10 +6,11 @@
 //!
 //! [`clean()`] is pure: it turns a written form into a checked host or the reason for its rejection. [`read()`] streams
 //! files and keeps every line, including rejected ones, since each becomes a row of the `targets` table. [`Inputs`]
-//! stores a bare line in some sixty bytes; [`InputsBuilder`] builds it for [`read()`] and for the ledger, whose lines are
-//! not checked again. Nothing here touches the network.
+//! stores a bare line in some sixty bytes; [`InputsBuilder`] builds it for [`read()`] and for the ledger, whose lines
+//! are not checked again. Nothing here touches the network.
 
 mod clean;
+mod columns;
 mod idna2008;
 mod inputs;
 mod merge;
@@ -25,7 +26,7 @@ use std::{borrow::Borrow, fmt};
 use serde::{Deserialize, Serialize};
 
 pub use clean::{Accept, Cleaned, clean};
-pub use inputs::{Counts, InputLine, Inputs, InputsBuilder, LineStatus, LongerRows, RawLine, RawLineStatus};
+pub use inputs::{Counts, InputLine, Inputs, InputsBuilder, LineStatus, LongerRows, RawLine};
 pub use nested::Nested;
 pub use read::{InputError, InputFormat, PackedFormat, ReadOptions, read};
 pub use reject::{Reject, Rejection};
@@ -34,8 +35,8 @@ pub use shard::Shard;
 
 /// A checked host as it is sent to the API: lower-case ASCII with A-labels (`xn--…`), no `www.`, no trailing dot.
 ///
-/// Only [`clean()`] creates it; deserializing trusts the text, which comes from the program's own records. [`Inputs`] and
-/// [`TargetSet`] store many in one string and give out [`TargetRef`]s.
+/// Only [`clean()`] creates it; deserializing trusts the text, which comes from the program's own records. [`Inputs`]
+/// and [`TargetSet`] store many in one string and give out [`TargetRef`]s.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Target(Box<str>);

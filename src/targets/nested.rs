@@ -28,7 +28,7 @@ impl Inputs {
 
 #[cfg(test)]
 mod tests {
-    use crate::targets::{Accept, InputsBuilder, RawLine, RawLineStatus, clean};
+    use crate::targets::{Accept, InputsBuilder, LineStatus, RawLine, clean};
 
     #[test]
     fn targets_below_others_are_found_among_all_levels() {
@@ -36,7 +36,7 @@ mod tests {
             let mut builder = InputsBuilder::new();
             for host in targets {
                 let target = clean(host, Accept::DOMAINS).expect(host).target;
-                let status = RawLineStatus::Target(target.view());
+                let status = LineStatus::Target(target.view());
                 builder.push(RawLine { input: host, file: "a.txt", number: 1, status, columns: &[] });
             }
             let inputs = builder.finish();

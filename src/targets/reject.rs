@@ -1,7 +1,5 @@
 //! The reasons for rejecting an input line, as texts for `_rejected.csv`.
 
-use super::idna2008::Violation;
-
 /// Characters of a host name, by RFC 1035 (255 octets with the root and the length octets).
 pub(super) const LONGEST_NAME: usize = 253;
 /// Characters of one label, by RFC 1035.
@@ -61,17 +59,6 @@ pub enum Reject {
     /// Such as a label that cannot be decoded.
     #[error("not a valid internationalized domain name")]
     Idna,
-}
-
-impl From<Violation> for Reject {
-    fn from(violation: Violation) -> Self {
-        match violation {
-            Violation::Disallowed(character) => Self::Character(character),
-            Violation::Misplaced(character) => Self::Misplaced(character),
-            Violation::Hyphen => Self::Hyphen,
-            Violation::Hyphens => Self::Hyphens,
-        }
-    }
 }
 
 /// A character in quotes and escaped, with its code point unless it is ASCII.

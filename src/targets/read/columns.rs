@@ -1,11 +1,11 @@
-//! Finds the domain column of a table, and combines the other columns of all files.
+//! Names the columns of a table and finds the one with the domains.
 //!
-//! Letter case is ignored, since spreadsheets differ in it, unless a file has names that differ only in it. No column is
-//! guessed from its content.
+//! Letter case is ignored, since spreadsheets differ in it, unless a file has names that differ only in it. No column
+//! is guessed from its content.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use super::{safe, table::MOST_COLUMNS};
+use super::safe;
 use crate::{sanitize::is_invisible, targets::clean::is_wrapping};
 
 /// Default names of the domain column, in order of preference.
@@ -74,35 +74,6 @@ fn similar<'a>(names: &'a [String], wanted: &str) -> Option<&'a str> {
         .map(|(_, name)| &**name)
 }
 
-/// The columns of all files except for the domain columns.
-#[derive(Debug, Default)]
-pub(super) struct AllColumns {
-    names: Vec<String>,
-    /// By name in lower case.
-    indices: HashMap<String, usize>,
-}
-
-impl AllColumns {
-    /// The index of the column `name`, which is added if it is new; `None` if there are too many.
-    pub(super) fn index_of(&mut self, name: &str) -> Option<usize> {
-        let lower = name.to_lowercase();
-        if let Some(index) = self.indices.get(&lower) {
-            return Some(*index);
-        }
-        let index = self.names.len();
-        if index == MOST_COLUMNS {
-            return None;
-        }
-        self.names.push(name.into());
-        self.indices.insert(lower, index);
-        Some(index)
-    }
-
-    pub(super) fn into_names(self) -> Vec<String> {
-        self.names
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,15 +125,5 @@ mod tests {
         check(&["client", "market"], None, None);
         check(&["client", "Domian"], None, Some("Domian"));
         check(&["client", "Web site"], None, Some("Web site"));
-    }
-
-    #[test]
-    fn columns_of_the_same_name_are_one_over_all_files() {
-        let mut columns = AllColumns::default();
-        let indices = ["Client", "since", "CLIENT", "market"].map(|name| columns.index_of(name));
-        assert_eq!(indices, [Some(0), Some(1), Some(0), Some(2)]);
-        assert!((3..MOST_COLUMNS).all(|index| columns.index_of(&index.to_string()) == Some(index)));
-        assert_eq!((columns.index_of("one more"), columns.index_of("since")), (None, Some(1)));
-        assert_eq!(columns.into_names()[..3], ["Client", "since", "market"]);
     }
 }

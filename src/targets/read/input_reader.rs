@@ -12,8 +12,7 @@ use std::{
 use encoding_rs::Encoding;
 
 use super::{
-    InputError, Limits, ReadOptions,
-    columns::{self, AllColumns},
+    InputError, Limits, ReadOptions, columns,
     error::{encoding_hint, not_valid},
     head::Head,
     open::{Layout, Opened, file_name},
@@ -21,7 +20,7 @@ use super::{
     table::{MOST_COLUMNS, MOST_ROW, Row, Rows},
     text::{Length, MOST_LINE, Text, decoded, read_line},
 };
-use crate::targets::{Inputs, InputsBuilder, LineStatus, RawLine, RawLineStatus, clean};
+use crate::targets::{Inputs, InputsBuilder, LineStatus, RawLine, clean, columns::AllColumns};
 
 /// Characters of a rejected line that are stored: enough to find it.
 pub(super) const LONGEST_REJECTED: usize = 200;
@@ -211,11 +210,15 @@ impl<'a> InputReader<'a> {
             let wanted = wanted.map(Into::into);
             return Err(InputError::NoColumn { path: path.into(), wanted, columns: names, is_data }.into());
         };
-        let indices = names.iter().enumerate().map(|(index, name)| match index {
-            _ if index == domain => Ok(None),
-            _ => self.columns.index_of(name).map(Some).ok_or_else(too_many),
-        });
-        Ok(Some(Header { domain, indices: indices.collect::<Result<_, _>>()? }))
+        let indices: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| (index != domain).then(|| self.columns.index_of(name)))
+            .collect();
+        if indices.iter().flatten().any(|index| *index >= MOST_COLUMNS) {
+            return Err(too_many().into());
+        }
+        Ok(Some(Header { domain, indices }))
     }
 
     /// Cleans a line and stores it.
@@ -238,8 +241,8 @@ impl<'a> InputReader<'a> {
         }
         self.lines += 1;
         let status = match &judged {
-            Ok(cleaned) => RawLineStatus::Target(cleaned.target.view()),
-            Err(reason) => RawLineStatus::Rejected(reason),
+            Ok(cleaned) => LineStatus::Target(cleaned.target.view()),
+            Err(reason) => LineStatus::Rejected(reason),
         };
         self.builder.push(RawLine {
             input: &input,

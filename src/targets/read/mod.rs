@@ -4,8 +4,8 @@
 //! path -> open: bytes, decompressed -> text: UTF-8, \n -> lines | table: rows -> clean -> InputsBuilder
 //! ```
 //!
-//! Files are streamed: memory holds a buffer, a line, and what [`Inputs`] stores of each line. A line that is too long is
-//! cut and rejected; exceeding a limit on the whole input is an error.
+//! Files are streamed: memory holds a buffer, a line, and what [`Inputs`] stores of each line. A line that is too long
+//! is cut and rejected; exceeding a limit on the whole input is an error.
 
 mod columns;
 mod error;
@@ -30,8 +30,8 @@ const STANDARD_INPUT: &str = "-";
 
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
-    /// The column of CSV and TSV files with the domains; by default the first of `domain`, `target`, `url`, `website` and
-    /// `host` that a file has.
+    /// The column of CSV and TSV files with the domains; by default the first of `domain`, `target`, `url`, `website`
+    /// and `host` that a file has.
     pub column: Option<String>,
     pub accept: Accept,
     /// The format of standard input and of files whose name does not show it.

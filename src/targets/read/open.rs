@@ -92,7 +92,7 @@ pub(super) fn decompressed<'a>(path: &Path, reader: impl Read + 'a) -> Result<Op
 }
 
 /// The name of a file as its lines record it: relative to the current directory where it is below that. Other spellings
-/// of a path are left alone: [`Inputs::is_same_but_for_folders`](crate::targets::Inputs::is_same_but_for_folders)
+/// of a path are kept: [`Inputs::is_same_but_for_folders`](crate::targets::Inputs::is_same_but_for_folders)
 /// compares across them.
 pub(super) fn file_name(path: &Path) -> String {
     let absolute = std::path::absolute(path).ok().filter(|_| path.as_os_str() != STANDARD_INPUT);

@@ -1,5 +1,5 @@
-//! Recognizes archives, workbooks and files in unsupported compressions by their first bytes; their content would be read
-//! as lines. File names do not count, since they may be wrong.
+//! Recognizes archives, workbooks and files in unsupported compressions by their first bytes; their content would be
+//! read as lines. File names do not count, since they may be wrong.
 
 use std::path::Path;
 
@@ -65,8 +65,8 @@ const SIGNATURES: [(&[u8], PackedFormat); 13] = [
     (b"\x28\xb5\x2f\xfd", PackedFormat::new("a zstd file inside another one", "zstd -d").with_filter("zstd -dc")),
 ];
 
-/// The format of a file that begins with `head`; `None` if it may be text. The extension only tells workbooks from other
-/// zip archives.
+/// The format of a file that begins with `head`; `None` if it may be text. The extension only distinguishes workbooks
+/// from other zip archives.
 pub(super) fn format_of(head: &[u8], extension: &str) -> Option<PackedFormat> {
     let is_bzip2 = matches!(head, [b'B', b'Z', b'h', b'1'..=b'9', block @ ..]
         if block.starts_with(b"1AY&SY") || block.starts_with(b"\x17\x72\x45\x38\x50\x90"));

@@ -39,8 +39,8 @@ pub(super) struct Text<R> {
 }
 
 impl<R: Read> Text<R> {
-    /// Beyond `allowance` bytes of text, reading is an error of kind [`FileTooLarge`](io::ErrorKind::FileTooLarge). A byte
-    /// order mark takes precedence over `encoding`; without either it is UTF-8.
+    /// Beyond `allowance` bytes of text, reading is an error of kind [`FileTooLarge`](io::ErrorKind::FileTooLarge). A
+    /// byte order mark takes precedence over `encoding`; without either it is UTF-8.
     pub(super) fn open(
         reader: R,
         allowance: u64,

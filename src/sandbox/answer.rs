@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    history::{HostData, MonthCounts, NoData, Profile, of},
+    history::{MonthCounts, NoData, Profile, of},
     item::ItemWriter,
     random::Random,
     request::HistoryRequest,
@@ -33,8 +33,8 @@ pub(super) enum AnswerContent {
 impl AnswerContent {
     pub(super) fn of(asked: &HistoryRequest, today: jiff::civil::Date) -> Self {
         match of(&asked.target) {
-            HostData::NoData(nothing) => Self::NoData(nothing),
-            HostData::History(profile) => Self::history(&asked.target, profile, asked, today),
+            Ok(profile) => Self::history(&asked.target, profile, asked, today),
+            Err(nothing) => Self::NoData(nothing),
         }
     }
 
@@ -74,7 +74,7 @@ impl AnswerContent {
 
 /// The fields of an envelope that do not depend on its content.
 #[derive(Debug)]
-pub(super) struct Task<'a> {
+pub(super) struct EnvelopeFields<'a> {
     /// The request's fields as JSON members, each after a comma.
     pub(super) echo: &'a str,
     pub(super) extra_tasks: usize,
@@ -85,7 +85,7 @@ pub(super) struct Task<'a> {
     pub(super) draws: Random,
 }
 
-pub(super) fn envelope(task: &Task<'_>, content: &AnswerContent, asked: Option<&HistoryRequest>) -> Vec<u8> {
+pub(super) fn envelope(task: &EnvelopeFields<'_>, content: &AnswerContent, asked: Option<&HistoryRequest>) -> Vec<u8> {
     let mut draws = task.draws;
     let (code, text) = content.status();
     let text = serde_json::Value::from(text);
@@ -181,7 +181,7 @@ fn message(code: i64) -> &'static str {
         20000 => "Ok.",
         40000 => "You can set only one task at a time.",
         40100 => "You are not Authorized to Access this Resource.",
-        40101 => "Internal Service Error. Timeout.",
+        40101 => "Internal SimulatedApi Error. Timeout.",
         40102 => "No Search Results.",
         40200 => "Payment Required.",
         40201 => "Account access temporarily paused.",
@@ -195,7 +195,7 @@ fn message(code: i64) -> &'static str {
         40503 => "POST Data Is Invalid.",
         40506 => "Unknown Fields in POST Data.",
         50000 => "Internal Error.",
-        50401 => "Internal Service Timeout.",
+        50401 => "Internal SimulatedApi Timeout.",
         _ => "Error.",
     }
 }
@@ -241,7 +241,7 @@ mod tests {
 
     fn body(asked: &HistoryRequest) -> Vec<u8> {
         let content = AnswerContent::of(asked, TODAY);
-        let task = Task {
+        let task = EnvelopeFields {
             echo: &asked.echo,
             extra_tasks: asked.extra_tasks,
             cost: Some(Usd::from_micros(27_420)),
@@ -373,7 +373,7 @@ mod tests {
     fn each_form_of_no_data_is_written() {
         let asked = asked("site1.com", "");
         let check = |nothing: NoData, code: i64, result: &str| {
-            let task = Task {
+            let task = EnvelopeFields {
                 echo: "",
                 extra_tasks: 0,
                 cost: Some(Usd::from_micros(24_000)),

@@ -9,11 +9,12 @@ use tokio::time::Instant;
 
 use super::{
     Settings,
-    answer::{self, AnswerContent, Task},
+    answer::{self, AnswerContent, EnvelopeFields},
     bill::{BillState, Receipt, SharedBill},
     faults::Fault,
     random::Random,
     request::{self, HistoryRequest, Refusal},
+    settings::scaled,
 };
 use crate::{clock::Clock, money::Usd};
 
@@ -29,7 +30,7 @@ const REQUEST: u64 = 0x9e;
 pub(super) const REFUSAL_SPEEDUP: u32 = 10;
 
 #[derive(Debug)]
-pub(super) struct Call<'a> {
+pub(super) struct ReceivedCall<'a> {
     pub(super) authorization: Option<&'a str>,
     pub(super) max_price: Option<&'a str>,
     /// `None`: it was too large.
@@ -77,7 +78,7 @@ impl CallReply {
 
 /// The state that all connections share.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct SimulatedApi {
     pub(super) settings: Settings,
     pub(super) bill: SharedBill,
     pub(super) clock: Clock,
@@ -94,9 +95,9 @@ struct Attempt<'a> {
     number: u32,
 }
 
-impl Service {
+impl SimulatedApi {
     /// Decides and debits; does not wait.
-    pub(super) fn decide(&self, call: &Call<'_>, receipt: &mut Receipt) -> CallReply {
+    pub(super) fn decide(&self, call: &ReceivedCall<'_>, receipt: &mut Receipt) -> CallReply {
         let request_id = self.request_id(receipt.number);
         let mut reply = self.respond(call, receipt, &request_id);
         reply.headers.push(("x-request-id", request_id));
@@ -116,7 +117,7 @@ impl Service {
         format!("req_{:016x}", Random::of("", &[self.settings.seed, number, REQUEST]).next())
     }
 
-    fn respond(&self, call: &Call<'_>, receipt: &mut Receipt, request_id: &str) -> CallReply {
+    fn respond(&self, call: &ReceivedCall<'_>, receipt: &mut Receipt, request_id: &str) -> CallReply {
         if let Some(refusal) = self.refused_early(call, receipt.number, request_id) {
             return refusal;
         }
@@ -154,14 +155,14 @@ impl Service {
         &self,
         asked: &'a HistoryRequest,
         content: &AnswerContent,
-        call: &Call<'_>,
+        call: &ReceivedCall<'_>,
         receipt: &mut Receipt,
         state: &mut BillState,
         request_id: &str,
     ) -> Result<Attempt<'a>, CallReply> {
         let faults = &self.settings.faults;
-        let rise = i64::from(faults.price_percent(state.bill.billed_calls));
-        let risen = |price: Usd| Usd::from_micros(price.micros().saturating_mul(rise).saturating_add(99) / 100);
+        let rise = faults.price_percent(state.bill.billed_calls);
+        let risen = |price: Usd| scaled(price, rise);
         let debit = risen(self.settings.price.debit(content.rows()));
         if let Some(refusal) = self.refused_for_cost(call, debit, state, request_id) {
             return Err(refusal);
@@ -196,7 +197,7 @@ impl Service {
         let Attempt { asked, fault, billed, .. } = *attempt;
         let after = self.latency(&asked.target, attempt.number.into());
         let late = matches!(fault, Some(Fault::Code(code)) if is_late(code));
-        let task = Task {
+        let task = EnvelopeFields {
             echo: &asked.echo,
             extra_tasks: asked.extra_tasks,
             cost: if late { None } else { Some(billed.map_or(Usd::ZERO, |(_, upstream)| upstream)) },
@@ -237,7 +238,7 @@ impl Service {
     fn refused_inside(&self, refusal: &AnswerContent, echo: &str, extra_tasks: usize, number: u64) -> CallReply {
         let after = self.latency("", number) / REFUSAL_SPEEDUP;
         let draws = Random::of("", &[self.settings.seed, number, TASK]);
-        let task = Task { echo, extra_tasks, cost: Some(Usd::ZERO), took: after, draws };
+        let task = EnvelopeFields { echo, extra_tasks, cost: Some(Usd::ZERO), took: after, draws };
         let body = answer::envelope(&task, refusal, None);
         CallReply { code: Some(refusal.status().0), after, ..CallReply::json(200, body) }
     }

@@ -1,13 +1,17 @@
 //! Flags for the faults of the simulated API, and which call has which.
 //!
-//! Faults depend only on seed, target and attempt: a repeated run has the same ones in any order of calls. Each call has
-//! at most one fault, besides those that change the price.
+//! Faults depend only on seed, target and attempt: a repeated run has the same ones in any order of calls. Each call
+//! has at most one fault, besides those that change the price.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    ops::{Range, RangeInclusive},
+    str::FromStr,
+    time::Duration,
+};
 
 use super::{
     random::Random,
-    values::{InvalidValue, duration, percent},
+    values::{Expected, duration, percent},
 };
 
 /// The faults of the simulated API, all off by default. `P` is a share of the calls, from 0 to 1.
@@ -30,10 +34,10 @@ pub struct Faults {
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_504: Probability,
     /// Any other HTTP status (400 to 599), with an error body; not billed
-    #[arg(long, value_name = "STATUS:P", value_delimiter = ',')]
+    #[arg(long, value_name = "STATUS:P", value_delimiter = ',', value_parser = status)]
     pub fail_status: Vec<Coded<u16>>,
     /// A status code in the body, with HTTP 200; billed for 40102 and, without reporting it, for 40101, 50401 and 50402
-    #[arg(long, value_name = "CODE:P", value_delimiter = ',')]
+    #[arg(long, value_name = "CODE:P", value_delimiter = ',', value_parser = code)]
     pub fail_code: Vec<Coded<i64>>,
     /// 502 with an HTML page, as sent by a proxy; not billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
@@ -69,22 +73,22 @@ pub struct Faults {
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_drip: Probability,
     /// How long a body takes with --fail-drip [default: 5s]
-    #[arg(long, value_name = "DURATION", value_parser = a_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub drip_time: Option<Duration>,
     /// A good answer without the debit header; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub no_cost_header: Probability,
     /// Retry-After of 429 and 503: seconds, or `date:SECONDS` to send it as an HTTP date [default: none]
-    #[arg(long, value_name = "[date:]SECONDS")]
+    #[arg(long, value_name = "[date:]SECONDS", value_parser = retry_after)]
     pub retry_after: Option<RetryAfter>,
     /// Apply the faults above only to the first N calls for each target [default: all]
     #[arg(long, value_name = "N")]
     pub fail_attempts: Option<u32>,
     /// 503 for every call in this time span, in seconds since the start; can be repeated
-    #[arg(long, value_name = "FROM..TO", value_delimiter = ',')]
-    pub outage: Vec<Outage>,
+    #[arg(long, value_name = "FROM..TO", value_delimiter = ',', value_parser = outage)]
+    pub outage: Vec<Range<Duration>>,
     /// Multiply prices by FACTOR after AFTER billed calls
-    #[arg(long, value_name = "AFTER:FACTOR")]
+    #[arg(long, value_name = "AFTER:FACTOR", value_parser = price_rise)]
     pub price_rise: Option<PriceRise>,
     /// 401 for every call after the first N
     #[arg(long, value_name = "N")]
@@ -138,7 +142,7 @@ impl Faults {
 
     /// Whether every call fails at this time after the start.
     pub(super) fn is_outage(&self, since_start: Duration) -> bool {
-        self.outage.iter().any(|outage| (outage.from..outage.to).contains(&since_start))
+        self.outage.iter().any(|outage| outage.contains(&since_start))
     }
 
     /// The prices in percent of the usual ones after `billed` calls.
@@ -192,11 +196,11 @@ impl Probability {
 }
 
 impl FromStr for Probability {
-    type Err = InvalidValue;
+    type Err = Expected;
 
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+    fn from_str(text: &str) -> Result<Self, Expected> {
         let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-        share.map(Self).ok_or_else(|| InvalidValue(text.to_owned(), "0.05 (from 0 to 1)"))
+        share.map(Self).ok_or("expected a share from 0 to 1, such as 0.05")
     }
 }
 
@@ -207,27 +211,17 @@ pub struct Coded<C> {
     pub share: Probability,
 }
 
-impl FromStr for Coded<u16> {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        coded(text, "409:0.05", |code: &u16| (400..=599).contains(code))
-    }
+fn status(text: &str) -> Result<Coded<u16>, Expected> {
+    coded(text, 400..=599).ok_or("expected a status from 400 to 599 and a share, such as 409:0.05")
 }
 
-impl FromStr for Coded<i64> {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        coded(text, "40202:0.05", |code: &i64| (20_000..=99_999).contains(code))
-    }
+fn code(text: &str) -> Result<Coded<i64>, Expected> {
+    coded(text, 20_000..=99_999).ok_or("expected a code of five digits and a share, such as 40202:0.05")
 }
 
-fn coded<C: FromStr>(text: &str, form: &'static str, allowed: fn(&C) -> bool) -> Result<Coded<C>, InvalidValue> {
-    let refused = || InvalidValue(text.to_owned(), form);
-    let (code, share) = text.split_once(':').ok_or_else(refused)?;
-    let code = code.parse().ok().filter(allowed).ok_or_else(refused)?;
-    Ok(Coded { code, share: share.parse()? })
+fn coded<C: FromStr + PartialOrd>(text: &str, codes: RangeInclusive<C>) -> Option<Coded<C>> {
+    let (code, share) = text.split_once(':')?;
+    Some(Coded { code: code.parse().ok().filter(|code| codes.contains(code))?, share: share.parse().ok()? })
 }
 
 /// The value of `Retry-After`.
@@ -238,34 +232,18 @@ pub enum RetryAfter {
     Date(u32),
 }
 
-impl FromStr for RetryAfter {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let parsed = match text.strip_prefix("date:") {
-            Some(seconds) => seconds.parse().map(Self::Date),
-            None => text.parse().map(Self::Seconds),
-        };
-        parsed.map_err(|_| InvalidValue(text.to_owned(), "30 or date:30"))
-    }
+fn retry_after(text: &str) -> Result<RetryAfter, Expected> {
+    let parsed = match text.strip_prefix("date:") {
+        Some(seconds) => seconds.parse().map(RetryAfter::Date),
+        None => text.parse().map(RetryAfter::Seconds),
+    };
+    parsed.map_err(|_| "expected seconds, such as 30 or date:30")
 }
 
 /// A time span, counted from the start, in which every call fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outage {
-    pub from: Duration,
-    pub to: Duration,
-}
-
-impl FromStr for Outage {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let ends = text.split_once("..").and_then(|(from, to)| Some((duration(from)?, duration(to)?)));
-        let (from, to) =
-            ends.filter(|(from, to)| from < to).ok_or_else(|| InvalidValue(text.to_owned(), "10..40 or 1min..2min"))?;
-        Ok(Self { from, to })
-    }
+fn outage(text: &str) -> Result<Range<Duration>, Expected> {
+    let ends = text.split_once("..").and_then(|(from, to)| Some(duration(from).ok()?..duration(to).ok()?));
+    ends.filter(|outage| !outage.is_empty()).ok_or("expected a time span such as 10..40 or 1min..2min")
 }
 
 /// A rise to `percent` of the usual prices after some billed calls.
@@ -275,18 +253,11 @@ pub struct PriceRise {
     pub percent: u32,
 }
 
-impl FromStr for PriceRise {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let parts = text.split_once(':').and_then(|(after, factor)| Some((after.parse().ok()?, percent(factor)?)));
-        let (after, percent) = parts.ok_or_else(|| InvalidValue(text.to_owned(), "100:2.5"))?;
-        Ok(Self { after, percent })
-    }
-}
-
-fn a_duration(text: &str) -> Result<Duration, InvalidValue> {
-    duration(text).ok_or_else(|| InvalidValue(text.to_owned(), "500ms, 5s or 2min"))
+fn price_rise(text: &str) -> Result<PriceRise, Expected> {
+    let rise = text
+        .split_once(':')
+        .and_then(|(after, factor)| Some(PriceRise { after: after.parse().ok()?, percent: percent(factor)? }));
+    rise.ok_or("expected a number of calls and a factor, such as 100:2.5")
 }
 
 #[cfg(test)]

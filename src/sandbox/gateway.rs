@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     answer,
     bill::BillState,
-    decide::{Call, CallReply, REFUSAL_SPEEDUP, Service},
+    decide::{CallReply, REFUSAL_SPEEDUP, ReceivedCall, SimulatedApi},
     faults::RetryAfter,
 };
 use crate::money::Usd;
@@ -17,14 +17,14 @@ use crate::money::Usd;
 /// The header with the highest price that the client accepts.
 pub(super) const MAX_PRICE: &str = "x-aisa-max-price-usd";
 
-impl Service {
+impl SimulatedApi {
     pub(super) fn is_authorized(&self, authorization: Option<&str>) -> bool {
         let token = authorization.and_then(|value| value.strip_prefix("Bearer ")).map_or("", str::trim);
         !token.is_empty() && self.settings.token.as_deref().is_none_or(|known| known == token)
     }
 
     /// Refusals that do not depend on the body.
-    pub(super) fn refused_early(&self, call: &Call<'_>, number: u64, request_id: &str) -> Option<CallReply> {
+    pub(super) fn refused_early(&self, call: &ReceivedCall<'_>, number: u64, request_id: &str) -> Option<CallReply> {
         let faults = &self.settings.faults;
         let now = Instant::now();
         let mut reply =
@@ -43,7 +43,7 @@ impl Service {
 
     pub(super) fn refused_for_cost(
         &self,
-        call: &Call<'_>,
+        call: &ReceivedCall<'_>,
         debit: Usd,
         state: &BillState,
         request_id: &str,

@@ -70,7 +70,6 @@ impl ItemWriter {
         let missing = draws.chance(0.015).then(|| draws.pick(&MAY_BE_MISSING));
         let mut below = |most: usize| if self.days == Days::Stored { draws.below(most) } else { 0 };
         let (hour, minute, second) = (below(24), below(60), below(60));
-        // Writing to memory cannot fail.
         let _ = write!(
             out,
             "{{\"type\":\"backlinks_history\",\"date\":\"{} {hour:02}:{minute:02}:{second:02} +00:00\"",
@@ -204,18 +203,7 @@ fn member(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\":");
 }
 
-/// A count, which is never negative, in decimal.
 fn integer(count: i64, out: &mut Vec<u8>) {
-    let mut digits = [0_u8; 20];
-    let mut index = digits.len();
-    let mut rest = count.unsigned_abs();
-    loop {
-        index -= 1;
-        digits[index] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[index..]);
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{count}");
 }

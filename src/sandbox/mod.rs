@@ -32,9 +32,8 @@ pub use self::{
     bill::Bill,
     faults::Faults,
     settings::{BodyForm, Latency, Price, RateLimit, Settings},
-    values::InvalidValue,
 };
-use self::{bill::SharedBill, decide::Service};
+use self::{bill::SharedBill, decide::SimulatedApi};
 
 /// A running simulated API, which stops when this is dropped.
 #[derive(Debug)]
@@ -57,8 +56,8 @@ impl Sandbox {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let bill = SharedBill::default();
-        let service = Service { settings, bill: bill.clone(), clock: Clock::system(), started: Instant::now() };
-        let task = tokio::spawn(server::serve(listener, Arc::new(service)));
+        let api = SimulatedApi { settings, bill: bill.clone(), clock: Clock::system(), started: Instant::now() };
+        let task = tokio::spawn(server::serve(listener, Arc::new(api)));
         Ok(Self { address, bill, task })
     }
 

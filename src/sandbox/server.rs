@@ -23,7 +23,7 @@ use super::{
     answer,
     bill::Receipt,
     body::{Abort, Outgoing},
-    decide::{Call, CallReply, Delivery, Service},
+    decide::{CallReply, Delivery, ReceivedCall, SimulatedApi},
     faults::DRIP_TIME,
     gateway::MAX_PRICE,
     request::LARGEST_BODY,
@@ -48,7 +48,7 @@ const FIRST_BYTE_PERCENT: u32 = 85;
 const UNLIMITED: Usd = Usd::from_micros(1_000_000_000);
 
 /// Accepts connections until it is dropped, which closes them.
-pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
+pub(super) async fn serve(listener: TcpListener, api: Arc<SimulatedApi>) {
     let mut connections = JoinSet::new();
     loop {
         while connections.len() >= MOST_CONNECTIONS {
@@ -57,17 +57,17 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) => {
-                connections.spawn(connection(stream, Arc::clone(&service)));
+                connections.spawn(connection(stream, Arc::clone(&api)));
             }
             Err(_) => sleep(AFTER_FAILURE).await,
         }
     }
 }
 
-async fn connection(stream: TcpStream, service: Arc<Service>) {
+async fn connection(stream: TcpStream, api: Arc<SimulatedApi>) {
     // Otherwise small answers wait for the client to acknowledge the previous one.
     let _ = stream.set_nodelay(true);
-    let handler = service_fn(move |request| route(Arc::clone(&service), request));
+    let handler = service_fn(move |request| route(Arc::clone(&api), request));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
@@ -79,40 +79,39 @@ async fn connection(stream: TcpStream, service: Arc<Service>) {
     }
 }
 
-async fn route(service: Arc<Service>, request: Request<Incoming>) -> Result<Response<Outgoing>, Abort> {
+async fn route(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Response<Outgoing>, Abort> {
     match (request.method(), request.uri().path()) {
-        (&Method::POST, ENDPOINT) => call(service, request).await,
+        (&Method::POST, ENDPOINT) => call(api, request).await,
         (&Method::GET, BILL) => {
-            let bill =
-                serde_json::to_vec_pretty(&service.bill.snapshot()).expect("numbers and strings always serialize");
+            let bill = serde_json::to_vec_pretty(&api.bill.snapshot()).expect("numbers and strings always serialize");
             Ok(plain(StatusCode::OK, bill))
         }
-        (&Method::GET, BALANCE) => Ok(balance(&service, request.headers())),
+        (&Method::GET, BALANCE) => Ok(balance(&api, request.headers())),
         (_, ENDPOINT | BILL | BALANCE) => {
-            service.bill.open().bill.strayed += 1;
+            api.bill.open().bill.strayed += 1;
             let allowed = if request.uri().path() == ENDPOINT { "POST" } else { "GET" };
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, answer::plain_error("method not allowed"));
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             Ok(response)
         }
         _ => {
-            service.bill.open().bill.strayed += 1;
+            api.bill.open().bill.strayed += 1;
             Ok(plain(StatusCode::NOT_FOUND, answer::plain_error("not found")))
         }
     }
 }
 
 /// The account's balance. The shape of this answer is assumed; it is not documented.
-fn balance(service: &Service, headers: &HeaderMap) -> Response<Outgoing> {
-    if !service.is_authorized(text(headers, header::AUTHORIZATION.as_str())) {
-        return plain(StatusCode::UNAUTHORIZED, Service::unauthorized(&service.request_id(0)).body);
+fn balance(api: &SimulatedApi, headers: &HeaderMap) -> Response<Outgoing> {
+    if !api.is_authorized(text(headers, header::AUTHORIZATION.as_str())) {
+        return plain(StatusCode::UNAUTHORIZED, SimulatedApi::unauthorized(&api.request_id(0)).body);
     }
-    let left = service.settings.credit.unwrap_or(UNLIMITED).minus(service.bill.snapshot().debited_micros);
+    let left = api.settings.credit.unwrap_or(UNLIMITED).minus(api.bill.snapshot().debited_micros);
     plain(StatusCode::OK, format!("{{\"balance_usd\":{}}}", answer::dollars(left.max(Usd::ZERO))).into_bytes())
 }
 
-async fn call(service: Arc<Service>, request: Request<Incoming>) -> Result<Response<Outgoing>, Abort> {
-    let mut receipt = service.bill.arrival(Instant::now());
+async fn call(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Response<Outgoing>, Abort> {
+    let mut receipt = api.bill.arrival(Instant::now());
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, LARGEST_BODY).collect().await {
         Ok(body) => Some(body.to_bytes()),
@@ -120,19 +119,19 @@ async fn call(service: Arc<Service>, request: Request<Incoming>) -> Result<Respo
         // The client hung up in the middle of its request.
         Err(_) => return Err(Abort::CutOff),
     };
-    let call = Call {
+    let call = ReceivedCall {
         authorization: text(&head.headers, header::AUTHORIZATION.as_str()),
         max_price: text(&head.headers, MAX_PRICE),
         body: body.as_deref(),
     };
-    let reply = service.decide(&call, &mut receipt);
+    let reply = api.decide(&call, &mut receipt);
     if reply.delivery == Delivery::Stall {
         // The connection's task, including this wait, ends as soon as the client hangs up.
         sleep(LONGEST_STALL).await;
         return Err(Abort::Reset);
     }
-    let gzip = service.settings.gzip && accepts_gzip(&head.headers);
-    let drip_time = service.settings.faults.drip_time.unwrap_or(DRIP_TIME);
+    let gzip = api.settings.gzip && accepts_gzip(&head.headers);
+    let drip_time = api.settings.faults.drip_time.unwrap_or(DRIP_TIME);
     let first_byte = reply.after * FIRST_BYTE_PERCENT / 100;
     if !first_byte.is_zero() {
         sleep(first_byte).await;

@@ -1,11 +1,11 @@
 //! Flags for the speed, prices and limits of the simulated API; those for its faults are in [`super::faults`].
 
-use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use super::{
     faults::Faults,
     random::Random,
-    values::{InvalidValue, duration, percent},
+    values::{Expected, duration, percent},
 };
 use crate::money::Usd;
 
@@ -13,10 +13,10 @@ use crate::money::Usd;
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct Settings {
     /// How long an answer takes: FROM..TO, one duration, or `none`
-    #[arg(long, value_name = "FROM..TO", default_value_t = Latency::default())]
+    #[arg(long, value_name = "FROM..TO", default_value_t = Latency::default(), value_parser = latency)]
     pub latency: Latency,
     /// Price of an answer: upstream dollars per call, plus dollars per row, times the gateway's factor
-    #[arg(long, value_name = "CALL[+ROW][xFACTOR]", default_value_t = Price::default())]
+    #[arg(long, value_name = "CALL[+ROW][xFACTOR]", default_value_t = Price::default(), value_parser = price)]
     pub price: Price,
     /// Accept only this token [default: any]
     #[arg(long, value_name = "TOKEN")]
@@ -28,13 +28,13 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub gzip: bool,
     /// Serve at most this many calls in any sliding period; others get 429, not billed [default: no limit]
-    #[arg(long, value_name = "N/PERIOD")]
+    #[arg(long, value_name = "N/PERIOD", value_parser = rate_limit)]
     pub rate_limit: Option<RateLimit>,
     /// Serve at most this many calls at a time; others get 40209, not billed [default: no limit]
     #[arg(long, value_name = "N")]
     pub max_in_flight: Option<NonZeroU32>,
     /// Credit of the account; calls beyond it get 402, not billed [default: unlimited]
-    #[arg(long, value_name = "USD", value_parser = dollars)]
+    #[arg(long, value_name = "USD")]
     pub credit: Option<Usd>,
     /// Shape of the request body to accept; others get 400
     #[arg(long, value_enum, default_value_t = BodyForm::Any)]
@@ -104,18 +104,13 @@ impl fmt::Display for Latency {
     }
 }
 
-impl FromStr for Latency {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let refused = || InvalidValue(text.to_owned(), "300ms..700ms, 1s or none");
-        if text == "none" {
-            return Ok(Self::NONE);
-        }
-        let (min, max) = text.split_once("..").unwrap_or((text, text));
-        let latency = Self { min: duration(min).ok_or_else(refused)?, max: duration(max).ok_or_else(refused)? };
-        if latency.min <= latency.max { Ok(latency) } else { Err(refused()) }
+fn latency(text: &str) -> Result<Latency, Expected> {
+    if text == "none" {
+        return Ok(Latency::NONE);
     }
+    let (min, max) = text.split_once("..").unwrap_or((text, text));
+    let latency = Latency { min: duration(min)?, max: duration(max)? };
+    if latency.min <= latency.max { Ok(latency) } else { Err("expected none, or the shorter duration first") }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,15 +131,18 @@ impl Price {
 
     /// The body's `cost`: the upstream price of an answer with `rows`.
     pub fn upstream(self, rows: usize) -> Usd {
-        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-        self.call.plus(Usd::from_micros(self.row.micros().saturating_mul(rows)))
+        self.call.plus(self.row.times(i64::try_from(rows).unwrap_or(i64::MAX)))
     }
 
     /// The gateway's debit for an answer with `rows`, rounded up.
     pub fn debit(self, rows: usize) -> Usd {
-        let hundredths = self.upstream(rows).micros().saturating_mul(i64::from(self.percent));
-        Usd::from_micros(hundredths.saturating_add(99) / 100)
+        scaled(self.upstream(rows), self.percent)
     }
+}
+
+/// A price in percent of another, rounded up.
+pub(super) fn scaled(price: Usd, percent: u32) -> Usd {
+    price.times(percent.into()).plus(Usd::from_micros(99)).part(100)
 }
 
 impl Default for Price {
@@ -160,19 +158,11 @@ impl fmt::Display for Price {
     }
 }
 
-impl FromStr for Price {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let refused = || InvalidValue(text.to_owned(), "0.03 or 0.024+0.000036x1.5");
-        let (upstream, factor) = text.split_once('x').unwrap_or((text, "1"));
-        let (call, row) = upstream.split_once('+').unwrap_or((upstream, "0"));
-        Ok(Self {
-            call: dollars(call).map_err(|_| refused())?,
-            row: dollars(row).map_err(|_| refused())?,
-            percent: percent(factor).ok_or_else(refused)?,
-        })
-    }
+fn price(text: &str) -> Result<Price, Expected> {
+    let (upstream, factor) = text.split_once('x').unwrap_or((text, "1"));
+    let (call, row) = upstream.split_once('+').unwrap_or((upstream, "0"));
+    let percent = percent(factor).ok_or("expected a price such as 0.03 or 0.024+0.000036x1.5")?;
+    Ok(Price { call: call.parse()?, row: row.parse()?, percent })
 }
 
 /// At most `calls` in any sliding period.
@@ -182,27 +172,13 @@ pub struct RateLimit {
     pub period: Duration,
 }
 
-impl FromStr for RateLimit {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let refused = || InvalidValue(text.to_owned(), "600/min, 10/s or 5/100ms");
-        let (calls, period) = text.split_once('/').ok_or_else(refused)?;
-        let period = if period.starts_with(|first: char| first.is_ascii_digit()) {
-            duration(period)
-        } else {
-            duration(&format!("1{period}"))
-        };
-        Ok(Self {
-            calls: calls.parse().map_err(|_| refused())?,
-            period: period.filter(|period| !period.is_zero()).ok_or_else(refused)?,
-        })
-    }
-}
-
-fn dollars(text: &str) -> Result<Usd, InvalidValue> {
-    let written = text.trim().trim_start_matches('$').parse().ok().and_then(Usd::from_dollars);
-    written.ok_or_else(|| InvalidValue(text.to_owned(), "1.50"))
+fn rate_limit(text: &str) -> Result<RateLimit, Expected> {
+    let limit = text.split_once('/').and_then(|(calls, period)| {
+        let is_bare_unit = !period.starts_with(|first: char| first.is_ascii_digit());
+        let period = duration(&format!("{}{period}", if is_bare_unit { "1" } else { "" })).ok()?;
+        Some(RateLimit { calls: calls.parse().ok()?, period })
+    });
+    limit.filter(|limit| !limit.period.is_zero()).ok_or("expected a limit such as 600/min, 10/s or 5/100ms")
 }
 
 #[cfg(test)]

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-/// A value that cannot be parsed, with an example of one that can.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is invalid; use a value such as {1}")]
-pub struct InvalidValue(pub(super) String, pub(super) &'static str);
+/// What a flag expects instead of a value that cannot be parsed.
+pub(super) type Expected = &'static str;
 
 /// A factor in hundredths.
 pub(super) fn percent(factor: &str) -> Option<u32> {
@@ -16,12 +14,14 @@ pub(super) fn percent(factor: &str) -> Option<u32> {
 }
 
 /// A duration such as `250ms`, `2s`, `1.5min` or `1h`; a bare number is in seconds.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Result<Duration, Expected> {
     const MOST: f64 = 1e6;
-    let text = text.trim();
     let units = [("ms", 0.001), ("min", 60.0), ("s", 1.0), ("h", 3600.0), ("", 1.0)];
-    let (number, unit) =
-        units.iter().find_map(|(suffix, unit)| text.strip_suffix(suffix).map(|number| (number, unit)))?;
-    let seconds = number.trim().parse::<f64>().ok()? * unit;
-    (0.0..=MOST).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+    let (number, unit) = units
+        .iter()
+        .find_map(|(suffix, unit)| Some((text.trim().strip_suffix(suffix)?, unit)))
+        .expect("every text has the empty suffix");
+    let seconds = number.trim().parse::<f64>().ok().map(|number| number * unit);
+    let seconds = seconds.filter(|seconds| (0.0..=MOST).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or("expected a duration such as 500ms, 5s or 2min")
 }

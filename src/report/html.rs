@@ -1,74 +1,100 @@
-//! Builds HTML in which untrusted text stays text. Markup consists of literals of this program; all other text goes
-//! through [`Html::text`], which escapes it for elements and quoted attributes.
+//! Builds HTML in which untrusted text stays text: markup consists of literals of this program, and [`html!`] escapes
+//! every other text, for elements and quoted attributes.
 
-use std::fmt::{Display, Write};
+use std::{
+    fmt::{self, Arguments, Display, Formatter, Write},
+    ops::AddAssign,
+};
 
 use crate::sanitize;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Html(String);
 
+/// HTML from a literal, with a value in place of each `{}`. Because of `concat!`, the literal cannot capture variables,
+/// which would not be escaped.
+macro_rules! html {
+    ($markup:literal $(, $value:expr)* $(,)?) => {
+        $crate::report::html::Html::new(format_args!(
+            concat!($markup) $(, $crate::report::html::Shown(&$value))*
+        ))
+    };
+}
+pub(super) use html;
+
 impl Html {
-    pub(super) fn new() -> Self {
-        Self::default()
+    /// Only for [`html!`], which escapes the values.
+    pub(super) fn new(markup: Arguments<'_>) -> Self {
+        Self(markup.to_string())
     }
 
-    pub(super) fn markup(&mut self, markup: &'static str) -> &mut Self {
-        self.0.push_str(markup);
-        self
+    /// Markup or other content of the page that is part of this program.
+    pub(super) fn literal(markup: &'static str) -> Self {
+        Self(markup.to_owned())
     }
 
-    /// Appends untrusted text, without characters that are invisible or change the direction of the text.
-    pub(super) fn text(&mut self, text: &str) -> &mut Self {
-        for character in sanitize::plain(text).chars() {
-            match character {
-                '&' => self.0.push_str("&amp;"),
-                '<' => self.0.push_str("&lt;"),
-                '>' => self.0.push_str("&gt;"),
-                '"' => self.0.push_str("&quot;"),
-                '\'' => self.0.push_str("&#39;"),
-                _ => self.0.push(character),
-            }
-        }
-        self
-    }
-
-    pub(super) fn show(&mut self, value: impl Display) -> &mut Self {
-        self.text(&value.to_string())
-    }
-
-    /// Appends a number with two decimals.
-    pub(super) fn number(&mut self, number: impl Into<f64>) -> &mut Self {
-        let number: f64 = number.into();
-        let _ = write!(self.0, "{}", (number * 100.0).round() / 100.0);
-        self
-    }
-
-    pub(super) fn piece(&mut self, piece: &Self) -> &mut Self {
-        self.0.push_str(&piece.0);
-        self
-    }
-
-    /// Appends JSON for a script element. No character in it can end the element or start another.
-    pub(super) fn json(&mut self, value: &serde_json::Value) -> &mut Self {
+    /// JSON for a script element. No character in it can end the element or start another.
+    pub(super) fn json(value: &serde_json::Value) -> Self {
+        let mut json = String::new();
         for character in value.to_string().chars() {
             match character {
                 '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                    let _ = write!(self.0, "\\u{:04x}", u32::from(character));
+                    let _ = write!(json, "\\u{:04x}", u32::from(character));
                 }
-                _ => self.0.push(character),
+                _ => json.push(character),
             }
         }
-        self
-    }
-
-    /// Trusts the plotting crate, which draws numbers and text that it escapes.
-    pub(super) fn of_drawing(svg: String) -> Self {
-        Self(svg)
+        Self(json)
     }
 
     pub(super) fn into_string(self) -> String {
         self.0
+    }
+}
+
+impl AddAssign for Html {
+    fn add_assign(&mut self, other: Self) {
+        self.0.push_str(&other.0);
+    }
+}
+
+impl FromIterator<Self> for Html {
+    fn from_iter<I: IntoIterator<Item = Self>>(all: I) -> Self {
+        Self(all.into_iter().map(Self::into_string).collect())
+    }
+}
+
+/// A value in [`html!`].
+pub(super) trait Value {
+    fn write(&self, f: &mut Formatter<'_>) -> fmt::Result;
+}
+
+impl Value for Html {
+    fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Text is escaped, and loses characters that are invisible or change its direction.
+impl<T: Display + ?Sized> Value for T {
+    fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        sanitize::plain(&self.to_string()).chars().try_for_each(|character| match character {
+            '&' => f.write_str("&amp;"),
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '"' => f.write_str("&quot;"),
+            '\'' => f.write_str("&#39;"),
+            _ => f.write_char(character),
+        })
+    }
+}
+
+/// A value as `format_args!` takes it.
+pub(super) struct Shown<'a, T: ?Sized>(pub(super) &'a T);
+
+impl<T: Value + ?Sized> Display for Shown<'_, T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.write(f)
     }
 }
 
@@ -79,9 +105,7 @@ mod tests {
     #[test]
     fn untrusted_text_is_escaped() {
         let check = |text: &str, expected: &str| {
-            let mut html = Html::new();
-            html.text(text);
-            assert_eq!(html.into_string(), expected, "{text:?}");
+            assert_eq!(html!("<p>{}", text).into_string(), format!("<p>{expected}"), "{text:?}");
         };
         check("example.com", "example.com");
         check("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;");
@@ -91,11 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn markup_in_markup_is_not_escaped_again() {
+        let items: Html = ["a", "<b>"].map(|item| html!("<li>{}", item)).into_iter().collect();
+        assert_eq!(html!("<ul title='{}'>{}</ul>", 1, items).into_string(), "<ul title='1'><li>a<li>&lt;b&gt;</ul>");
+    }
+
+    #[test]
     fn json_cannot_leave_its_element() {
         let check = |value: serde_json::Value, expected: &str| {
-            let mut html = Html::new();
-            html.json(&value);
-            let written = html.into_string();
+            let written = Html::json(&value).into_string();
             assert_eq!(written, expected);
             assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), value);
         };

@@ -1,6 +1,6 @@
 //! What became of the input: outcomes, reasons, failures, and the input's own columns.
 //!
-//! All text here is foreign and of any length: it is cut, and columns that would make the page large are left out.
+//! All text here is untrusted and of any length: it is cut, and columns that would make the page large are left out.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use arrow::{
 
 use super::{
     ReportError,
-    read::{Dataset, Rows, number, text},
+    read::{Batch, Dataset, number, text},
 };
 use crate::{
     dataset::{LineOutcome, targets_schema},
@@ -105,7 +105,7 @@ impl Lines {
         Ok(lines)
     }
 
-    fn add(&mut self, rows: &Rows<'_>) -> Result<(), ReportError> {
+    fn add(&mut self, rows: &Batch<'_>) -> Result<(), ReportError> {
         let (targets, outcomes, messages) = (rows.texts("target")?, rows.texts("outcome")?, rows.texts("message")?);
         let (costs, times) =
             (rows.numbers::<Float64Type>("cost_usd")?, rows.numbers::<TimestampMicrosecondType>("fetched_at")?);
@@ -152,27 +152,20 @@ impl Lines {
         }
         self.rejected += 1;
         let reason = sanitize::plain(message.unwrap_or(OTHER_REASONS)).into_owned();
-        let is_told = self.reasons.len() < MOST_REASONS || self.reasons.contains_key(&reason);
-        *self.reasons.entry(if is_told { reason } else { OTHER_REASONS.to_owned() }).or_default() += 1;
+        let is_listed = self.reasons.len() < MOST_REASONS || self.reasons.contains_key(&reason);
+        *self.reasons.entry(if is_listed { reason } else { OTHER_REASONS.to_owned() }).or_default() += 1;
     }
 
     /// Takes away columns that have too many different texts, or none at all.
     fn leave_out(&mut self) {
-        let kept: Vec<bool> = self.columns.iter().map(|column| !column.too_many && !column.texts.is_empty()).collect();
+        let is_shown = |column: &Column| !column.too_many && !column.texts.is_empty();
+        let columns = std::mem::take(&mut self.columns).into_iter().enumerate();
+        let (shown, others): (Vec<_>, Vec<_>) = columns.partition(|(_, column)| is_shown(column));
         for line in &mut self.targets {
-            let mut keep = kept.iter();
-            line.cells.retain(|_| *keep.next().unwrap_or(&false));
+            line.cells = shown.iter().map(|(index, _)| line.cells[*index]).collect();
         }
-        let mut keep = kept.iter();
-        let mut gone: Vec<String> = Vec::new();
-        self.columns.retain(|column| {
-            let keep = *keep.next().unwrap_or(&false);
-            if !keep {
-                gone.push(column.name.clone());
-            }
-            keep
-        });
-        self.left_out.splice(0..0, gone);
+        self.columns = shown.into_iter().map(|(_, column)| column).collect();
+        self.left_out.splice(0..0, others.into_iter().map(|(_, column)| column.name));
     }
 
     /// How many targets have this outcome.

@@ -8,7 +8,8 @@
 //!         ───> shares: top-level domains, countries, latest month┘
 //! ```
 //!
-//! - Reads only published files, neither the ledger nor the network nor the clock: the same dataset gives the same bytes.
+//! - Reads only published files, neither the ledger nor the network nor the clock: the same dataset gives the same
+//!   bytes.
 //! - The history is read a few columns and a few thousand rows at a time; little is kept per target.
 //! - The page is self-contained and loads nothing, which its content security policy enforces.
 //! - Untrusted text stays text: markup consists of literals of this program (see `html`).
@@ -28,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::{lines::Lines, portfolio::Portfolio, read::Dataset, shares::Shares};
+use self::{lines::Lines, page::PageContent, portfolio::Portfolio, read::Dataset, shares::Shares};
 use crate::{
     dataset::{self, DatasetError},
     export::{ExportError, RunRecord},
@@ -50,8 +51,6 @@ pub enum ReportError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot read {}: {reason}", path.display())]
     Damaged { path: PathBuf, reason: String },
-    #[error("cannot draw a chart: {0}")]
-    Plot(String),
     #[error("--output {} is a directory", .0.display())]
     Directory(PathBuf),
     #[error(transparent)]
@@ -73,7 +72,7 @@ impl ReportError {
             Self::Record(error) => return Some(error.hint()),
             Self::Directory(_) => "use a file name",
             Self::Read { source, .. } | Self::Write(DatasetError::Io { source, .. }) => access_hint(source)?,
-            Self::Plot(_) | Self::Write(_) => return None,
+            Self::Write(_) => return None,
         };
         Some(hint.to_owned())
     }
@@ -85,8 +84,8 @@ pub struct Report {
     pub bytes: u64,
 }
 
-/// Writes the report of the dataset in `dir` to `output`, or beside the dataset. A file with the same content is left
-/// alone. Blocks on the disk.
+/// Writes the report of the dataset in `dir` to `output`, or beside the dataset. A file with the same content is not
+/// replaced. Blocks on the disk.
 pub fn write(dir: &Path, output: Option<&Path>) -> Result<Report, ReportError> {
     let path = output.map_or_else(|| dir.join(FILE), Path::to_owned);
     if output.is_some() && path.is_dir() {
@@ -108,7 +107,8 @@ pub fn render(dir: &Path) -> Result<String, ReportError> {
     let portfolio = Portfolio::read(&dataset, &months)?;
     let shares = Shares::read(&dataset, &months)?;
     let snapshot = dataset.snapshot.as_ref();
-    page::page(&page::PageContent { record: &record, lines: &lines, portfolio: &portfolio, shares: &shares, snapshot })
+    let content = PageContent { record: &record, lines: &lines, portfolio: &portfolio, shares: &shares, snapshot };
+    Ok(page::page(&content))
 }
 
 #[cfg(test)]

@@ -1,99 +1,61 @@
-//! Draws charts as SVG: lines and bars over months, histograms, and small lines and bars for table rows.
-//!
-//! The plotting crate writes fixed colors, which are replaced by the page's CSS variables, so that charts follow light,
-//! dark and print. It also rounds to whole pixels, so it draws at a multiple of the size shown.
+//! Draws charts as SVG: lines and bars over months, histograms, and small lines and bars for table rows. Colors and the
+//! size of text are in the page's style sheet, so that charts follow light, dark and print.
 
-use plotters::{
-    coord::{
-        ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter},
-        types::RangedCoordf64,
-    },
-    prelude::*,
-    style::text_anchor::{HPos, Pos, VPos},
+use std::ops::Range;
+
+use super::{
+    html::{Html, html},
+    month::Month,
 };
 
-use super::{ReportError, html::Html, month::Month};
-
-const SCALE: u32 = 4;
-/// The size shown, for which the text is sized.
-const SIZE: (u32, u32) = (560, 250);
-const TEXT: u32 = 13 * SCALE;
-/// Space for the labels of the value axis.
-const LEFT: u32 = 50 * SCALE;
-/// Space for the labels of the month axis.
-const BOTTOM: u32 = 26 * SCALE;
+/// The area of a chart's values within its view box of 560 by 250, which leaves space for the labels.
+const LEFT: f64 = 54.0;
+const RIGHT: f64 = 544.0;
+const TOP: f64 = 4.0;
+const BOTTOM: f64 = 220.0;
 /// At most.
-const VALUE_LABELS: usize = 6;
+const VALUE_LABELS: i32 = 6;
 /// At most, too.
 const YEAR_LABELS: i32 = 9;
-
-/// Placeholders of the page's colors.
-const LABEL: RGBColor = RGBColor(1, 1, 1);
-const GRID: RGBColor = RGBColor(2, 2, 2);
-const GAIN: RGBColor = RGBColor(3, 3, 3);
-const LOSS: RGBColor = RGBColor(4, 4, 4);
-const COLOURS: [(&str, &str); 4] = [
-    ("\"#010101\"", "\"var(--soft)\""),
-    ("\"#020202\"", "\"var(--grid)\""),
-    ("\"#030303\"", "\"var(--gain)\""),
-    ("\"#040404\"", "\"var(--loss)\""),
-];
 
 /// Values by month, if known.
 pub(super) type Series = Vec<Option<f64>>;
 
 /// A line with the area below it.
-pub(super) fn line(label: &str, months: &[Month], values: &Series) -> Result<Html, ReportError> {
-    draw(label, |area| {
-        let mut chart = chart(area, Axis::of_months(months), 0.0..top(values), |x| month_label(months, x))?;
-        for run in runs(values) {
-            let area = AreaSeries::new(run.iter().copied(), 0.0, GAIN.mix(0.13));
-            chart.draw_series(area)?;
-            chart.draw_series(LineSeries::new(run, GAIN.stroke_width(2 * SCALE)))?;
-        }
-        Ok(())
-    })
+pub(super) fn line(label: &str, months: &[Month], values: &Series) -> Html {
+    let mut chart = Chart::of_months(months, 0.0..top(values));
+    let points: Vec<_> = values.iter().enumerate().map(|(index, value)| (position(index), *value)).collect();
+    // No line is drawn through unknown values.
+    for run in points.split(|(_, value)| value.is_none()) {
+        let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else { continue };
+        let line: Html = run.iter().map(|(x, y)| chart.point(*x, y.unwrap_or(0.0))).collect();
+        let (begin, end) = (chart.point(*first, 0.0), chart.point(*last, 0.0));
+        chart.shapes += html!("<polygon points=\"{}{}{}\"/><polyline points=\"{}\"/>", begin, line, end, line);
+    }
+    chart.finish(label)
 }
 
 /// Bars above the zero line for gains, and below it for losses.
-pub(super) fn gains_and_losses(
-    label: &str,
-    months: &[Month],
-    gains: &Series,
-    losses: &Series,
-) -> Result<Html, ReportError> {
-    draw(label, |area| {
-        let mut chart = chart(area, Axis::of_months(months), -top(losses)..top(gains), |x| month_label(months, x))?;
-        let bars = |values: &Series, sign: f64, color: RGBColor| {
-            let known = values.iter().enumerate().filter_map(|(index, value)| Some((index, (*value)?)));
-            let bars = known.map(move |(index, value)| {
-                let middle = position(index);
-                Rectangle::new([(middle - 0.36, 0.0), (middle + 0.36, sign * value)], color.filled())
-            });
-            bars.collect::<Vec<_>>()
-        };
-        chart.draw_series(bars(gains, 1.0, GAIN))?;
-        chart.draw_series(bars(losses, -1.0, LOSS))?;
-        let end = position(months.len());
-        chart.draw_series(LineSeries::new([(-1.0, 0.0), (end, 0.0)], LABEL.stroke_width(SCALE / 2)))?;
-        Ok(())
-    })
+pub(super) fn gains_and_losses(label: &str, months: &[Month], gains: &Series, losses: &Series) -> Html {
+    let mut chart = Chart::of_months(months, -top(losses)..top(gains));
+    for (index, (gain, loss)) in gains.iter().zip(losses).enumerate() {
+        let (left, right) = (position(index) - 0.36, position(index) + 0.36);
+        chart.bar(left..right, gain.unwrap_or(0.0), "gain");
+        chart.bar(left..right, -loss.unwrap_or(0.0), "loss");
+    }
+    chart.shapes += html!("<path class=zero d=\"M{} {}H{}\"/>", LEFT, rounded(chart.y(0.0)), RIGHT);
+    chart.finish(label)
 }
 
 /// Counts by class; the classes have equal width and start at 0.
-pub(super) fn histogram(label: &str, width: i64, counts: &[u64]) -> Result<Html, ReportError> {
+pub(super) fn histogram(label: &str, width: i64, counts: &[u64]) -> Html {
     let values: Series = counts.iter().map(|count| Some(as_f64(i128::from(*count)))).collect();
-    let edges: Vec<f64> = (0..=counts.len()).map(position).collect();
-    draw(label, |area| {
-        let axis = Axis { end: position(counts.len()), begin: 0.0, ticks: edges };
-        let mut chart = chart(area, axis, 0.0..top(&values), |edge| short(edge * as_f64(i128::from(width))))?;
-        let bars = values.iter().enumerate().map(|(index, value)| {
-            let left = position(index);
-            Rectangle::new([(left + 0.06, 0.0), (left + 0.94, value.unwrap_or(0.0))], GAIN.filled())
-        });
-        chart.draw_series(bars)?;
-        Ok(())
-    })
+    let edges = (0..=counts.len()).map(|edge| (position(edge), short(position(edge) * as_f64(i128::from(width)))));
+    let mut chart = Chart::new(0.0..position(counts.len()), 0.0..top(&values), edges);
+    for (index, value) in values.into_iter().enumerate() {
+        chart.bar(position(index) + 0.06..position(index) + 0.94, value.unwrap_or(0.0), "gain");
+    }
+    chart.finish(label)
 }
 
 /// A small line for a row of a table.
@@ -106,27 +68,30 @@ pub(super) fn sparkline(values: &[Option<i64>]) -> Html {
     let low = known.iter().map(|(_, value)| *value).fold(f64::INFINITY, f64::min);
     let high = known.iter().map(|(_, value)| *value).fold(f64::NEG_INFINITY, f64::max);
     let step = (WIDTH - 2.0 * EDGE) / position(values.len().saturating_sub(1).max(1));
-    let mut html = Html::new();
-    html.markup("<svg class=spark viewBox=\"0 0 96 22\" aria-hidden=true><polyline points=\"");
-    let mut last = (EDGE, HEIGHT / 2.0);
-    for (index, value) in known {
+    let point = |(index, value): (usize, f64)| {
         let height = if high > low { (value - low) / (high - low) } else { 0.5 };
-        last = (EDGE + position(index) * step, HEIGHT - EDGE - height * (HEIGHT - 2.0 * EDGE));
-        html.number(last.0).markup(",").number(last.1).markup(" ");
-    }
-    html.markup("\"/><circle r=2 cx=\"").number(last.0).markup("\" cy=\"").number(last.1).markup("\"/></svg>");
-    html
+        [EDGE + position(index) * step, HEIGHT - EDGE - height * (HEIGHT - 2.0 * EDGE)].map(rounded)
+    };
+    let points: Vec<_> = known.into_iter().map(point).collect();
+    let [x, y] = points.last().copied().unwrap_or([EDGE, HEIGHT / 2.0]);
+    let line: Html = points.iter().map(|[x, y]| html!("{},{} ", x, y)).collect();
+    html!(
+        "<svg class=spark viewBox=\"0 0 96 22\" aria-hidden=true><polyline points=\"{}\"/><circle r=2 cx=\"{}\" \
+         cy=\"{}\"/></svg>",
+        line,
+        x,
+        y
+    )
 }
 
 /// A bar for a row of a table: a part of a whole.
 pub(super) fn bar(part: i128, whole: i128) -> Html {
     let share = if whole > 0 { as_f64(part) / as_f64(whole) } else { 0.0 };
-    let mut html = Html::new();
-    html.markup(
-        "<svg class=bar viewBox=\"0 0 100 8\" preserveAspectRatio=none aria-hidden=true><rect height=8 width=\"",
-    );
-    html.number((share * 100.0).clamp(0.0, 100.0)).markup("\"/></svg>");
-    html
+    html!(
+        "<svg class=bar viewBox=\"0 0 100 8\" preserveAspectRatio=none aria-hidden=true><rect height=8 width=\"{}\"/>\
+         </svg>",
+        rounded((share * 100.0).clamp(0.0, 100.0))
+    )
 }
 
 /// A number on an axis: `950`, `1.5k`, `20M`.
@@ -134,7 +99,7 @@ fn short(value: f64) -> String {
     const UNITS: [(f64, &str); 4] = [(1e12, "T"), (1e9, "bn"), (1e6, "M"), (1e3, "k")];
     let size = value.abs();
     let (unit, name) = UNITS.into_iter().find(|(unit, _)| size >= *unit).unwrap_or((1.0, ""));
-    let scaled = (size / unit * 100.0).round() / 100.0;
+    let scaled = rounded(size / unit);
     let sign = if value < 0.0 && scaled > 0.0 { "\u{2212}" } else { "" };
     format!("{sign}{scaled}{name}")
 }
@@ -149,132 +114,92 @@ fn position(index: usize) -> f64 {
     as_f64(i128::try_from(index).unwrap_or(i128::MAX))
 }
 
+/// With two decimals.
+fn rounded(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
+
 /// The end of the value axis: slightly above the highest value.
 fn top(values: &Series) -> f64 {
     let highest = values.iter().flatten().copied().fold(0.0, f64::max);
     if highest > 0.0 { highest * 1.06 } else { 1.0 }
 }
 
-/// Stretches of known values, so that no line is drawn through unknown ones.
-fn runs(values: &Series) -> Vec<Vec<(f64, f64)>> {
-    let mut runs = vec![Vec::new()];
-    for (index, value) in values.iter().enumerate() {
-        match (value, runs.last_mut()) {
-            (Some(value), Some(run)) => run.push((position(index), *value)),
-            _ => runs.push(Vec::new()),
+/// The multiples in a range of the smallest round number (1, 2 or 5 and zeros) that has few enough.
+fn round_numbers(range: &Range<f64>) -> Vec<f64> {
+    let ends = |step: f64| ((range.start / step).ceil(), (range.end / step).floor());
+    let magnitude = 10_f64.powf((range.end - range.start).log10().floor());
+    let steps = [0.1, 0.2, 0.5, 1.0].map(|part| part * magnitude);
+    let fits = |step: &f64| ends(*step).1 - ends(*step).0 < f64::from(VALUE_LABELS);
+    let step = steps.into_iter().find(fits).unwrap_or(2.0 * magnitude);
+    let (first, last) = ends(step);
+    let multiples = (0..VALUE_LABELS).map(|index| first + f64::from(index)).take_while(|multiple| *multiple <= last);
+    multiples.map(|multiple| multiple * step).collect()
+}
+
+struct Chart {
+    shapes: Html,
+    x: Range<f64>,
+    y: Range<f64>,
+}
+
+impl Chart {
+    /// A chart with lines at round values, and these labels below it.
+    fn new(x: Range<f64>, y: Range<f64>, labels: impl IntoIterator<Item = (f64, String)>) -> Self {
+        let mut chart = Self { shapes: Html::default(), x, y };
+        for value in round_numbers(&chart.y) {
+            let y = rounded(chart.y(value));
+            chart.shapes += html!("<path class=grid d=\"M{} {}H{}\"/>", LEFT, y, RIGHT);
+            chart.shapes += html!("<text x=46 y=\"{}\" dy=.35em text-anchor=end>{}</text>", y, short(value));
+        }
+        for (x, label) in labels {
+            let x = rounded(chart.x(x));
+            chart.shapes += html!("<text x=\"{}\" y=228 dy=.76em text-anchor=middle>{}</text>", x, label);
+        }
+        chart
+    }
+
+    /// A chart with labels at years if there are several, else every few months.
+    fn of_months(months: &[Month], y: Range<f64>) -> Self {
+        let years = months.last().zip(months.first()).map_or(0, |(last, first)| last.year() - first.year());
+        let every = if months.len() > 13 { 6 } else { 3 };
+        let label = |(index, month): (usize, &Month)| {
+            let label = match years {
+                0..=2 => (months.len() - 1 - index).is_multiple_of(every).then(|| month.to_string()),
+                _ => (month.is_january() && month.year() % (years / YEAR_LABELS + 1) == 0)
+                    .then(|| month.year().to_string()),
+            };
+            Some((position(index), label?))
+        };
+        Self::new(-0.6..position(months.len()) - 0.4, y, months.iter().enumerate().filter_map(label))
+    }
+
+    fn x(&self, x: f64) -> f64 {
+        LEFT + (x - self.x.start) / (self.x.end - self.x.start) * (RIGHT - LEFT)
+    }
+
+    fn y(&self, y: f64) -> f64 {
+        BOTTOM - (y - self.y.start) / (self.y.end - self.y.start) * (BOTTOM - TOP)
+    }
+
+    fn point(&self, x: f64, y: f64) -> Html {
+        html!("{},{} ", rounded(self.x(x)), rounded(self.y(y)))
+    }
+
+    /// Draws a bar from zero to a value.
+    fn bar(&mut self, x: Range<f64>, value: f64, class: &str) {
+        let [left, right] = [x.start, x.end].map(|x| self.x(x));
+        let [zero, end] = [0.0, value].map(|y| self.y(y));
+        let [x, y, width, height] = [left, zero.min(end), right - left, (end - zero).abs()].map(rounded);
+        if height > 0.0 {
+            self.shapes +=
+                html!("<rect class={} x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/>", class, x, y, width, height);
         }
     }
-    runs.retain(|run| !run.is_empty());
-    runs
-}
 
-/// A horizontal axis with chosen ticks.
-struct Axis {
-    begin: f64,
-    end: f64,
-    ticks: Vec<f64>,
-}
-
-impl Axis {
-    /// Ticks at years if there are several, else every few months.
-    fn of_months(months: &[Month]) -> Self {
-        let years = years(months);
-        let every = (years / YEAR_LABELS + 1).max(1);
-        let is_tick = |(index, month): &(usize, &Month)| match years {
-            0..=2 => (months.len() - 1 - index).is_multiple_of(if months.len() > 13 { 6 } else { 3 }),
-            _ => month.is_january() && month.year() % every == 0,
-        };
-        let ticks = months.iter().enumerate().filter(is_tick).map(|(index, _)| position(index)).collect();
-        Self { begin: -0.6, end: position(months.len()) - 0.4, ticks }
+    fn finish(self, label: &str) -> Html {
+        html!("<svg class=plot viewBox=\"0 0 560 250\" role=img aria-label=\"{}\">{}</svg>\n", label, self.shapes)
     }
-}
-
-impl Ranged for Axis {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    #[expect(clippy::cast_possible_truncation, reason = "a pixel within the drawing")]
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        let share = (value - self.begin) / (self.end - self.begin);
-        limit.0 + (share * f64::from(limit.1 - limit.0)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
-        self.ticks.clone()
-    }
-
-    fn range(&self) -> std::ops::Range<f64> {
-        self.begin..self.end
-    }
-}
-
-impl ValueFormatter<f64> for Axis {
-    fn format(value: &f64) -> String {
-        short(*value)
-    }
-}
-
-fn years(months: &[Month]) -> i32 {
-    months.last().zip(months.first()).map_or(0, |(last, first)| last.year() - first.year())
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ticks are indices")]
-fn month_label(months: &[Month], x: f64) -> String {
-    let month = months.get(x.round() as usize);
-    month.map_or_else(String::new, |month| if years(months) > 2 { month.year().to_string() } else { month.to_string() })
-}
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, RangedCoordf64>>;
-type DrawingError = Box<dyn std::error::Error>;
-
-/// A chart with grid lines and labels.
-fn chart<'a, 'b>(
-    area: &'a Area<'b>,
-    x: Axis,
-    y: std::ops::Range<f64>,
-    label: impl Fn(f64) -> String,
-) -> Result<Chart<'a, 'b>, DrawingError> {
-    let mut chart = ChartBuilder::on(area)
-        .margin(4 * SCALE)
-        .margin_right(16 * SCALE)
-        .set_label_area_size(LabelAreaPosition::Left, LEFT)
-        .set_label_area_size(LabelAreaPosition::Bottom, BOTTOM)
-        .build_cartesian_2d(x, y)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .bold_line_style(GRID.stroke_width(SCALE))
-        .light_line_style(TRANSPARENT)
-        .axis_style(TRANSPARENT)
-        .set_all_tick_mark_size(4 * SCALE)
-        .y_labels(VALUE_LABELS)
-        .x_labels(usize::from(u8::MAX))
-        .label_style(TextStyle::from(("sans-serif", TEXT)).color(&LABEL).pos(Pos::new(HPos::Center, VPos::Top)))
-        .y_label_formatter(&|value: &f64| short(*value))
-        .x_label_formatter(&|x: &f64| label(*x))
-        .draw()?;
-    Ok(chart)
-}
-
-/// Draws a chart and turns it into HTML.
-fn draw(label: &str, plot: impl FnOnce(&Area<'_>) -> Result<(), DrawingError>) -> Result<Html, ReportError> {
-    let mut drawing = String::new();
-    {
-        let area = SVGBackend::with_string(&mut drawing, (SIZE.0 * SCALE, SIZE.1 * SCALE)).into_drawing_area();
-        plot(&area).and_then(|()| Ok(area.present()?)).map_err(|error| ReportError::Plot(error.to_string()))?;
-    }
-    // The drawing's own element has a fixed size and no label.
-    let shapes = drawing.find("<svg").and_then(|at| Some(at + drawing[at..].find('>')? + 1)).unwrap_or(0);
-    let mut shapes = drawing.split_off(shapes);
-    for (fixed, variable) in COLOURS {
-        shapes = shapes.replace(fixed, variable);
-    }
-    let shapes = shapes.replace(" font-family=\"sans-serif\"", "");
-    let mut html = Html::new();
-    html.markup("<svg class=plot viewBox=\"0 0 2240 1000\" role=img aria-label=\"").text(label).markup("\">");
-    html.piece(&Html::of_drawing(shapes));
-    Ok(html)
 }
 
 #[cfg(test)]
@@ -295,15 +220,26 @@ mod tests {
     }
 
     #[test]
-    fn charts_are_scaled_labeled_and_colored_by_the_page() {
-        assert_eq!(format!("0 0 {} {}", SIZE.0 * SCALE, SIZE.1 * SCALE), "0 0 2240 1000");
+    fn values_are_labeled_at_few_round_numbers() {
+        let check = |range: Range<f64>, expected: &[&str]| {
+            assert_eq!(round_numbers(&range).into_iter().map(short).collect::<Vec<_>>(), expected, "{range:?}");
+        };
+        check(0.0..1.0, &["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        check(0.0..1.06, &["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        check(0.0..1.3e8, &["0", "50M", "100M"]);
+        check(0.0..998.0, &["0", "200", "400", "600", "800"]);
+        check(-4_200.0..9_900.0, &["0", "5k"]);
+        check(-1.5..1.5, &["\u{2212}1", "0", "1"]);
+    }
+
+    #[test]
+    fn charts_are_labeled_and_colored_by_the_page() {
         let months: Vec<Month> = (24_240..24_300).map(Month).collect();
         let values: Series = (0..60).map(|index| (index % 7 != 3).then(|| f64::from(index) * 1e6)).collect();
-        let svg = line("A <plot> & \"more\"", &months, &values).unwrap().into_string();
-        assert!(
-            svg.starts_with("<svg class=plot viewBox=\"0 0 2240 1000\" role=img aria-label=\"A &lt;plot&gt; &amp; ")
-        );
+        let svg = line("A <plot> & \"more\"", &months, &values).into_string();
+        assert!(svg.starts_with("<svg class=plot viewBox=\"0 0 560 250\" role=img aria-label=\"A &lt;plot&gt; &amp; "));
         assert!(svg.trim_end().ends_with("</svg>"));
+        assert_eq!(svg.matches("<polyline").count(), 9, "one for each stretch of known values");
         assert!(!svg.contains('#'), "a fixed color: {svg}");
         assert!(!svg.contains("http"), "an address");
         assert!(svg.contains("2021") && svg.contains("60M"));
@@ -313,14 +249,16 @@ mod tests {
     fn charts_of_nothing_and_of_the_largest_numbers_can_be_drawn() {
         let months = [Month(24_310)];
         let check = |values: Series| {
-            line("x", &months, &values).unwrap();
-            gains_and_losses("x", &months, &values, &values).unwrap();
+            let charts = [line("x", &months, &values), gains_and_losses("x", &months, &values, &values)];
+            for svg in charts.map(Html::into_string) {
+                assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+            }
         };
         check(vec![None]);
         check(vec![Some(0.0)]);
         check(vec![Some(as_f64(i128::from(i64::MAX) * 10_000))]);
-        line("x", &[], &Vec::new()).unwrap();
-        histogram("x", 10, &[0; 10]).unwrap();
+        line("x", &[], &Vec::new());
+        histogram("x", 10, &[0; 10]);
         assert!(sparkline(&[None; 13]).into_string().contains("cy=\"11\""));
         assert!(bar(1, 0).into_string().contains("width=\"0\""));
     }

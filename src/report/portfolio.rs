@@ -114,8 +114,8 @@ impl History {
         }
     }
 
-    /// Whether it lacks the month `back` months before the latest, but has one before and one after it. The latest month
-    /// is lacking if the one before it exists.
+    /// Whether it lacks the month `back` months before the latest, but has one before and one after it. The latest
+    /// month is lacking if the one before it exists.
     fn lacks(&self, back: usize) -> bool {
         let has = |back: usize| self.there.get(back / 64).is_some_and(|bits| bits >> (back % 64) & 1 == 1);
         let months = self.there.len() * 64;

@@ -52,7 +52,7 @@ pub(super) struct Months {
 }
 
 /// Rows of a file, with its path for errors.
-pub(super) struct Rows<'a> {
+pub(super) struct Batch<'a> {
     path: &'a Path,
     batch: RecordBatch,
 }
@@ -104,7 +104,7 @@ impl Dataset {
         &self,
         columns: &[&str],
         month: Option<Month>,
-        mut take: impl FnMut(&Rows<'_>) -> Result<(), ReportError>,
+        mut take: impl FnMut(&Batch<'_>) -> Result<(), ReportError>,
     ) -> Result<(), ReportError> {
         self.history.iter().try_for_each(|path| read(path, Some(columns), month, &mut take))
     }
@@ -112,7 +112,7 @@ impl Dataset {
     /// Reads all columns of `targets`.
     pub(super) fn targets(
         &self,
-        mut take: impl FnMut(&Rows<'_>) -> Result<(), ReportError>,
+        mut take: impl FnMut(&Batch<'_>) -> Result<(), ReportError>,
     ) -> Result<(), ReportError> {
         self.targets.iter().try_for_each(|path| read(path, None, None, &mut take))
     }
@@ -141,7 +141,7 @@ fn rows_of(record: &RunRecord, table: &str) -> u64 {
     record.files.iter().filter(|file| file.path.starts_with(table)).map(|file| file.rows).sum()
 }
 
-impl Rows<'_> {
+impl Batch<'_> {
     pub(super) fn len(&self) -> usize {
         self.batch.num_rows()
     }
@@ -190,7 +190,7 @@ fn read(
     path: &Path,
     columns: Option<&[&str]>,
     month: Option<Month>,
-    take: &mut impl FnMut(&Rows<'_>) -> Result<(), ReportError>,
+    take: &mut impl FnMut(&Batch<'_>) -> Result<(), ReportError>,
 ) -> Result<(), ReportError> {
     let file = File::open(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
     let mut builder =
@@ -210,7 +210,7 @@ fn read(
     let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|error| damaged(path, error.to_string()))?;
     for batch in reader {
         let batch = batch.map_err(|error| damaged(path, error.to_string()))?;
-        take(&Rows { path, batch })?;
+        take(&Batch { path, batch })?;
     }
     Ok(())
 }

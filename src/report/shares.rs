@@ -10,7 +10,7 @@ use arrow::{
 
 use super::{
     ReportError,
-    read::{Dataset, Months, Rows, number},
+    read::{Batch, Dataset, Months, number},
 };
 
 const TLDS: &str = "referring_links_tld";
@@ -50,7 +50,7 @@ impl Shares {
 }
 
 impl Share {
-    fn add(&mut self, rows: &Rows<'_>, name: &str) -> Result<(), ReportError> {
+    fn add(&mut self, rows: &Batch<'_>, name: &str) -> Result<(), ReportError> {
         let maps = rows.column(name)?.as_map_opt().ok_or_else(|| rows.damaged(name))?;
         let keys = maps.keys().as_string_opt::<i32>().ok_or_else(|| rows.damaged(name))?;
         let values = maps.values().as_primitive_opt::<Int64Type>().ok_or_else(|| rows.damaged(name))?;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
+use fastrand::Rng;
 use jiff::civil::{Date, date};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -102,43 +103,34 @@ fn record(partition_by: &str, files: Vec<Part>) -> RunRecord {
 }
 
 fn item(day: Date, referring_domains: impl Into<Value>) -> Value {
-    json!({"type": "backlinks_history", "date": format!("{day} 00:00:00 +00:00"), "referring_domains": referring_domains.into()})
+    let date = format!("{day} 00:00:00 +00:00");
+    json!({"type": "backlinks_history", "date": date, "referring_domains": referring_domains.into()})
 }
 
-/// Numbers without a pattern, the same in each run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-
-    fn cell(&mut self) -> Value {
-        if self.below(9) == 0 { Value::Null } else { json!(self.below(1_000_000)) }
-    }
+fn cell(numbers: &mut Rng) -> Value {
+    if numbers.u32(..9) == 0 { Value::Null } else { json!(numbers.u32(..1_000_000)) }
 }
 
 /// Histories with gaps, nulls, rows without a date, and repeated months.
 fn histories(targets: usize) -> BTreeMap<String, Vec<Value>> {
-    let mut numbers = Numbers(7);
+    let mut numbers = Rng::with_seed(7);
     let mut histories = BTreeMap::new();
     for number in 0..targets {
         let mut items = Vec::new();
-        let begin = 58 + numbers.below(22);
+        let begin = 58 + numbers.u32(..22);
         for month in begin..=94 {
-            let day = date(2019, 1, 31).checked_add(jiff::Span::new().months(i64::try_from(month).unwrap())).unwrap();
-            let times = match numbers.below(25) {
+            let day = date(2019, 1, 31).checked_add(jiff::Span::new().months(month)).unwrap();
+            let times = match numbers.u32(..25) {
                 0 => 0,
                 1 => 2,
                 _ => 1,
             };
             for time in 0..times {
-                let mut item = item(day.with().day(10 + time).build().unwrap(), numbers.cell());
+                let mut item = item(day.with().day(10 + time).build().unwrap(), cell(&mut numbers));
                 for name in ["backlinks", "new_referring_domains", "lost_referring_domains", "new_backlinks", "rank"] {
-                    item[name] = numbers.cell();
+                    item[name] = cell(&mut numbers);
                 }
-                item["referring_links_tld"] = json!({"com": numbers.below(100), "": numbers.below(10), ".de": 3});
+                item["referring_links_tld"] = json!({"com": numbers.u32(..100), "": numbers.u32(..10), ".de": 3});
                 items.push(item);
             }
         }

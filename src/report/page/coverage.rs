@@ -1,98 +1,93 @@
 //! The section on coverage: outcomes, failure reasons, failed targets and rejected lines.
 
-use super::{PageContent, known, share};
+use std::cmp::Reverse;
+
+use super::{PageContent, known, shares_table};
 use crate::{
     dataset::LineOutcome,
     humanize,
     report::{
-        html::Html,
-        lines::{MOST_FAILURES, outcome_words},
-        plot,
+        html::{Html, html},
+        lines::{Failed, MOST_FAILURES, outcome_words},
     },
 };
 
 pub(super) fn coverage(content: &PageContent<'_>) -> Html {
     let lines = content.lines;
-    let mut html = Html::new();
-    html.markup(
-        "<section aria-labelledby=h-coverage>\n<h2 id=h-coverage>Coverage and failures</h2>\n<div class=pair>\n",
-    );
-    let all = lines.targets.len() as u64;
-    let outcomes = LineOutcome::OF_TARGETS.map(|outcome| (outcome_words(outcome), lines.count(outcome)));
-    html.piece(&counts("Targets by outcome", &outcomes, all));
+    let outcomes = LineOutcome::OF_TARGETS.map(|outcome| (outcome_words(outcome).to_owned(), lines.count(outcome)));
     let failed = lines.count(LineOutcome::Failed);
-    let spaced: Vec<(String, u64)> =
-        content.record.totals.failures.iter().map(|(reason, count)| (reason.replace('_', " "), *count)).collect();
-    let mut reasons: Vec<(&str, u64)> = spaced.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
-    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    if reasons.is_empty() {
-        html.markup("<div><h3>Failure reasons</h3><p>No target failed.</p></div>\n");
+    let failures = content.record.totals.failures.iter();
+    let mut reasons: Vec<_> = failures.map(|(reason, count)| (reason.replace('_', " "), *count)).collect();
+    reasons.sort_by_key(|(_, count)| Reverse(*count));
+    let reasons = if reasons.is_empty() {
+        html!("<div><h3>Failure reasons</h3><p>No target failed.</p></div>\n")
     } else {
-        html.piece(&counts("Failure reasons", &reasons, failed));
-    }
-    html.markup("</div>\n").piece(&failures(content, failed));
-    let input = lines.rejected + lines.duplicates;
-    if input > 0 {
-        html.markup("<h3>Rejected and duplicate input lines</h3>\n<p>");
-        html.text(&humanize::counted(lines.duplicates, "line repeats", "lines repeat")).markup(" a target; ");
-        html.text(&humanize::counted(lines.rejected, "line is not a valid domain", "lines are not valid domains"));
-        html.markup(".</p>\n");
-        if !lines.reasons.is_empty() {
-            html.markup("<ul>");
-            for (reason, count) in &lines.reasons {
-                html.markup("<li>").text(&humanize::count(*count)).markup(": ").text(reason).markup("\n");
-            }
-            html.markup("</ul>\n");
-        }
-    }
-    let drift = &content.record.drift;
-    if !drift.is_empty() {
-        html.markup("<h3>Unexpected content in the answers</h3>\n<ul>");
-        for line in drift {
-            html.markup("<li>").text(line).markup("\n");
-        }
-        html.markup("</ul>\n");
-    }
-    html.markup("</section>\n");
-    html
+        counts("Failure reasons", &reasons, failed)
+    };
+    html!(
+        "<section aria-labelledby=h-coverage>\n<h2 id=h-coverage>Coverage and failures</h2>\n<div class=pair>\n\
+         {}{}</div>\n{}{}{}</section>\n",
+        counts("Targets by outcome", &outcomes, lines.targets.len() as u64),
+        reasons,
+        failed_targets(content, failed),
+        unused_lines(content),
+        drift(&content.record.drift),
+    )
 }
 
-fn counts(name: &'static str, counts: &[(&str, u64)], all: u64) -> Html {
-    let mut html = Html::new();
-    html.markup("<div><h3>").markup(name).markup("</h3>\n<table class=\"numbers shares\"><tbody>");
-    for (word, count) in counts {
-        html.markup("<tr><th scope=row>").text(word);
-        html.markup("<td>").piece(&plot::bar((*count).into(), all.into()));
-        html.markup("<td>").text(&share((*count).into(), all.into()));
-        html.markup("<td>").text(&humanize::count(*count)).markup("\n");
+fn unused_lines(content: &PageContent<'_>) -> Html {
+    let lines = content.lines;
+    if lines.rejected + lines.duplicates == 0 {
+        return Html::default();
     }
-    html.markup("</tbody></table></div>\n");
-    html
+    let reason = |(reason, count): (&String, &u64)| html!("<li>{}: {}\n", humanize::count(*count), reason);
+    let reasons: Html = lines.reasons.iter().map(reason).collect();
+    html!(
+        "<h3>Rejected and duplicate input lines</h3>\n<p>{} a target; {}.</p>\n{}",
+        humanize::counted(lines.duplicates, "line repeats", "lines repeat"),
+        humanize::counted(lines.rejected, "line is not a valid domain", "lines are not valid domains"),
+        if lines.reasons.is_empty() { reasons } else { html!("<ul>{}</ul>\n", reasons) },
+    )
 }
 
-fn failures(content: &PageContent<'_>, failed: u64) -> Html {
-    let mut html = Html::new();
+fn drift(drift: &[String]) -> Html {
+    if drift.is_empty() {
+        return Html::default();
+    }
+    let lines: Html = drift.iter().map(|line| html!("<li>{}\n", line)).collect();
+    html!("<h3>Unexpected content in the answers</h3>\n<ul>{}</ul>\n", lines)
+}
+
+fn counts(name: &str, counts: &[(String, u64)], all: u64) -> Html {
+    let rows = counts.iter().map(|(word, count)| (word.as_str(), i128::from(*count)));
+    html!("<div><h3>{}</h3>\n{}</div>\n", name, shares_table(rows, all.into(), all.into()))
+}
+
+fn failed_targets(content: &PageContent<'_>, failed: u64) -> Html {
     let listed = &content.lines.failures;
     if listed.is_empty() {
-        return html;
+        return Html::default();
     }
-    html.markup("<details open><summary>");
-    html.text(&humanize::counted(failed, "failed target", "failed targets"));
-    if failed > listed.len() as u64 {
-        html.markup(", of which the first ").show(MOST_FAILURES).markup(" are listed; all are in _failures.csv");
-    }
-    html.markup("</summary>\n<div class=scroll tabindex=0 role=region aria-label=\"Failed targets\">");
-    html.markup(
-        "<table class=failed><thead><tr><th scope=col>Target<th scope=col class=n>HTTP<th scope=col class=n>API",
-    );
-    html.markup("<th scope=col class=n>Attempts<th scope=col>Message</thead>\n<tbody>");
-    for failed in listed {
-        html.markup("<tr><th scope=row>").text(&failed.target);
-        for number in [failed.http_status, failed.api_status_code, failed.attempts] {
-            html.markup("<td class=n>").text(&known(number, |number| number.to_string()));
-        }
-        html.markup("<td>").text(failed.message.as_deref().unwrap_or("\u{2013}")).markup("\n");
-    }
-    html.markup("</tbody></table></div></details>\n");
-    html
+    let more = (failed > listed.len() as u64)
+        .then(|| html!(", of which the first {} are listed; all are in _failures.csv", MOST_FAILURES));
+    let row = |failed: &Failed| {
+        let number = |number: Option<i64>| known(number, |number| number.to_string());
+        html!(
+            "<tr><th scope=row>{}<td class=n>{}<td class=n>{}<td class=n>{}<td>{}\n",
+            failed.target,
+            number(failed.http_status),
+            number(failed.api_status_code),
+            number(failed.attempts),
+            known(failed.message.as_ref(), String::clone),
+        )
+    };
+    html!(
+        "<details open><summary>{}{}</summary>\n\
+         <div class=scroll tabindex=0 role=region aria-label=\"Failed targets\"><table class=failed><thead><tr>\
+         <th scope=col>Target<th scope=col class=n>HTTP<th scope=col class=n>API<th scope=col class=n>Attempts\
+         <th scope=col>Message</thead>\n<tbody>{}</tbody></table></div></details>\n",
+        humanize::counted(failed, "failed target", "failed targets"),
+        more.unwrap_or_default(),
+        listed.iter().map(row).collect::<Html>(),
+    )
 }

@@ -1,15 +1,18 @@
 //! The section on cost and run, from the run's record.
 
 use super::{PageContent, moment};
-use crate::{humanize, money::Usd, report::html::Html};
+use crate::{
+    humanize,
+    money::Usd,
+    report::html::{Html, html},
+};
 
 pub(super) fn facts(content: &PageContent<'_>) -> Html {
     let (record, lines) = (content.record, content.lines);
     let (made_of, spending) = (&record.made_of, &record.spending);
-    let mut html = Html::new();
-    html.markup("<section aria-labelledby=h-run>\n<h2 id=h-run>Cost and run</h2>\n<dl class=facts>\n");
-    let mut fact = |name: &'static str, value: String| {
-        html.markup("<div><dt>").markup(name).markup("</dt><dd>").text(&value).markup("</dd></div>\n");
+    let mut facts = Html::default();
+    let mut fact = |name: &str, value: String| {
+        facts += html!("<div><dt>{}</dt><dd>{}</dd></div>\n", name, value);
     };
     let spent = spending.known();
     fact("Cost", humanize::money(spent));
@@ -17,10 +20,8 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
         fact("As debited", humanize::money(spending.debited));
     }
     if spending.upstream != Usd::ZERO {
-        fact(
-            "At the upstream price",
-            format!("{}; the actual debit may be higher", humanize::money(spending.upstream)),
-        );
+        let upstream = humanize::money(spending.upstream);
+        fact("At the upstream price", format!("{upstream}; the actual debit may be higher"));
     }
     let answered = i64::try_from(record.totals.ok + record.totals.no_data).unwrap_or(i64::MAX);
     if answered > 0 {
@@ -35,14 +36,8 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
     let retries = humanize::counted(spending.retries, "retry", "retries");
     fact("Calls", format!("{}, including {retries}", humanize::count(spending.calls)));
     if let Some((first, last)) = lines.fetched {
-        fact(
-            "Answers fetched",
-            if moment(first) == moment(last) {
-                moment(first)
-            } else {
-                format!("{} to {}", moment(first), moment(last))
-            },
-        );
+        let (first, last) = (moment(first), moment(last));
+        fact("Answers fetched", if first == last { first } else { format!("{first} to {last}") });
     }
     if let Some(asked) = &made_of.parameters {
         fact("Requested dates", format!("{} to {}", asked.date_from, asked.date_to));
@@ -51,18 +46,17 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
     }
     fact("Built from", humanize::counted(made_of.ledgers.len() as u64, "run", "runs"));
     let bytes = record.files.iter().map(|file| file.bytes).sum();
+    let rows = humanize::counted(record.totals.rows, "row", "rows");
     let files = humanize::counted(record.files.len() as u64, "file", "files");
-    fact("Dataset", format!("{}, {files}, {}", rows(record.totals.rows), humanize::bytes(bytes)));
+    fact("Dataset", format!("{rows}, {files}, {}", humanize::bytes(bytes)));
     if let Some((day, days)) = content.snapshot {
         fact("Snapshot", format!("{day}, the newest of {days}: this page shows only its rows"));
     }
     fact("Partitioned by", made_of.layout.partition_by.to_string().replace('_', " "));
     fact("Compression", made_of.layout.compression.to_string());
     fact("Program", format!("{} {}, schema {}", made_of.program, made_of.version, made_of.schema_version));
-    html.markup("</dl>\n</section>\n");
-    html
-}
-
-fn rows(rows: u64) -> String {
-    humanize::counted(rows, "row", "rows")
+    html!(
+        "<section aria-labelledby=h-run>\n<h2 id=h-run>Cost and run</h2>\n<dl class=facts>\n{}</dl>\n</section>\n",
+        facts
+    )
 }

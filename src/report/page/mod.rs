@@ -1,7 +1,7 @@
 //! The page: its sections and texts.
 //!
-//! Style and script are included whole. Their digests are in the page's content security policy, so that the browser runs
-//! nothing else and contacts no server.
+//! Style and script are included whole. Their digests are in the page's content security policy, so that the browser
+//! runs nothing else and contacts no server.
 
 mod coverage;
 mod distribution;
@@ -14,7 +14,13 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ReportError, html::Html, lines::Lines, month::Month, movers::Movers, portfolio::Portfolio, shares::Shares,
+    html::{Html, html},
+    lines::Lines,
+    month::Month,
+    movers::Movers,
+    plot,
+    portfolio::Portfolio,
+    shares::Shares,
 };
 use crate::{export::RunRecord, humanize};
 
@@ -31,29 +37,34 @@ pub(super) struct PageContent<'a> {
     pub(super) snapshot: Option<&'a (String, usize)>,
 }
 
-pub(super) fn page(content: &PageContent<'_>) -> Result<String, ReportError> {
-    let movers = Movers::of(content.portfolio);
-    let mut html = Html::new();
-    html.markup("<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n");
-    html.markup("<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'sha256-");
-    html.text(&digest(STYLE)).markup("'; script-src 'sha256-").text(&digest(SCRIPT));
-    html.markup("'; base-uri 'none'; form-action 'none'\">\n");
-    html.markup("<meta name=viewport content=\"width=device-width,initial-scale=1\">\n");
-    html.markup("<meta name=color-scheme content=\"light dark\">\n<meta name=referrer content=no-referrer>\n");
-    html.markup("<title>Backlinks history, ").text(&content.record.made_of.run_id).markup("</title>\n<style>");
-    html.markup(STYLE).markup("</style>\n</head>\n<body>\n");
-    html.markup("<a class=skip href=\"#targets\">Skip to the table of targets</a>\n");
-    html.piece(&overview::header(content)).markup("<main>\n");
-    html.piece(&overview::figures(content)?);
-    html.piece(&ranking::movers(content, &movers));
-    html.piece(&distribution::distribution(content)?);
-    html.piece(&coverage::coverage(content));
-    html.piece(&facts::facts(content));
-    html.piece(&table::targets(content));
-    html.markup("</main>\n<footer>Made by backlinks-export ").text(&content.record.made_of.version);
-    html.markup(" from the published dataset. This file loads nothing and sends nothing.</footer>\n<script>");
-    html.markup(SCRIPT).markup("</script>\n</body>\n</html>\n");
-    Ok(html.into_string())
+pub(super) fn page(content: &PageContent<'_>) -> String {
+    let made_of = &content.record.made_of;
+    html!(
+        "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n\
+         <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'sha256-{}'; \
+         script-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">\n\
+         <meta name=viewport content=\"width=device-width,initial-scale=1\">\n\
+         <meta name=color-scheme content=\"light dark\">\n<meta name=referrer content=no-referrer>\n\
+         <title>Backlinks history, {}</title>\n<style>{}</style>\n</head>\n<body>\n\
+         <a class=skip href=\"#targets\">Skip to the table of targets</a>\n\
+         {}<main>\n{}{}{}{}{}{}</main>\n\
+         <footer>Made by backlinks-export {} from the published dataset. This file loads nothing and sends nothing.\
+         </footer>\n<script>{}</script>\n</body>\n</html>\n",
+        digest(STYLE),
+        digest(SCRIPT),
+        made_of.run_id,
+        Html::literal(STYLE),
+        overview::header(content),
+        overview::figures(content),
+        ranking::movers(content, &Movers::of(content.portfolio)),
+        distribution::distribution(content),
+        coverage::coverage(content),
+        facts::facts(content),
+        table::targets(content),
+        made_of.version,
+        Html::literal(SCRIPT),
+    )
+    .into_string()
 }
 
 /// The digest of a style or script in a content security policy.
@@ -101,6 +112,15 @@ fn share(part: i128, whole: i128) -> String {
     }
     let tenths = (part * 1_000 + whole / 2) / whole;
     format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+/// A table of parts of a whole, with bars relative to `largest`.
+fn shares_table<'a>(parts: impl Iterator<Item = (&'a str, i128)>, largest: i128, all: i128) -> Html {
+    let row = |(name, part)| {
+        let (bar, share) = (plot::bar(part, largest), share(part, all));
+        html!("<tr><th scope=row>{}<td>{}<td>{}<td>{}\n", name, bar, share, whole(part))
+    };
+    html!("<table class=\"numbers shares\"><tbody>{}</tbody></table>", parts.map(row).collect::<Html>())
 }
 
 /// A dash for an unknown value.

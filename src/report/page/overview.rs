@@ -5,8 +5,7 @@ use crate::{
     dataset::LineOutcome,
     humanize,
     report::{
-        ReportError,
-        html::Html,
+        html::{Html, html},
         month::Month,
         plot::{self, Series},
         portfolio::{
@@ -22,33 +21,33 @@ const MOST_THIN: usize = 6;
 /// Title, summary and key figures.
 pub(super) fn header(content: &PageContent<'_>) -> Html {
     let PageContent { record, lines, portfolio, .. } = content;
-    let mut html = Html::new();
-    html.markup("<header>\n<p class=kicker>backlinks-export</p>\n<h1>Backlinks history</h1>\n<p class=lead>");
-    html.text(&humanize::counted(lines.targets.len() as u64, "target", "targets")).markup(", ");
-    html.show(humanize::counted(lines.count(LineOutcome::Ok), "history", "histories")).markup(", ");
-    html.show(humanize::counted(record.totals.rows, "monthly row", "monthly rows"));
-    if let (Some((first, _)), Some(latest)) = (portfolio.months.first(), portfolio.latest) {
-        html.markup(", ").show(first).markup(" to ").show(latest);
-    }
-    html.markup("</p>\n<p class=note>Run <code>").text(&record.made_of.run_id).markup("</code>");
-    if let Some(asked) = &record.made_of.parameters {
-        html.markup(", requested dates ").show(asked.date_from).markup(" to ").show(asked.date_to);
-    }
-    html.markup("</p>\n");
-    if record.made_of.simulated {
-        html.markup("<p class=warning>Simulated answers: these are not data about real sites.</p>\n");
-    }
-    html.piece(&key_figures(content)).markup("</header>\n");
-    html
+    let months = portfolio.months.first().zip(portfolio.latest);
+    let months = months.map(|((first, _), latest)| html!(", {} to {}", first, latest));
+    let asked = record.made_of.parameters.as_ref();
+    let asked = asked.map(|asked| html!(", requested dates {} to {}", asked.date_from, asked.date_to));
+    let warning = record
+        .made_of
+        .simulated
+        .then(|| html!("<p class=warning>Simulated answers: these are not data about real sites.</p>\n"));
+    html!(
+        "<header>\n<p class=kicker>backlinks-export</p>\n<h1>Backlinks history</h1>\n<p class=lead>{}, {}, {}{}</p>\n\
+         <p class=note>Run <code>{}</code>{}</p>\n{}{}</header>\n",
+        humanize::counted(lines.targets.len() as u64, "target", "targets"),
+        humanize::counted(lines.count(LineOutcome::Ok), "history", "histories"),
+        humanize::counted(record.totals.rows, "monthly row", "monthly rows"),
+        months.unwrap_or_default(),
+        record.made_of.run_id,
+        asked.unwrap_or_default(),
+        warning.unwrap_or_default(),
+        key_figures(content),
+    )
 }
 
 fn key_figures(content: &PageContent<'_>) -> Html {
     let PageContent { record, lines, portfolio, .. } = content;
-    let mut html = Html::new();
-    html.markup("<dl class=keys>\n");
-    let mut key = |name: &'static str, value: String, note: String| {
-        html.markup("<div><dt>").markup(name).markup("</dt><dd><b>").text(&value).markup("</b> <span>").text(&note);
-        html.markup("</span></dd></div>\n");
+    let mut keys = Html::default();
+    let mut key = |name: &str, value: String, note: String| {
+        keys += html!("<div><dt>{}</dt><dd><b>{}</b> <span>{}</span></dd></div>\n", name, value, note);
     };
     if let (Some(last), Some(latest)) = (portfolio.last(), portfolio.latest) {
         let [value, before] = [Some(last), portfolio.before()]
@@ -71,18 +70,15 @@ fn key_figures(content: &PageContent<'_>) -> Html {
     };
     key("Answered", humanize::percent(answered, lines.targets.len() as u64), note);
     key("Cost", humanize::money(record.spending.known()), humanize::counted(record.spending.calls, "call", "calls"));
-    html.markup("</dl>\n");
-    html
+    html!("<dl class=keys>\n{}</dl>\n", keys)
 }
 
 /// The charts over months, and their figures.
-pub(super) fn figures(content: &PageContent<'_>) -> Result<Html, ReportError> {
+pub(super) fn figures(content: &PageContent<'_>) -> Html {
     let portfolio = content.portfolio;
-    let mut html = Html::new();
-    html.markup("<section aria-labelledby=h-months>\n<h2 id=h-months>All targets by month</h2>\n");
+    let head = html!("<section aria-labelledby=h-months>\n<h2 id=h-months>All targets by month</h2>\n");
     let (Some((first, _)), Some(latest)) = (portfolio.months.first(), portfolio.latest) else {
-        html.markup("<p>The dataset has no dated rows, so there is nothing to plot.</p>\n</section>\n");
-        return Ok(html);
+        return html!("{}<p>The dataset has no dated rows, so there is nothing to plot.</p>\n</section>\n", head);
     };
     let months: Vec<Month> = portfolio.months.iter().map(|(month, _)| *month).collect();
     let series = |column: usize| -> Series {
@@ -93,38 +89,45 @@ pub(super) fn figures(content: &PageContent<'_>) -> Result<Html, ReportError> {
         let (begin, end) = (values.iter().flatten().next(), values.iter().rev().flatten().next());
         format!("{what}, all targets by month: {} in {first}, {} in {latest}", shown(begin), shown(end))
     };
-    let (domains, links) = (series(REFERRING_DOMAINS), series(BACKLINKS));
     let (new, lost) = (series(NEW_REFERRING_DOMAINS), series(LOST_REFERRING_DOMAINS));
     let there: Series =
         portfolio.months.iter().map(|(_, totals)| Some(plot::as_f64(i128::from(totals.targets)))).collect();
-    html.markup("<div class=plots>\n");
-    // A chart that begins late says since when the values are known.
-    let mut figure = |caption: &'static str, values: &Series, svg: Html| {
-        html.markup("<figure><figcaption>").markup(caption);
+    let figure = |caption: Html, values: &Series, svg: Html| {
+        // A chart that begins late names the first month with a value.
         let begin = values.iter().position(Option::is_some).filter(|index| *index > 0);
-        if let Some(begin) = begin.and_then(|index| months.get(index)) {
-            html.markup(" <span class=note>(available from ").show(begin).markup(")</span>");
-        }
-        html.markup("</figcaption>").piece(&svg).markup("</figure>\n");
+        let since = begin
+            .and_then(|index| months.get(index))
+            .map(|begin| html!(" <span class=note>(available from {})</span>", begin));
+        let since = since.unwrap_or_default();
+        html!("<figure><figcaption>{}{}</figcaption>{}</figure>\n", caption, since, svg)
     };
-    figure("Referring domains", &domains, plot::line(&label("Referring domains", &domains), &months, &domains)?);
-    figure("Backlinks", &links, plot::line(&label("Backlinks", &links), &months, &links)?);
+    let line = |name: &'static str, values: &Series| {
+        figure(Html::literal(name), values, plot::line(&label(name, values), &months, values))
+    };
     let name = "New and lost referring domains, all targets by month";
-    figure(
-        "<span class=gain>New</span> and <span class=loss>lost</span> referring domains",
-        &new,
-        plot::gains_and_losses(name, &months, &new, &lost)?,
-    );
-    figure("Targets with data", &there, plot::line(&label("Targets with data", &there), &months, &there)?);
-    html.markup("</div>\n").piece(&thin_months(portfolio));
-    if portfolio.outside > 0 || portfolio.undated > 0 {
-        html.markup("<p class=note>Not in the charts: ");
-        html.text(&humanize::counted(portfolio.outside, "row", "rows"));
-        html.markup(" of earlier or later months, which fewer than half of the targets have, and ");
-        html.text(&humanize::counted(portfolio.undated, "row", "rows")).markup(" without a usable date.</p>\n");
-    }
-    html.piece(&figures_table(&portfolio.months)).markup("</section>\n");
-    Ok(html)
+    let not_plotted = (portfolio.outside > 0 || portfolio.undated > 0).then(|| {
+        html!(
+            "<p class=note>Not in the charts: {} of earlier or later months, which fewer than half of the targets have, \
+             and {} without a usable date.</p>\n",
+            humanize::counted(portfolio.outside, "row", "rows"),
+            humanize::counted(portfolio.undated, "row", "rows"),
+        )
+    });
+    html!(
+        "{}<div class=plots>\n{}{}{}{}</div>\n{}{}{}</section>\n",
+        head,
+        line("Referring domains", &series(REFERRING_DOMAINS)),
+        line("Backlinks", &series(BACKLINKS)),
+        figure(
+            html!("<span class=gain>New</span> and <span class=loss>lost</span> referring domains"),
+            &new,
+            plot::gains_and_losses(name, &months, &new, &lost),
+        ),
+        line("Targets with data", &there),
+        thin_months(portfolio),
+        not_plotted.unwrap_or_default(),
+        figures_table(&portfolio.months),
+    )
 }
 
 /// Names the months for which fewer targets have data than around them, and the largest target that each lacks: their
@@ -132,29 +135,32 @@ pub(super) fn figures(content: &PageContent<'_>) -> Result<Html, ReportError> {
 fn thin_months(portfolio: &Portfolio) -> Html {
     let months = &portfolio.months;
     let counts: Vec<u64> = months.iter().map(|(_, totals)| totals.targets).collect();
-    let mut html = Html::new();
     let mut thin = thin(&counts);
     if thin.is_empty() {
-        return html;
+        return Html::default();
     }
     thin.sort_by_key(|(index, around)| std::cmp::Reverse(around - counts[*index]));
     let more = thin.len().saturating_sub(MOST_THIN) as u64;
     thin.truncate(MOST_THIN);
     thin.sort_unstable();
-    html.markup("<p class=note>Each month sums only the targets that have data for it: ");
+    let mut list = Html::default();
     for (listed, (index, around)) in thin.into_iter().enumerate() {
-        html.markup(if listed > 0 { ", " } else { "" }).text(&humanize::count(counts[index])).markup(" of ");
-        html.text(&humanize::count(around)).markup(" in ").show(months[index].0);
+        list += html!(
+            "{}{} of {} in {}",
+            if listed > 0 { ", " } else { "" },
+            humanize::count(counts[index]),
+            humanize::count(around),
+            months[index].0
+        );
         if let Some((target, backlinks)) = portfolio.largest_lacking(index) {
-            html.markup(" (without ").text(target).markup(", ").text(&share(backlinks.into(), portfolio.backlinks()));
-            html.markup(" of all backlinks)");
+            let share = share(backlinks.into(), portfolio.backlinks());
+            list += html!(" (without {}, {} of all backlinks)", target, share);
         }
     }
     if more > 0 {
-        html.markup("; there are also gaps in ").text(&humanize::counted(more, "month", "months"));
+        list += html!("; there are also gaps in {}", humanize::counted(more, "month", "months"));
     }
-    html.markup(".</p>\n");
-    html
+    html!("<p class=note>Each month sums only the targets that have data for it: {}.</p>\n", list)
 }
 
 /// Indices of counts that are below an earlier and a later one, with the lower of these. The last count is compared to
@@ -180,22 +186,27 @@ fn thin(counts: &[u64]) -> Vec<(usize, u64)> {
 }
 
 fn figures_table(months: &[(Month, MonthTotals)]) -> Html {
-    let mut html = Html::new();
-    html.markup("<details><summary>Figures by month</summary>\n<div class=scroll tabindex=0 role=region ");
-    html.markup("aria-label=\"Figures by month\"><table class=numbers><thead><tr><th scope=col>Month");
-    html.markup("<th scope=col>Targets<th scope=col>Referring domains<th scope=col>new<th scope=col>lost");
-    html.markup("<th scope=col>Backlinks<th scope=col>new<th scope=col>lost</thead>\n<tbody>");
-    for (month, totals) in months.iter().rev() {
-        html.markup("<tr><th scope=row>").show(month).markup("<td>").text(&humanize::count(totals.targets));
-        for column in
-            [REFERRING_DOMAINS, NEW_REFERRING_DOMAINS, LOST_REFERRING_DOMAINS, BACKLINKS, NEW_BACKLINKS, LOST_BACKLINKS]
-        {
-            html.markup("<td>").text(&known(totals.sums[column].value(), whole));
-        }
-        html.markup("\n");
-    }
-    html.markup("</tbody></table></div></details>\n");
-    html
+    let row = |(month, totals): &(Month, MonthTotals)| {
+        let columns = [
+            REFERRING_DOMAINS,
+            NEW_REFERRING_DOMAINS,
+            LOST_REFERRING_DOMAINS,
+            BACKLINKS,
+            NEW_BACKLINKS,
+            LOST_BACKLINKS,
+        ];
+        let cells = columns.map(|column| html!("<td>{}", known(totals.sums[column].value(), whole)));
+        let cells: Html = cells.into_iter().collect();
+        html!("<tr><th scope=row>{}<td>{}{}\n", month, humanize::count(totals.targets), cells)
+    };
+    html!(
+        "<details><summary>Figures by month</summary>\n\
+         <div class=scroll tabindex=0 role=region aria-label=\"Figures by month\"><table class=numbers><thead><tr>\
+         <th scope=col>Month<th scope=col>Targets<th scope=col>Referring domains<th scope=col>new<th scope=col>lost\
+         <th scope=col>Backlinks<th scope=col>new<th scope=col>lost</thead>\n\
+         <tbody>{}</tbody></table></div></details>\n",
+        months.iter().rev().map(row).collect::<Html>()
+    )
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     humanize,
     money::Usd,
     report::{
-        html::Html,
+        html::{Html, html},
         lines::{Column, Line, outcome_words},
         month::Month,
         portfolio::History,
@@ -66,41 +66,36 @@ pub(super) fn targets(content: &PageContent<'_>) -> Html {
     let mut lines: Vec<&Line> = content.lines.targets.iter().collect();
     lines.sort_by(|one, other| of(other).cmp(&of(one)).then_with(|| one.target.cmp(&other.target)));
     lines.truncate(MOST_ROWS);
-    let mut html = Html::new();
-    html.markup("<section aria-labelledby=targets>\n<h2 id=targets tabindex=-1>All targets</h2>\n");
-    html.piece(&notes(content));
-    html.markup("<div class=tools id=tools hidden><label for=filter>Filter</label> <input id=filter type=search ");
-    html.markup("autocomplete=off spellcheck=false aria-controls=rows aria-describedby=filter-note> <span class=note ");
-    html.markup("id=filter-note>Shows rows that contain every word. Click a heading to sort.</span></div>\n");
-    html.markup(
-        "<div class=scroll tabindex=0 role=region aria-labelledby=targets><table class=all id=rows><thead><tr>",
-    );
-    for heading in &headings {
-        let is_sorted = heading.name == SORTED_BY;
-        let number = if heading.kind.is_text() { "" } else { " class=n" };
-        html.markup("<th scope=col").markup(number);
-        html.markup(if is_sorted { " aria-sort=descending>" } else { ">" });
-        html.markup("<button type=button disabled>").text(heading.name).markup("</button>");
-    }
-    html.markup("</thead>\n<tbody>");
-    for line in lines.iter().take(PAGE) {
-        html.markup("<tr>");
-        for (heading, cell) in headings.iter().zip(cells(content, line, &empty)) {
-            html.markup(if heading.kind.is_text() { "<td>" } else { "<td class=n>" }).text(&shown(heading, &cell));
-        }
-        html.markup("\n");
-    }
-    html.markup("</tbody></table></div>\n<div class=pager><button type=button id=previous hidden>Previous</button> ");
-    html.markup("<p id=status role=status>").text(&status(lines.len())).markup("</p> ");
-    html.markup("<button type=button id=next hidden>Next</button></div>\n");
-    html.markup(
-        "<noscript><p class=note>Sorting, filtering and further rows need the script in this file.</p></noscript>",
-    );
-    html.markup("\n<script type=application/json id=data>");
+    let class = |heading: &Heading<'_>| Html::literal(if heading.kind.is_text() { "" } else { " class=n" });
+    let head = headings.iter().map(|heading| {
+        let sort = Html::literal(if heading.name == SORTED_BY { " aria-sort=descending" } else { "" });
+        let button = html!("<button type=button disabled>{}</button>", heading.name);
+        html!("<th scope=col{}{}>{}", class(heading), sort, button)
+    });
+    let row = |line: &&Line| {
+        let cells = headings.iter().zip(cells(content, line, &empty));
+        let cells: Html =
+            cells.map(|(heading, cell)| html!("<td{}>{}", class(heading), shown(heading, &cell))).collect();
+        html!("<tr>{}\n", cells)
+    };
     let rows: Vec<_> = lines.iter().map(|line| cells(content, line, &empty)).collect();
-    html.json(&json!({ "page": PAGE, "columns": headings, "rows": rows }));
-    html.markup("</script>\n</section>\n");
-    html
+    html!(
+        "<section aria-labelledby=targets>\n<h2 id=targets tabindex=-1>All targets</h2>\n{}\
+         <div class=tools id=tools hidden><label for=filter>Filter</label> <input id=filter type=search \
+         autocomplete=off spellcheck=false aria-controls=rows aria-describedby=filter-note> <span class=note \
+         id=filter-note>Shows rows that contain every word. Click a heading to sort.</span></div>\n\
+         <div class=scroll tabindex=0 role=region aria-labelledby=targets><table class=all id=rows><thead><tr>{}\
+         </thead>\n<tbody>{}</tbody></table></div>\n\
+         <div class=pager><button type=button id=previous hidden>Previous</button> <p id=status role=status>{}</p> \
+         <button type=button id=next hidden>Next</button></div>\n\
+         <noscript><p class=note>Sorting, filtering and further rows need the script in this file.</p></noscript>\n\
+         <script type=application/json id=data>{}</script>\n</section>\n",
+        notes(content),
+        head.collect::<Html>(),
+        lines.iter().take(PAGE).map(row).collect::<Html>(),
+        status(lines.len()),
+        Html::json(&json!({ "page": PAGE, "columns": headings, "rows": rows })),
+    )
 }
 
 /// The column by which the table is initially sorted.
@@ -109,7 +104,7 @@ const SORTED_BY: &str = "Referring domains";
 fn headings<'a>(content: &PageContent<'a>) -> Vec<Heading<'a>> {
     let plain = |name, kind| Heading { name, kind, texts: Vec::new() };
     let input = |column: &'a Column| Heading {
-        name: column.name.strip_prefix(INPUT_PREFIX).unwrap_or(&column.name),
+        name: without_prefix(&column.name),
         kind: Kind::Choice,
         texts: column.texts.iter().map(String::as_str).collect(),
     };
@@ -183,22 +178,25 @@ fn status(rows: usize) -> String {
 }
 
 fn notes(content: &PageContent<'_>) -> Html {
-    let mut html = Html::new();
-    html.markup("<p class=note>Each target is shown for its own latest month. ");
-    if let Some(latest) = content.portfolio.latest {
-        html.markup("The change is in referring domains, ").text(&super::span(latest)).markup(". ");
-    }
-    if content.lines.targets.len() > MOST_ROWS {
-        html.markup("The ").text(&humanize::count(MOST_ROWS as u64));
-        html.markup(" targets with the most referring domains are listed; the dataset has all. ");
-    }
-    let left_out = &content.lines.left_out;
-    if !left_out.is_empty() {
-        let names: Vec<_> = left_out.iter().map(|name| name.strip_prefix(INPUT_PREFIX).unwrap_or(name)).collect();
-        html.markup("Input columns not shown: ").text(&names.join(", ")).markup(".");
-    }
-    html.markup("</p>\n");
-    html
+    let change =
+        content.portfolio.latest.map(|latest| html!("The change is in referring domains, {}. ", super::span(latest)));
+    let most = (content.lines.targets.len() > MOST_ROWS).then(|| {
+        html!(
+            "The {} targets with the most referring domains are listed; the dataset has all. ",
+            humanize::count(MOST_ROWS as u64)
+        )
+    });
+    let left_out: Vec<_> = content.lines.left_out.iter().map(|name| without_prefix(name)).collect();
+    let left_out = (!left_out.is_empty()).then(|| html!("Input columns not shown: {}.", left_out.join(", ")));
+    html!(
+        "<p class=note>Each target is shown for its own latest month. {}</p>\n",
+        [change, most, left_out].into_iter().flatten().collect::<Html>()
+    )
+}
+
+/// An input column's name as in the input.
+fn without_prefix(name: &str) -> &str {
+    name.strip_prefix(INPUT_PREFIX).unwrap_or(name)
 }
 
 impl Kind {

@@ -189,8 +189,8 @@ mod tests {
     #[test]
     fn seconds_in_json_have_no_tail() {
         for millis in 0..20_000 {
-            let told = serde_json::to_string(&seconds(Duration::from_millis(millis))).unwrap();
-            assert!(told.split_once('.').is_some_and(|(_, decimals)| decimals.len() <= 3), "{told}");
+            let json = serde_json::to_string(&seconds(Duration::from_millis(millis))).unwrap();
+            assert!(json.split_once('.').is_some_and(|(_, decimals)| decimals.len() <= 3), "{json}");
         }
         assert!((seconds(Duration::from_micros(1_243_999)) - 1.243).abs() < f64::EPSILON);
     }

@@ -72,29 +72,29 @@ fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
 }
 
 impl<'a> MakeWriter<'a> for Console {
-    type Writer = Line;
+    type Writer = LogWriter;
 
-    fn make_writer(&'a self) -> Line {
+    fn make_writer(&'a self) -> LogWriter {
         let display = self.display.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Line { display, format: self.format }
+        LogWriter { display, format: self.format }
     }
 }
 
-/// One log line on its way.
+/// Writes one log line.
 #[derive(Debug)]
-pub struct Line {
+pub struct LogWriter {
     display: Option<Progress>,
     format: LogFormat,
 }
 
-impl Write for Line {
+impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         match (&self.display, self.format) {
             (Some(display), LogFormat::Text) => display.note(text.trim()),
             (Some(display), LogFormat::Json) => display.json_line(text.trim()),
             (None, _) => {
-                // A closed standard error is no reason to stop.
+                // The program does not stop because standard error is closed.
                 let _ = io::stderr().write_all(bytes);
             }
         }

@@ -1,8 +1,8 @@
 //! `--config FILE`: flags kept in a TOML file, each under its own name.
 //!
-//! The file becomes arguments before the user's own, and `clap` reads all of them as one command line, so that both have
-//! the same grammar, checks and messages. Each key is first read by itself, so that an error names the file and the
-//! line. No file is read that is not named.
+//! The file becomes arguments before the user's own, and `clap` reads all of them as one command line, so that both
+//! have the same grammar, checks and messages. Each key is first read by itself, so that an error names the file and
+//! the line. No file is read that is not named.
 //!
 //! The file may not contain the token, since it is made to be kept with the code. Errors never repeat a line of it, in
 //! case it does.

@@ -190,8 +190,8 @@ pub struct PublishArgs {
     pub publish: Option<StoreUrl>,
 }
 
-/// The flags of `run` beyond those of `plan` and `doctor`, which accept and hide them so that one command line works for
-/// all three.
+/// The flags of `run` beyond those of `plan` and `doctor`, which accept and hide them so that one command line works
+/// for all three.
 #[derive(Debug, Args)]
 pub struct RunOnlyArgs {
     #[command(flatten)]

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Alone {
+    struct Command {
         #[command(flatten)]
         call: CallArgs,
     }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn shards_never_exceed_a_limit_together() {
         let check = |flags: &str, of: u32, expected: Result<(u32, u32), u32>| {
-            let call = Alone::parse_from(std::iter::once("run").chain(flags.split_whitespace())).call;
+            let call = Command::parse_from(std::iter::once("run").chain(flags.split_whitespace())).call;
             let shard = Shard { number: NonZeroU32::MIN, of: NonZeroU32::new(of).expect("positive") };
             let found = call.limits(shard);
             let found = found.map(|(rate, in_flight)| (rate.calls.get(), in_flight.get()));

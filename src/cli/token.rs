@@ -14,7 +14,7 @@ const LONGEST: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Token(pub SecretString);
 
-/// Why there is no token.
+/// Why the token cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     #[error("no API token: {VARIABLE} is not set and --token-file is not given")]

@@ -46,30 +46,17 @@ fn build(url: &StoreUrl, wire: &Wire, tries: usize) -> object_store::Result<Arc<
     let backoff = BackoffConfig { max_backoff: LONGEST_WAIT, ..BackoffConfig::default() };
     let retry = RetryConfig { backoff, max_retries: tries, retry_timeout: LONGEST };
     let (bucket, wire) = (url.bucket(), wire.clone());
+    /// The builders have no trait in common.
+    macro_rules! store {
+        ($builder:expr) => {
+            Arc::new($builder.with_retry(retry).with_http_connector(wire).build()?)
+        };
+    }
     Ok(match url.service() {
-        Service::S3 => Arc::new(
-            AmazonS3Builder::from_env()
-                .with_bucket_name(bucket)
-                .with_retry(retry)
-                .with_http_connector(wire)
-                // Not every compatible store can delete several objects in one request.
-                .with_disable_bulk_delete(true)
-                .build()?,
-        ),
-        Service::Gcs => Arc::new(
-            GoogleCloudStorageBuilder::from_env()
-                .with_bucket_name(bucket)
-                .with_retry(retry)
-                .with_http_connector(wire)
-                .build()?,
-        ),
-        Service::Azure => Arc::new(
-            MicrosoftAzureBuilder::from_env()
-                .with_container_name(bucket)
-                .with_retry(retry)
-                .with_http_connector(wire)
-                .build()?,
-        ),
+        // Not every compatible store can delete several objects in one request.
+        Service::S3 => store!(AmazonS3Builder::from_env().with_bucket_name(bucket).with_disable_bulk_delete(true)),
+        Service::Gcs => store!(GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket)),
+        Service::Azure => store!(MicrosoftAzureBuilder::from_env().with_container_name(bucket)),
     })
 }
 

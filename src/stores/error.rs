@@ -10,7 +10,7 @@ use crate::{export::ExportError, fs::access_hint, humanize, sanitize};
 pub enum Cause {
     /// Credentials are missing, wrong or lack a permission.
     Access,
-    /// There is no such bucket.
+    /// The bucket does not exist.
     Bucket,
     /// The store cannot be reached, or fails.
     Store,

@@ -7,8 +7,8 @@
 //!                -> upload new parts, then other files -> list again: exactly the dataset -> upload _SUCCESS
 //! ```
 //!
-//! - A directory can be replaced in one step, a prefix cannot. The order keeps readers from a mixture: `_SUCCESS` exists
-//!   only while everything under the prefix belongs to one dataset.
+//! - A directory can be replaced in one step, a prefix cannot. The order keeps readers from a mixture: `_SUCCESS`
+//!   exists only while everything under the prefix belongs to one dataset.
 //! - `_run.json` changes before any part does. A reader that sees `_SUCCESS` and finds the same `_run.json` before and
 //!   after reading the parts has read one dataset. It also marks the prefix of an interrupted upload as an export.
 //! - Every object has its SHA-256 as metadata. Objects with the same size and digest are not uploaded again, so
@@ -17,7 +17,8 @@
 //!   `_run.json` on the way, so memory is bounded by the pieces in flight.
 //! - A prefix has one writer at a time. A second one is detected before `_SUCCESS` is written, not prevented.
 //!
-//! The client library reads credentials from the environment; they are never shown.
+//! The client library reads credentials from the environment; they are never shown. To add an object store, follow
+//! [`url::Service`]: its scheme, its builder and secrets in `connect`, its hints in `error`.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -102,7 +102,7 @@ impl HttpService for Wire {
     }
 }
 
-/// Whether nobody in between can listen: this machine, and addresses that are on the same link by definition.
+/// Whether no third party can read the traffic: this machine, and addresses that are on the same link by definition.
 fn may_be_plain(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     if is_loopback(url) || host == GOOGLE_METADATA {

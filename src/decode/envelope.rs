@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_null_and_odd_fields_are_no_error() {
+    fn missing_null_and_odd_fields_are_accepted() {
         let check = |body: &str, has_task: bool, items: u64| {
             let envelope = Envelope::read(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
             assert_eq!((envelope.has_task, envelope.items), (has_task, items), "{body}");
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_no_envelope() {
+    fn a_body_without_a_json_object_has_no_envelope() {
         for body in
             ["", "<html>", "null", "{\"tasks\":[", "\u{feff}", "x {}", "[{}]", "x {} {\"tasks\":[{}]}", "{\"a\tb\":1}"]
         {

@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_mean_what_serde_json_says() {
+    fn strings_are_read_as_serde_json_reads_them() {
         let check = |text: &str| {
             for padding in ["", "padding"] {
                 let quoted = format!("\"{text}\"{padding}");

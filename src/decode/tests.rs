@@ -255,7 +255,7 @@ fn of_a_key_that_comes_twice_the_last_value_counts() {
 }
 
 #[test]
-fn text_that_is_no_unicode_is_replaced_and_counted() {
+fn invalid_unicode_is_replaced_and_counted() {
     let (half, surprises) =
         row(r#"{"type":"a\ud83dz","referring_links_tld":{"\udc00":1},"info":{"cms":"\ud83d\ude00"}}"#);
     assert_eq!(half.kind.as_deref(), Some("a\u{fffd}z"));
@@ -300,7 +300,7 @@ fn rows_are_sorted_by_date_with_the_undated_last_and_equals_in_their_order() {
 }
 
 #[test]
-fn items_that_are_no_objects_are_skipped_and_counted() {
+fn items_that_are_not_objects_are_skipped_and_counted() {
     let (rows, DecodedRows { drift, skipped, .. }) =
         decoded(answer(r#"null,{"rank":1},3,"x",[{}],null"#)).expect("an answer");
     assert_eq!((rows.len(), skipped), (1, 5));
@@ -335,7 +335,7 @@ fn the_rows_are_those_of_all_results_of_the_first_task_there_is() {
 }
 
 #[test]
-fn only_what_is_no_json_object_is_an_error() {
+fn only_a_body_without_a_json_object_is_an_error() {
     let check = |body: &[u8], expected: &str| assert_eq!(decoded(body).expect_err(expected), expected);
     check(b"", "the answer is not JSON: EOF while parsing a value at line 1 column 0");
     check(b"[]", "the answer is a JSON list, not an object");

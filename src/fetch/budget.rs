@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_price_is_no_debit() {
+    fn an_upstream_price_is_not_a_debit() {
         let mut budget = of(1_000_000, 0, 40_000);
         let call = budget.reserve(None).expect("room");
         budget.settle(call, Cost::Upstream(usd(20_000)));

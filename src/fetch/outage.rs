@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn retries_alone_go_on_as_probes_or_freely_where_the_api_has_answered() {
+    async fn retries_alone_continue_as_probes_or_freely_if_the_api_has_answered() {
         let now = Instant::now();
         let mut silent = Breaker::new(20, 1_000);
         silent.on_exhausted(now);

@@ -81,7 +81,7 @@ async fn a_run(mode: Mode, paper: &Paper) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lines_tell_a_whole_run() {
+async fn lines_show_a_whole_run() {
     let paper = Paper::default();
     a_run(Mode::Plain, &paper).await;
     assert!(!paper.text().contains('\u{1b}'));
@@ -101,7 +101,7 @@ async fn lines_tell_a_whole_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_is_told_in_bytes_as_a_phase_of_its_own() {
+async fn an_upload_is_shown_in_bytes_as_a_phase_of_its_own() {
     let check = async |mode: Mode, expected: &[&str]| {
         let paper = Paper::default();
         let progress = Progress::start_with(mode, false, ExportScope::of_held(4), Box::new(paper.clone()));
@@ -120,7 +120,7 @@ async fn an_upload_is_told_in_bytes_as_a_phase_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn json_tells_a_whole_run() {
+async fn json_shows_a_whole_run() {
     let paper = Paper::default();
     a_run(Mode::Json, &paper).await;
     for line in paper.text().lines() {
@@ -142,7 +142,7 @@ async fn json_tells_a_whole_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_progress_log_lines_are_told_all_the_same() {
+async fn without_progress_log_lines_are_still_written() {
     let paper = Paper::default();
     a_run(Mode::None, &paper).await;
     assert_eq!(paper.text(), "the API sends a field that this version does not know: trust\n");
@@ -157,7 +157,7 @@ async fn a_closed_display_does_no_harm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_reporter_ends_with_the_last_handle_and_says_the_totals() {
+async fn the_reporter_ends_with_the_last_handle_and_shows_the_totals() {
     let paper = Paper::default();
     let progress = Progress::start_with(Mode::Plain, false, scope(), Box::new(paper.clone()));
     let other = progress.clone();

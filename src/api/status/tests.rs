@@ -136,7 +136,7 @@ fn every_http_status_has_its_class() {
 }
 
 #[test]
-fn only_known_error_bodies_say_that_the_token_or_the_url_is_wrong() {
+fn only_known_error_bodies_mean_that_the_token_or_the_url_is_wrong() {
     use Fatal::{TokenRefused, WrongUrl};
     let check = |body: &str, is_known: bool| {
         for (status, fatal) in [(401, TokenRefused), (403, TokenRefused), (404, WrongUrl)] {
@@ -270,7 +270,7 @@ fn cost_is_the_debit_else_the_body_else_unknown() {
 }
 
 #[test]
-fn what_a_reply_says_of_itself_is_kept() {
+fn what_a_reply_reports_about_itself_is_kept() {
     let body = r#"{"version":"0.1","status_code":20000,"tasks_error":0,"tasks":[{"id":"7-x","status_code":20000,"status_message":"Ok.","time":"0.1571 sec.","cost":0.024,"result":[{"target":"a.com","items_count":3,"items":[{},{}]}]}]}"#;
     let expected = Assessment {
         class: Class::Data,
@@ -308,7 +308,7 @@ fn counts_are_compared_only_in_answers_that_are_taken() {
 }
 
 #[test]
-fn a_page_instead_of_an_answer_is_told_by_its_first_words() {
+fn a_page_instead_of_an_answer_is_shown_by_its_first_words() {
     let check = |page: &str, expected: Option<&str>| {
         assert_eq!(assess(&reply(502, page), &target()).message.as_deref(), expected, "{page:?}");
     };
@@ -321,7 +321,7 @@ fn a_page_instead_of_an_answer_is_told_by_its_first_words() {
 }
 
 #[test]
-fn every_reason_to_stop_says_what_is_wrong_and_how_to_go_on() {
+fn every_reason_to_stop_explains_what_is_wrong_and_how_to_resume() {
     let all = [Fatal::TokenRefused, Fatal::NoCredit, Fatal::AccountBlocked, Fatal::WrongUrl];
     let words = [("token", "AISA_API_KEY"), ("credit", "top up"), ("blocked", "support"), ("URL", "--api")];
     for (fatal, (reason, hint)) in all.into_iter().zip(words) {

@@ -14,8 +14,8 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, AsArray},
-    compute::interleave_record_batch,
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
+    compute::concat_batches,
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     record_batch::RecordBatch,
 };
 use jiff::{civil::Date, tz::Offset};
@@ -51,8 +51,6 @@ pub struct HistoryWriter {
     undated_config: WriterConfig,
     run_id: String,
     partition_by: PartitionBy,
-    /// The column of a row's date.
-    date: Option<usize>,
     /// Batches of one run date that do not fill a frame yet.
     frame: Vec<RecordBatch>,
     frame_rows: usize,
@@ -82,11 +80,10 @@ struct Partition {
 impl HistoryWriter {
     pub(super) fn new(staging: PathBuf, schema: SchemaRef, options: &Options) -> Result<Self, DatasetError> {
         let partition_by = options.layout.partition_by.clone();
-        let date = schema.column_with_name("date").filter(|(_, field)| is_micros(field.data_type()));
-        if partition_by.by_date() && date.is_none() {
+        let has_date = schema.field_with_name("date").is_ok_and(|field| is_micros(field.data_type()));
+        if partition_by.by_date() && !has_date {
             return Err(DatasetError::NoDate { by: partition_by });
         }
-        let date = date.map(|(index, _)| index);
         let config = |schema, sorted_by: &[&str]| {
             WriterConfig::new(schema, options, sorted_by).map_err(DatasetError::encode(&staging))
         };
@@ -98,7 +95,6 @@ impl HistoryWriter {
             undated_config,
             run_id: options.run_id.clone(),
             partition_by,
-            date,
             frame: Vec::new(),
             frame_rows: 0,
             frame_bytes: 0,
@@ -175,7 +171,7 @@ impl HistoryWriter {
         self.finished.into_iter().map(name).collect()
     }
 
-    /// Writes each row of the frame to its partition.
+    /// Writes each row of the frame to its partition, in order of the partitions' first appearance.
     fn split_frame(&mut self) -> Result<(), DatasetError> {
         if self.frame_rows == 0 {
             return Ok(());
@@ -183,37 +179,20 @@ impl HistoryWriter {
         let frame = mem::take(&mut self.frame);
         (self.frame_rows, self.frame_bytes) = (0, 0);
         self.frames += 1;
-        let batches: Vec<&RecordBatch> = frame.iter().collect();
-        for (index, rows) in self.rows_by_partition(&frame) {
-            let piece = interleave_record_batch(&batches, &rows)?;
-            self.write_to(index, &piece)?;
-        }
-        Ok(())
-    }
-
-    /// The rows of a frame, by batch and row in it, for each partition that has any, in order of the partitions' first
-    /// appearance.
-    fn rows_by_partition(&mut self, frame: &[RecordBatch]) -> Vec<(usize, Vec<(usize, usize)>)> {
-        let mut rows: Vec<Vec<(usize, usize)>> = vec![Vec::new(); self.partitions.len()];
-        let mut latest: Option<(Option<PartitionValues>, usize)> = None;
-        for (number, batch) in frame.iter().enumerate() {
-            let dates = self.date.map(|column| batch.column(column).as_primitive::<TimestampMicrosecondType>());
-            for row in 0..batch.num_rows() {
-                let micros = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
-                let is_undated = dates.is_some() && micros.is_none();
-                let place = (!is_undated).then(|| self.partition_by.place(micros, self.run_date));
-                let index = match latest {
-                    Some((same, index)) if same == place => index,
-                    _ => self.partition(place),
-                };
-                latest = Some((place, index));
-                if index == rows.len() {
-                    rows.push(Vec::new());
+        let mut slices: Vec<Vec<RecordBatch>> = vec![Vec::new(); self.partitions.len()];
+        for batch in &frame {
+            for (place, rows) in self.partition_by.slices(batch, self.run_date) {
+                let index = self.partition(place);
+                if index == slices.len() {
+                    slices.push(Vec::new());
                 }
-                rows[index].push((number, row));
+                slices[index].push(rows);
             }
         }
-        rows.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()).collect()
+        for (index, slices) in slices.iter().enumerate().filter(|(_, slices)| !slices.is_empty()) {
+            self.write_to(index, &concat_batches(&slices[0].schema(), slices)?)?;
+        }
+        Ok(())
     }
 
     fn partition(&mut self, place: Option<PartitionValues>) -> usize {

@@ -131,21 +131,32 @@ impl PartitionBy {
         }
     }
 
-    /// Cuts rows with a column `date` into slices of one partition each, in order; with the folder of each, below the
-    /// run's directory. Rows without a date belong to another table.
+    /// Cuts rows into slices of one partition each, in order; with the folder of each, below the run's directory.
     pub fn split(&self, rows: &RecordBatch, run_date: Date) -> Vec<(PathBuf, RecordBatch)> {
-        let dates = rows.column_by_name("date").map(AsArray::as_primitive::<TimestampMicrosecondType>);
+        let slices = self.slices(rows, Some(run_date)).into_iter();
+        slices.map(|(place, rows)| (self.table_folder(place.as_ref()), rows)).collect()
+    }
+
+    /// The same with the partition of each; `None`: rows without a date in the column of that name, which belong to
+    /// another table.
+    pub(super) fn slices(
+        &self,
+        rows: &RecordBatch,
+        run_date: Option<Date>,
+    ) -> Vec<(Option<PartitionValues>, RecordBatch)> {
+        let dates = rows.column_by_name("date").and_then(AsArray::as_primitive_opt::<TimestampMicrosecondType>);
         let place = |row: usize| {
             let micros = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
-            micros.map(|micros| self.place(Some(micros), Some(run_date)))
+            let is_undated = dates.is_some() && micros.is_none();
+            (!is_undated).then(|| self.place(micros, run_date))
         };
         let places: Vec<Option<PartitionValues>> = (0..rows.num_rows()).map(place).collect();
         let mut start = 0;
-        let mut piece = |same: &[Option<PartitionValues>]| {
+        let slice = |same: &[Option<PartitionValues>]| {
             start += same.len();
-            (self.table_folder(same[0].as_ref()), rows.slice(start - same.len(), same.len()))
+            (same[0], rows.slice(start - same.len(), same.len()))
         };
-        places.chunk_by(|one, next| one == next).map(&mut piece).collect()
+        places.chunk_by(|one, next| one == next).map(slice).collect()
     }
 
     /// The directory of a partition below the run's directory; `None`: of the rows without a date.

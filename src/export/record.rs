@@ -2,21 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read},
+    fs,
+    io,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ExportError, MergedLedgers, Published};
+use super::{ExportError, MergedLedgers, Published, Source};
 use crate::{
     api::Parameters,
     dataset::{self, DatasetLayout, Part},
     decode, humanize,
     ledger::{self, Spending},
-    sha256,
     summary::{RunSummary, Totals},
     targets::Counts,
 };
@@ -144,16 +143,15 @@ pub(super) fn file_metadata(schema: u32, program: &str, asked: Option<&Parameter
 }
 
 /// The digests of all ledgers' files: of as many bytes as in `made_of`, whatever a run adds meanwhile.
-pub(super) fn ledger_digests(dir: &Path, made_of: &Provenance) -> Result<Vec<BTreeMap<String, String>>, ExportError> {
-    let of_ledger = |ledger: &LedgerRecord| {
-        let digests = ledger.files.iter().map(|(name, bytes)| {
-            let path = ledger.file(dir, name);
-            let digest = File::open(&path).and_then(|file| sha256::of_reader(file.take(*bytes)));
-            Ok((name.clone(), digest.map_err(ExportError::io("read", &path))?))
-        });
-        digests.collect()
+pub(super) fn ledger_digests(
+    merged: &MergedLedgers,
+    made_of: &Provenance,
+) -> Result<Vec<BTreeMap<String, String>>, ExportError> {
+    let of_ledger = |(source, record): (&Source, &LedgerRecord)| {
+        let digests = record.files.iter().enumerate();
+        digests.map(|(file, (name, bytes))| Ok((name.clone(), source.archive.digest(file, *bytes)?))).collect()
     };
-    made_of.ledgers.iter().map(of_ledger).collect()
+    merged.sources().iter().zip(&made_of.ledgers).map(of_ledger).collect()
 }
 
 impl RunRecord {

@@ -102,7 +102,7 @@ pub fn publish_and_summarize(
         record
     } else {
         let published = publish(merged, staged, dir, &options.layout, progress)?;
-        let digests = ledger_digests(dir, &made_of)?;
+        let digests = ledger_digests(merged, &made_of)?;
         RunRecord::new(made_of, &published, merged.spending(), digests, merged.oldest_answer())
     };
     let numbers = RunSummary { stale: options.stale(merged), ..record.numbers(merged.inputs().counts()) };

@@ -7,13 +7,16 @@
 //! disk.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::Write,
+    mem,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{JoinHandle, spawn_blocking},
@@ -23,6 +26,7 @@ use super::{
     LedgerError, Location,
     segment::{self, Segment},
 };
+use crate::sha256;
 
 /// A file is followed by the next one past this size: small enough to copy and to ship.
 const ROLL: u64 = 1 << 30;
@@ -34,10 +38,16 @@ const GROUP: usize = 8 << 20;
 /// that is more.
 const ROOM_PER_ANSWER: u64 = 128 << 10;
 
+/// A record that waits to be written.
 struct Append {
+    record: QueuedRecord,
+    placed: oneshot::Sender<Placed>,
+}
+
+/// A record's bytes, and what they are for.
+struct QueuedRecord {
     bytes: Vec<u8>,
     purpose: Purpose,
-    placed: oneshot::Sender<Placed>,
 }
 
 /// Where a record is: its file and the offset in it.
@@ -70,33 +80,35 @@ impl Appender {
         let size = |bytes| u32::try_from(bytes).expect("bodies are limited to 32 MiB");
         let (head, body) = (size(bytes.len() - body), size(body));
         let (placed, place) = oneshot::channel();
-        if self.queue.send(Append { bytes, purpose, placed }).await.is_err() {
+        if self.queue.send(Append { record: QueuedRecord { bytes, purpose }, placed }).await.is_err() {
             return Err(LedgerError::Closed);
         }
         let (segment, offset) = place.await.map_err(|_| LedgerError::Closed)??;
         Ok(Location { segment, head, body, offset })
     }
 
-    /// Ends the writing and gives unused room back.
-    pub(super) async fn close(self) -> Result<(), LedgerError> {
+    /// Ends the writing and gives unused room back; returns the digests of the files that were written here from their
+    /// beginning, by their numbers.
+    pub(super) async fn close(self) -> Result<BTreeMap<u32, FileDigest>, LedgerError> {
         drop(self.queue);
-        let tail = self.task.await.map_err(|_| LedgerError::Closed)?;
-        spawn_blocking(move || tail.trim()).await.map_err(|_| LedgerError::Closed)?
+        let mut tail = self.task.await.map_err(|_| LedgerError::Closed)?;
+        let trimmed = spawn_blocking(move || tail.trim().map(|()| tail.digests()));
+        trimmed.await.map_err(|_| LedgerError::Closed)?
     }
 }
 
 async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: LedgerWriter) -> LedgerWriter {
     while let Some(first) = appends.recv().await {
         let mut group = vec![first];
-        let mut size = group[0].bytes.len();
+        let mut size = group[0].record.bytes.len();
         while size < GROUP
             && let Ok(next) = appends.try_recv()
         {
-            size += next.bytes.len();
+            size += next.record.bytes.len();
             group.push(next);
         }
         let (records, acknowledged): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|append| ((append.purpose, append.bytes), append.placed)).unzip();
+            group.into_iter().map(|append| (append.record, append.placed)).unzip();
         let written = spawn_blocking(move || {
             let placed = tail.write(&records);
             (tail, placed)
@@ -114,6 +126,13 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: LedgerWrite
     tail
 }
 
+/// What a file holds that was written from its beginning by one process, so that nobody has to read it again.
+#[derive(Clone, Debug)]
+pub(super) struct FileDigest {
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+}
+
 /// Writes to the ledger's last file.
 pub(super) struct LedgerWriter {
     folder: PathBuf,
@@ -121,6 +140,10 @@ pub(super) struct LedgerWriter {
     path: PathBuf,
     file: File,
     end: u64,
+    /// The digest of the file so far; `None`: another process has written the beginning.
+    hash: Option<Sha256>,
+    /// Of the files before it that were written here.
+    finished: BTreeMap<u32, FileDigest>,
     reserved: u64,
     /// Answers for which room is made sure of beyond what is written.
     in_flight: u32,
@@ -137,7 +160,8 @@ impl LedgerWriter {
     /// the answers of `in_flight` calls; `largest` is the size of the largest record so far, in bytes.
     pub(super) fn open(
         folder: &Path,
-        (number, end): (u32, u64),
+        number: u32,
+        end: u64,
         in_flight: u32,
         largest: u64,
     ) -> Result<Self, LedgerError> {
@@ -155,8 +179,20 @@ impl LedgerWriter {
             file.sync_all().map_err(fails("sync"))?;
         }
         sync_folder(folder)?;
-        let folder = folder.to_owned();
-        Ok(Self { folder, number, path, file, end, reserved: end, in_flight, largest, full: None, failed: None })
+        Ok(Self {
+            folder: folder.to_owned(),
+            number,
+            path,
+            file,
+            end,
+            hash: (end == 0).then(Sha256::new),
+            finished: BTreeMap::new(),
+            reserved: end,
+            in_flight,
+            largest,
+            full: None,
+            failed: None,
+        })
     }
 
     /// Room made sure of beyond what is written.
@@ -165,12 +201,12 @@ impl LedgerWriter {
     }
 
     /// Writes and syncs a group; returns the location of each record.
-    fn write(&mut self, group: &[(Purpose, Vec<u8>)]) -> Vec<Placed> {
+    fn write(&mut self, group: &[QueuedRecord]) -> Vec<Placed> {
         let all_fail = |error: &LedgerError| group.iter().map(|_| Err(error.clone())).collect();
         if let Some(error) = &self.failed {
             return all_fail(error);
         }
-        let sizes = || group.iter().map(|(_, bytes)| bytes.len() as u64);
+        let sizes = || group.iter().map(|record| record.bytes.len() as u64);
         let size = sizes().sum();
         self.largest = sizes().max().unwrap_or(0).max(self.largest);
         if self.full.is_none()
@@ -191,15 +227,18 @@ impl LedgerWriter {
     }
 
     /// Writes what may be written; the rest is refused, each record by itself.
-    fn write_and_sync(&mut self, group: &[(Purpose, Vec<u8>)]) -> Result<Vec<Placed>, LedgerError> {
+    fn write_and_sync(&mut self, group: &[QueuedRecord]) -> Result<Vec<Placed>, LedgerError> {
         let mut places = Vec::with_capacity(group.len());
         let mut end = self.end;
-        for (purpose, bytes) in group {
+        for QueuedRecord { bytes, purpose } in group {
             if let Some(error) = self.full.as_ref().filter(|_| *purpose == Purpose::Ahead) {
                 places.push(Err(error.clone()));
                 continue;
             }
             self.file.write_all(bytes).map_err(|source| LedgerError::io("write", &self.path, source))?;
+            if let Some(hash) = &mut self.hash {
+                hash.update(bytes);
+            }
             places.push(Ok((self.number, end)));
             end += bytes.len() as u64;
         }
@@ -215,13 +254,14 @@ impl LedgerWriter {
         if self.end <= ROLL {
             return self.set_aside(size);
         }
-        let mut next = Self::open(&self.folder, (self.number + 1, 0), self.in_flight, self.largest)?;
+        let mut next = Self::open(&self.folder, self.number + 1, 0, self.in_flight, self.largest)?;
         if let Err(error) = next.set_aside(size) {
             // The room for answers to come is in the present file, which therefore stays the last one.
             fs::remove_file(&next.path).map_err(|source| LedgerError::io("remove", &next.path, source))?;
             return Err(error);
         }
         self.trim()?;
+        next.finished = self.digests();
         *self = next;
         Ok(())
     }
@@ -258,6 +298,14 @@ impl LedgerWriter {
             }
             allocated => allocated,
         }
+    }
+
+    /// The digests of all files that were written here from their beginning.
+    fn digests(&mut self) -> BTreeMap<u32, FileDigest> {
+        let mut digests = mem::take(&mut self.finished);
+        let sha256 = self.hash.take().filter(|_| self.failed.is_none()).map(|hash| sha256::hex(&hash.finalize()));
+        digests.extend(sha256.map(|sha256| (self.number, FileDigest { bytes: self.end, sha256 })));
+        digests
     }
 
     /// Gives back room that was set aside and not used.

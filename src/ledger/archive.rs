@@ -2,14 +2,17 @@
 //! [`discard`].
 
 use std::{
-    fs, io,
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use jiff::{Timestamp, civil::Date};
 
 use super::{
-    FOLDER, LedgerError, Location, Lock, append,
+    FOLDER, LedgerError, Location, Lock,
+    append::{self, FileDigest},
     index::{Index, ResumeState, Spending, TargetEntry},
     inputs,
     record::{FORMAT, Record, Run},
@@ -18,6 +21,7 @@ use super::{
 use crate::{
     api::{record::TargetState, status::Stated},
     clock::Moment,
+    sha256,
     targets::{Inputs, TargetRef},
 };
 
@@ -30,6 +34,8 @@ pub struct Archive {
     pub(super) inputs: Option<inputs::Stored>,
     /// Where the last file's whole records end.
     pub(super) end: u64,
+    /// The digests of files that this process has written, by their numbers.
+    pub(super) written: BTreeMap<u32, FileDigest>,
 }
 
 /// An answer, or the latest result of a target that has none.
@@ -254,6 +260,16 @@ impl Archive {
             Ok((segment.path.clone(), if place == last { self.end } else { segment.length()? }))
         };
         self.segments.iter().enumerate().map(bytes).collect()
+    }
+
+    /// The SHA-256 of the first `bytes` of a file, by its place in [`files`](Self::files).
+    pub fn digest(&self, file: usize, bytes: u64) -> Result<String, LedgerError> {
+        let segment = &self.segments[file];
+        if let Some(written) = self.written.get(&segment.number).filter(|written| written.bytes == bytes) {
+            return Ok(written.sha256.clone());
+        }
+        let digest = File::open(&segment.path).and_then(|file| sha256::of_reader(file.take(bytes)));
+        digest.map_err(|source| LedgerError::io("read", &segment.path, source))
     }
 
     /// Whether a crash has left a part of a record behind the last whole one.

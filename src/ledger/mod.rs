@@ -108,7 +108,7 @@ impl Ledger {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(|source| LedgerError::io("make", &folder, source))?;
         append::sync_folder(&lock.dir)?;
-        let appender = Appender::start(LedgerWriter::open(&folder, (number, end), in_flight, archive.largest())?);
+        let appender = Appender::start(LedgerWriter::open(&folder, number, end, in_flight, archive.largest())?);
         let compressor = Compressor::default();
         Ok(Self { folder, clock, compressor, appender, archive: Arc::new(Mutex::new(archive)), date_to: None })
     }
@@ -199,7 +199,7 @@ impl Ledger {
     /// Ends the writing; what was recorded can be read from now on.
     pub async fn close(self) -> Result<Archive, LedgerError> {
         let mut archive = std::mem::take(&mut *self.archive());
-        self.appender.close().await?;
+        archive.written = self.appender.close().await?;
         archive.segments.clear();
         for number in segment_numbers(&self.folder)? {
             let segment = Segment::open(&self.folder.join(Segment::name(number)), number)?;

@@ -55,21 +55,21 @@ pub(super) async fn announce(
     } else {
         humanize::money_range(estimate.cost_low.min(high), high)
     };
-    let reused = match (export.to_take_over() as u64, export.to_refresh() as u64) {
-        (0, 0) => String::new(),
-        (taken, 0) => format!("; {} reused at no cost", humanize::counted(taken, "answer", "answers")),
-        (0, stale) => format!("; {} of them to refresh older answers", humanize::count(stale)),
-        (taken, stale) => format!(
-            "; {} of them to refresh older answers, {} reused at no cost",
-            humanize::count(stale),
-            humanize::counted(taken, "answer", "answers")
-        ),
+    let refreshed = match export.to_refresh() as u64 {
+        0 => None,
+        stale => Some(format!("{} of them to refresh older answers", humanize::count(stale))),
     };
+    let reused = match export.to_take_over() as u64 {
+        0 => None,
+        taken => Some(format!("{} reused at no cost", humanize::counted(taken, "answer", "answers"))),
+    };
+    let details: Vec<String> = refreshed.into_iter().chain(reused).collect();
+    let details = if details.is_empty() { String::new() } else { format!("; {}", details.join(", ")) };
     let lines = [
         (
             "calls",
             format!(
-                "{} for {targets}, about {} at {rate}{per}{reused}",
+                "{} for {targets}, about {} at {rate}{per}{details}",
                 humanize::count(estimate.calls),
                 humanize::rough_duration(estimate.elapsed)
             ),

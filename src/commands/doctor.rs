@@ -112,7 +112,7 @@ fn read(arguments: &PlanArgs) -> (Check, Option<Inputs>) {
                 "{targets}; {}",
                 humanize::counted(rejected as u64, "line is not a valid domain", "lines are not valid domains")
             ),
-            "they will be skipped; plan lists them",
+            "they will be skipped; `plan --format json` lists them",
         ),
     };
     (check, Some(inputs))

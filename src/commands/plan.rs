@@ -16,12 +16,13 @@ use super::{
 };
 use crate::{
     cli::{Format, PlanArgs},
-    export::{Estimate, Preview, PriceSource, QueryParams, discarded},
+    dataset::Rejected,
+    export::{Estimate, Preview, PriceSource, QueryParams, discarded, rejected},
     fetch::pace::Rate,
     humanize,
     money::Usd,
     sanitize,
-    targets::{Inputs, LineStatus},
+    targets::Inputs,
 };
 
 /// How many rejected lines are shown.
@@ -37,12 +38,24 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let estimate = preview.estimate(rate, concurrency);
     let balance = balance::balance(&arguments.call, context);
     let affordable = arguments.call.max_cost.map(|cap| Affordable::of(&estimate, cap.minus(preview.past.spent)));
-    let text = match arguments.format {
-        Format::Text => text(arguments, &inputs, &preview, &estimate, affordable, &balance, rate),
-        Format::Json => json(&inputs, &preview, &estimate, affordable, &balance),
-    };
-    print(&text)?;
+    let plan = Plan { arguments, inputs, preview, estimate, affordable, balance, rate };
+    print(&match arguments.format {
+        Format::Text => plan.text(),
+        Format::Json => plan.json(),
+    })?;
     Ok(exit::SUCCESS)
+}
+
+/// What is shown.
+struct Plan<'a> {
+    arguments: &'a PlanArgs,
+    inputs: Inputs,
+    preview: Preview,
+    estimate: Estimate,
+    /// `None`: there is no cap.
+    affordable: Option<Affordable>,
+    balance: Balance,
+    rate: Rate,
 }
 
 /// How many calls the rest of the cap covers.
@@ -77,103 +90,96 @@ fn preview(arguments: &PlanArgs, inputs: &Inputs, query: &QueryParams, context: 
     Ok(Preview { parameters: record.made_of.parameters.unwrap_or(bare.parameters.clone()), held, remaining: 0, ..bare })
 }
 
-fn json(
-    inputs: &Inputs,
-    preview: &Preview,
-    estimate: &Estimate,
-    affordable: Option<Affordable>,
-    balance: &Balance,
-) -> String {
-    let counts = inputs.counts();
-    let plan = json!({
-        "targets": counts.targets,
-        "rejected": counts.rejected,
-        "duplicates": counts.duplicates,
-        "subdomains": counts.subdomains,
-        "held": preview.held,
-        "taken_over": preview.taken_over,
-        "refreshed": preview.refreshed,
-        "calls": estimate.calls,
-        "cost_usd_low": estimate.cost_low.dollars(),
-        "cost_usd_high": estimate.cost_high.dollars(),
-        "max_cost_pays_low": affordable.map(|affordable| affordable.low),
-        "max_cost_pays_high": affordable.map(|affordable| affordable.high),
-        "price_source": estimate.price_source.as_str(),
-        "balance_usd": balance.as_ref().and_then(|balance| balance.as_ref().ok()).copied().map(Usd::dollars),
-        "elapsed_s": humanize::seconds(estimate.elapsed),
-        "rows": estimate.rows,
-        "bytes": estimate.bytes,
-    });
-    format!("{plan:#}\n")
-}
+impl Plan<'_> {
+    fn json(&self) -> String {
+        let Self { inputs, preview, estimate, affordable, balance, .. } = self;
+        let counts = inputs.counts();
+        let plan = json!({
+            "targets": counts.targets,
+            "rejected": counts.rejected,
+            "rejected_lines": rejected(inputs).collect::<Vec<_>>(),
+            "duplicates": counts.duplicates,
+            "subdomains": counts.subdomains,
+            "held": preview.held,
+            "taken_over": preview.taken_over,
+            "refreshed": preview.refreshed,
+            "calls": estimate.calls,
+            "cost_usd_low": estimate.cost_low.dollars(),
+            "cost_usd_high": estimate.cost_high.dollars(),
+            "max_cost_pays_low": affordable.map(|affordable| affordable.low),
+            "max_cost_pays_high": affordable.map(|affordable| affordable.high),
+            "price_source": estimate.price_source.as_str(),
+            "balance_usd": balance.as_ref().and_then(|balance| balance.as_ref().ok()).copied().map(Usd::dollars),
+            "elapsed_s": humanize::seconds(estimate.elapsed),
+            "rows": estimate.rows,
+            "bytes": estimate.bytes,
+        });
+        format!("{plan:#}\n")
+    }
 
-fn text(
-    arguments: &PlanArgs,
-    inputs: &Inputs,
-    preview: &Preview,
-    estimate: &Estimate,
-    affordable: Option<Affordable>,
-    balance: &Balance,
-    rate: Rate,
-) -> String {
-    let counts = inputs.counts();
-    let mut text = String::new();
-    let mut row = |name: &str, value: String| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {name:<12}{value}");
-    };
-    row("targets", humanize::count(counts.targets as u64));
-    row("duplicates", humanize::count(counts.duplicates as u64));
-    row("rejected", humanize::count(counts.rejected as u64));
-    for line in inputs.lines().filter(|line| matches!(line.status, LineStatus::Rejected(_))).take(REASONS_SHOWN) {
-        let LineStatus::Rejected(reason) = line.status else { continue };
-        row("", sanitize::plain(&format!("{}:{}  {}  ({reason})", line.file, line.number, line.input)).into_owned());
-    }
-    if counts.subdomains > 0 {
-        let example = inputs.first_subdomain().unwrap_or_default();
-        row("subdomains", format!("{}, such as {example}", humanize::count(counts.subdomains as u64)));
-    }
-    for remark in [counted_twice(inputs), dropped_cells(inputs)].into_iter().flatten() {
-        row("", sanitize::plain(&remark).into_owned());
-    }
-    row("stored", humanize::count(preview.held));
-    if preview.taken_over > 0 {
-        let answers = humanize::counted(preview.taken_over, "answer", "answers");
-        row("previous", format!("{answers} to reuse, at no cost"));
-    }
-    let refreshed = match preview.refreshed {
-        0 => String::new(),
-        number => format!(", {} of them to refresh answers older than --max-age", humanize::count(number)),
-    };
-    row("calls", format!("{}{refreshed}", humanize::count(estimate.calls)));
-    if estimate.calls > 0 {
-        row("time", format!("about {} at {rate}", humanize::rough_duration(estimate.elapsed)));
-    }
-    let source = match estimate.price_source {
-        PriceSource::ListPrice => "list price; the gateway debits one to two times the upstream price",
-        PriceSource::OwnCalls => "from this directory's calls: mean and highest price",
-    };
-    match estimate.calls {
-        0 => row("cost", "none".to_owned()),
-        _ if arguments.call.sandbox => row("cost", "none: the API is simulated".to_owned()),
-        _ => row("cost", format!("{} ({source})", humanize::money_range(estimate.cost_low, estimate.cost_high))),
-    }
-    if let (Some(cap), Some(affordable)) =
-        (arguments.call.max_cost, affordable.filter(|affordable| affordable.low < estimate.calls))
-    {
-        let number = match (humanize::count(affordable.low), humanize::count(affordable.high)) {
-            (low, high) if low == high => low,
-            (low, high) => format!("{low} to {high}"),
+    fn text(&self) -> String {
+        let Self { arguments, inputs, preview, estimate, affordable, balance, rate } = self;
+        let counts = inputs.counts();
+        let mut text = String::new();
+        let mut row = |name: &str, value: String| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {name:<12}{value}");
         };
-        row("", format!("--max-cost {} covers about {number} of them", humanize::money(cap)));
+        row("targets", humanize::count(counts.targets as u64));
+        row("duplicates", humanize::count(counts.duplicates as u64));
+        row("rejected", humanize::count(counts.rejected as u64));
+        for Rejected { input, file, line, reason } in rejected(inputs).take(REASONS_SHOWN) {
+            row("", sanitize::plain(&format!("{file}:{line}  {input}  ({reason})")).into_owned());
+        }
+        if let more @ 1.. = counts.rejected.saturating_sub(REASONS_SHOWN) {
+            row("", format!("and {} more; --format json lists all", humanize::count(more as u64)));
+        }
+        if counts.subdomains > 0 {
+            let example = inputs.first_subdomain().unwrap_or_default();
+            row("subdomains", format!("{}, such as {example}", humanize::count(counts.subdomains as u64)));
+        }
+        for remark in [counted_twice(inputs), dropped_cells(inputs)].into_iter().flatten() {
+            row("", sanitize::plain(&remark).into_owned());
+        }
+        row("stored", humanize::count(preview.held));
+        if preview.taken_over > 0 {
+            let answers = humanize::counted(preview.taken_over, "answer", "answers");
+            row("previous", format!("{answers} to reuse, at no cost"));
+        }
+        let refreshed = match preview.refreshed {
+            0 => String::new(),
+            number => format!(", {} of them to refresh answers older than --max-age", humanize::count(number)),
+        };
+        row("calls", format!("{}{refreshed}", humanize::count(estimate.calls)));
+        if estimate.calls > 0 {
+            row("time", format!("about {} at {rate}", humanize::rough_duration(estimate.elapsed)));
+        }
+        let source = match estimate.price_source {
+            PriceSource::ListPrice => "list price; the gateway debits one to two times the upstream price",
+            PriceSource::OwnCalls => "from this directory's calls: mean and highest price",
+        };
+        match estimate.calls {
+            0 => row("cost", "none".to_owned()),
+            _ if arguments.call.sandbox => row("cost", "none: the API is simulated".to_owned()),
+            _ => row("cost", format!("{} ({source})", humanize::money_range(estimate.cost_low, estimate.cost_high))),
+        }
+        if let (Some(cap), Some(affordable)) =
+            (arguments.call.max_cost, affordable.filter(|affordable| affordable.low < estimate.calls))
+        {
+            let number = match (humanize::count(affordable.low), humanize::count(affordable.high)) {
+                (low, high) if low == high => low,
+                (low, high) => format!("{low} to {high}"),
+            };
+            row("", format!("--max-cost {} covers about {number} of them", humanize::money(cap)));
+        }
+        match balance {
+            None => {}
+            Some(Ok(balance)) => row("balance", format_balance(*balance, estimate)),
+            Some(Err(reason)) => row("balance", sanitize::plain(&format!("unknown ({reason})")).into_owned()),
+        }
+        row("dataset", format!("up to {} rows, {}", humanize::count(estimate.rows), humanize::bytes(estimate.bytes)));
+        text
     }
-    match balance {
-        None => {}
-        Some(Ok(balance)) => row("balance", format_balance(*balance, estimate)),
-        Some(Err(reason)) => row("balance", sanitize::plain(&format!("unknown ({reason})")).into_owned()),
-    }
-    row("dataset", format!("up to {} rows, {}", humanize::count(estimate.rows), humanize::bytes(estimate.bytes)));
-    text
 }
 
 fn format_balance(balance: Usd, estimate: &Estimate) -> String {

@@ -21,8 +21,8 @@ pub(super) fn schema(arguments: &SchemaArgs) -> Result<u8, Failure> {
         }
         match arguments.format {
             SchemaFormat::Arrow => arrow(&mut text, name, schema),
-            SchemaFormat::Duckdb => ddl(&mut text, &format!("CREATE TABLE {name} (\n"), schema, duckdb, true),
-            SchemaFormat::Spark => ddl(&mut text, &format!("CREATE TABLE {name} (\n"), schema, spark, false),
+            SchemaFormat::Duckdb => ddl(&mut text, name, schema, &DUCKDB, ");"),
+            SchemaFormat::Spark => ddl(&mut text, name, schema, &SPARK, ") USING parquet;"),
             SchemaFormat::Markdown => markdown(&mut text, name, schema),
         }
     }
@@ -34,7 +34,7 @@ fn arrow(text: &mut String, name: &str, schema: &Schema) {
     line(text, format_args!("{name}"));
     for field in schema.fields() {
         let nullable = if field.is_nullable() { "" } else { " not null" };
-        line(text, format_args!("  {}: {}{nullable}", field.name(), plain(field.data_type())));
+        line(text, format_args!("  {}: {}{nullable}", field.name(), PLAIN.name(field.data_type())));
     }
 }
 
@@ -42,19 +42,19 @@ fn markdown(text: &mut String, name: &str, schema: &Schema) {
     line(text, format_args!("## {name}\n\n| column | type | null |\n| --- | --- | --- |"));
     for field in schema.fields() {
         let nullable = if field.is_nullable() { "yes" } else { "no" };
-        line(text, format_args!("| `{}` | {} | {nullable} |", field.name(), plain(field.data_type())));
+        line(text, format_args!("| `{}` | {} | {nullable} |", field.name(), PLAIN.name(field.data_type())));
     }
 }
 
-fn ddl(text: &mut String, head: &str, schema: &Schema, name: fn(&DataType) -> String, semicolon: bool) {
-    text.push_str(head);
+fn ddl(text: &mut String, table: &str, schema: &Schema, types: &Types, end: &str) {
+    line(text, format_args!("CREATE TABLE {table} ("));
     let last = schema.fields().len() - 1;
     for (number, field) in schema.fields().iter().enumerate() {
         let nullable = if field.is_nullable() { "" } else { " NOT NULL" };
         let comma = if number < last { "," } else { "" };
-        line(text, format_args!("  {} {}{nullable}{comma}", field.name(), name(field.data_type())));
+        line(text, format_args!("  {} {}{nullable}{comma}", field.name(), types.name(field.data_type())));
     }
-    line(text, format_args!("{}", if semicolon { ");" } else { ") USING parquet;" }));
+    line(text, format_args!("{end}"));
 }
 
 fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
@@ -62,55 +62,66 @@ fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{words}");
 }
 
-/// Names as the contract uses them.
-fn plain(kind: &DataType) -> String {
-    match kind {
-        DataType::Utf8 => "string".to_owned(),
-        DataType::Int64 => "int64".to_owned(),
-        DataType::Float64 => "double".to_owned(),
-        DataType::Boolean => "boolean".to_owned(),
-        DataType::Date32 => "date".to_owned(),
-        DataType::Timestamp(..) => "timestamp, microseconds, UTC".to_owned(),
-        DataType::List(item) => format!("list<{}>", plain(item.data_type())),
-        DataType::Map(entries, _) => {
-            let (key, value) = key_and_value(entries);
-            format!("map<{}, {}>", plain(key), plain(value))
-        }
-        other => other.to_string(),
-    }
+/// How a format names types.
+struct Types {
+    text: &'static str,
+    integer: &'static str,
+    double: &'static str,
+    boolean: &'static str,
+    date: &'static str,
+    timestamp: &'static str,
+    list: fn(String) -> String,
+    map: fn(String, String) -> String,
 }
 
-fn duckdb(kind: &DataType) -> String {
-    match kind {
-        DataType::Utf8 => "VARCHAR".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Timestamp(..) => "TIMESTAMP WITH TIME ZONE".to_owned(),
-        DataType::List(item) => format!("{}[]", duckdb(item.data_type())),
-        DataType::Map(entries, _) => {
-            let (key, value) = key_and_value(entries);
-            format!("MAP({}, {})", duckdb(key), duckdb(value))
-        }
-        other => other.to_string(),
-    }
-}
+/// Names as the documentation uses them.
+const PLAIN: Types = Types {
+    text: "string",
+    integer: "int64",
+    double: "double",
+    boolean: "boolean",
+    date: "date",
+    timestamp: "timestamp, microseconds, UTC",
+    list: |item| format!("list<{item}>"),
+    map: |key, value| format!("map<{key}, {value}>"),
+};
 
-fn spark(kind: &DataType) -> String {
-    match kind {
-        DataType::Utf8 => "STRING".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
-        DataType::List(item) => format!("ARRAY<{}>", spark(item.data_type())),
-        DataType::Map(entries, _) => {
-            let (key, value) = key_and_value(entries);
-            format!("MAP<{}, {}>", spark(key), spark(value))
-        }
-        other => other.to_string(),
+const DUCKDB: Types = Types {
+    text: "VARCHAR",
+    integer: "BIGINT",
+    double: "DOUBLE",
+    boolean: "BOOLEAN",
+    date: "DATE",
+    timestamp: "TIMESTAMP WITH TIME ZONE",
+    list: |item| format!("{item}[]"),
+    map: |key, value| format!("MAP({key}, {value})"),
+};
+
+const SPARK: Types = Types {
+    text: "STRING",
+    timestamp: "TIMESTAMP",
+    list: |item| format!("ARRAY<{item}>"),
+    map: |key, value| format!("MAP<{key}, {value}>"),
+    ..DUCKDB
+};
+
+impl Types {
+    fn name(&self, kind: &DataType) -> String {
+        let name = match kind {
+            DataType::Utf8 => self.text,
+            DataType::Int64 => self.integer,
+            DataType::Float64 => self.double,
+            DataType::Boolean => self.boolean,
+            DataType::Date32 => self.date,
+            DataType::Timestamp(..) => self.timestamp,
+            DataType::List(item) => return (self.list)(self.name(item.data_type())),
+            DataType::Map(entries, _) => {
+                let (key, value) = key_and_value(entries);
+                return (self.map)(self.name(key), self.name(value));
+            }
+            other => return other.to_string(),
+        };
+        name.to_owned()
     }
 }
 

@@ -26,25 +26,29 @@ use serde::{Deserialize, Serialize};
 mod encoding;
 mod files;
 mod history;
+mod inspect;
 mod part;
 mod partition;
 mod publish;
 mod row_group;
 mod sidecar_files;
 mod target_rows;
+mod targets_writer;
 
 pub use self::{
     encoding::{Compression, CompressionError, IntegerEncoding, IntegerEncodingError},
     files::probe,
     history::HistoryWriter,
+    inspect::inspect,
     part::Part,
     partition::{PartitionBy, PartitionError, PartitionKey},
-    publish::{Stage, inspect},
+    publish::Stage,
     sidecar_files::{
         Failure, FailureRows, FailuresFile, Rejected, is_marked, mark_success, replace_file, unmark_success,
         write_rejected, write_rejected_rows, write_run,
     },
-    target_rows::{LineOutcome, TargetRow, TargetRows, TargetsWriter, input_column_names, targets_schema},
+    target_rows::{LineOutcome, TargetRow, TargetRows, input_column_names, targets_schema},
+    targets_writer::TargetsWriter,
 };
 
 /// The directory of the table with one row per target and month.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::{
     DatasetError, FAILURES, REJECTED, RUN, SUCCESS,
@@ -39,7 +40,7 @@ pub struct Failure<'a> {
 }
 
 /// An input line that is not a valid domain.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Rejected<'a> {
     /// The line as written.
     pub input: &'a str,

@@ -1,12 +1,6 @@
-//! The rows of `targets`: one for each input line, in one file, written a few thousand at a time.
+//! The rows of `targets`, one for each input line, as record batches.
 
-use std::{
-    collections::HashSet,
-    fs::File,
-    io, iter, mem,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashSet, iter, mem, sync::Arc};
 
 use arrow::{
     array::{
@@ -21,22 +15,13 @@ use jiff::{
     civil::{Date, date},
 };
 
-use sha2::{Digest, Sha256};
-
-use super::{
-    DatasetError, Options, Part, TARGETS,
-    encoding::WriterConfig,
-    files::entries,
-    part::{OpenPart, first_number},
-};
-use crate::{money::Usd, sha256};
+use super::DatasetError;
+use crate::money::Usd;
 
 /// Maximum rows in a batch.
 const BATCH_ROWS: usize = 4096;
 /// Maximum bytes of text in a batch: input lines can be long.
 const BATCH_BYTES: usize = 4 << 20;
-/// Memory for the open row group, which is ended early past it.
-const OPEN_BYTES: usize = 32 << 20;
 
 /// What became of an input line, as the column `outcome` has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,18 +199,9 @@ pub fn targets_schema(columns: &[String]) -> SchemaRef {
     Arc::new(Schema::new(fixed.into_iter().chain(more).collect::<Vec<_>>()))
 }
 
-/// Writes `targets`. Dropped before [`finish`](Self::finish), it leaves a file that is never published.
-pub struct TargetsWriter {
-    staging: PathBuf,
-    /// Where the table is or will be published.
-    table: PathBuf,
-    part: OpenPart,
-    rows: TargetRows,
-}
-
 /// Rows of `targets` in memory.
 pub struct TargetRows {
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
     /// A builder for each column.
     columns: Vec<Box<dyn ArrayBuilder>>,
     rows: usize,
@@ -266,59 +242,6 @@ impl TargetRows {
 
 fn builders(schema: &Schema) -> Vec<Box<dyn ArrayBuilder>> {
     schema.fields().iter().map(|field| make_builder(field.data_type(), 0)).collect()
-}
-
-impl TargetsWriter {
-    /// Writes a file in `staging`, for the table that is or will be published as `table`.
-    pub(super) fn new(
-        staging: PathBuf,
-        table: PathBuf,
-        options: &Options,
-        columns: &[String],
-    ) -> Result<Self, DatasetError> {
-        let rows = TargetRows::new(columns);
-        let path = Path::new(TARGETS).join(format!("part-{}.parquet", options.run_id));
-        let config = WriterConfig::new(rows.schema.clone(), options, &[]).map_err(DatasetError::encode(&path))?;
-        let part = OpenPart::create(&staging, path, &config)?;
-        Ok(Self { staging, table, part, rows })
-    }
-
-    /// Takes a line with its cells in the input's other columns; cells that are missing at the end are null.
-    pub fn push(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) -> Result<(), DatasetError> {
-        self.rows.push(row, cells);
-        if self.rows.is_full() { self.write() } else { Ok(()) }
-    }
-
-    /// Writes the remaining rows and the footer. The file is named after the run; if the published table has other
-    /// content, its name also gets a number that depends on the new content.
-    pub fn finish(mut self) -> Result<Part, DatasetError> {
-        self.write()?;
-        let part = self.part.close()?;
-        let is_new = entries(&self.table)?.is_empty();
-        let place = self.table.join(part.path.file_name().unwrap_or_default());
-        if is_new || is_same(&place, &part)? {
-            return Ok(part);
-        }
-        let number = first_number(Sha256::new_with_prefix(&part.sha256));
-        let path = part.path.with_extension("").display().to_string();
-        part.renamed(&self.staging, format!("{path}-{number}.parquet").into())
-    }
-
-    fn write(&mut self) -> Result<(), DatasetError> {
-        self.part.write(&self.rows.take()?)?;
-        if self.part.memory() > OPEN_BYTES {
-            self.part.flush()?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether a file has the bytes of this part.
-fn is_same(file: &Path, part: &Part) -> Result<bool, DatasetError> {
-    match File::open(file).and_then(sha256::of_reader) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        found => Ok(found.map_err(DatasetError::io("read", file))? == part.sha256),
-    }
 }
 
 /// A count in a signed column.

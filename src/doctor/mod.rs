@@ -100,27 +100,13 @@ pub fn balance(balance: Usd, cost: Option<RunCost<'_>>) -> Check {
         };
     };
     let capped = |cost: Usd| left.map_or(cost, |left| cost.min(left));
-    if balance < capped(estimate.cost_low) {
-        Check::failed(
-            NAME,
-            format!(
-                "{shown}, not enough for the run ({})",
-                humanize::money_range(estimate.cost_low, estimate.cost_high)
-            ),
-            HINT,
-        )
-    } else if balance < capped(estimate.cost_high) {
-        Check::warning(
-            NAME,
-            format!(
-                "{shown}, may not be enough for the run ({})",
-                humanize::money_range(estimate.cost_low, estimate.cost_high)
-            ),
-            HINT,
-        )
-    } else {
-        Check::ok(NAME, shown)
-    }
+    let (level, verdict) = match balance {
+        _ if balance < capped(estimate.cost_low) => (Level::Failed, "not enough"),
+        _ if balance < capped(estimate.cost_high) => (Level::Warning, "may not be enough"),
+        _ => return Check::ok(NAME, shown),
+    };
+    let range = humanize::money_range(estimate.cost_low, estimate.cost_high);
+    Check { level, ..Check::failed(NAME, format!("{shown}, {verdict} for the run ({range})"), HINT) }
 }
 
 /// Whether this machine's clock agrees with the server's.

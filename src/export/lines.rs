@@ -79,36 +79,36 @@ impl<'a> Lines<'a> {
             rank_scale: self.asked.as_ref().map(|asked| asked.rank_scale.as_str()),
             ..*bare
         };
-        let Some(history) = self.merged.entry(target) else {
+        let Some(entry) = self.merged.entry(target) else {
             self.totals.pending += 1;
             let row = TargetRow { rows: Some(0), attempts: Some(0), possibly_billed: Some(0), ..bare };
             return sink.row(&TargetRow { outcome: LineOutcome::Pending, ..row }, cells);
         };
-        let (run, latest) = self.merged.latest(&history)?;
+        let (run, latest) = self.merged.latest(&entry)?;
         let latest = latest.as_ref();
         // One answer counts; with snapshots, the rows of several are kept.
-        let position = self.positions_of(target).find(|position| self.answers[*position].is_from_source_of(&history));
+        let position = self.positions_of(target).find(|position| self.answers[*position].is_from_source_of(&entry));
         let is_readable = position.is_some_and(|position| self.decoded.rows[position].is_some());
         let rows = self.positions_of(target).filter_map(|position| self.decoded.rows[position]).map(u64::from).sum();
-        let outcome = self.count(&history, is_readable, latest);
+        let outcome = self.count(&entry, is_readable, latest);
         let remark = position.and_then(|position| self.decoded.remarks.get(&position)).map(String::as_str);
         let mismatch = latest.and_then(|kept| kept.stated.mismatch.as_deref());
         self.totals.mismatches += u64::from(mismatch.is_some());
         let remarks: Vec<&str> = mismatch.into_iter().chain(remark).collect();
         let remarks = (!remarks.is_empty()).then(|| remarks.join("; "));
         let message = remarks.as_deref().or_else(|| latest.and_then(|kept| kept.message.as_deref()));
-        if outcome == LineOutcome::Failed || history.refresh_given_up {
-            self.failure(target, &history, history.state == TargetState::Ok && !is_readable, sink)?;
+        if outcome == LineOutcome::Failed || entry.refresh_given_up {
+            self.failure(target, &entry, entry.state == TargetState::Ok && !is_readable, sink)?;
         }
         let from_run_id = latest.and_then(|kept| kept.from_run_id.as_deref());
         let row = TargetRow {
             run_id: from_run_id.unwrap_or(&run.run_id),
             outcome,
             rows: Some(rows),
-            cost: history.known_cost(),
-            cost_source: history.cost_source.map(crate::ledger::CostSource::as_str),
-            attempts: Some(u64::from(history.attempts)),
-            possibly_billed: Some(u64::from(history.possibly_billed)),
+            cost: entry.known_cost(),
+            cost_source: entry.cost_source.map(crate::ledger::CostSource::as_str),
+            attempts: Some(u64::from(entry.attempts)),
+            possibly_billed: Some(u64::from(entry.possibly_billed)),
             http_status: latest.and_then(|kept| kept.http_status),
             api_status_code: latest.and_then(|kept| kept.api_status_code),
             message,
@@ -127,11 +127,11 @@ impl<'a> Lines<'a> {
     fn failure(
         &self,
         target: TargetRef<'_>,
-        history: &MergedEntry<'_>,
+        entry: &MergedEntry<'_>,
         is_unreadable: bool,
         sink: &mut impl LineSink,
     ) -> Result<(), ExportError> {
-        let why = self.merged.failure(target, history)?;
+        let why = self.merged.failure(target, entry)?;
         let why = why.as_ref();
         let class = why.map_or(NO_ANSWER, |kept| kept.class.as_str());
         sink.failure(&Failure {
@@ -139,10 +139,10 @@ impl<'a> Lines<'a> {
             reason: if is_unreadable { UNREADABLE_ANSWER } else { class },
             http_status: why.and_then(|kept| kept.http_status),
             api_status_code: why.and_then(|kept| kept.api_status_code),
-            attempts: u64::from(history.attempts),
-            possibly_billed: u64::from(history.possibly_billed),
+            attempts: u64::from(entry.attempts),
+            possibly_billed: u64::from(entry.possibly_billed),
             message: Some(UNREADABLE).filter(|_| is_unreadable).or(why.and_then(|kept| kept.message.as_deref())),
-            kept_from: history.kept_from(),
+            kept_from: entry.kept_from(),
         })
     }
 
@@ -175,8 +175,8 @@ impl<'a> Lines<'a> {
         reason.trim_end_matches([' ', ':']).to_owned()
     }
 
-    fn count(&mut self, history: &MergedEntry<'_>, is_readable: bool, latest: Option<&StoredAnswer>) -> LineOutcome {
-        let (outcome, count) = match history.state {
+    fn count(&mut self, entry: &MergedEntry<'_>, is_readable: bool, latest: Option<&StoredAnswer>) -> LineOutcome {
+        let (outcome, count) = match entry.state {
             TargetState::Ok if is_readable => (LineOutcome::Ok, &mut self.totals.ok),
             TargetState::NoData => (LineOutcome::NoData, &mut self.totals.no_data),
             TargetState::Ok | TargetState::Failed => (LineOutcome::Failed, &mut self.totals.failed),
@@ -184,7 +184,7 @@ impl<'a> Lines<'a> {
         };
         *count += 1;
         if outcome == LineOutcome::Failed {
-            *self.totals.failures.entry(self.reason(history.state, latest)).or_default() += 1;
+            *self.totals.failures.entry(self.reason(entry.state, latest)).or_default() += 1;
         }
         outcome
     }

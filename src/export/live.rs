@@ -51,8 +51,7 @@ pub(super) struct LiveWriter {
 /// Where the recorder hands its answers in.
 pub(super) struct Feed {
     window: Window,
-    inputs: Arc<Inputs>,
-    order: Arc<Vec<u32>>,
+    answers: RunAnswers,
     has_failed: AtomicBool,
 }
 
@@ -64,25 +63,19 @@ impl LiveWriter {
         let LiveDataset { stage, reader, inputs, run_date, asked, options, progress } = dataset;
         let mut order: Vec<u32> = (0..).take(inputs.targets().len()).collect();
         order.sort_unstable_by_key(|number| inputs.target(*number));
-        let order = Arc::new(order);
         let mut is_called = vec![false; order.len()];
         for number in to_call {
             is_called[*number as usize] = true;
         }
-        let is_settled = order.iter().map(|number| !is_called[*number as usize]).collect();
-        let feed = Arc::new(Feed {
-            window: Window::new(is_settled),
-            inputs: Arc::clone(&inputs),
-            order: Arc::clone(&order),
-            has_failed: AtomicBool::new(false),
-        });
+        let window = Window::new(order.iter().map(|number| !is_called[*number as usize]).collect());
+        let answers = RunAnswers { reader, inputs, order, run_date };
+        let feed = Arc::new(Feed { window, answers, has_failed: AtomicBool::new(false) });
         let shared = Arc::clone(&feed);
         let (done, staged) = oneshot::channel();
         let thread = thread::spawn(move || {
-            let answers = RunAnswers { reader, inputs, order, run_date };
-            let window = Some(&shared.window);
-            let staged = StagedHistory::write(stage, &answers, window, Some(asked), &options, &progress);
-            shared.has_failed.store(matches!(staged, Err(Interrupted::Failed(_))), Ordering::Relaxed);
+            let Feed { window, answers, has_failed } = &*shared;
+            let staged = StagedHistory::write(stage, answers, Some(window), Some(asked), &options, &progress);
+            has_failed.store(matches!(staged, Err(Interrupted::Failed(_))), Ordering::Relaxed);
             // Nobody waits for it where the fetch was dropped.
             drop(done.send(staged));
         });
@@ -117,7 +110,8 @@ impl Feed {
     /// Settles a target whose last record is synced. Without `rows`, the writer reads what the target has, if anything,
     /// from the ledger when its turn comes.
     pub(super) fn settle(&self, target: TargetRef<'_>, rows: Option<AnswerRows>) {
-        let found = self.order.binary_search_by(|number| self.inputs.target(*number).cmp(&target));
+        let RunAnswers { inputs, order, .. } = &self.answers;
+        let found = order.binary_search_by(|number| inputs.target(*number).cmp(&target));
         if let Some(position) = found.ok().and_then(|position| u32::try_from(position).ok()) {
             self.window.settle(position, rows);
         }
@@ -142,7 +136,8 @@ impl Drop for LiveWriter {
 struct RunAnswers {
     reader: LedgerReader,
     inputs: Arc<Inputs>,
-    order: Arc<Vec<u32>>,
+    /// Numbers of the targets, in order of their names.
+    order: Vec<u32>,
     run_date: Date,
 }
 

@@ -61,9 +61,9 @@ pub struct AnswerRef {
 }
 
 impl AnswerRef {
-    /// Whether it is in the ledger that counts for the target of `history`, which must be the answer's.
-    pub fn is_from_source_of(self, history: &MergedEntry<'_>) -> bool {
-        self.source as usize == history.source
+    /// Whether it is in the ledger that counts for the target of `entry`, which must be the answer's.
+    pub fn is_from_source_of(self, entry: &MergedEntry<'_>) -> bool {
+        self.source as usize == entry.source
     }
 }
 
@@ -242,7 +242,7 @@ impl MergedLedgers {
     /// When the oldest answer that counts arrived; `None`: there is none.
     pub fn oldest_answer(&self) -> Option<Timestamp> {
         let targets = self.inputs.targets().filter_map(|target| self.entry(target));
-        targets.filter(|history| history.state.is_final()).filter_map(|history| history.known.at()).min()
+        targets.filter(|entry| entry.state.is_final()).filter_map(|entry| entry.known.at()).min()
     }
 
     /// The body of an answer, verbatim, if it has at most `most` bytes.
@@ -253,10 +253,10 @@ impl MergedLedgers {
 
     /// What is known of a target; `None`: it was never called.
     pub fn entry(&self, target: TargetRef<'_>) -> Option<MergedEntry<'_>> {
-        let mut history: Option<MergedEntry<'_>> = None;
+        let mut merged: Option<MergedEntry<'_>> = None;
         for (source, Source { archive, .. }) in self.sources.iter().enumerate() {
             let Some(known) = archive.known(target) else { continue };
-            let entry = history.get_or_insert(MergedEntry {
+            let entry = merged.get_or_insert(MergedEntry {
                 state: known.state,
                 attempts: 0,
                 possibly_billed: 0,
@@ -274,31 +274,26 @@ impl MergedLedgers {
                 (entry.state, entry.source, entry.known) = (known.state, source, known);
             }
         }
-        if let Some(history) = &mut history {
-            history.refresh_given_up = self.sources[history.source].archive.is_refresh_given_up(target);
-        }
-        history
+        let entry = merged?;
+        let refresh_given_up = self.sources[entry.source].archive.is_refresh_given_up(target);
+        Some(MergedEntry { refresh_given_up, ..entry })
     }
 
     /// Why a target failed: the latest result of its calls, or of those that should have refreshed its answer.
-    pub fn failure(
-        &self,
-        target: TargetRef<'_>,
-        history: &MergedEntry<'_>,
-    ) -> Result<Option<StoredAnswer>, LedgerError> {
-        if history.refresh_given_up {
-            return self.sources[history.source].archive.refusal(target);
+    pub fn failure(&self, target: TargetRef<'_>, entry: &MergedEntry<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
+        if entry.refresh_given_up {
+            return self.sources[entry.source].archive.refusal(target);
         }
-        Ok(self.latest(history)?.1)
+        Ok(self.latest(entry)?.1)
     }
 
     /// The run and the latest result of a target, without its body. A body without rows is read all the same, since
     /// nothing else would notice damage to it.
-    pub fn latest(&self, history: &MergedEntry<'_>) -> Result<(&Run, Option<StoredAnswer>), LedgerError> {
-        let Source { run, archive } = &self.sources[history.source];
-        let latest = match history.state {
-            TargetState::Ok => archive.head(history.known)?,
-            TargetState::NoData | TargetState::Failed | TargetState::Pending => archive.sound_head(history.known)?,
+    pub fn latest(&self, entry: &MergedEntry<'_>) -> Result<(&Run, Option<StoredAnswer>), LedgerError> {
+        let Source { run, archive } = &self.sources[entry.source];
+        let latest = match entry.state {
+            TargetState::Ok => archive.head(entry.known)?,
+            TargetState::NoData | TargetState::Failed | TargetState::Pending => archive.sound_head(entry.known)?,
         };
         Ok((run, latest))
     }

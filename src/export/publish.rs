@@ -22,7 +22,7 @@ use crate::{
     ledger::{Body, LedgerError},
     progress::Progress,
     summary::Totals,
-    targets::{LineStatus, TargetRef},
+    targets::{Inputs, LineStatus, TargetRef},
 };
 
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ pub(super) fn publish(
     parts.push(files.targets.finish()?);
     stage.publish(&parts)?;
     files.failures.finish()?;
-    write_rejected(dir, rejected(merged))?;
+    write_rejected(dir, rejected(merged.inputs()))?;
     Ok(Published { parts, totals, drift: decoded.drift })
 }
 
@@ -182,8 +182,8 @@ impl AnswerSource for Rebuild<'_> {
 }
 
 /// The rows of `_rejected.csv`.
-pub fn rejected(merged: &MergedLedgers) -> impl Iterator<Item = Rejected<'_>> {
-    merged.inputs().lines().filter_map(|line| {
+pub fn rejected(inputs: &Inputs) -> impl Iterator<Item = Rejected<'_>> {
+    inputs.lines().filter_map(|line| {
         let LineStatus::Rejected(reason) = line.status else { return None };
         Some(Rejected { input: line.input, file: line.file, line: line.number, reason })
     })

@@ -140,7 +140,7 @@ pub fn summary_from_record(record: &RunRecord, counts: Counts, options: &Publish
 fn totals(merged: &MergedLedgers) -> Totals {
     let mut totals = Totals::default();
     for target in merged.inputs().targets() {
-        match merged.entry(target).map_or(TargetState::Pending, |history| history.state) {
+        match merged.entry(target).map_or(TargetState::Pending, |entry| entry.state) {
             TargetState::Ok => totals.ok += 1,
             TargetState::NoData => totals.no_data += 1,
             TargetState::Failed => totals.failed += 1,
@@ -152,6 +152,6 @@ fn totals(merged: &MergedLedgers) -> Totals {
 
 /// Targets whose answer came before `since`.
 pub fn stale_answers(merged: &MergedLedgers, since: Timestamp) -> u64 {
-    let histories = merged.inputs().targets().filter_map(|target| merged.entry(target));
-    histories.filter(|history| history.is_stale(since)).count() as u64
+    let entries = merged.inputs().targets().filter_map(|target| merged.entry(target));
+    entries.filter(|entry| entry.is_stale(since)).count() as u64
 }

@@ -15,11 +15,11 @@ const WINDOW_BYTES: usize = 16 << 20;
 
 /// What the fetch has settled so far. Positions count the targets in the writer's order.
 pub(super) struct Window {
-    state: Mutex<State>,
+    state: Mutex<WindowState>,
     changed: Condvar,
 }
 
-struct State {
+struct WindowState {
     /// By position: whether no call of this run can change the target any more.
     is_settled: Vec<bool>,
     rows: BTreeMap<u32, AnswerRows>,
@@ -54,7 +54,7 @@ impl Window {
     /// One for targets of which some are settled from the start.
     pub(super) fn new(is_settled: Vec<bool>) -> Self {
         let (rows, bytes, awaited, phase) = (BTreeMap::new(), 0, None, Phase::Fetching);
-        Self { state: Mutex::new(State { is_settled, rows, bytes, awaited, phase }), changed: Condvar::new() }
+        Self { state: Mutex::new(WindowState { is_settled, rows, bytes, awaited, phase }), changed: Condvar::new() }
     }
 
     /// Settles a target, whose answer, if it has one, is synced.
@@ -109,12 +109,12 @@ impl Window {
         state.awaited = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WindowState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl WindowState {
     /// Keeps rows; where there is no room, those whose turn comes last go.
     fn keep(&mut self, position: u32, rows: AnswerRows) {
         self.bytes += rows.bytes;

@@ -139,7 +139,11 @@ impl RunSummary {
 
     fn format_input(&self) -> [Option<String>; 3] {
         // The file is written with the dataset.
-        let list = if self.published { shown(&self.out.join("_rejected.csv")) } else { "plan lists them".to_owned() };
+        let list = if self.published {
+            shown(&self.out.join("_rejected.csv"))
+        } else {
+            "plan --format json lists them".to_owned()
+        };
         [
             counted_if_any(self.rejected, "line", "lines").map(|lines| format!("{lines} rejected ({list})")),
             counted_if_any(self.duplicates, "duplicate", "duplicates"),

@@ -1,10 +1,9 @@
-//! The files of a directory against the digests in `_run.json`: the record itself, tables, ledgers, and files that
-//! should not be there.
+//! The files of tables and ledgers against the digests in `_run.json`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, Read},
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -14,8 +13,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::difference::{Differences, read_error};
 use crate::{
-    dataset::{self, FAILURES, HISTORY, Part, REJECTED, RUN, STAGING, SUCCESS, TARGETS, UNDATED},
-    decode,
+    dataset::{HISTORY, Part, RUN, TARGETS, UNDATED},
     export::{LedgerRecord, Provenance, RunRecord},
     ledger::{self, Archive, LedgerError},
     sha256,
@@ -23,10 +21,6 @@ use crate::{
 
 /// Threads that compute digests.
 const THREADS: usize = 4;
-/// The page that `report` writes.
-const REPORT: &str = "report.html";
-const UNPUBLISHED: &str = "is missing: no dataset was published; run `backlinks-export run …` again to publish it";
-const NO_RUN: &str = "is missing, and there is no ledger: this is not the directory of a run or replay";
 
 /// The files that the record names, by table.
 pub(super) struct Published {
@@ -35,50 +29,6 @@ pub(super) struct Published {
     /// The file of `targets`, if it is what was published.
     pub(super) targets: Option<String>,
     pub(super) named: BTreeSet<String>,
-}
-
-/// Reads the record and checks its own digest; `None`: it cannot be used, and why has been reported.
-pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRecord> {
-    let text = match fs::read(dir.join(RUN)) {
-        Ok(text) => text,
-        Err(error) => {
-            let is_missing = error.kind() == io::ErrorKind::NotFound;
-            let missing = if ledger::is_begun(dir).unwrap_or(true) { UNPUBLISHED } else { NO_RUN };
-            differences.add(RUN, if is_missing { missing.to_owned() } else { read_error(&error) });
-            return None;
-        }
-    };
-    if !is_its_own(&text) {
-        differences.add(RUN, "was changed after it was written: its digest in the last line does not match");
-    }
-    let record: RunRecord = match serde_json::from_slice(&text) {
-        Ok(record) => record,
-        Err(error) => {
-            differences.add(RUN, format!("cannot be read, so nothing else can be checked: {error}"));
-            return None;
-        }
-    };
-    let made_of = &record.made_of;
-    if made_of.schema_version != decode::schema::VERSION {
-        let (theirs, ours) = (made_of.schema_version, decode::schema::VERSION);
-        differences.add(RUN, format!("has schema version {theirs}, but this program only supports version {ours}"));
-        return None;
-    }
-    if made_of.version != env!("CARGO_PKG_VERSION") {
-        differences.note(format!("the dataset was built by version {} of this program", made_of.version));
-    }
-    Some(record)
-}
-
-/// Whether the last entry, `"sha256"`, is the digest of the document without it.
-fn is_its_own(text: &[u8]) -> bool {
-    const KEY: &[u8] = b",\n  \"sha256\": \"";
-    const END: &[u8] = b"\"\n}\n";
-    const DIGITS: usize = 64;
-    let Some(rest) = text.strip_suffix(END) else { return false };
-    let Some((rest, digits)) = rest.len().checked_sub(DIGITS).map(|place| rest.split_at(place)) else { return false };
-    let Some(rest) = rest.strip_suffix(KEY) else { return false };
-    sha256::of([rest, b"\n}\n"].concat()).as_bytes() == digits
 }
 
 /// Checks every file of the tables that the record names.
@@ -282,65 +232,4 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], check: impl Fn(&T) -> R + Sync) ->
     });
     results.sort_unstable_by_key(|(place, _)| *place);
     results.into_iter().map(|(_, result)| result).collect()
-}
-
-/// Finds what no export wrote. `known` are the files of the tables and of the ledger.
-pub(super) fn find_unexpected(dir: &Path, known: &BTreeSet<String>, differences: &Differences) {
-    let mut folders = vec![String::new()];
-    while let Some(folder) = folders.pop() {
-        let entries = match fs::read_dir(dir.join(&folder)) {
-            Ok(entries) => entries,
-            Err(error) => {
-                differences.add(if folder.is_empty() { "." } else { &folder }, read_error(&error));
-                continue;
-            }
-        };
-        for entry in entries.filter_map(Result::ok) {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-            let is_side_file = [FAILURES, REJECTED, RUN, SUCCESS].contains(&&*path);
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(path);
-            } else if path == REPORT {
-                differences.note("report.html is not checked: report builds it from the tables");
-            } else if !is_side_file && !known.contains(&path) {
-                report_unexpected(&path, &name, differences);
-            }
-        }
-    }
-}
-
-fn report_unexpected(path: &str, name: &str, differences: &Differences) {
-    let is_in = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    let is_inside = [HISTORY, UNDATED, TARGETS, ledger::FOLDER].into_iter().any(is_in);
-    if is_in(STAGING) && !name.ends_with(".parquet") {
-        differences.note(format!("{path} is left over from an interrupted publish; the next run removes it"));
-    } else if name.ends_with(".parquet") || is_inside && !dataset::is_ignored(name) {
-        differences.add(path, "is not part of the export, but readers of the directory would include it");
-    } else {
-        differences.note(format!("{path} is not part of the export and was not checked"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_changed_byte_of_the_record_is_noticed() {
-        let dir = tempfile::tempdir().expect("a folder");
-        crate::dataset::write_run(dir.path(), &serde_json::json!({"rows": 1, "z": ["a"]})).expect("written");
-        let written = fs::read(dir.path().join(RUN)).expect("a file");
-        assert!(is_its_own(&written));
-        let value: serde_json::Value = serde_json::from_slice(&written).expect("JSON");
-        assert_eq!(value["rows"], 1);
-        for place in 0..written.len() {
-            for bit in 0..8 {
-                let mut changed = written.clone();
-                changed[place] ^= 1 << bit;
-                assert!(!is_its_own(&changed), "bit {bit} of byte {place}");
-            }
-        }
-        assert!(!is_its_own(b"") && !is_its_own(b"{}\n"));
-    }
 }

@@ -13,8 +13,11 @@ mod difference;
 mod digests;
 mod money;
 mod rebuild;
+mod record;
+mod same_bytes;
 mod stream;
 mod tables;
+mod unexpected;
 
 use std::{io, path::Path};
 
@@ -105,7 +108,7 @@ pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
     let _lock = Lock::share(dir)?;
     let differences = Differences::default();
     let mut checked = Checked::default();
-    if let Some(record) = digests::read_record(dir, &differences) {
+    if let Some(record) = record::read_record(dir, &differences) {
         Verification { dir, record: &record, differences: &differences }.run(&mut checked);
     }
     let gathered = differences.finish();
@@ -133,7 +136,7 @@ impl Verification<'_> {
         let published = digests::check_tables(dir, record, differences);
         let mut known = published.named.clone();
         known.extend(record.made_of.own_files().map(|(file, _)| format!("{FOLDER}/{file}")));
-        digests::find_unexpected(dir, &known, differences);
+        unexpected::find_unexpected(dir, &known, differences);
         *checked = Checked {
             rows: record.totals.rows,
             files: record.files.len() as u64,

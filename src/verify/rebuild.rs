@@ -5,8 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, BufReader, Read, Write},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -21,8 +20,9 @@ use jiff::civil::Date;
 
 use super::{
     Verification,
-    difference::{Differences, read_error},
+    difference::Differences,
     digests::Published,
+    same_bytes::SameBytes,
     stream::{Slice, Stream},
 };
 use crate::{
@@ -56,7 +56,8 @@ pub(super) fn compare(
     let mut lines = LineComparison { table, file, rows: TargetRows::new(columns), missing: 0, failures, differences };
     let totals = rebuild.lines(&decoded, &mut lines)?;
     lines.finish(merged.inputs().counts().lines)?;
-    let written = write_rejected_rows(SameBytes::open(dir, REJECTED), rejected(merged)).map_err(compare_error)?;
+    let written =
+        write_rejected_rows(SameBytes::open(dir, REJECTED), rejected(merged.inputs())).map_err(compare_error)?;
     written.finish(differences);
     Ok((totals, rebuild.answers()))
 }
@@ -248,61 +249,6 @@ impl LineComparison<'_> {
             self.differences.add(&self.file, format!("has more rows than the {lines} input lines"));
         }
         self.failures.finish().map_err(compare_error)?.finish(self.differences);
-        Ok(())
-    }
-}
-
-/// Compares what is written to it with a file: where they part, and how long both are.
-pub(super) struct SameBytes {
-    name: &'static str,
-    file: io::Result<BufReader<File>>,
-    /// Bytes that were written, and the line that they have come to.
-    bytes: u64,
-    line: u64,
-    /// The first line that differs.
-    differs: Option<u64>,
-}
-
-impl SameBytes {
-    pub(super) fn open(dir: &Path, name: &'static str) -> Self {
-        Self { name, file: File::open(dir.join(name)).map(BufReader::new), bytes: 0, line: 1, differs: None }
-    }
-
-    pub(super) fn finish(mut self, differences: &Differences) {
-        let length = self.file.as_ref().map(|file| file.get_ref().metadata().map_or(0, |metadata| metadata.len()));
-        let length = match length {
-            Ok(length) => length,
-            Err(error) => return differences.add(self.name, read_error(error)),
-        };
-        if length != self.bytes {
-            self.differs.get_or_insert(self.line);
-        }
-        if let Some(line) = self.differs {
-            let what = format!("differs from the ledger in line {line}");
-            differences.add(self.name, format!("{what} ({length} bytes, should be {})", self.bytes));
-        }
-    }
-}
-
-impl Write for SameBytes {
-    fn write(&mut self, expected: &[u8]) -> io::Result<usize> {
-        self.bytes += expected.len() as u64;
-        let Ok(file) = self.file.as_mut() else { return Ok(expected.len()) };
-        let mut found = Vec::with_capacity(expected.len());
-        if self.differs.is_none() {
-            if let Err(error) = file.take(expected.len() as u64).read_to_end(&mut found) {
-                // Reported under its name at the end; what else there is to compare is compared.
-                self.file = Err(error);
-                return Ok(expected.len());
-            }
-            let same = found.iter().zip(expected).take_while(|(one, other)| one == other).count();
-            self.line += memchr::memchr_iter(b'\n', &expected[..same]).count() as u64;
-            self.differs = (same < expected.len()).then_some(self.line);
-        }
-        Ok(expected.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use arrow::{
-    array::{Array, AsArray},
+    array::{Array, AsArray, Int64Array},
     datatypes::{Float64Type, Int64Type},
     record_batch::RecordBatch,
 };
@@ -13,7 +13,7 @@ use super::{
     difference::{Differences, read_error},
     digests::Published,
     money::expect,
-    rebuild::SameBytes,
+    same_bytes::SameBytes,
 };
 use crate::{
     dataset::{HISTORY, LineOutcome, REJECTED, RUN, Rejected, write_rejected_rows},
@@ -71,15 +71,16 @@ pub(super) fn compare(
             differences.add(file, format!("lists {count} rows for {target}, but there are {found}"));
         }
     }
-    // Why targets failed, items without a date, and counts that differ are in no column of their own.
+    // No column says why targets failed, which are subdomains, which items have no date, and which counts differ.
     sums.totals.failures.clone_from(&record.totals.failures);
+    sums.counts.subdomains = usize::try_from(record.summary.subdomains).unwrap_or_default();
     (sums.totals.undated, sums.totals.mismatches) = (record.totals.undated, record.totals.mismatches);
     sums.totals.rows = if is_whole { rows.values().sum() } else { record.totals.rows };
     expect("totals", &record.totals, &sums.totals, differences);
     differences.expect(RUN, "spending.calls", &record.spending.calls, &sums.calls);
     let spent = record.spending.known();
     differences.expect(RUN, "the cost of calls, compared to the column cost_usd,", &spent, &sums.cost);
-    let lines = sums.rejected.iter().map(|(input, source, reason)| {
+    let lines = sums.rejected.iter().map(|[input, source, reason]| {
         let (file, line) = source.rsplit_once(':').unwrap_or_default();
         Rejected { input, file, line: line.parse().unwrap_or_default(), reason }
     });
@@ -101,23 +102,26 @@ struct Sums {
     /// Rows of each target.
     rows: Vec<(String, u64)>,
     /// Input, source and reason of each line that was rejected.
-    rejected: Vec<(String, String, String)>,
+    rejected: Vec<[String; 3]>,
 }
 
 impl Sums {
     fn add(&mut self, batch: &RecordBatch) {
         let column = |name: &str| batch.column_by_name(name).expect("it was asked for");
-        let text = |name: &str, row: usize| column(name).as_string::<i32>().value(row).to_owned();
-        let number = |name: &str, row: usize| {
-            let column = column(name).as_primitive::<Int64Type>();
-            if column.is_null(row) { 0 } else { u64::try_from(column.value(row)).unwrap_or_default() }
+        let text = |name: &str| column(name).as_string::<i32>();
+        let number = |name: &str| column(name).as_primitive::<Int64Type>();
+        let [input, target, outcome, message, source] = ["input", "target", "outcome", "message", "source"].map(text);
+        let [rows, attempts] = ["rows", "attempts"].map(number);
+        let cost = column("cost_usd").as_primitive::<Float64Type>();
+        let count = |cells: &Int64Array, row: usize| {
+            if cells.is_null(row) { 0 } else { u64::try_from(cells.value(row)).unwrap_or_default() }
         };
         for row in 0..batch.num_rows() {
             self.counts.lines += 1;
-            match LineOutcome::parse(&text("outcome", row)) {
+            match LineOutcome::parse(outcome.value(row)) {
                 Some(LineOutcome::Rejected) => {
                     self.counts.rejected += 1;
-                    self.rejected.push((text("input", row), text("source", row), text("message", row)));
+                    self.rejected.push([input, source, message].map(|cells| cells.value(row).to_owned()));
                     continue;
                 }
                 Some(LineOutcome::Duplicate) => {
@@ -130,12 +134,11 @@ impl Sums {
                 Some(LineOutcome::Failed) | None => self.totals.failed += 1,
             }
             self.counts.targets += 1;
-            self.calls += number("attempts", row);
-            let cost = column("cost_usd").as_primitive::<Float64Type>();
+            self.calls += count(attempts, row);
             if cost.is_valid(row) {
                 self.cost = self.cost.plus(Usd::from_dollars(cost.value(row)).unwrap_or_default());
             }
-            self.rows.push((text("target", row), number("rows", row)));
+            self.rows.push((target.value(row).to_owned(), count(rows, row)));
         }
     }
 }

@@ -321,6 +321,26 @@ fn a_replay_replaces_the_dataset_of_other_runs_only_where_it_is_told_to() {
 }
 
 #[test]
+fn plan_shows_the_first_rejected_lines_and_lists_all_in_json() {
+    let shell = Shell::with_domains(1);
+    let check = |rejected: usize, more: &str| {
+        let lines: Vec<String> = (1..=rejected).map(|number| format!("no domain {number}")).collect();
+        shell.write("list.txt", format!("a.com\n{}\n", lines.join("\n")));
+        let text = shell.run("plan list.txt").expect(0).stdout;
+        assert_eq!(text.matches("no domain").count(), rejected.min(5), "{text}");
+        assert_eq!(text.contains("more; --format json lists all"), !more.is_empty(), "{text}");
+        assert!(text.contains(more), "{text}");
+        let json = shell.run("plan list.txt --format json").expect(0).json();
+        let listed = json["rejected_lines"].as_array().expect("a list");
+        assert!(listed.iter().map(|line| line["input"].as_str().expect("a line")).eq(lines), "{json}");
+        assert_eq!((&listed[0]["file"], &listed[0]["line"]), (&"list.txt".into(), &2.into()));
+    };
+    check(5, "");
+    check(6, "and 1 more;");
+    check(1_200, "and 1,195 more;");
+}
+
+#[test]
 fn an_unreadable_record_is_an_error_of_every_command_and_costs_nothing() {
     let (shell, api) = (Shell::with_domains(5), Api::new(""));
     let flags = format!("{} {DATES}", api.flags());

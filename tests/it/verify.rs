@@ -366,6 +366,7 @@ fn a_record_that_says_something_else_is_found_whatever_its_digest() {
     check("spending.retries is", &|record| more(&mut record["spending"]["retries"]));
     check("totals.rows is", &|record| more(&mut record["totals"]["rows"]));
     check("summary.cost_usd is", &|record| record["summary"]["cost_usd"] = json!(0.0));
+    check("summary.subdomains is", &|record| more(&mut record["summary"]["subdomains"]));
     check("summary.possibly_billed is", &|record| more(&mut record["summary"]["possibly_billed"]));
     check("the number of rows is", &|record| more(&mut record["files"][0]["rows"]));
     check("inputs_sha256 is", &|record| record["inputs_sha256"] = json!("0"));

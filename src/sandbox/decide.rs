@@ -41,6 +41,8 @@ pub(super) struct ReceivedCall<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
     Whole,
+    /// Whole, but the client cannot use it.
+    Unusable,
     Drip,
     CutOff,
     Reset,
@@ -57,8 +59,6 @@ pub(super) struct CallReply {
     pub(super) code: Option<i64>,
     pub(super) after: Duration,
     pub(super) delivery: Delivery,
-    /// Whether the client can use it.
-    pub(super) readable: bool,
 }
 
 impl CallReply {
@@ -71,7 +71,6 @@ impl CallReply {
             code: None,
             after: Duration::ZERO,
             delivery: Delivery::Whole,
-            readable: true,
         }
     }
 }
@@ -221,11 +220,14 @@ impl SimulatedApi {
             Some(Fault::CutOff) => CallReply { delivery: Delivery::CutOff, ..good() },
             Some(Fault::Drip) => CallReply { delivery: Delivery::Drip, ..good() },
             Some(Fault::Garbage) => {
-                CallReply { content_type: "text/html", readable: false, ..CallReply::json(200, HTML.into()) }
+                let page = CallReply { content_type: "text/html", ..CallReply::json(200, HTML.into()) };
+                CallReply { delivery: Delivery::Unusable, ..page }
             }
-            Some(Fault::Oversized) => CallReply { readable: false, ..CallReply::json(200, answer::oversized()) },
-            Some(Fault::Code(_)) => CallReply { readable: !late, ..good() },
-            Some(Fault::WrongTarget) | None => good(),
+            Some(Fault::Oversized) => {
+                CallReply { delivery: Delivery::Unusable, ..CallReply::json(200, answer::oversized()) }
+            }
+            Some(Fault::Code(_)) if late => CallReply { delivery: Delivery::Unusable, ..good() },
+            Some(Fault::Code(_) | Fault::WrongTarget) | None => good(),
         };
         reply.after = after;
         if let Some((debit, _)) = billed.filter(|_| !attempt.hides_cost && !late) {

@@ -151,12 +151,12 @@ fn response(reply: CallReply, gzip: bool, drip_time: Duration, receipt: Receipt)
     let outgoing = match reply.delivery {
         Delivery::Drip => Outgoing::dripping(&body, drip_time, receipt),
         Delivery::CutOff => Outgoing::cut_off(&body, receipt),
-        _ if reply.readable => Outgoing::whole(&body, pause, Some(receipt)),
-        _ => {
-            // Delivered but unusable: counts as lost.
+        Delivery::Unusable => {
+            // Counts as lost.
             drop(receipt);
             Outgoing::whole(&body, pause, None)
         }
+        Delivery::Whole | Delivery::Reset | Delivery::Stall => Outgoing::whole(&body, pause, Some(receipt)),
     };
     let mut response = Response::new(outgoing);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

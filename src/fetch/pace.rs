@@ -5,7 +5,7 @@
 //! window of the last N calls has the last word: call k+N never leaves before a whole period, plus a
 //! margin for jitter on the way, has passed since call k really left.
 //!
-//! Nothing here sleeps: [`Pacer::check`] returns until when to wait, and the caller waits on `tokio`'s
+//! Nothing here sleeps: `Pacer::check` returns until when to wait, and the caller waits on `tokio`'s
 //! clock (governor's own `until_ready` would sleep on the real one).
 
 use std::{fmt, num::NonZeroU32, time::Duration};

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cli::{Format, PlanArgs},
-    dataset::Rejected,
+    dataset::RejectedLine,
     export::{Estimate, Preview, PriceSource, QueryParams, discarded, rejected},
     fetch::pace::Rate,
     humanize,
@@ -128,7 +128,7 @@ impl Plan<'_> {
         row("targets", humanize::count(counts.targets as u64));
         row("duplicates", humanize::count(counts.duplicates as u64));
         row("rejected", humanize::count(counts.rejected as u64));
-        for Rejected { input, file, line, reason } in rejected(inputs).take(REASONS_SHOWN) {
+        for RejectedLine { input, file, line, reason } in rejected(inputs).take(REASONS_SHOWN) {
             row("", sanitize::plain(&format!("{file}:{line}  {input}  ({reason})")).into_owned());
         }
         if let more @ 1.. = counts.rejected.saturating_sub(REASONS_SHOWN) {

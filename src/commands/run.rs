@@ -57,11 +57,11 @@ enum Prepared {
         lock: Lock,
         destination: Option<Destination>,
     },
-    ToFetch(Box<Job>),
+    ToFetch(Box<PreparedRun>),
 }
 
 /// A run that is ready for its first call.
-struct Job {
+struct PreparedRun {
     export: Export,
     api: HttpApi,
     limits: FetchLimits,
@@ -127,12 +127,12 @@ impl Run<'_> {
         announce(arguments, context, &export, &limits, signals).await?;
         warn_of_cap(&export, &limits);
         let options = PublishOptions { before: export.spending(), ..options };
-        Ok(Prepared::ToFetch(Box::new(Job { export, api, limits, options, destination, _sandbox: sandbox })))
+        Ok(Prepared::ToFetch(Box::new(PreparedRun { export, api, limits, options, destination, _sandbox: sandbox })))
     }
 
-    async fn fetch_and_publish(self, job: Job) -> Result<RunSummary, Failure> {
+    async fn fetch_and_publish(self, job: PreparedRun) -> Result<RunSummary, Failure> {
         let Self { arguments, context, signals, .. } = self;
-        let Job { export, api, limits, options, destination, _sandbox } = job;
+        let PreparedRun { export, api, limits, options, destination, _sandbox } = job;
         let progress = display(&arguments.own.display, context, scope(&export, &limits, arguments.call.sandbox));
         context.console.attach(&progress);
         if export.remaining() > 0 {

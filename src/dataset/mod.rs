@@ -44,7 +44,7 @@ pub use self::{
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::Stage,
     sidecar_files::{
-        Failure, FailureRows, FailuresFile, Rejected, is_marked, mark_success, replace_file, unmark_success,
+        FailedTarget, FailureRows, FailuresFile, RejectedLine, is_marked, mark_success, replace_file, unmark_success,
         write_rejected, write_rejected_rows, write_run,
     },
     target_rows::{LineOutcome, TargetRow, TargetRows, input_column_names, targets_schema},
@@ -155,14 +155,8 @@ pub struct Options {
 /// Why a dataset cannot be written or published.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// An operation of the file system failed.
     #[error("cannot {verb} {}: {source}{}", path.display(), advice(source))]
-    Io {
-        verb: &'static str,
-        path: PathBuf,
-        /// The file system's answer.
-        source: io::Error,
-    },
+    Io { verb: &'static str, path: PathBuf, source: io::Error },
     /// Rows that cannot be encoded as Parquet.
     #[error("cannot encode rows for {}: {source}", path.display())]
     Encode { path: PathBuf, source: ParquetError },
@@ -174,14 +168,9 @@ pub enum DatasetError {
     },
     /// Partitioning by date without a column of dates.
     #[error("cannot partition by {by}: the rows have no column `date` of type timestamp in microseconds")]
-    NoDate {
-        /// The requested partitioning.
-        by: PartitionBy,
-    },
-    /// The run id is not usable in a file name.
+    NoDate { by: PartitionBy },
     #[error("run id {run_id:?} cannot be part of a file name; use up to 100 letters, digits, `-`, `_` and `.`")]
     RunId { run_id: String },
-    /// The path of a table is a symbolic link.
     #[error("{} is a symbolic link; replacing it could affect files outside of --out", path.display())]
     Symlink { path: PathBuf },
     /// The path of a table contains something that publishing would delete.

@@ -21,7 +21,7 @@ use crate::{sanitize::cell, sha256};
 
 /// A target that needs a person.
 #[derive(Clone, Copy, Debug)]
-pub struct Failure<'a> {
+pub struct FailedTarget<'a> {
     /// The domain, in the form that a next run reads.
     pub domain: &'a str,
     /// Why there is no data.
@@ -41,7 +41,7 @@ pub struct Failure<'a> {
 
 /// An input line that is not a valid domain.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Rejected<'a> {
+pub struct RejectedLine<'a> {
     /// The line as written.
     pub input: &'a str,
     pub file: &'a str,
@@ -70,7 +70,7 @@ impl<W: Write> FailureRows<W> {
         Ok(Self(csv))
     }
 
-    pub fn push(&mut self, failure: &Failure<'_>) -> io::Result<()> {
+    pub fn push(&mut self, failure: &FailedTarget<'_>) -> io::Result<()> {
         let written = self.0.write_record([
             cell(failure.domain),
             cell(failure.reason),
@@ -104,7 +104,7 @@ impl FailuresFile {
         Ok(Self { unfinished, rows })
     }
 
-    pub fn push(&mut self, failure: &Failure<'_>) -> Result<(), DatasetError> {
+    pub fn push(&mut self, failure: &FailedTarget<'_>) -> Result<(), DatasetError> {
         self.rows.push(failure).map_err(self.unfinished.failed("write"))
     }
 
@@ -116,14 +116,20 @@ impl FailuresFile {
 }
 
 /// Writes `_rejected.csv`.
-pub fn write_rejected<'a>(dir: &Path, rejected: impl IntoIterator<Item = Rejected<'a>>) -> Result<(), DatasetError> {
+pub fn write_rejected<'a>(
+    dir: &Path,
+    rejected: impl IntoIterator<Item = RejectedLine<'a>>,
+) -> Result<(), DatasetError> {
     let (unfinished, file) = Unfinished::begin(dir, REJECTED)?;
     let file = write_rejected_rows(file, rejected).map_err(unfinished.failed("write"))?;
     unfinished.finish(&file)
 }
 
 /// Writes the rows of `_rejected.csv`, and returns the inner writer.
-pub fn write_rejected_rows<'a, W: Write>(out: W, rejected: impl IntoIterator<Item = Rejected<'a>>) -> io::Result<W> {
+pub fn write_rejected_rows<'a, W: Write>(
+    out: W,
+    rejected: impl IntoIterator<Item = RejectedLine<'a>>,
+) -> io::Result<W> {
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record(["input", "file", "line", "reason"])?;
     for it in rejected {
@@ -232,7 +238,7 @@ mod tests {
             "domain,reason,http_status,api_status_code,attempts,possibly_billed,message,kept_from\n"
         );
         fs::write(dir.path().join("_failures.csv.unfinished"), "left by a crash").unwrap();
-        let failure = Failure {
+        let failure = FailedTarget {
             domain: "a.com",
             reason: "gave up",
             http_status: Some(200),
@@ -242,7 +248,7 @@ mod tests {
             message: Some("=1+1, \"x\"\nnext"),
             kept_from: Some(Timestamp::UNIX_EPOCH),
         };
-        let silent = Failure {
+        let silent = FailedTarget {
             domain: "b.com",
             http_status: None,
             api_status_code: None,
@@ -258,7 +264,8 @@ mod tests {
             read(FAILURES).lines().skip(1).collect::<Vec<_>>(),
             ["a.com,gave up,200,50000,6,1,\"'=1+1, \"\"x\"\" next\",1970-01-01T00:00:00Z", "b.com,gave up,,,6,1,,"]
         );
-        write_rejected(dir.path(), [Rejected { input: "-x", file: "a.txt", line: 7, reason: "no domain" }]).unwrap();
+        write_rejected(dir.path(), [RejectedLine { input: "-x", file: "a.txt", line: 7, reason: "no domain" }])
+            .unwrap();
         assert_eq!(read(REJECTED), "input,file,line,reason\n'-x,a.txt,7,no domain\n");
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");

@@ -67,11 +67,8 @@ pub struct TargetRow<'a> {
     /// The domain as sent.
     pub target: Option<&'a str>,
     pub outcome: LineOutcome,
-    /// Rows in `backlinks_history`.
     pub rows: Option<u64>,
-    /// The cost of its calls.
     pub cost: Option<Usd>,
-    /// The source of the cost.
     pub cost_source: Option<&'a str>,
     pub attempts: Option<u64>,
     /// Calls among them that may have been billed without an answer.
@@ -93,11 +90,8 @@ pub struct TargetRow<'a> {
     pub latency_ms: Option<u64>,
     /// When the answer was complete.
     pub fetched_at: Option<Timestamp>,
-    /// The first day requested.
     pub date_from: Option<Date>,
-    /// The last day requested.
     pub date_to: Option<Date>,
-    /// The scale of ranks requested.
     pub rank_scale: Option<&'a str>,
     /// File and line, as `file:line`.
     pub source: &'a str,

@@ -93,27 +93,27 @@ pub(super) fn rows_in_order<S: AnswerSource>(
 struct Cursor<'a, S> {
     answers: &'a S,
     window: Option<&'a Window>,
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<DecodeJob>,
     /// Targets whose turn is near, with their rows or the promise of them.
-    ahead: VecDeque<(u32, Slot)>,
+    ahead: VecDeque<(u32, Upcoming)>,
     /// The first position that is not among those.
     next: u32,
 }
 
 /// The rows of one target whose turn is near.
-enum Slot {
+enum Upcoming {
     Ready(AnswerRows),
-    Coming(Receiver<Result<JobResult, LedgerError>>),
+    Coming(Receiver<Result<DecodeResult, LedgerError>>),
 }
 
 /// An answer to be read and decoded.
-struct Job {
+struct DecodeJob {
     position: u32,
-    done: SyncSender<Result<JobResult, LedgerError>>,
+    done: SyncSender<Result<DecodeResult, LedgerError>>,
 }
 
-/// What came of a [`Job`].
-enum JobResult {
+/// What came of a [`DecodeJob`].
+enum DecodeResult {
     Nothing,
     Rows(AnswerRows),
     /// Too large to be decoded ahead: the writer does it itself, one at a time.
@@ -126,12 +126,12 @@ impl<S: AnswerSource> Cursor<'_, S> {
             let slot = match self.window.map_or(Turn::InLedger, |window| window.take(self.next)) {
                 Turn::Pending => break,
                 Turn::Aborted => return Err(Interrupted::Aborted),
-                Turn::Rows(rows) => Slot::Ready(rows),
+                Turn::Rows(rows) => Upcoming::Ready(rows),
                 Turn::InLedger => {
                     let (done, coming) = sync_channel(1);
                     // The threads take jobs for as long as the cursor lives.
-                    let _ = self.jobs.send(Job { position: self.next, done });
-                    Slot::Coming(coming)
+                    let _ = self.jobs.send(DecodeJob { position: self.next, done });
+                    Upcoming::Coming(coming)
                 }
             };
             self.ahead.push_back((self.next, slot));
@@ -147,7 +147,7 @@ impl<S: AnswerSource> Cursor<'_, S> {
     }
 }
 
-impl Slot {
+impl Upcoming {
     fn rows<S: AnswerSource>(
         self,
         answers: &S,
@@ -161,22 +161,22 @@ impl Slot {
         let decoded =
             coming.recv().expect("a decoding thread ends only after its last job, or by a panic of its own")?;
         match decoded {
-            JobResult::Nothing => Ok(None),
-            JobResult::Rows(rows) => Ok(Some(rows)),
-            JobResult::Deferred => match decode(answers, position, LARGEST_ANSWER, decoder)? {
-                JobResult::Rows(rows) => Ok(Some(rows)),
-                JobResult::Nothing | JobResult::Deferred => Ok(None),
+            DecodeResult::Nothing => Ok(None),
+            DecodeResult::Rows(rows) => Ok(Some(rows)),
+            DecodeResult::Deferred => match decode(answers, position, LARGEST_ANSWER, decoder)? {
+                DecodeResult::Rows(rows) => Ok(Some(rows)),
+                DecodeResult::Nothing | DecodeResult::Deferred => Ok(None),
             },
         }
     }
 }
 
 /// What one decoding thread does, until the cursor is gone.
-fn decode_jobs<S: AnswerSource>(answers: &S, jobs: &Mutex<Receiver<Job>>) {
+fn decode_jobs<S: AnswerSource>(answers: &S, jobs: &Mutex<Receiver<DecodeJob>>) {
     let mut decoder = Decoder::new();
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { position, done }) = next else { return };
+        let Ok(DecodeJob { position, done }) = next else { return };
         // A writer that has failed wants no answer any more.
         let _ = done.send(decode(answers, position, LARGEST_AHEAD, &mut decoder));
     }
@@ -187,13 +187,13 @@ fn decode<S: AnswerSource>(
     position: u32,
     most: usize,
     decoder: &mut Decoder,
-) -> Result<JobResult, LedgerError> {
+) -> Result<DecodeResult, LedgerError> {
     Ok(match answers.read(position, most as u64)? {
-        None => JobResult::Nothing,
+        None => DecodeResult::Nothing,
         Some(Body::Whole(body)) => {
-            JobResult::Rows(decoder.decode(answers.target(position).as_str(), &body).rows.into())
+            DecodeResult::Rows(decoder.decode(answers.target(position).as_str(), &body).rows.into())
         }
-        Some(Body::Larger(_)) if most < LARGEST_ANSWER => JobResult::Deferred,
-        Some(Body::Larger(bytes)) => JobResult::Rows(Err(DecodeError::TooLarge { bytes }).into()),
+        Some(Body::Larger(_)) if most < LARGEST_ANSWER => DecodeResult::Deferred,
+        Some(Body::Larger(bytes)) => DecodeResult::Rows(Err(DecodeError::TooLarge { bytes }).into()),
     })
 }

@@ -10,7 +10,7 @@ use super::{ExportError, LedgerRecord, MergedLedgers, QueryParams, RunRecord, So
 use crate::{
     clock::Clock,
     dataset::{self, DatasetLayout, PartitionBy, PartitionKey},
-    ledger::{self, Archive, Lock, Run},
+    ledger::{self, Archive, LedgerError, Lock, Run},
     targets::Inputs,
 };
 
@@ -96,22 +96,31 @@ pub fn discarded(
     Err(ExportError::Discarded(dir.to_owned()))
 }
 
+/// Reads the ledger of a run in another directory, which `lock` keeps other runs out of.
+pub(super) fn read_run<L>(
+    dir: &Path,
+    lock: impl FnOnce(&Path) -> Result<L, LedgerError>,
+) -> Result<(L, Run, Archive), ExportError> {
+    if RunRecord::read(dir)?.is_some_and(|record| record.raw_discarded) {
+        return Err(ExportError::Discarded(dir.to_owned()));
+    }
+    if !dir.try_exists().map_err(ExportError::io("read", dir))? {
+        return Err(ExportError::Missing(dir.to_owned()));
+    }
+    let lock = lock(dir)?;
+    let archive = read_ledger(dir)?;
+    let run = archive.run().cloned().ok_or_else(|| ExportError::NoRun(dir.to_owned()))?;
+    Ok((lock, run, archive))
+}
+
 /// Merges the ledgers of several runs. Where the dataset is partitioned by the day on which runs began, the rows of each
 /// run are kept.
 pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedgers, ExportError> {
     let mut sources: Vec<Source> = Vec::with_capacity(dirs.len());
     let mut readings = Vec::with_capacity(dirs.len());
     for (place, dir) in dirs.iter().enumerate() {
-        if RunRecord::read(dir)?.is_some_and(|record| record.raw_discarded) {
-            return Err(ExportError::Discarded(dir.clone()));
-        }
-        if !dir.try_exists().map_err(ExportError::io("read", dir))? {
-            return Err(ExportError::Missing(dir.clone()));
-        }
-        // A run in progress would be read in part.
-        drop(Lock::share(dir)?);
-        let archive = read_ledger(dir)?;
-        let Some(run) = archive.run().cloned() else { return Err(ExportError::NoRun(dir.clone())) };
+        // A run in progress would be read in part; the lock is not kept.
+        let (_, run, archive) = read_run(dir, Lock::share)?;
         if let Some(same) = sources.iter().position(|source| source.run.run_id == run.run_id) {
             return Err(ExportError::Twice(dirs[same].clone(), dirs[place].clone()));
         }

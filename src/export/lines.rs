@@ -3,8 +3,8 @@
 use super::{AnswerRef, ExportError, MergedEntry, MergedLedgers, rows::Decoded};
 use crate::{
     api::{Parameters, record::TargetState},
-    dataset::{Failure, LineOutcome, TargetRow},
-    ledger::StoredAnswer,
+    dataset::{FailedTarget, LineOutcome, TargetRow},
+    ledger::{CostSource, StoredAnswer},
     summary::Totals,
     targets::{InputLine, LineStatus, TargetRef},
 };
@@ -14,10 +14,10 @@ pub trait LineSink {
     /// Takes the row of the next input line, with its cells in the input's other columns.
     fn row(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) -> Result<(), ExportError>;
     /// Takes the next row of `_failures.csv`.
-    fn failure(&mut self, failure: &Failure<'_>) -> Result<(), ExportError>;
+    fn failure(&mut self, failure: &FailedTarget<'_>) -> Result<(), ExportError>;
 }
 
-pub(super) struct Lines<'a> {
+pub(super) struct LineRows<'a> {
     merged: &'a MergedLedgers,
     asked: Option<Parameters>,
     answers: &'a [AnswerRef],
@@ -28,7 +28,7 @@ pub(super) struct Lines<'a> {
     totals: Totals,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> LineRows<'a> {
     pub(super) fn new(merged: &'a MergedLedgers, answers: &'a [AnswerRef], decoded: &'a Decoded) -> Self {
         let is_sorted = answers.is_sorted_by_key(|answer| merged.target(*answer));
         let by_target = (!is_sorted).then(|| by_target(merged, answers));
@@ -64,20 +64,17 @@ impl<'a> Lines<'a> {
             LineStatus::Rejected(reason) => {
                 return sink.row(&TargetRow { outcome: LineOutcome::Rejected, message: Some(reason), ..*bare }, cells);
             }
-            LineStatus::Duplicate(target) => {
-                return sink.row(
-                    &TargetRow { outcome: LineOutcome::Duplicate, target: Some(target.as_str()), ..*bare },
-                    cells,
-                );
-            }
-            LineStatus::Target(target) => target,
+            LineStatus::Duplicate(target) | LineStatus::Target(target) => target,
         };
+        let bare = TargetRow { target: Some(target.as_str()), ..*bare };
+        if let LineStatus::Duplicate(_) = line.status {
+            return sink.row(&TargetRow { outcome: LineOutcome::Duplicate, ..bare }, cells);
+        }
         let bare = TargetRow {
-            target: Some(target.as_str()),
             date_from: self.asked.as_ref().map(|asked| asked.date_from),
             date_to: self.asked.as_ref().map(|asked| asked.date_to),
             rank_scale: self.asked.as_ref().map(|asked| asked.rank_scale.as_str()),
-            ..*bare
+            ..bare
         };
         let Some(entry) = self.merged.entry(target) else {
             self.totals.pending += 1;
@@ -100,26 +97,31 @@ impl<'a> Lines<'a> {
         if outcome == LineOutcome::Failed || entry.refresh_given_up {
             self.failure(target, &entry, entry.state == TargetState::Ok && !is_readable, sink)?;
         }
-        let from_run_id = latest.and_then(|kept| kept.from_run_id.as_deref());
         let row = TargetRow {
-            run_id: from_run_id.unwrap_or(&run.run_id),
+            run_id: &run.run_id,
             outcome,
             rows: Some(rows),
             cost: entry.known_cost(),
-            cost_source: entry.cost_source.map(crate::ledger::CostSource::as_str),
+            cost_source: entry.cost_source.map(CostSource::as_str),
             attempts: Some(u64::from(entry.attempts)),
             possibly_billed: Some(u64::from(entry.possibly_billed)),
-            http_status: latest.and_then(|kept| kept.http_status),
-            api_status_code: latest.and_then(|kept| kept.api_status_code),
             message,
-            task_id: latest.and_then(|kept| kept.task_id.as_deref()),
-            items_count: latest.and_then(|kept| kept.stated.items_count),
-            api_version: latest.and_then(|kept| kept.stated.api_version.as_deref()),
-            api_seconds: latest.and_then(|kept| kept.stated.api_seconds),
-            latency_ms: latest.map(|kept| kept.latency_ms),
-            fetched_at: latest.map(|kept| kept.at),
-            date_to: Some(latest.and_then(|kept| kept.date_to).unwrap_or(run.parameters.date_to)),
+            date_to: Some(run.parameters.date_to),
             ..bare
+        };
+        let Some(kept) = latest else { return sink.row(&row, cells) };
+        let row = TargetRow {
+            run_id: kept.from_run_id.as_deref().unwrap_or(row.run_id),
+            http_status: kept.http_status,
+            api_status_code: kept.api_status_code,
+            task_id: kept.task_id.as_deref(),
+            items_count: kept.stated.items_count,
+            api_version: kept.stated.api_version.as_deref(),
+            api_seconds: kept.stated.api_seconds,
+            latency_ms: Some(kept.latency_ms),
+            fetched_at: Some(kept.at),
+            date_to: kept.date_to.or(row.date_to),
+            ..row
         };
         sink.row(&row, cells)
     }
@@ -134,7 +136,7 @@ impl<'a> Lines<'a> {
         let why = self.merged.failure(target, entry)?;
         let why = why.as_ref();
         let class = why.map_or(NO_ANSWER, |kept| kept.class.as_str());
-        sink.failure(&Failure {
+        sink.failure(&FailedTarget {
             domain: target.as_str(),
             reason: if is_unreadable { UNREADABLE_ANSWER } else { class },
             http_status: why.and_then(|kept| kept.http_status),

@@ -5,7 +5,6 @@
 //! answers for a real run, are refused before that.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,7 +16,7 @@ use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
-use super::{ExportError, QueryDifference, RunRecord, directory::read_ledger};
+use super::{ExportError, QueryDifference, directory::read_run};
 use crate::{
     api::Parameters,
     ledger::{Archive, Copied, Ledger, LedgerError, Lock, Run, TargetEntry},
@@ -35,34 +34,32 @@ const BLOCKS_WRITTEN: usize = 8;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PreviousError {
-    #[error(transparent)]
-    Ledger(LedgerError),
+    #[error("--previous: {0}")]
+    Unusable(Box<ExportError>),
     #[error("--previous {} is this run's own directory", .0.display())]
     Itself(PathBuf),
-    #[error("--previous {} does not exist", .0.display())]
-    Missing(PathBuf),
-    #[error("--previous {} does not contain a run: it has no ledger", .0.display())]
-    NoRun(PathBuf),
-    #[error("the raw answers of --previous {} were deleted by --discard-raw", .0.display())]
-    Discarded(PathBuf),
     #[error("--previous {} was fetched with {}, but this run uses {}", .0.display(), .1.stored, .1.asked)]
     Differs(PathBuf, QueryDifference),
 }
 
 impl PreviousError {
     pub(super) fn is_usage(&self) -> bool {
-        !matches!(self, Self::Ledger(_))
+        match self {
+            Self::Unusable(error) => error.is_usage(),
+            Self::Itself(_) | Self::Differs(..) => true,
+        }
     }
 
     pub(super) fn hint(&self) -> String {
         match self {
-            Self::Ledger(LedgerError::InUse { .. }) => {
-                "wait for that run to end; its answers can be reused then".to_owned()
-            }
-            Self::Ledger(error) => error.hint(),
+            Self::Unusable(error) => match **error {
+                ExportError::Ledger(LedgerError::InUse { .. }) => {
+                    "wait for that run to end; its answers can be reused then".to_owned()
+                }
+                ExportError::Discarded(_) => "omit --previous: answers can only be reused from a ledger".to_owned(),
+                ref error => error.hint(),
+            },
             Self::Itself(_) => "omit --previous: answers in DIR are reused anyway".to_owned(),
-            Self::Missing(_) | Self::NoRun(_) => "use a directory that was the --out of a run".to_owned(),
-            Self::Discarded(_) => "omit --previous: answers can only be reused from a ledger".to_owned(),
             Self::Differs(_, QueryDifference { stored, .. }) => {
                 format!("use {stored} to reuse its answers, or omit --previous")
             }
@@ -117,10 +114,12 @@ impl Previous {
     ) -> Result<Self, ExportError> {
         let mut earlier = Vec::with_capacity(dirs.len());
         for dir in dirs {
-            check_place(dir, own)?;
-            let lock = lock(dir).map_err(PreviousError::Ledger)?;
-            let archive = read_ledger(dir)?;
-            let Some(theirs) = archive.run() else { return Err(PreviousError::NoRun(dir.clone()).into()) };
+            let place = dir.canonicalize().ok();
+            if place.is_some() && place == own.and_then(|own| own.canonicalize().ok()) {
+                return Err(PreviousError::Itself(dir.clone()).into());
+            }
+            let (lock, theirs, archive) =
+                read_run(dir, &lock).map_err(|error| PreviousError::Unusable(Box::new(error)))?;
             // Without a run nothing is known of the API that is called.
             let of_api = run.and_then(|run| QueryDifference::of_api(theirs.simulated, run.simulated));
             if let Some(differs) = of_api.or_else(|| QueryDifference::find(&theirs.parameters, parameters)) {
@@ -206,23 +205,5 @@ fn blocks(chosen: Vec<Chosen>) -> impl Iterator<Item = Vec<Chosen>> {
 
 fn copy(earlier: &[Earlier], block: &[Chosen], at: Timestamp) -> Result<Vec<Copied>, ExportError> {
     let copied = block.iter().map(|chosen| earlier[chosen.source].archive.copy(&chosen.known, at));
-    let copied: Result<Vec<_>, _> = copied.filter_map(Result::transpose).collect();
-    copied.map_err(|error| PreviousError::Ledger(error).into())
-}
-
-fn check_place(dir: &Path, own: Option<&Path>) -> Result<(), ExportError> {
-    let place = match dir.canonicalize() {
-        Ok(place) => place,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(PreviousError::Missing(dir.to_owned()).into());
-        }
-        Err(error) => return Err(ExportError::io("find", dir)(error)),
-    };
-    if own.and_then(|own| own.canonicalize().ok()) == Some(place) {
-        return Err(PreviousError::Itself(dir.to_owned()).into());
-    }
-    if RunRecord::read(dir)?.is_some_and(|record| record.raw_discarded) {
-        return Err(PreviousError::Discarded(dir.to_owned()).into());
-    }
-    Ok(())
+    Ok(copied.filter_map(Result::transpose).collect::<Result<_, LedgerError>>()?)
 }

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use super::{
     AnswerRef, ExportError, MergedLedgers,
     cursor::{AnswerSource, Interrupted, rows_in_order},
-    lines::{LineSink, Lines},
+    lines::{LineRows, LineSink},
     record::file_metadata,
     rows::Decoded,
     window::Window,
@@ -16,7 +16,8 @@ use super::{
 use crate::{
     api::Parameters,
     dataset::{
-        DatasetLayout, Failure, FailuresFile, Options, Part, Rejected, Stage, TargetRow, TargetsWriter, write_rejected,
+        DatasetLayout, FailedTarget, FailuresFile, Options, Part, RejectedLine, Stage, TargetRow, TargetsWriter,
+        write_rejected,
     },
     decode::{self, SchemaDrift},
     ledger::{Body, LedgerError},
@@ -72,7 +73,7 @@ impl LineSink for LineFiles {
         Ok(self.targets.push(row, cells)?)
     }
 
-    fn failure(&mut self, failure: &Failure<'_>) -> Result<(), ExportError> {
+    fn failure(&mut self, failure: &FailedTarget<'_>) -> Result<(), ExportError> {
         Ok(self.failures.push(failure)?)
     }
 }
@@ -159,7 +160,7 @@ impl<'a> Rebuild<'a> {
 
     /// Passes on the rows of `targets` and of `_failures.csv`, and returns the sums.
     pub fn lines(&self, decoded: &Decoded, sink: &mut impl LineSink) -> Result<Totals, ExportError> {
-        Lines::new(self.merged, &self.answers, decoded).write(sink)
+        LineRows::new(self.merged, &self.answers, decoded).write(sink)
     }
 }
 
@@ -182,9 +183,9 @@ impl AnswerSource for Rebuild<'_> {
 }
 
 /// The rows of `_rejected.csv`.
-pub fn rejected(inputs: &Inputs) -> impl Iterator<Item = Rejected<'_>> {
+pub fn rejected(inputs: &Inputs) -> impl Iterator<Item = RejectedLine<'_>> {
     inputs.lines().filter_map(|line| {
         let LineStatus::Rejected(reason) = line.status else { return None };
-        Some(Rejected { input: line.input, file: line.file, line: line.number, reason })
+        Some(RejectedLine { input: line.input, file: line.file, line: line.number, reason })
     })
 }

@@ -23,7 +23,7 @@ use crate::{
 const THREADS: usize = 4;
 
 /// The files that the record names, by table.
-pub(super) struct Published {
+pub(super) struct PublishedFiles {
     /// Folders with their files in order of number; `None`: one of them is not what was published.
     pub(super) folders: BTreeMap<PathBuf, Option<Vec<String>>>,
     /// The file of `targets`, if it is what was published.
@@ -32,9 +32,9 @@ pub(super) struct Published {
 }
 
 /// Checks every file of the tables that the record names.
-pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differences) -> Published {
+pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differences) -> PublishedFiles {
     let sound = in_parallel(&record.files, |file| is_sound(dir, file, &record.made_of, differences));
-    let mut published = Published { folders: BTreeMap::new(), targets: None, named: BTreeSet::new() };
+    let mut published = PublishedFiles { folders: BTreeMap::new(), targets: None, named: BTreeSet::new() };
     let mut numbered: BTreeMap<PathBuf, Vec<(u64, String, bool)>> = BTreeMap::new();
     let mut of_targets = 0;
     for (file, is_sound) in record.files.iter().zip(sound) {

@@ -19,12 +19,15 @@ mod stream;
 mod tables;
 mod unexpected;
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
 pub use self::difference::{Advice, Difference, MOST_DIFFERENCES};
-use self::{difference::Differences, digests::Published};
+use self::{difference::Differences, digests::PublishedFiles};
 use crate::{
     dataset,
     export::{ExportError, MergedLedgers, Provenance, RunRecord, gather},
@@ -37,21 +40,15 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     #[error("{} is not a directory", .0.display())]
-    NoDirectory(std::path::PathBuf),
-    /// It cannot be opened.
+    NoDirectory(PathBuf),
     #[error("cannot open {}: {source}", path.display())]
-    Open {
-        path: std::path::PathBuf,
-        /// The file system's answer.
-        source: io::Error,
-    },
+    Open { path: PathBuf, source: io::Error },
     /// A run is under way there, or the directory cannot be opened.
     #[error(transparent)]
     Lock(#[from] LedgerError),
 }
 
 impl VerifyError {
-    /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoDirectory(_) => Some("use a directory that was the --out of a run or a replay".to_owned()),
@@ -61,7 +58,6 @@ impl VerifyError {
     }
 }
 
-/// How much was checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checked {
     /// Input lines, each with its row in `targets`.
@@ -191,7 +187,7 @@ impl Verification<'_> {
         &self,
         merged: &MergedLedgers,
         made_of: &Provenance,
-        published: &Published,
+        published: &PublishedFiles,
         checked: &mut Checked,
     ) -> Result<(), ExportError> {
         let (totals, answers) = rebuild::compare(self, merged, published, &made_of.layout.partition_by)?;
@@ -208,7 +204,7 @@ impl Verification<'_> {
     }
 
     /// What can be known without any answer.
-    fn without_ledgers(&self, published: &Published, checked: &mut Checked) {
+    fn without_ledgers(&self, published: &PublishedFiles, checked: &mut Checked) {
         let Some(counts) = tables::compare(self.dir, self.record, published, self.differences) else { return };
         checked.lines = counts.lines as u64;
         let stale = self.record.summary.stale;

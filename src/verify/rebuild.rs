@@ -21,13 +21,13 @@ use jiff::civil::Date;
 use super::{
     Verification,
     difference::Differences,
-    digests::Published,
+    digests::PublishedFiles,
     same_bytes::SameBytes,
     stream::{Slice, Stream},
 };
 use crate::{
     dataset::{
-        FAILURES, Failure, FailureRows, PartitionBy, REJECTED, TargetRow, TargetRows, targets_schema,
+        FAILURES, FailedTarget, FailureRows, PartitionBy, REJECTED, TargetRow, TargetRows, targets_schema,
         write_rejected_rows,
     },
     decode::schema,
@@ -42,7 +42,7 @@ const OPEN_FOLDERS: usize = 128;
 pub(super) fn compare(
     verification: &Verification<'_>,
     merged: &MergedLedgers,
-    published: &Published,
+    published: &PublishedFiles,
     partition_by: &PartitionBy,
 ) -> Result<(Totals, usize), ExportError> {
     let Verification { dir, differences, .. } = *verification;
@@ -70,7 +70,7 @@ fn compare_error(source: io::Error) -> ExportError {
 fn compare_rows(
     dir: &Path,
     rebuild: &Rebuild<'_>,
-    published: &Published,
+    published: &PublishedFiles,
     partition_by: &PartitionBy,
     differences: &Differences,
 ) -> Result<Decoded, ExportError> {
@@ -217,7 +217,7 @@ impl LineSink for LineComparison<'_> {
         if self.rows.is_full() { self.compare() } else { Ok(()) }
     }
 
-    fn failure(&mut self, failure: &Failure<'_>) -> Result<(), ExportError> {
+    fn failure(&mut self, failure: &FailedTarget<'_>) -> Result<(), ExportError> {
         self.failures.push(failure).map_err(compare_error)
     }
 }

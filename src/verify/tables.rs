@@ -11,12 +11,12 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::{
     difference::{Differences, read_error},
-    digests::Published,
+    digests::PublishedFiles,
     money::expect,
     same_bytes::SameBytes,
 };
 use crate::{
-    dataset::{HISTORY, LineOutcome, REJECTED, RUN, Rejected, write_rejected_rows},
+    dataset::{HISTORY, LineOutcome, REJECTED, RUN, RejectedLine, write_rejected_rows},
     export::RunRecord,
     money::Usd,
     summary::Totals,
@@ -42,7 +42,7 @@ fn read(dir: &Path, file: &str, columns: &[&str], mut take: impl FnMut(&RecordBa
 pub(super) fn compare(
     dir: &Path,
     record: &RunRecord,
-    published: &Published,
+    published: &PublishedFiles,
     differences: &Differences,
 ) -> Option<Counts> {
     let mut rows: BTreeMap<String, u64> = BTreeMap::new();
@@ -82,7 +82,7 @@ pub(super) fn compare(
     differences.expect(RUN, "the cost of calls, compared to the column cost_usd,", &spent, &sums.cost);
     let lines = sums.rejected.iter().map(|[input, source, reason]| {
         let (file, line) = source.rsplit_once(':').unwrap_or_default();
-        Rejected { input, file, line: line.parse().unwrap_or_default(), reason }
+        RejectedLine { input, file, line: line.parse().unwrap_or_default(), reason }
     });
     let compared = write_rejected_rows(SameBytes::open(dir, REJECTED), lines);
     match compared {

@@ -153,8 +153,8 @@ fn what_does_not_suit_is_refused_before_anything_is_paid() {
         }
     };
     let away = "hint: omit --previous";
-    refused(2, &run("new", "--previous missing"), "--previous missing does not exist", "hint: use a directory");
-    refused(2, &run("new", "--previous empty"), "--previous empty does not contain a run", "hint: use a directory");
+    refused(2, &run("new", "--previous missing"), "--previous: missing does not exist", "hint: check the path");
+    refused(2, &run("new", "--previous empty"), "--previous: empty does not contain a run", "hint: use a directory");
     refused(2, &run("new", "--previous dropped"), "dropped were deleted by --discard-raw", away);
     refused(2, &run("first", "--previous ./first"), "./first is this run's own directory", away);
     let earlier = run("new", "--previous first").replace("2023-11-01", "2023-10-01");

@@ -29,13 +29,18 @@ pub(super) fn repaired(body: &[u8], start: usize) -> Option<Vec<u8>> {
 
 /// How many bytes are to be replaced from here on, and by what.
 fn replacement(body: &[u8], at: usize) -> Option<(usize, &'static [u8])> {
-    if body[at] == b',' {
-        let is_last = matches!(byte(body, blanks_end(body, at + 1)), b'}' | b']');
-        let is_first = matches!(body[..at].trim_ascii_end().last(), Some(b'{' | b'['));
-        return (is_last && !is_first).then_some((1, b""));
+    match body[at] {
+        b',' => {
+            let is_last = matches!(byte(body, blanks_end(body, at + 1)), b'}' | b']');
+            let is_first = matches!(body[..at].trim_ascii_end().last(), Some(b'{' | b'['));
+            (is_last && !is_first).then_some((1, b""))
+        }
+        b'N' | b'I' | b'-' => {
+            let number = NO_NUMBERS.iter().find(|number| body[at..].starts_with(number))?;
+            Some((number.len(), b"null"))
+        }
+        _ => None,
     }
-    let number = NO_NUMBERS.iter().find(|number| body[at..].starts_with(number))?;
-    Some((number.len(), b"null"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 """Reads what the program writes with the real DuckDB and the real Spark; `tests/run` starts it.
 
 Every dataset here is made by the real binary over real HTTP on loopback (world.py), and what the engines find in it
-is held against the contract's columns (contract.py) and against the ledger, read a third way (answers.py).
+is compared with the contract's columns (contract.py) and with the ledger, read by a third reader (answers.py).
 
     tests/run                                   everything
-    tests/run engines [NAME…]                   these tests alone, those whose names contain NAME
+    tests/run engines [NAME…]                   only the tests whose names contain NAME
 """
 
 import re
@@ -69,7 +69,7 @@ class Apart:
         world.ended_by_its_id(self.process)
 
     def ended(self):
-        """How many have passed and failed; a process that says nothing has failed as a whole."""
+        """How many have passed and failed; a process that reports nothing has failed as a whole."""
         ended = self.process.wait()
         self.words.seek(0)
         words = self.words.read()

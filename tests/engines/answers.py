@@ -1,6 +1,6 @@
 """The ledger read a third way: plain Python, neither the program's code nor an engine's.
 
-Knows only what the documentation says about `_raw/*.jsonl.gz`: gzip members of JSON lines, of which those with `record` =
+Knows only what is documented of `_raw/*.jsonl.gz`: gzip members of JSON lines, of which those with `record` =
 `answer` carry the API's answer verbatim under `body`.
 """
 
@@ -28,7 +28,7 @@ def records(directory):
                 yield json.loads(line)
 
 
-def held(directory):
+def stored(directory):
     """The answers with data, by target."""
     return {
         record["target"]: record["body"]
@@ -39,7 +39,7 @@ def held(directory):
 
 def rows(directory):
     """The rows of `backlinks_history` that the ledger's answers come to, sorted by target and date."""
-    return [row for target, body in sorted(held(directory).items()) for row in rows_of(target, body)]
+    return [row for target, body in sorted(stored(directory).items()) for row in rows_of(target, body)]
 
 
 def rows_of(target, body):

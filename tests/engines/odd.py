@@ -11,7 +11,7 @@ import world
 
 LARGEST = 2**63 - 1
 
-# What each host's items are, as they stand in the answer; None: no data
+# What each host's items are, as they are in the answer; None: no data
 ITEMS = {
     # Extremes, integers in strings, keys that are missing, the misspelt keys beside and instead of the right ones
     "extremes-odd.com": """[

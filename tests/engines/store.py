@@ -25,7 +25,7 @@ PORTS = ["master", "volume", "filer", "s3"]
 
 
 def is_there():
-    """There are packages of the server for Linux alone."""
+    """The server is packaged only for Linux."""
     return SERVER.exists()
 
 

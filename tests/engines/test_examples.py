@@ -5,7 +5,7 @@ How a block is marked:
 - ```sh: all its commands are run with the built program as `backlinks-export` and as `cargo run --release --`, against
   the simulated API, with a shorter inputs/domains.txt. A line with `# not run` in it is left out, and so is
   `tests/run`, which is running already. Blocks of one page are run in order, in one directory.
-- ```sql: its first line says for which engine: `-- duckdb`, `-- spark` or `-- clickhouse`. All of it has to run, and a query has to have
+- ```sql: its first line names the engine: `-- duckdb`, `-- spark` or `-- clickhouse`. All of it has to run, and a query has to have
   rows.
 - docs/queries/*.sql: each is one query, run in both engines over the views that the page beside them defines. It has to
   give the same in both.
@@ -44,7 +44,7 @@ def pages():
 
 
 def blocks(language):
-    """The blocks of all pages, each with where it stands."""
+    """The blocks of all pages, each with its place."""
     for page in pages():
         text = page.read_text()
         for found in BLOCK.finditer(text):

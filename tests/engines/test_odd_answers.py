@@ -1,4 +1,4 @@
-"""What the API seldom says, as both engines see it: extremes, empty maps, odd keys, rows without a date."""
+"""What the API rarely sends, as both engines read it: extremes, empty maps, odd keys, rows without a date."""
 
 import unittest
 
@@ -47,7 +47,7 @@ class OddAnswers(unittest.TestCase):
         spark().read.parquet(f"{odd.odd().path}/backlinks_history").createOrReplaceTempView("odd")
         two = [tuple(row) for row in spark().sql(f"SELECT {query} FROM odd {where}").collect()]
         self.assertEqual(one, [(False, 0), (True, None), (True, None)])
-        # Spark says -1 or null for the size of a null map, by its settings.
+        # Spark returns -1 or null for the size of a null map, by its settings.
         self.assertEqual([row[0] for row in two], [False, True, True])
         self.assertEqual(two[0][1], 0)
 
@@ -65,5 +65,5 @@ class OddAnswers(unittest.TestCase):
         self.assertEqual(duckdb().execute(history).fetchall(), [(0,)])
         self.assertEqual((odd.odd().summary["undated"], odd.odd().summary["rows"]), (3, len(odd.WANTED)))
         message = f"SELECT message FROM '{odd.odd().targets}' WHERE target = 'undated-odd.com'"
-        told = "3 items without a usable date are in backlinks_undated"
-        self.assertEqual(duckdb().execute(message).fetchall(), [(told,)])
+        warning = "3 items without a usable date are in backlinks_undated"
+        self.assertEqual(duckdb().execute(message).fetchall(), [(warning,)])

@@ -13,7 +13,7 @@ FLAT = [name for name, kind in HISTORY.items() if not kind.startswith(("map", "a
 
 
 def profile(query):
-    """What DuckDB says about a query's scan, and the bytes it read."""
+    """What DuckDB reports about a query's scan, and the bytes it read."""
     text = duckdb().execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}").fetchall()[0][1]
     report = json.loads(text)
 
@@ -99,7 +99,7 @@ class Pruning(unittest.TestCase):
             if one[0] == other[0]:
                 self.assertLessEqual(one[4], other[3])
         scan, _ = profile(f"SELECT max(referring_domains) FROM '{dataset.history}' WHERE target = 'heise.de'")
-        # At most two of each file's row groups, where the target lies across their border
+        # At most two of each file's row groups, where the rows of the target cross their border
         self.assertLessEqual(scan["row_groups_scanned"], 2 * len(dataset.files()))
         self.assertLess(scan["row_groups_scanned"], len(groups) / 2)
 

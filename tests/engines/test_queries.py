@@ -1,7 +1,7 @@
 """docs/queries/*.sql against a second way to each answer: plain Python over the ledger's answers as they came.
 
 Each function of `ANSWERS` reads the question at the head of its query's file, not the SQL below it: dicts and loops,
-exact fractions where the query divides. DuckDB runs the file as it stands; that Spark says the same is the matter of
+exact fractions where the query divides. DuckDB runs the file unchanged; that Spark agrees is checked in
 test_examples.
 """
 
@@ -24,11 +24,11 @@ TOP = 20
 
 
 class Ledger:
-    """What a run was told: the rows by target in order of their dates, and the fate of each line of the inputs."""
+    """What a run received: the rows by target in order of their dates, and the outcome of each input line."""
 
     def __init__(self, dataset):
         self.rows = collections.defaultdict(list)
-        for target, body in answers.held(dataset.path).items():
+        for target, body in answers.stored(dataset.path).items():
             for result in body["tasks"][0]["result"]:
                 for item in result["items"]:
                     row = answers.row_of(target, {**item, "date": None})
@@ -46,7 +46,7 @@ class Ledger:
         return [row for rows in self.dated.values() for row in rows]
 
     def last_with(self, target, *names, until=None):
-        """The latest row of a target that tells all of these, up to a month."""
+        """The latest row of a target that has all of these, up to a month."""
         for row in reversed(self.dated[target]):
             if all(row[name] is not None for name in names) and (until is None or month_of(row) <= until):
                 return row
@@ -80,15 +80,15 @@ def lines(dataset, rows):
         else:
             seen.add(target)
             of_use = [answer for answer in came[target] if answer["class"] in ("data", "no_data")]
-            # What it stands on: the answer in force, or the latest of those that were of no use
+            # The valid answer, or else the latest unusable one
             last = (of_use or came[target] or [{}])[-1]
             outcome = {"data": "ok", "no_data": "no_data", None: "pending"}.get(last.get("class"), "failed")
-            # A call whose answer never came, or was lost on the way with nobody telling what it cost
+            # A call whose answer never came, or was lost on the way with its cost unknown
             lost = [one for one in came[target] if one["class"] == "maybe_billed" and one["cost_source"] == "unknown"]
             yield {
                 **own,
                 "outcome": outcome,
-                # Where no call was made, or nobody told a price, the cost is not known.
+                # If no call was made or no price was reported, the cost is unknown.
                 "micros": total(answer["cost_micros_usd"] for answer in came[target]),
                 "rows": len(rows.get(target, [])),
                 **{name: last.get(name) for name in ["http_status", "api_status_code", "message"]},
@@ -97,7 +97,7 @@ def lines(dataset, rows):
 
 
 def moment(text):
-    """A date as the API writes it; what is no date is none."""
+    """A date as the API writes it; None if it is not a date."""
     try:
         return datetime.datetime.fromisoformat(text.replace(" +", "+")).astimezone(datetime.timezone.utc)
     except (AttributeError, ValueError):
@@ -275,10 +275,10 @@ def why_there_is_no_data(ledger):
 def countries_of_servers(ledger):
     countries = collections.defaultdict(list)
     for target in ledger.dated:
-        told = ledger.last_with(target, "info_country")
-        if told:
+        located = ledger.last_with(target, "info_country")
+        if located:
             row = ledger.last_with(target, "referring_domains")
-            countries[told["info_country"]].append(row and row["referring_domains"])
+            countries[located["info_country"]].append(row and row["referring_domains"])
     found = [
         {"country": country, "targets": len(domains), "referring_domains": total(domains)}
         for country, domains in countries.items()
@@ -325,7 +325,7 @@ class Queries(unittest.TestCase):
     maxDiff = 4000
 
     def check(self, name, make):
-        """Whether DuckDB finds what the ledger says, in any time zone; how many lines that are."""
+        """Whether DuckDB agrees with the ledger in any time zone; returns the number of lines."""
         for zone in ["Pacific/Kiritimati", "America/New_York"]:
             lines = self.check_in(zone, name, make)
         return lines
@@ -356,7 +356,7 @@ class Queries(unittest.TestCase):
     def test_each_query_answers_its_question_as_plain_python_does(self):
         for name in ANSWERS:
             with self.subTest(name):
-                # Nothing equal to nothing would say nothing.
+                # Two empty results would prove nothing.
                 self.assertGreater(self.check(name, world.portfolio), 0)
 
     def test_each_query_says_what_is_pending_where_a_run_stopped_at_its_cap(self):

@@ -1,8 +1,8 @@
 """DuckDB reads a directory again and again while it is published again and publishers are killed: whole tables only.
 
-DuckDB skips a file that is gone between reading its name and looking at it. An exchange within those microseconds can
-cost an answer one partition; who looks at `_SUCCESS` and `_run.json` before and after, as docs/reliability.md says,
-notices.
+DuckDB skips a file that disappears between listing and opening it. An exchange within those microseconds can
+cost an answer one partition; a reader that
+checks `_SUCCESS` and `_run.json` before and after, as in docs/reliability.md, notices it.
 """
 
 import os
@@ -92,7 +92,7 @@ class Readers(unittest.TestCase):
                 time.sleep(after)
                 process.kill()
             ended = process.wait()
-            # While nobody publishes
+            # While no run publishes
             for table, question in questions.items():
                 whole[table].add(connection.execute(question).fetchall()[0])
             return ended

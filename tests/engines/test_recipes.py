@@ -1,9 +1,9 @@
-"""What docs/recipes.md and the Dockerfile say is done, as far as a machine without a cluster, runner or container can.
+"""The steps of docs/recipes.md and of the Dockerfile are carried out, as far as a machine without a cluster, runner or container can.
 
-The shell commands of the workflow, the Jobs, the container and cron are taken from the page as they stand and really
-run, four processes at once where four are meant, against the simulated API. Around them stands as much of a runner as the
-page relies on: workspaces of their own, a cache and artifacts, conditions of steps. What comes out is held against one big
-run, byte by byte, and the API's bill says whether anything was bought twice.
+The shell commands of the workflow, the Jobs, the container and cron are taken from the page unchanged and really
+run, four processes at once where four are meant, against the simulated API. Around them is as much of a runner as the
+page needs: workspaces of their own, a cache and artifacts, conditions of steps. The result is compared with one big
+run, byte by byte, and the API's bill shows whether anything was bought twice.
 """
 
 import concurrent.futures
@@ -39,7 +39,7 @@ def blocks(heading, language):
 
 @functools.cache
 def commands():
-    """A folder with the program and what stands in for others."""
+    """A folder with the program and stand-ins for other commands."""
     folder = world.folder()
     (folder / "backlinks-export").symlink_to(world.PROGRAM)
     (folder / "cargo").write_text(CARGO)
@@ -125,7 +125,7 @@ class Runner:
                 env |= {name: evaluated(value, known) for name, value in step.get("env", {}).items()}
                 done = run(["bash", "-e", "-c", command], folder, env)
                 passed = passed and done.returncode == 0
-                self.told = f"{command}\n{done.stdout}{done.stderr}"
+                self.log = f"{command}\n{done.stdout}{done.stderr}"
             else:
                 options = {key: evaluated(value, known) for key, value in step.get("with", {}).items()}
                 self.action(step["uses"], options, folder)
@@ -144,7 +144,7 @@ class Runner:
         place = folder / options["path"]
         if store is not None:
             key = options.get("key") or options["name"]
-            # A cache's key is never written anew; an artifact is, where it is said so.
+            # A cache's key is never overwritten; an artifact is, where the workflow asks for it.
             if (key in store and name == "actions/cache/save") or not place.exists():
                 return
             assert key not in store or options["overwrite"] == "True", f"the artifact {key} is there"
@@ -190,16 +190,16 @@ class Recipes(unittest.TestCase):
         self.assertEqual(len(runner.cache), 4)
         rich = world.start_sandbox()
         succeeded, folder = runner.workflow(workflow, rich)
-        self.assertEqual(succeeded, {"fetch": True, "merge": True}, runner.told)
+        self.assertEqual(succeeded, {"fetch": True, "merge": True}, runner.log)
         first, second = bill(poor), bill(rich)
         self.assertEqual(first["billed_calls"], 20)
-        self.assertEqual(second["calls"], 59 - 20, "what is held is not bought again")
+        self.assertEqual(second["calls"], 59 - 20, "stored answers are not bought again")
         self.assert_is_the_whole(folder / "out/merged")
         self.assertTrue((folder / "out/merged/report.html").exists())
         self.assertEqual(set(runner.artifacts), {"shard-1", "shard-2", "shard-3", "shard-4", "dataset"})
         # Once more in the same month: nothing is called.
         succeeded, folder = runner.workflow(workflow, rich)
-        self.assertEqual(succeeded, {"fetch": True, "merge": True}, runner.told)
+        self.assertEqual(succeeded, {"fetch": True, "merge": True}, runner.log)
         self.assertEqual(bill(rich)["calls"], 59 - 20)
         self.assert_is_the_whole(folder / "out/merged")
 

@@ -1,4 +1,4 @@
-"""The rows in both engines are those of the ledger, value by value, and what the program says about them is true."""
+"""The rows in both engines are those of the ledger, value by value, and what the program reports about them is true."""
 
 import collections
 import functools
@@ -111,9 +111,9 @@ class Rows(unittest.TestCase):
         dataset = world.portfolio()
         wanted = collections.Counter(row[0] for row in ledger_rows())
         counted = f"SELECT target, count(*) FROM '{dataset.history}' GROUP BY target"
-        said = f"SELECT target, rows FROM '{dataset.targets}' WHERE outcome = 'ok'"
+        listed = f"SELECT target, rows FROM '{dataset.targets}' WHERE outcome = 'ok'"
         self.assertEqual(dict(duckdb().execute(counted).fetchall()), wanted)
-        self.assertEqual(dict(duckdb().execute(said).fetchall()), wanted)
+        self.assertEqual(dict(duckdb().execute(listed).fetchall()), wanted)
         frame = spark().read.parquet(f"{dataset.path}/backlinks_history").groupBy("target").count()
         self.assertEqual(dict(map(tuple, frame.collect())), wanted)
 
@@ -138,8 +138,8 @@ class Rows(unittest.TestCase):
         """).fetchall()
         self.assertEqual(found, [(wanted, len(ledger_rows()))])
         frame = spark().read.json(f"{dataset.path}/_raw/*.jsonl.gz")
-        held = frame.where("record = 'answer' AND class = 'data'")
-        items = held.selectExpr("explode(body.tasks[0].result[0].items) AS item")
+        answers_with_rows = frame.where("record = 'answer' AND class = 'data'")
+        items = answers_with_rows.selectExpr("explode(body.tasks[0].result[0].items) AS item")
         found = items.selectExpr("sum(item.backlinks)", "count(*)").collect()
         self.assertEqual([tuple(row) for row in found], [(wanted, len(ledger_rows()))])
 
@@ -171,8 +171,8 @@ class Rows(unittest.TestCase):
         totals = dict(
             connection.execute(f"SELECT outcome, count(*) FROM '{dataset.targets}' GROUP BY outcome").fetchall()
         )
-        said = {name: dataset.summary[name] for name in ["ok", "no_data", "failed", "rejected"]}
-        self.assertEqual(totals, {**said, "duplicate": dataset.summary["duplicates"]})
+        summary = {name: dataset.summary[name] for name in ["ok", "no_data", "failed", "rejected"]}
+        self.assertEqual(totals, {**summary, "duplicate": dataset.summary["duplicates"]})
         [(target, _, _, client, market, source)] = line("input = 'https://www.bücher.de/'")
         self.assertEqual((target, client, market), ("xn--bcher-kva.de", "Bücher.de", "DE"))
         self.assertTrue(source.endswith("portfolio.csv:7"), source)

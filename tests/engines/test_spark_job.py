@@ -55,7 +55,7 @@ def overlapping():
 
 @functools.cache
 def monthly():
-    """A run, its refresh, and one that takes over what is held."""
+    """A run, its refresh, and one that reuses stored answers."""
     folder, api = world.folder(), world.start_sandbox()
     (folder / "list.txt").write_text("".join(f"site{number}.com\n" for number in range(30)))
     (folder / "longer.txt").write_text("".join(f"site{number}.com\n" for number in range(45)))
@@ -108,14 +108,14 @@ class SparkJob(unittest.TestCase):
         shutil.copytree(overlapping()[0] / "run-0", torn)
         ledger = torn / "_raw/ledger-0.jsonl.gz"
         ledger.write_bytes(ledger.read_bytes()[:-3000])
-        # It says how long the ledger was, and that answers are lost.
+        # It contains the length of the ledger, so that lost answers are noticed.
         (torn / "_run.json").unlink()
         out = torn.parent / "again"
         world.call("replay", torn, "--out", out, "--max-failures", "100%", "--summary", "json", "--progress", "none")
         replayed = found(spark().read.parquet(f"{out}/backlinks_history"))
         whole = found(history(spark(), [f"{overlapping()[0]}/run-0"]))
         self.assertTrue(0 < len(replayed) < len(whole))
-        # It would tell every thread's stack.
+        # It would print every thread's stack.
         spark().sparkContext.setLogLevel("OFF")
         damaged = bytearray((overlapping()[0] / "run-0/_raw/ledger-0.jsonl.gz").read_bytes())
         damaged[len(damaged) // 2] ^= 0xFF
@@ -145,7 +145,7 @@ class SparkJob(unittest.TestCase):
             self.assertEqual(rows.micros_of(written), wanted, written)
         self.assertEqual(rows.text("a\ud800b"), "a\ufffdb")
         self.assertEqual(rows.text("\U0001f600é"), "\U0001f600é")
-        # Text that is no JSON on one line, and bytes that are no UTF-8
+        # Text that is not JSON on one line, and bytes that are not UTF-8
         body = '{"tasks":[null,{"result":[null,{"items":[{"rank":1.0,"type":"%s"},7]}]}]}'
         for line in [
             {"body_text": body.replace("{", "\n{") % "é"},

@@ -1,4 +1,4 @@
-"""`--publish` against a real S3 server: what lies there is what lies here, and readers never see a mixture."""
+"""`--publish` against a real S3 server: the objects there are the files here, and readers never see a mixture."""
 
 import functools
 import hashlib
@@ -30,7 +30,7 @@ COLUMNS = ", ".join(HISTORY)
 
 @functools.cache
 def dataset(first, last, *flags):
-    """Some of the domains, in many small files unless `flags` say otherwise."""
+    """Some of the domains, in many small files unless `flags` ask for others."""
     path = world.folder()
     domains = (world.ROOT / "inputs/domains.txt").read_text().splitlines()
     (path / "some.txt").write_text("\n".join(domains[first:last]) + "\n")
@@ -53,7 +53,7 @@ def publish(of, prefix, **options):
     return world.call(*of.command, "--publish", store.url(prefix), **options)
 
 
-def told(output):
+def published_to(output):
     return json.loads(output)["published_to"]
 
 
@@ -75,7 +75,7 @@ def kill(of, prefix, after):
 def look(prefix):
     """What a careful reader of a store does: the record, then `_SUCCESS`, then the parts, then the record again.
 
-    None where there is no whole dataset to read; otherwise the run's id, once every part has been held against it.
+    None where there is no whole dataset to read; otherwise the run's id, once every part has been compared with it.
     """
     record = store.read(prefix, "_run.json")
     if record is None or store.read(prefix, "_SUCCESS") is None:
@@ -91,7 +91,7 @@ def look(prefix):
     return json.loads(record)["run_id"]
 
 
-@unittest.skipUnless(store.is_there(), "the S3 server is packaged for Linux alone")
+@unittest.skipUnless(store.is_there(), "the S3 server is packaged only for Linux")
 class Stores(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -101,7 +101,7 @@ class Stores(unittest.TestCase):
         import pyarrow.dataset
 
         here = dataset(0, 60)
-        first = told(publish(here, "read/from there"))
+        first = published_to(publish(here, "read/from there"))
         self.assertEqual(store.objects("read/from there"), files(here))
         self.assertEqual((first["files"], first["files_sent"]), (len(files(here)), len(files(here)) - 1))
         there = pyarrow.dataset.dataset(
@@ -119,7 +119,7 @@ class Stores(unittest.TestCase):
         publish(here, prefix)
         before = {name: (here.path / name).stat().st_mtime_ns for name in files(here)}
         again = publish(here, prefix)
-        self.assertEqual(told(again)["files_sent"], 0)
+        self.assertEqual(published_to(again)["files_sent"], 0)
         self.assertEqual(json.loads(again)["calls_this_run"], 0)
         self.assertEqual({name: (here.path / name).stat().st_mtime_ns for name in files(here)}, before)
 
@@ -148,7 +148,7 @@ class Stores(unittest.TestCase):
                 publish(older, prefix)
             killed += kill(here, prefix, 1.3 * takes * (number + random.random()) / KILLS)
             self.assertIn(look(prefix), [None, older.record["run_id"], here.record["run_id"]])
-            sent += told(publish(here, prefix))["files_sent"]
+            sent += published_to(publish(here, prefix))["files_sent"]
             self.assertEqual(store.objects(prefix), files(here))
         print(f"({killed} of {KILLS} killed within {takes:.1f} s, {sent} files sent afterwards) ", end="", flush=True)
         self.assertGreater(killed, KILLS // 2)
@@ -190,8 +190,8 @@ class Stores(unittest.TestCase):
 
     def test_what_would_go_wrong_at_the_end_is_found_before_the_first_call(self):
         api = world.start_sandbox()
-        stranger = f"{store.BUCKET}/strangers/targets/mine.parquet"
-        with store.filesystem().open_output_stream(stranger) as stream:
+        foreign = f"{store.BUCKET}/foreign/targets/mine.parquet"
+        with store.filesystem().open_output_stream(foreign) as stream:
             stream.write(b"mine")
         real = dataset(0, 30)
         publish(real, "real")
@@ -217,14 +217,14 @@ class Stores(unittest.TestCase):
         at = ["--api", api]
         check(store.url("a"), ["s3://datasets/a", "AWS_SECRET_ACCESS_KEY"], *at, AWS_SECRET_ACCESS_KEY=wrong)
         check("s3://no-such-bucket/a", ["s3://no-such-bucket/a", "create the bucket first"], *at)
-        check(store.url("strangers"), ["contains targets/mine.parquet, which is not part of an export"], *at)
+        check(store.url("foreign"), ["contains targets/mine.parquet, which is not part of an export"], *at)
         check(store.url("real"), ["contains a dataset of the real API"], "--sandbox")
         unreachable = "http://127.0.0.1:1"
         check(store.url("a"), ["cannot list objects in", ": cannot reach 127.0.0.1"], *at, AWS_ENDPOINT_URL=unreachable)
         plain = "http://192.0.2.1:9000"
         check(store.url("a"), ["plain http is only allowed for loopback addresses"], *at, AWS_ENDPOINT_URL=plain)
         check("ftp://a/b", ["expected s3://bucket/prefix"], *at)
-        self.assertEqual(store.read("strangers", "targets/mine.parquet"), b"mine")
+        self.assertEqual(store.read("foreign", "targets/mine.parquet"), b"mine")
         with urllib.request.urlopen(api.split("/apis/")[0] + "/bill") as answer:
             self.assertEqual(json.load(answer)["calls"], 0)
 

@@ -62,7 +62,7 @@ def start_sandbox(*flags):
     # "simulated API at http://127.0.0.1:41234/apis/v1, bill at …"
     urls = [word.rstrip(",") for word in line.split() if word.startswith("http://")]
     if not urls:
-        raise AssertionError(f"the sandbox did not start: it said {line!r} and ended with {process.poll()}")
+        raise AssertionError(f"the sandbox did not start: it printed {line!r} and ended with {process.poll()}")
     return urls[0]
 
 
@@ -86,7 +86,7 @@ def call(*arguments, exit_code=0, **options):
 
 
 class Dataset:
-    """A run's directory, and what the program said about it."""
+    """A run's directory, and the program's summary of it."""
 
     def __init__(self, path, summary):
         self.path = Path(path)
@@ -118,7 +118,7 @@ ODD_COLUMNS = "domain,client,Größe (cm);{x},Client\nodd-columns.com,ours,12,sh
 
 @functools.cache
 def portfolio():
-    """Some 300 targets with clients' columns, lines that are no domain or come twice, and an API with faults."""
+    """Some 300 targets with clients' columns, lines that are not domains or duplicates, and an API with faults."""
     path = folder()
     domains = (ROOT / "inputs/domains.txt").read_text().splitlines()
     (path / "some.txt").write_text("\n".join(domains[:260]) + "\n")

@@ -1,6 +1,6 @@
 //! The same targets under libFuzzer; `tests/fuzz/coverage` builds and runs it, and cargo by itself does not.
 //!
-//! One program for all of them, since building one takes minutes: `FUZZ_TARGET` says which. With `FUZZ_SEEDS=DIR` it
+//! One program for all of them, since building one takes minutes: `FUZZ_TARGET` selects one. With `FUZZ_SEEDS=DIR` it
 //! writes the seeds that are made in code into that directory, the words beside it, and ends.
 
 #![no_main]
@@ -38,7 +38,7 @@ fuzz_target!(init: {
         "records" => targets::records(folder.path(), bytes),
         "retry_after" => targets::retry_after(bytes),
         "table" => targets::table(folder.path(), bytes),
-        other => panic!("{other} is no target"),
+        other => panic!("{other} is not a target"),
     }
 });
 
@@ -50,7 +50,7 @@ fn write_seeds(name: &str, folder: &Path) {
         "records" => (targets::some_records(), targets::RECORDS),
         "retry_after" => (Vec::new(), targets::DATES),
         "table" => (targets::some_tables(), targets::CELLS),
-        other => panic!("{other} is no target"),
+        other => panic!("{other} is not a target"),
     };
     for (number, seed) in seeds.iter().enumerate() {
         fs::write(folder.join(number.to_string()), seed).expect("written");

@@ -16,7 +16,7 @@ use std::{
 use fastrand::Rng;
 use tokio::time::Instant;
 
-/// How long each target is fuzzed unless `FUZZ_SECONDS` says otherwise: enough to notice a parser that broke.
+/// How long each target is fuzzed unless `FUZZ_SECONDS` is set: enough to notice a parser that broke.
 const USUAL_SECONDS: u64 = 3;
 /// The longest input.
 const LONGEST: usize = 64 * 1024;
@@ -27,7 +27,7 @@ const MOST_SEEDS: usize = 5_000;
 /// The most memory that the process may have had, in KiB.
 const MOST_MEMORY_KIB: u64 = 1024 * 1024;
 
-/// What a target saw: inputs with the same are taken for alike.
+/// What a target saw: inputs with the same value count as alike.
 pub(crate) type Seen = u64;
 
 /// A value that stands for what was seen, the same in every process.
@@ -72,7 +72,7 @@ pub(crate) fn fuzz(name: &str, seeds: &[Vec<u8>], words: &[&str], target: impl F
 fn setting(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "a test's own knob")]
     let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is not a number")))
 }
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {

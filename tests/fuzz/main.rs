@@ -1,10 +1,10 @@
 //! Fuzzing: mutated inputs for every parser of foreign bytes. `FUZZ_SECONDS=600 cargo test --release --test fuzz`
 //!
 //! In-process and on the stable toolchain: seeds from `corpus/` and made here, a seeded generator, and as feedback what
-//! each target says it saw: an input that shows something new joins the seeds. Asserted are no panic, no hang, and what
-//! each target promises. A failing input is written to the test's temporary folder and named, with the seed.
+//! each target reports: an input with a new result joins the seeds. Asserted are no panic, no hang, and the promises of
+//! each target. A failing input is written to the test's temporary folder and named, with the seed.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test says how far it got")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test reports its progress")]
 
 mod engine;
 mod targets;

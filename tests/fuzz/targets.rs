@@ -9,7 +9,7 @@ use backlinks_export::{
         status::{self, Class},
     },
     clock::Clock,
-    decode::{Decoder, Envelope},
+    decode::{DecodedRows, Decoder, Envelope},
     ledger::{Archive, Ledger, Lock, Run},
     targets::{self, LineStatus, ReadOptions, Target, read},
 };
@@ -24,10 +24,7 @@ mod members;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
-use self::{
-    members::{member, members},
-    oracle::{Found, compare},
-};
+use self::members::{member, members};
 
 pub(crate) const DOMAINS: &[&str] = &[
     "https://",
@@ -122,8 +119,8 @@ pub(crate) fn clean(bytes: &[u8]) -> Seen {
             seen((0, cleaned.subdomain, name.matches('.').count().min(4), name.starts_with("xn--")))
         }
         Err(rejection) => {
-            let told = rejection.to_string();
-            assert!(!told.contains('\u{1b}') && told.len() < 1_000, "{told:?}");
+            let message = rejection.to_string();
+            assert!(!message.contains('\u{1b}') && message.len() < 1_000, "{message:?}");
             seen((1, std::mem::discriminant(&rejection.reason)))
         }
     }
@@ -136,24 +133,18 @@ pub(crate) fn answer(bytes: &[u8]) -> Seen {
     let answer = Decoder::new().decode("a.com", bytes);
     assert_eq!(answer.envelope, Envelope::read(bytes));
     let assessment = status::assess(&Ok(reply), answer.envelope, &target);
-    let found = answer.rows.as_ref().ok().map(|rows| Found {
-        batch: &rows.batch,
-        skipped: rows.skipped,
-        beyond: rows.beyond,
-        drift: rows.drift.iter().map(|(field, seen)| (field.to_string(), seen.count)).collect(),
-    });
-    compare(bytes, found.as_ref());
-    let counted = found.as_ref().map(|found| found.batch.num_rows() as u64 + found.skipped + found.beyond);
+    let found = answer.rows.as_ref().ok();
+    oracle::compare(bytes, found);
+    let counted = found.map(|found| found.batch.num_rows() as u64 + found.skipped + found.beyond);
     assert!(assessment.items == 0 || counted == Some(assessment.items), "{assessment:?}");
     assert!(assessment.class != Class::Data || found.is_some(), "{assessment:?}");
-    let rows = found.as_ref().map(|found| (found.batch.num_rows().min(4), found.skipped.min(2)));
+    let rows = found.map(|found| (found.batch.num_rows().min(4), found.skipped.min(2)));
     let drift =
-        answer.rows.map(|rows| rows.drift.iter().map(|(field, _)| std::mem::discriminant(field)).collect::<Vec<_>>());
-    let drift = drift.ok();
+        found.map(|found| found.drift.iter().map(|(field, _)| std::mem::discriminant(field)).collect::<Vec<_>>());
     seen((assessment.class.as_str(), rows, drift, assessment.message.is_some(), assessment.task_id.is_some()))
 }
 
-/// A ledger of any bytes is read, or named as damaged; what it says it holds can be asked for.
+/// A ledger of any bytes is read, or reported as damaged; every answer that it lists can be read.
 pub(crate) fn ledger(folder: &Path, bytes: &[u8]) -> Seen {
     let raw = folder.join("_raw");
     fs::create_dir_all(&raw).expect("made");
@@ -256,7 +247,7 @@ pub(crate) fn some_ledgers() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A wait is found or not; a date in the past is no wait.
+/// A wait is found or not; a date in the past means no wait.
 pub(crate) fn retry_after(bytes: &[u8]) -> Seen {
     let mut parts = bytes.splitn(2, |byte| *byte == b'|');
     let mut headers = HeaderMap::new();

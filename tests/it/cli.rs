@@ -1,4 +1,4 @@
-//! The contract of the command line, kept by the real program: exit codes, second runs, what stands in DIR.
+//! The contract of the command line, kept by the real program: exit codes, second runs, what is in DIR.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
 
@@ -7,14 +7,7 @@ use serde_json::Value;
 use backlinks_export::ledger::Lock;
 
 use super::members::gunzip;
-use super::shell::{Api, Shell, TOKEN};
-
-/// Short histories, the same ones on any day.
-const DATES: &str = "--date-from 2023-11-01 --date-to 2024-02-29";
-
-fn is_marked(shell: &Shell, dir: &str) -> bool {
-    shell.path(dir).join("_SUCCESS").exists()
-}
+use super::shell::{Api, DATES, Shell, TOKEN};
 
 #[test]
 fn a_second_run_makes_no_call_and_changes_nothing() {
@@ -22,7 +15,7 @@ fn a_second_run_makes_no_call_and_changes_nothing() {
     let command = format!("run domains.txt --out out {} {DATES}", api.flags());
     shell.run(&command).expect(0);
     let (files, bill) = (shell.files("out"), api.bill());
-    assert!(is_marked(&shell, "out") && bill.billed_calls == 40);
+    assert!(shell.is_complete("out") && bill.billed_calls == 40);
     shell.run(&command).expect(0);
     // The last day was fixed by the first run.
     shell.run(&command.replace(" --date-to 2024-02-29", "")).expect(0);
@@ -45,7 +38,7 @@ fn more_domains_are_added_and_only_they_are_called() {
 }
 
 #[test]
-fn standard_input_is_an_input_and_standard_output_carries_the_result_alone() {
+fn standard_input_is_an_input_and_standard_output_contains_only_the_result() {
     let (shell, api) = (Shell::new(), Api::new(""));
     let flags = format!("--out out --summary json --api {} {DATES}", api.url());
     let ran = shell.run_with(&format!("run - {flags}"), "www.site1.com\nnot a domain\nsite2.com\n").expect(0);
@@ -69,7 +62,7 @@ fn a_summary_in_json_has_the_promised_keys() {
 }
 
 #[test]
-fn what_cannot_be_told_apart_from_an_accident_ends_with_1() {
+fn a_lock_damage_and_an_unusable_directory_exit_with_1() {
     let (shell, api) = (Shell::with_domains(3), Api::new(""));
     let command = format!("run domains.txt --out out {} {DATES}", api.flags());
     shell.run(&command).expect(0);
@@ -93,7 +86,7 @@ fn what_cannot_be_told_apart_from_an_accident_ends_with_1() {
 }
 
 #[test]
-fn failures_beyond_the_limit_end_with_3_and_are_tried_again() {
+fn failures_beyond_the_limit_exit_with_3_and_are_retried_by_the_next_run() {
     let shell = Shell::with_domains(40);
     let command = |api: &Api, more: &str| format!("run domains.txt --out out {} {DATES} {more}", api.flags());
     // The same ones fail at each new API, which draws by target and attempt.
@@ -102,14 +95,14 @@ fn failures_beyond_the_limit_end_with_3_and_are_tried_again() {
     let failed = ran.json()["failed"].as_u64().expect("a number");
     assert!((2..30).contains(&failed), "{failed}");
     assert!(ran.stderr.contains("(more than --max-failures 0)"), "{}", ran.stderr);
-    assert!(!is_marked(&shell, "out") && shell.path("out/backlinks_history").exists());
+    assert!(!shell.is_complete("out") && shell.path("out/backlinks_history").exists());
     assert_eq!(shell.read("out/_failures.csv").lines().count() as u64, failed + 1);
-    // Within the limit it is a success, whatever the limit's form.
+    // Within the limit it is a success, as a number or as a percentage.
     shell.run(&command(&failing(), &format!("--max-failures {failed}"))).expect(0);
-    assert!(is_marked(&shell, "out"));
+    assert!(shell.is_complete("out"));
     shell.run(&command(&failing(), "--max-failures 90%")).expect(0);
     shell.run(&command(&failing(), "--max-failures 1%")).expect(3);
-    assert!(!is_marked(&shell, "out"));
+    assert!(!shell.is_complete("out"));
     // Failed targets are called again by each run, and the others are not.
     let sound = Api::new("");
     shell.run(&command(&sound, "")).expect(0);
@@ -118,7 +111,7 @@ fn failures_beyond_the_limit_end_with_3_and_are_tried_again() {
 }
 
 #[test]
-fn a_run_that_tolerates_its_failures_is_finished_until_they_are_named() {
+fn a_run_that_tolerates_its_failures_retries_them_only_on_request() {
     let (shell, api) = (Shell::with_domains(30), Api::new("--fail-code 40501:0.3"));
     let run = |input: &str, tolerated: &str| {
         let flags = format!("--max-failures {tolerated} --summary json {} {DATES}", api.flags());
@@ -138,8 +131,8 @@ fn a_run_that_tolerates_its_failures_is_finished_until_they_are_named() {
     assert_eq!(shell.run(&elsewhere).expect(0).json()["calls"], 0);
     assert_eq!(run("lists/domains.txt", "90%").expect(0).json()["calls_this_run"], 0);
     assert!(api.bill() == bill && shell.files("out") == files, "no call, and nothing is changed");
-    // They are named, or fewer are tolerated, or there are further lines: then they are tried once more.
-    let left = |told: &serde_json::Value| told["failed"].as_u64().expect("a number");
+    // They are retried if they are the input, if fewer are tolerated, or if there are more lines.
+    let left = |json: &Value| json["failed"].as_u64().expect("a number");
     let named = run("out/_failures.csv", "90%").expect(0).json();
     assert_eq!(named["calls_this_run"], failed);
     let fewer = run("domains.txt", "0").json();
@@ -164,19 +157,19 @@ fn the_list_of_failures_is_an_input_for_the_same_directory() {
 }
 
 #[test]
-fn the_api_stops_a_run_with_4_and_what_is_held_is_published() {
+fn a_run_stopped_by_the_api_exits_with_4_and_publishes_the_stored_answers() {
     let check = |faults: &str, reason: &str, hint: &str| {
         let (shell, api) = (Shell::with_domains(12), Api::new(faults));
         let ran = shell.run(&format!("run domains.txt --out out --summary json {} {DATES}", api.flags())).expect(4);
-        let (error, told) = ran.stderr.split_once("\nhint: ").expect("a hint");
+        let (error, advice) = ran.stderr.split_once("\nhint: ").expect("a hint");
         assert!(error.contains("error: export stopped after ") && error.contains(reason), "{faults}: {error}");
-        assert!(told.contains(hint), "{faults}: {told}");
-        assert!(!is_marked(&shell, "out"), "{faults}");
+        assert!(advice.contains(hint), "{faults}: {advice}");
+        assert!(!shell.is_complete("out"), "{faults}");
         assert_eq!(ran.json()["success"], false);
-        // Every answer that was paid for is a row or a known gap.
+        // Every paid answer is published.
         let json = ran.json();
-        let held = json["ok"].as_u64().zip(json["no_data"].as_u64()).map(|(ok, none)| ok + none);
-        assert_eq!(held, Some(api.bill().billed_calls), "{faults}");
+        let answered = json["ok"].as_u64().zip(json["no_data"].as_u64()).map(|(ok, none)| ok + none);
+        assert_eq!(answered, Some(api.bill().billed_calls), "{faults}");
         assert!(shell.path("out/backlinks_history").is_dir() && shell.path("out/targets").is_dir(), "{faults}");
         assert!(api.bill().calls <= 30, "{faults}: it stops at once");
     };
@@ -195,19 +188,19 @@ fn the_api_stops_a_run_with_4_and_what_is_held_is_published() {
 }
 
 #[test]
-fn a_wrong_url_ends_with_4() {
+fn a_wrong_url_exits_with_4() {
     let (shell, api) = (Shell::with_domains(3), Api::new(""));
     let wrong = api.url().replace("/apis/v1", "/apis/v2");
     let ran = shell.run(&format!("run domains.txt --out out --api {wrong} --progress none")).expect(4);
     assert!(ran.stderr.contains("there is no API at this URL"), "{}", ran.stderr);
-    // The variable says it as well, and the flag wins.
+    // The variable sets it, too, and the flag wins.
     let shell = Shell::with_domains(3).set("BACKLINKS_API_URL", &wrong);
     shell.run("run domains.txt --out out --progress none").expect(4);
     shell.run(&format!("run domains.txt --out out {}", api.flags())).expect(0);
 }
 
 #[test]
-fn a_run_that_was_stopped_goes_on() {
+fn a_stopped_run_resumes() {
     let shell = Shell::with_domains(20);
     let command = |api: &Api| format!("run domains.txt --out out {} {DATES}", api.flags());
     let poor = Api::new("--no-credit-after 7");
@@ -215,11 +208,11 @@ fn a_run_that_was_stopped_goes_on() {
     let rich = Api::new("");
     shell.run(&command(&rich)).expect(0);
     assert_eq!((poor.bill().billed_calls, rich.bill().calls), (7, 13));
-    assert!(is_marked(&shell, "out"));
+    assert!(shell.is_complete("out"));
 }
 
 #[test]
-fn the_cap_ends_a_run_with_5_and_is_never_passed() {
+fn the_cap_ends_a_run_with_5_and_is_never_exceeded() {
     let (shell, api) = (Shell::with_domains(30), Api::new("--price 0.05"));
     let command = |cap: &str| format!("run domains.txt --out out {} {DATES} --max-cost {cap}", api.flags());
     let ran = shell.run(&command("0.52")).expect(5);
@@ -227,8 +220,8 @@ fn the_cap_ends_a_run_with_5_and_is_never_passed() {
     assert!(
         ran.stderr.contains("hint: all paid answers are saved; run the same command again with a higher --max-cost")
     );
-    assert_eq!((api.bill().billed_calls, is_marked(&shell, "out")), (10, false));
-    // The cap is one on the directory, not on this run.
+    assert_eq!((api.bill().billed_calls, shell.is_complete("out")), (10, false));
+    // The cap applies to the directory, not to one run.
     shell.run(&command("0.52")).expect(5);
     assert_eq!(api.bill().billed_calls, 10);
     shell.run(&command("1.50")).expect(0);
@@ -236,19 +229,19 @@ fn the_cap_ends_a_run_with_5_and_is_never_passed() {
 }
 
 #[test]
-fn answers_about_somebody_else_are_never_taken() {
+fn answers_about_another_target_are_never_accepted() {
     let (shell, api) = (Shell::with_domains(20), Api::new("--fail-wrong-target 1"));
     let ran = shell.run(&format!("run domains.txt --out out --summary json {} {DATES}", api.flags())).expect(3);
     let json = ran.json();
     assert_eq!((&json["ok"], &json["rows"], &json["failed"]), (&0.into(), &0.into(), &20.into()));
-    // Asked twice each, and what that cost is told.
+    // Each was called twice, and the cost is reported.
     assert_eq!(api.bill().billed_calls, 40);
     assert!(json["cost_usd"].as_f64().expect("a number") > 0.0);
     assert!(shell.read("out/_failures.csv").contains("wrong_target"));
 }
 
 #[test]
-fn shards_are_disjoint_and_replayed_together_they_are_the_whole() {
+fn shards_are_disjoint_and_a_replay_of_all_is_the_whole_dataset() {
     let (shell, api) = (Shell::with_domains(60), Api::new(""));
     shell.run(&format!("run domains.txt --out whole {} {DATES}", api.flags())).expect(0);
     let mut targets = 0;
@@ -267,13 +260,13 @@ fn shards_are_disjoint_and_replayed_together_they_are_the_whole() {
     assert!(!all.stderr.contains("not among"), "{}", all.stderr);
     let json = all.json();
     assert_eq!((&json["targets"], &json["calls"]), (&60.into(), &60.into()));
-    assert!(is_marked(&shell, "merged"));
+    assert!(shell.is_complete("merged"));
     assert_eq!(shell.bytes("merged/backlinks_history"), shell.bytes("whole/backlinks_history"));
     assert_eq!(api.bill(), bill, "no call is made");
 }
 
 #[test]
-fn a_directory_of_one_shard_takes_no_lines_of_another() {
+fn a_directory_of_one_shard_rejects_lines_of_another() {
     let (shell, api) = (Shell::with_domains(40), Api::new("--fail-code 40501:0.3"));
     let run = |command: &str, input: &str, shard: &str| {
         format!("{command} {input} --out part {shard} {} {DATES}", api.flags())
@@ -288,13 +281,13 @@ fn a_directory_of_one_shard_takes_no_lines_of_another() {
         }
     }
     assert_eq!(api.bill().calls, calls, "nothing is called");
-    // Lines of this shard are, under whatever flag.
+    // Lines of this shard are accepted, whatever the flag.
     shell.run(&run("run", "part/_failures.csv", "")).expect(0);
     assert!(api.bill().calls > calls);
 }
 
 #[test]
-fn a_replay_replaces_the_dataset_of_other_runs_only_where_it_is_told_to() {
+fn a_replay_replaces_the_dataset_of_other_runs_only_with_replace() {
     let (shell, api) = (Shell::with_domains(5), Api::new(""));
     for run in ["one", "two"] {
         shell.run(&format!("run domains.txt --out {run} {} {DATES}", api.flags())).expect(0);
@@ -308,12 +301,12 @@ fn a_replay_replaces_the_dataset_of_other_runs_only_where_it_is_told_to() {
     check("two --out merged", 2);
     assert!(shell.files("merged") == built, "nothing is touched");
     check("one --out merged --compression snappy", 0);
-    // A further run takes nothing away.
+    // Adding a run removes nothing.
     check("one two --out merged", 0);
     check("two --out merged", 2);
     check("two --out merged --replace", 0);
     check("one --out merged --replace", 0);
-    // A record that cannot be read may be of any run.
+    // An unreadable record may be of any run.
     shell.write("merged/_run.json", "{}");
     let refused = shell.run("replay two --out merged").expect(2);
     assert!(refused.stderr.contains("cannot read merged/_run.json: missing field"), "{}", refused.stderr);
@@ -361,7 +354,7 @@ fn an_unreadable_record_is_an_error_of_every_command_and_costs_nothing() {
         check("report out", 1);
         shell.run("verify out").expect(1);
     }
-    // As the hint says.
+    // The hint advises this.
     fs::remove_file(shell.path("out/_run.json")).expect("removed");
     shell.run(&format!("run domains.txt --out out {flags}")).expect(0);
     assert!(shell.files("out").keys().eq(files.keys()));
@@ -369,7 +362,7 @@ fn an_unreadable_record_is_an_error_of_every_command_and_costs_nothing() {
 }
 
 #[test]
-fn a_path_written_otherwise_changes_nothing() {
+fn another_spelling_of_a_path_changes_nothing() {
     let (shell, api) = (Shell::with_domains(5), Api::new(""));
     let run = |input: &str, more: &str| format!("run {input} --out out {more} {} {DATES}", api.flags());
     shell.run(&run("domains.txt", "")).expect(0);
@@ -379,11 +372,11 @@ fn a_path_written_otherwise_changes_nothing() {
         shell.run(&run(input, "")).expect(0);
         assert!(shell.files("out") == before, "{input}");
     }
-    // A folder outside the current one is written as it is given, and with other folders it is still the same file.
+    // A file outside the current folder, whatever its path.
     let elsewhere = tempfile::tempdir().expect("a folder");
     let (folder, copy) = (elsewhere.path().join("lists"), elsewhere.path().join("lists/domains.txt"));
-    std::fs::create_dir(&folder).expect("made");
-    std::fs::copy(shell.path("domains.txt"), &copy).expect("copied");
+    fs::create_dir(&folder).expect("made");
+    fs::copy(shell.path("domains.txt"), &copy).expect("copied");
     for input in [copy.clone(), folder.join("../lists/domains.txt")] {
         shell.run(&run(&input.display().to_string(), "")).expect(0);
         assert!(shell.files("out") == before, "{}", input.display());
@@ -396,7 +389,7 @@ fn a_path_written_otherwise_changes_nothing() {
 }
 
 #[test]
-fn the_simulated_api_has_no_other_address() {
+fn sandbox_and_api_exclude_each_other() {
     let shell = Shell::with_domains(2);
     for command in ["run", "plan", "doctor"] {
         let ran = shell.run(&format!("{command} domains.txt --out out --sandbox --api http://127.0.0.1:1")).expect(2);
@@ -410,7 +403,7 @@ fn the_simulated_api_has_no_other_address() {
 }
 
 #[test]
-fn a_run_counts_once_in_a_replay_and_not_while_it_is_under_way() {
+fn a_replay_rejects_the_same_run_twice_and_a_run_in_progress() {
     let (shell, api) = (Shell::with_domains(10), Api::new(""));
     shell.run(&format!("run domains.txt --out out {} {DATES}", api.flags())).expect(0);
     std::os::unix::fs::symlink(shell.path("out"), shell.path("link")).expect("a link");
@@ -427,7 +420,7 @@ fn a_run_counts_once_in_a_replay_and_not_while_it_is_under_way() {
 }
 
 #[test]
-fn shares_that_cannot_keep_to_a_limit_together_are_refused() {
+fn shards_that_cannot_share_a_limit_are_rejected() {
     let (shell, api) = (Shell::with_domains(10), Api::new(""));
     for (limits, what) in [("--rate 3/s", "a rate of 3/s"), ("--concurrency 3", "3 in flight")] {
         for command in ["run", "plan"] {
@@ -441,7 +434,7 @@ fn shares_that_cannot_keep_to_a_limit_together_are_refused() {
 }
 
 #[test]
-fn a_directory_whose_name_is_not_utf_8_can_hold_a_run_but_is_not_replayed() {
+fn a_directory_whose_name_is_not_utf_8_can_contain_a_run_but_is_not_replayed() {
     let shell = Shell::with_domains(2);
     let name = OsStr::from_bytes(b"d\xff");
     let run = shell.command("run domains.txt --sandbox --out").arg(name).status().expect("the program starts");
@@ -480,11 +473,11 @@ fn a_replay_takes_other_partitions_and_compressions() {
 }
 
 #[test]
-fn dropped_answers_leave_a_dataset_that_can_only_stay() {
+fn without_raw_answers_a_dataset_cannot_be_changed() {
     let (shell, api) = (Shell::with_domains(8), Api::new(""));
     let command = format!("run domains.txt --out out --discard-raw {} {DATES}", api.flags());
     shell.run(&command).expect(0);
-    assert!(is_marked(&shell, "out") && shell.files("out").keys().all(|path| !path.starts_with("_raw")));
+    assert!(shell.is_complete("out") && shell.files("out").keys().all(|path| !path.starts_with("_raw")));
     let files = shell.files("out");
     shell.run(&command).expect(0);
     shell.run(&command.replace(" --discard-raw", "")).expect(0);
@@ -502,7 +495,7 @@ fn dropped_answers_leave_a_dataset_that_can_only_stay() {
 }
 
 #[test]
-fn a_plan_says_what_a_run_would_do_and_writes_nothing() {
+fn a_plan_describes_the_run_and_writes_nothing() {
     let (shell, api) = (Shell::with_domains(20), Api::new("--no-credit-after 5 --price 0.05"));
     shell.run(&format!("run domains.txt --out out {} {DATES}", api.flags())).expect(4);
     shell.write("domains.txt", shell.read("domains.txt") + "site0.com\nno domain\n");
@@ -511,8 +504,9 @@ fn a_plan_says_what_a_run_would_do_and_writes_nothing() {
     for key in "targets rejected duplicates held calls cost_usd_low cost_usd_high elapsed_s rows bytes".split(' ') {
         assert!(json[key].is_number(), "{key} in {json}");
     }
-    let told = ["targets", "rejected", "duplicates", "held", "calls"].map(|key| json[key].as_u64().expect("a number"));
-    assert_eq!(told, [20, 1, 1, 5, 15]);
+    let counts =
+        ["targets", "rejected", "duplicates", "held", "calls"].map(|key| json[key].as_u64().expect("a number"));
+    assert_eq!(counts, [20, 1, 1, 5, 15]);
     assert_eq!(json["price_source"], "own_calls");
     assert_eq!(json["cost_usd_high"], 0.75);
     assert!(json["balance_usd"].as_f64().expect("a balance") > 0.0);
@@ -528,7 +522,7 @@ fn a_plan_needs_no_token_and_no_api() {
     let plan = shell.run("plan domains.txt --format json").expect(0);
     assert!(plan.json()["balance_usd"].is_null());
     assert_eq!(plan.stderr, "");
-    // A port at which nobody listens.
+    // A port without a server.
     let shell = shell.set("AISA_API_KEY", TOKEN);
     let plan = shell.run("plan domains.txt --api http://127.0.0.1:1/apis/v1").expect(0);
     assert!(plan.stdout.contains("balance     unknown ("), "{}", plan.stdout);
@@ -545,7 +539,7 @@ fn a_plan_has_no_flag_that_could_buy() {
 }
 
 #[test]
-fn log_lines_are_json_where_json_is_asked_for() {
+fn log_lines_are_json_on_request() {
     let (shell, api) = (Shell::with_domains(5), Api::new("--fail-503 0.5 --fail-attempts 1"));
     shell.write("more.txt", "no domain\nblog.site1.com\n");
     let lines = |words: &str, code: i32| {
@@ -559,15 +553,15 @@ fn log_lines_are_json_where_json_is_asked_for() {
         lines
     };
     let flags = format!("--api {} {DATES} --log-format json -v", api.url());
-    let told = lines(&format!("run domains.txt more.txt --out out {flags}"), 0);
-    assert!(told.iter().any(|line| line["event"] == "end"), "progress is JSON, too");
-    assert!(told.iter().any(|line| line["level"] == "WARN") && told.iter().any(|line| line["level"] == "DEBUG"));
-    assert!(told.iter().any(|line| line["message"] == "answered" && line["http_status"] == 200));
-    let told = lines(&format!("run domains.txt --out other {flags} --progress none"), 0);
-    assert!(told.iter().any(|line| line["message"] == "answered"), "without progress, too");
-    let told = lines("run missing.txt --out other --log-format json", 2);
-    assert_eq!((told[0]["level"].as_str(), told.len()), (Some("ERROR"), 1));
-    assert!(told[0]["hint"].is_string());
+    let log = lines(&format!("run domains.txt more.txt --out out {flags}"), 0);
+    assert!(log.iter().any(|line| line["event"] == "end"), "progress is JSON, too");
+    assert!(log.iter().any(|line| line["level"] == "WARN") && log.iter().any(|line| line["level"] == "DEBUG"));
+    assert!(log.iter().any(|line| line["message"] == "answered" && line["http_status"] == 200));
+    let log = lines(&format!("run domains.txt --out other {flags} --progress none"), 0);
+    assert!(log.iter().any(|line| line["message"] == "answered"), "without progress, too");
+    let log = lines("run missing.txt --out other --log-format json", 2);
+    assert_eq!((log[0]["level"].as_str(), log.len()), (Some("ERROR"), 1));
+    assert!(log[0]["hint"].is_string());
     // Text among lines of JSON becomes one of them.
     lines(&format!("run domains.txt more.txt --out third --api {} --progress json -v", api.url()), 0);
 }
@@ -588,8 +582,8 @@ fn progress_is_what_was_asked_for() {
 }
 
 #[test]
-fn nobody_is_asked_where_nobody_can_answer() {
-    // Far beyond --confirm-above, and without a terminal: it goes on at once.
+fn without_a_terminal_no_question_is_asked() {
+    // Far above --confirm-above, and without a terminal: it starts at once.
     let (shell, api) = (Shell::with_domains(20), Api::new(""));
     let ran = shell.run_with(&format!("run domains.txt --out out --confirm-above 0 {} {DATES}", api.flags()), "n\n");
     let ran = ran.expect(0);
@@ -598,23 +592,23 @@ fn nobody_is_asked_where_nobody_can_answer() {
 }
 
 #[test]
-fn the_token_is_nowhere_but_in_the_header() {
+fn the_token_appears_only_in_the_header() {
     let api = Api::new(&format!("--token {TOKEN} --latency 100ms --fail-503 0.2 --fail-code 40501:0.2"));
     let shell = Shell::with_domains(30);
     let words = format!("run domains.txt --out out {} {DATES} -vv --max-failures 90%", api.flags());
     let child = shell.command(&words).env("RUST_LOG", "trace").spawn().expect("the program starts");
-    // Before its end, what every user of the machine can see.
+    // While it runs, every user of the machine can see this.
     let seen = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap_or_default();
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let holds = |bytes: &[u8]| bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
-    assert!(!holds(&seen) && !holds(&output.stdout) && !holds(&output.stderr));
-    assert!(output.stderr.len() > 1_000, "it does log");
+    let has_token = |bytes: &[u8]| bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
+    assert!(!has_token(&seen) && !has_token(&output.stdout) && !has_token(&output.stderr));
+    assert!(output.stderr.len() > 1_000, "it logs");
     for (path, (bytes, _)) in shell.files("out") {
-        assert!(!holds(&bytes), "{}", path.display());
+        assert!(!has_token(&bytes), "{}", path.display());
     }
     let ledger = fs::read(shell.path("out/_raw/ledger-0.jsonl.gz")).expect("a ledger");
-    assert!(!holds(&gunzip(&ledger).expect("sound")));
+    assert!(!has_token(&gunzip(&ledger).expect("sound")));
     // From a file, with a line break at its end, as editors leave it.
     shell.write("token", format!("{TOKEN}\n"));
     let shell = shell.unset("AISA_API_KEY");
@@ -622,7 +616,7 @@ fn the_token_is_nowhere_but_in_the_header() {
 }
 
 #[test]
-fn simulated_answers_never_pass_for_real_ones() {
+fn simulated_answers_are_never_mixed_with_real_ones() {
     let (shell, api) = (Shell::with_domains(2), Api::new(""));
     shell.run(&format!("run domains.txt --out out --sandbox --progress none {DATES}")).expect(0);
     assert!(shell.files("out/targets").keys().all(|path| path.display().to_string().starts_with("part-sandbox-")));

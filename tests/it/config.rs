@@ -65,12 +65,12 @@ fn the_command_line_wins_and_the_file_wins_over_the_environment() {
     assert_eq!(run("run other.txt --config run.toml --out b --rate 10000/s")["targets"], 1);
     assert_eq!(run("run other.txt --config=run.toml -o c")["targets"], 1);
     assert_eq!(shell.run("plan --config run.toml --format json -o c -- other.txt").expect(0).json()["held"], 1);
-    // Anything may stand before the command, and -v excludes the file's quiet.
+    // Flags may precede the command, and -v excludes the file's quiet.
     assert!(
         shell.run("--log-format json -v run --config run.toml --out d --progress none").expect(0).stderr.contains('{')
     );
-    assert!(["a", "b", "c", "d"].iter().all(|name| shell.path(name).join("_SUCCESS").exists()));
-    // The flag wins over the file: nothing answers there.
+    assert!(["a", "b", "c", "d"].iter().all(|name| shell.is_complete(name)));
+    // The flag wins over the file: no server is at its address.
     shell.run("run --config run.toml --out e --api http://127.0.0.1:1 --max-attempts 1").expect(3);
 }
 
@@ -85,11 +85,11 @@ fn one_file_serves_all_commands_that_take_one() {
     assert_eq!(shell.run("replay out --config run.toml --out merged").expect(0).json()["success"], true);
     shell.write("replay.toml", "dir = [\"out\"]\nout = \"again\"\npartition-by = \"none\"\n");
     shell.run("replay --config replay.toml").expect(0);
-    assert!(shell.path("again/_SUCCESS").exists());
+    assert!(shell.is_complete("again"));
 }
 
 #[test]
-fn names_that_look_like_flags_are_names() {
+fn names_that_look_like_flags_are_still_names() {
     let shell = shell("input = [\"-odd.txt\"]\nsandbox = true\n");
     shell.write("-odd.txt", "site1.com\n");
     assert_eq!(shell.run(PLAN).expect(0).json()["targets"], 1);
@@ -97,72 +97,72 @@ fn names_that_look_like_flags_are_names() {
     shell.write("run.toml", "input = \"-\"\nsandbox = true\n");
     let ran = shell.run_with(PLAN, "site1.com\nsite2.com\n").expect(0);
     assert_eq!(ran.json()["targets"], 2);
-    // A file of no lines changes nothing.
+    // An empty file changes nothing.
     shell.write("run.toml", "");
     assert_eq!(shell.run(&format!("{PLAN} domains.txt")).expect(0).json()["targets"], 6);
 }
 
 #[test]
-fn every_mistake_in_the_file_is_told_with_its_place() {
+fn every_error_in_the_file_is_reported_with_its_line() {
     let shell = shell("");
-    let mut told = String::new();
-    let mut tell = |words: &str, config: &str| {
+    let mut messages = String::new();
+    let mut check = |words: &str, config: &str| {
         shell.write("run.toml", config);
         let ran = shell.run(words).expect(2);
         assert_eq!(ran.stdout, "", "{config}");
         assert!(ran.stderr.starts_with("error: "), "{config}: {}", ran.stderr);
         assert!(ran.stderr.contains("\nhint: ") || ran.stderr.contains("--help"), "{config}: {}", ran.stderr);
         let shown = if config.len() > 200 { "…" } else { config.trim_end() };
-        let _ = writeln!(told, "{shown}\n$ backlinks-export {words}\n{}", ran.stderr);
+        let _ = writeln!(messages, "{shown}\n$ backlinks-export {words}\n{}", ran.stderr);
     };
     let run = "run domains.txt --sandbox --out out --config run.toml";
     // Keys
-    tell(run, "rate = \"600/min\"\nmax-csot = 50\n");
-    tell(run, "max_cost = 50\n");
-    tell(run, "inputs = [\"a.txt\"]\n");
-    tell(run, "color = \"red\"\n");
-    tell(run, "config = \"other.toml\"\n");
-    tell(run, "help = true\n");
-    tell(run, "listen = \"127.0.0.1:8080\"\n");
-    tell(run, "[run]\nmax-cost = 50\n");
-    tell("replay out --config run.toml", "compresion = \"none\"\n");
+    check(run, "rate = \"600/min\"\nmax-csot = 50\n");
+    check(run, "max_cost = 50\n");
+    check(run, "inputs = [\"a.txt\"]\n");
+    check(run, "color = \"red\"\n");
+    check(run, "config = \"other.toml\"\n");
+    check(run, "help = true\n");
+    check(run, "listen = \"127.0.0.1:8080\"\n");
+    check(run, "[run]\nmax-cost = 50\n");
+    check("replay out --config run.toml", "compresion = \"none\"\n");
     // Values
-    tell(run, "\n# pace\nrate = \"600\"\n");
-    tell(run, "rate = 600\n");
-    tell(run, "plan = \"starter\"\nmax-cost = -5\n");
-    tell(run, "plan = \"pro\"\n");
-    tell(run, "rank-scale = \"one_hundert\"\n");
-    tell(run, "date-from = 2018-12-31\n");
-    tell(run, "shard = \"5/4\"\n");
-    tell(run, "previous = [\"a\", \"b\"]\nmax-age = 30\n");
-    tell(run, "out = \"\"\n");
-    tell(run, "concurrency = [1]\n");
-    tell(run, "max-cost = true\n");
-    tell(run, "report = \"yes\"\n");
-    tell(run, "verbose = \"very\"\n");
-    tell(run, "input = [\"a.txt\", true]\n");
-    tell(run, "quiet = true\nverbose = 1\n");
+    check(run, "\n# pace\nrate = \"600\"\n");
+    check(run, "rate = 600\n");
+    check(run, "plan = \"starter\"\nmax-cost = -5\n");
+    check(run, "plan = \"pro\"\n");
+    check(run, "rank-scale = \"one_hundert\"\n");
+    check(run, "date-from = 2018-12-31\n");
+    check(run, "shard = \"5/4\"\n");
+    check(run, "previous = [\"a\", \"b\"]\nmax-age = 30\n");
+    check(run, "out = \"\"\n");
+    check(run, "concurrency = [1]\n");
+    check(run, "max-cost = true\n");
+    check(run, "report = \"yes\"\n");
+    check(run, "verbose = \"very\"\n");
+    check(run, "input = [\"a.txt\", true]\n");
+    check(run, "quiet = true\nverbose = 1\n");
     // A wrong value is wrong where the command line gives another one, and for another command.
-    tell(&format!("{run} --rate 5/s"), "rate = \"fast\"\n");
-    tell(run, "format = \"yaml\"\n");
-    // The whole
-    tell(run, "max-cost 50\n");
-    tell(run, "out = out/audit\n");
-    tell(run, "max-cost = 50\nmax-cost = 60\n");
-    tell(run, &"#".repeat(300 * 1024));
-    tell("run domains.txt --sandbox --out out --config missing.toml", "");
-    tell("run domains.txt --sandbox --out out --config .", "");
-    tell("run domains.txt --sandbox --out out --config run.toml --config run.toml", "");
-    // What is still missing
-    tell("run --config run.toml", "sandbox = true\n");
-    assert_snapshot!(told);
+    check(&format!("{run} --rate 5/s"), "rate = \"fast\"\n");
+    check(run, "format = \"yaml\"\n");
+    // The file as a whole
+    check(run, "max-cost 50\n");
+    check(run, "out = out/audit\n");
+    check(run, "max-cost = 50\nmax-cost = 60\n");
+    check(run, &"#".repeat(300 * 1024));
+    check("run domains.txt --sandbox --out out --config missing.toml", "");
+    check("run domains.txt --sandbox --out out --config .", "");
+    check("run domains.txt --sandbox --out out --config run.toml --config run.toml", "");
+    // What is missing
+    check("run --config run.toml", "sandbox = true\n");
+    assert_snapshot!(messages);
     fs::write(shell.path("run.toml"), b"out = \"\xff\"\n").expect("written");
     assert!(shell.run(run).expect(2).stderr.contains("is not a text file"));
     assert!(!shell.path("out").exists(), "nothing was made");
 }
 
 #[test]
-fn a_token_in_the_file_is_refused_and_never_shown() {
+fn a_token_in_the_file_is_rejected_and_never_shown() {
     for line in [
         "token = '{}'",
         "api-key = \"{}\"",
@@ -181,24 +181,24 @@ fn a_token_in_the_file_is_refused_and_never_shown() {
         );
         assert!(ran.stderr.contains("token-file") && !ran.stderr.contains(TOKEN), "{line}: {}", ran.stderr);
     }
-    // Nor where the line is no TOML at all, or a flag's value.
+    // Nor if the line is not TOML, or it is a flag's value.
     for line in ["token = {}", "{}", "max-cost = {}", "verbose = '{}'", "'{} = 1"] {
         let shell = shell(&line.replace("{}", TOKEN));
         let ran = shell.run("run domains.txt --out out --config run.toml").expect(2);
         assert!(!ran.stderr.contains(TOKEN), "{line}: {}", ran.stderr);
     }
-    // The file that holds it may be named.
+    // The file that contains it may be named.
     let (shell, api) = (shell("token-file = \"key\"\n").unset("AISA_API_KEY"), Api::new(&format!("--token {TOKEN}")));
     shell.write("key", TOKEN);
     shell.run(&format!("run domains.txt --out out --config run.toml {}", api.flags())).expect(0);
 }
 
 #[test]
-fn a_name_that_steers_the_terminal_is_shown_without() {
+fn control_characters_in_names_are_not_printed() {
     let shell = shell("");
     shell.write("bad\u{1b}[31m.toml", "\"ke\\u001b[31my\" = 1\n");
     let ran =
         shell.command("run domains.txt --out out --config").arg("bad\u{1b}[31m.toml").output().expect("it starts");
-    let told = String::from_utf8(ran.stderr).expect("UTF-8");
-    assert!(told.starts_with("error: bad.toml:1: unknown key key\n"), "{told:?}");
+    let stderr = String::from_utf8(ran.stderr).expect("UTF-8");
+    assert!(stderr.starts_with("error: bad.toml:1: unknown key key\n"), "{stderr:?}");
 }

@@ -1,6 +1,6 @@
-//! The program killed at any moment, hundreds of times: nothing is lost, nothing is bought twice that was held.
+//! The program killed at any moment, hundreds of times: nothing is lost, and no stored answer is bought again.
 //!
-//! `KILLS=1000 cargo test killed` does more of it, `SEED=…` repeats one.
+//! `KILLS=1000 cargo test killed` kills more often, `SEED=…` repeats a run.
 
 use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
@@ -8,13 +8,14 @@ use backlinks_export::{
     ledger::Archive,
     sandbox::{Faults, Sandbox, Settings},
 };
+use fastrand::Rng;
 
 use super::program::{
-    BINARY, Draws, Place, Running, ended, finished, history_rows, instant, latency, sandbox, say, seed, setting,
-    summary, table, targets, told, verified,
+    BINARY, Place, Running, ended, finished, history_rows, instant, latency, print, rng, sandbox, setting, stderr,
+    summary, table, targets, verified,
 };
 
-/// Kills over the whole test unless `KILLS` says otherwise.
+/// Kills over the whole test unless `KILLS` is set.
 const KILLS: u64 = 200;
 /// Targets of one directory.
 const TARGETS: usize = 60;
@@ -25,10 +26,10 @@ const LATE_KILLS_EACH: usize = 4;
 /// Calls in flight.
 const IN_FLIGHT: u64 = 8;
 
-/// What is held of each target that has its answer: how often it was billed by then.
-type Held = BTreeMap<String, u64>;
+/// Each target with a stored answer, and how often it was billed by then.
+type Stored = BTreeMap<String, u64>;
 
-/// In what the program was interrupted.
+/// What the program was interrupted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Starting,
@@ -41,17 +42,17 @@ fn later(phases: &[Phase]) -> usize {
     phases.iter().filter(|phase| matches!(phase, Phase::Publishing | Phase::Around)).count()
 }
 
-/// Looks into the ledger after a kill: what is held now must never be billed again.
-fn note_held(place: &Place, api: &Sandbox, held: &mut Held) -> Phase {
+/// Reads the ledger after a kill: what is stored now must never be billed again.
+fn note_stored(place: &Place, api: &Sandbox, stored: &mut Stored) -> Phase {
     let archive = Archive::read(&place.out()).unwrap_or_else(|error| panic!("after a kill: {error}"));
     let billed = api.bill().billed_targets;
     for (target, known) in archive.asked() {
         if known.state.is_final() {
             let times = billed.get(target.as_str()).copied().unwrap_or(0);
-            held.entry(target.to_string()).or_insert(times);
+            stored.entry(target.to_string()).or_insert(times);
         }
     }
-    match (held.len(), place.out().join("_staging").exists()) {
+    match (stored.len(), place.out().join("_staging").exists()) {
         (0, _) => Phase::Starting,
         (TARGETS, true) => Phase::Publishing,
         (TARGETS, false) => Phase::Around,
@@ -78,31 +79,31 @@ const A_START: u64 = 20;
 const A_PUBLICATION: u64 = 600;
 
 /// One directory, killed again and again, then left to finish. Says in what it was killed each time.
-async fn killed_and_resumed(settings: Settings, flags: &str, draws: &mut Draws, most: u64) -> Vec<Phase> {
+async fn killed_and_resumed(settings: Settings, flags: &str, rng: &mut Rng, most: u64) -> Vec<Phase> {
     let (api, place) = (sandbox(settings).await, Place::new(TARGETS));
     let flags = format!("{flags} --concurrency {IN_FLIGHT}");
-    let (mut phases, mut held, mut longest) = (Vec::new(), Held::new(), 250);
-    let allowed = draws.between(1, KILLS_EACH).min(most);
+    let (mut phases, mut stored, mut longest) = (Vec::new(), Stored::new(), 250);
+    let allowed = rng.u64(1..=KILLS_EACH).min(most);
     while (phases.len() as u64) < allowed && later(&phases) < LATE_KILLS_EACH {
-        let life = Duration::from_millis(draws.below(longest));
+        let life = Duration::from_millis(rng.u64(..longest));
         match Running::start(place.run(&api.url(), &flags)).kill_after(life).await {
             Ok(()) => {
                 settled(&api).await;
-                phases.push(note_held(&place, &api, &mut held));
+                phases.push(note_stored(&place, &api, &mut stored));
                 if longest == A_START {
                     longest = A_PUBLICATION;
                 }
             }
             Err(output) if output.status.code() == Some(0) => {
-                // Everything is there already: what is left to kill is a start, then publishing, over and over.
+                // All answers are stored: only starts and publications are left to kill.
                 let _ = fs::remove_file(place.out().join("_run.json"));
                 longest = A_START;
             }
-            Err(output) => panic!("{}", told(&output)),
+            Err(output) => panic!("{}", stderr(&output)),
         }
     }
     let output = ended(place.run(&api.url(), &flags), 0).await;
-    judge(&place, &api, &summary(&output), &held, phases.len() as u64);
+    judge(&place, &api, &summary(&output), &stored, phases.len() as u64);
     let bill = api.bill();
     ended(place.run(&api.url(), &flags), 0).await;
     assert_eq!(api.bill().calls, bill.calls, "a finished directory makes no call");
@@ -111,10 +112,10 @@ async fn killed_and_resumed(settings: Settings, flags: &str, draws: &mut Draws, 
     phases
 }
 
-fn judge(place: &Place, api: &Sandbox, told: &serde_json::Value, held: &Held, kills: u64) {
+fn judge(place: &Place, api: &Sandbox, summary: &serde_json::Value, stored: &Stored, kills: u64) {
     let bill = api.bill();
-    for (target, times) in held {
-        assert_eq!(bill.billed_targets[target], *times, "{target} was held and is billed again");
+    for (target, times) in stored {
+        assert_eq!(bill.billed_targets[target], *times, "{target} was stored and is billed again");
     }
     let listed = targets(&place.out());
     assert_eq!(listed.len(), TARGETS);
@@ -125,17 +126,17 @@ fn judge(place: &Place, api: &Sandbox, told: &serde_json::Value, held: &Held, ki
     let surplus = bill.billed_calls - TARGETS as u64;
     let listed_surplus: i64 = listed.values().map(|row| row.possibly_billed).sum();
     assert!(surplus <= kills * IN_FLIGHT, "{surplus} surplus bills in {kills} kills");
-    assert_eq!(told["possibly_billed"], listed_surplus);
+    assert_eq!(summary["possibly_billed"], listed_surplus);
     assert!(u64::try_from(listed_surplus).expect("positive") <= kills * IN_FLIGHT);
     let rows = history_rows(&place.out());
     for (target, row) in &listed {
         assert!(row.outcome == "ok" && row.rows > 0 || row.outcome == "no_data", "{target}: {row:?}");
         assert_eq!(rows.get(target).copied().unwrap_or(0), row.rows, "{target} is in the dataset once");
     }
-    assert!(place.out().join("_SUCCESS").exists() && !place.out().join("_staging").exists());
+    assert!(place.is_complete() && !place.out().join("_staging").exists());
 }
 
-/// The dataset is, byte for byte, that of a run that nobody has killed.
+/// The dataset is, byte for byte, that of a run that was not killed.
 async fn check_same_as_unbroken(place: &Place, flags: &str) {
     let (api, unbroken) = (sandbox(instant()).await, Place::new(TARGETS));
     ended(unbroken.run(&api.url(), flags), 0).await;
@@ -145,8 +146,8 @@ async fn check_same_as_unbroken(place: &Place, flags: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_moment_nothing_is_lost_and_nothing_held_is_bought_again() {
-    let (mut draws, wanted, mut phases) = (seed(), setting("KILLS", KILLS), BTreeMap::<_, u64>::new());
+async fn a_run_killed_at_any_moment_loses_nothing_and_buys_no_stored_answer_again() {
+    let (mut rng, wanted, mut phases) = (rng(), setting("KILLS", KILLS), BTreeMap::<_, u64>::new());
     let stumbling = || Settings {
         faults: Faults { fail_503: "0.05".parse().expect("a share"), fail_attempts: Some(1), ..Faults::default() },
         ..instant()
@@ -156,24 +157,24 @@ async fn killed_at_any_moment_nothing_is_lost_and_nothing_held_is_bought_again()
         if left == 0 {
             break;
         }
-        let settings = match draws.below(3) {
+        let settings = match rng.u64(..3) {
             0 => instant(),
             1 => Settings { latency: latency(20, 80), ..instant() },
             _ => Settings { latency: latency(10, 40), ..stumbling() },
         };
         let flags = ["", "--partition-by year,month", "--partition-by none --compression none"];
-        let flags = flags[usize::try_from(draws.below(3)).expect("small")];
-        for phase in killed_and_resumed(settings, flags, &mut draws, left).await {
+        let flags = flags[rng.usize(..3)];
+        for phase in killed_and_resumed(settings, flags, &mut rng, left).await {
             *phases.entry(phase).or_default() += 1;
         }
     }
-    say(&format!("kills: {phases:?}"));
+    print(&format!("kills: {phases:?}"));
     assert!(wanted < KILLS || phases.len() == 4, "every phase was met: {phases:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replay_that_was_killed_is_done_again() {
-    let (api, place, mut draws) = (sandbox(instant()).await, Place::new(TARGETS), seed());
+async fn a_killed_replay_can_be_repeated() {
+    let (api, place, mut rng) = (sandbox(instant()).await, Place::new(TARGETS), rng());
     ended(place.run(&api.url(), ""), 0).await;
     let other = place.root.path().join("other");
     let replay = |flags: &str| {
@@ -192,16 +193,16 @@ async fn a_replay_that_was_killed_is_done_again() {
     for round in 0..30 {
         let flags = if round % 2 == 0 { "--partition-by none" } else { "" };
         let start = tokio::time::Instant::now();
-        match Running::start(replay(flags)).kill_after(Duration::from_millis(draws.below(usual))).await {
+        match Running::start(replay(flags)).kill_after(Duration::from_millis(rng.u64(..usual))).await {
             Ok(()) => kills += 1,
             Err(output) => {
-                assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+                assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
                 usual = took(start);
             }
         }
     }
     assert!(kills > 5, "{kills} kills");
     let output = finished(replay("")).await;
-    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(table(&other, "backlinks_history") == table(&place.out(), "backlinks_history"), "the bytes differ");
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use backlinks_export::ledger::Archive;
 
 use super::members::{gunzip, member, members};
-use super::program::{Place, ended, instant, sandbox, table, told};
+use super::program::{Place, ended, instant, sandbox, stderr, table, verified};
 
 /// Targets of a small run.
 const TARGETS: usize = 60;
@@ -22,7 +22,7 @@ fn divide(out: &Path) {
     let mut rest = whole;
     for number in 0..2 {
         let (mut end, least) = (0, rest.len() * (number + 1) / 3);
-        // A member that begins past this place begins a record, or the ledger says that it does not.
+        // The next member may begin within a record: then the ledger cannot be read.
         for (member, _) in members(&rest.clone()) {
             end += member.len();
             if end < least {
@@ -37,12 +37,12 @@ fn divide(out: &Path) {
         rest.drain(..end);
     }
     assert!(fs::metadata(path(2)).expect("there").len() > 0);
-    // It says how long the one file was.
+    // It contains the length of the one file.
     fs::remove_file(out.join("_run.json")).expect("removed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ledger_of_several_files_is_one_and_is_gone_on_with() {
+async fn a_ledger_of_several_files_is_read_as_one_and_extended() {
     let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
     ended(place.run(&api.url(), ""), 0).await;
     let published = table(&place.out(), "backlinks_history");
@@ -54,12 +54,12 @@ async fn a_ledger_of_several_files_is_one_and_is_gone_on_with() {
     ended(place.run(&api.url(), ""), 0).await;
     assert_eq!(api.bill().billed_calls, TARGETS as u64 + 10);
 
-    // A record torn in a file that another one follows is no crash's doing.
+    // No crash tears a record in a file that another one follows.
     let middle = place.out().join("_raw/ledger-1.jsonl.gz");
     let whole = fs::read(&middle).expect("readable");
     fs::write(&middle, &whole[..whole.len() - 3]).expect("written");
     let output = ended(place.run(&api.url(), "--partition-by none"), 1).await;
-    let words = told(&output);
+    let words = stderr(&output);
     assert!(words.contains("ledger-1.jsonl.gz is damaged at byte"), "{words}");
     fs::write(&middle, &whole).expect("written");
     ended(place.run(&api.url(), "--partition-by none"), 0).await;
@@ -79,26 +79,26 @@ async fn a_damaged_ledger_is_named_and_nothing_is_bought_or_published() {
     for place_of_damage in (1..20).map(|part| whole.len() * part / 20) {
         let mut damaged = whole.clone();
         damaged[place_of_damage] ^= 0x10;
-        // A few bits of a member mean nothing: whichever they are, its content is the same, and its checksum says so.
+        // A few bits of a member mean nothing: its content and checksum are the same.
         if gunzip(&damaged).is_ok_and(|content| content == sound) {
             continue;
         }
         fs::write(&file, &damaged).expect("written");
         // Another form of the dataset makes it read every answer.
         let output = ended(place.run(&api.url(), "--partition-by none"), 1).await;
-        let words = told(&output);
+        let words = stderr(&output);
         assert!(words.contains("ledger-1.jsonl.gz is damaged at byte"), "{words}");
         assert!(named(&words).is_some_and(|offset| offset <= place_of_damage), "{words}");
     }
     assert_eq!(api.bill().calls, calls, "nothing was bought");
-    assert!(table(&place.out(), "backlinks_history") == published, "what was published stands");
+    assert!(table(&place.out(), "backlinks_history") == published, "the published dataset is unchanged");
     fs::write(&file, &whole).expect("written");
     ended(place.run(&api.url(), "--partition-by none"), 0).await;
     assert_eq!(api.bill().calls, calls);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_that_a_ledger_has_lost_are_not_bought_again_unasked() {
+async fn answers_missing_from_a_ledger_are_bought_again_only_on_request() {
     let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
     ended(place.run(&api.url(), ""), 0).await;
     let file = place.out().join("_raw/ledger-0.jsonl.gz");
@@ -107,19 +107,19 @@ async fn answers_that_a_ledger_has_lost_are_not_bought_again_unasked() {
     for kept in [0, 1, whole.len() / 2, whole.len() - 1] {
         fs::write(&file, &whole[..kept]).expect("written");
         let output = ended(place.run(&api.url(), ""), 1).await;
-        let words = told(&output);
+        let words = stderr(&output);
         assert!(words.contains("ledger-0.jsonl.gz has lost paid answers"), "{kept} bytes: {words}");
         assert!(words.contains("restore a complete copy"), "{words}");
     }
     fs::remove_dir_all(place.out().join("_raw")).expect("removed");
-    let words = told(&ended(place.run(&api.url(), ""), 2).await);
+    let words = stderr(&ended(place.run(&api.url(), ""), 2).await);
     assert!(words.contains("contains a dataset, but its ledger") && words.contains("is missing"), "{words}");
-    // A folder of that name that no ledger is in is no run's either.
+    // Nor does a folder of that name without a ledger.
     fs::create_dir(place.out().join("_raw")).expect("made");
     fs::write(place.out().join("_raw/notes.txt"), "mine").expect("written");
     ended(place.run(&api.url(), ""), 2).await;
     assert_eq!(api.bill().calls, TARGETS as u64, "nothing was bought");
-    assert!(table(&place.out(), "backlinks_history") == published, "what was published stands");
+    assert!(table(&place.out(), "backlinks_history") == published, "the published dataset is unchanged");
 
     fs::remove_file(place.out().join("_raw/notes.txt")).expect("removed");
     fs::write(&file, &whole).expect("written");
@@ -134,7 +134,7 @@ async fn answers_that_a_ledger_has_lost_are_not_bought_again_unasked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_crash_has_torn_is_cut_off_even_where_nothing_is_left_to_call() {
+async fn a_torn_end_is_cut_off_even_if_no_call_is_left() {
     let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
     ended(place.run(&api.url(), ""), 0).await;
     let file = place.out().join("_raw/ledger-0.jsonl.gz");
@@ -142,17 +142,17 @@ async fn what_a_crash_has_torn_is_cut_off_even_where_nothing_is_left_to_call() {
     fs::write(&file, [&whole[..], &whole[..20]].concat()).expect("written");
     ended(place.run(&api.url(), ""), 0).await;
     assert!(fs::read(&file).expect("readable") == whole, "as it was");
-    super::program::verified(&place.out()).await;
+    verified(&place.out()).await;
     assert_eq!(api.bill().calls, TARGETS as u64);
     for side in ["_failures.csv", "_rejected.csv"] {
         fs::remove_file(place.out().join(side)).expect("removed");
         ended(place.run(&api.url(), ""), 0).await;
-        super::program::verified(&place.out()).await;
+        verified(&place.out()).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ledger_of_a_newer_version_is_called_that_and_left_as_it_is() {
+async fn a_ledger_of_a_newer_version_is_reported_as_such_and_left_unchanged() {
     let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
     ended(place.run(&api.url(), ""), 0).await;
     let file = place.out().join("_raw/ledger-0.jsonl.gz");
@@ -167,7 +167,7 @@ async fn a_ledger_of_a_newer_version_is_called_that_and_left_as_it_is() {
     ] {
         fs::write(&file, &newer).expect("written");
         for flags in ["", "--partition-by none"] {
-            let words = told(&ended(place.run(&api.url(), flags), 1).await);
+            let words = stderr(&ended(place.run(&api.url(), flags), 1).await);
             assert!(words.contains("ledger-0.jsonl.gz was made by a newer version of backlinks-export"), "{words}");
             assert!(words.contains("upgrade backlinks-export"), "{words}");
             assert!(!words.contains("truncate") && !words.contains("damaged"), "{words}");

@@ -17,7 +17,8 @@ use backlinks_export::{
 };
 
 use super::program::{
-    BINARY, Place, ended, finished, history_rows, instant, latency, run, sandbox, say, summary, targets, told,
+    BINARY, Place, ended, finished, history_rows, instant, is_root, latency, print, run, sandbox, stderr, summary,
+    targets,
 };
 
 /// Targets of a small run.
@@ -27,13 +28,12 @@ const IN_FLIGHT: usize = 2;
 /// No small run makes so many calls of one kind in one thread.
 const MOST: u32 = 120;
 
-/// Whether this machine lets tests break its disk. Root without the tool is an error: a check must not be left out unseen.
+/// Whether this machine lets tests break its disk. Root without the tool is an error: no check is skipped unnoticed.
 fn can_inject() -> bool {
-    let root = rustix::fs::stat("/proc/self").is_ok_and(|stat| stat.st_uid == 0);
     let tool = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
-    assert!(tool || !root, "strace is missing: apt-get install strace");
+    assert!(tool || !is_root(), "strace is missing: apt-get install strace");
     if !tool {
-        say("left out: no strace, and not root");
+        print("skipped: no strace, and not root");
     }
     tool
 }
@@ -72,31 +72,30 @@ fn injected(place: &Place) -> Vec<(String, usize)> {
         .collect()
 }
 
-/// Answers that are held, by the ledger.
-fn held(place: &Place) -> BTreeSet<String> {
+/// Targets whose answers are in the ledger.
+fn stored(place: &Place) -> BTreeSet<String> {
     let archive = Archive::read(&place.out()).expect("readable");
     archive.asked().filter(|(_, known)| known.state.is_final()).map(|(target, _)| target.to_string()).collect()
 }
 
-/// After a failure: no success, a clear word, no call since, and the next run goes on without losing anything.
+/// After a failure: no success, a clear error, and the next run resumes without losing anything.
 async fn check_failed_and_resumed(place: &Place, api: &Sandbox, output: &Output, case: &str) {
-    assert_eq!(output.status.code(), Some(1), "{case}: {}", told(output));
+    assert_eq!(output.status.code(), Some(1), "{case}: {}", stderr(output));
     if !output.stdout.is_empty() {
-        let told = summary(output);
-        assert_eq!((&told["success"], &told["exit_code"]), (&false.into(), &1.into()), "{case}: no success is claimed");
-        let answered = told["ok"].as_u64().unwrap_or(0) + told["no_data"].as_u64().unwrap_or(0);
-        assert_eq!(answered, held(place).len() as u64, "{case}: what is held is told");
+        let json = summary(output);
+        assert_eq!((&json["success"], &json["exit_code"]), (&false.into(), &1.into()), "{case}: no success is claimed");
+        assert_eq!(answered(&json), stored(place).len() as u64, "{case}: stored answers are reported");
     }
-    assert!(!place.out().join("_SUCCESS").exists(), "{case}");
-    let words = told(output);
+    assert!(!place.is_complete(), "{case}");
+    let words = stderr(output);
     let line = words.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{case}: {words}"));
     assert!(line.contains(&place.out().display().to_string()), "{case}: {line}");
     assert!(words.contains("hint: all paid answers are saved"), "{case}: {words}");
-    let (held, before) = (held(place), api.bill());
+    let (stored, before) = (stored(place), api.bill());
     let output = ended(place.run(&api.url(), ""), 0).await;
     let after = api.bill();
-    for target in &held {
-        assert_eq!(before.billed_targets[target], after.billed_targets[target], "{case}: {target} was held");
+    for target in &stored {
+        assert_eq!(before.billed_targets[target], after.billed_targets[target], "{case}: {target} was stored");
     }
     let listed = targets(&place.out());
     let surplus = after.billed_calls - TARGETS as u64;
@@ -105,7 +104,12 @@ async fn check_failed_and_resumed(place: &Place, api: &Sandbox, output: &Output,
     assert!(u64::try_from(possibly).expect("positive") >= surplus, "{case}: each is listed");
     assert_eq!(summary(&output)["possibly_billed"], possibly);
     assert_eq!(listed.len(), TARGETS);
-    assert!(place.out().join("_SUCCESS").exists());
+    assert!(place.is_complete());
+}
+
+/// Targets with an answer, by a run's summary.
+fn answered(summary: &serde_json::Value) -> u64 {
+    summary["ok"].as_u64().unwrap_or(0) + summary["no_data"].as_u64().unwrap_or(0)
 }
 
 /// Breaks the n-th call of a kind for every n of a small run.
@@ -123,7 +127,7 @@ async fn each_fails(call: &str, error: &str, only: Option<&str>, again: bool) ->
         let output = finished(command).await;
         let failures = injected(&place);
         if failures.is_empty() {
-            assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+            assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
             return nth - 1;
         }
         let case = format!("{call} {nth} {failures:?}");
@@ -144,7 +148,7 @@ async fn a_disk_that_fails_at_any_sync_claims_no_success_and_loses_nothing() {
     if can_inject() {
         let (data, all) =
             (each_fails("fdatasync", "EIO", None, false).await, each_fails("fsync", "EIO", None, false).await);
-        say(&format!("fdatasync: {data}, fsync: {all}"));
+        print(&format!("fdatasync: {data}, fsync: {all}"));
         assert!(data >= 5 && all >= 10, "{data} {all}");
     }
 }
@@ -154,7 +158,7 @@ async fn a_disk_that_fails_at_any_write_claims_no_success_and_loses_nothing() {
     if can_inject() {
         let ledger = each_fails("write", "EIO", Some(LEDGER), false).await;
         let room = each_fails("fallocate", "EIO", None, false).await;
-        say(&format!("write: {ledger}, fallocate: {room}"));
+        print(&format!("write: {ledger}, fallocate: {room}"));
         assert!(ledger >= 5 && room >= 1, "{ledger} {room}");
     }
 }
@@ -164,13 +168,13 @@ async fn a_disk_that_fails_at_any_rename_claims_no_success_and_loses_nothing() {
     if can_inject() {
         let moved = each_fails("rename", "EIO", None, false).await;
         let exchanged = each_fails("renameat2", "EIO", None, true).await;
-        say(&format!("rename: {moved}, renameat2: {exchanged}"));
+        print(&format!("rename: {moved}, renameat2: {exchanged}"));
         assert!(moved >= 5 && exchanged >= 2, "{moved} {exchanged}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_failed_sync_no_call_is_bought() {
+async fn after_a_failed_sync_no_call_is_made() {
     if !can_inject() {
         return;
     }
@@ -179,7 +183,7 @@ async fn after_a_failed_sync_no_call_is_bought() {
     let when = "error=EIO:when=8+";
     let command = broken(&place, &api.url(), "fdatasync", when, None);
     let running = tokio::spawn(finished(command));
-    // The first failure shows in strace's log; from then on the number of calls stands still.
+    // The first failure shows in strace's log; from then on the number of calls does not change.
     let mut calls = None;
     while !running.is_finished() {
         let failed = fs::read_to_string(log(&place)).is_ok_and(|log| log.contains("(INJECTED)"));
@@ -189,7 +193,7 @@ async fn after_a_failed_sync_no_call_is_bought() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let output = running.await.expect("no panic");
-    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let calls = calls.unwrap_or_else(|| api.bill().calls);
     assert_eq!(api.bill().calls, calls, "no call after the failure");
     assert!(calls < 60, "{calls}");
@@ -202,15 +206,14 @@ impl SmallDisk {
     /// `None`: this machine does not let tests mount anything.
     fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(at).expect("a directory");
-        let root = rustix::fs::stat("/proc/self").is_ok_and(|stat| stat.st_uid == 0);
         let options = format!("size={size}");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
         let mounted = mounted.expect("mount is there");
         if !mounted.status.success() {
             // Containers without the right to mount are the one excuse.
-            let word = String::from_utf8_lossy(&mounted.stderr).into_owned();
-            assert!(!root || word.contains("permission denied"), "{word}");
-            say(&format!("left out: {word}"));
+            let error = stderr(&mounted);
+            assert!(!is_root() || error.contains("permission denied"), "{error}");
+            print(&format!("skipped: {error}"));
             return None;
         }
         Some(Self(at.to_owned()))
@@ -235,25 +238,24 @@ fn full(place: &Place, api: &str, flags: &str) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_fills_up_loses_no_paid_answer_and_is_gone_on_with() {
+async fn a_full_disk_loses_no_paid_answer_and_the_run_resumes() {
     const MANY: usize = 400;
     let settings = Settings { latency: latency(5, 30), ..Settings::default() };
     let (api, place) = (sandbox(settings).await, Place::new(MANY));
     let Some(disk) = SmallDisk::mount(&place.out(), "3m") else { return };
     // Room for the answers in flight of 8 calls is 1 MiB; what they fill is the rest.
     let output = finished(full(&place, &api.url(), "--concurrency 8")).await;
-    let words = told(&output);
+    let words = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{words}");
     assert!(words.contains("allocate space in") && words.contains("ledger-0.jsonl.gz"), "{words}");
     assert!(words.contains("free some space and run the same command again"), "{words}");
     let bill = api.bill();
-    let held = held(&place);
+    let stored = stored(&place);
     assert!(bill.billed_calls > 20 && bill.billed_calls < MANY as u64, "{}", bill.billed_calls);
-    assert_eq!(held.len() as u64, bill.billed_calls, "every answer that was paid for is held");
-    let told = summary(&output);
-    let answered = told["ok"].as_u64().unwrap_or(0) + told["no_data"].as_u64().unwrap_or(0);
-    assert_eq!((answered, &told["success"]), (bill.billed_calls, &false.into()), "{told}");
-    assert!(told["error"].as_str().is_some_and(|error| error.contains("allocate space in")), "{told}");
+    assert_eq!(stored.len() as u64, bill.billed_calls, "every paid answer is stored");
+    let json = summary(&output);
+    assert_eq!((answered(&json), &json["success"]), (bill.billed_calls, &false.into()), "{json}");
+    assert!(json["error"].as_str().is_some_and(|error| error.contains("allocate space in")), "{json}");
     // While nothing changes, nothing is bought either.
     ended(full(&place, &api.url(), "--concurrency 8"), 1).await;
     assert_eq!(api.bill().calls, bill.calls);
@@ -265,11 +267,11 @@ async fn a_disk_that_fills_up_loses_no_paid_answer_and_is_gone_on_with() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn room_for_the_calls_in_flight_is_made_sure_of_before_the_first_one() {
+async fn space_for_the_calls_in_flight_is_reserved_before_the_first_one() {
     let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
     let Some(disk) = SmallDisk::mount(&place.out(), "1m") else { return };
     let output = ended(place.run(&api.url(), "--concurrency 30"), 1).await;
-    assert!(told(&output).contains("free some space"), "{}", told(&output));
+    assert!(stderr(&output).contains("free some space"), "{}", stderr(&output));
     assert_eq!(api.bill().calls, 0, "the disk was too small for the answers of 30 calls");
     disk.grow("16m");
     ended(place.run(&api.url(), "--concurrency 30"), 0).await;
@@ -293,7 +295,7 @@ async fn a_disk_too_full_to_publish_keeps_everything_for_the_next_run() {
     }
     let calls = api.bill().calls;
     let output = ended(run(), 1).await;
-    assert!(told(&output).contains("free some space") && told(&output).contains("_staging"), "{}", told(&output));
+    assert!(stderr(&output).contains("free some space") && stderr(&output).contains("_staging"), "{}", stderr(&output));
     fs::remove_file(ballast).expect("removed");
     disk.grow("32m");
     ended(run(), 0).await;
@@ -316,7 +318,7 @@ impl Overlay {
             Command::new("mount").args(["-t", "overlay", "-o", &options.join(","), "overlay"]).arg(at).output();
         let mounted = mounted.expect("mount is there");
         if !mounted.status.success() {
-            say(&format!("left out: {}", String::from_utf8_lossy(&mounted.stderr)));
+            print(&format!("skipped: {}", stderr(&mounted)));
             return None;
         }
         Some(Self(at.to_owned()))
@@ -344,7 +346,7 @@ async fn tables_in_a_lower_layer_of_an_overlay_are_replaced() {
     ended(place.run(&api.url(), "--partition-by none"), 0).await;
     assert_eq!(api.bill().calls, calls, "nothing was bought again");
     assert_eq!(history_rows(&place.out()), before);
-    assert!(place.out().join("_SUCCESS").exists() && !place.out().join("_staging").exists());
+    assert!(place.is_complete() && !place.out().join("_staging").exists());
     assert!(lower.join("backlinks_history").exists(), "the lower layer stays");
 }
 

@@ -1,4 +1,4 @@
-//! `doctor`: what it finds where all is well, and where it is not; nothing is bought and nothing is left behind.
+//! `doctor`: what it finds in sound and in faulty setups; nothing is bought, and no file is left behind.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 use super::members::{member, members};
-use super::shell::{Api, Ran, Shell};
+use super::shell::{Api, DATES, Ran, Shell};
 
 /// Each check's name and level.
 fn levels(json: &Value) -> Vec<String> {
@@ -37,7 +37,7 @@ fn doctor(shell: &Shell, words: &str, code: i32) -> (Value, Ran) {
 }
 
 #[test]
-fn all_is_well() {
+fn a_sound_setup_has_no_warnings() {
     let (shell, api) = (Shell::with_domains(20), Api::new(""));
     let (json, _) = doctor(&shell, &format!("domains.txt --out out --max-cost 5 {}", api.flags()), 0);
     let names =
@@ -58,9 +58,9 @@ fn all_is_well() {
 }
 
 #[test]
-fn a_directory_is_known_by_what_is_in_it() {
+fn a_directory_is_described_by_its_contents() {
     let (shell, api) = (Shell::with_domains(6), Api::new(""));
-    let run = format!("run domains.txt --out out {} --date-from 2023-11-01 --date-to 2024-02-29", api.flags());
+    let run = format!("run domains.txt --out out {} {DATES}", api.flags());
     shell.run(&run).expect(0);
     let files = shell.files("out");
     let look = |dir: &str, more: &str, code: i32, wanted: &str| {
@@ -98,7 +98,7 @@ fn a_directory_is_known_by_what_is_in_it() {
 }
 
 #[test]
-fn a_directory_of_another_version_is_worth_a_look() {
+fn a_directory_of_another_version_is_a_warning() {
     let (shell, api) = (Shell::with_domains(2), Api::new(""));
     shell.run(&format!("run domains.txt --out out {}", api.flags())).expect(0);
     // The first record, in a member of its own, contains the version that began.
@@ -118,7 +118,7 @@ fn a_directory_of_another_version_is_worth_a_look() {
 }
 
 #[test]
-fn what_fails_is_said_with_what_to_do() {
+fn every_failure_has_a_hint() {
     let (shell, api) = (Shell::with_domains(100), Api::new("--credit 1"));
     let shell = shell.set("AWS_ENDPOINT_URL", "http://127.0.0.1:1").set("AWS_REGION", "eu-central-1");
     let shell = shell.set("AWS_ACCESS_KEY_ID", "any").set("AWS_SECRET_ACCESS_KEY", "any");
@@ -154,7 +154,7 @@ fn what_fails_is_said_with_what_to_do() {
 }
 
 #[test]
-fn few_open_files_are_noticed() {
+fn a_low_limit_of_open_files_is_a_failure() {
     let (shell, api) = (Shell::new(), Api::new(""));
     let mut command = std::process::Command::new("sh");
     let script = format!("ulimit -n 100; exec \"$0\" doctor --api {}", api.url());
@@ -169,7 +169,7 @@ fn few_open_files_are_noticed() {
 }
 
 #[test]
-fn the_text_has_a_line_a_check() {
+fn the_text_has_a_line_for_each_check() {
     let shell = Shell::with_domains(3).unset("AISA_API_KEY");
     let ran = shell.run("doctor domains.txt --out out --api http://127.0.0.1:1 --max-cost 0.1").expect(1);
     let stdout: Vec<_> =

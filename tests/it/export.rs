@@ -12,16 +12,19 @@ use std::{
 use arrow::{array::AsArray, datatypes::Int64Type};
 use backlinks_export::{
     api::{Api, ApiError, ErrorKind, Reply, Request},
-    clock::Clock,
     dataset::{self, DatasetLayout},
     export::{Export, ExportError, Fetched, PublishOptions, QueryParams, publish_and_summarize},
-    fetch::{FetchLimits, pace::Rate},
+    fetch::FetchLimits,
     money::Usd,
     progress::{ExportScope, Mode, Progress},
     summary::{MaxFailures, RunEnd, RunSummary, Signal},
-    targets::{Inputs, ReadOptions, read},
+    targets::Inputs,
 };
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::{
+    market::{clock, limits, lines},
+    program::{quick_folder, rows as rows_of, table},
+};
 
 /// Answers with two to four months each, after the faults that a name asks for. Keeps the bill.
 #[derive(Default)]
@@ -87,33 +90,14 @@ fn leaked(salt: u32) -> &'static Months {
 
 fn inputs(folder: &Path, count: u32) -> Inputs {
     let path = folder.join("domains.txt");
-    let mut lines: Vec<String> = (0..count).map(|number| format!("https://www.site{number}.com/")).collect();
-    lines.extend(["site1.com".to_owned(), "not a domain".to_owned()]);
-    fs::write(&path, lines.join("\n")).expect("written");
-    read(&[path], std::io::empty(), &ReadOptions::default()).expect("domains")
-}
-
-fn number(value: u32) -> NonZeroU32 {
-    NonZeroU32::new(value).expect("positive")
-}
-
-fn clock() -> Clock {
-    Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"))
+    let mut names: Vec<String> = (0..count).map(|number| format!("https://www.site{number}.com/")).collect();
+    names.extend(["site1.com".to_owned(), "not a domain".to_owned()]);
+    fs::write(&path, names.join("\n")).expect("written");
+    lines(&path)
 }
 
 fn open(dir: &Path, inputs: Inputs) -> Export {
     Export::open(dir, inputs, &QueryParams::default(), clock()).expect("an open directory")
-}
-
-fn limits() -> FetchLimits {
-    FetchLimits {
-        rate: Rate { calls: number(60_000), period: Duration::from_mins(1) },
-        concurrency: number(30),
-        max_attempts: number(6),
-        max_cost: None,
-        max_outage: Duration::from_mins(10),
-        body: None,
-    }
 }
 
 /// One run into `dir`, stopped after `limit` if that is given.
@@ -136,35 +120,17 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
             None => std::future::pending().await,
         }
     };
-    let fetched = export.fetch(api, limits(), &terms.layout, &progress, stop).await;
+    let fetched = export.fetch(api, limits(60_000, 30), &terms.layout, &progress, stop).await;
     let (ended, Fetched { merged, staged, lock }) = fetched.expect("a sound disk");
     let ended = RunEnd::of(ended, Signal::Interrupt);
     publish_and_summarize(&merged, staged, &lock, &ended, &terms, &progress).expect("a sound disk")
 }
 
-/// The content of every part of the history, by its place without the run's name.
-fn history(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut parts = BTreeMap::new();
-    for year in fs::read_dir(dir.join(dataset::HISTORY)).expect("a table") {
-        let year = year.expect("an entry").path();
-        for part in fs::read_dir(&year).expect("a partition") {
-            let part = part.expect("an entry").path();
-            let name = part.file_name().expect("a name").to_string_lossy().into_owned();
-            let number = name.rsplit('-').next().expect("a number").to_owned();
-            let place = format!("{}/{number}", year.file_name().expect("a name").to_string_lossy());
-            parts.insert(place, fs::read(&part).expect("a file"));
-        }
-    }
-    parts
-}
-
 /// Rows and the sum of backlinks over all parts.
 fn sums(dir: &Path) -> (usize, i64) {
     let (mut rows, mut backlinks) = (0, 0);
-    for content in history(dir).into_values() {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(content)).expect("Parquet");
-        for batch in reader.build().expect("a reader") {
-            let batch = batch.expect("rows");
+    for content in table(dir, dataset::HISTORY).into_values() {
+        for batch in rows_of(&content) {
             rows += batch.num_rows();
             let column = batch.column_by_name("backlinks").expect("a column").as_primitive::<Int64Type>();
             backlinks += column.iter().flatten().sum::<i64>();
@@ -184,23 +150,23 @@ fn expected(count: u32) -> (usize, i64) {
 
 #[tokio::test(start_paused = true)]
 async fn five_thousand_targets_with_faults_become_a_dataset() {
-    let folder = tempfile::tempdir().expect("a directory");
+    let folder = quick_folder();
     let (dir, api) = (folder.path().join("run"), leaked(0));
     let summary = run(api, &dir, inputs(folder.path(), 5_000), None).await;
     assert_eq!((summary.targets, summary.ok, summary.no_data, summary.failed), (5_000, 4_800, 100, 100));
     assert_eq!((summary.rejected, summary.duplicates, summary.pending), (1, 1, 0));
-    assert_eq!((summary.exit_code, dataset::is_marked(&dir)), (3, false), "a hundred targets need a person");
+    assert_eq!((summary.exit_code, dataset::is_marked(&dir)), (3, false), "a hundred targets failed");
     assert_eq!(sums(&dir), expected(5_000));
     assert_eq!(usize::try_from(summary.rows).ok(), Some(expected(5_000).0));
     assert_eq!(summary.possibly_billed, 100, "calls whose answer was lost");
     let billed: u32 = api.billed.lock().expect("sound").values().sum();
-    assert_eq!(billed, 4_900 + 100, "nobody is billed twice but those whose answer was lost");
+    assert_eq!(billed, 4_900 + 100, "only targets whose answer was lost are billed twice");
     assert_eq!(summary.calls - summary.retries, 5_000);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_order_of_answers_and_stops_on_the_way_change_no_byte() {
-    let folder = tempfile::tempdir().expect("a directory");
+    let folder = quick_folder();
     let dir = |name: &str| -> PathBuf { folder.path().join(name) };
     let lines = || inputs(folder.path(), 1_000);
     run(leaked(0), &dir("straight"), lines(), None).await;
@@ -215,14 +181,14 @@ async fn the_order_of_answers_and_stops_on_the_way_change_no_byte() {
         stops += 1;
     }
     assert!(stops > 5, "{stops} stops");
-    assert_eq!(history(&dir("straight")), history(&dir("stopped")));
+    assert_eq!(table(&dir("straight"), dataset::HISTORY), table(&dir("stopped"), dataset::HISTORY));
     let again: Vec<u32> = api.billed.lock().expect("sound").values().copied().filter(|times| *times > 1).collect();
     assert_eq!(again.len(), 20, "only those whose first answer was lost");
 }
 
 #[tokio::test(start_paused = true)]
 async fn more_lines_are_fetched_and_a_partial_list_forgets_nothing() {
-    let folder = tempfile::tempdir().expect("a directory");
+    let folder = quick_folder();
     let (dir, api) = (folder.path().join("run"), leaked(0));
     run(api, &dir, inputs(folder.path(), 100), None).await;
     let more = run(api, &dir, inputs(folder.path(), 150), None).await;
@@ -232,7 +198,7 @@ async fn more_lines_are_fetched_and_a_partial_list_forgets_nothing() {
         "the new ones with two retries, and the failed ones again"
     );
     assert_eq!(sums(&dir), expected(150));
-    let failures = read(&[dir.join(dataset::FAILURES)], std::io::empty(), &ReadOptions::default()).expect("an input");
+    let failures = lines(&dir.join(dataset::FAILURES));
     assert_eq!(failures.counts().targets, 3);
     let retried = run(api, &dir, failures, None).await;
     assert_eq!((retried.targets, retried.calls_this_run, retried.ok), (150, 3, 144));
@@ -240,8 +206,8 @@ async fn more_lines_are_fetched_and_a_partial_list_forgets_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_question_or_somebody_elses_directory_is_refused() {
-    let folder = tempfile::tempdir().expect("a directory");
+async fn other_parameters_and_a_directory_of_other_files_are_refused() {
+    let folder = quick_folder();
     let dir = folder.path().join("run");
     run(leaked(0), &dir, inputs(folder.path(), 5), None).await;
     let other = QueryParams { date_from: Some(jiff::civil::date(2024, 1, 1)), ..QueryParams::default() };
@@ -249,7 +215,7 @@ async fn another_question_or_somebody_elses_directory_is_refused() {
     assert!(matches!(refused, Err(ExportError::QueryParams(_))));
     let refused = Export::open(folder.path(), inputs(folder.path(), 5), &QueryParams::default(), clock());
     assert!(matches!(refused, Err(ExportError::Foreign(_))));
-    let _held = open(&dir, inputs(folder.path(), 5));
+    let _open = open(&dir, inputs(folder.path(), 5));
     let refused = Export::open(&dir, inputs(folder.path(), 5), &QueryParams::default(), clock());
     assert!(matches!(refused, Err(ExportError::Ledger(_))), "a second run is kept out");
 }
@@ -268,15 +234,15 @@ impl Api for &'static Called {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_go_out_in_target_order_where_the_cap_pays_for_all_else_in_input_order() {
+async fn calls_are_made_in_target_order_if_the_cap_covers_all_else_in_input_order() {
     let check = async |max_cost: Option<i64>, limit: Option<u32>, expected: &[&str]| {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = quick_folder();
         let list = folder.path().join("domains.txt");
         fs::write(&list, "c.com\na.com\nd.com\nb.com\n").expect("written");
-        let inputs = read(&[list], std::io::empty(), &ReadOptions::default()).expect("domains");
         let api: &'static Called = Box::leak(Box::default());
-        let limits = FetchLimits { concurrency: number(1), max_cost: max_cost.map(Usd::from_micros), ..limits() };
-        let export = open(&folder.path().join("out"), inputs).limited(limit.map(number));
+        let limits = FetchLimits { max_cost: max_cost.map(Usd::from_micros), ..limits(60_000, 1) };
+        let export = open(&folder.path().join("out"), lines(&list))
+            .limited(limit.map(|limit| NonZeroU32::new(limit).expect("positive")));
         let progress = Progress::start(Mode::None, false, ExportScope::of_held(0));
         let fetched = export.fetch(api, limits, &DatasetLayout::default(), &progress, std::future::pending()).await;
         drop(fetched.expect("a sound disk"));

@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -17,13 +17,17 @@ use backlinks_export::{
         record::{Answered, GaveUp, Sent},
         status::{Class, Fatal},
     },
-    clock::Clock,
     decode::{DecodeError, DecodedRows},
-    fetch::{FetchContext, FetchEnd, FetchLimits, Journal, PriorCalls, StopReason, fetch, pace::Rate},
+    fetch::{FetchContext, FetchEnd, FetchLimits, Journal, PriorCalls, StopReason, fetch},
     money::Usd,
     targets::{Accept, Target, clean},
 };
 use tokio::time::Instant;
+
+use super::{
+    market::{clock, limits, most_in_a_minute},
+    program::number_of,
+};
 
 /// What the scripted API does with one call.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +36,7 @@ enum Word {
     Answer,
     /// Answers that there is nothing, billed.
     Nothing,
-    /// Answers about somebody else, billed.
+    /// Answers about another target, billed.
     WrongTarget,
     /// Refuses with a status, unbilled.
     Reject(u16),
@@ -43,16 +47,16 @@ enum Word {
     /// Refuses with a code inside the body, billed.
     BilledCode(i64),
     /// Refuses since the call would cost more than it allows, unbilled.
-    TooDear,
+    TooExpensive,
     /// 429 with `Retry-After`, unbilled.
     Hold(Duration),
     /// Answers, and the answer is lost on the way: billed.
     AnswerLost,
     /// Cannot be connected to.
     Unreachable,
-    /// Has a name that nobody knows.
+    /// Has a host name that does not resolve.
     UnknownHost,
-    /// Something that is no JSON, billed.
+    /// Something that is not JSON, billed.
     Garbage,
 }
 
@@ -75,27 +79,22 @@ struct Books {
     bodies: Vec<String>,
 }
 
-impl<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static> Scripted<S> {
+/// What happens to a call, by target, number of the call for this target, and request.
+trait Script: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static {}
+
+impl<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static> Script for S {}
+
+impl<S: Script> Scripted<S> {
     fn new(script: S) -> Arc<Self> {
         Arc::new(Self { script, latency: Duration::from_millis(400), price: 36_000, books: Mutex::default() })
     }
 
-    fn most_in(&self, period: Duration) -> usize {
-        let books = self.books.lock().expect("sound");
-        let mut arrivals = books.arrivals.clone();
-        arrivals.sort();
-        let mut first = 0;
-        let window = |(last, at): (usize, &Instant)| {
-            while *at - arrivals[first] >= period {
-                first += 1;
-            }
-            last - first + 1
-        };
-        arrivals.iter().enumerate().map(window).max().unwrap_or(0)
+    fn most_in_a_minute(&self) -> usize {
+        most_in_a_minute(&self.books.lock().expect("sound").arrivals)
     }
 }
 
-impl<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static> Api for Scripted<S> {
+impl<S: Script> Api for Scripted<S> {
     async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
         let name = request.target.as_str();
         let word = {
@@ -107,8 +106,8 @@ impl<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static> Api for Scripte
             books.in_flight += 1;
             books.most_in_flight = books.most_in_flight.max(books.in_flight);
             books.bodies.push(String::from_utf8_lossy(&request.body).into_owned());
-            let dear = request.max_price.is_some_and(|limit| limit.micros() < self.price);
-            if dear { Word::TooDear } else { (self.script)(name, number, request) }
+            let is_too_expensive = request.max_price.is_some_and(|limit| limit.micros() < self.price);
+            if is_too_expensive { Word::TooExpensive } else { (self.script)(name, number, request) }
         };
         // Between a half and one and a half of the usual, by target.
         let share = name.bytes().map(u32::from).sum::<u32>() % 100;
@@ -137,7 +136,7 @@ fn reply(word: Word, name: &str, price: i64) -> Result<Reply, ApiError> {
     match word {
         Word::Answer => billed(about(name)),
         Word::Nothing => billed(task(r#""status_code":20000,"result":null"#)),
-        Word::WrongTarget => billed(about("somebody-else.com")),
+        Word::WrongTarget => billed(about("other.com")),
         Word::Garbage => plain(200, "<html>".to_owned(), None),
         Word::Reject(status) => plain(status, r#"{"error":"busy"}"#.to_owned(), None),
         Word::Page(status) => plain(status, "<html>Request blocked</html>".to_owned(), None),
@@ -145,7 +144,9 @@ fn reply(word: Word, name: &str, price: i64) -> Result<Reply, ApiError> {
         Word::BilledCode(code) => {
             billed(task(&format!(r#""status_code":{code},"status_message":"Invalid Field: 'date_to'.""#)))
         }
-        Word::TooDear => plain(402, r#"{"code":"estimated_price_exceeds_max_price","error":"x"}"#.to_owned(), None),
+        Word::TooExpensive => {
+            plain(402, r#"{"code":"estimated_price_exceeds_max_price","error":"x"}"#.to_owned(), None)
+        }
         Word::Hold(wait) => plain(429, String::new(), Some(wait)),
         Word::AnswerLost => Err(ApiError { kind: ErrorKind::Lost, message: "connection reset".to_owned() }),
         Word::Unreachable => Err(ApiError { kind: ErrorKind::NotSent, message: "connection refused".to_owned() }),
@@ -202,44 +203,70 @@ impl Journal for Notes {
     }
 }
 
-fn limits(per_minute: u32, concurrency: u32) -> FetchLimits {
-    let number = |number| NonZeroU32::new(number).expect("positive");
-    FetchLimits {
-        rate: Rate { calls: number(per_minute), period: Duration::from_mins(1) },
-        concurrency: number(concurrency),
-        max_attempts: number(6),
-        max_cost: None,
-        max_outage: Duration::from_mins(10),
-        body: None,
-    }
+/// A script by the number of the call, counted over all targets from 1.
+fn in_order(script: impl Fn(u32) -> Word + Send + Sync + 'static) -> impl Script {
+    let calls = AtomicU32::new(0);
+    move |_: &str, _: u32, _: &Request| script(1 + calls.fetch_add(1, Ordering::SeqCst))
 }
 
 fn names(count: usize) -> Vec<Target> {
     (0..count).map(|number| clean(&format!("site{number}.com"), Accept::DOMAINS).expect("a domain").target).collect()
 }
 
-async fn fetched<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static>(
-    api: &Arc<Scripted<S>>,
-    notes: &Arc<Notes>,
+/// A fetch that has ended.
+struct Fetched<S> {
+    api: Arc<Scripted<S>>,
+    notes: Arc<Notes>,
+    end: Result<FetchEnd, &'static str>,
+}
+
+impl<S: Script> Fetched<S> {
+    fn calls(&self) -> usize {
+        self.api.books.lock().expect("sound").arrivals.len()
+    }
+
+    fn given_up(&self) -> usize {
+        self.notes.gave_up.lock().expect("sound").len()
+    }
+
+    fn rows(&self) -> usize {
+        self.notes.with(Class::Data)
+    }
+}
+
+/// Fetches so many targets from an API with this script.
+async fn fetched<S: Script>(script: S, targets: usize, limits: FetchLimits) -> Fetched<S> {
+    fetched_from(Scripted::new(script), Arc::default(), targets, limits, std::future::pending()).await
+}
+
+async fn fetched_from<S: Script>(
+    api: Arc<Scripted<S>>,
+    notes: Arc<Notes>,
     targets: usize,
     limits: FetchLimits,
     shutdown: impl Future<Output = ()>,
-) -> Result<FetchEnd, &'static str> {
-    let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+) -> Fetched<S> {
     let parameters = Parameters {
         date_from: jiff::civil::date(2019, 1, 1),
         date_to: jiff::civil::date(2026, 11, 24),
         rank_scale: RankScale::OneThousand,
         tag: "t".to_owned(),
     };
-    let (api, journal, earlier) = (Arc::clone(api), Arc::clone(notes), PriorCalls::default());
-    let context = FetchContext { api, journal, clock, parameters, limits, earlier };
-    fetch(names(targets).into_iter(), context, shutdown).await
+    let context = FetchContext {
+        api: Arc::clone(&api),
+        journal: Arc::clone(&notes),
+        clock: clock(),
+        parameters,
+        limits,
+        earlier: PriorCalls::default(),
+    };
+    let end = fetch(names(targets).into_iter(), context, shutdown).await;
+    Fetched { api, notes, end }
 }
 
 /// A fault for some targets on their first calls, by their number.
 fn faulty(name: &str, call: u32, _: &Request) -> Word {
-    let number: u32 = name.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number");
+    let number = number_of(name);
     match (number % 100, call) {
         (0..=3, 1) => Word::Reject(503),
         (4, 1..=2) => Word::Code(50_000),
@@ -256,64 +283,59 @@ fn faulty(name: &str, call: u32, _: &Request) -> Word {
 }
 
 #[tokio::test(start_paused = true)]
-async fn five_thousand_targets_with_faults_each_end_as_they_should() {
-    let (api, notes) = (Scripted::new(faulty), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 5_000, limits(6_000, 30), std::future::pending()).await;
-    assert_eq!(ended, Ok(FetchEnd::Done));
-    assert_eq!(notes.with(Class::Data), 97 * 50, "all but three in a hundred have rows");
-    assert_eq!(notes.with(Class::NoData), 50);
-    let gave_up: Vec<Class> = notes.gave_up.lock().expect("sound").iter().map(|gave_up| gave_up.class).collect();
+async fn five_thousand_targets_with_faults_end_as_expected() {
+    let run = fetched(faulty, 5_000, limits(6_000, 30)).await;
+    assert_eq!(run.end, Ok(FetchEnd::Done));
+    assert_eq!(run.rows(), 97 * 50, "all but three in a hundred have rows");
+    assert_eq!(run.notes.with(Class::NoData), 50);
+    let gave_up: Vec<Class> = run.notes.gave_up.lock().expect("sound").iter().map(|gave_up| gave_up.class).collect();
     assert_eq!(gave_up.iter().filter(|class| **class == Class::Rejected).count(), 50);
     assert_eq!(gave_up.iter().filter(|class| **class == Class::MaybeBilled).count(), 50);
-    let (sent, answered) = (notes.sent.lock().expect("sound").len(), notes.answered.lock().expect("sound").len());
-    let books = api.books.lock().expect("sound");
+    let (sent, answered) =
+        (run.notes.sent.lock().expect("sound").len(), run.notes.answered.lock().expect("sound").len());
+    let books = run.api.books.lock().expect("sound");
     assert_eq!((sent, answered), (books.arrivals.len(), books.arrivals.len()), "every call has its two records");
     let twice = books.billed.iter().filter(|(name, bills)| {
-        let number: u32 = name.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number");
+        let number = number_of(name);
         **bills > 1 && ![5, 6, 7, 11].contains(&(number % 100))
     });
-    assert_eq!(twice.count(), 0, "nobody is billed twice whose answer arrived");
+    assert_eq!(twice.count(), 0, "no target whose answer arrived is billed twice");
     assert!(books.billed.values().all(|bills| *bills <= 3), "what may have been billed is tried at most twice more");
     assert!(books.most_in_flight <= 30);
     drop(books);
-    assert!(api.most_in(Duration::from_mins(1)) <= 6_000);
+    assert!(run.api.most_in_a_minute() <= 6_000);
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_window_sees_more_than_the_rate_whatever_the_latency() {
     for latency in [0, 50, 1_000, 5_000] {
-        let api = Arc::new(Scripted {
-            script: faulty,
-            latency: Duration::from_millis(latency),
-            price: 1,
-            books: Mutex::default(),
-        });
-        let ended = fetched(&api, &Arc::default(), 1_500, limits(600, 100), std::future::pending()).await;
-        assert_eq!(ended, Ok(FetchEnd::Done));
-        assert!(api.most_in(Duration::from_mins(1)) <= 600, "{latency} ms: {}", api.most_in(Duration::from_mins(1)));
+        let latency = Duration::from_millis(latency);
+        let api = Arc::new(Scripted { script: faulty, latency, price: 1, books: Mutex::default() });
+        let run = fetched_from(api, Arc::default(), 1_500, limits(600, 100), std::future::pending()).await;
+        assert_eq!(run.end, Ok(FetchEnd::Done));
+        assert!(run.api.most_in_a_minute() <= 600, "{latency:?}: {}", run.api.most_in_a_minute());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn nearly_all_of_the_rate_is_used_where_nothing_else_limits() {
-    let api = Scripted::new(|_, _, _| Word::Answer);
     let start = Instant::now();
-    fetched(&api, &Arc::default(), 6_000, limits(3_000, 60), std::future::pending()).await.expect("sound");
+    fetched(|_, _, _| Word::Answer, 6_000, limits(3_000, 60)).await.end.expect("sound");
     let minutes = start.elapsed().as_secs_f64() / 60.0;
     assert!(6_000.0 / minutes >= 0.97 * 3_000.0, "{minutes} min");
 }
 
 #[tokio::test(start_paused = true)]
-async fn stop_conditions_end_the_run_at_once() {
+async fn fatal_answers_stop_the_run_after_one_call() {
     let check = async |word: Word, expected: Fatal| {
         let script = move |_: &str, _: u32, _: &Request| word;
-        let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-        let ended = fetched(&api, &notes, 1_000, limits(6_000, 30), std::future::pending()).await;
+        let run = fetched(script, 1_000, limits(6_000, 30)).await;
         assert!(
-            matches!(ended, Ok(FetchEnd::Stopped(StopReason::Fatal { fatal, .. })) if fatal == expected),
-            "{word:?}: {ended:?}"
+            matches!(run.end, Ok(FetchEnd::Stopped(StopReason::Fatal { fatal, .. })) if fatal == expected),
+            "{word:?}: {:?}",
+            run.end
         );
-        assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1, "{word:?}: one call shows it");
+        assert_eq!(run.calls(), 1, "{word:?}: one call shows it");
     };
     check(Word::Reject(401), Fatal::TokenRefused).await;
     check(Word::Reject(402), Fatal::NoCredit).await;
@@ -323,42 +345,36 @@ async fn stop_conditions_end_the_run_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn billed_refusals_alike_without_an_answer_stop_the_run_and_quote_the_api() {
-    let (api, notes) = (Scripted::new(|_, _, _| Word::BilledCode(40_501)), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 300, limits(6_000, 5), std::future::pending()).await;
-    let Ok(FetchEnd::Stopped(StopReason::Contract { message: Some(message) })) = ended else { panic!("{ended:?}") };
+async fn identical_billed_refusals_without_an_answer_stop_the_run_and_quote_the_api() {
+    let run = fetched(|_, _, _| Word::BilledCode(40_501), 300, limits(6_000, 5)).await;
+    let Ok(FetchEnd::Stopped(StopReason::Contract { message: Some(message) })) = &run.end else {
+        panic!("{:?}", run.end)
+    };
     assert!(message.starts_with("20 identical billed refusals in a row, the last for site"), "{message}");
     assert!(message.ends_with(".com: Invalid Field: 'date_to'."), "{message}");
-    let calls = api.books.lock().expect("sound").arrivals.len();
+    let calls = run.calls();
     assert!((20..25).contains(&calls), "{calls} calls: those in flight are finished");
 
     // One answer among twenty shows that nothing is wrong with the calls.
-    let count = Mutex::new(0);
-    let script = move |_: &str, _: u32, _: &Request| {
-        let mut calls = count.lock().expect("sound");
-        *calls += 1;
-        if *calls % 15 == 0 { Word::Answer } else { Word::BilledCode(40_501) }
-    };
-    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 300, limits(6_000, 1), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 20));
+    let script = in_order(|call| if call % 15 == 0 { Word::Answer } else { Word::BilledCode(40_501) });
+    let run = fetched(script, 300, limits(6_000, 1)).await;
+    assert_eq!((run.rows(), &run.end), (20, &Ok(FetchEnd::Done)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn targets_that_something_unknown_refuses_are_given_up_and_the_others_fetched() {
+async fn targets_refused_by_something_unknown_are_given_up_and_the_others_fetched() {
     let check = async |status: u16, refused: &'static [&'static str]| {
         let script = move |name: &str, _: u32, _: &Request| {
             if refused.contains(&name) { Word::Page(status) } else { Word::Answer }
         };
-        let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-        let ended = fetched(&api, &notes, 120, limits(6_000, 5), std::future::pending()).await;
-        assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 120 - refused.len()), "{status} {refused:?}");
-        let gave_up = notes.gave_up.lock().expect("sound");
+        let run = fetched(script, 120, limits(6_000, 5)).await;
+        assert_eq!((run.rows(), &run.end), (120 - refused.len(), &Ok(FetchEnd::Done)), "{status} {refused:?}");
+        let gave_up = run.notes.gave_up.lock().expect("sound");
         assert!(gave_up.iter().all(|gave_up| matches!(gave_up.class, Class::Refused(_))), "{gave_up:?}");
         let mut names: Vec<&str> = gave_up.iter().map(|gave_up| gave_up.target.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, refused, "{status}");
-        let books = api.books.lock().expect("sound");
+        let books = run.api.books.lock().expect("sound");
         assert!(refused.iter().all(|name| books.calls[*name] == 6), "{status}: each is tried as often as any");
     };
     check(401, &["site7.com"]).await;
@@ -370,28 +386,21 @@ async fn targets_that_something_unknown_refuses_are_given_up_and_the_others_fetc
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_targets_in_a_row_that_something_unknown_refuses_stop_the_run() {
+async fn several_targets_in_a_row_refused_by_something_unknown_stop_the_run() {
     let check = async |word: Word, expected: fn(&FetchEnd) -> bool, most: usize| {
-        let count = Mutex::new(0);
-        let script = move |_: &str, _: u32, _: &Request| {
-            let mut calls = count.lock().expect("sound");
-            *calls += 1;
-            if *calls > 50 { word } else { Word::Answer }
-        };
-        let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-        let ended = fetched(&api, &notes, 300, limits(6_000, 5), std::future::pending()).await.expect("sound");
-        assert!(expected(&ended), "{word:?}: {ended:?}");
-        assert_eq!(notes.with(Class::Data), 50, "{word:?}");
-        let calls = api.books.lock().expect("sound").arrivals.len();
-        assert!(calls <= most, "{word:?}: {calls} calls");
+        let script = in_order(move |call| if call > 50 { word } else { Word::Answer });
+        let run = fetched(script, 300, limits(6_000, 5)).await;
+        assert!(run.end.as_ref().is_ok_and(expected), "{word:?}: {:?}", run.end);
+        assert_eq!(run.rows(), 50, "{word:?}");
+        assert!(run.calls() <= most, "{word:?}: {} calls", run.calls());
     };
-    let is_told = |ended: &FetchEnd| {
+    let is_quoted = |ended: &FetchEnd| {
         let FetchEnd::Stopped(StopReason::Refused { message }) = ended else { return false };
-        let (name, came) = message.split_once(": ").expect("whose it was");
-        name.starts_with("site") && came == "HTTP 403: <html>Request blocked</html>"
+        let (name, quote) = message.split_once(": ").expect("a target");
+        name.starts_with("site") && quote == "HTTP 403: <html>Request blocked</html>"
     };
-    check(Word::Page(403), is_told, 50 + 3 + 5).await;
-    // What the gateway says of the token or the account holds for all.
+    check(Word::Page(403), is_quoted, 50 + 3 + 5).await;
+    // What the gateway reports about the token or the account applies to all.
     let is_token =
         |ended: &FetchEnd| matches!(ended, FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::TokenRefused, .. }));
     check(Word::Reject(401), is_token, 50 + 1 + 5).await;
@@ -401,119 +410,107 @@ async fn several_targets_in_a_row_that_something_unknown_refuses_stop_the_run() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_any_answer_unknown_refusals_of_three_targets_or_of_all_end_the_run_and_say_what_came() {
+async fn before_any_answer_unknown_refusals_of_three_or_all_targets_end_the_run_and_are_quoted() {
     let check = async |targets: usize, calls: usize, last: &str| {
-        let (api, notes) = (Scripted::new(|_, _, _| Word::Page(404)), Arc::new(Notes::default()));
         // Without retries, which are calls of their own, at random times.
         let limits = FetchLimits { max_attempts: NonZeroU32::MIN, ..limits(6_000, 1) };
-        let ended = fetched(&api, &notes, targets, limits, std::future::pending()).await;
+        let run = fetched(|_, _, _| Word::Page(404), targets, limits).await;
         let message = Some(format!("{last}: HTTP 404: <html>Request blocked</html>"));
-        assert_eq!(ended, Ok(FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::WrongUrl, message })), "{targets}");
-        assert_eq!(api.books.lock().expect("sound").arrivals.len(), calls, "{targets}");
+        assert_eq!(run.end, Ok(FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::WrongUrl, message })), "{targets}");
+        assert_eq!(run.calls(), calls, "{targets}");
     };
     check(1, 1, "site0.com").await;
     check(2, 2, "site1.com").await;
     check(300, 3, "site2.com").await;
-    // A first target that a firewall dislikes stops no other.
+    // A firewall that blocks only the first target does not stop the others.
     let script = |name: &str, _: u32, _: &Request| if name == "site0.com" { Word::Page(403) } else { Word::Answer };
-    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 120, limits(6_000, 5), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 119));
+    let run = fetched(script, 120, limits(6_000, 5)).await;
+    assert_eq!((run.rows(), &run.end), (119, &Ok(FetchEnd::Done)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn credit_that_runs_out_midway_costs_no_more_than_the_calls_in_flight() {
-    let spent = Arc::new(Mutex::new(0));
-    let script = move |_: &str, _: u32, _: &Request| {
-        let mut calls = spent.lock().expect("sound");
-        *calls += 1;
-        if *calls > 200 { Word::Reject(402) } else { Word::Answer }
-    };
-    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 1_000, limits(60_000, 30), std::future::pending()).await;
-    assert!(matches!(ended, Ok(FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, .. }))), "{ended:?}");
-    assert_eq!(notes.with(Class::Data), 200);
-    assert!(api.books.lock().expect("sound").arrivals.len() <= 230);
-    assert_eq!(notes.gave_up.lock().expect("sound").len(), 0, "they are left for the next run");
+    let script = in_order(|call| if call > 200 { Word::Reject(402) } else { Word::Answer });
+    let run = fetched(script, 1_000, limits(60_000, 30)).await;
+    assert!(
+        matches!(run.end, Ok(FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, .. }))),
+        "{:?}",
+        run.end
+    );
+    assert_eq!(run.rows(), 200);
+    assert!(run.calls() <= 230);
+    assert_eq!(run.given_up(), 0, "they are left for the next run");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_form_of_the_body_is_found_out_on_the_first_call() {
+async fn the_body_form_is_detected_on_the_first_call() {
     let takes = |form: &'static str| {
         move |_: &str, _: u32, request: &Request| {
             if request.body.starts_with(form.as_bytes()) { Word::Answer } else { Word::Reject(400) }
         }
     };
     let check = async |form: &'static str, calls: usize| {
-        let (api, notes) = (Scripted::new(takes(form)), Arc::new(Notes::default()));
-        let ended = fetched(&api, &notes, 100, limits(6_000, 10), std::future::pending()).await;
-        assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 100), "{form}");
-        assert_eq!(api.books.lock().expect("sound").arrivals.len(), calls, "{form}");
+        let run = fetched(takes(form), 100, limits(6_000, 10)).await;
+        assert_eq!((run.rows(), &run.end), (100, &Ok(FetchEnd::Done)), "{form}");
+        assert_eq!(run.calls(), calls, "{form}");
     };
     check("[", 100).await;
     check("{", 101).await;
 
-    let (api, notes) = (Scripted::new(|_, _, _| Word::Reject(400)), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 100, limits(6_000, 10), std::future::pending()).await;
-    assert!(matches!(ended, Ok(FetchEnd::Stopped(StopReason::Contract { .. }))), "{ended:?}");
-    assert_eq!(api.books.lock().expect("sound").arrivals.len(), 2, "each form once");
+    let run = fetched(|_, _, _| Word::Reject(400), 100, limits(6_000, 10)).await;
+    assert!(matches!(run.end, Ok(FetchEnd::Stopped(StopReason::Contract { .. }))), "{:?}", run.end);
+    assert_eq!(run.calls(), 2, "each form once");
 
     let fixed = FetchLimits { body: Some(BodyForm::Array), ..limits(6_000, 10) };
-    let (api, notes) = (Scripted::new(takes("{")), Arc::new(Notes::default()));
-    assert!(matches!(
-        fetched(&api, &notes, 9, fixed, std::future::pending()).await,
-        Ok(FetchEnd::Stopped(StopReason::Contract { .. }))
-    ));
-    assert_eq!(api.books.lock().expect("sound").arrivals.len(), 1);
+    let run = fetched(takes("{"), 9, fixed).await;
+    assert!(matches!(run.end, Ok(FetchEnd::Stopped(StopReason::Contract { .. }))), "{:?}", run.end);
+    assert_eq!(run.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cap_is_never_passed_and_is_used_up_to_one_price() {
+async fn a_cap_is_never_exceeded_and_is_used_up_to_one_price() {
     for cap in [1, 35_999, 36_000, 100_000, 1_000_000, 5_000_000] {
-        let (api, notes) = (Scripted::new(faulty), Arc::new(Notes::default()));
         let capped = FetchLimits { max_cost: Some(Usd::from_micros(cap)), ..limits(6_000, 30) };
-        let ended = fetched(&api, &notes, 500, capped, std::future::pending()).await;
-        assert_eq!(ended, Ok(FetchEnd::Stopped(StopReason::Budget)), "{cap}");
-        let spent = api.books.lock().expect("sound").spent;
+        let run = fetched(faulty, 500, capped).await;
+        assert_eq!(run.end, Ok(FetchEnd::Stopped(StopReason::Budget)), "{cap}");
+        let spent = run.api.books.lock().expect("sound").spent;
         assert!(spent <= cap, "{spent} of {cap}");
         // Lost calls are booked at their limit, a quarter above the price and for the first call at its own.
-        let lost = i64::try_from(notes.with(Class::MaybeBilled)).expect("small");
+        let lost = i64::try_from(run.notes.with(Class::MaybeBilled)).expect("small");
         assert!(cap - spent < 36_000 * (1 + lost) || cap < 36_000, "{spent} of {cap} with {lost} lost");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_total_outage_is_probed_now_and_then_and_ends_the_run_resumable() {
+async fn a_total_outage_is_probed_at_intervals_and_stops_the_run() {
     for word in [Word::Reject(503), Word::AnswerLost, Word::Unreachable] {
         let script = move |_: &str, _: u32, _: &Request| word;
-        let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
         let start = Instant::now();
-        let ended = fetched(&api, &notes, 10_000, limits(6_000, 30), std::future::pending()).await;
-        assert!(matches!(ended, Ok(FetchEnd::Stopped(StopReason::Outage { .. }))), "{word:?}: {ended:?}");
+        let run = fetched(script, 10_000, limits(6_000, 30)).await;
+        assert!(matches!(run.end, Ok(FetchEnd::Stopped(StopReason::Outage { .. }))), "{word:?}: {:?}", run.end);
         assert!((600.0..700.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
-        let books = api.books.lock().expect("sound");
+        let books = run.api.books.lock().expect("sound");
         let (tried, calls) = (books.calls.len(), books.arrivals.len());
         assert!((calls - tried) * 10 <= tried, "{word:?}: {calls} calls for {tried} targets");
         assert!(calls < 130, "{word:?}: {calls} calls");
-        assert_eq!(notes.gave_up.lock().expect("sound").len(), 0, "{word:?}: an outage fails no target");
+        assert_eq!(run.given_up(), 0, "{word:?}: an outage fails no target");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_api_that_was_never_reached_is_given_up_after_a_few_tries() {
     let check = async |targets: usize, max_outage: Duration| {
-        let (api, notes) = (Scripted::new(|_, _, _| Word::UnknownHost), Arc::new(Notes::default()));
         let (start, limits) = (Instant::now(), FetchLimits { max_outage, ..limits(600, 20) });
-        let ended = fetched(&api, &notes, targets, limits, std::future::pending()).await;
+        let run = fetched(|_, _, _| Word::UnknownHost, targets, limits).await;
         assert_eq!(
-            ended,
+            run.end,
             Ok(FetchEnd::Stopped(StopReason::Unreachable { message: Some("dns error".to_owned()) })),
             "{targets} targets"
         );
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
-        let calls = api.books.lock().expect("sound").arrivals.len();
+        let calls = run.calls();
         assert!((2..=6).contains(&calls), "{targets} targets: {calls} calls");
-        assert_eq!(notes.gave_up.lock().expect("sound").len(), 0, "no target is to blame");
+        assert_eq!(run.given_up(), 0, "no target is to blame");
     };
     check(1, Duration::from_mins(10)).await;
     check(300, Duration::from_mins(10)).await;
@@ -521,79 +518,76 @@ async fn an_api_that_was_never_reached_is_given_up_after_a_few_tries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_the_api_has_answered_an_unknown_host_is_an_outage_as_any() {
+async fn once_the_api_has_answered_an_unknown_host_is_an_ordinary_outage() {
     let (start, first) = (Instant::now(), AtomicBool::new(true));
     let script = move |_: &str, _: u32, _: &Request| match start.elapsed().as_secs() {
         _ if first.swap(false, Ordering::SeqCst) => Word::Answer,
         0..300 => Word::UnknownHost,
         _ => Word::Answer,
     };
-    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 200, limits(6_000, 20), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 200));
+    let run = fetched(script, 200, limits(6_000, 20)).await;
+    assert_eq!((run.rows(), &run.end), (200, &Ok(FetchEnd::Done)));
 
     // At the beginning, too, it may come back before it is given up.
     let start = Instant::now();
     let script = move |_: &str, _: u32, _: &Request| {
         if start.elapsed() < Duration::from_secs(5) { Word::UnknownHost } else { Word::Answer }
     };
-    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 200, limits(6_000, 20), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 200));
+    let run = fetched(script, 200, limits(6_000, 20)).await;
+    assert_eq!((run.rows(), &run.end), (200, &Ok(FetchEnd::Done)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_a_minute_costs_no_failed_target() {
+async fn an_outage_of_a_minute_fails_no_target() {
     let start = Instant::now();
     let script = move |_: &str, _: u32, _: &Request| {
         let down = (10..70).contains(&start.elapsed().as_secs());
         if down { Word::Reject(503) } else { Word::Answer }
     };
-    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 5_000, limits(6_000, 30), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 5_000));
-    assert_eq!(notes.gave_up.lock().expect("sound").len(), 0);
+    let run = fetched(script, 5_000, limits(6_000, 30)).await;
+    assert_eq!((run.rows(), &run.end), (5_000, &Ok(FetchEnd::Done)));
+    assert_eq!(run.given_up(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_holds_everybody_back() {
-    let held = Arc::new(Mutex::new(None));
+async fn retry_after_delays_every_call() {
+    let asked = Arc::new(Mutex::new(None));
     let script = {
-        let held = Arc::clone(&held);
+        let asked = Arc::clone(&asked);
         move |name: &str, call: u32, _: &Request| {
             if name == "site50.com" && call == 1 {
-                *held.lock().expect("sound") = Some(Instant::now());
+                *asked.lock().expect("sound") = Some(Instant::now());
                 Word::Hold(Duration::from_secs(20))
             } else {
                 Word::Answer
             }
         }
     };
-    let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
-    let ended = fetched(&api, &notes, 200, limits(6_000, 5), std::future::pending()).await;
-    assert_eq!((ended, notes.with(Class::Data)), (Ok(FetchEnd::Done), 200));
-    // The answer took some time to arrive; from then on nobody called for as long as was asked.
-    let told = held.lock().expect("sound").expect("held") + Duration::from_millis(700);
-    let books = api.books.lock().expect("sound");
-    let called = |at: &&Instant| **at > told && **at < told + Duration::from_secs(19);
+    let run = fetched(script, 200, limits(6_000, 5)).await;
+    assert_eq!((run.rows(), &run.end), (200, &Ok(FetchEnd::Done)));
+    // The answer took some time to arrive; from then on no call was made for as long as was asked.
+    let since = asked.lock().expect("sound").expect("asked") + Duration::from_millis(700);
+    let books = run.api.books.lock().expect("sound");
+    let called = |at: &&Instant| **at > since && **at < since + Duration::from_secs(19);
     assert_eq!(books.arrivals.iter().filter(called).count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn asked_to_stop_no_call_goes_out_and_those_in_flight_are_kept() {
-    let (api, notes) = (Scripted::new(|_, _, _| Word::Answer), Arc::new(Notes::default()));
+async fn after_a_stop_no_call_is_made_and_those_in_flight_are_kept() {
     let start = Instant::now();
-    let ended = fetched(&api, &notes, 5_000, limits(60_000, 30), tokio::time::sleep(Duration::from_secs(3))).await;
-    assert_eq!(ended, Ok(FetchEnd::Shutdown));
+    let api = Scripted::new(|_, _, _| Word::Answer);
+    let stop = tokio::time::sleep(Duration::from_secs(3));
+    let run = fetched_from(api, Arc::default(), 5_000, limits(60_000, 30), stop).await;
+    assert_eq!(run.end, Ok(FetchEnd::Shutdown));
     assert!(start.elapsed() < Duration::from_secs(4));
-    let books = api.books.lock().expect("sound");
+    let books = run.api.books.lock().expect("sound");
     let late = books.arrivals.iter().filter(|at| **at - start > Duration::from_secs(3)).count();
     assert_eq!((late, books.in_flight), (0, 0));
-    assert_eq!(notes.with(Class::Data), books.arrivals.len(), "every answer in flight is kept");
+    assert_eq!(run.rows(), books.arrivals.len(), "every answer in flight is kept");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_cannot_be_kept_ends_the_buying() {
+async fn a_record_that_cannot_be_written_ends_the_calls() {
     let notes = Arc::new(Notes::default());
     let script = {
         let notes = Arc::clone(&notes);
@@ -604,25 +598,23 @@ async fn a_record_that_cannot_be_kept_ends_the_buying() {
             Word::Answer
         }
     };
-    let api = Scripted::new(script);
-    let ended = fetched(&api, &notes, 1_000, limits(60_000, 30), std::future::pending()).await;
-    assert_eq!(ended, Err("disk full"));
-    assert!(api.books.lock().expect("sound").arrivals.len() <= 131);
+    let run = fetched_from(Scripted::new(script), notes, 1_000, limits(60_000, 30), std::future::pending()).await;
+    assert_eq!(run.end, Err("disk full"));
+    assert!(run.calls() <= 131);
 }
 
 #[tokio::test(start_paused = true)]
-async fn targets_that_always_fail_are_given_up_and_are_no_outage() {
+async fn targets_that_always_fail_are_given_up_and_do_not_count_as_an_outage() {
     let check = async |targets: usize, every: u32| {
         let script = move |name: &str, _: u32, _: &Request| {
-            let number: u32 = name.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number");
+            let number = number_of(name);
             if number.is_multiple_of(every) { Word::Reject(503) } else { Word::Answer }
         };
-        let (api, notes) = (Scripted::new(script), Arc::new(Notes::default()));
         let start = Instant::now();
-        let ended = fetched(&api, &notes, targets, limits(6_000, 20), std::future::pending()).await;
+        let run = fetched(script, targets, limits(6_000, 20)).await;
         let bad = targets.div_ceil(every as usize);
-        assert_eq!(ended, Ok(FetchEnd::Done), "{targets} targets, every {every}th bad, after {:?}", start.elapsed());
-        assert_eq!(notes.gave_up.lock().expect("sound").len(), bad, "{targets} targets, every {every}th bad");
+        assert_eq!(run.end, Ok(FetchEnd::Done), "{targets} targets, every {every}th bad, after {:?}", start.elapsed());
+        assert_eq!(run.given_up(), bad, "{targets} targets, every {every}th bad");
         assert!(start.elapsed() < Duration::from_mins(10), "{:?}", start.elapsed());
     };
     for (targets, every) in [(3, 3), (30, 3), (100, 10), (300, 10), (1_000, 10), (1_000, 3), (5_000, 50)] {

@@ -2,9 +2,8 @@
 
 use std::{fs, process::Stdio};
 
-use super::shell::{Api, Shell};
+use super::shell::{Api, DATES, Shell};
 
-const DATES: &str = "--date-from 2023-11-01 --date-to 2024-02-29";
 const UTF_8_HINT: &str =
     "bytes that are not valid UTF-8; set the encoding of the file, such as --input-encoding windows-1251";
 
@@ -155,7 +154,7 @@ fn packed_files_are_refused_with_the_command_that_unpacks_them() {
 }
 
 #[test]
-fn suffixes_that_are_sites_are_called_if_allowed() {
+fn public_suffixes_are_called_if_allowed() {
     let suffix = "a public suffix such as co.uk, not a domain; --allow-suffix accepts it";
     let list = "gov.uk\nhttps://www.nhs.uk/\nwww.gov.uk\n";
     check("a.txt", list, "", &["www.gov.uk", "www.nhs.uk"], &[suffix]);

@@ -102,7 +102,7 @@ fn body(archive: &Archive, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_read_back() {
+async fn acknowledged_records_are_read_back() {
     let dir = tempfile::tempdir().expect("a directory");
     small_ledger(dir.path()).await;
     let archive = Archive::read(dir.path()).expect("readable");
@@ -143,11 +143,11 @@ async fn a_ledger_is_a_stream_of_json_lines_for_any_reader() {
         ["run", "sent", "answer", "sent", "answer", "sent", "answer", "sent", "answer", "gave_up", "sent"]
     );
     let third: serde_json::Value = serde_json::from_str(text.lines().nth(2).expect("a line")).expect("JSON");
-    assert_eq!(third["body"]["tasks"][0]["result"][0]["target"], "a.com", "the body stands in its line as it is");
+    assert_eq!(third["body"]["tasks"][0]["result"][0]["target"], "a.com", "the line contains the body unchanged");
 }
 
 #[tokio::test]
-async fn a_second_run_is_kept_out() {
+async fn a_second_run_cannot_lock_the_directory() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = Lock::take(dir.path()).expect("free");
     assert!(matches!(Lock::take(dir.path()), Err(LedgerError::InUse { .. })));
@@ -159,31 +159,31 @@ async fn a_second_run_is_kept_out() {
 const NAMES: [&str; 3] = ["a.com", "b.com", "c.com"];
 
 #[tokio::test]
-async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_goes_on() {
+async fn a_ledger_cut_at_any_byte_keeps_its_whole_records_and_can_be_extended() {
     let dir = super::program::quick_folder();
     small_ledger(dir.path()).await;
     let whole = fs::read(file(dir.path())).expect("a file");
-    let mut most_held = 0;
+    let mut most_stored = 0;
     for cut in 0..whole.len() {
         fs::write(file(dir.path()), &whole[..cut]).expect("written");
         let archive = Archive::read(dir.path()).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
-        let held = NAMES.iter().filter(|name| archive.state(target(name).view()) == TargetState::Ok).count();
-        assert!(held >= most_held, "cut at {cut}: a longer prefix holds no less");
-        most_held = held;
-        for name in &NAMES[..held] {
+        let stored = NAMES.iter().filter(|name| archive.state(target(name).view()) == TargetState::Ok).count();
+        assert!(stored >= most_stored, "cut at {cut}: a longer prefix has no fewer answers");
+        most_stored = stored;
+        for name in &NAMES[..stored] {
             assert_eq!(
                 body(&archive, name).expect("whole").as_deref(),
                 Some(body_of(name, 40).as_bytes()),
                 "cut at {cut}"
             );
         }
-        for name in &NAMES[held..] {
+        for name in &NAMES[stored..] {
             assert_eq!(archive.state(target(name).view()), TargetState::Pending, "cut at {cut}");
         }
     }
-    assert_eq!(most_held, 3);
+    assert_eq!(most_stored, 3);
 
-    // What was torn is cut off when the ledger goes on, and what comes then can be read.
+    // The torn end is cut off when the ledger is extended, and what is added can be read.
     for cut in (0..whole.len()).step_by(7) {
         fs::write(file(dir.path()), &whole[..cut]).expect("written");
         let (ledger, lock) = open(dir.path()).expect("recovered");
@@ -196,7 +196,7 @@ async fn cut_at_any_byte_the_whole_records_before_are_recovered_and_the_ledger_g
 }
 
 #[tokio::test]
-async fn a_flipped_bit_is_named_or_was_in_the_torn_tail_and_never_read() {
+async fn a_flipped_bit_is_reported_and_never_read() {
     let dir = super::program::quick_folder();
     small_ledger(dir.path()).await;
     let whole = fs::read(file(dir.path())).expect("a file");
@@ -242,13 +242,13 @@ async fn a_missing_file_in_between_is_named() {
 }
 
 #[tokio::test]
-async fn an_answer_is_in_force_until_there_is_a_newer_one() {
+async fn an_answer_is_valid_until_there_is_a_newer_one() {
     let folder = tempfile::tempdir().expect("a directory");
     let name = "a.com";
     let refused = r#"{"tasks":[{"status_code":40501,"status_message":"Invalid"}]}"#;
     let open = || open(folder.path()).expect("sound");
     let gave_up = GaveUp { target: target(name), at: moment(102), class: Class::Rejected };
-    // What is known after these records, read anew from the disk.
+    // What is known after these records, read from the disk again.
     let check = |at: i64, given_up: bool, calls: u64, retries: u64, refreshed: u64| {
         let archive = Archive::read(folder.path()).expect("sound");
         let known = archive.known(target(name).view()).expect("asked");
@@ -277,7 +277,7 @@ async fn an_answer_is_in_force_until_there_is_a_newer_one() {
     ledger.close().await.expect("closed");
     drop(lock);
     let archive = check(1, true, 2, 0, 0);
-    let refusal = archive.refusal(target(name).view()).expect("readable").expect("told");
+    let refusal = archive.refusal(target(name).view()).expect("readable").expect("a refusal");
     assert_eq!((&*refusal.class, refusal.at, refusal.date_to), ("rejected", moment(101), Some(later)));
     let kept = archive.kept(archive.known(target(name).view()).expect("asked")).expect("readable").expect("an answer");
     assert_eq!((kept.body.map(|body| body.len()), kept.date_to), (Some(body_of(name, 40).len()), None));
@@ -320,7 +320,7 @@ async fn an_answer_is_copied_from_ledger_to_ledger_whole_or_not_at_all() {
     let (from, to) = (folder.path().join("from"), folder.path().join("to"));
     let (ledger, lock) = open(&from).expect("new");
     ledger.start(&run()).await.expect("durable");
-    // JSON on one line, JSON on several, and one that is too large to be held while its frame is made.
+    // JSON on one line, JSON on several, and one that is too large to be compressed in memory.
     let bodies = [body_of("a.com", 40), body_of("b.com", 40).replace(',', ",\n"), body_of("c.com", 3 << 20)];
     for (name, body) in ["a.com", "b.com", "c.com"].into_iter().zip(&bodies) {
         ledger.sent(&sent(name, 1, 0)).await.expect("durable");
@@ -343,7 +343,7 @@ async fn an_answer_is_copied_from_ledger_to_ledger_whole_or_not_at_all() {
     let archive = ledger.close().await.expect("closed");
     for archive in [&archive, &Archive::read(&to).expect("sound")] {
         for (name, expected) in ["a.com", "b.com", "c.com"].into_iter().zip(&bodies) {
-            let known = archive.known(target(name).view()).expect("held");
+            let known = archive.known(target(name).view()).expect("stored");
             let kept = archive.kept(known).expect("readable").expect("an answer");
             assert_eq!(kept.body.as_deref(), Some(expected.as_bytes()), "{name}");
             assert_eq!((kept.at, kept.from_run_id), (moment(1), Some(run().run_id)));

@@ -16,8 +16,6 @@ mod members;
 mod module_layering;
 mod money;
 mod network;
-#[path = "../oracle/mod.rs"]
-mod oracle;
 mod permissions;
 mod program;
 mod rate;

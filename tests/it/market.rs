@@ -1,6 +1,7 @@
 //! An API in this process, on paused time, that keeps its own bill: for the tests of money and of clocks.
 
 use std::{
+    num::NonZeroU32,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -16,9 +17,8 @@ use backlinks_export::{
     progress::{ExportScope, Mode, Progress},
     targets::{Inputs, ReadOptions, read},
 };
+use fastrand::Rng;
 use tokio::time::Instant;
-
-use super::program::Draws;
 
 /// How a market behaves.
 #[derive(Clone, Debug)]
@@ -35,16 +35,23 @@ pub(crate) struct Terms {
     pub(crate) busy: u64,
     /// One answer in so many is lost on its way; 0: none.
     pub(crate) lost: u64,
-    /// One answer in so many does not say what was debited; 0: none.
+    /// One answer in so many does not report its debit; 0: none.
     pub(crate) silent: u64,
     /// An answer takes up to so many milliseconds.
     pub(crate) latency: u64,
 }
 
+impl Terms {
+    /// Always at this price, without faults, and heeding what a call allows.
+    pub(crate) fn steady(price: i64) -> Self {
+        Self { honors: true, price, rises_after: None, wanders: false, busy: 0, lost: 0, silent: 0, latency: 500 }
+    }
+}
+
 /// The books of a market.
 #[derive(Debug)]
 pub(crate) struct Books {
-    draws: Draws,
+    rng: Rng,
     price: i64,
     has_risen: bool,
     pub(crate) calls: u64,
@@ -52,7 +59,7 @@ pub(crate) struct Books {
     pub(crate) spent: i64,
     /// The highest price so far.
     pub(crate) highest: i64,
-    /// Calls that did not say what they may cost.
+    /// Calls without a maximum price.
     pub(crate) unlimited: u64,
     pub(crate) arrivals: Vec<Instant>,
 }
@@ -66,15 +73,15 @@ pub(crate) struct Market {
 
 enum Word {
     Busy,
-    TooDear,
+    TooExpensive,
     Lost,
     Answer { debit: Option<i64>, upstream: Option<i64> },
 }
 
 impl Market {
-    pub(crate) fn new(terms: Terms, draws: Draws) -> Self {
+    pub(crate) fn new(terms: Terms, rng: Rng) -> Self {
         let books = Books {
-            draws,
+            rng,
             price: terms.price,
             has_risen: false,
             calls: 0,
@@ -89,17 +96,17 @@ impl Market {
 
     fn decide(&self, request: &Request) -> (Word, Duration) {
         let (terms, mut books) = (&self.terms, self.books.lock().expect("sound"));
-        let happens = |books: &mut Books, of: u64| of > 0 && books.draws.one_in(of);
+        let happens = |books: &mut Books, of: u64| of > 0 && books.rng.u64(..of) == 0;
         books.calls += 1;
         books.arrivals.push(Instant::now());
         books.unlimited += u64::from(request.max_price.is_none());
-        let wait = Duration::from_millis(books.draws.between(0, terms.latency));
+        let wait = Duration::from_millis(books.rng.u64(0..=terms.latency));
         if let Some((_, times)) = terms.rises_after.filter(|(after, _)| books.billed >= *after && !books.has_risen) {
             books.has_risen = true;
             books.price *= times;
         }
-        if terms.wanders && books.draws.one_in(4) {
-            let by = i64::try_from(books.draws.between(85, 115)).expect("small");
+        if terms.wanders && books.rng.u64(..4) == 0 {
+            let by = books.rng.i64(85..=115);
             books.price = books.price * by / 100 + 1;
         }
         books.highest = books.highest.max(books.price);
@@ -108,15 +115,15 @@ impl Market {
         }
         let price = books.price;
         if terms.honors && request.max_price.is_some_and(|most| most.micros() < price) {
-            return (Word::TooDear, wait);
+            return (Word::TooExpensive, wait);
         }
         books.billed += 1;
         books.spent += price;
         let word = if happens(&mut books, terms.lost) {
             Word::Lost
         } else if happens(&mut books, terms.silent) {
-            // Half of these say what the gateway paid, which is less.
-            let upstream = books.draws.one_in(2).then_some(price * 2 / 3);
+            // Half of these report what the gateway paid, which is less.
+            let upstream = (books.rng.u64(..2) == 0).then_some(price * 2 / 3);
             Word::Answer { debit: None, upstream }
         } else {
             Word::Answer { debit: Some(price), upstream: None }
@@ -134,7 +141,7 @@ impl Api for Market {
         let plain = |status, body: &str| Ok(Reply { status, body: body.to_owned().into(), ..Reply::default() });
         match word {
             Word::Busy => plain(503, r#"{"error":"busy"}"#),
-            Word::TooDear => plain(402, r#"{"code":"estimated_price_exceeds_max_price","error":"x"}"#),
+            Word::TooExpensive => plain(402, r#"{"code":"estimated_price_exceeds_max_price","error":"x"}"#),
             Word::Lost => Err(ApiError { kind: ErrorKind::Lost, message: "connection reset".to_owned() }),
             Word::Answer { debit, upstream } => {
                 let cost = upstream
@@ -153,17 +160,31 @@ pub(crate) fn lines(file: &Path) -> Inputs {
     read(&[file.to_owned()], std::io::empty(), &ReadOptions::default()).expect("readable")
 }
 
-/// Calls as many as may be, with or without a cap.
-pub(crate) fn calls(rate: Rate, in_flight: u32, max_cost: Option<Usd>) -> FetchLimits {
-    let number = |number| std::num::NonZeroU32::new(number).expect("positive");
+/// The time at which these tests begin.
+pub(crate) fn clock() -> Clock {
+    Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"))
+}
+
+/// So many calls a minute and in flight, without a cap.
+pub(crate) fn limits(per_minute: u32, concurrency: u32) -> FetchLimits {
+    let number = |number| NonZeroU32::new(number).expect("positive");
     FetchLimits {
-        rate,
-        concurrency: number(in_flight),
+        rate: Rate { calls: number(per_minute), period: Duration::from_mins(1) },
+        concurrency: number(concurrency),
         max_attempts: number(6),
-        max_cost,
+        max_cost: None,
         max_outage: Duration::from_mins(10),
         body: None,
     }
+}
+
+/// The most calls that any minute saw.
+pub(crate) fn most_in_a_minute(arrivals: &[Instant]) -> usize {
+    let is_within = |first: &Instant, later: &Instant| later.duration_since(*first) < Duration::from_mins(1);
+    let mut sorted = arrivals.to_vec();
+    sorted.sort();
+    let from = |first: usize| sorted[first..].partition_point(|later| is_within(&sorted[first], later));
+    (0..sorted.len()).map(from).max().unwrap_or(0)
 }
 
 /// One process's share of a run: opens the directory and fetches until it ends or is killed after `life`.

@@ -8,6 +8,8 @@ use std::{
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
+use super::program::files;
+
 /// Modules from the bottom up, each with those that it may import.
 const MODULES: &[(&str, &[&str])] = &[
     ("money", &[]),
@@ -50,16 +52,8 @@ const MODULES: &[(&str, &[&str])] = &[
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
+    let is_rust = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    files(folder).into_iter().filter(is_rust).collect()
 }
 
 fn read(file: &Path) -> String {
@@ -155,11 +149,11 @@ fn imports_run_one_way() {
 }
 
 #[test]
-fn the_table_of_modules_has_no_circle() {
+fn the_table_of_modules_has_no_cycle() {
     for (place, (name, may)) in MODULES.iter().enumerate() {
         for other in *may {
             let below = MODULES.iter().position(|(module, _)| module == other).expect("a module");
-            assert!(below < place, "{name} stands below {other}");
+            assert!(below < place, "{name} is below {other}");
         }
     }
 }

@@ -7,83 +7,82 @@ use std::{
 };
 
 use backlinks_export::{
-    clock::Clock,
-    fetch::{FetchEnd, StopReason, pace::Rate},
+    fetch::{FetchEnd, FetchLimits, StopReason},
     ledger::Archive,
     money::Usd,
-    sandbox::{Price, Settings},
+    sandbox::{Faults, Price, Settings, faults::Probability},
 };
+use fastrand::Rng;
 
 use super::{
-    market::{Market, Terms, calls, live},
-    program::{Draws, Place, ended, instant, latency, list, quick_folder, sandbox, seed, setting, summary, verified},
+    market::{Market, Terms, clock, limits, live},
+    program::{Place, ended, instant, latency, list, quick_folder, rng, sandbox, setting, stderr, summary, verified},
 };
 
 /// Simulated runs, each with several processes.
 const RUNS: u64 = 1_000;
 
-/// A list of targets in a folder.
+/// Lists so many targets in a folder.
 fn listed(folder: &Path, targets: usize) -> PathBuf {
     let file = folder.join("domains.txt");
     list(&file, targets);
     file
 }
 
-fn fast() -> Rate {
-    Rate { calls: std::num::NonZeroU32::new(60_000).expect("positive"), period: Duration::from_mins(1) }
+/// As fast as it goes, within this cap in millionths of a dollar.
+fn capped(cap: i64, in_flight: u32) -> FetchLimits {
+    FetchLimits { max_cost: Some(Usd::from_micros(cap)), ..limits(60_000, in_flight) }
 }
 
 /// One directory with a cap, processes that are killed, and a last one that is not.
-async fn simulated(draws: &mut Draws) {
+async fn simulated(rng: &mut Rng) {
     let folder = quick_folder();
-    let (dir, targets) = (folder.path().join("out"), draws.between(3, 40));
-    let file = listed(folder.path(), usize::try_from(targets).expect("small"));
-    let price = i64::try_from(draws.between(5_000, 90_000)).expect("small");
-    let honors = !draws.one_in(4);
-    // An API that does not heed the limit and raises its prices while it loses answers can be held by nobody.
+    let (dir, targets) = (folder.path().join("out"), rng.u8(3..=40));
+    let file = listed(folder.path(), targets.into());
+    let price = rng.i64(5_000..=90_000);
+    let honors = rng.u64(..4) != 0;
+    // No cap holds against an API that ignores the limit and raises its prices while it loses answers.
     let terms = Terms {
         honors,
         price,
-        rises_after: draws.one_in(3).then(|| (draws.between(1, 30), 3)),
-        wanders: honors && draws.one_in(2),
-        busy: [0, 10][usize::try_from(draws.below(2)).expect("small")],
-        lost: if honors { [0, 5, 20][usize::try_from(draws.below(3)).expect("small")] } else { 0 },
-        silent: if honors { [0, 5, 20][usize::try_from(draws.below(3)).expect("small")] } else { 0 },
+        rises_after: (rng.u64(..3) == 0).then(|| (rng.u64(1..=30), 3)),
+        wanders: honors && rng.u64(..2) == 0,
+        busy: [0, 10][rng.usize(..2)],
+        lost: if honors { [0, 5, 20][rng.usize(..3)] } else { 0 },
+        silent: if honors { [0, 5, 20][rng.usize(..3)] } else { 0 },
         latency: 300,
     };
-    let cap = price + i64::try_from(draws.below(u64::try_from(price).expect("positive") * targets)).expect("small");
-    let market = Market::new(terms.clone(), draws.clone());
-    let limits = calls(fast(), 1 + u32::try_from(draws.below(30)).expect("small"), Some(Usd::from_micros(cap)));
-    let clock = || Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+    let cap = price + rng.i64(0..price * i64::from(targets));
+    let market = Market::new(terms.clone(), rng.fork());
+    let limits = capped(cap, rng.u32(1..=30));
     let spent = || market.books.lock().expect("sound").spent;
-    let kills = if honors { draws.below(4) } else { 0 };
+    let kills = if honors { rng.u64(..4) } else { 0 };
     for _ in 0..kills {
-        let life = Duration::from_millis(draws.below(1_500));
+        let life = Duration::from_millis(rng.u64(..1_500));
         live((&dir, &file), &market, limits.clone(), clock(), Some(life)).await.expect("sound");
         assert!(spent() <= cap, "{} of {cap}: {terms:?}", spent());
     }
     let ended = live((&dir, &file), &market, limits, clock(), None).await.expect("sound").expect("not killed").0;
     let books = market.books.lock().expect("sound");
-    // Only one call can do more: the last one, alone, at an API that heeds no limit and triples its price right then.
+    // Only the last call can exceed it, at an API that ignores the limit and triples its price right then.
     let unforeseen = if honors || terms.rises_after.is_none() { 0 } else { 2 * price };
     assert!(books.spent <= cap + unforeseen, "{} of {cap}: {terms:?}", books.spent);
-    assert_eq!(books.unlimited, 0, "every call says what it may cost");
+    assert_eq!(books.unlimited, 0, "every call has a maximum price");
     if ended == FetchEnd::Stopped(StopReason::Budget) {
         let left = Usd::from_micros(cap).minus(Archive::read(&dir).expect("readable").past(clock().now()).spent);
-        // Until a debit is told, a call is reckoned at twice its upstream price, which is two thirds of the debit here.
-        let reckoned = if terms.silent > 0 { books.highest * 4 / 3 + 1 } else { books.highest };
-        assert!(left.micros() < reckoned, "{left} left, at a price of {}: {terms:?}", books.highest);
+        // A call without a reported debit counts as twice its upstream price, which is two thirds of the debit here.
+        let counted = if terms.silent > 0 { books.highest * 4 / 3 + 1 } else { books.highest };
+        assert!(left.micros() < counted, "{left} left, at a price of {}: {terms:?}", books.highest);
     } else {
         assert_eq!(ended, FetchEnd::Done, "{terms:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_bill_passes_its_cap_in_a_thousand_runs_and_the_rest_is_under_one_price() {
-    let mut draws = seed();
+async fn no_bill_exceeds_its_cap_in_a_thousand_runs_and_less_than_one_price_is_left() {
+    let mut rng = rng();
     for _ in 0..setting("RUNS", RUNS) {
-        draws.below(2);
-        simulated(&mut draws).await;
+        simulated(&mut rng).await;
     }
 }
 
@@ -104,26 +103,19 @@ const JUMP_CAP: i64 = 3_500_000;
 async fn capped_at_a_jump(honors: bool, times: i64, in_flight: u32) -> Market {
     let folder = quick_folder();
     let (dir, file) = (folder.path().join("out"), listed(folder.path(), 200));
-    let terms = Terms {
-        honors,
-        price: JUMP_PRICE,
-        rises_after: Some((20, times)),
-        wanders: false,
-        busy: 0,
-        lost: 0,
-        silent: 0,
-        latency: 500,
-    };
-    let market = Market::new(terms, Draws(1));
-    let limits = calls(fast(), in_flight, Some(Usd::from_micros(JUMP_CAP)));
-    let clock = Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
-    let ended = live((&dir, &file), &market, limits, clock, None).await.expect("sound").expect("not killed").0;
+    let terms = Terms { honors, rises_after: Some((20, times)), ..Terms::steady(JUMP_PRICE) };
+    let market = Market::new(terms, Rng::with_seed(1));
+    let ended = live((&dir, &file), &market, capped(JUMP_CAP, in_flight), clock(), None)
+        .await
+        .expect("sound")
+        .expect("not killed")
+        .0;
     assert_eq!(ended, FetchEnd::Stopped(StopReason::Budget));
     market
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_price_that_jumps_further_passes_the_cap_by_what_the_calls_in_flight_cost_beyond_three_times() {
+async fn a_price_that_more_than_triples_exceeds_the_cap_only_by_the_calls_in_flight() {
     let check = async |times: i64, in_flight: u32| {
         let market = capped_at_a_jump(false, times, in_flight).await;
         let (price, cap) = (JUMP_PRICE, JUMP_CAP);
@@ -142,30 +134,18 @@ async fn a_price_that_jumps_further_passes_the_cap_by_what_the_calls_in_flight_c
 async fn a_call_that_was_lost_before_any_price_was_known_counts_under_a_later_cap() {
     let folder = quick_folder();
     let (dir, file) = (folder.path().join("out"), listed(folder.path(), 20));
-    let terms = Terms {
-        honors: true,
-        price: 60_000,
-        rises_after: None,
-        wanders: false,
-        busy: 0,
-        lost: 0,
-        silent: 0,
-        latency: 500,
-    };
-    let market = Market::new(terms, Draws(5));
-    let clock = || Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+    let market = Market::new(Terms::steady(60_000), Rng::with_seed(5));
     let life = Some(Duration::from_millis(1));
-    live((&dir, &file), &market, calls(fast(), 5, None), clock(), life).await.expect("sound");
+    live((&dir, &file), &market, limits(60_000, 5), clock(), life).await.expect("sound");
     assert_eq!(market.books.lock().expect("sound").billed, 1, "killed in its first call, which had no cap");
     let cap = 400_000;
-    let limits = calls(fast(), 5, Some(Usd::from_micros(cap)));
-    live((&dir, &file), &market, limits, clock(), None).await.expect("sound");
+    live((&dir, &file), &market, capped(cap, 5), clock(), None).await.expect("sound");
     let spent = market.books.lock().expect("sound").spent;
     assert!(spent <= cap && spent > cap / 2, "{spent} of {cap}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_program_keeps_to_its_cap_and_says_where_costs_are_known_from() {
+async fn the_program_keeps_to_its_cap_and_reports_the_source_of_costs() {
     let price = Price::flat(Usd::from_micros(41_130));
     let settings = Settings { latency: latency(0, 20), price, ..instant() };
     let place = Place::new(60);
@@ -174,10 +154,10 @@ async fn the_program_keeps_to_its_cap_and_says_where_costs_are_known_from() {
     let bill = api.bill();
     assert!(bill.debited_micros.micros() <= 1_000_000, "{}", bill.debited_micros);
     assert!(bill.debited_micros.micros() > 1_000_000 - 41_130, "{}", bill.debited_micros);
-    let told = summary(&output);
-    assert_eq!(told["cost_source"]["debit_usd"].as_f64(), Some(bill.debited_micros.dollars()));
-    assert_eq!(told["published"], true);
-    assert!(!place.out().join("_SUCCESS").exists());
+    let json = summary(&output);
+    assert_eq!(json["cost_source"]["debit_usd"].as_f64(), Some(bill.debited_micros.dollars()));
+    assert_eq!(json["published"], true);
+    assert!(!place.is_complete());
     // A second run under the same cap buys nothing.
     ended(place.run(&api.url(), "--max-cost 1.00"), 5).await;
     assert_eq!(api.bill().calls, bill.calls);
@@ -185,57 +165,51 @@ async fn the_program_keeps_to_its_cap_and_says_where_costs_are_known_from() {
     // A cap below what is presumed for the first call is reported before it, and ends as any other.
     let tiny = Place::new(2);
     let output = ended(tiny.run(&api.url(), "--max-cost 0.02"), 5).await;
-    assert!(super::program::told(&output).contains("--max-cost leaves $0.0200, but the first call"), "{output:?}");
+    assert!(stderr(&output).contains("--max-cost leaves $0.0200, but the first call"), "{output:?}");
     assert_eq!(api.bill().debited_micros, bill.debited_micros);
 
-    // The rest comes from an API that tells no debit.
-    let silent = backlinks_export::sandbox::Faults {
-        no_cost_header: backlinks_export::sandbox::faults::Probability::ALL,
-        ..Default::default()
-    };
+    // The rest comes from an API that reports no debit.
+    let silent = Faults { no_cost_header: Probability::ALL, ..Faults::default() };
     let quiet = sandbox(Settings { faults: silent, ..settings }).await;
     let output = ended(place.run(&quiet.url(), "--max-cost 2.00"), 5).await;
     let all = bill.debited_micros.plus(quiet.bill().debited_micros);
     assert!(all.micros() <= 2_000_000, "{all}");
-    let told = summary(&output);
-    assert_eq!(told["cost_source"]["debit_usd"].as_f64(), Some(bill.debited_micros.dollars()));
-    assert!(told["cost_source"]["upstream_usd"].as_f64().is_some_and(|upstream| upstream > 0.0), "{told}");
+    let json = summary(&output);
+    assert_eq!(json["cost_source"]["debit_usd"].as_f64(), Some(bill.debited_micros.dollars()));
+    assert!(json["cost_source"]["upstream_usd"].as_f64().is_some_and(|upstream| upstream > 0.0), "{json}");
 
-    // And lost answers are at an unknown price.
-    let losing = backlinks_export::sandbox::Faults {
-        fail_reset_billed: "0.3".parse().expect("a share"),
-        fail_attempts: Some(1),
-        ..Default::default()
-    };
+    // Lost answers have an unknown price.
+    let losing =
+        Faults { fail_reset_billed: "0.3".parse().expect("a share"), fail_attempts: Some(1), ..Faults::default() };
     let (lossy, place) = (sandbox(Settings { faults: losing, ..instant() }).await, Place::new(40));
     let output = ended(place.run(&lossy.url(), ""), 0).await;
     verified(&place.out()).await;
-    let told = summary(&output);
-    assert_eq!(told["cost_source"]["unknown_calls"], lossy.bill().billed_lost);
-    assert_eq!(told["possibly_billed"], lossy.bill().billed_lost);
-    let known = told["cost_usd"].as_f64().expect("a number");
-    assert!(known < lossy.bill().debited_micros.dollars(), "what nobody told is not counted as known");
+    let json = summary(&output);
+    assert_eq!(json["cost_source"]["unknown_calls"], lossy.bill().billed_lost);
+    assert_eq!(json["possibly_billed"], lossy.bill().billed_lost);
+    let known = json["cost_usd"].as_f64().expect("a number");
+    assert!(known < lossy.bill().debited_micros.dollars(), "lost answers are not counted as known cost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_calls_the_first_targets_of_the_input_and_each_further_run_the_next() {
-    let (api, place) = (super::program::sandbox(super::program::instant()).await, super::program::Place::new(10));
+    let (api, place) = (sandbox(instant()).await, Place::new(10));
     let run = || place.run(&api.url(), "--limit 4");
     for (pending, calls) in [(6, 4), (2, 8)] {
-        let output = super::program::ended(run(), 5).await;
-        let summary = super::program::summary(&output);
+        let output = ended(run(), 5).await;
+        let summary = summary(&output);
         assert_eq!((&summary["pending"], &summary["stopped"]), (&pending.into(), &"limit".into()), "{summary}");
         assert_eq!((summary["published"].as_bool(), summary["success"].as_bool()), (Some(true), Some(false)));
         assert_eq!(api.bill().calls, calls);
-        let words = super::program::told(&output);
+        let words = stderr(&output);
         assert!(words.contains("--limit reached") && words.contains("run the same command again"), "{words}");
-        assert!(!place.out().join("_SUCCESS").exists());
+        assert!(!place.is_complete());
     }
     let archive = Archive::read(&place.out()).expect("readable");
     let called: BTreeSet<String> = archive.asked().map(|(target, _)| target.to_string()).collect();
     assert_eq!(called, (0..8).map(|number| format!("site{number}.com")).collect());
-    // What is left is no more than the limit, so the run ends as any other.
-    super::program::ended(run(), 0).await;
+    // What is left is no more than the limit, so the run completes.
+    ended(run(), 0).await;
     assert_eq!(api.bill().calls, 10);
-    super::program::verified(&place.out()).await;
+    verified(&place.out()).await;
 }

@@ -119,7 +119,7 @@ fn run(port: u16, variables: &[(&'static str, String)]) -> (Shell, super::shell:
 }
 
 #[test]
-fn a_private_authority_is_trusted_where_ssl_cert_file_names_it() {
+fn a_private_authority_is_trusted_if_ssl_cert_file_names_it() {
     let api = Api::new("");
     let port = behind_tls(&api);
     let (_, ran) = run(port, &[("SSL_CERT_FILE", fixture("authority.pem"))]);
@@ -202,7 +202,7 @@ fn a_proxy_that_refuses_is_named() {
 }
 
 #[test]
-fn an_api_that_is_never_reached_ends_the_run_after_a_few_tries_and_says_why() {
+fn an_unreachable_api_ends_the_run_after_a_few_tries_with_the_reason() {
     let api = Api::new("");
     let port = behind_tls(&api);
     let (proxy, seen) = proxy(Some("Basic dXNlcjpwYXNz"));

@@ -1,5 +1,5 @@
-//! Another user: what may not be read or written is called that, whatever the command, and no hint leads to buying what
-//! is there. Needs root, as continuous integration has it.
+//! Another user: whatever the command, it names what it may not read or write, and no hint advises buying what is there.
+//! Needs root, as continuous integration has it.
 
 use std::{
     fs::{self, Permissions},
@@ -8,12 +8,16 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::program::{BINARY, Place, ended, finished, instant, sandbox, say};
+use super::{
+    program::{BINARY, Place, ended, finished, instant, is_root, print, sandbox},
+    shell::DATES,
+};
 
 /// The user `nobody`.
 const NOBODY: u32 = 65534;
 
-fn set_mode(path: &Path, mode: u32) -> u32 {
+/// Returns the mode before.
+pub(super) fn set_mode(path: &Path, mode: u32) -> u32 {
     let before = fs::metadata(path).expect("there").permissions().mode();
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("changed");
     before
@@ -27,28 +31,33 @@ fn open_for_all(path: &Path) {
     }
 }
 
+/// The program as this user, copied into a folder that is open to all: the original may be in a folder of root's.
+pub(super) fn as_nobody(folder: &Path) -> Command {
+    let copy = folder.join("backlinks-export");
+    if !copy.exists() {
+        fs::copy(BINARY, &copy).expect("copied");
+        set_mode(&copy, 0o755);
+    }
+    let mut command = Command::new(copy);
+    command.current_dir(folder).uid(NOBODY).gid(NOBODY);
+    command
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_user_may_not_use_is_named_with_what_to_do() {
-    if !rustix::fs::stat("/proc/self").is_ok_and(|stat| stat.st_uid == 0) {
-        return say("left out: not root");
+async fn files_that_another_user_may_not_use_are_named_with_a_hint() {
+    if !is_root() {
+        return print("skipped: not root");
     }
     let (api, place) = (sandbox(instant()).await, Place::new(4));
     ended(place.run(&api.url(), ""), 0).await;
     let (root, calls) = (place.root.path(), api.bill().calls);
     open_for_all(root);
     fs::write(root.join("more.txt"), "one-more.com\n").expect("written");
-    // Where other users may go: the program may be in a folder of root's.
-    let copy = root.join("backlinks-export");
-    fs::copy(BINARY, &copy).expect("copied");
-    set_mode(&copy, 0o755);
     let own = root.join("own");
     fs::create_dir(&own).expect("made");
     std::os::unix::fs::chown(&own, Some(NOBODY), Some(NOBODY)).expect("given away");
 
-    let run = |input: &str, more: &str| {
-        let days = "--date-from 2023-11-01 --date-to 2024-02-29";
-        format!("run {input} --api {} {days} --rate 20000/s {more}", api.url())
-    };
+    let run = |input: &str, more: &str| format!("run {input} --api {} {DATES} --rate 20000/s {more}", api.url());
     let resume = run("domains.txt", "--out out");
     let previous = run("domains.txt", "--out own/new --previous out");
     let plan = resume.replacen("run", "plan", 1);
@@ -67,25 +76,20 @@ async fn what_another_user_may_not_use_is_named_with_what_to_do() {
     cases.push(("out", 0o755, "report out", "out/report.html"));
     for (locked, mode, command, named) in cases {
         let before = set_mode(&root.join(locked), mode);
-        let mut program = Command::new(&copy);
-        program.args(command.split_whitespace()).current_dir(root).uid(NOBODY).gid(NOBODY);
-        program.env("AISA_API_KEY", "test").env("HOME", root).stdin(Stdio::null());
-        let output = finished({
-            program.stdout(Stdio::piped()).stderr(Stdio::piped());
-            program
-        });
-        let output = output.await;
+        let mut program = as_nobody(root);
+        program.args(command.split_whitespace()).env("AISA_API_KEY", "test").env("HOME", root);
+        program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = finished(program).await;
         set_mode(&root.join(locked), before);
-        let told = [&output.stdout[..], &output.stderr].concat();
-        let told = String::from_utf8(told).expect("text");
-        assert_eq!(output.status.code(), Some(1), "{locked}, {command}: {told}");
-        let told = told.to_lowercase();
-        let line = told.lines().find(|line| line.contains("permission denied"));
-        let named_before = |line: &str| line.contains(named) || told.contains(&format!("{named}\n"));
-        assert!(line.is_some_and(named_before), "{locked}, {command}: {told}");
-        assert!(told.contains("run as a user "), "{locked}, {command}: {told}");
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{locked}, {command}: {text}");
+        let text = text.to_lowercase();
+        let line = text.lines().find(|line| line.contains("permission denied"));
+        let is_named = |line: &str| line.contains(named) || text.contains(&format!("{named}\n"));
+        assert!(line.is_some_and(is_named), "{locked}, {command}: {text}");
+        assert!(text.contains("run as a user "), "{locked}, {command}: {text}");
         for word in ["bought", "buy", "another --out", "move "] {
-            assert!(!told.contains(word), "{locked}, {command}: {told}");
+            assert!(!text.contains(word), "{locked}, {command}: {text}");
         }
     }
     assert_eq!(api.bill().calls, calls, "nothing was bought");

@@ -17,9 +17,10 @@ use arrow::{
     datatypes::Int64Type,
 };
 use backlinks_export::sandbox::{Latency, Sandbox, Settings};
+use fastrand::Rng;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-/// No life of the program in these tests is longer; one that is has hung.
+/// A program that runs longer than this hangs.
 const LONGEST: Duration = Duration::from_mins(3);
 
 /// The simulated API on a free port.
@@ -45,7 +46,7 @@ pub(crate) struct Place {
 impl Place {
     /// With so many targets.
     pub(crate) fn new(targets: usize) -> Self {
-        let place = Self { root: tempfile::tempdir().expect("a directory") };
+        let place = Self { root: quick_folder() };
         place.list(targets);
         place
     }
@@ -63,7 +64,12 @@ impl Place {
         self.root.path().join("out")
     }
 
-    /// `run` on this place: short histories, the result as JSON, and as fast as it goes unless `flags` say otherwise.
+    /// Whether the last run was a success.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.out().join("_SUCCESS").exists()
+    }
+
+    /// `run` on this place: short histories, the result as JSON, and without a rate limit unless `flags` has one.
     pub(crate) fn run(&self, api: &str, flags: &str) -> Command {
         run(Command::new(BINARY), &self.inputs(), &self.out(), api, flags)
     }
@@ -75,14 +81,26 @@ pub(crate) fn list(file: &Path, targets: usize) {
     fs::write(file, names.concat()).expect("written");
 }
 
-/// A folder in memory where there is one, for tests that sync or write thousands of times.
+/// The number in a target's name.
+pub(crate) fn number_of(target: &str) -> u32 {
+    target.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number")
+}
+
+/// A folder in memory, where syncing costs nothing; on disk if memory has no room for all tests.
 pub(crate) fn quick_folder() -> tempfile::TempDir {
+    const ROOM: u64 = 2 << 30;
     let memory = Path::new("/dev/shm");
-    let at = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let free = rustix::fs::statvfs(memory).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
+    let at = if free > ROOM { memory.to_owned() } else { std::env::temp_dir() };
     tempfile::tempdir_in(at).expect("a directory")
 }
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_backlinks-export");
+
+/// Whether the tests may do what only root may.
+pub(crate) fn is_root() -> bool {
+    rustix::fs::stat("/proc/self").is_ok_and(|stat| stat.st_uid == 0)
+}
 
 /// Adds what a run needs to a command that is the program, or starts it.
 pub(crate) fn run(mut command: Command, inputs: &Path, out: &Path, api: &str, flags: &str) -> Command {
@@ -138,7 +156,7 @@ impl Running {
         self.child().try_wait().expect("it can be waited for").is_some()
     }
 
-    /// Kills it after this time, unless it ends before; says whether it was killed.
+    /// Kills it after this time; an error with its output if it has ended before.
     pub(crate) async fn kill_after(mut self, life: Duration) -> Result<(), Output> {
         const LOOK: Duration = Duration::from_millis(10);
         let end = tokio::time::Instant::now() + life;
@@ -187,39 +205,41 @@ pub(crate) async fn finished(command: Command) -> Output {
 /// Runs a command to its end, which has to have this exit code.
 pub(crate) async fn ended(command: Command, code: i32) -> Output {
     let output = finished(command).await;
-    assert_eq!(output.status.code(), Some(code), "{}\n{}", told(&output), String::from_utf8_lossy(&output.stdout));
+    assert_eq!(output.status.code(), Some(code), "{}\n{}", stderr(&output), String::from_utf8_lossy(&output.stdout));
     output
 }
 
-/// What it said on standard error.
-pub(crate) fn told(output: &Output) -> String {
+/// Standard error.
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The result on standard output.
 pub(crate) fn summary(output: &Output) -> serde_json::Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", told(output)))
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stderr(output)))
 }
 
 /// All Parquet files of a table, by their paths below it without the run's id, with their bytes.
 pub(crate) fn table(out: &Path, table: &str) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![out.join(table)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let name = path.strip_prefix(out).expect("below it").display().to_string();
-            let (place, file) = name.rsplit_once("/part-").expect("a part");
-            // `<date>-<random>` is the run's id; what follows is the number.
-            let number = file.splitn(3, '-').nth(2).unwrap_or_default();
-            files.insert(format!("{place}/part-{number}"), fs::read(&path).expect("readable"));
-        }
+    let part = |path: PathBuf| {
+        let name = path.strip_prefix(out).expect("below it").display().to_string();
+        let (folder, file) = name.rsplit_once("/part-").expect("a part");
+        // `<date>-<random>` is the run's id; what follows is the number.
+        let number = file.splitn(3, '-').nth(2).unwrap_or_default();
+        (format!("{folder}/part-{number}"), fs::read(&path).expect("readable"))
+    };
+    files(&out.join(table)).into_iter().map(part).collect()
+}
+
+/// Every file below a folder, sorted.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
     }
-    files
+    found.sort();
+    found
 }
 
 /// Rows of Parquet bytes.
@@ -273,43 +293,23 @@ pub(crate) fn history_rows(out: &Path) -> BTreeMap<String, i64> {
     counts
 }
 
-/// Even draws that a seed repeats.
-#[derive(Clone, Debug)]
-pub(crate) struct Draws(pub(crate) u64);
-
-impl Draws {
-    pub(crate) fn below(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % below
-    }
-
-    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
-        least + self.below(most - least + 1)
-    }
-
-    /// One time in `of`.
-    pub(crate) fn one_in(&mut self, of: u64) -> bool {
-        self.below(of) == 0
-    }
-}
-
 /// A number from the environment, for tests that can be made longer or repeated.
 pub(crate) fn setting(name: &str, usual: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a test's own knob")]
     let value = std::env::var(name);
-    value.ok().map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+    value.ok().map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
-/// A seed from `SEED`, or one from the clock; printed, so that a failure can be repeated.
-pub(crate) fn seed() -> Draws {
+/// Random numbers from the seed `SEED`, else from one that is printed, so that a failure can be repeated.
+pub(crate) fn rng() -> Rng {
     use std::hash::{BuildHasher, RandomState};
     let seed = setting("SEED", RandomState::new().hash_one(0) >> 16);
-    say(&format!("SEED={seed}"));
-    Draws(seed)
+    print(&format!("SEED={seed}"));
+    Rng::with_seed(seed)
 }
 
-/// A word in the test's output, which shows where a test fails.
-#[expect(clippy::print_stdout, reason = "tests tell what they met")]
-pub(crate) fn say(word: &str) {
-    println!("{word}");
+/// A line in the test's output, which shows where a test fails.
+#[expect(clippy::print_stdout, reason = "tests report what they met")]
+pub(crate) fn print(line: &str) {
+    println!("{line}");
 }

@@ -1,47 +1,50 @@
 //! The rate as the server sees it: sliding windows over kills, resumes and a process that is stopped for seconds.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use backlinks_export::{
     clock::{BootId, Clock},
-    fetch::pace::Rate,
-    sandbox::Settings,
+    sandbox::{Faults, Settings},
 };
-use jiff::{SignedDuration, Timestamp};
+use fastrand::Rng;
+use jiff::SignedDuration;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    market::{Market, Terms, calls, live},
-    program::{Draws, Place, Running, instant, latency, list, quick_folder, sandbox, say, seed, told},
+    market::{Market, Terms, clock, limits, live, most_in_a_minute},
+    program::{Place, Running, ended, instant, latency, list, print, quick_folder, rng, sandbox, stderr},
 };
 
 /// Calls a minute: so few that those which every start may let out at once would pass it, were it not for the window.
 const RATE: usize = 60;
-/// The test goes on for so long: more than a window, so that calls of early processes leave it again.
+/// How long the test takes: more than a window, so that calls of early processes leave it again.
 const SPAN: Duration = Duration::from_secs(75);
 
-/// Kills a run again and again, and stops it now and then; gives the most calls that any minute saw.
-async fn pressed(longest_latency: u64, lives: (u64, u64), mut draws: Draws) -> usize {
+/// Kills a run repeatedly and stops it now and then; returns the most calls that any minute saw.
+async fn most_in_a_minute_over_kills(longest_latency: u64, lives: (u64, u64), mut rng: Rng) -> usize {
     let settings = Settings { latency: latency(0, longest_latency), ..instant() };
     let (api, place) = (sandbox(settings).await, Place::new(3_000));
     let (start, mut kills, mut stops) = (Instant::now(), 0, 0);
     while start.elapsed() < SPAN {
         let mut running = Running::start(place.run(&api.url(), &format!("--rate {RATE}/min --concurrency 30")));
-        if draws.one_in(6) {
+        if rng.u64(..6) == 0 {
             stops += 1;
-            sleep(Duration::from_millis(draws.between(lives.0, lives.1))).await;
+            sleep(Duration::from_millis(rng.u64(lives.0..=lives.1))).await;
             running.signal("STOP");
-            sleep(Duration::from_millis(draws.between(500, 3_000))).await;
+            sleep(Duration::from_millis(rng.u64(500..=3_000))).await;
             running.signal("CONT");
         }
-        match running.kill_after(Duration::from_millis(draws.between(lives.0, lives.1))).await {
+        match running.kill_after(Duration::from_millis(rng.u64(lives.0..=lives.1))).await {
             Ok(()) => kills += 1,
-            Err(output) => panic!("{}", told(&output)),
+            Err(output) => panic!("{}", stderr(&output)),
         }
     }
     let bill = api.bill();
     let most = bill.most_calls_in_60_s;
-    say(&format!("up to {longest_latency} ms: {kills} kills, {stops} stops, {} calls, {most} in a minute", bill.calls));
+    print(&format!(
+        "up to {longest_latency} ms: {kills} kills, {stops} stops, {} calls, {most} in a minute",
+        bill.calls
+    ));
     assert!(most <= RATE, "{most} in a minute");
     assert!(kills >= 10, "{kills} kills");
     most
@@ -49,8 +52,11 @@ async fn pressed(longest_latency: u64, lives: (u64, u64), mut draws: Draws) -> u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_minute_sees_more_than_the_rate_over_kills_and_stops_whatever_the_latency() {
-    let draws = seed();
-    let (quick, _) = tokio::join!(pressed(40, (600, 1_500), draws.clone()), pressed(5_000, (1_000, 6_000), draws));
+    let rng = rng();
+    let (quick, _) = tokio::join!(
+        most_in_a_minute_over_kills(40, (600, 1_500), rng.clone()),
+        most_in_a_minute_over_kills(5_000, (1_000, 6_000), rng)
+    );
     assert!(quick * 10 >= RATE * 9, "{quick} in a minute: it hardly called");
 }
 
@@ -59,22 +65,15 @@ async fn most_in_a_minute_over_a_set_clock(minutes: i64, same_boot: bool) -> usi
     let folder = quick_folder();
     let (dir, file) = (folder.path().join("out"), folder.path().join("domains.txt"));
     list(&file, 1_200);
-    let terms =
-        Terms { honors: true, price: 1, rises_after: None, wanders: false, busy: 0, lost: 0, silent: 0, latency: 200 };
-    let market = Market::new(terms, Draws(3));
-    let rate = Rate { calls: NonZeroU32::new(600).expect("positive"), period: Duration::from_mins(1) };
-    let (wall, up, start) = ("2026-11-24T12:00:00Z".parse::<Timestamp>().expect("a time"), 1_000, Instant::now());
-    let first = Clock::at(wall).with_boot(BootId(1), Duration::from_secs(up));
-    live((&dir, &file), &market, calls(rate, 30, None), first, Some(Duration::from_secs(30))).await.expect("sound");
+    let market = Market::new(Terms { latency: 200, ..Terms::steady(1) }, Rng::with_seed(3));
+    let (wall, up, start) = (clock().now(), Duration::from_secs(1_000), Instant::now());
+    let first = Clock::at(wall).with_boot(BootId(1), up);
+    live((&dir, &file), &market, limits(600, 30), first, Some(Duration::from_secs(30))).await.expect("sound");
     let set = wall + SignedDuration::from_mins(minutes) + SignedDuration::from_secs(30);
     let boot = if same_boot { BootId(1) } else { BootId(2) };
-    let second = Clock::at(set).with_boot(boot, Duration::from_secs(up) + start.elapsed());
-    live((&dir, &file), &market, calls(rate, 30, None), second, Some(Duration::from_secs(50))).await.expect("sound");
-    let arrivals = market.books.lock().expect("sound").arrivals.clone();
-    let within = |first: usize| {
-        arrivals[first..].iter().take_while(|later| **later - arrivals[first] < Duration::from_mins(1)).count()
-    };
-    (0..arrivals.len()).map(within).max().unwrap_or(0)
+    let second = Clock::at(set).with_boot(boot, up + start.elapsed());
+    live((&dir, &file), &market, limits(600, 30), second, Some(Duration::from_secs(50))).await.expect("sound");
+    most_in_a_minute(&market.books.lock().expect("sound").arrivals)
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +90,7 @@ async fn a_wall_clock_that_is_set_between_two_processes_moves_no_window() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_in_flight_never_pass_their_limit_during_retries_and_at_the_end() {
-    let faults = backlinks_export::sandbox::Faults {
+    let faults = Faults {
         fail_503: "0.2".parse().expect("a share"),
         fail_drip: "0.1".parse().expect("a share"),
         drip_time: Some(Duration::from_millis(300)),
@@ -106,7 +105,7 @@ async fn calls_in_flight_never_pass_their_limit_during_retries_and_at_the_end() 
     }
     running.signal("TERM");
     assert_eq!(running.output().await.status.code(), Some(143));
-    super::program::ended(place.run(&api.url(), "--concurrency 12"), 0).await;
+    ended(place.run(&api.url(), "--concurrency 12"), 0).await;
     assert_eq!(api.bill().most_in_flight, 12);
     assert_eq!(api.bill().billed_calls, 400);
 }

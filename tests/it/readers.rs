@@ -1,4 +1,4 @@
-//! Whoever reads the dataset while it is published anew, and while publishing is killed, sees whole tables.
+//! Reading the dataset while it is republished, and while publishing is killed, always finds whole tables.
 
 use std::{
     collections::BTreeSet,
@@ -14,8 +14,9 @@ use std::{
 
 use arrow::array::AsArray;
 use backlinks_export::sandbox::Settings;
+use fastrand::Rng;
 
-use super::program::{Draws, Place, Running, ended, instant, rows, sandbox, say, seed, told};
+use super::program::{Place, Running, ended, instant, print, rng, rows, sandbox, stderr};
 
 /// Publications, killed ones aside.
 const PUBLICATIONS: u64 = 200;
@@ -64,7 +65,7 @@ fn look(table: &Path) -> io::Result<Look> {
     Ok(if same && listed { Look::Whole(targets) } else { Look::Again })
 }
 
-/// Looks until it is told to stop. Every whole table has the targets of one of the datasets that were published.
+/// Looks until `done`. Every whole table has the targets of one of the datasets that were published.
 #[expect(clippy::disallowed_methods, reason = "a thread of its own, on the real clock")]
 fn poll(out: &Path, done: &AtomicBool, looks: &AtomicU64, allowed: &[BTreeSet<String>]) {
     let history = out.join("backlinks_history");
@@ -82,14 +83,14 @@ async fn with_history(api: &str, targets: usize) -> BTreeSet<String> {
     let place = Place::new(targets);
     ended(place.run(api, ""), 0).await;
     let Look::Whole(names) = look(&place.out().join("backlinks_history")).expect("readable") else {
-        panic!("it stands still")
+        panic!("no other run changes it")
     };
     names
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_reader_beside_two_hundred_publications_and_kills_sees_whole_tables() {
-    let (api, place, mut draws) = (sandbox(Settings { gzip: false, ..instant() }).await, Place::new(TARGETS), seed());
+    let (api, place, mut rng) = (sandbox(Settings { gzip: false, ..instant() }).await, Place::new(TARGETS), rng());
     let mut allowed = Vec::new();
     for targets in TARGETS..=2 * TARGETS {
         allowed.push(with_history(&api.url(), targets).await);
@@ -108,29 +109,29 @@ async fn a_reader_beside_two_hundred_publications_and_kills_sees_whole_tables() 
             targets += 1;
             place.list(targets);
         }
-        let flags = some_form(&mut draws);
+        let flags = some_form(&mut rng);
         let start = tokio::time::Instant::now();
         let running = Running::start(place.run(&api.url(), &flags));
-        let life = if draws.one_in(4) { draws.below(usual) } else { 60_000 };
+        let life = if rng.u64(..4) == 0 { rng.u64(..usual) } else { 60_000 };
         match running.kill_after(Duration::from_millis(life)).await {
             Ok(()) => killed += 1,
             Err(output) => {
-                assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+                assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
                 published += 1;
                 usual = u64::try_from(start.elapsed().as_millis()).expect("short").max(2);
             }
         }
     }
     done.store(true, Ordering::Relaxed);
-    reader.join().expect("the reader saw whole tables alone");
+    reader.join().expect("the reader saw only whole tables");
     let looks = looks.load(Ordering::Relaxed);
-    say(&format!("{published} publications, {killed} killed, {looks} looks"));
+    print(&format!("{published} publications, {killed} killed, {looks} looks"));
     assert!(looks > PUBLICATIONS && killed > 10, "{looks} looks, {killed} killed");
 }
 
 /// Another form each time, so that there is something to publish.
-fn some_form(draws: &mut Draws) -> String {
-    let partitions = ["year", "year,month", "none"][usize::try_from(draws.below(3)).expect("small")];
-    let compression = ["zstd:1", "snappy", "none"][usize::try_from(draws.below(3)).expect("small")];
-    format!("--partition-by {partitions} --compression {compression} --row-group-rows {}", draws.between(10, 10_000))
+fn some_form(rng: &mut Rng) -> String {
+    let partitions = ["year", "year,month", "none"][rng.usize(..3)];
+    let compression = ["zstd:1", "snappy", "none"][rng.usize(..3)];
+    format!("--partition-by {partitions} --compression {compression} --row-group-rows {}", rng.u64(10..=10_000))
 }

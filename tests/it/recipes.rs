@@ -1,4 +1,4 @@
-//! What docs/recipes.md shows, done as it says.
+//! The recipes of docs/recipes.md, followed step by step.
 
 use std::{fs, path::Path};
 
@@ -19,7 +19,7 @@ fn blocks(heading: &str, language: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_file_of_flags_that_is_shown_serves_the_commands_that_are_named() {
+fn the_file_of_flags_works_with_the_commands_named_there() {
     let (shell, api) = (Shell::new(), Api::new(""));
     fs::create_dir(shell.path("inputs")).expect("made");
     shell.write("inputs/portfolio.csv", project("inputs/portfolio.csv"));
@@ -35,12 +35,12 @@ fn the_file_of_flags_that_is_shown_serves_the_commands_that_are_named() {
     );
     assert!(shell.path("out/audit/report.html").exists());
     assert_eq!(api.bill().calls, targets);
-    // With --out for the other directory, replay takes what concerns it; the report is where _run.json says.
+    // With --out for the other directory, replay uses the flags that apply to it; `_run.json` has the path of the report.
     shell.run("replay out/audit --config run.toml --out out/again").expect(0);
     for dir in ["out/audit", "out/again"] {
         let record: serde_json::Value = serde_json::from_str(&shell.read(&format!("{dir}/_run.json"))).expect("JSON");
         assert_eq!(record["summary"]["report"], format!("{dir}/report.html"));
-        assert!(shell.path(dir).join("report.html").exists() && shell.path(dir).join("_SUCCESS").exists(), "{dir}");
+        assert!(shell.path(dir).join("report.html").exists() && shell.is_complete(dir), "{dir}");
         shell.run(&format!("verify {dir}")).expect(0);
     }
     // A second time nothing changes.

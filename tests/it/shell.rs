@@ -1,4 +1,5 @@
-//! A person at a shell: a directory of their own, words in, and what comes back: exit code, standard output and error.
+//! A person at a shell: a directory of their own, a command line, and what comes back: exit code, standard output and
+//! standard error.
 //!
 //! The environment is empty but for the token, so that no machine's settings change a test. The simulated API runs in
 //! the test's process, so that its bill is at hand.
@@ -8,8 +9,8 @@ use std::{
     fs,
     io::Write,
     net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
     time::SystemTime,
 };
 
@@ -17,7 +18,12 @@ use backlinks_export::sandbox::{Bill, Sandbox, Settings};
 use clap::Parser;
 use serde_json::Value;
 
-/// The token of every test, which must not be found again anywhere.
+use super::program::{files, quick_folder};
+
+/// Short histories, the same ones on any day.
+pub(crate) const DATES: &str = "--date-from 2023-11-01 --date-to 2024-02-29";
+
+/// The token of every test, which must not appear anywhere else.
 pub(crate) const TOKEN: &str = "sk-canary-3b9d41c7";
 
 /// A shell in a directory of its own, gone at the end.
@@ -40,7 +46,7 @@ pub(crate) type Files = BTreeMap<PathBuf, (Vec<u8>, SystemTime)>;
 impl Shell {
     pub(crate) fn new() -> Self {
         let environment = BTreeMap::from([("AISA_API_KEY", TOKEN.to_owned())]);
-        Self { dir: tempfile::tempdir().expect("a directory"), environment }
+        Self { dir: quick_folder(), environment }
     }
 
     /// With a file `domains.txt` of so many domains.
@@ -50,7 +56,7 @@ impl Shell {
         shell
     }
 
-    /// Writes `domains.txt` anew.
+    /// Rewrites `domains.txt`.
     pub(crate) fn list(&self, numbers: std::ops::Range<usize>) {
         let names: Vec<String> = numbers.map(|number| format!("site{number}.com")).collect();
         self.write("domains.txt", names.join("\n") + "\n");
@@ -87,48 +93,44 @@ impl Shell {
     }
 
     pub(crate) fn run(&self, words: &str) -> Ran {
-        Self::ran(self.command(words).output().expect("the program starts"))
+        Ran::of(self.command(words).output().expect("the program starts"))
     }
 
     /// Runs it with a text on standard input.
     pub(crate) fn run_with(&self, words: &str, stdin: &str) -> Ran {
         let mut child = self.command(words).stdin(Stdio::piped()).spawn().expect("the program starts");
         child.stdin.take().expect("a pipe").write_all(stdin.as_bytes()).expect("it reads");
-        Self::ran(child.wait_with_output().expect("it ends"))
-    }
-
-    fn ran(output: std::process::Output) -> Ran {
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Ran::of(child.wait_with_output().expect("it ends"))
     }
 
     /// Every file below a directory.
     pub(crate) fn files(&self, name: &str) -> Files {
-        let mut files = Files::new();
-        gather(&self.path(name), Path::new(""), &mut files);
-        files
+        let root = self.path(name);
+        let file = |path: PathBuf| {
+            let modified = path.metadata().and_then(|metadata| metadata.modified()).expect("a time");
+            let bytes = fs::read(&path).expect("readable");
+            (path.strip_prefix(&root).expect("below").to_owned(), (bytes, modified))
+        };
+        files(&root).into_iter().map(file).collect()
     }
 
-    /// What the files of a table hold, without their times.
+    /// Whether the last run in a directory was a success.
+    pub(crate) fn is_complete(&self, dir: &str) -> bool {
+        self.path(dir).join("_SUCCESS").exists()
+    }
+
+    /// The content of a table's files, without their times.
     pub(crate) fn bytes(&self, name: &str) -> Vec<Vec<u8>> {
         self.files(name).into_values().map(|(bytes, _)| bytes).collect()
     }
 }
 
-fn gather(root: &Path, below: &Path, files: &mut Files) {
-    for entry in fs::read_dir(root.join(below)).expect("a directory") {
-        let entry = entry.expect("an entry");
-        let path = below.join(entry.file_name());
-        if entry.path().is_dir() {
-            gather(root, &path, files);
-        } else {
-            let modified = entry.metadata().and_then(|metadata| metadata.modified()).expect("a time");
-            files.insert(path, (fs::read(entry.path()).expect("readable"), modified));
-        }
-    }
-}
-
 impl Ran {
+    pub(crate) fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
     /// Checks the exit code.
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
@@ -141,6 +143,18 @@ impl Ran {
     }
 }
 
+/// The flags of `sandbox`, without waits unless they ask for some.
+pub(crate) fn settings(flags: &str) -> Settings {
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+    let at_once: &[&str] = if flags.contains("--latency") { &[] } else { &["--latency", "none"] };
+    let words = ["sandbox"].iter().chain(at_once).copied().chain(flags.split_whitespace());
+    Line::try_parse_from(words).unwrap_or_else(|error| panic!("{flags}: {error}")).settings
+}
+
 /// The simulated API on a runtime of its own.
 pub(crate) struct Api {
     // Dropped first: it ends the server.
@@ -149,23 +163,14 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// With the flags of `sandbox`; without waits unless they say otherwise.
     pub(crate) fn new(flags: &str) -> Self {
-        #[derive(Debug, Parser)]
-        struct Line {
-            #[command(flatten)]
-            settings: Settings,
-        }
-        let at_once: &[&str] = if flags.contains("--latency") { &[] } else { &["--latency", "none"] };
-        let words = ["sandbox"].iter().chain(at_once).copied().chain(flags.split_whitespace());
-        let settings = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{flags}: {error}")).settings;
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let sandbox = runtime.block_on(Sandbox::start(listen, settings)).expect("a free port");
+        let sandbox = runtime.block_on(Sandbox::start(listen, settings(flags))).expect("a free port");
         Self { sandbox, _runtime: runtime }
     }
 
-    /// `--api URL` and a rate that holds nothing up.
+    /// `--api URL` and a rate that delays nothing.
     pub(crate) fn flags(&self) -> String {
         format!("--api {} --rate 20000/s --progress none", self.sandbox.url())
     }

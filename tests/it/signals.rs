@@ -1,14 +1,14 @@
-//! Signals and closed pipes, with the real program: it stops at once, keeps what is in flight, and says how to go on.
+//! Signals and closed pipes, with the real program: it stops at once, keeps what is in flight, and reports how to resume.
 
 use std::time::Duration;
 
 use backlinks_export::{
-    ledger::Archive,
-    sandbox::{Sandbox, Settings},
+    ledger::{Archive, Lock},
+    sandbox::{Faults, Sandbox, Settings},
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use super::program::{Place, Running, ended, instant, latency, sandbox, summary, targets, told};
+use super::program::{Place, Running, ended, instant, latency, sandbox, stderr, summary, targets};
 
 /// More than can be fetched before the signal.
 const TARGETS: usize = 2_000;
@@ -26,7 +26,7 @@ async fn calls(api: &Sandbox, least: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_ends_the_buying_at_once_and_keeps_what_is_in_flight() {
+async fn a_signal_stops_the_calls_at_once_and_keeps_those_in_flight() {
     for (name, code) in [("TERM", 143), ("INT", 130)] {
         let settings = Settings { latency: latency(400, 600), ..instant() };
         let (api, place) = (sandbox(settings).await, Place::new(TARGETS));
@@ -39,13 +39,13 @@ async fn a_signal_ends_the_buying_at_once_and_keeps_what_is_in_flight() {
         let bill = api.bill();
         assert_eq!(bill.calls, at_once, "SIG{name}: no call after the signal");
         assert_eq!(output.status.code(), Some(code));
-        let words = told(&output);
+        let words = stderr(&output);
         assert!(words.contains(&format!("interrupted by SIG{name}")), "{words}");
         assert!(words.contains("run the same command again to resume"), "{words}");
         assert_eq!(summary(&output)["possibly_billed"], 0, "every answer in flight is kept");
         let archive = Archive::read(&place.out()).expect("readable");
-        let held = archive.asked().filter(|(_, known)| known.state.is_final()).count();
-        assert_eq!(held as u64, bill.billed_calls, "SIG{name}");
+        let stored = archive.asked().filter(|(_, known)| known.state.is_final()).count();
+        assert_eq!(stored as u64, bill.billed_calls, "SIG{name}");
         assert_eq!(bill.billed_lost, 0);
         assert!(bill.most_in_flight <= 20, "{}", bill.most_in_flight);
         assert!(!place.out().join("backlinks_history").exists(), "nothing is published");
@@ -66,7 +66,7 @@ async fn a_second_signal_ends_the_program_and_calls_in_flight_are_listed() {
     let output = running.output().await;
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(output.status.code(), Some(143));
-    assert!(told(&output).contains("run the same command again to resume"), "{}", told(&output));
+    assert!(stderr(&output).contains("run the same command again to resume"), "{}", stderr(&output));
     let next = sandbox(instant()).await;
     let output = ended(place.run(&next.url(), ""), 0).await;
     assert_eq!(summary(&output)["possibly_billed"], 1);
@@ -74,7 +74,7 @@ async fn a_second_signal_ends_the_program_and_calls_in_flight_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_goes_away_does_no_harm() {
+async fn closed_output_pipes_do_not_stop_a_run() {
     for flags in ["-vv --progress plain", "-vv --progress json --log-format json", "--progress bar"] {
         let settings = Settings { latency: latency(10, 20), ..instant() };
         let (api, place) = (sandbox(settings).await, Place::new(100));
@@ -83,7 +83,7 @@ async fn a_reader_that_goes_away_does_no_harm() {
         let output = running.output().await;
         assert_eq!(output.status.code(), Some(0), "{flags}");
         assert_eq!(api.bill().billed_calls, 100, "{flags}");
-        assert!(place.out().join("_SUCCESS").exists(), "{flags}");
+        assert!(place.is_complete(), "{flags}");
     }
 }
 
@@ -92,17 +92,18 @@ async fn an_outage_ends_the_run_resumable() {
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let closed = format!("http://{}/apis/v1", port.local_addr().expect("an address"));
     drop(port);
-    let settings = Settings { faults: down(), ..instant() };
+    let faults = Faults { fail_503: "1".parse().expect("a share"), ..Faults::default() };
+    let settings = Settings { faults, ..instant() };
     let place = Place::new(100);
     for api in [None, Some(sandbox(settings).await)] {
         let url = api.as_ref().map_or_else(|| closed.clone(), Sandbox::url);
         let start = Instant::now();
         let output = ended(place.run(&url, "--max-outage 2s --concurrency 5"), 4).await;
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
-        let words = told(&output);
+        let words = stderr(&output);
         assert!(words.contains("the API has been down for too long"), "{words}");
         assert!(words.contains("run the same command again when the API is back"), "{words}");
-        assert!(!place.out().join("_SUCCESS").exists());
+        assert!(!place.is_complete());
         assert!(api.is_none_or(|api| api.bill().calls < 60 && api.bill().billed_calls == 0));
     }
     let api = sandbox(instant()).await;
@@ -111,12 +112,8 @@ async fn an_outage_ends_the_run_resumable() {
     assert_eq!(api.bill().billed_calls, 100);
 }
 
-fn down() -> backlinks_export::sandbox::Faults {
-    backlinks_export::sandbox::Faults { fail_503: "1".parse().expect("a share"), ..Default::default() }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_process_that_goes_on_keeps_the_answers_that_came_meanwhile() {
+async fn a_process_continued_after_a_stop_keeps_the_answers_that_came_meanwhile() {
     let settings = Settings { latency: latency(700, 700), ..instant() };
     let (api, place) = (sandbox(settings).await, Place::new(40));
     let mut running = Running::start(place.run(&api.url(), "--concurrency 10 --timeout 1500ms"));
@@ -125,16 +122,16 @@ async fn a_stopped_process_that_goes_on_keeps_the_answers_that_came_meanwhile() 
     sleep(Duration::from_secs(4)).await;
     running.signal("CONT");
     let output = running.output().await;
-    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(summary(&output)["possibly_billed"], 0);
     assert_eq!(api.bill().billed_calls, 40, "nothing was bought twice");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_while_standard_input_or_the_lock_is_waited_for_ends_the_program_at_once() {
+async fn a_signal_while_waiting_for_standard_input_or_the_lock_ends_the_program_at_once() {
     use std::process::{Command, Stdio};
     let place = Place::new(1);
-    let lock = backlinks_export::ledger::Lock::take(&place.out()).expect("nobody runs here");
+    let lock = Lock::take(&place.out()).expect("free");
     let list = place.out().with_file_name("waiting.txt");
     std::fs::write(&list, "a.com\n").expect("written");
     for (name, code) in [("TERM", 143), ("INT", 130)] {

@@ -1,12 +1,9 @@
 //! `verify` on directories that the real program made: sound ones agree, and whatever is changed is found and named.
 
-use super::members::{gunzip, members};
 use std::{
     fmt::Write as _,
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
     sync::Arc,
 };
 
@@ -20,77 +17,47 @@ use arrow::{
 use backlinks_export::{
     dataset,
     ledger::Lock,
-    sandbox::{Sandbox, Settings},
     sha256,
     verify::{Verified, verify},
 };
-use clap::Parser;
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
     file::properties::WriterProperties,
 };
 use serde_json::{Value, json};
 
-const FAULTS: &str = "--latency none --fail-code 40501:0.15 --fail-502 0.05 --fail-garbage 0.1 --no-cost-header 0.3";
+use super::{
+    members::{gunzip, members},
+    permissions::{as_nobody, set_mode},
+    program::{self, is_root},
+    shell::{Api, DATES, Ran, Shell},
+};
 
-/// Runs the program with these words; whatever it should find in DIR is there.
-fn program(words: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_backlinks-export"));
-    command.args(words.split_whitespace()).env("AISA_API_KEY", "test").env_remove("RUST_LOG");
-    command.stdin(Stdio::null()).output().expect("the program starts")
-}
+const FAULTS: &str = "--fail-code 40501:0.15 --fail-502 0.05 --fail-garbage 0.1 --no-cost-header 0.3";
 
-/// An API to run against, in this process.
-struct Served {
-    sandbox: Sandbox,
-    _runtime: tokio::runtime::Runtime,
-}
-
-fn served(flags: &str) -> Served {
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        settings: Settings,
-    }
-    let words = std::iter::once("sandbox").chain(flags.split_whitespace());
-    let settings = Line::try_parse_from(words).expect("flags of the sandbox").settings;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let sandbox = runtime.block_on(Sandbox::start(address, settings)).expect("a free port");
-    Served { sandbox, _runtime: runtime }
-}
-
-/// Exports some lines of all kinds; returns the exit code.
-fn export(root: &Path, out: &str, targets: usize, sandbox: &str, flags: &str) -> i32 {
-    let api = served(sandbox);
+/// Exports some lines of all kinds from a simulated API with these flags.
+fn export(shell: &Shell, out: &str, targets: usize, sandbox: &str, flags: &str) -> Ran {
+    let api = Api::new(sandbox);
     let mut csv = "client,domain,note\n".to_owned();
     for number in 0..targets {
         let note = if number % 3 == 0 { "" } else { "=x" };
         writeln!(csv, "\"c, {number}\",site{number}.com,{note}").expect("a string");
     }
     csv.push_str("again,https://www.site1.com/,\nno,not a domain,\nno,=1+1,\"a\"\"b\"\n");
-    let input = root.join("domains.csv");
-    fs::write(&input, csv).expect("written");
-    let out = root.join(out);
-    let (input, out, url) = (input.display(), out.display(), api.sandbox.url());
-    let ended = program(&format!(
-        "run {input} --out {out} --api {url} --date-from 2023-11-01 --date-to 2024-02-29 --rate 1000/s \
-         --max-attempts 2 --progress none {flags}"
-    ));
-    ended.status.code().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&ended.stderr)))
+    shell.write("domains.csv", csv);
+    shell.run(&format!("run domains.csv --out {out} {} {DATES} --max-attempts 2 {flags}", api.flags()))
 }
 
-/// A directory with faults of all kinds in it, which ended well all the same.
-fn exported(targets: usize) -> (tempfile::TempDir, PathBuf) {
-    let root = tempfile::tempdir().expect("a folder");
-    assert_eq!(export(root.path(), "out", targets, FAULTS, "--max-failures 100%"), 0);
-    let out = root.path().join("out");
-    (root, out)
+/// A successful run in `out` that met faults of all kinds.
+fn exported(targets: usize) -> (Shell, PathBuf) {
+    let shell = Shell::new();
+    export(&shell, "out", targets, FAULTS, "--max-failures 100%").expect(0);
+    let out = shell.path("out");
+    (shell, out)
 }
 
 fn found(out: &Path) -> Verified {
-    verify(out).expect("nobody runs here")
+    verify(out).expect("no run is using the directory")
 }
 
 fn assert_sound(out: &Path) -> Verified {
@@ -99,29 +66,17 @@ fn assert_sound(out: &Path) -> Verified {
     verified
 }
 
-/// What is found has to name this file, and say this.
-fn assert_named(out: &Path, file: &str, says: &str, what: &str) {
+/// A difference has to name this file and contain this text.
+fn assert_named(out: &Path, file: &str, text: &str, case: &str) {
     let verified = found(out);
-    let named = verified.differences.iter().any(|it| it.file.contains(file) && it.what.contains(says));
-    assert!(!verified.ok && named, "{what}: {:#?}", verified.differences);
+    let named = verified.differences.iter().any(|it| it.file.contains(file) && it.what.contains(text));
+    assert!(!verified.ok && named, "{case}: {:#?}", verified.differences);
 }
 
 /// All files below a directory.
 fn files(out: &Path) -> Vec<String> {
-    let mut files = Vec::new();
-    let mut folders = vec![out.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path.strip_prefix(out).expect("below").display().to_string());
-            }
-        }
-    }
-    files.sort();
-    files
+    let below = |path: PathBuf| path.strip_prefix(out).expect("below").display().to_string();
+    program::files(out).into_iter().map(below).collect()
 }
 
 /// The first file whose path begins so.
@@ -129,7 +84,7 @@ fn file(out: &Path, beginning: &str) -> String {
     files(out).into_iter().find(|file| file.starts_with(beginning)).expect(beginning)
 }
 
-/// Changes the record as somebody would who knows how it is protected.
+/// Changes the record and updates its digest.
 fn change_record(out: &Path, change: impl FnOnce(&mut Value)) {
     let text = fs::read(out.join(dataset::RUN)).expect("a record");
     let mut record: Value = serde_json::from_slice(&text).expect("JSON");
@@ -138,7 +93,7 @@ fn change_record(out: &Path, change: impl FnOnce(&mut Value)) {
     dataset::write_run(out, &record).expect("written");
 }
 
-/// Writes a Parquet file anew with other rows, and puts its digest into the record: only its content tells.
+/// Rewrites a Parquet file with other rows and updates its digest in the record, so that only its content differs.
 fn rewrite(out: &Path, file: &str, change: impl FnOnce(RecordBatch) -> RecordBatch) {
     let path = out.join(file);
     let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path).expect("a file")).expect("Parquet");
@@ -189,20 +144,17 @@ fn row_with_entries(map: &MapArray) -> usize {
 
 #[test]
 fn a_run_with_faults_of_all_kinds_agrees_with_itself() {
-    let (_root, out) = exported(40);
+    let (shell, out) = exported(40);
     let verified = assert_sound(&out);
     assert_eq!(verified.checked.lines, 43);
     assert!(verified.checked.answers > 20 && verified.checked.rows > 40, "{:?}", verified.checked);
     assert!(verified.notes.is_empty(), "{:?}", verified.notes);
-    let told = program(&format!("verify {} --format json", out.display()));
-    assert_eq!(told.status.code(), Some(0));
-    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
-    assert_eq!((&told["ok"], &told["checked"]["lines"]), (&json!(true), &json!(43)));
-    fs::write(out.join("_rejected.csv"), "").expect("written");
-    let told = program(&format!("verify {}", out.display()));
-    assert_eq!(told.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&told.stdout).contains("_rejected.csv"));
-    assert!(String::from_utf8_lossy(&told.stderr).starts_with("error: 1 difference found"));
+    let json = shell.run("verify out --format json").expect(0).json();
+    assert_eq!((&json["ok"], &json["checked"]["lines"]), (&json!(true), &json!(43)));
+    shell.write("out/_rejected.csv", "");
+    let ran = shell.run("verify out").expect(1);
+    assert!(ran.stdout.contains("_rejected.csv"));
+    assert!(ran.stderr.starts_with("error: 1 difference found"));
 }
 
 #[test]
@@ -234,7 +186,7 @@ fn any_changed_byte_of_any_file_is_found_and_the_file_named() {
 }
 
 #[test]
-fn files_that_belong_to_nobody_are_found() {
+fn files_that_are_not_part_of_the_export_are_found() {
     let (_root, out) = exported(4);
     let check = |name: &str, is_difference: bool| {
         let path = out.join(name);
@@ -264,7 +216,7 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
     let (_root, sound) = exported(10);
     let history = file(&sound, "backlinks_history/year=2023");
     let targets = file(&sound, "targets/");
-    let check = |file: &str, says: &str, change: &dyn Fn(RecordBatch) -> RecordBatch| {
+    let check = |file: &str, text: &str, change: &dyn Fn(RecordBatch) -> RecordBatch| {
         let root = tempfile::tempdir().expect("a folder");
         let out = root.path().join("copy");
         for name in files(&sound) {
@@ -272,10 +224,10 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
             fs::copy(sound.join(&name), out.join(&name)).expect("copied");
         }
         rewrite(&out, file, change);
-        if says.is_empty() {
+        if text.is_empty() {
             assert_sound(&out);
         } else {
-            assert_named(&out, file, says, says);
+            assert_named(&out, file, text, text);
         }
     };
     let rows = |batch: &RecordBatch, rows: Vec<u32>| take_record_batch(batch, &UInt32Array::from(rows)).expect("rows");
@@ -331,9 +283,9 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
     });
     check(&targets, "cost_usd is", &|batch| {
         let costs = batch.column_by_name("cost_usd").expect("it").as_primitive::<Float64Type>();
-        let dearer =
+        let raised =
             costs.iter().enumerate().map(|(row, cost)| cost.map(|cost| if row == 0 { cost + 1e-6 } else { cost }));
-        with(&batch, "cost_usd", Arc::new(dearer.collect::<Float64Array>()))
+        with(&batch, "cost_usd", Arc::new(raised.collect::<Float64Array>()))
     });
     check(&targets, "outcome is", &|batch| {
         let outcomes = batch.column_by_name("outcome").expect("it").as_string::<i32>();
@@ -353,12 +305,12 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
 }
 
 #[test]
-fn a_record_that_says_something_else_is_found_whatever_its_digest() {
+fn a_changed_record_is_found_even_if_its_digest_matches() {
     let (_root, out) = exported(6);
     let sound = fs::read(out.join(dataset::RUN)).expect("a record");
-    let check = |says: &str, change: &dyn Fn(&mut Value)| {
+    let check = |text: &str, change: &dyn Fn(&mut Value)| {
         change_record(&out, change);
-        assert_named(&out, "", says, says);
+        assert_named(&out, "", text, text);
         fs::write(out.join(dataset::RUN), &sound).expect("written");
     };
     let more = |value: &mut Value| *value = json!(value.as_u64().expect("a number") + 1);
@@ -379,7 +331,7 @@ fn a_record_that_says_something_else_is_found_whatever_its_digest() {
 }
 
 #[test]
-fn a_ledger_that_went_on_makes_the_dataset_old_and_a_torn_end_is_named() {
+fn a_dataset_older_than_its_ledger_and_a_torn_end_are_named() {
     let (_root, out) = exported(6);
     let ledger = out.join("_raw/ledger-0.jsonl.gz");
     let sound = fs::read(&ledger).expect("a ledger");
@@ -389,59 +341,54 @@ fn a_ledger_that_went_on_makes_the_dataset_old_and_a_torn_end_is_named() {
         assert_named(&out, "_raw/ledger-0", "ends within a line", "a torn end");
     }
     fs::write(&ledger, [&sound[..], &sound[..first]].concat()).expect("written");
-    assert_named(&out, "_raw/ledger-0", "older than the ledger", "a ledger that went on");
+    assert_named(&out, "_raw/ledger-0", "older than the ledger", "a record added to the ledger");
 }
 
 #[test]
 fn runs_that_ended_early_are_checked_as_far_as_they_got() {
-    let root = tempfile::tempdir().expect("a folder");
-    assert_eq!(export(root.path(), "capped", 30, "--latency none", "--max-cost 0.4"), 5);
-    let capped = root.path().join("capped");
+    let shell = Shell::new();
+    export(&shell, "capped", 30, "", "--max-cost 0.4").expect(5);
+    let capped = shell.path("capped");
     let verified = assert_sound(&capped);
     assert!(verified.checked.answers > 0 && verified.checked.answers < 30);
     fs::write(capped.join("_SUCCESS"), "").expect("written");
-    assert_named(&capped, "_SUCCESS", "but the run did not complete", "a _SUCCESS that was not deserved");
+    assert_named(&capped, "_SUCCESS", "but the run did not complete", "a _SUCCESS after an incomplete run");
 
-    assert_eq!(export(root.path(), "failed", 30, FAULTS, ""), 3);
-    assert_sound(&root.path().join("failed"));
+    export(&shell, "failed", 30, FAULTS, "").expect(3);
+    assert_sound(&shell.path("failed"));
 
-    let empty = root.path().join("empty");
+    let empty = shell.path("empty");
     fs::create_dir(&empty).expect("made");
     assert_named(&empty, "_run.json", "not the directory of a run", "an empty directory");
-    assert_eq!(program(&format!("verify {}", root.path().join("nowhere").display())).status.code(), Some(1));
+    shell.run("verify nowhere").expect(1);
 }
 
 #[test]
 fn other_partitions_and_empty_datasets_agree_too() {
-    let root = tempfile::tempdir().expect("a folder");
+    let shell = Shell::new();
     for by in ["none", "year,month", "month,run_date,year"] {
-        assert_eq!(
-            export(root.path(), by, 12, "--latency none", &format!("--partition-by {by} --row-group-rows 7")),
-            0
-        );
-        assert_sound(&root.path().join(by));
+        export(&shell, by, 12, "", &format!("--partition-by {by} --row-group-rows 7")).expect(0);
+        assert_sound(&shell.path(by));
     }
-    assert_eq!(export(root.path(), "nothing", 5, "--latency none --fail-code 40102:1", ""), 0);
-    assert_eq!(assert_sound(&root.path().join("nothing")).checked.rows, 0);
+    export(&shell, "nothing", 5, "--fail-code 40102:1", "").expect(0);
+    assert_eq!(assert_sound(&shell.path("nothing")).checked.rows, 0);
 }
 
 #[test]
 fn datasets_of_several_ledgers_are_compared_with_all_of_them() {
-    let root = tempfile::tempdir().expect("a folder");
+    let shell = Shell::new();
     for shard in ["1/2", "2/2"] {
         let flags = format!("--shard {shard} --max-failures 100%");
-        assert_eq!(export(root.path(), &shard.replace('/', "of"), 30, FAULTS, &flags), 0);
+        export(&shell, &shard.replace('/', "of"), 30, FAULTS, &flags).expect(0);
     }
-    // A target that both know: the newer answer counts.
-    assert_eq!(export(root.path(), "again", 9, "--latency none --seed 2", ""), 0);
-    let [one, two, again, out] = ["1of2", "2of2", "again", "merged"].map(|name| root.path().join(name));
-    let (shown_one, shown_two, shown_again) = (one.display(), two.display(), again.display());
-    let words =
-        format!("replay {shown_one} {shown_two} {shown_again} --out {} --partition-by run_date,year", out.display());
-    let ended = program(&format!("{words} --max-failures 100% --progress none"));
-    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    // Targets that both have: the newer answer counts.
+    export(&shell, "again", 9, "--seed 2", "").expect(0);
+    shell
+        .run("replay 1of2 2of2 again --out merged --partition-by run_date,year --max-failures 100% --progress none")
+        .expect(0);
+    let out = shell.path("merged");
     assert_sound(&out);
-    let ledger = two.join("_raw/ledger-0.jsonl.gz");
+    let ledger = shell.path("2of2/_raw/ledger-0.jsonl.gz");
     let sound = fs::read(&ledger).expect("a ledger");
     let mut changed = sound.clone();
     changed[sound.len() / 2] ^= 1;
@@ -453,9 +400,9 @@ fn datasets_of_several_ledgers_are_compared_with_all_of_them() {
 
 #[test]
 fn without_its_ledger_a_dataset_is_compared_with_itself() {
-    let root = tempfile::tempdir().expect("a folder");
-    assert_eq!(export(root.path(), "out", 12, FAULTS, "--max-failures 100% --discard-raw"), 0);
-    let out = root.path().join("out");
+    let shell = Shell::new();
+    export(&shell, "out", 12, FAULTS, "--max-failures 100% --discard-raw").expect(0);
+    let out = shell.path("out");
     let verified = assert_sound(&out);
     assert!(verified.notes[0].contains("--discard-raw") && verified.checked.rows > 0, "{verified:?}");
     let history = file(&out, "backlinks_history/year=2023");
@@ -464,9 +411,9 @@ fn without_its_ledger_a_dataset_is_compared_with_itself() {
 }
 
 #[test]
-fn a_directory_in_which_a_run_is_under_way_is_left_alone() {
+fn a_directory_in_use_by_a_run_is_not_verified() {
     let (_root, out) = exported(3);
-    let lock = Lock::take(&out).expect("nobody runs here");
+    let lock = Lock::take(&out).expect("free");
     assert!(verify(&out).expect_err("a run is under way").to_string().contains("in use by another run"));
     drop(lock);
     assert_sound(&out);
@@ -484,7 +431,7 @@ fn without_digests_every_body_is_still_checked_and_damage_has_its_offset() {
     for place in (0..sound.len()).step_by((sound.len() / 60).max(1)) {
         let mut changed = sound.clone();
         changed[place] ^= 0x10;
-        // A few bits of a member mean nothing: without digests, that they changed shows nowhere.
+        // A few bits of a member mean nothing: without digests, a change of them cannot be found.
         if gunzip(&changed).is_ok_and(|changed| changed == content) {
             continue;
         }
@@ -496,23 +443,18 @@ fn without_digests_every_body_is_still_checked_and_damage_has_its_offset() {
 }
 
 #[test]
-fn no_hint_leads_to_buying_again_or_to_the_same_command() {
-    let (_root, out) = exported(3);
-    let hint = || {
-        let told = program(&format!("verify {}", out.display()));
-        assert_eq!(told.status.code(), Some(1));
-        let told = [told.stdout, told.stderr].concat();
-        String::from_utf8(told).expect("text").split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    let check = |name: &str, content: Option<&[u8]>, says: &str| {
+fn no_hint_advises_buying_again_or_the_same_command() {
+    let (shell, out) = exported(3);
+    let check = |name: &str, content: Option<&[u8]>, hint: &str| {
         let path = out.join(name);
         let sound = fs::read(&path).expect("a file");
         match content {
             Some(content) => fs::write(&path, content).expect("written"),
             None => fs::remove_file(&path).expect("removed"),
         }
-        let told = hint();
-        assert!(told.contains(says) && !told.contains("same command"), "{name}: {told}");
+        let ran = shell.run("verify out").expect(1);
+        let text = [ran.stdout, ran.stderr].concat().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(hint) && !text.contains("same command"), "{name}: {text}");
         fs::write(&path, sound).expect("written");
     };
     let ledger = file(&out, "_raw/ledger-0");
@@ -524,23 +466,16 @@ fn no_hint_leads_to_buying_again_or_to_the_same_command() {
 }
 
 #[test]
-fn files_that_another_user_may_not_read_are_called_that() {
-    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
-    let (root, out) = exported(3);
-    if !rustix::fs::stat("/proc/self").is_ok_and(|stat| stat.st_uid == 0) {
+fn files_that_another_user_may_not_read_are_named_with_the_reason() {
+    let (shell, out) = exported(3);
+    if !is_root() {
         return;
     }
-    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
-    mode(root.path(), 0o755);
+    set_mode(&shell.path(""), 0o755);
     let ledger = file(&out, "_raw/ledger-0");
-    mode(&out.join(&ledger), 0o600);
-    // Where other users may go: the program may lie in a folder of root's.
-    let copy = root.path().join("backlinks-export");
-    fs::copy(env!("CARGO_BIN_EXE_backlinks-export"), &copy).expect("copied");
-    mode(&copy, 0o755);
-    let told = Command::new(&copy).arg("verify").arg(&out).uid(65534).gid(65534).output().expect("the program starts");
-    let (stdout, stderr) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
-    assert_eq!(told.status.code(), Some(1), "{stdout}{stderr}");
-    assert!(stdout.contains(&ledger) && stdout.contains("cannot be read: permission denied"), "{stdout}");
-    assert!(stderr.contains("run as a user who can read the named files"), "{stderr}");
+    set_mode(&out.join(&ledger), 0o600);
+    let mut command = as_nobody(&shell.path(""));
+    let ran = Ran::of(command.arg("verify").arg(&out).output().expect("the program starts")).expect(1);
+    assert!(ran.stdout.contains(&ledger) && ran.stdout.contains("cannot be read: permission denied"), "{ran:?}");
+    assert!(ran.stderr.contains("run as a user who can read the named files"), "{ran:?}");
 }

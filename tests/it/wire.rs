@@ -16,7 +16,6 @@ use backlinks_export::{
     sandbox::{Bill, Sandbox, Settings},
     targets::{self, Target},
 };
-use clap::Parser;
 use jiff::civil::date;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -25,24 +24,14 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use super::shell::settings;
+
 const TOKEN: &str = "sk-test-6f1d";
 /// Has a history without gaps: 72 months in the range that is asked for.
 const TARGET: &str = "site3.com";
 /// What those cost.
 const FULL: Usd = Usd::from_micros(39_888);
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
-/// The flags as `sandbox` takes them, without waits.
-fn settings(flags: &str) -> Settings {
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        settings: Settings,
-    }
-    let at_once: &[&str] = if flags.contains("--latency") { &[] } else { &["--latency", "none"] };
-    let words = ["sandbox"].iter().chain(at_once).copied().chain(flags.split_whitespace());
-    Line::try_parse_from(words).unwrap_or_else(|error| panic!("{flags}: {error}")).settings
-}
 
 async fn sandbox(flags: &str) -> Sandbox {
     Sandbox::start(LOCAL, settings(flags)).await.expect("a free port")
@@ -82,7 +71,7 @@ fn understood_about(result: &Result, target: &Target) -> Assessment {
     assess(result, envelope, target)
 }
 
-/// One call under these flags: what it means, what it cost as far as the client can know, and the bill.
+/// One call under these flags: what it means, what the client knows of its cost, and the bill.
 async fn one_call(flags: &str) -> (Assessment, Bill) {
     let sandbox = sandbox(flags).await;
     let result = post(&sandbox, TARGET).await;
@@ -184,7 +173,7 @@ async fn every_fault_is_understood_and_billed_as_it_should_be() {
 }
 
 #[tokio::test]
-async fn a_stalled_call_ends_with_the_clients_patience_and_is_billed() {
+async fn a_stalled_call_times_out_and_is_billed() {
     let sandbox = sandbox("--fail-stall 1").await;
     let api = client(&sandbox.url(), Duration::from_millis(200));
     let result = api.post(&request(TARGET, None, BodyForm::Array)).await;
@@ -195,7 +184,7 @@ async fn a_stalled_call_ends_with_the_clients_patience_and_is_billed() {
 }
 
 #[tokio::test]
-async fn a_client_that_gives_up_on_a_slow_answer_has_paid() {
+async fn an_answer_that_comes_after_the_timeout_is_billed() {
     let sandbox = Sandbox::start(LOCAL, Settings::default()).await.expect("a free port");
     let api = client(&sandbox.url(), Duration::from_millis(50));
     let result = api.post(&request(TARGET, None, BodyForm::Array)).await;
@@ -251,7 +240,7 @@ async fn a_reset_is_a_reset_and_a_cut_off_answer_ends_too_soon() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_free() {
+async fn a_refused_connection_costs_nothing() {
     let sandbox = sandbox("").await;
     let url = sandbox.url();
     sandbox.stop().await;
@@ -261,14 +250,14 @@ async fn nobody_listening_is_free() {
 }
 
 #[tokio::test]
-async fn the_price_that_a_call_allows_is_heeded() {
+async fn the_maximum_price_of_a_call_is_respected() {
     let sandbox = sandbox("").await;
     let api = client(&sandbox.url(), Duration::from_secs(10));
-    let dear = api.post(&request(TARGET, Some(FULL.minus(Usd::from_micros(1))), BodyForm::Array)).await;
-    assert_eq!((understood(&dear).class, understood(&dear).cost), (Class::PriceRefused, Cost::Nothing));
+    let refused = api.post(&request(TARGET, Some(FULL.minus(Usd::from_micros(1))), BodyForm::Array)).await;
+    assert_eq!((understood(&refused).class, understood(&refused).cost), (Class::PriceRefused, Cost::Nothing));
     assert_eq!(sandbox.bill().billed_calls, 0);
-    let fair = api.post(&request(TARGET, Some(FULL), BodyForm::Array)).await;
-    assert_eq!(understood(&fair).class, Class::Data);
+    let allowed = api.post(&request(TARGET, Some(FULL), BodyForm::Array)).await;
+    assert_eq!(understood(&allowed).class, Class::Data);
     assert_eq!(settled(&sandbox).await.debited_micros, FULL);
 }
 
@@ -368,7 +357,7 @@ async fn every_way_of_having_no_data_is_understood_and_billed() {
 }
 
 #[tokio::test]
-async fn the_token_travels_in_its_header_alone() {
+async fn the_token_is_sent_only_in_its_header() {
     let listener = TcpListener::bind(LOCAL).await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let seen = tokio::spawn(async move {

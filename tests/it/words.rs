@@ -1,4 +1,4 @@
-//! What the program says, read as a whole: help, schemas, and every error that ends with 2.
+//! The texts of the program, read as a whole: help, schemas, and every error that exits with 2.
 //!
 //! Snapshots, so that a change of wording is seen before it is shipped.
 
@@ -8,19 +8,19 @@ use insta::assert_snapshot;
 
 use super::shell::{Api, Ran, Shell};
 
-/// A usage error: exit 2, nothing on standard output, `error:` first, and a way to go on.
+/// A usage error: exit 2, nothing on standard output, `error:` first, and a hint.
 fn refused(shell: &Shell, words: &str) -> Ran {
     let ran = shell.run(words).expect(2);
     assert_eq!(ran.stdout, "", "{words}");
     assert!(ran.stderr.starts_with("error: "), "{words}: {}", ran.stderr);
     let lines: Vec<&str> = ran.stderr.lines().collect();
-    let has_way_on = lines.iter().any(|line| line.starts_with("hint: ") || line.contains("--help"));
-    assert!(has_way_on && lines.len() <= 8, "{words}: {}", ran.stderr);
+    let has_hint = lines.iter().any(|line| line.starts_with("hint: ") || line.contains("--help"));
+    assert!(has_hint && lines.len() <= 8, "{words}: {}", ran.stderr);
     ran
 }
 
 #[test]
-fn help_reads_well() {
+fn help_texts_are_as_reviewed() {
     let shell = Shell::new();
     let check = |name: &str, words: &str| assert_snapshot!(name, shell.run(words).expect(0).stdout);
     check("help", "--help");
@@ -58,7 +58,7 @@ fn schemas_are_printed_for_each_reader() {
 }
 
 #[test]
-fn completions_and_man_page_are_derived() {
+fn completions_and_man_pages_are_generated() {
     let shell = Shell::new();
     for name in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = shell.run(&format!("completions {name}")).expect(0).stdout;
@@ -70,7 +70,7 @@ fn completions_and_man_page_are_derived() {
     assert!(refused(&shell, "man rum").stderr.contains("tip: a similar value exists: 'run'"));
     shell.run("man --out pages/man1").expect(0);
     let pages = shell.files("pages/man1");
-    // All that the program's page refers to are there, and each is what is printed.
+    // Every page that the main page refers to exists, and equals the printed one.
     assert_eq!(pages.len(), 11);
     for (name, (bytes, _)) in &pages {
         let name = name.to_string_lossy();
@@ -86,7 +86,7 @@ fn completions_and_man_page_are_derived() {
 }
 
 #[test]
-fn the_page_of_fields_has_every_column_that_is_made_of_an_answer() {
+fn the_page_of_fields_has_every_column_of_an_answer() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fields.md")).expect("the page");
     let schema = Shell::new().run("schema --format markdown").expect(0).stdout;
     let history = schema.split("## backlinks_undated").next().unwrap_or_default();
@@ -102,7 +102,7 @@ fn the_page_of_fields_has_every_column_that_is_made_of_an_answer() {
 }
 
 #[test]
-fn every_usage_error_says_how_to_go_on() {
+fn every_usage_error_has_a_hint() {
     let shell = Shell::with_domains(2);
     let write = |name: &str, content: &str| shell.write(name, content);
     write("empty.txt", "");
@@ -115,71 +115,71 @@ fn every_usage_error_says_how_to_go_on() {
     fs::create_dir(shell.path("foreign")).expect("made");
     write("foreign/thesis.doc", "years of work");
     write("blank-token", "\n");
-    let mut told = String::new();
-    let mut tell = |words: &str| {
+    let mut messages = String::new();
+    let mut check = |words: &str| {
         let ran = refused(&shell, words);
-        let _ = write!(told, "$ backlinks-export {words}\n{}\n", ran.stderr.trim_end().to_owned() + "\n");
+        let _ = write!(messages, "$ backlinks-export {words}\n{}\n", ran.stderr.trim_end().to_owned() + "\n");
     };
     // Inputs
-    tell("run missing.txt --out out --sandbox");
-    tell("run folder --out out --sandbox");
-    tell("run empty.txt --out out --sandbox");
-    tell("run comments.txt --out out --sandbox");
-    tell("run rejected.txt --out out --sandbox");
-    tell("run portfolio.csv --out out --sandbox");
-    tell("run portfolio.csv --column domain --out out --sandbox");
-    tell("run domains.txt --column domain --out out --sandbox");
-    tell("run data.csv --out out --sandbox");
-    tell("run - - --out out --sandbox");
-    // The question
-    tell("run domains.txt --out out --sandbox --date-from 2018-12-31");
-    tell("run domains.txt --out out --sandbox --date-from 31.12.2023");
-    tell("run domains.txt --out out --sandbox --date-from 2024-02-01 --date-to 2024-01-01");
-    tell(&format!("run domains.txt --out out --sandbox --tag {}", "x".repeat(256)));
-    tell("run domains.txt --out out --sandbox --rank-scale percent");
-    // The pace and the money
-    tell("run domains.txt --out out --sandbox --rate 600");
-    tell("run domains.txt --out out --sandbox --rate 600/day");
-    tell("run domains.txt --out out --sandbox --concurrency 0");
-    tell("run domains.txt --out out --sandbox --timeout 5");
-    tell("run domains.txt --out out --sandbox --plan pro");
-    tell("run domains.txt --out out --sandbox --max-cost -5");
-    tell("run domains.txt --out out --sandbox --max-cost much");
-    tell("run domains.txt --out out --sandbox --max-failures some");
-    tell("run domains.txt --out out --sandbox --shard 5/4");
+    check("run missing.txt --out out --sandbox");
+    check("run folder --out out --sandbox");
+    check("run empty.txt --out out --sandbox");
+    check("run comments.txt --out out --sandbox");
+    check("run rejected.txt --out out --sandbox");
+    check("run portfolio.csv --out out --sandbox");
+    check("run portfolio.csv --column domain --out out --sandbox");
+    check("run domains.txt --column domain --out out --sandbox");
+    check("run data.csv --out out --sandbox");
+    check("run - - --out out --sandbox");
+    // Parameters
+    check("run domains.txt --out out --sandbox --date-from 2018-12-31");
+    check("run domains.txt --out out --sandbox --date-from 31.12.2023");
+    check("run domains.txt --out out --sandbox --date-from 2024-02-01 --date-to 2024-01-01");
+    check(&format!("run domains.txt --out out --sandbox --tag {}", "x".repeat(256)));
+    check("run domains.txt --out out --sandbox --rank-scale percent");
+    // Rate limits and cost
+    check("run domains.txt --out out --sandbox --rate 600");
+    check("run domains.txt --out out --sandbox --rate 600/day");
+    check("run domains.txt --out out --sandbox --concurrency 0");
+    check("run domains.txt --out out --sandbox --timeout 5");
+    check("run domains.txt --out out --sandbox --plan pro");
+    check("run domains.txt --out out --sandbox --max-cost -5");
+    check("run domains.txt --out out --sandbox --max-cost much");
+    check("run domains.txt --out out --sandbox --max-failures some");
+    check("run domains.txt --out out --sandbox --shard 5/4");
     // The dataset
-    tell("run domains.txt --out out --sandbox --partition-by week");
-    tell("run domains.txt --out out --sandbox --partition-by none,year");
-    tell("run domains.txt --out out --sandbox --compression gzip");
-    tell("run domains.txt --out out --sandbox --compression zstd:99");
-    tell("run domains.txt --out foreign --sandbox");
-    tell("run domains.txt --out domains.txt --sandbox");
-    tell("run domains.txt --out out --sandbox --publish bucket/prefix");
-    tell("run domains.txt --out out --sandbox --publish s3://bucket/a//b");
+    check("run domains.txt --out out --sandbox --partition-by week");
+    check("run domains.txt --out out --sandbox --partition-by none,year");
+    check("run domains.txt --out out --sandbox --compression gzip");
+    check("run domains.txt --out out --sandbox --compression zstd:99");
+    check("run domains.txt --out foreign --sandbox");
+    check("run domains.txt --out domains.txt --sandbox");
+    check("run domains.txt --out out --sandbox --publish bucket/prefix");
+    check("run domains.txt --out out --sandbox --publish s3://bucket/a//b");
     // The API
-    tell("run domains.txt --out out --token-file nowhere");
-    tell("run domains.txt --out out --token-file blank-token");
-    tell("run domains.txt --out out --api http://api.example.com/v1");
-    tell("run domains.txt --out out --api api.example.com/v1");
-    tell("run domains.txt --out out --api https://user:secret@api.example.com");
-    tell("run domains.txt --out out --api ftp://127.0.0.1");
-    tell("sandbox --listen 0.0.0.0:8080");
+    check("run domains.txt --out out --token-file nowhere");
+    check("run domains.txt --out out --token-file blank-token");
+    check("run domains.txt --out out --api http://api.example.com/v1");
+    check("run domains.txt --out out --api api.example.com/v1");
+    check("run domains.txt --out out --api https://user:secret@api.example.com");
+    check("run domains.txt --out out --api ftp://127.0.0.1");
+    check("sandbox --listen 0.0.0.0:8080");
     // The command line itself
-    tell("run domains.txt --sandbox");
-    tell("run --out out --sandbox");
-    tell("run domains.txt --out out --sandbox --max-csot 5");
-    tell("run domains.txt --out out --verbose --quiet");
-    tell("replya out --out other");
-    tell("schema --format json");
+    check("run domains.txt --sandbox");
+    check("run --out out --sandbox");
+    check("run domains.txt --out out --sandbox --max-csot 5");
+    check("run domains.txt --out out --verbose --quiet");
+    check("replya out --out other");
+    check("schema --format json");
     // Replays
-    tell("replay missing --out other");
-    tell("replay foreign --out other");
-    assert_snapshot!(told);
+    check("replay missing --out other");
+    check("replay foreign --out other");
+    assert_snapshot!(messages);
     assert!(!shell.path("out").exists(), "nothing was made");
 }
 
 #[test]
-fn without_a_token_nothing_starts() {
+fn without_a_token_no_run_starts() {
     let shell = Shell::with_domains(2).unset("AISA_API_KEY");
     assert_snapshot!(refused(&shell, "run domains.txt --out out").stderr, @r"
     error: no API token: AISA_API_KEY is not set and --token-file is not given
@@ -196,26 +196,26 @@ fn without_a_token_nothing_starts() {
 }
 
 #[test]
-fn a_directory_holds_to_its_question() {
+fn a_directory_keeps_its_parameters() {
     let (shell, api) = (Shell::with_domains(2), Api::new(""));
     let run = |more: &str| format!("run domains.txt --out out {} --date-to 2024-02-29 {more}", api.flags());
     shell.run(&run("")).expect(0);
-    let mut told = String::new();
-    let mut tell = |words: &str| {
-        let _ = writeln!(told, "{}", refused(&shell, words).stderr);
+    let mut messages = String::new();
+    let mut check = |words: &str| {
+        let _ = writeln!(messages, "{}", refused(&shell, words).stderr);
     };
-    tell(&run("").replace("2024-02-29", "2024-03-31"));
-    tell(&run("--date-from 2020-01-01"));
-    tell(&run("--rank-scale one_hundred"));
-    tell("plan domains.txt --out out --sandbox --date-from 2020-01-01");
-    tell("replay out --out out");
-    tell("run domains.txt --out out --sandbox --date-to 2024-02-29");
+    check(&run("").replace("2024-02-29", "2024-03-31"));
+    check(&run("--date-from 2020-01-01"));
+    check(&run("--rank-scale one_hundred"));
+    check("plan domains.txt --out out --sandbox --date-from 2020-01-01");
+    check("replay out --out out");
+    check("run domains.txt --out out --sandbox --date-to 2024-02-29");
     shell.run(&run("").replace("--out out", "--out hundred --rank-scale one_hundred")).expect(0);
-    tell("replay out hundred --out both");
+    check("replay out hundred --out both");
     shell.run(&run("--discard-raw")).expect(0);
-    tell("replay out --out other");
-    tell(&run("--partition-by none"));
-    assert_snapshot!(told, @r"
+    check("replay out --out other");
+    check(&run("--partition-by none"));
+    assert_snapshot!(messages, @r"
     error: this directory was started with --date-to 2024-02-29, but this command uses --date-to 2024-03-31
     hint: use --date-to 2024-02-29 to resume, or another --out to start over
 

@@ -46,7 +46,7 @@ impl<'a> Column<'a> {
         })
     }
 
-    /// What stands in a row.
+    /// The value in a row.
     pub(super) fn cell(&self, row: usize) -> Cell<'a> {
         match self {
             Self::Text(column) if column.is_valid(row) => Cell::Text(Cow::Borrowed(column.value(row))),

@@ -1,13 +1,13 @@
 //! JSON as it is written: numbers as text, objects with every entry in its order.
 //!
 //! A reader of its own, so that a mistake of the program's scanner would show here. Strings without
-//! escapes are borrowed. What lies deeper than any column reaches is only skipped.
+//! escapes are borrowed. What is nested deeper than any column is only skipped.
 
 use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-/// Levels that are kept; a column lies nine levels down at most.
+/// Levels that are kept; a column is at most nine levels deep.
 const DEEPEST: usize = 16;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -21,12 +21,12 @@ pub(super) enum Json<'a> {
     List(Vec<Json<'a>>),
     /// Every entry in its order, and whether a key has half a surrogate pair.
     Object(Vec<(Cow<'a, str>, Json<'a>)>, bool),
-    /// A list or an object that lies too deep for any column.
+    /// A list or an object nested too deep for any column.
     Deep,
 }
 
 impl<'a> Json<'a> {
-    /// Reads a whole text; `None`: it is no JSON.
+    /// Reads a whole text; `None`: it is not JSON.
     pub(super) fn read(text: &'a str) -> Option<Self> {
         let mut reader = Reader { text, at: 0 };
         let value = reader.value(0)?;

@@ -1,8 +1,8 @@
 //! An independent decoder of answers, small and slow, that tests compare the program's with: cell by cell, drift
 //! included.
 //!
-//! It shares nothing with the program but the documentation. The unit tests, the integration tests and the fuzz tests
-//! all include it by its path.
+//! It shares nothing with the program but the documentation and the type of the rows that it judges. The unit tests, the
+//! integration tests and the fuzz tests all include it by its path, each into a module that imports that type.
 
 mod cells;
 mod json;
@@ -10,7 +10,6 @@ mod rows;
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
 use serde::de::IgnoredAny;
 
 use self::{
@@ -18,18 +17,10 @@ use self::{
     json::Json,
     rows::{COLUMNS, expected},
 };
+use super::DecodedRows;
 
-/// What the program has made of an answer about `a.com`.
-pub(crate) struct Found<'a> {
-    pub(crate) batch: &'a RecordBatch,
-    pub(crate) skipped: u64,
-    pub(crate) beyond: u64,
-    /// Schema drift in words, and how often it was seen.
-    pub(crate) drift: BTreeMap<String, u64>,
-}
-
-/// Compares what was found in an answer about `a.com`, `None` for an error, with what is in it.
-pub(crate) fn compare(body: &[u8], found: Option<&Found<'_>>) {
+/// Compares the rows that the program decoded from an answer about `a.com`, `None` for an error, with what is in it.
+pub(crate) fn compare(body: &[u8], found: Option<&DecodedRows>) {
     let is_object = |body: &[u8]| {
         let text = String::from_utf8_lossy(object_within(body).unwrap_or(body));
         matches!(Json::read(&text), Some(Json::Object(..)))
@@ -52,7 +43,7 @@ pub(crate) fn compare(body: &[u8], found: Option<&Found<'_>>) {
         expected.drift.note("invalid UTF-8, replaced");
     }
     assert_eq!((found.skipped, found.beyond), (expected.skipped, expected.beyond), "{text}");
-    let columns = columns(found.batch, &COLUMNS.map(|(name, kind, _)| (name, kind))).expect("the schema's columns");
+    let columns = columns(&found.batch, &COLUMNS.map(|(name, kind, _)| (name, kind))).expect("the schema's columns");
     assert_eq!(found.batch.num_rows(), expected.rows.len(), "{text}");
     for (number, row) in expected.rows.iter().enumerate() {
         for ((column, cell), (name, ..)) in columns.iter().zip(row).zip(COLUMNS) {
@@ -60,7 +51,8 @@ pub(crate) fn compare(body: &[u8], found: Option<&Found<'_>>) {
             assert_eq!(column.cell(number), *cell, "{name} of row {number}: {text}");
         }
     }
-    assert_eq!(by_limit(found.drift.clone()), by_limit(expected.drift.0), "{text}");
+    let drift = found.drift.iter().map(|(field, seen)| (field.to_string(), seen.count)).collect();
+    assert_eq!(by_limit(drift), by_limit(expected.drift.0), "{text}");
 }
 
 /// The keys beyond the first hundred unknown ones are only counted, so where there are as many, all are.

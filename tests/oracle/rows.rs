@@ -80,7 +80,7 @@ pub(super) const COLUMNS: [(&str, Kind, &str); 36] = [
     ("referring_links_countries", Kind::Counts, ""),
 ];
 
-/// Items of an answer that are rows; what is beyond is in the ledger alone.
+/// Items of an answer that are rows; the others are only in the ledger.
 const MOST_ROWS: usize = 20_000;
 
 /// One row of `backlinks_history` as it should be, in the order of [`COLUMNS`].

@@ -88,7 +88,7 @@ def made(folder):
 
 
 class Page(Chrome):
-    """Headless Chromium with one page, in light colors unless told otherwise."""
+    """Headless Chromium with one page, in light colors by default."""
 
     def __init__(self):
         options = ChromeOptions()
@@ -144,8 +144,8 @@ def loads_in_silence_and_asks_for_nothing(page, report):
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     asked = [it["params"]["request"]["url"] for it in events if it["method"] == "Network.requestWillBeSent"]
     assert asked == [report.as_uri()], asked
-    said = page.get_log("browser")
-    assert said == [], said
+    messages = page.get_log("browser")
+    assert messages == [], messages
     assert page.run("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
 
 

@@ -1,4 +1,4 @@
-//! Answers in one process: understood and decoded whatever is in them, as an independent decoder does.
+//! Answers in one process: assessed and decoded whatever is in them, as an independent decoder does.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,8 @@ use backlinks_export::{
 };
 use tokio::time::{Duration, Instant};
 
-use crate::oracle::{Found, compare};
+#[path = "../../oracle/mod.rs"]
+mod oracle;
 
 /// More than any of these takes in the slowest profile on a busy machine.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -35,15 +36,8 @@ fn understood(body: &[u8]) -> Assessment {
 fn decoded(body: &[u8]) -> Result<DecodedRows, DecodeError> {
     let answer = Decoder::new().decode("a.com", body);
     assert_eq!(answer.envelope, Envelope::read(body));
-    let drift = |rows: &DecodedRows| rows.drift.iter().map(|(field, seen)| (field.to_string(), seen.count)).collect();
-    let found = answer.rows.as_ref().ok().map(|rows| Found {
-        batch: &rows.batch,
-        skipped: rows.skipped,
-        beyond: rows.beyond,
-        drift: drift(rows),
-    });
     if !matches!(answer.rows, Err(DecodeError::TooLarge { .. })) {
-        compare(body, found.as_ref());
+        oracle::compare(body, answer.rows.as_ref().ok());
     }
     answer.rows
 }
@@ -96,7 +90,7 @@ fn odd_but_whole_answers_become_rows() {
 }
 
 #[test]
-fn what_is_no_whole_answer_is_said_to_be_none() {
+fn incomplete_answers_are_not_accepted() {
     let check = |name: &str, body: &[u8], class: Class| {
         assert_eq!(understood(body).class, class, "{name}");
         let _ = decoded(body);
@@ -121,13 +115,13 @@ fn what_is_no_whole_answer_is_said_to_be_none() {
 }
 
 #[test]
-fn what_a_gateway_puts_around_an_answer_is_ignored_and_noted() {
+fn text_that_a_gateway_puts_around_an_answer_is_ignored_and_noted() {
     let whole = answer(r#"{"rank":7,"type":"}"}"#);
     let check = |name: &str, before: &str, behind: &str| {
         let body = format!("{before}{whole}{behind}");
         let assessment = understood(body.as_bytes());
         assert_eq!((assessment.class, assessment.items), (Class::Data, 1), "{name}");
-        // It is no JSON on one line, so the ledger keeps it as text.
+        // It is not JSON on one line, so the ledger keeps it as text.
         assert!(!assessment.json, "{name}");
         let rows = decoded(body.as_bytes()).expect("rows");
         assert_eq!(rows.batch.num_rows(), 1, "{name}");
@@ -164,7 +158,7 @@ fn rows_of_one_answer_are_limited_and_the_rest_is_counted() {
 }
 
 #[test]
-fn money_that_a_server_makes_up_is_no_credit() {
+fn an_invented_cost_is_never_negative() {
     use backlinks_export::{api::status::Cost, money::Usd};
     for cost in ["-1", "-1e300", "1e400", "NaN", "\"1\"", "[]", "1e15", "9223372036854775807"] {
         let body = answer("{}").replace("0.024", cost);

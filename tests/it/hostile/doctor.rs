@@ -1,4 +1,4 @@
-//! `doctor` against servers that answer badly or not at all: it ends, says what is wrong, and shows no token.
+//! `doctor` against servers that answer badly or not at all: it ends, names the problem, and never shows the token.
 
 use serde_json::Value;
 
@@ -6,6 +6,7 @@ use super::{
     program, ran,
     server::{Act, Server},
 };
+use crate::shell::Ran;
 
 const CANARY: &str = "sk-canary-5c80e1f2d3";
 
@@ -20,9 +21,7 @@ fn reply(status: &str, headers: &str, body: &str) -> Act {
 async fn found(api: &str, code: i32) -> Value {
     let mut command = program(&["doctor", "--format", "json", "-vv", "--api", api]);
     command.env("AISA_API_KEY", CANARY).env("RUST_LOG", "trace");
-    let ran = ran(command).await;
-    let (stdout, stderr) = (ran.stdout(), ran.stderr());
-    assert_eq!(ran.code(), Some(code), "{stdout}{stderr}");
+    let Ran { stdout, stderr, .. } = ran(command).await.expect(code);
     assert!(!stdout.contains(CANARY) && !stderr.contains(CANARY), "{stdout}{stderr}");
     assert!(stdout.chars().chain(stderr.chars()).all(|character| character == '\n' || !character.is_control()));
     serde_json::from_str(&stdout).expect("JSON")
@@ -94,7 +93,7 @@ async fn every_answer_is_judged_and_the_token_is_never_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_drips_or_keeps_silent_is_given_up() {
+async fn a_server_that_drips_or_stays_silent_times_out() {
     let server = Server::start(|_| Act::Drip("HTTP/1.1 200 OK\r\n\r\n{".into())).await;
     // Connected to, and never accepted.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -106,7 +105,7 @@ async fn a_server_that_drips_or_keeps_silent_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_tls_is_told_apart_from_none() {
+async fn a_server_without_tls_is_distinguished_from_none() {
     let server = Server::start(|_| reply("200 OK", "", "{}")).await;
     let url = format!("https://127.0.0.1:{}/apis/v1", server.port());
     check(&found(&url, 1).await, "api", "failed", "but TLS or the request failed");

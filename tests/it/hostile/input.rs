@@ -1,4 +1,4 @@
-//! Input made to do harm: names that lead elsewhere, text that steers terminals and sheets, lines without an end.
+//! Hostile input: names that lead elsewhere, text that controls terminals and spreadsheets, lines without an end.
 
 use std::{
     fs,
@@ -8,9 +8,10 @@ use std::{
     process::Stdio,
 };
 
-use super::{MOST_MEMORY_KIB, files, program, ran};
+use super::{MOST_MEMORY_KIB, program, ran};
+use crate::program::{files, print};
 
-/// Nothing of this may be seen in what people read: an escape, other control characters, marks that reorder text.
+/// Nothing of this may appear in what people read: an escape, other control characters, marks that reorder text.
 fn assert_harmless(what: &str, text: &str) {
     let steers = |character: &char| {
         character.is_control() && !matches!(character, '\n' | '\t')
@@ -55,7 +56,7 @@ const ATTACKS: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_that_lead_elsewhere_stay_text_and_all_files_stay_in_the_directory() {
+async fn hostile_names_stay_text_and_all_files_stay_in_the_directory() {
     let dir = tempfile::tempdir().expect("a directory");
     let inputs = dir.path().join("evil \u{1b}[31m\u{202e}|name.txt");
     let long = format!("{}.com\n{}.com", "a".repeat(300), "b.".repeat(130));
@@ -69,18 +70,15 @@ async fn names_that_lead_elsewhere_stay_text_and_all_files_stay_in_the_directory
         let mut command = program(&["run", "--out", &out.display().to_string(), "--log-format", log]);
         command.arg(&inputs).args(flags).env("GITHUB_STEP_SUMMARY", &page);
         let ran = ran(command).await;
-        assert_eq!(ran.code(), Some(0), "{}", ran.stderr());
-        assert_harmless("standard output", &ran.stdout());
-        assert_harmless("standard error", &ran.stderr());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert_harmless("standard output", &ran.stdout);
+        assert_harmless("standard error", &ran.stderr);
     }
-    let ran = ran({
-        let mut command = program(&["plan"]);
-        command.arg(&inputs);
-        command
-    })
-    .await;
-    assert_harmless("plan", &ran.stdout());
-    assert_harmless("plan's errors", &ran.stderr());
+    let mut command = program(&["plan"]);
+    command.arg(&inputs);
+    let ran = ran(command).await;
+    assert_harmless("plan", &ran.stdout);
+    assert_harmless("plan's errors", &ran.stderr);
     assert_harmless("page", &fs::read_to_string(&page).expect("readable"));
     for name in ["_rejected.csv", "_failures.csv"] {
         let text = fs::read_to_string(out.join(name)).expect("readable");
@@ -118,7 +116,7 @@ async fn names_that_lead_elsewhere_stay_text_and_all_files_stay_in_the_directory
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_of_files_in_errors_steer_no_terminal() {
+async fn file_names_in_errors_do_not_control_the_terminal() {
     let dir = tempfile::tempdir().expect("a directory");
     let evil = "x\u{1b}[2J\u{202e}\n\u{9b}31m";
     let good = dir.path().join("good.txt");
@@ -143,10 +141,10 @@ async fn names_of_files_in_errors_steer_no_terminal() {
         &["run", &good, "--sandbox", "--out", &evil_path, "--tag", &evil.repeat(100)],
     ] {
         let ran = ran(program(arguments)).await;
-        assert!(matches!(ran.code(), Some(1 | 2)), "{arguments:?}: {:?} {}", ran.code(), ran.stderr());
-        assert!(ran.stderr().starts_with("error: "), "{}", ran.stderr());
-        assert_harmless("standard error", &ran.stderr());
-        assert_harmless("standard output", &ran.stdout());
+        assert!(matches!(ran.code, Some(1 | 2)), "{arguments:?}: {:?} {}", ran.code, ran.stderr);
+        assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+        assert_harmless("standard error", &ran.stderr);
+        assert_harmless("standard output", &ran.stdout);
     }
 }
 
@@ -168,12 +166,12 @@ async fn a_line_of_a_gigabyte_is_one_rejected_line() {
     let output = child.wait_with_output().expect("it ends");
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&plan["targets"], &plan["rejected"]), (&1.into(), &1.into()));
-    println!("{} MiB", most / 1024);
+    print(&format!("{} MiB", most / 1024));
     assert!(most < MOST_MEMORY_KIB / 4, "{} MiB", most / 1024);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_holds_answers_is_private_and_links_lead_nowhere() {
+async fn the_ledger_is_private_and_links_are_not_followed() {
     let dir = tempfile::tempdir().expect("a directory");
     let inputs = dir.path().join("domains.txt").display().to_string();
     fs::write(&inputs, "good.com").expect("written");
@@ -182,7 +180,7 @@ async fn what_holds_answers_is_private_and_links_lead_nowhere() {
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
 
     let out = dir.path().join("out");
-    assert_eq!(run(&out).await.code(), Some(0));
+    assert_eq!(run(&out).await.code, Some(0));
     assert_eq!(mode(&out.join("_raw")), 0o700);
     assert_eq!(mode(&out.join("_raw/ledger-0.jsonl.gz")), 0o600);
 
@@ -193,8 +191,8 @@ async fn what_holds_answers_is_private_and_links_lead_nowhere() {
         fs::create_dir_all(out.join("_raw")).expect("made");
         make(&out);
         let ran = run(&out).await;
-        assert_eq!(ran.code(), Some(1), "{name}: {}", ran.stderr());
-        assert!(ran.stderr().contains("is a symbolic link"), "{name}: {}", ran.stderr());
+        assert_eq!(ran.code, Some(1), "{name}: {}", ran.stderr);
+        assert!(ran.stderr.contains("is a symbolic link"), "{name}: {}", ran.stderr);
         assert_eq!(fs::read_dir(&elsewhere).expect("there").count(), 0, "{name}");
     };
     refused("raw", &|out| {

@@ -1,47 +1,28 @@
-//! Answers and inputs made to do harm: each is survived in bounded memory, what was paid for is kept, and nothing of
-//! it reaches a terminal, a sheet or a page as more than text.
+//! Hostile answers and inputs: each is handled in bounded memory, paid answers are kept, and nothing of it reaches a
+//! terminal, a spreadsheet or a page as more than text.
 
 mod answers;
 mod doctor;
 mod input;
 mod secrets;
-mod server;
+pub(crate) mod server;
 mod wire;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 /// The most that the program may have in memory, whatever comes.
 const MOST_MEMORY_KIB: u64 = 300 * 1024;
-/// No run in these tests takes longer; one that does has hung.
+/// A run that takes longer hangs.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// What a run of the real program left behind.
-struct Ran {
-    output: Output,
-    /// The most memory it had at once, in KiB.
-    most_memory: u64,
-}
+use crate::shell::Ran;
 
-impl Ran {
-    fn code(&self) -> Option<i32> {
-        self.output.status.code()
-    }
-
-    fn stdout(&self) -> String {
-        String::from_utf8_lossy(&self.output.stdout).into_owned()
-    }
-
-    fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.output.stderr).into_owned()
-    }
-}
-
-/// The real program with nothing from this process's environment that it heeds.
+/// The real program without the variables of this process's environment that it reads.
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backlinks-export"));
     command.args(arguments).stdin(Stdio::null());
@@ -51,8 +32,13 @@ fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end with an eye on its memory.
-async fn ran(mut command: Command) -> Ran {
+/// Runs it to its end.
+async fn ran(command: Command) -> Ran {
+    measured(command).await.0
+}
+
+/// Runs it to its end, which takes no more memory than allowed; returns the peak in KiB, too.
+async fn measured(mut command: Command) -> (Ran, u64) {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().expect("the program starts");
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
@@ -63,7 +49,7 @@ async fn ran(mut command: Command) -> Ran {
         tokio::select! {
             ended = &mut waiting => {
                 let output = ended.expect("it ends").expect("no panic").expect("it can be waited for");
-                return Ran { output, most_memory };
+                return (Ran::of(output), most_memory);
             }
             () = tokio::time::sleep(Duration::from_millis(10)) => {
                 most_memory = most_memory.max(high_water(&status).unwrap_or(0));
@@ -76,15 +62,4 @@ async fn ran(mut command: Command) -> Ran {
 fn high_water(status: &Path) -> Option<u64> {
     let text = fs::read_to_string(status).ok()?;
     text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
-}
-
-/// Every file below a directory.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
-    }
-    files.sort();
-    files
 }

@@ -1,16 +1,16 @@
-//! The token: nowhere but in one header to one host, whatever goes wrong and however much is logged.
+//! The token: only in one header to one host, whatever goes wrong and however much is logged.
 
 use std::{fs, path::Path};
 
 use super::{
-    files, program, ran,
+    program, ran,
     server::{Act, Server},
 };
-use crate::members::gunzip;
+use crate::{members::gunzip, program::files};
 
 const CANARY: &str = "sk-canary-7d1f0c2b9e";
 
-/// Every file below a directory, compressed ones as they were before, holds no token.
+/// No file below a directory contains the token, decompressed if need be.
 fn assert_not_kept(out: &Path) {
     for file in files(out) {
         let mut bytes = fs::read(&file).expect("readable");
@@ -33,7 +33,7 @@ fn refused(status: &str, body: &str) -> Act {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_is_seen_nowhere_at_any_verbosity_on_any_failure() {
+async fn the_token_is_never_shown_at_any_verbosity_on_any_failure() {
     let echo = format!(r#"{{"error":{{"code":"x","message":"the key {CANARY} is wrong"}}}}"#);
     let in_body = format!(r#"{{"tasks":[{{"status_code":40501,"status_message":"Invalid Field: {CANARY}."}}]}}"#);
     let acts = [
@@ -75,8 +75,8 @@ async fn the_token_is_seen_nowhere_at_any_verbosity_on_any_failure() {
                 command.env("RUST_LOG", filter);
             }
             let ran = ran(command).await;
-            assert!(matches!(ran.code(), Some(3 | 4)), "{number} {flags:?}: {:?} {}", ran.code(), ran.stderr());
-            let seen = format!("{}{}", ran.stdout(), ran.stderr());
+            assert!(matches!(ran.code, Some(3 | 4)), "{number} {flags:?}: {:?} {}", ran.code, ran.stderr);
+            let seen = format!("{}{}", ran.stdout, ran.stderr);
             assert!(!seen.contains(CANARY), "{number} {flags:?}: {seen}");
             assert_not_kept(&out);
         }
@@ -111,7 +111,7 @@ async fn the_token_goes_to_no_other_host() {
         command.env(name, format!("http://127.0.0.1:{}", other.port()));
     }
     let ran = ran(command).await;
-    assert_eq!(ran.code(), Some(4), "{}", ran.stderr());
+    assert_eq!(ran.code, Some(4), "{}", ran.stderr);
     assert_eq!((server.requests().len(), other.requests().len()), (1, 0));
 }
 
@@ -121,7 +121,7 @@ async fn the_program_leaves_no_core_and_no_memory_to_read() {
     let mut command = program(&["sandbox", "--listen", "127.0.0.1:0"]);
     command.stdout(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
-    // It says where it listens once it is set up.
+    // It prints its address once it is set up.
     let mut stdout = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
     std::io::BufRead::read_line(&mut stdout, &mut String::new()).expect("a line");
     let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).expect("readable");

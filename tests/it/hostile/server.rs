@@ -1,4 +1,4 @@
-//! A server that speaks HTTP as badly as it is told to: raw bytes for each target, and a record of what was asked.
+//! A server that speaks HTTP as badly as its script demands: raw bytes for each request, and a record of all requests.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +15,7 @@ use tokio::{
 
 /// What a call is answered with, after which the connection is closed.
 #[derive(Clone)]
-pub(super) enum Act {
+pub(crate) enum Act {
     /// These bytes.
     Raw(Bytes),
     /// A head, and then the same piece so many times.
@@ -24,18 +24,27 @@ pub(super) enum Act {
     Drip(Bytes),
 }
 
-/// Decides by target.
-pub(super) type Script = dyn Fn(&str) -> Act + Send + Sync;
+/// Decides by the text of the request.
+type Script = dyn Fn(&str) -> Act + Send + Sync;
 
 /// The server; it ends when it is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
     accepting: JoinHandle<()>,
 }
 
 impl Server {
+    /// Answers by target.
     pub(super) async fn start(script: impl Fn(&str) -> Act + Send + Sync + 'static) -> Self {
+        Self::by_request(move |request| {
+            let target = request.split(r#""target":""#).nth(1).and_then(|rest| rest.split('"').next());
+            script(target.unwrap_or_default())
+        })
+        .await
+    }
+
+    pub(crate) async fn by_request(script: impl Fn(&str) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -52,7 +61,7 @@ impl Server {
         format!("http://{}/apis/v1", self.address)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
@@ -70,10 +79,9 @@ impl Drop for Server {
 
 async fn serve(mut stream: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Vec<String>>>) {
     let Some(request) = read_request(&mut stream).await else { return };
-    let target = request.split(r#""target":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
-    let act = script(target);
+    let act = script(&request);
     seen.lock().expect("sound").push(request);
-    // A client that has gone is what most of this is for.
+    // The client may hang up first.
     let _ = answer(&mut stream, act).await;
 }
 
@@ -81,6 +89,10 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+        // What does not begin with a method is not HTTP, but TLS for one.
+        if !bytes[0].is_ascii_uppercase() {
             return None;
         }
         let text = String::from_utf8_lossy(&bytes);

@@ -1,4 +1,4 @@
-//! The program killed while it refreshes, and while it takes over: nothing is bought twice, nothing is lost.
+//! The program killed while it refreshes, and while it reuses answers: nothing is bought twice, nothing is lost.
 
 use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
@@ -6,30 +6,30 @@ use backlinks_export::{ledger::Archive, sandbox::Settings};
 
 use super::age;
 use crate::program::{
-    BINARY, Place, Running, ended, instant, latency, list, run, sandbox, say, seed, setting, summary, told, verified,
+    BINARY, Place, Running, ended, instant, latency, list, print, rng, run, sandbox, setting, stderr, summary, verified,
 };
 
-/// Kills of each test unless `KILLS` says otherwise.
+/// Kills of each test unless `KILLS` is set.
 const KILLS: u64 = 25;
 const IN_FLIGHT: u64 = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_that_is_killed_goes_on_and_buys_nothing_twice() {
+async fn a_killed_refresh_resumes_and_buys_nothing_twice() {
     const TARGETS: usize = 80;
-    let (mut draws, mut kills, wanted) = (seed(), 0, setting("KILLS", KILLS));
+    let (mut rng, mut kills, wanted) = (rng(), 0, setting("KILLS", KILLS));
     while kills < wanted {
         let (api, place) = (sandbox(Settings { latency: latency(5, 30), ..instant() }).await, Place::new(TARGETS));
         let flags = format!("--concurrency {IN_FLIGHT}");
         ended(place.run(&api.url(), &flags), 0).await;
         age(&place.out(), 40);
         let flags = format!("{flags} --max-age 30d");
-        let (mut held, mut here) = (BTreeMap::new(), 0);
+        let (mut refreshed, mut here) = (BTreeMap::new(), 0);
         while here < 6 {
-            let life = Duration::from_millis(draws.below(300));
+            let life = Duration::from_millis(rng.u64(..300));
             match Running::start(place.run(&api.url(), &flags)).kill_after(life).await {
                 Ok(()) => here += 1,
                 Err(output) => {
-                    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+                    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
                     break;
                 }
             }
@@ -41,9 +41,9 @@ async fn a_refresh_that_is_killed_goes_on_and_buys_nothing_twice() {
             let spending = archive.spending();
             let bill = api.bill();
             for (target, known) in archive.asked() {
-                // Bought anew: what was billed by now is all that ever is.
+                // Refreshed: it must never be billed again.
                 if known.at().is_some_and(|at| at.as_second() > bill_begins(&archive)) {
-                    held.entry(target.to_string()).or_insert(bill.billed_targets[target.as_str()]);
+                    refreshed.entry(target.to_string()).or_insert(bill.billed_targets[target.as_str()]);
                 }
             }
             assert!(spending.refreshed <= TARGETS as u64);
@@ -52,8 +52,8 @@ async fn a_refresh_that_is_killed_goes_on_and_buys_nothing_twice() {
         let output = ended(place.run(&api.url(), &flags), 0).await;
         let (json, bill) = (summary(&output), api.bill());
         assert_eq!([&json["refreshed"], &json["stale"]], [TARGETS, 0]);
-        for (target, times) in &held {
-            assert_eq!(bill.billed_targets[target], *times, "{target} was bought anew and is billed again");
+        for (target, times) in &refreshed {
+            assert_eq!(bill.billed_targets[target], *times, "{target} was refreshed and is billed again");
         }
         let surplus = bill.billed_calls - 2 * TARGETS as u64;
         assert!(surplus <= here * IN_FLIGHT, "{surplus} surplus bills in {here} kills");
@@ -64,18 +64,18 @@ async fn a_refresh_that_is_killed_goes_on_and_buys_nothing_twice() {
     }
 }
 
-/// A moment between what was dated back and what was bought since, in seconds.
+/// A moment between the backdated answers and the refreshed ones, in seconds.
 fn bill_begins(archive: &Archive) -> i64 {
     archive.run().expect("a run").started_at.as_second() + 20 * 24 * 3600
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn taking_over_that_is_killed_goes_on_and_takes_each_answer_once() {
+async fn killed_reuse_of_answers_resumes_and_copies_each_answer_once() {
     const EARLIER: usize = 1_500;
     const MORE: usize = 20;
     /// Bytes of the lines of input, about.
     const LINES: u64 = 8_000;
-    let (mut draws, mut kills, wanted) = (seed(), 0, setting("KILLS", KILLS));
+    let (mut rng, mut kills, wanted) = (rng(), 0, setting("KILLS", KILLS));
     let (api, place) = (sandbox(instant()).await, Place::new(EARLIER));
     ended(place.run(&api.url(), ""), 0).await;
     let ledger = place.out().join("_raw/ledger-0.jsonl.gz");
@@ -94,13 +94,13 @@ async fn taking_over_that_is_killed_goes_on_and_takes_each_answer_once() {
             let length = || fs::metadata(out.join("_raw/ledger-0.jsonl.gz")).map_or(0, |metadata| metadata.len());
             let (mut running, before) = (start(), length());
             // Most kills fall within the time that is meant, which begins when the ledger grows.
-            while !draws.one_in(100) && length() <= before + LINES && !running.has_ended() {
+            while rng.u64(..100) != 0 && length() <= before + LINES && !running.has_ended() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            match running.kill_after(Duration::from_millis(draws.below(25))).await {
+            match running.kill_after(Duration::from_millis(rng.u64(..25))).await {
                 Ok(()) => here += 1,
                 Err(output) => {
-                    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+                    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
                     break;
                 }
             }
@@ -109,23 +109,24 @@ async fn taking_over_that_is_killed_goes_on_and_takes_each_answer_once() {
         }
         kills += here;
         let output = start().output().await;
-        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let json = summary(&output);
-        let told = ["taken_over", "ok", "no_data"].map(|key| json[key].as_u64().expect("a number"));
-        assert_eq!((told[0], told[1] + told[2]), (EARLIER as u64, (EARLIER + MORE) as u64));
+        let [taken_over, ok, no_data] =
+            ["taken_over", "ok", "no_data"].map(|key| json[key].as_u64().expect("a number"));
+        assert_eq!((taken_over, ok + no_data), (EARLIER as u64, (EARLIER + MORE) as u64));
         let bought = api.bill().calls - calls;
         calls += bought;
         assert!((MORE as u64..=MORE as u64 + here * IN_FLIGHT).contains(&bought), "{bought} calls in {here} kills");
         verified(&out).await;
         assert!(fs::read(&ledger).expect("readable") == bytes, "the earlier ledger is only read");
     }
-    say(&format!("kills: {kills}, {midway} of them midway"));
+    print(&format!("kills: {kills}, {midway} of them midway"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_ends_taking_over_and_the_books_are_right() {
+async fn a_signal_stops_the_reuse_of_answers_and_the_counts_are_right() {
     const EARLIER: usize = 1_500;
-    let (mut draws, mut midway) = (seed(), 0);
+    let (mut rng, mut midway) = (rng(), 0);
     let (api, place) = (sandbox(instant()).await, Place::new(EARLIER));
     ended(place.run(&api.url(), ""), 0).await;
     let calls = api.bill().calls;
@@ -134,7 +135,7 @@ async fn a_signal_ends_taking_over_and_the_books_are_right() {
         let out = place.root.path().join(format!("out-{number}"));
         let start = || Running::start(run(Command::new(BINARY), &place.inputs(), &out, &api.url(), &previous));
         let mut first = start();
-        tokio::time::sleep(Duration::from_millis(draws.between(20, 200))).await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(20..=200))).await;
         if first.has_ended() {
             continue;
         }
@@ -145,13 +146,13 @@ async fn a_signal_ends_taking_over_and_the_books_are_right() {
             Some(130) if !output.stdout.is_empty() => assert_eq!(summary(&output)["taken_over"], taken),
             // Before the first answer, or while the dataset was published.
             Some(130 | 0) | None => {}
-            _ => panic!("{}", told(&output)),
+            _ => panic!("{}", stderr(&output)),
         }
         midway += u64::from(taken > 0 && taken < EARLIER as u64);
         let output = start().output().await;
         assert_eq!((output.status.code(), &summary(&output)["taken_over"]), (Some(0), &EARLIER.into()));
         verified(&out).await;
     }
-    say(&format!("{midway} signals midway"));
+    print(&format!("{midway} signals midway"));
     assert_eq!(api.bill().calls, calls);
 }

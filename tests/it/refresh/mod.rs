@@ -1,5 +1,5 @@
-//! Answers that are bought anew when they are old, taken over from earlier runs, and kept as snapshots: the real program
-//! against the simulated API, judged by its bill. Time is not waited for: a ledger's records are dated back.
+//! Answers that are refreshed when they are old, reused from earlier runs, and kept as snapshots: the real program against
+//! the simulated API, judged by its bill. No test waits for answers to age: a ledger's records are backdated.
 
 mod crash;
 mod previous;
@@ -22,10 +22,7 @@ use super::{
 };
 use crate::members::{gunzip, member, members};
 
-/// Short histories, the same ones on any day.
-pub(super) const DATES: &str = "--date-from 2023-11-01 --date-to 2024-02-29";
-
-/// Dates a run's ledger back by so many days, as if all of it had happened then.
+/// Backdates a run's ledger by so many days.
 pub(super) fn age(out: &Path, days: i64) {
     let files: Vec<PathBuf> =
         fs::read_dir(out.join("_raw")).expect("a ledger").map(|it| it.expect("it").path()).collect();
@@ -42,7 +39,7 @@ pub(super) fn age(out: &Path, days: i64) {
         }
         fs::write(&file, aged).expect("written");
     }
-    // It says how long the files were.
+    // It contains the lengths of the files.
     let path = out.join("_run.json");
     if let Ok(text) = fs::read(&path) {
         let mut record: Value = serde_json::from_slice(&text).expect("JSON");
@@ -74,9 +71,9 @@ pub(super) fn records(out: &Path) -> Vec<Map<String, Value>> {
     text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
-/// The table `targets`: for each target its columns as text, empty for null; lines that repeat one are left out.
-pub(super) fn told(out: &Path) -> BTreeMap<String, BTreeMap<String, String>> {
-    let mut told = BTreeMap::new();
+/// The table `targets`: for each target its columns as text, empty for null; without duplicates.
+pub(super) fn target_rows(out: &Path) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut targets = BTreeMap::new();
     for bytes in table(out, "targets").values() {
         for batch in rows(bytes) {
             for row in 0..batch.num_rows() {
@@ -89,17 +86,17 @@ pub(super) fn told(out: &Path) -> BTreeMap<String, BTreeMap<String, String>> {
                 });
                 let cells: BTreeMap<String, String> = cells.collect();
                 if cells["outcome"] != "duplicate" {
-                    told.insert(cells["target"].clone(), cells);
+                    targets.insert(cells["target"].clone(), cells);
                 }
             }
         }
     }
-    told
+    targets
 }
 
 /// How many targets have this in a column.
 pub(super) fn count(out: &Path, column: &str, value: &str) -> usize {
-    told(out).values().filter(|cells| cells[column] == value).count()
+    target_rows(out).values().filter(|cells| cells[column] == value).count()
 }
 
 /// Rows of each partition of the history.
@@ -113,7 +110,7 @@ pub(super) fn rows_by_partition(out: &Path) -> BTreeMap<String, usize> {
     counts
 }
 
-/// `verify` has to find that everything agrees.
+/// `verify` has to find no difference.
 pub(super) fn verified(shell: &Shell, out: &str) {
     shell.run(&format!("verify {out}")).expect(0);
 }

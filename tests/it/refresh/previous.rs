@@ -1,12 +1,15 @@
-//! `--previous DIR`: what an earlier run holds is taken over, costs nothing, and is told as what it is.
+//! `--previous DIR`: answers of an earlier run are reused, cost nothing, and are marked as reused.
 
 use std::{collections::BTreeMap, fs};
 
 use backlinks_export::ledger::Lock;
 use serde_json::Value;
 
-use super::{DATES, age, records, told, verified};
-use crate::shell::{Api, Shell};
+use super::{age, records, target_rows, verified};
+use crate::{
+    program::number_of,
+    shell::{Api, DATES, Shell},
+};
 
 /// The id of a run.
 fn run_id(shell: &Shell, out: &str) -> String {
@@ -14,17 +17,13 @@ fn run_id(shell: &Shell, out: &str) -> String {
     record["run_id"].as_str().expect("an id").to_owned()
 }
 
-fn number(target: &str) -> usize {
-    target.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number")
-}
-
 #[test]
-fn what_an_earlier_run_holds_is_taken_over_and_costs_nothing() {
+fn answers_of_an_earlier_run_are_reused_and_cost_nothing() {
     let (shell, api) = (Shell::with_domains(20), Api::new("--fail-code 40102:0.2"));
     let run = |out: &str, more: &str| format!("run domains.txt --out {out} --summary json {} {more}", api.flags());
     shell.run(&run("first", DATES)).expect(0);
-    let (files, first) = (shell.files("first"), told(&shell.path("first")));
-    assert!(first.values().any(|row| row["outcome"] == "no_data"), "answers without data are held, too");
+    let (files, first) = (shell.files("first"), target_rows(&shell.path("first")));
+    assert!(first.values().any(|row| row["outcome"] == "no_data"), "answers without data are stored, too");
     shell.list(10..30);
     let later = "--date-from 2023-11-01 --date-to 2024-04-30";
     let plan = format!("plan domains.txt --out second --previous first {later}");
@@ -35,17 +34,17 @@ fn what_an_earlier_run_holds_is_taken_over_and_costs_nothing() {
     assert!(!shell.path("second").exists());
     let command = run("second", &format!("{later} --previous first"));
     let json = shell.run(&command).expect(0).json();
-    let told_by = |key: &str| json[key].as_u64().expect("a number");
-    assert_eq!(["targets", "calls", "retries", "taken_over", "taken_over_this_run"].map(told_by), [20, 10, 0, 10, 10]);
+    let count = |key: &str| json[key].as_u64().expect("a number");
+    assert_eq!(["targets", "calls", "retries", "taken_over", "taken_over_this_run"].map(count), [20, 10, 0, 10, 10]);
     assert_eq!((api.bill().calls, api.bill().bought_again().count()), (30, 0));
     assert_eq!(shell.files("first"), files, "the earlier directory is only read");
-    let second = told(&shell.path("second"));
+    let second = target_rows(&shell.path("second"));
     let (ours, theirs) = (run_id(&shell, "second"), run_id(&shell, "first"));
     let mut cost = 0.0;
     for (target, row) in &second {
         cost += row["cost_usd"].parse::<f64>().expect("a cost");
         let cells = ["run_id", "cost_source", "attempts", "date_to"].map(|column| &*row[column]);
-        if number(target) >= 20 {
+        if number_of(target) >= 20 {
             assert_eq!(cells, [&*ours, "debit", "1", "2024-04-30"], "{target}");
             continue;
         }
@@ -57,7 +56,7 @@ fn what_an_earlier_run_holds_is_taken_over_and_costs_nothing() {
     }
     assert!((json["cost_usd"].as_f64().expect("a cost") - cost).abs() < 1e-9);
     verified(&shell, "second");
-    // Once taken over it is held: nothing happens again, with the flag or without it.
+    // Once copied it is stored: nothing changes any more, with or without the flag.
     let files = shell.files("second");
     shell.run(&command).expect(0);
     shell.run(&run("second", later)).expect(0);
@@ -65,22 +64,22 @@ fn what_an_earlier_run_holds_is_taken_over_and_costs_nothing() {
     // Both together are paid for once.
     shell.run("replay first second --out both").expect(0);
     verified(&shell, "both");
-    let both = told(&shell.path("both"));
+    let both = target_rows(&shell.path("both"));
     assert!(both.values().all(|row| row["cost_source"] == "debit" && row["attempts"] == "1"));
-    // From there on it goes: who has paid is still told.
+    // A third run reuses them, and the run that paid is still recorded.
     shell.run(&run("third", &format!("{later} --previous second"))).expect(0);
     assert_eq!(api.bill().calls, 30);
     let paid_by: BTreeMap<_, _> =
-        told(&shell.path("third")).into_iter().map(|(target, row)| (target, row["run_id"].clone())).collect();
+        target_rows(&shell.path("third")).into_iter().map(|(target, row)| (target, row["run_id"].clone())).collect();
     assert!(
-        paid_by.iter().all(|(target, id)| *id == if number(target) >= 20 { &*ours } else { &*theirs }),
+        paid_by.iter().all(|(target, id)| *id == if number_of(target) >= 20 { &*ours } else { &*theirs }),
         "{paid_by:?}"
     );
     verified(&shell, "third");
 }
 
 #[test]
-fn a_record_that_was_taken_over_says_what_the_first_said_and_adds_to_no_sum_of_answers() {
+fn a_reused_record_repeats_the_first_and_adds_to_no_count_of_answers() {
     let (shell, api) = (Shell::with_domains(3), Api::new(""));
     let run = |out: &str, more: &str| format!("run domains.txt --out {out} {} {DATES} {more}", api.flags());
     shell.run(&run("first", "")).expect(0);
@@ -101,7 +100,7 @@ fn a_record_that_was_taken_over_says_what_the_first_said_and_adds_to_no_sum_of_a
 }
 
 #[test]
-fn only_answers_that_are_new_enough_are_taken_over_and_the_newest_of_several() {
+fn only_recent_answers_are_reused_and_the_newest_of_several() {
     let (shell, api) = (Shell::with_domains(6), Api::new(""));
     let run =
         |out: &str, more: &str| format!("run domains.txt --out {out} --summary json {} {DATES} {more}", api.flags());
@@ -115,7 +114,7 @@ fn only_answers_that_are_new_enough_are_taken_over_and_the_newest_of_several() {
     shell.list(0..6);
     let ids = ["old", "older", "young"].map(|out| run_id(&shell, out));
     let calls = api.bill().calls;
-    let from = |out: &str, id: &str| told(&shell.path(out)).values().filter(|row| row["run_id"] == id).count();
+    let from = |out: &str, id: &str| target_rows(&shell.path(out)).values().filter(|row| row["run_id"] == id).count();
     shell.run(&run("any", "--previous older --previous young --previous old")).expect(0);
     assert_eq!(([&ids[0], &ids[1], &ids[2]].map(|id| from("any", id)), api.bill().calls), ([4, 0, 2], calls));
     verified(&shell, "any");
@@ -128,17 +127,17 @@ fn only_answers_that_are_new_enough_are_taken_over_and_the_newest_of_several() {
     let json = shell.run(&run("any", "--previous young --max-age 30d")).expect(0).json();
     assert_eq!([&json["taken_over_this_run"], &json["calls"], &json["refreshed"]], [2, 4, 4]);
     verified(&shell, "any");
-    // What was tried in vain before, and is then taken over, was paid for as far as it was.
+    // What failed before it was reused keeps the cost of its attempts.
     let failing = Api::new("--fail-code 40501:1");
     let own = format!("run domains.txt --out tried {} {DATES}", failing.flags());
     shell.run(&own).expect(3);
     shell.run(&run("tried", "--previous old")).expect(0);
-    assert!(told(&shell.path("tried")).values().all(|row| row["attempts"] == "1" && row["outcome"] == "ok"));
+    assert!(target_rows(&shell.path("tried")).values().all(|row| row["attempts"] == "1" && row["outcome"] == "ok"));
     verified(&shell, "tried");
 }
 
 #[test]
-fn what_does_not_suit_is_refused_before_anything_is_paid() {
+fn an_unsuitable_earlier_run_is_rejected_before_any_call() {
     let (shell, api) = (Shell::with_domains(4), Api::new(""));
     let run = |out: &str, more: &str| format!("run domains.txt --out {out} {} {DATES} {more}", api.flags());
     shell.run(&run("first", "")).expect(0);
@@ -148,8 +147,8 @@ fn what_does_not_suit_is_refused_before_anything_is_paid() {
     let calls = api.bill().calls;
     let refused = |code: i32, command: &str, error: &str, hint: &str| {
         for command in [command.to_owned(), command.replacen("run ", "plan ", 1)] {
-            let told = shell.run(&command).expect(code).stderr;
-            assert!(told.contains(error) && told.contains(hint), "{command}: {told}");
+            let stderr = shell.run(&command).expect(code).stderr;
+            assert!(stderr.contains(error) && stderr.contains(hint), "{command}: {stderr}");
         }
     };
     let away = "hint: omit --previous";
@@ -167,12 +166,15 @@ fn what_does_not_suit_is_refused_before_anything_is_paid() {
     let scale = run("new", "--previous first --rank-scale one_hundred");
     refused(2, &scale, "was fetched with --rank-scale one_thousand, but this run uses --rank-scale", "hint: use");
     refused(2, &run("first", "--previous simulated"), "was fetched with --sandbox (simulated", "hint: use");
-    let refused = shell.run(&run("new", "--previous simulated")).expect(2).stderr;
-    assert!(refused.contains("this run uses no --sandbox (real"), "{refused}");
-    // A run is under way there.
+    let stderr = shell.run(&run("new", "--previous simulated")).expect(2).stderr;
+    assert!(stderr.contains("this run uses no --sandbox (real"), "{stderr}");
+    // A run is using it.
     let lock = Lock::take(&shell.path("first")).expect("free");
-    let told = shell.run(&run("new", "--previous first")).expect(1).stderr;
-    assert!(told.contains("first is in use by another run") && told.contains("wait for that run to end"), "{told}");
+    let stderr = shell.run(&run("new", "--previous first")).expect(1).stderr;
+    assert!(
+        stderr.contains("first is in use by another run") && stderr.contains("wait for that run to end"),
+        "{stderr}"
+    );
     drop(lock);
     // Several runs may read it at the same time.
     let lock = Lock::share(&shell.path("first")).expect("free");
@@ -185,19 +187,19 @@ fn what_does_not_suit_is_refused_before_anything_is_paid() {
         let mut damaged = sound.clone();
         damaged[place] ^= 0x10;
         fs::write(&file, damaged).expect("written");
-        let told = shell.run(&run("new", "--previous first")).expect(1).stderr;
-        assert!(told.contains("first/_raw/ledger-0.jsonl.gz is damaged at byte"), "{told}");
-        assert!(told.contains("restore an intact copy of the file"), "{told}");
+        let stderr = shell.run(&run("new", "--previous first")).expect(1).stderr;
+        assert!(stderr.contains("first/_raw/ledger-0.jsonl.gz is damaged at byte"), "{stderr}");
+        assert!(stderr.contains("restore an intact copy of the file"), "{stderr}");
     }
-    // A part that is gone would be bought again.
+    // A missing part would be bought again.
     fs::write(&file, &sound[..sound.len() / 2]).expect("written");
     for command in [run("new", "--previous first"), "plan domains.txt --previous first".to_owned() + " " + DATES] {
-        let told = shell.run(&command).expect(1).stderr;
-        assert!(told.contains("ledger-0.jsonl.gz has lost paid answers"), "{told}");
-        assert!(told.contains("restore a complete copy"), "{told}");
+        let stderr = shell.run(&command).expect(1).stderr;
+        assert!(stderr.contains("ledger-0.jsonl.gz has lost paid answers"), "{stderr}");
+        assert!(stderr.contains("restore a complete copy"), "{stderr}");
     }
     assert_eq!(api.bill().calls, calls);
-    // What was sound before the damage may be held already; the rest comes once it is mended.
+    // Answers before the damage may be stored already; the rest follows once it is repaired.
     fs::write(&file, &sound).expect("written");
     shell.run(&run("new", "--previous first")).expect(0);
     assert_eq!(api.bill().calls, calls);

@@ -1,9 +1,9 @@
-//! `replay … --partition-by run_date,…`: each run's rows are kept, and nobody counts them twice by accident.
+//! `replay … --partition-by run_date,…`: each run's rows are kept and not counted twice.
 
 use std::fs;
 
-use super::{DATES, age, rows_by_partition, told, verified};
-use crate::shell::{Api, Shell};
+use super::{age, records, rows_by_partition, target_rows, verified};
+use crate::shell::{Api, DATES, Shell};
 
 /// The folders of one day's snapshot with their rows.
 fn of_day(shell: &Shell, out: &str, day: &str) -> (usize, usize) {
@@ -17,12 +17,12 @@ fn total(shell: &Shell, out: &str) -> usize {
 }
 
 fn day(shell: &Shell, out: &str) -> String {
-    let started = super::records(&shell.path(out))[0]["started_at"].as_str().expect("a time").to_owned();
+    let started = records(&shell.path(out))[0]["started_at"].as_str().expect("a time").to_owned();
     started[..10].to_owned()
 }
 
 #[test]
-fn each_runs_rows_are_kept_and_the_newest_answer_is_told() {
+fn each_runs_rows_are_kept_and_targets_have_the_newest_answer() {
     let (shell, api) = (Shell::with_domains(20), Api::new("--fail-code 40102:0.1"));
     let run = |out: &str, more: &str| format!("run domains.txt --out {out} {} {more}", api.flags());
     shell.run(&run("october", DATES)).expect(0);
@@ -38,29 +38,29 @@ fn each_runs_rows_are_kept_and_the_newest_answer_is_told() {
         assert_eq!(of_day(&shell, &out, &days[0]).1, total(&shell, "october"), "{by}");
         assert_eq!(of_day(&shell, &out, &days[1]).1, total(&shell, "november"), "{by}");
         let rows = |out: &str, target: &str| {
-            told(&shell.path(out)).get(target).map_or(0, |row| row["rows"].parse::<u64>().expect("a number"))
+            target_rows(&shell.path(out)).get(target).map_or(0, |row| row["rows"].parse::<u64>().expect("a number"))
         };
-        let both = told(&shell.path(&out));
+        let both = target_rows(&shell.path(&out));
         assert_eq!(both.len(), 30);
         for (target, row) in &both {
             let expected = rows("october", target) + rows("november", target);
             assert_eq!(row["rows"], expected.to_string(), "{by}: {target}");
         }
-        let newest = told(&shell.path("november"));
+        let newest = target_rows(&shell.path("november"));
         assert!(newest.iter().all(|(target, row)| both[target]["fetched_at"] == row["fetched_at"]));
     }
     // The order of the directories changes nothing.
     shell.run("replay november october --out turned --partition-by run_date,year").expect(0);
     assert!(shell.bytes("turned/backlinks_history") == shell.bytes("both-run_date-year/backlinks_history"));
-    // Without run_date the newest answer counts alone, as ever.
+    // Without run_date only the newest answer counts.
     shell.run("replay october november --out newest").expect(0);
     verified(&shell, "newest");
     assert!(total(&shell, "newest") < total(&shell, "both-run_date"));
-    // A report is of the newest snapshot, and says so.
+    // A report shows the newest snapshot and names it.
     shell.run("report both-run_date-year").expect(0);
     let page = shell.read("both-run_date-year/report.html");
     assert!(page.contains(&format!("{}, the newest of 2", days[1])));
-    // A changed dataset is still found out.
+    // A changed dataset is still found.
     let folder = shell.path(&format!("both-run_date-year/backlinks_history/run_date={}", days[0]));
     fs::remove_dir_all(folder).expect("removed");
     shell.run("verify both-run_date-year").expect(1);

@@ -1,11 +1,14 @@
-//! `--max-age`: what is older is bought anew, and stays in force as long as there is nothing newer.
+//! `--max-age`: older answers are refreshed, and stay valid as long as there is no newer one.
 
 use std::fs;
 
 use jiff::Timestamp;
 
-use super::{DATES, age, count, records, told, verified};
-use crate::shell::{Api, Shell};
+use super::{age, count, records, target_rows, verified};
+use crate::{
+    program::number_of,
+    shell::{Api, DATES, Shell},
+};
 
 const FROM: &str = "--date-from 2023-11-01";
 
@@ -15,7 +18,7 @@ fn today() -> String {
 }
 
 #[test]
-fn older_answers_are_bought_anew_up_to_today_and_younger_ones_are_not() {
+fn older_answers_are_refreshed_up_to_today_and_recent_ones_are_not() {
     let (shell, api) = (Shell::with_domains(12), Api::new(""));
     let run = |more: &str| format!("run domains.txt --out out --summary json {} {more}", api.flags());
     shell.run(&run(DATES)).expect(0);
@@ -23,9 +26,9 @@ fn older_answers_are_bought_anew_up_to_today_and_younger_ones_are_not() {
     // Three more that are new, and of no age yet.
     shell.list(0..15);
     shell.run(&run(DATES)).expect(0);
-    let before = told(&shell.path("out"));
+    let before = target_rows(&shell.path("out"));
     assert_eq!(api.bill().calls, 15);
-    // Without the flag an answer is held for good; with a longer age, too.
+    // Without the flag an answer stays valid forever; with a longer age, too.
     shell.run(&run(DATES)).expect(0);
     shell.run(&run(&format!("{FROM} --max-age 8w"))).expect(0);
     assert_eq!(api.bill().calls, 15);
@@ -39,12 +42,11 @@ fn older_answers_are_bought_anew_up_to_today_and_younger_ones_are_not() {
         [12, 12, 27, 0]
     );
     assert_eq!((&json["stale"], json["fresh_since"].is_string()), (&0.into(), true));
-    let after = told(&shell.path("out"));
+    let after = target_rows(&shell.path("out"));
     for (target, row) in &after {
         let old = &before[target];
-        let number: usize = target.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number");
         assert_eq!(row["outcome"], old["outcome"]);
-        if number >= 12 {
+        if number_of(target) >= 12 {
             assert_eq!(row, old);
             continue;
         }
@@ -60,7 +62,7 @@ fn older_answers_are_bought_anew_up_to_today_and_younger_ones_are_not() {
     // The older answers are still there.
     let answers = records(&shell.path("out")).iter().filter(|record| record["record"] == "answer").count();
     assert_eq!(answers, 27);
-    // What was bought is young: the same command again makes no call, and changes nothing.
+    // The refreshed answers are recent: the same command makes no call and changes nothing.
     let files = shell.files("out");
     shell.run(&run(&format!("{FROM} --max-age 30d"))).expect(0);
     shell.run(&run(FROM)).expect(0);
@@ -72,13 +74,13 @@ fn older_answers_are_bought_anew_up_to_today_and_younger_ones_are_not() {
 }
 
 #[test]
-fn what_cannot_be_refreshed_keeps_its_older_answer_and_is_told() {
+fn a_target_that_cannot_be_refreshed_keeps_its_older_answer_and_is_reported() {
     let (shell, api) = (Shell::with_domains(30), Api::new(""));
     let run = |api: &Api, more: &str| format!("run domains.txt --out out --summary json {} {more}", api.flags());
     shell.run(&run(&api, DATES)).expect(0);
     age(&shell.path("out"), 31);
     shell.run(&run(&api, DATES)).expect(0);
-    let before = told(&shell.path("out"));
+    let before = target_rows(&shell.path("out"));
     let failing = Api::new("--fail-code 40501:0.3");
     let ran = shell.run(&run(&failing, &format!("{DATES} --max-age 30d"))).expect(3);
     let json = ran.json();
@@ -86,11 +88,11 @@ fn what_cannot_be_refreshed_keeps_its_older_answer_and_is_told() {
     assert!((2..25).contains(&stale), "{stale}");
     assert!(ran.stderr.contains(&format!("{stale} of 30 targets could not be refreshed")), "{}", ran.stderr);
     assert_eq!([&json["failed"], &json["pending"], &json["refreshed"]], [0, 0, 30 - stale]);
-    assert!(!shell.path("out/_SUCCESS").exists());
+    assert!(!shell.is_complete("out"));
     verified(&shell, "out");
     let listed = shell.read("out/_failures.csv");
     assert_eq!(listed.lines().count() as u64, stale + 1, "{listed}");
-    let after = told(&shell.path("out"));
+    let after = target_rows(&shell.path("out"));
     for line in listed.lines().skip(1) {
         let target = line.split(',').next().expect("a domain");
         assert!(line.contains("rejected,200,40501,2,0,") && line.ends_with('Z'), "{line}");
@@ -100,10 +102,10 @@ fn what_cannot_be_refreshed_keeps_its_older_answer_and_is_told() {
         assert_eq!(after[target]["attempts"], "2");
     }
     assert_eq!(count(&shell.path("out"), "outcome", "failed"), 0);
-    // A limit tolerates them like failures; who does not ask for young answers has all. The same ones fail at each new API.
+    // --max-failures tolerates them like failures; without --max-age no target is stale. The same ones fail at each new API.
     let failing = Api::new("--fail-code 40501:0.3");
     shell.run(&run(&failing, &format!("{DATES} --max-age 30d --max-failures 100%"))).expect(0);
-    assert!(shell.path("out/_SUCCESS").exists());
+    assert!(shell.is_complete("out"));
     verified(&shell, "out");
     let calls = failing.bill().calls;
     shell.run(&run(&failing, DATES)).expect(0);
@@ -121,7 +123,7 @@ fn what_cannot_be_refreshed_keeps_its_older_answer_and_is_told() {
 }
 
 #[test]
-fn the_cap_counts_what_was_ever_paid_and_buys_what_is_missing_first() {
+fn the_cap_counts_all_past_cost_and_missing_answers_are_bought_first() {
     let (shell, api) = (Shell::with_domains(10), Api::new("--price 0.03"));
     let run = |more: &str| format!("run domains.txt --out out --summary json {} {DATES} {more}", api.flags());
     let spent = shell.run(&run("")).expect(0).json()["cost_usd"].as_f64().expect("a cost");
@@ -136,7 +138,7 @@ fn the_cap_counts_what_was_ever_paid_and_buys_what_is_missing_first() {
     assert!(stale + refreshed == 10 && refreshed >= 1, "{json}");
     assert!(ran.stderr.contains(&format!("{stale} targets left")), "{}", ran.stderr);
     verified(&shell, "out");
-    // With more money it goes on, and nothing is bought twice.
+    // With a higher cap it resumes, and nothing is bought twice.
     shell.run(&run("--max-age 30d --max-cost 100")).expect(0);
     let bill = api.bill();
     assert_eq!((bill.calls, bill.bought_again().count()), (22, 10));
@@ -144,7 +146,7 @@ fn the_cap_counts_what_was_ever_paid_and_buys_what_is_missing_first() {
 }
 
 #[test]
-fn a_directory_without_its_ledger_tells_whether_its_answers_are_too_old() {
+fn a_directory_without_its_ledger_still_knows_the_age_of_its_answers() {
     let (shell, api) = (Shell::with_domains(3), Api::new(""));
     let run = |more: &str| format!("run domains.txt --out out {} {DATES} --discard-raw {more}", api.flags());
     shell.run(&run("")).expect(0);
@@ -152,7 +154,7 @@ fn a_directory_without_its_ledger_tells_whether_its_answers_are_too_old() {
     shell.run(&run("--max-age 30d")).expect(0);
     shell.run("verify out").expect(0);
     let record = shell.read("out/_run.json");
-    let oldest = record.lines().find(|line| line.contains("oldest_answer")).expect("told").to_owned();
+    let oldest = record.lines().find(|line| line.contains("oldest_answer")).expect("a time").to_owned();
     let day = oldest.split('"').nth(3).expect("a time").to_owned();
     let older = format!("2020{}", &day[4..]);
     fs::write(shell.path("out/_run.json"), record.replace(&day, &older)).expect("written");

@@ -175,7 +175,7 @@ mod tests {
         let noon = "2026-11-24T12:00:00Z";
         let then = moment(noon, Some((BOOT, 100)));
         check(then, moment("2026-11-24T12:00:05Z", Some((BOOT, 105))), 5);
-        // Set forward or back in between: the boot's time goes on as it does.
+        // Set forward or back in between: the time since boot advances as before.
         check(then, moment("2026-11-24T13:00:05Z", Some((BOOT, 105))), 5);
         check(then, moment("2026-11-24T11:00:05Z", Some((BOOT, 105))), 5);
         check(then, moment(noon, Some((BOOT, 99))), 0);

@@ -36,7 +36,7 @@
 //!   function of the ledger.
 //! - No call goes out before it is recorded, and nothing counts as done before it is synced.
 //! - Only [`export`] joins the stages; imports run one way, which a test enforces.
-//! - The wall clock is read in [`clock`] alone; the fetch waits on `tokio`'s clock, which tests pause.
+//! - The wall clock is read only in [`clock`]; the fetch waits on `tokio`'s clock, which tests pause.
 //! - Only [`commands`], [`progress`] and [`logging`] print; untrusted text passes [`sanitize::plain`] first.
 
 pub mod api;

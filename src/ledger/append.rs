@@ -1,7 +1,7 @@
 //! Appending, durably, in groups: what arrives while one group is being synced makes up the next.
 //!
 //! An append returns when its bytes are on the disk, so nothing counts as done before. Before a group
-//! is written, room is made sure of for it and for the answers of all calls in flight: a disk that
+//! is written, space is reserved for it and for the answers of all calls in flight: a disk that
 //! fills up is found before the next call is bought, and what was bought before still has its room.
 //! The first failure to write is final: a failed sync is never tried again, because it is unknown what reached the
 //! disk.
@@ -69,10 +69,10 @@ pub(super) struct Appender {
 }
 
 impl Appender {
-    /// Goes on at the end of a file.
-    pub(super) fn start(tail: LedgerWriter) -> Self {
+    /// Starts to append where `writer` is.
+    pub(super) fn start(writer: LedgerWriter) -> Self {
         let (queue, appends) = mpsc::channel(QUEUE);
-        Self { queue, task: tokio::spawn(write_groups(appends, tail)) }
+        Self { queue, task: tokio::spawn(write_groups(appends, writer)) }
     }
 
     /// Appends a record, whose last `body` bytes are its body and its end; returns its location once it is durable.
@@ -91,13 +91,13 @@ impl Appender {
     /// beginning, by their numbers.
     pub(super) async fn close(self) -> Result<BTreeMap<u32, FileDigest>, LedgerError> {
         drop(self.queue);
-        let mut tail = self.task.await.map_err(|_| LedgerError::Closed)?;
-        let trimmed = spawn_blocking(move || tail.trim().map(|()| tail.digests()));
+        let mut writer = self.task.await.map_err(|_| LedgerError::Closed)?;
+        let trimmed = spawn_blocking(move || writer.trim().map(|()| writer.digests()));
         trimmed.await.map_err(|_| LedgerError::Closed)?
     }
 }
 
-async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: LedgerWriter) -> LedgerWriter {
+async fn write_groups(mut appends: mpsc::Receiver<Append>, mut writer: LedgerWriter) -> LedgerWriter {
     while let Some(first) = appends.recv().await {
         let mut group = vec![first];
         let mut size = group[0].record.bytes.len();
@@ -107,26 +107,26 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut tail: LedgerWrite
             size += next.record.bytes.len();
             group.push(next);
         }
-        let (records, acknowledged): (Vec<_>, Vec<_>) =
+        let (records, waiting): (Vec<_>, Vec<_>) =
             group.into_iter().map(|append| (append.record, append.placed)).unzip();
         let written = spawn_blocking(move || {
-            let placed = tail.write(&records);
-            (tail, placed)
+            let placed = writer.write(&records);
+            (writer, placed)
         });
         let placed;
-        (tail, placed) = match written.await {
+        (writer, placed) = match written.await {
             Ok(written) => written,
             // The program ends before it was the group's turn: nothing of it is written, and no task waits for it.
             Err(error) if error.is_cancelled() => std::future::pending().await,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        // Whoever no longer waits for an acknowledgement has been stopped; the bytes are there all the same.
-        acknowledged.into_iter().zip(placed).for_each(|(ack, place)| drop(ack.send(place)));
+        // A task that no longer waits for its acknowledgment has been stopped; its record is in the file all the same.
+        waiting.into_iter().zip(placed).for_each(|(task, place)| drop(task.send(place)));
     }
-    tail
+    writer
 }
 
-/// What a file holds that was written from its beginning by one process, so that nobody has to read it again.
+/// The digest of a file that this process has written from its beginning, so that it need not be read again.
 #[derive(Clone, Debug)]
 pub(super) struct FileDigest {
     pub(super) bytes: u64,
@@ -145,7 +145,7 @@ pub(super) struct LedgerWriter {
     /// Of the files before it that were written here.
     finished: BTreeMap<u32, FileDigest>,
     reserved: u64,
-    /// Answers for which room is made sure of beyond what is written.
+    /// Answers for which space is reserved beyond what is written.
     in_flight: u32,
     /// The bytes of the largest record so far.
     largest: u64,
@@ -195,7 +195,7 @@ impl LedgerWriter {
         })
     }
 
-    /// Room made sure of beyond what is written.
+    /// Space to reserve beyond what is written.
     fn headroom(&self) -> u64 {
         u64::from(self.in_flight) * ROOM_PER_ANSWER.max(self.largest + self.largest / 2)
     }

@@ -299,8 +299,8 @@ pub(super) fn body_at(segment: &Segment, location: &Location, most: u64) -> Resu
     }
 }
 
-/// Whether a directory has a ledger, be it one without any file yet. A folder of the same name with other things in it
-/// alone is somebody else's.
+/// Whether a directory has a ledger, be it one without any file yet. A folder of the same name with
+/// only other files in it is not one.
 pub fn is_begun(dir: &Path) -> Result<bool, LedgerError> {
     let folder = dir.join(FOLDER);
     let fails = |source| LedgerError::io("read", &folder, source);

@@ -32,7 +32,7 @@ const HEADER_BYTES: usize = 20;
 /// The CRC-32 of the content, and its length.
 const TRAILER_BYTES: usize = 8;
 
-/// The most that a stored block holds (RFC 1951, 3.2.4), and what stands before it.
+/// The most that a stored block holds (RFC 1951, 3.2.4), and the bytes before it.
 const BLOCK: usize = u16::MAX as usize;
 const BLOCK_HEADER_BYTES: usize = 5;
 
@@ -167,7 +167,7 @@ pub(super) fn closing_member() -> &'static [u8] {
 pub(super) enum Measured {
     /// A member written here, of this many bytes, all of which are there.
     Whole(usize),
-    /// The beginning of such a member, of which this many bytes are needed to go on.
+    /// The beginning of such a member, of which this many bytes are needed to continue.
     Begun(usize),
     /// No member of ours.
     Foreign,
@@ -341,34 +341,37 @@ mod tests {
             flate2::GzBuilder::new().filename("answer.json").mtime(7).write(Vec::new(), Compression::new(6));
         server.write_all(&text).expect("room");
         let server = server.finish().expect("a member");
-        for (member, said) in [(server.clone(), BodyMember::of_server(&server)), deflated(&text)] {
-            assert_eq!((said.bytes, said.content_bytes), (member.len() as u64, text.len() as u64));
-            assert_eq!(said.content(&member).expect("sound"), text);
-            said.check(&member).expect("sound");
+        for (member, described) in [(server.clone(), BodyMember::of_server(&server)), deflated(&text)] {
+            assert_eq!((described.bytes, described.content_bytes), (member.len() as u64, text.len() as u64));
+            assert_eq!(described.content(&member).expect("sound"), text);
+            described.check(&member).expect("sound");
             let end = [&member[member.len() - TRAILER_BYTES..], closing_member()].concat();
             assert_eq!(end.len(), END_BYTES);
-            assert!(said.ends_with(&end) && !said.ends_with(&end[1..]));
+            assert!(described.ends_with(&end) && !described.ends_with(&end[1..]));
             for bit in 0..end.len() * 8 {
                 let mut damaged = end.clone();
                 damaged[bit / 8] ^= 1 << (bit % 8);
-                assert!(!said.ends_with(&damaged), "bit {bit}");
+                assert!(!described.ends_with(&damaged), "bit {bit}");
             }
             for bit in 0..member.len() * 8 {
                 let mut damaged = member.clone();
                 damaged[bit / 8] ^= 1 << (bit % 8);
-                assert!(said.content(&damaged).is_err() && said.check(&damaged).is_err(), "bit {bit}");
+                assert!(described.content(&damaged).is_err() && described.check(&damaged).is_err(), "bit {bit}");
             }
             for cut in 0..member.len() {
-                assert!(said.check(&member[..cut]).is_err() && said.content(&member[..cut]).is_err(), "cut at {cut}");
+                assert!(
+                    described.check(&member[..cut]).is_err() && described.content(&member[..cut]).is_err(),
+                    "cut at {cut}"
+                );
             }
             let longer = [&member[..], b"x"].concat();
-            assert!(said.check(&longer).is_err() && said.content(&longer).is_err());
+            assert!(described.check(&longer).is_err() && described.content(&longer).is_err());
             for wrong in [
-                BodyMember { content_bytes: said.content_bytes - 1, ..said },
-                BodyMember { content_bytes: said.content_bytes + 1, ..said },
-                BodyMember { content_bytes: LARGEST + 1, ..said },
-                BodyMember { bytes: said.bytes + 1, ..said },
-                BodyMember { crc32: said.crc32 ^ 1, ..said },
+                BodyMember { content_bytes: described.content_bytes - 1, ..described },
+                BodyMember { content_bytes: described.content_bytes + 1, ..described },
+                BodyMember { content_bytes: LARGEST + 1, ..described },
+                BodyMember { bytes: described.bytes + 1, ..described },
+                BodyMember { crc32: described.crc32 ^ 1, ..described },
             ] {
                 assert!(wrong.content(&member).is_err(), "{wrong:?}");
             }
@@ -377,7 +380,7 @@ mod tests {
 
     #[test]
     fn only_a_member_that_tells_a_believable_size_is_decompressed() {
-        // A body of 32 MiB in which each byte takes six, and what stands around it
+        // A body of 32 MiB in which each byte takes six, and the bytes around it
         const MOST: u32 = 201_327_616;
         let claims = |size: u32| {
             let (mut member, _) = deflated(b"content");
@@ -394,7 +397,7 @@ mod tests {
     fn a_failing_writer_ends_the_member_and_an_encoder_is_used_again() {
         let compressor = Compressor::default();
         let failed = compressor.member(|_| Err(io::Error::other("full")));
-        assert_eq!(failed.expect_err("as told").to_string(), "full");
+        assert_eq!(failed.expect_err("the error of the writer").to_string(), "full");
         for size in [3, 400_000, 0, 7] {
             let plain = vec![7; size];
             let (member, _) = compressor.member(|out| out.write_all(&plain)).expect("a member");

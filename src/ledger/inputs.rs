@@ -122,7 +122,7 @@ impl Stored {
     pub(super) fn close(stored: &mut Option<Self>, end: InputsEnd) -> Result<(), LedgerError> {
         let stored = stored.get_or_insert_default();
         let mut chunks = std::mem::take(&mut stored.open);
-        // What lies before is of a set that a crash has left open.
+        // What is before it belongs to a set that a crash has left open.
         let others = usize::try_from(end.chunks).ok().and_then(|wanted| chunks.len().checked_sub(wanted));
         let others = others.ok_or_else(|| LedgerError::Inputs { reason: "some are missing".to_owned() })?;
         chunks.drain(..others);

@@ -95,7 +95,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Goes on at the end of what `archive` holds, cutting off what a crash has torn.
+    /// Opens the ledger to append after what `archive` has read; removes what a crash has torn.
     pub fn open(archive: Archive, lock: &Lock) -> Result<Self, LedgerError> {
         Self::open_for(archive, lock, None, USUAL_IN_FLIGHT)
     }
@@ -113,7 +113,7 @@ impl Ledger {
         Ok(Self { folder, clock, compressor, appender, archive: Arc::new(Mutex::new(archive)), date_to: None })
     }
 
-    /// Says up to which day the calls from now on ask; by default that is what the run was started with.
+    /// Sets the last day that calls ask for from now on; by default that of the run.
     #[must_use]
     pub fn asking_up_to(self, day: Date) -> Self {
         let of_run = self.archive().run.as_ref().map(|run| run.parameters.date_to);

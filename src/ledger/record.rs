@@ -143,7 +143,7 @@ pub(super) struct TakenOver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CostSource {
-    /// Nothing was paid here: an earlier run has paid for the answer. Stands in no record.
+    /// Nothing was paid here: an earlier run has paid for the answer. Not used in records.
     Previous,
     /// The gateway's debit header.
     Debit,
@@ -295,7 +295,7 @@ impl<'a> WrittenBody<'a> {
         if self.is_verbatim() {
             return out.write_all(self.body);
         }
-        // Serialisers write in small pieces, and compress badly in those.
+        // The serializer writes in small pieces, which compress badly.
         let mut out = io::BufWriter::with_capacity(64 * 1024, out);
         match std::str::from_utf8(self.body) {
             Ok(text) => serde_json::to_writer(&mut out, text)?,
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_of_a_call_stands_in_its_line() {
+    fn a_line_contains_the_result_of_its_call() {
         let check = |cost: Cost, expected: serde_json::Value| {
             let answer = Answer::of(&answered(cost, Some("{}")), MEMBER, None, None);
             assert_eq!(answer.class().expect("a class"), Class::Data);
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_use_at_an_untold_price_may_have_been_billed() {
+    fn a_useless_answer_at_an_unknown_price_may_have_been_billed() {
         let check = |class: Class, cost: Cost, frame_bytes: u64, expected: bool| {
             let mut answer = Answer::of(&answered(cost, None), BodyMember { bytes: frame_bytes, ..MEMBER }, None, None);
             class.as_str().clone_into(&mut answer.class);
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_fits_no_form_is_told() {
+    fn a_body_in_no_known_form_is_an_error() {
         let check = |head: &str, tail: &str, expected: &str| {
             let error = body(head.as_bytes(), tail.as_bytes().to_vec()).expect_err(expected).to_string();
             assert!(error.contains(expected), "{head} {tail}: {error}");

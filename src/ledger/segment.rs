@@ -187,7 +187,7 @@ impl Segment {
         Ok(member.filter(|size| *size == answer.frame_bytes).map(|size| body + size))
     }
 
-    /// An answer's body as it came; `head` is the content of its record's first member, `answer` what that says.
+    /// An answer's body as it came; `head` is the content of its record's first member, `answer` what that contains.
     pub(super) fn body(&self, location: &Location, head: &[u8], answer: &Answer) -> Result<Vec<u8>, LedgerError> {
         let (offset, bytes) = self.body_bytes(location, answer)?;
         let content = answer.body_member().content(&bytes[..bytes.len() - CLOSING_BYTES]);
@@ -319,15 +319,16 @@ mod tests {
 
     /// The bytes of an answer, and how many of them are its body and its end.
     fn answer(body: &[u8]) -> (Vec<u8>, usize) {
-        let (member, said) = Compressor::default().member(|out| io::Write::write_all(out, body)).expect("a member");
-        let BodyMember { bytes, crc32, content_bytes, content_crc32 } = said;
+        let (member, described) =
+            Compressor::default().member(|out| io::Write::write_all(out, body)).expect("a member");
+        let BodyMember { bytes, crc32, content_bytes, content_crc32 } = described;
         let known =
             r#""target":"a.com","attempt":1,"at":"2026-11-24T12:00:00Z","latency_micros":0,"class":"data","items":0"#;
         let lengths = format!(r#""frame_bytes":{bytes},"content_bytes":{content_bytes}"#);
         let stored = format!(r#"{lengths},"frame_crc32":{crc32},"content_crc32":{content_crc32}"#);
         let head = format!(r#"{{"record":"answer",{known},"body_bytes":1,{stored},"body":"#);
         let bytes = [gzip::stored(head.as_bytes()), member, gzip::closing_member().to_vec()].concat();
-        (bytes, usize::try_from(said.bytes).expect("small") + CLOSING_BYTES)
+        (bytes, usize::try_from(described.bytes).expect("small") + CLOSING_BYTES)
     }
 
     /// What a walk through some bytes finds, and where it ends.
@@ -391,24 +392,24 @@ mod tests {
         let location = Location { segment: 3, offset: second, head: size(head), body: size(body) };
         let text = segment.head(&location).expect("sound");
         let record = segment.record(&text, &location).expect("a record");
-        let said = record.answer().expect("an answer");
-        assert_eq!(segment.body(&location, &text, said).expect("sound"), BODY);
-        assert_eq!(segment.sound_body_bytes(&location, said).expect("sound"), bytes[head..]);
-        segment.check_body(&location, said).expect("sound");
+        let answer = record.answer().expect("an answer");
+        assert_eq!(segment.body(&location, &text, answer).expect("sound"), BODY);
+        assert_eq!(segment.sound_body_bytes(&location, answer).expect("sound"), bytes[head..]);
+        segment.check_body(&location, answer).expect("sound");
         for wrong in [0, 1, END_BYTES - 1, body - 1] {
             let shorter = Location { body: size(wrong), ..location };
-            let told = damage(segment.check_body(&shorter, said));
+            let found = damage(segment.check_body(&shorter, answer));
             assert_eq!(
-                told,
+                found,
                 (second + head as u64, "the answer's body is not at its recorded position".into()),
                 "{wrong}"
             );
         }
         let longer = Location { body: size(body + 1), ..location };
-        assert_eq!(damage(segment.body(&longer, &text, said)), (second + head as u64, "the file ends here".into()));
+        assert_eq!(damage(segment.body(&longer, &text, answer)), (second + head as u64, "the file ends here".into()));
         let beyond = Location { offset: 2 * second, ..location };
         assert_eq!(damage(segment.head(&beyond)), (2 * second, "the file ends here".into()));
-        // What the file system refuses is no damage.
+        // What the file system refuses is not damage.
         let directory = Segment::open(folder.path(), 3).expect("open");
         assert!(matches!(directory.head(&location), Err(LedgerError::Io { .. })));
     }
@@ -467,7 +468,7 @@ mod tests {
             first[place] ^= 1;
             assert_eq!(damage(scanned(&first)).0, (bytes.len() - body) as u64, "{place}");
         }
-        // An error of who is told ends the walk.
+        // An error of who is found ends the walk.
         let refused =
             segment(&bytes).1.scan(|_| Err(LedgerError::io("keep", Path::new("x"), io::Error::other("full"))));
         assert!(matches!(refused, Err(LedgerError::Io { .. })), "{refused:?}");

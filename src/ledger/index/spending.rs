@@ -1,4 +1,4 @@
-//! What all calls came to: for who goes on, and for who reads the summary.
+//! What all calls cost: for the next run and for the summary.
 
 use std::time::Duration;
 
@@ -34,9 +34,9 @@ pub struct Spending {
     pub calls: u64,
     /// Calls that repeated one of the same target; the first of a refresh is none.
     pub retries: u64,
-    /// What the gateway's header said was debited.
+    /// What the gateway's header reported as debited.
     pub debited: Usd,
-    /// What bodies without that header said it cost upstream.
+    /// What bodies without that header reported as the upstream cost.
     pub upstream: Usd,
     /// What is counted under a spending cap for calls with an unreported debit, beyond what is known of it.
     pub set_aside: Usd,

@@ -91,7 +91,7 @@ const UNKNOWN: Option<(CostSource, Option<i64>)> = Some((CostSource::Unknown, No
 
 #[test]
 fn what_a_call_is_reckoned_to_have_cost_depends_on_who_told() {
-    // What was set aside, and what came of it: the sums spent, told as debits and upstream, and set aside for good;
+    // What was set aside, and what came of it: the sums spent, reported as debits and upstream, and set aside for good;
     // calls without a price, and those perhaps billed in vain
     let check = |reserved: Option<i64>, cost: Option<(CostSource, Option<i64>)>, sums: [i64; 4], calls: [u64; 2]| {
         let mut story = Story::default();
@@ -202,14 +202,14 @@ fn an_answer_in_force_has_its_place_and_time_and_a_refusal_its_own() {
     let mut story = Story::default();
     story.sent(A, BodyForm::Array, None);
     assert_eq!((story.known(A).last(), story.known(A).at()), (None, None));
-    let held = |story: &Story| (story.known(A).last().map(|last| last.offset), story.known(A).at());
+    let stored = |story: &Story| (story.known(A).last().map(|last| last.offset), story.known(A).at());
     story.answered("b.com", Class::Data, DEBIT);
-    assert_eq!(held(&story), (None, None), "that is another target's");
+    assert_eq!(stored(&story), (None, None), "that is another target's");
     story.answered(A, Class::Transient, None);
-    assert_eq!(held(&story), (Some(3), Some(moment(2))));
+    assert_eq!(stored(&story), (Some(3), Some(moment(2))));
     assert!(!story.known(A).is_held_since(None) && story.index.refusal(target(A).view()).is_none());
     story.answered(A, Class::Data, DEBIT);
-    assert_eq!(held(&story), (Some(4), Some(moment(3))));
+    assert_eq!(stored(&story), (Some(4), Some(moment(3))));
     assert!(story.known(A).is_held_since(None) && story.known(A).is_held_since(Some(moment(3))));
     assert!(!story.known(A).is_held_since(Some(moment(4))));
     assert_eq!(story.index.refusal(target(A).view()), None);
@@ -217,11 +217,11 @@ fn an_answer_in_force_has_its_place_and_time_and_a_refusal_its_own() {
     assert_eq!(story.index.refusal(target(A).view()), None, "nothing came of it yet");
     story.answered(A, Class::Rejected, None);
     assert_eq!(story.index.refusal(target(A).view()).map(|last| last.offset), Some(6));
-    assert_eq!(held(&story), (Some(4), Some(moment(3))));
+    assert_eq!(stored(&story), (Some(4), Some(moment(3))));
     story.sent(A, BodyForm::Array, None);
     story.answered(A, Class::NoData, DEBIT);
     assert_eq!(story.index.refusal(target(A).view()), None);
-    assert_eq!(held(&story), (Some(8), Some(moment(7))));
+    assert_eq!(stored(&story), (Some(8), Some(moment(7))));
     assert_eq!(story.index.refusal(target("never.com").view()), None);
     assert!(story.index.get(target("never.com").view()).is_none());
 }
@@ -280,10 +280,10 @@ fn calls_in_one_piece_of_time_are_remembered_together_as_of_its_end() {
     check(&[0, 1, 100, 101, 60, 250], &[(0, 1), (100, 3), (200, 1), (300, 1)]);
     // One that comes back late is still found among 64, and is one by itself after more.
     let later = |pieces: i64| (1..=pieces).map(|piece| piece * 100);
-    let told = |pieces: i64| [0].into_iter().chain(later(pieces)).chain([0]).collect::<Vec<_>>();
-    let alone = |pieces: i64| later(pieces).map(|of| (of, 1));
-    check(&told(63), &[(0, 2)].into_iter().chain(alone(63)).collect::<Vec<_>>());
-    check(&told(64), &[(0, 1)].into_iter().chain(alone(64)).chain([(0, 1)]).collect::<Vec<_>>());
+    let with_zeros = |pieces: i64| [0].into_iter().chain(later(pieces)).chain([0]).collect::<Vec<_>>();
+    let apart = |pieces: i64| later(pieces).map(|of| (of, 1));
+    check(&with_zeros(63), &[(0, 2)].into_iter().chain(apart(63)).collect::<Vec<_>>());
+    check(&with_zeros(64), &[(0, 1)].into_iter().chain(apart(64)).chain([(0, 1)]).collect::<Vec<_>>());
 }
 
 #[test]

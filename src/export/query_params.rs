@@ -85,7 +85,8 @@ impl QueryDifference {
 
     /// The difference between real answers and simulated ones.
     pub(super) fn of_api(stored: bool, asked: bool) -> Option<Self> {
-        let flag = |simulated| if simulated { "--sandbox (simulated answers)" } else { "no --sandbox (real answers)" };
+        let flag =
+            |simulated| if simulated { "--sandbox (simulated answers)" } else { "real answers (without --sandbox)" };
         (stored != asked).then(|| Self { stored: flag(stored).to_owned(), asked: flag(asked).to_owned() })
     }
 

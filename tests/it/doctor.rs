@@ -76,7 +76,7 @@ fn a_directory_is_described_by_its_contents() {
     assert_eq!(shell.files("out"), files);
     look("out", "", 1, "was started with --date-from 2023-11-01, but this command uses --date-from 2019-01-01");
     let (json, _) = doctor(&shell, &format!("--out out {dates} --sandbox"), 1);
-    assert!(message(&json, "directory").contains("with no --sandbox"), "{json}");
+    assert!(message(&json, "directory").contains("real answers (without --sandbox)"), "{json}");
     fs::create_dir(shell.path("empty")).expect("made");
     look("empty", "", 0, "empty is empty");
     fs::create_dir(shell.path("foreign")).expect("made");

@@ -231,8 +231,8 @@ fn a_directory_keeps_its_parameters() {
     error: out is the directory of a run, which has its own dataset
     hint: use a new or empty directory for --out
 
-    error: this directory was started with no --sandbox (real answers), but this command uses --sandbox (simulated answers)
-    hint: use no --sandbox (real answers) to resume, or another --out to start over
+    error: this directory was started with real answers (without --sandbox), but this command uses --sandbox (simulated answers)
+    hint: use real answers (without --sandbox) to resume, or another --out to start over
 
     error: these runs used different query parameters: --rank-scale one_thousand and --rank-scale one_hundred
     hint: replay them separately, each with its own --out

@@ -167,7 +167,7 @@ fn an_unsuitable_earlier_run_is_rejected_before_any_call() {
     refused(2, &scale, "was fetched with --rank-scale one_thousand, but this run uses --rank-scale", "hint: use");
     refused(2, &run("first", "--previous simulated"), "was fetched with --sandbox (simulated", "hint: use");
     let stderr = shell.run(&run("new", "--previous simulated")).expect(2).stderr;
-    assert!(stderr.contains("this run uses no --sandbox (real"), "{stderr}");
+    assert!(stderr.contains("this run uses real answers (without --sandbox)"), "{stderr}");
     // A run is using it.
     let lock = Lock::take(&shell.path("first")).expect("free");
     let stderr = shell.run(&run("new", "--previous first")).expect(1).stderr;

@@ -33,6 +33,8 @@ const FRAME_ROWS: usize = 4096;
 /// A frame ends early when its texts, lists and maps exceed this many bytes, four times the usual: a single row may
 /// have as many as an answer.
 const FRAME_BYTES: usize = 12 << 20;
+/// Batches of a frame that are joined into one: some fifty columns of a single row take far more memory than the row.
+const JOINED: usize = 64;
 /// Memory for the open row groups of all partitions: nine of 20,000 rows, some 5 MB each. Past it the largest one is
 /// ended early.
 const OPEN_BYTES: usize = 48 << 20;
@@ -53,6 +55,8 @@ pub struct HistoryWriter {
     partition_by: PartitionBy,
     /// Batches of one run date that do not fill a frame yet.
     frame: Vec<RecordBatch>,
+    /// How many of them, the first ones, are joined.
+    frame_joined: usize,
     frame_rows: usize,
     frame_bytes: usize,
     run_date: Option<Date>,
@@ -96,6 +100,7 @@ impl HistoryWriter {
             run_id: options.run_id.clone(),
             partition_by,
             frame: Vec::new(),
+            frame_joined: 0,
             frame_rows: 0,
             frame_bytes: 0,
             run_date: None,
@@ -119,6 +124,11 @@ impl HistoryWriter {
             let piece = batch.slice(start, rows);
             self.frame_bytes += variable_bytes(piece.columns());
             self.frame.push(piece);
+            if self.frame.len() == self.frame_joined + JOINED {
+                let small = self.frame.split_off(self.frame_joined);
+                self.frame.push(concat_batches(&small[0].schema(), &small)?);
+                self.frame_joined += 1;
+            }
             self.frame_rows += rows;
             start += rows;
             if self.frame_rows == FRAME_ROWS || self.frame_bytes > FRAME_BYTES {
@@ -177,7 +187,7 @@ impl HistoryWriter {
             return Ok(());
         }
         let frame = mem::take(&mut self.frame);
-        (self.frame_rows, self.frame_bytes) = (0, 0);
+        (self.frame_joined, self.frame_rows, self.frame_bytes) = (0, 0, 0);
         self.frames += 1;
         let mut slices: Vec<Vec<RecordBatch>> = vec![Vec::new(); self.partitions.len()];
         for batch in &frame {

@@ -1,9 +1,10 @@
 //! Writes the rows of `backlinks_history` to their partitions, and those without a date to `backlinks_undated`, in
 //! bounded memory.
 //!
-//! Rows are first collected into frames of a fixed size, so that page and row group boundaries depend only on the
-//! sequence of rows, not on how they were cut into batches. A frame is split by partition, and each piece is encoded at
-//! once into the open row group of its partition's file. Rows are never sorted.
+//! Rows are first collected into frames of a fixed number of rows, so that page and row group boundaries do not depend
+//! on how small the batches were. A frame ends early at another run date, and after a batch that makes it too large in
+//! bytes; one answer is one batch, so the same answers always give the same files. A frame is split by partition, and
+//! each piece is encoded at once into the open row group of its partition's file. Rows are never sorted.
 
 use std::{
     collections::HashMap,
@@ -33,7 +34,7 @@ const FRAME_ROWS: usize = 4096;
 /// A frame ends early when its texts, lists and maps exceed this many bytes, four times the usual: a single row may
 /// have as many as an answer.
 const FRAME_BYTES: usize = 12 << 20;
-/// Batches of a frame that are joined into one: some fifty columns of a single row take far more memory than the row.
+/// So many batches are joined into one: the some fifty arrays of a one-row batch take far more memory than the row.
 const JOINED: usize = 64;
 /// Memory for the open row groups of all partitions: nine of 20,000 rows, some 5 MB each. Past it the largest one is
 /// ended early.
@@ -55,12 +56,12 @@ pub struct HistoryWriter {
     partition_by: PartitionBy,
     /// Batches of one run date that do not fill a frame yet.
     frame: Vec<RecordBatch>,
-    /// How many of them, the first ones, are joined.
+    /// How many batches at the front of `frame` are joined ones.
     frame_joined: usize,
     frame_rows: usize,
     frame_bytes: usize,
     run_date: Option<Date>,
-    /// In whose partition a table without rows has its file.
+    /// The day in whose partition the file of a table without rows goes.
     empty_date: Option<Date>,
     frames: u64,
     /// Where in `partitions` each one is; `None`: the rows without a date.
@@ -169,7 +170,7 @@ impl HistoryWriter {
         }
         let first = first_number(content);
         let undated = self.finished.iter().filter(|((folder, _), _)| is_undated(folder)).count();
-        // Nobody can be reading a table that does not exist yet, so its only file needs no number.
+        // Nobody can be reading `backlinks_undated` if it does not exist yet, so its only file needs no number.
         let is_new = undated == 1 && self.staging.parent().is_some_and(|dir| !dir.join(UNDATED).exists());
         let name = |((folder, number), part): ((PathBuf, u32), Part)| {
             if is_new && is_undated(&folder) {

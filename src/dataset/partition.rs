@@ -21,7 +21,7 @@ use super::{HISTORY, UNDATED};
 /// The value that engines read as null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// One level of partition directories.
+/// One level of partition directories. A new one also needs a field in `PartitionValues` and a word in `from_str`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PartitionKey {
     /// The year of a row's date, in UTC.

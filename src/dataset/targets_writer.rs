@@ -1,4 +1,5 @@
-//! The file of `targets`, written a few thousand rows at a time.
+//! The file of `targets`, written a few thousand rows at a time. Its columns are those of
+//! `TargetRow`, in `target_rows`.
 
 use std::{
     fs::File,

@@ -1,12 +1,12 @@
-//! Makes JSON of what some servers write instead: null of `NaN` and `Infinity`, and nothing of a comma after the last
-//! element. Only for answers that are not JSON as they came.
+//! Repairs what some servers write instead of JSON: `NaN` and `Infinity` become null, and a comma after the last
+//! element is dropped. Used only for bodies that are not valid JSON.
 
 use super::ends::{blanks_end, byte, string_end};
 
-/// Numbers that JSON does not have.
-const NO_NUMBERS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+/// Numbers that JSON cannot express.
+const NON_JSON_NUMBERS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
 
-/// A body with that changed from `start` on; `None`: there is nothing to change.
+/// The body, repaired from `start` on; `None`: there is nothing to repair.
 pub(super) fn repaired(body: &[u8], start: usize) -> Option<Vec<u8>> {
     let mut repaired = Vec::new();
     let (mut at, mut copied) = (start, 0);
@@ -36,7 +36,7 @@ fn replacement(body: &[u8], at: usize) -> Option<(usize, &'static [u8])> {
             (is_last && !is_first).then_some((1, b""))
         }
         b'N' | b'I' | b'-' => {
-            let number = NO_NUMBERS.iter().find(|number| body[at..].starts_with(number))?;
+            let number = NON_JSON_NUMBERS.iter().find(|number| body[at..].starts_with(number))?;
             Some((number.len(), b"null"))
         }
         _ => None,

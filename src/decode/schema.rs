@@ -1,5 +1,6 @@
 //! The table `backlinks_history`: the fields of an item as columns, in their order, with types that engines read
 //! without a cast. A new integer or map of the API is added to [`INTEGERS`] or [`MAPS`]; the decoder follows.
+//! A new text, or a key of `info`, also needs an entry in `item_keys`.
 //!
 //! No unsigned and no 32-bit integers, no nanoseconds; the timestamp has a time zone, so that no engine takes it for
 //! local time. Nested fields have the names that Parquet prescribes (`key_value`, `key`, `value`, `element`), which is

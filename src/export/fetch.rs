@@ -51,8 +51,8 @@ impl Export {
         }
         let mut shutdown = pin!(shutdown);
         let is_stopped = previous.take_over(&ledger, clock.now(), shutdown.as_mut()).await?;
-        // Answers that were just copied may have been asked up to a later day.
-        let date_to = ledger.asked_up_to().max(Some(parameters.date_to)).unwrap_or(parameters.date_to);
+        // Answers just copied from an earlier run may have been requested up to a later day.
+        let date_to = ledger.asked_up_to().map_or(parameters.date_to, |day| day.max(parameters.date_to));
         let asked = Parameters { date_to, ..run.parameters.clone() };
         let ledger = ledger.asking_up_to(parameters.date_to);
         let inputs = Arc::new(inputs);
@@ -81,6 +81,7 @@ impl Export {
             Some(recorder) => recorder.ledger.close().await,
             None => Err(LedgerError::Closed),
         };
+        // Where the writer has failed, the fetch has failed because of it.
         let (staged, ended, archive) = (staged?, ended?, archive?);
         let ended = if is_limited && ended == FetchEnd::Done { FetchEnd::Stopped(StopReason::Limit) } else { ended };
         let merged = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false)?;

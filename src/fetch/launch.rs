@@ -1,4 +1,4 @@
-//! The loop's way out: which call may go out next, or what to wait for.
+//! The sending half of the loop: which call may go out next, or what to wait for.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{api::Api, targets::Target};
 
-/// How long, from a run's first call on, a host that cannot be reached is tried for, where no call of the run has been
-/// answered: some four tries. One that is under way then ends within as much time again, before a person loses patience.
+/// A run in which no call was answered gives up an unreachable host this long after its first call: about four tries. A
+/// try under way at that moment ends within the same time again, so the run ends within 30 s.
 const MAX_UNREACHABLE: Duration = Duration::from_secs(15);
 
 impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
@@ -45,7 +45,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         self.launch(job, now)
     }
 
-    /// Whether the breaker lets anything out, and what.
+    /// Which targets the breaker allows now; else what to do instead. Stops the run if the outage has lasted too long.
     fn admitted(&mut self, now: Instant) -> Result<Allowed, Step> {
         let give_up_at = self.give_up_at();
         if give_up_at.is_some_and(|moment| moment <= now) {
@@ -59,7 +59,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         }
         let until = match self.breaker.admission(now) {
             Admission::Now(allowed) => return Ok(allowed),
-            Admission::NotBefore(moment) => give_up_at.min(Some(moment)),
+            Admission::NotBefore(moment) => Some(give_up_at.map_or(moment, |give_up_at| give_up_at.min(moment))),
             Admission::AfterProbe => give_up_at,
         };
         let cause = self.last_failure.clone();
@@ -74,7 +74,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         Some(unreachable.map_or(give_up_at, |earlier| earlier.min(give_up_at)))
     }
 
-    /// The next target; a probe goes out whatever is left.
+    /// The next target to call. During an outage, any target that is left may serve as the probe.
     fn next_job(&mut self, now: Instant, allowed: Allowed) -> Option<Job> {
         if self.breaker.down_since().is_none() {
             return self.queue.next(now, allowed, |job| self.breaker.attributes_to_target(job.failures));

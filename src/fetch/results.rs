@@ -22,7 +22,8 @@ use crate::{
     targets::Target,
 };
 
-/// A longer `Retry-After` is not waited out: the target is left for the next run.
+/// A target whose call is answered with a longer `Retry-After` is given up at once, whatever `--max-attempts` is; the
+/// next run tries it again.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
@@ -40,18 +41,18 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         let now = Instant::now();
         self.budget.settle(reservation, result.assessment.cost);
         self.learn(&mut job, &result, is_probe, now);
-        let CallResult { assessment, retry_after, failure } = result;
+        let CallResult { assessment, retry_after, .. } = result;
         let run_context = RunContext {
             max_attempts: self.limits.max_attempts.get(),
             proven: self.proven,
             other_form: form != self.form || self.other_form,
             refused_targets: self.refused_targets.count(assessment.class, job.tried.refused == 1),
-            // Where nothing was ever answered, refusals of all targets are as many as there can be.
+            // A run of one or two targets cannot reach the maximum: it ends when all of them are refused.
             max_refused_targets: if self.proven { MAX_REFUSED_TARGETS } else { MAX_REFUSED_TARGETS.min(self.count) },
         };
         let decision = judge::judge(assessment.class, job.tried, run_context);
-        // Without any reply the next first call goes with company, so that an outage is found soon.
-        self.first_is_back |= decision != Decision::OtherForm || failure.is_some();
+        // The others wait for the first call only while the form of the body is in question.
+        self.first_is_back |= decision != Decision::OtherForm;
         match decision {
             Decision::Done => {}
             Decision::Retry if retry_after.is_some_and(|wait| wait > LONGEST_RETRY_AFTER) => {
@@ -81,8 +82,8 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             },
             Decision::GiveUp => return Some(self.give_up(job, assessment.class)),
             Decision::Stop(Stop::Fatal(fatal)) => {
-                let is_foreign = matches!(assessment.class, Class::Refused(_));
-                let message = if is_foreign { Some(refusal(&job, &assessment)) } else { assessment.message };
+                let is_by_unknown = matches!(assessment.class, Class::Refused(_));
+                let message = if is_by_unknown { Some(refusal(&job, &assessment)) } else { assessment.message };
                 self.stop(StopReason::Fatal { fatal, message });
             }
             Decision::Stop(Stop::Refused) => self.stop(StopReason::Refused { message: refusal(&job, &assessment) }),
@@ -95,8 +96,9 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     fn learn(&mut self, job: &mut Job, result: &CallResult, is_probe: bool, now: Instant) {
         let assessment = &result.assessment;
         self.contact = self.contact.after(result.failure);
-        let counts = !is_probe && self.breaker.down_since().is_none();
-        job.tried.attempts += u32::from(counts);
+        // Calls during an outage say nothing about their target.
+        let is_counted = !is_probe && self.breaker.down_since().is_none();
+        job.tried.attempts += u32::from(is_counted);
         match assessment.class {
             Class::Transient | Class::SlowDown | Class::MaybeBilled => {
                 job.failures = Some(self.breaker.failed(now, is_probe, job.failures));

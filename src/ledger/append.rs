@@ -32,7 +32,7 @@ use crate::sha256;
 const ROLL: u64 = 1 << 30;
 /// Appends that wait for the group before theirs.
 const QUEUE: usize = 256;
-/// The most bytes in a group, so that one sync stays short.
+/// A group that has this many bytes takes no further record, so that one sync stays short.
 const GROUP: usize = 8 << 20;
 /// Space reserved for each answer to come: four times the usual size, or 1.5 times that of the largest record so far if
 /// that is more.
@@ -56,7 +56,8 @@ type Placed = Result<(u32, u64), LedgerError>;
 /// What a record is for, which decides what becomes of it on a full disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// It leads to a call: refused as soon as there is no room for the call's answer.
+    /// Written before calls (a call to be sent, the run's start, input lines, copied answers): refused as soon as there
+    /// is no room for the answers of calls.
     Ahead,
     /// The result of a call: written into the room that was kept for it.
     Result,

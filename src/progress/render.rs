@@ -1,4 +1,5 @@
-//! The bar's two lines for a width: what does not fit is left out, the least telling first, and nothing ever wraps.
+//! The bar's two lines for a width: what does not fit is left out, the least telling first, and nothing ever wraps. The
+//! words for activity, rows and money are in `snapshot`.
 
 use super::snapshot::{Activity, Snapshot};
 use crate::humanize;

@@ -1,5 +1,5 @@
 //! Sets up the client library for a store. The library reads `AWS_*`, `GOOGLE_*` and `AZURE_*` variables itself, by the
-//! names that the services' own tools use.
+//! names that the services' own tools use. Another service starts in `url`.
 
 use std::{sync::Arc, time::Duration};
 

@@ -29,9 +29,9 @@ impl Inputs {
             && self.lines().zip(other.lines()).all(is_same)
     }
 
-    /// The lines of a directory with lines `self` after a run with `given`. If `given` has every target of `self`, it
-    /// replaces it. Otherwise (a list of failed targets, a further file) the lines of its new targets are added, so
-    /// that no earlier target is lost.
+    /// The lines that a directory with the lines `self` keeps after a run with `given`. If `given` has every target of
+    /// `self`, only `given` is kept. Otherwise (a list of failed targets, a further file) the lines of its new targets
+    /// and its new rejected lines are added to `self`, so that no earlier target is lost.
     #[must_use]
     pub fn followed_by(self, given: Self) -> Self {
         let named: HashSet<&str> = given.targets().map(TargetRef::as_str).collect();
@@ -40,11 +40,11 @@ impl Inputs {
         }
         let known: HashSet<&str> = self.targets().map(TargetRef::as_str).collect();
         let rejected = self.lines().filter(|line| line.status.target().is_none());
-        let rejected: HashSet<_> = rejected.map(|line| position(&line)).collect();
+        let rejected: HashSet<_> = rejected.map(|line| (position(&line), line.input)).collect();
         Self::filtered(&[&self, &given], |index, line| match line.status.target() {
             _ if index == 0 => true,
             Some(target) => !known.contains(target.as_str()),
-            None => !rejected.contains(&position(line)),
+            None => !rejected.contains(&(position(line), line.input)),
         })
     }
 
@@ -158,6 +158,12 @@ mod tests {
         assert_eq!(both.columns(), ["client", "Reason"]);
         let last = both.lines().nth(3).expect("a line");
         assert_eq!((last.column(0), last.column(1)), (Some("d.com"), Some("d.com")));
+
+        let edited = reading("a.csv", &["client"], &[(2, "b.com"), (3, "rubbish")]);
+        assert_eq!(
+            shown(&first().followed_by(edited)),
+            ["a.csv:2 a.com", "a.csv:3 nonsense", "a.csv:4 b.com", "a.csv:3 rubbish"]
+        );
     }
 
     #[test]

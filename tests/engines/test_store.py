@@ -146,7 +146,11 @@ class Stores(unittest.TestCase):
             prefix = f"killed/{number}"
             if number % 2:
                 publish(older, prefix)
-            killed += kill(here, prefix, 1.3 * takes * (number + random.random()) / KILLS)
+            was_killed = kill(here, prefix, 1.3 * takes * (number + random.random()) / KILLS)
+            killed += was_killed
+            if not was_killed:
+                # An upload takes less time now than when it was measured, or it is among the last, which come too late.
+                takes *= 0.8
             self.assertIn(look(prefix), [None, older.record["run_id"], here.record["run_id"]])
             sent += published_to(publish(here, prefix))["files_sent"]
             self.assertEqual(store.objects(prefix), files(here))

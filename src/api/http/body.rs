@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use encoding_rs::Encoding;
 use reqwest::{Response, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -80,7 +81,7 @@ impl Bodies {
             end = end.and(self.decompress(&mut body, layer, deadline).await);
             encoding = ContentEncoding::seen(&body.bytes);
         }
-        body.decode_utf16();
+        end = end.and(body.decode_utf16());
         (body, end.err())
     }
 
@@ -147,19 +148,19 @@ pub(super) struct BodyBuffer {
 }
 
 impl BodyBuffer {
-    /// Makes UTF-8 of UTF-16 that begins with its byte order mark, unless it is damaged.
-    fn decode_utf16(&mut self) {
-        let encoding = encoding_rs::Encoding::for_bom(&self.bytes).map(|(encoding, _)| encoding);
-        // In UTF-8 it may take half as much again.
-        let Some(encoding) = encoding.filter(|_| self.bytes.len() <= LARGEST_BODY / 2) else { return };
-        if encoding == encoding_rs::UTF_8 {
-            return;
+    /// Makes UTF-8 of UTF-16 that begins with its byte order mark; what is damaged in it becomes U+FFFD. Only in UTF-8 is
+    /// the token found.
+    fn decode_utf16(&mut self) -> Result<(), ApiError> {
+        let encoding = Encoding::for_bom(&self.bytes).filter(|(encoding, _)| *encoding != encoding_rs::UTF_8);
+        let Some((encoding, mark)) = encoding else { return Ok(()) };
+        let (text, _) = encoding.decode_without_bom_handling(&self.bytes[mark..]);
+        self.bytes = text.into_owned().into_bytes();
+        self.gzip = None;
+        if self.bytes.len() > LARGEST_BODY {
+            self.bytes.truncate(LARGEST_BODY);
+            return Err(too_large());
         }
-        let (text, is_damaged) = encoding.decode_with_bom_removal(&self.bytes);
-        if !is_damaged {
-            self.bytes = text.into_owned().into_bytes();
-            self.gzip = None;
-        }
+        Ok(())
     }
 
     /// Redacts the token. Compressed bytes that have it are dropped.
@@ -275,10 +276,11 @@ mod tests {
     }
 
     #[test]
-    fn utf_16_with_its_byte_order_mark_becomes_utf_8_unless_it_is_damaged() {
+    fn utf_16_with_its_byte_order_mark_becomes_utf_8_and_the_token_is_found_in_it() {
         let check = |bytes: Vec<u8>, expected: Option<&str>| {
             let mut body = BodyBuffer { bytes: bytes.clone(), gzip: Some(Vec::new()), permit: None };
-            body.decode_utf16();
+            body.decode_utf16().expect("not too large");
+            body.redact(b"sk-0123456789abcdef");
             assert_eq!(body.bytes, expected.map_or(bytes, |text| text.as_bytes().to_vec()));
             assert_eq!(body.gzip.is_some(), expected.is_none(), "gzip bytes of another text");
         };
@@ -286,11 +288,16 @@ mod tests {
         let units = |text: &str| format!("\u{feff}{text}").encode_utf16().collect::<Vec<u16>>();
         check(units(text).into_iter().flat_map(u16::to_le_bytes).collect(), Some(text));
         check(units(text).into_iter().flat_map(u16::to_be_bytes).collect(), Some(text));
-        check(units(text).into_iter().chain([0xd800]).flat_map(u16::to_le_bytes).collect(), None);
-        check(b"\xff\xfe{".to_vec(), None);
+        let damaged = units("of sk-0123456789abcdef ").into_iter().chain([0xd800]);
+        check(damaged.flat_map(u16::to_le_bytes).collect(), Some("of ******************* \u{fffd}"));
+        check(b"\xff\xfe{".to_vec(), Some("\u{fffd}"));
         check(format!("\u{feff}{text}").into_bytes(), None);
         check(text.into(), None);
         check(Vec::new(), None);
+
+        let units = [0xfe, 0xff].into_iter().chain([0x65, 0xe5].into_iter().cycle().take(LARGEST_BODY - 2));
+        let mut body = BodyBuffer { bytes: units.collect(), ..BodyBuffer::default() };
+        assert!(body.decode_utf16().is_err() && body.bytes.len() == LARGEST_BODY, "three bytes for two");
     }
 
     #[tokio::test]

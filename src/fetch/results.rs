@@ -114,10 +114,11 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             Class::MaybeBilled => job.tried.maybe_billed += 1,
             Class::WrongTarget => job.tried.wrong_target += 1,
             Class::Refused(_) => job.tried.refused += 1,
-            Class::SlowDown => {
-                self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
-            }
             _ => {}
+        }
+        // HTTP 429 asks for fewer calls whatever came with it, also over a complete answer.
+        if assessment.class == Class::SlowDown || assessment.http_status == Some(429) {
+            self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
         }
         if self.refusals.is_exceeded_by(assessment) {
             let words = assessment.message.as_deref().unwrap_or("no reason given");

@@ -50,6 +50,8 @@ enum Word {
     TooExpensive,
     /// 429 with `Retry-After`, unbilled.
     Hold(Duration),
+    /// The same over an answer with one item, billed.
+    AnswerAndHold(Duration),
     /// Answers, and the answer is lost on the way: billed.
     AnswerLost,
     /// Cannot be connected to.
@@ -116,7 +118,13 @@ impl<S: Script> Api for Scripted<S> {
         books.in_flight -= 1;
         if matches!(
             word,
-            Word::Answer | Word::Nothing | Word::WrongTarget | Word::AnswerLost | Word::Garbage | Word::BilledCode(_)
+            Word::Answer
+                | Word::AnswerAndHold(_)
+                | Word::Nothing
+                | Word::WrongTarget
+                | Word::AnswerLost
+                | Word::Garbage
+                | Word::BilledCode(_)
         ) {
             *books.billed.entry(name.to_owned()).or_default() += 1;
             books.spent += self.price;
@@ -148,6 +156,9 @@ fn reply(word: Word, name: &str, price: i64) -> Result<Reply, ApiError> {
             plain(402, r#"{"code":"estimated_price_exceeds_max_price","error":"x"}"#.to_owned(), None)
         }
         Word::Hold(wait) => plain(429, String::new(), Some(wait)),
+        Word::AnswerAndHold(wait) => {
+            billed(about(name)).map(|reply| Reply { status: 429, retry_after: Some(wait), ..reply })
+        }
         Word::AnswerLost => Err(ApiError { kind: ErrorKind::Lost, message: "connection reset".to_owned() }),
         Word::Unreachable => Err(ApiError { kind: ErrorKind::NotSent, message: "connection refused".to_owned() }),
         Word::UnknownHost => Err(ApiError { kind: ErrorKind::Unreachable, message: "dns error".to_owned() }),
@@ -551,13 +562,18 @@ async fn an_outage_of_a_minute_fails_no_target() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_delays_every_call() {
+    retry_after_delays(Word::Hold).await;
+    retry_after_delays(Word::AnswerAndHold).await;
+}
+
+async fn retry_after_delays(word: fn(Duration) -> Word) {
     let asked = Arc::new(Mutex::new(None));
     let script = {
         let asked = Arc::clone(&asked);
         move |name: &str, call: u32, _: &Request| {
             if name == "site50.com" && call == 1 {
                 *asked.lock().expect("sound") = Some(Instant::now());
-                Word::Hold(Duration::from_secs(20))
+                word(Duration::from_secs(20))
             } else {
                 Word::Answer
             }

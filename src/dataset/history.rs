@@ -9,6 +9,7 @@
 use std::{
     collections::HashMap,
     mem,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -190,18 +191,20 @@ impl HistoryWriter {
         let frame = mem::take(&mut self.frame);
         (self.frame_joined, self.frame_rows, self.frame_bytes) = (0, 0, 0);
         self.frames += 1;
-        let mut slices: Vec<Vec<RecordBatch>> = vec![Vec::new(); self.partitions.len()];
-        for batch in &frame {
-            for (place, rows) in self.partition_by.slices(batch, self.run_date) {
+        let mut runs: Vec<Vec<(usize, Range<usize>)>> = vec![Vec::new(); self.partitions.len()];
+        for (number, batch) in frame.iter().enumerate() {
+            for (place, run) in self.partition_by.runs(batch, self.run_date) {
                 let index = self.partition(place);
-                if index == slices.len() {
-                    slices.push(Vec::new());
+                if index == runs.len() {
+                    runs.push(Vec::new());
                 }
-                slices[index].push(rows);
+                runs[index].push((number, run));
             }
         }
-        for (index, slices) in slices.iter().enumerate().filter(|(_, slices)| !slices.is_empty()) {
-            self.write_to(index, &concat_batches(&slices[0].schema(), slices)?)?;
+        for (index, runs) in runs.iter().enumerate().filter(|(_, runs)| !runs.is_empty()) {
+            // The slices of one partition at a time: by month each is a single row, which takes far less than its slice.
+            let slices: Vec<_> = runs.iter().map(|(number, run)| frame[*number].slice(run.start, run.len())).collect();
+            self.write_to(index, &concat_batches(&slices[0].schema(), &slices)?)?;
         }
         Ok(())
     }

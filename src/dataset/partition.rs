@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -133,17 +134,17 @@ impl PartitionBy {
 
     /// Cuts rows into slices of one partition each, in order; with the folder of each, below the run's directory.
     pub fn split(&self, rows: &RecordBatch, run_date: Date) -> Vec<(PathBuf, RecordBatch)> {
-        let slices = self.slices(rows, Some(run_date)).into_iter();
-        slices.map(|(place, rows)| (self.table_folder(place.as_ref()), rows)).collect()
+        let runs = self.runs(rows, Some(run_date)).into_iter();
+        runs.map(|(place, run)| (self.table_folder(place.as_ref()), rows.slice(run.start, run.len()))).collect()
     }
 
-    /// The same with the partition of each; `None`: rows without a date in the column of that name, which belong to
-    /// another table.
-    pub(super) fn slices(
+    /// Where rows of one partition follow each other, in order, with their partition; `None`: rows without a date in the
+    /// column of that name, which belong to another table.
+    pub(super) fn runs(
         &self,
         rows: &RecordBatch,
         run_date: Option<Date>,
-    ) -> Vec<(Option<PartitionValues>, RecordBatch)> {
+    ) -> Vec<(Option<PartitionValues>, Range<usize>)> {
         let dates = rows.column_by_name("date").and_then(AsArray::as_primitive_opt::<TimestampMicrosecondType>);
         let place = |row: usize| {
             let micros = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
@@ -151,12 +152,12 @@ impl PartitionBy {
             (!is_undated).then(|| self.place(micros, run_date))
         };
         let places: Vec<Option<PartitionValues>> = (0..rows.num_rows()).map(place).collect();
-        let mut start = 0;
-        let slice = |same: &[Option<PartitionValues>]| {
-            start += same.len();
-            (same[0], rows.slice(start - same.len(), same.len()))
+        let mut end = 0;
+        let run = |same: &[Option<PartitionValues>]| {
+            end += same.len();
+            (same[0], end - same.len()..end)
         };
-        places.chunk_by(|one, next| one == next).map(slice).collect()
+        places.chunk_by(|one, next| one == next).map(run).collect()
     }
 
     /// The directory of a partition below the run's directory; `None`: of the rows without a date.

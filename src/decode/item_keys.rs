@@ -44,10 +44,10 @@ pub(super) struct Keys {
     follower: Vec<usize>,
 }
 
-/// The keys of an item: those that are of no list in `schema.rs` are the type, the date and `info`, which has fewer.
+/// The keys of an item: those that are of no list in `schema.rs` are the type, the date and `info`.
 pub(super) const MOST_KEYS: usize = 3 + schema::INTEGERS.len() + schema::MAPS.len() + schema::ALIASES.len();
-/// Each has a bit of a word.
-const _: () = assert!(MOST_KEYS <= 64);
+/// Each has a bit of a word, and `info` has no more keys: those of no list are a flag, a list and a number.
+const _: () = assert!(MOST_KEYS <= 64 && schema::INFO_TEXTS.len() + 3 <= MOST_KEYS);
 
 /// The keys of an item, and of its `info`.
 pub(super) const ITEM: usize = 0;

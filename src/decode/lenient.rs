@@ -23,8 +23,11 @@ pub(super) fn repaired(body: &[u8], start: usize) -> Option<Vec<u8>> {
             at += 1;
         }
     }
+    if copied == 0 {
+        return None;
+    }
     repaired.extend(&body[copied..]);
-    (copied > 0).then_some(repaired)
+    Some(repaired)
 }
 
 /// How many bytes are to be replaced from here on, and by what.

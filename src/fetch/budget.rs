@@ -2,8 +2,8 @@
 //!
 //! Each call carries a limit above which the API refuses it, unbilled. Several times that is set aside, for a gateway
 //! that ignores the limit. Until the first price is known, one call at a time goes out with the whole rest set aside;
-//! once a call has cost more than its limit, calls go out one at a time until the price is steady. [`crate::api::pricing`] decides what a call counts for once it is back.
-//! Without a cap only the sum is kept.
+//! once a call has cost more than its limit, calls go out one at a time until the price is steady.
+//! [`crate::api::pricing`] decides what a call counts for once it is back. Without a cap only the sum is kept.
 
 use crate::{
     api::{

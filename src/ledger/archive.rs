@@ -204,7 +204,7 @@ impl Archive {
         self.index.is_refresh_given_up(target)
     }
 
-    /// The last day that any answer was asked for; `None`: there is none.
+    /// The last day that the run or any answer was asked for; `None`: there is no run.
     pub fn asked_up_to(&self) -> Option<Date> {
         let run = self.run.as_ref()?;
         Some(self.index.asked_up_to().map_or(run.parameters.date_to, |other| other.max(run.parameters.date_to)))

@@ -120,7 +120,7 @@ impl Ledger {
         Self { date_to: Some(day).filter(|day| of_run != Some(*day)), ..self }
     }
 
-    /// The last day that any call was asked for; `None`: there is no run yet.
+    /// The last day that the run or any answer was asked for; `None`: there is no run yet.
     pub fn asked_up_to(&self) -> Option<Date> {
         self.archive().asked_up_to()
     }

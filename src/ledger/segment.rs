@@ -468,7 +468,7 @@ mod tests {
             first[place] ^= 1;
             assert_eq!(damage(scanned(&first)).0, (bytes.len() - body) as u64, "{place}");
         }
-        // An error of who is found ends the walk.
+        // An error of the visitor ends the scan.
         let refused =
             segment(&bytes).1.scan(|_| Err(LedgerError::io("keep", Path::new("x"), io::Error::other("full"))));
         assert!(matches!(refused, Err(LedgerError::Io { .. })), "{refused:?}");

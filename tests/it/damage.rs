@@ -114,7 +114,7 @@ async fn answers_missing_from_a_ledger_are_bought_again_only_on_request() {
     fs::remove_dir_all(place.out().join("_raw")).expect("removed");
     let words = stderr(&ended(place.run(&api.url(), ""), 2).await);
     assert!(words.contains("contains a dataset, but its ledger") && words.contains("is missing"), "{words}");
-    // Nor does a folder of that name without a ledger.
+    // A folder of that name without a ledger does not count as one.
     fs::create_dir(place.out().join("_raw")).expect("made");
     fs::write(place.out().join("_raw/notes.txt"), "mine").expect("written");
     ended(place.run(&api.url(), ""), 2).await;

@@ -86,12 +86,15 @@ pub(crate) fn number_of(target: &str) -> u32 {
     target.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number")
 }
 
-/// A folder in memory, where syncing costs nothing; on disk if memory has no room for all tests.
+/// A folder in memory, where syncing costs nothing; on disk if memory has no room for all tests or runs no programs.
 pub(crate) fn quick_folder() -> tempfile::TempDir {
     const ROOM: u64 = 2 << 30;
     let memory = Path::new("/dev/shm");
-    let free = rustix::fs::statvfs(memory).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
-    let at = if free > ROOM { memory.to_owned() } else { std::env::temp_dir() };
+    let has_room = |disk: rustix::fs::StatVfs| {
+        // Some tests start a copy of the program there.
+        disk.f_bavail * disk.f_frsize > ROOM && !disk.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC)
+    };
+    let at = if rustix::fs::statvfs(memory).is_ok_and(has_room) { memory.to_owned() } else { std::env::temp_dir() };
     tempfile::tempdir_in(at).expect("a directory")
 }
 

@@ -20,7 +20,7 @@ pub(super) enum ContentEncoding {
 }
 
 impl ContentEncoding {
-    /// By the value of `Content-ContentEncoding`.
+    /// By the value of `Content-Encoding`.
     pub(super) fn named(name: &str) -> Option<Self> {
         let is = |one: &str| name.eq_ignore_ascii_case(one);
         if is("gzip") || is("x-gzip") {

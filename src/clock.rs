@@ -1,9 +1,9 @@
-//! The only place where clocks are read; the wall clock is read once.
+//! The only place that reads clocks; the wall clock is read once.
 //!
-//! All later times are that reading plus what `tokio`'s monotonic clock has counted since: a wall
-//! clock that jumps moves neither records nor waits, and tests on paused time see a calendar that
-//! advances with it. The age of an earlier process's events is measured by the time since the
-//! machine's boot, which cannot be set; the wall clock is used only if the machine or the boot is another one.
+//! All later times are that reading plus the time that `tokio`'s monotonic clock has counted since. A jump of the wall
+//! clock therefore affects neither records nor waits, and in tests with paused time the calendar advances with the
+//! paused clock. The age of an earlier process's events is measured by the time since boot, which nobody can set; the
+//! wall clock is used only after another boot or on another machine.
 
 use std::{fs, time::Duration};
 
@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp, Unit, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// By how much the wall clocks of two boots or two machines may differ.
+/// How much the wall clocks of two boots or two machines may differ.
 const WALL_CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
 
 /// A calendar fixed at one reading of the wall clock and advanced by the monotonic one.
@@ -22,24 +22,24 @@ pub struct Clock {
     boot: Option<Boot>,
 }
 
-/// A boot of this machine.
+/// The current boot of this machine.
 #[derive(Clone, Copy, Debug)]
 struct Boot {
     id: BootId,
-    /// Its age at the start of the clock; `None`: it is read from the system each time.
+    /// The time since boot when the clock was created; `None`: it is read from the system each time.
     age: Option<Duration>,
 }
 
-/// Names a boot of a machine: the first half of Linux's random id.
+/// Identifies a boot: the first half of Linux's random boot id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BootId(pub u64);
 
-/// A moment by the time since a boot, suspension included.
+/// A moment as the time since a boot, including suspension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinceBoot {
     pub boot: BootId,
-    /// How old it was.
+    /// The time since that boot.
     #[serde(rename = "since_boot_micros")]
     micros: u64,
 }
@@ -48,37 +48,38 @@ pub struct SinceBoot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     pub wall: Timestamp,
-    /// By the time since boot, where that is known.
+    /// The time since boot, if known.
     pub since_boot: Option<SinceBoot>,
 }
 
 impl Clock {
-    /// Reads the wall clock. Called once by the program's entry, and by the simulated API, which is a program of its own.
+    /// Reads the wall clock. Called once by the program's entry point, and by the simulated API, which can run as its
+    /// own program.
     #[expect(clippy::disallowed_methods, reason = "this is the place the fence leaves open")]
     pub fn system() -> Self {
         let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().and_then(|text| boot_id(&text));
         Self { boot: id.map(|id| Boot { id, age: None }), ..Self::at(Timestamp::now()) }
     }
 
-    /// A clock that shows `wall` now; for tests and for replays of a known moment.
+    /// A clock that shows `wall` now; for tests and for replays.
     pub fn at(wall: Timestamp) -> Self {
         Self { wall, start: Instant::now(), boot: None }
     }
 
-    /// The same on a machine that was booted as `boot` so long ago.
+    /// The same clock on a machine that booted as `boot` this long ago.
     #[must_use]
     pub fn with_boot(self, id: BootId, age: Duration) -> Self {
         Self { boot: Some(Boot { id, age: Some(age) }), ..self }
     }
 
-    /// The present moment, in UTC with microseconds, which is what records and columns keep.
+    /// The current time in UTC, in microseconds, as records and columns store it.
     pub fn now(&self) -> Timestamp {
         let elapsed = self.start.elapsed();
         let moment = self.wall.checked_add(elapsed).unwrap_or(self.wall);
         moment.round(Unit::Microsecond).unwrap_or(moment)
     }
 
-    /// The present moment by all clocks.
+    /// The current moment by all clocks.
     pub fn moment(&self) -> Moment {
         let since_boot = self.boot.and_then(|boot| {
             let age = match boot.age {
@@ -97,7 +98,7 @@ impl Clock {
 }
 
 impl SinceBoot {
-    /// The moment so much earlier.
+    /// The moment this much earlier.
     #[must_use]
     pub fn earlier(self, by: Duration) -> Self {
         Self { micros: self.micros.saturating_sub(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)), ..self }
@@ -105,7 +106,7 @@ impl SinceBoot {
 }
 
 impl Moment {
-    /// How long before `now` this was, at least: if that is uncertain, zero.
+    /// The minimum time from this moment to `now`: zero if that is uncertain.
     pub fn age(&self, now: &Self) -> Duration {
         match (self.since_boot, now.since_boot) {
             (Some(then), Some(present)) if then.boot == present.boot => {
@@ -120,7 +121,7 @@ impl Moment {
 }
 
 impl Moment {
-    /// The end of the piece of time in which this moment is, by each clock for itself.
+    /// Rounds up to a multiple of `piece`, separately for each clock.
     #[must_use]
     pub fn rounded_up(self, piece: Duration) -> Self {
         let micros = u64::try_from(piece.as_micros()).unwrap_or(u64::MAX).max(1);
@@ -138,19 +139,19 @@ impl From<Timestamp> for Moment {
     }
 }
 
-/// Linux's `xxxxxxxx-xxxx-…` as a number that fits a column of 64 bits.
+/// Linux's `xxxxxxxx-xxxx-…` as a number that fits a 64-bit column.
 fn boot_id(text: &str) -> Option<BootId> {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(15).collect();
     u64::from_str_radix(&digits, 16).ok().map(BootId)
 }
 
-/// How long this machine has been up.
+/// The time since this machine booted.
 #[cfg(target_os = "linux")]
 fn system_age() -> Option<Duration> {
     rustix::time::clock_gettime(rustix::time::ClockId::Boottime).try_into().ok()
 }
 
-/// Elsewhere the boot's id is unknown, so its age is of no use.
+/// On other systems the boot id is unknown, so the time since boot is useless.
 #[cfg(not(target_os = "linux"))]
 fn system_age() -> Option<Duration> {
     None
@@ -168,18 +169,18 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_told_by_the_boot_and_by_the_wall_clock_only_as_far_as_it_can_be_trusted() {
+    fn ages_use_the_time_since_boot_or_else_the_wall_clock_minus_its_uncertainty() {
         let check = |then: Moment, now: Moment, seconds: u64| {
             assert_eq!(then.age(&now), Duration::from_secs(seconds), "{then:?} {now:?}");
         };
         let noon = "2026-11-24T12:00:00Z";
         let then = moment(noon, Some((BOOT, 100)));
         check(then, moment("2026-11-24T12:00:05Z", Some((BOOT, 105))), 5);
-        // Set forward or back in between: the time since boot advances as before.
+        // The wall clock was set forward or back in between: the time since boot advances as before.
         check(then, moment("2026-11-24T13:00:05Z", Some((BOOT, 105))), 5);
         check(then, moment("2026-11-24T11:00:05Z", Some((BOOT, 105))), 5);
         check(then, moment(noon, Some((BOOT, 99))), 0);
-        // Another boot or machine, or an unknown one: the wall clock, which may be wrong by an hour.
+        // Another or an unknown boot or machine: the wall clock is used, which may be wrong by an hour.
         for boot in [None, Some((BootId(8), 1_000_000))] {
             check(then, moment("2026-11-24T12:00:05Z", boot), 0);
             check(then, moment("2026-11-24T13:00:05Z", boot), 5);
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_tells_its_boot() {
+    fn the_system_reports_its_boot() {
         let clock = Clock::system();
         let (first, second) = (clock.moment(), clock.moment());
         if cfg!(target_os = "linux") {

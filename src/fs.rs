@@ -1,4 +1,4 @@
-//! The file system: durable names, and what its refusals mean to a user.
+//! The file system: durable file names, and hints for denied access.
 
 use std::{fs::File, io, path::Path};
 
@@ -7,7 +7,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// What to do where this user lacks access; `None` for any other error.
+/// The hint for a user without access; `None` for any other error.
 pub fn access_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {

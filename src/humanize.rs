@@ -1,6 +1,6 @@
 //! Numbers, dollars, durations and sizes as text for people.
 //!
-//! Pure functions without a locale, so that the same run reads the same on every machine.
+//! Pure functions without a locale, so that the same run prints the same text on every machine.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// Dollars and cents; below ten cents, which is the range of a single call, hundredths of a cent.
+/// Dollars and cents; below ten cents, the range of a single call, with four decimals.
 pub fn money(amount: Usd) -> String {
     /// Ten cents, in millionths of a dollar.
     const SMALL: u64 = 100_000;
@@ -38,7 +38,7 @@ pub fn money(amount: Usd) -> String {
     format!("{sign}${}.{:02}", count(cents / 100), cents % 100)
 }
 
-/// An estimated amount: whole dollars from ten dollars on.
+/// An estimated amount: in whole dollars from ten dollars up.
 pub fn rough_money(amount: Usd) -> String {
     const DOLLAR: i64 = 1_000_000;
     match u64::try_from(amount.micros().saturating_add(DOLLAR / 2) / DOLLAR) {
@@ -47,13 +47,13 @@ pub fn rough_money(amount: Usd) -> String {
     }
 }
 
-/// `$0.06 to $0.12`; `$0.12` where both read the same.
+/// `$0.06 to $0.12`; `$0.12` if both are displayed alike.
 pub fn money_range(low: Usd, high: Usd) -> String {
     let (low, high) = (money(low), money(high));
     if low == high { high } else { format!("{low} to {high}") }
 }
 
-/// Seconds with three decimals at most, for JSON.
+/// Seconds with at most three decimals, for JSON.
 pub fn seconds(duration: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "exact for some hundred thousand years")]
     let millis = duration.as_millis() as f64;
@@ -79,7 +79,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// `1 s`, `42 s`, `3 min 20 s`: time left, rounded up, so that it only reads zero when it is over.
+/// `1 s`, `42 s`, `3 min 20 s`: remaining time, rounded up, so that zero means it is over.
 pub fn countdown(left: Duration) -> String {
     let seconds = u64::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
     if seconds < 10 { format!("{seconds} s") } else { duration(Duration::from_secs(seconds)) }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn money_is_dollars_and_cents_and_small_sums_are_not_nothing() {
+    fn money_has_cents_and_small_amounts_are_not_zero() {
         let check = |micros: i64, expected: &str| assert_eq!(money(Usd::from_micros(micros)), expected);
         check(0, "$0.00");
         check(1, "$0.0001");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_estimated_sum_is_in_whole_dollars_once_cents_mean_nothing() {
+    fn large_estimates_are_in_whole_dollars() {
         let check = |micros: i64, expected: &str| assert_eq!(rough_money(Usd::from_micros(micros)), expected);
         check(27_384, "$0.0274");
         check(9_499_999, "$9.50");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_one_price_is_one_price() {
+    fn a_range_of_equal_prices_is_one_price() {
         let check = |low: i64, high: i64, expected: &str| {
             assert_eq!(money_range(Usd::from_micros(low), Usd::from_micros(high)), expected);
         };
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_in_json_have_no_tail() {
+    fn seconds_in_json_have_three_decimals_at_most() {
         for millis in 0..20_000 {
             let json = serde_json::to_string(&seconds(Duration::from_millis(millis))).unwrap();
             assert!(json.split_once('.').is_some_and(|(_, decimals)| decimals.len() <= 3), "{json}");

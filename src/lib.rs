@@ -11,28 +11,28 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`commands`] | one thin file per command: settings in, library calls, words out |
+//! | [`commands`] | one thin file per command: reads settings, calls the library, prints the result |
 //! | [`cli`] | flags and environment to checked values; the defaults of all commands |
 //! | [`export`] | the pipeline, and the only place where its stages meet |
 //! | [`targets`] | input files to cleaned targets, each line with its status |
-//! | [`api`] | the one-method seam to the paid API, and the table of what a status means |
-//! | [`fetch`] | every target that is left, called until it has its answer or is given up |
+//! | [`api`] | the paid API behind a one-method trait, and the status table |
+//! | [`fetch`] | calls each remaining target until it has an answer or is given up |
 //! | [`ledger`] | the archive and write-ahead log of paid answers |
 //! | [`decode`] | an answer's text to its envelope and its rows as Arrow record batches; the schema |
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
-//! | [`summary`], [`progress`] | what a run has come to, and what it shows meanwhile |
-//! | [`verify`] | a directory against its digests, its ledger, its bill, and its dataset built again |
-//! | [`doctor`] | what a run would find: the API, the token, the directory, the machine |
+//! | [`summary`], [`progress`] | the result of a run, and its progress meanwhile |
+//! | [`verify`] | checks a directory against its digests, ledger, cost and a rebuilt dataset |
+//! | [`doctor`] | checks before a run: API, token, directory, machine |
 //! | [`report`] | the published dataset to one HTML page |
 //! | [`stores`] | the published dataset under a prefix of an object store |
 //! | [`sandbox`] | the simulated API, with faults and a bill |
 //! | [`humanize`], [`sanitize`] | numbers for people; untrusted text made safe to show |
-//! | [`fs`], [`sha256`] | durable names and refused access; digests |
+//! | [`fs`], [`sha256`] | syncing folders and access hints; digests |
 //! | [`clock`], [`money`], [`logging`] | the wall clock; exact amounts; log lines |
 //!
-//! What holds everywhere:
+//! Rules that apply everywhere:
 //!
-//! - Fetching only appends to the ledger; nothing reaches the dataset that the ledger does not have. The dataset is a pure
+//! - Fetching only appends to the ledger, and the dataset has nothing that the ledger does not have: it is a pure
 //!   function of the ledger.
 //! - No call goes out before it is recorded, and nothing counts as done before it is synced.
 //! - Only [`export`] joins the stages; imports run one way, which a test enforces.

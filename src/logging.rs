@@ -1,4 +1,4 @@
-//! Log lines on standard error, in text or JSON, above the progress display where there is one.
+//! Log lines on standard error, as text or JSON, above the progress display if there is one.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -18,7 +18,7 @@ use crate::{
     progress::Progress,
 };
 
-/// Where log lines go. Given a display, they are written so that they do not tear it.
+/// Where log lines go. With a display, they are written above it.
 #[derive(Clone, Debug)]
 pub struct Console {
     display: Arc<Mutex<Option<Progress>>>,
@@ -26,7 +26,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// Starts logging. `filter` is `RUST_LOG`, which wins over the flags.
+    /// Starts logging. `filter` is `RUST_LOG`, which overrides the flags.
     pub fn start(logging: &Logging, filter: Option<&str>) -> Self {
         let console = Self { display: Arc::default(), format: logging.log_format };
         let level = match (logging.quiet, logging.verbose) {
@@ -35,16 +35,16 @@ impl Console {
             (false, 1) => LevelFilter::DEBUG,
             (false, _) => LevelFilter::TRACE,
         };
-        // Only this program's own words: what libraries log may hold requests.
+        // Only this program's events: those of libraries may contain requests.
         let own = Targets::new().with_target("backlinks_export", level);
         let targets = filter.and_then(|filter| filter.parse().ok()).unwrap_or(own);
         let registry = tracing_subscriber::registry().with(targets).with(filter_fn(is_ours));
         let layer =
             tracing_subscriber::fmt::layer().with_writer(console.clone()).with_timer(SystemTime).with_ansi(false);
-        // A second call in one process, as in tests, changes nothing.
+        // A second call in one process, as in tests, has no effect.
         let _ = match logging.log_format {
             LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
-            // On a terminal, the time of day is not needed and there is little room.
+            // On a terminal, the time of day is not needed and space is limited.
             LogFormat::Text if io::stderr().is_terminal() => {
                 registry.with(layer.with_target(false).without_time()).try_init()
             }
@@ -53,12 +53,12 @@ impl Console {
         console
     }
 
-    /// From now on lines go above this display.
+    /// From now on, lines are written above this display.
     pub fn attach(&self, progress: &Progress) {
         *self.display.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
     }
 
-    /// Takes the display away, if there is one, before the command prints its result or error.
+    /// Detaches the display, if any, before the command prints its result or error.
     pub fn finish(&self) {
         let display = self.display.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(display) = display {
@@ -94,7 +94,7 @@ impl Write for LogWriter {
             (Some(display), LogFormat::Text) => display.note(text.trim()),
             (Some(display), LogFormat::Json) => display.json_line(text.trim()),
             (None, _) => {
-                // The program does not stop because standard error is closed.
+                // The program keeps running if standard error is closed.
                 let _ = io::stderr().write_all(bytes);
             }
         }

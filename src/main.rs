@@ -2,13 +2,14 @@
 
 use std::{hint::black_box, process::ExitCode};
 
-/// Larger than what answers and row groups usually need, smaller than what a hostile answer makes the program hold.
+/// Larger than the usual buffers of answers and row groups, smaller than what a hostile answer can make the program
+/// allocate.
 const LARGE_BLOCK: usize = 4 << 20;
 
 fn main() -> ExitCode {
-    // Once glibc has seen a large block freed, it takes blocks of that size as ordinary and keeps up to twice as much
-    // freed memory for what comes next. Until then it gives every answer's buffers back to the system and asks for
-    // them again, page by page, which costs a tenth of the publishing. The block itself is never touched.
+    // Once glibc has seen a large block freed, it treats blocks of that size as ordinary and keeps up to twice as much
+    // freed memory for reuse. Until then it returns the buffers of every answer to the system and requests them again,
+    // page by page, which takes a tenth of the publishing time. The block itself is never touched.
     drop(black_box(Vec::<u8>::with_capacity(LARGE_BLOCK)));
     backlinks_export::commands::main()
 }

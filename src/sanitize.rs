@@ -1,19 +1,19 @@
-//! Untrusted text made safe to show: domain names, messages of the API, and text in files that others wrote.
+//! Makes untrusted text safe to display: domain names, the API's messages, and text from other people's files.
 //!
-//! The only lists of characters that hide, or that reorder what is read.
+//! The only lists of characters that are invisible or that reorder text.
 
 use std::borrow::Cow;
 
 /// The longest text that [`plain`] returns, in characters.
 const LONGEST: usize = 300;
 
-/// Whether nothing in the text steers a terminal, hides, or reorders what is read.
+/// Whether the text has nothing that controls a terminal, is invisible, or reorders text.
 pub fn is_plain(text: &str) -> bool {
     text.chars().all(is_visible)
 }
 
-/// Text on one line without anything that steers a terminal or reorders what is read: escape sequences, control
-/// characters, bidirectional marks and other invisible ones; cut after 300 characters.
+/// Text on one line, without anything that controls a terminal or reorders text: escape sequences, control characters,
+/// bidirectional marks and other invisible characters; truncated to 300 characters.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if text.len() <= LONGEST && is_plain(text) {
         return Cow::Borrowed(text);
@@ -28,7 +28,7 @@ pub fn plain(text: &str) -> Cow<'_, str> {
         }
         match character {
             '\u{1b}' if characters.next_if_eq(&'[').is_some() => {
-                // The parameters up to the letter that ends the sequence would be left as litter.
+                // Skip the parameters, up to the letter that ends the sequence.
                 while characters.next_if(|next| matches!(next, '\u{20}'..='\u{3f}')).is_some() {}
                 characters.next_if(|next| matches!(next, '\u{40}'..='\u{7e}'));
                 continue;
@@ -42,8 +42,8 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A cell of a CSV file that neither a spreadsheet takes for a formula nor a terminal for a command. Joiners stay: some
-/// scripts need them.
+/// A CSV cell that no spreadsheet treats as a formula and no terminal as a command. Joiners stay: some scripts need
+/// them.
 pub fn cell(text: &str) -> String {
     const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
     let quote = if text.starts_with(FORMULA) { "'" } else { "" };
@@ -51,7 +51,7 @@ pub fn cell(text: &str) -> String {
     quote.chars().chain(text.chars().map(|character| if is_unsafe(character) { ' ' } else { character })).collect()
 }
 
-/// Characters, other than white space, that leave no trace when text is shown: from documents, spreadsheets and chats.
+/// Characters, other than white space, that are invisible: from documents, spreadsheets and chats.
 pub fn is_invisible(character: char) -> bool {
     turns_text(character)
         || matches!(
@@ -61,7 +61,7 @@ pub fn is_invisible(character: char) -> bool {
         )
 }
 
-/// Marks that change the direction of text, so that it reads as something else.
+/// Marks that change the direction of text, so that it reads differently.
 fn turns_text(character: char) -> bool {
     matches!(
         character,
@@ -69,7 +69,7 @@ fn turns_text(character: char) -> bool {
     )
 }
 
-/// Separators of lines and paragraphs that are not control characters.
+/// Line and paragraph separators that are not control characters.
 fn breaks_line(character: char) -> bool {
     matches!(character, '\u{2028}' | '\u{2029}')
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn untrusted_text_cannot_steer_a_terminal() {
+    fn untrusted_text_cannot_control_a_terminal() {
         let check = |text: &str, expected: &str| assert_eq!(plain(text), expected);
         check("Not Found.", "Not Found.");
         check("müller.example 网站", "müller.example 网站");

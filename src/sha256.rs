@@ -4,12 +4,12 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
-/// The digest of some bytes.
+/// The digest of a slice of bytes.
 pub fn of(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The digest of everything that a reader gives.
+/// The digest of all bytes from a reader.
 pub fn of_reader(mut source: impl Read) -> io::Result<String> {
     const READ: usize = 256 * 1024;
     let (mut digest, mut buffer) = (Sha256::new(), vec![0; READ]);
@@ -21,7 +21,7 @@ pub fn of_reader(mut source: impl Read) -> io::Result<String> {
     }
 }
 
-/// A finished digest in hexadecimal digits.
+/// A finished digest in hexadecimal.
 pub fn hex(digest: &[u8]) -> String {
     digest
         .iter()

@@ -1,7 +1,7 @@
-//! The account's balance, which can be asked for without buying anything.
+//! The account's balance, which can be requested without buying anything.
 //!
-//! Pure: a reply in, its meaning out. No page documents the shape of the answer, so several are understood and nothing
-//! depends on them: what is not understood is reported as such.
+//! Pure: a reply in, its meaning out. The shape of the answer is undocumented, so several shapes are understood and
+//! nothing depends on them. Anything else is reported as not understood.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::{decode::Envelope, money::Usd};
 /// Names of the field with the balance, at the top or inside `data`.
 const BALANCE_NAMES: [&str; 4] = ["balance_usd", "balance", "available_balance", "credits"];
 
-/// The balance in a reply; `Err`: why none is there.
+/// The balance in a reply; `Err`: why there is none.
 pub fn balance(reply: &Reply) -> Result<Usd, String> {
     if !(200..300).contains(&reply.status) {
         return Err(refusal(reply));
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_balance_is_found_where_it_may_stand() {
+    fn a_balance_is_found_in_every_known_shape() {
         let check = |status: u16, body: &str, expected: Result<i64, &str>| {
             let found = balance(&reply(status, body)).map(Usd::micros);
             assert_eq!(found, expected.map_err(str::to_owned), "{body}");

@@ -1,13 +1,13 @@
 //! The paid API as the rest of the program sees it: one call, its reply, what the reply means.
 //!
-//! - [`Api`] is the seam: one method, `post`. [`http`] implements it over the wire, tests with a script.
+//! - [`Api`] has one method, `post`. [`http`] implements it over the network, tests with a script.
 //! - [`request`] turns a call's fields into a body.
-//! - [`pricing`] is the money rule: what a call counts for, whatever is known of its price.
-//! - [`account`] is what a plan may ask without buying.
-//! - [`record`] is what is kept of a call.
-//! - [`status`] is the table: every HTTP status and in-body code to one [`status::Class`].
+//! - [`pricing`] is the money rule: what a call counts as, however much is known about its price.
+//! - [`account`] reads the balance, which costs nothing.
+//! - [`record`] is what is recorded about a call.
+//! - [`status`] maps every HTTP status and in-body code to one [`status::Class`].
 //!
-//! Nothing here waits, retries or keeps anything; a reply's body passes through untouched.
+//! Nothing here waits, retries or stores anything; the body of a reply is passed on unchanged.
 
 use std::{future::Future, time::Duration};
 
@@ -30,27 +30,27 @@ pub use reply_body::ReplyBody;
 /// The earliest date the API knows (its documentation of `date_from`).
 pub const EARLIEST_DATE: Date = jiff::civil::date(2019, 1, 1);
 
-/// The longest `tag` the API takes, in characters.
+/// Maximum length of `tag`, in characters.
 pub const LONGEST_TAG: usize = 255;
 
-/// One paid call at a time. Implementations hold nothing back: every byte that came is in the reply.
+/// One paid call at a time. Implementations must put every byte that arrived into the reply.
 pub trait Api: Send + Sync + 'static {
     /// Sends one call and reads its whole body.
     fn post(&self, request: &Request) -> impl Future<Output = Result<Reply, ApiError>> + Send;
 }
 
-/// One call: a target and what is asked about it.
+/// One call: a target and the request for it.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Whose history is bought.
+    /// The target whose history is bought.
     pub target: Target,
-    /// The body, as [`request::body`] made it.
+    /// The request body from [`request::body`].
     pub body: Bytes,
-    /// The price above which the API shall refuse instead of debiting, when a spending cap is set.
+    /// With a spending cap: the API refuses the call instead of debiting more than this.
     pub max_price: Option<Usd>,
 }
 
-/// What is asked of every target of a run alike.
+/// What a run requests for each of its targets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
     /// First day of the history.
@@ -83,7 +83,7 @@ impl RankScale {
     }
 }
 
-/// The two shapes of a request body that the API's pages document.
+/// The two documented shapes of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BodyForm {
@@ -93,31 +93,31 @@ pub enum BodyForm {
     Object,
 }
 
-/// What came back over HTTP, whatever its status.
+/// An HTTP response, whatever its status.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     pub status: u16,
-    /// The body; what came of it where it was cut off.
+    /// The body; if it was cut off, the part that arrived.
     pub body: ReplyBody,
-    /// How long the server asks to wait.
+    /// How long the server asks the client to wait.
     pub retry_after: Option<Duration>,
     /// The real debit, from the header `X-AISA-Customer-Cost-Micros-USD`.
     pub debit: Option<Usd>,
-    /// The gateway's name for this call, for its support.
+    /// The gateway's id of this call, for its support.
     pub request_id: Option<String>,
-    /// What time it is at the server, by the header `Date`.
+    /// The server's time, from the header `Date`.
     pub date: Option<Timestamp>,
-    /// Why the body ends before its end; `None`: it is whole.
+    /// Why the body is incomplete; `None`: it is complete.
     pub cut: Option<ApiError>,
 }
 
-/// What kept a reply, or the rest of one, from coming.
+/// Why there is no reply, or only a part of one.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
-    /// What is known of the bill.
+    /// Determines whether the call may have been billed.
     pub kind: ErrorKind,
-    /// What happened, without the URL and without anything secret.
+    /// What happened, without the URL and without secrets.
     pub message: String,
 }
 
@@ -125,13 +125,13 @@ pub struct ApiError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Unknown host, untrusted certificate, a proxy that refuses: the request never reached the API, and waiting does
-    /// not help.
+    /// Unknown host, untrusted certificate, or a proxy that refuses: the request never reached the API, and waiting
+    /// does not help.
     Unreachable,
-    /// Refused, no route, no connection in time: the request never reached the API.
+    /// Connection refused, no route, or a timeout while connecting: the request never reached the API.
     NotSent,
     /// Timed out, reset or cut off after it was sent: it may have been billed.
     Lost,
-    /// The body grew past the limit: billed, and of no use but for its beginning.
+    /// The body exceeded the limit: billed, and only its beginning is usable.
     TooLarge,
 }

@@ -1,7 +1,7 @@
-//! The money rule: what a call is counted at, whether its debit is reported, only guessed at, or unknown.
+//! The money rule: what a call counts as, whether its debit is reported, estimated or unknown.
 //!
-//! Pure functions, shared by the spending cap, the ledger and the estimate, so that they cannot disagree. A price here
-//! is never taken for the truth: the debit that the gateway reports comes first.
+//! Pure functions, shared by the spending cap, the ledger and the estimate, so that they cannot disagree. The debit
+//! that the gateway reports takes precedence over any price here.
 
 use super::status::Cost;
 use crate::money::Usd;
@@ -12,8 +12,8 @@ const GATEWAY_FACTOR: i64 = 2;
 const LIST_PRICE_PER_CALL: Usd = Usd::from_micros(24_000);
 /// Upstream list price of a row (the API's price page).
 const LIST_PRICE_PER_ROW: Usd = Usd::from_micros(36);
-/// What a call is presumed to cost while no price is known: about twice the list price of a full history, with room for
-/// a plan's multiplier.
+/// The assumed cost of a call while no price is known: about twice the list price of a full history, with margin for a
+/// plan's multiplier.
 pub const PRESUMED_PRICE: Usd = Usd::from_micros(100_000);
 
 /// The most that may have been debited where only the upstream price is known.
@@ -26,7 +26,7 @@ pub fn list_price(rows: i64) -> Usd {
     LIST_PRICE_PER_CALL.plus(LIST_PRICE_PER_ROW.times(rows))
 }
 
-/// What a finished call counts for. `reserved` is the limit that the call carried.
+/// What a finished call counts as. `reserved` is the price limit that the call was sent with.
 pub fn counted(cost: Cost, reserved: Option<Usd>, max_price: MaxPrice) -> Usd {
     match cost {
         Cost::Debit(price) => price,
@@ -36,7 +36,7 @@ pub fn counted(cost: Cost, reserved: Option<Usd>, max_price: MaxPrice) -> Usd {
     }
 }
 
-/// What a call counts for whose price is unknown, or which got no answer.
+/// What a call counts as if its price is unknown or it got no answer.
 pub fn unpriced(reserved: Option<Usd>, max_price: MaxPrice) -> Usd {
     reserved.unwrap_or_else(|| max_price.or_presumed())
 }
@@ -49,7 +49,7 @@ pub struct MaxPrice {
 }
 
 impl MaxPrice {
-    /// Learns from a call's cost; an unknown cost teaches nothing.
+    /// Updates the maximum with a call's cost; an unknown cost changes nothing.
     pub fn learn(&mut self, cost: Cost) {
         match cost {
             Cost::Debit(price) => self.debit = self.debit.max(price),
@@ -58,13 +58,13 @@ impl MaxPrice {
         }
     }
 
-    /// The price that a call is expected to have; zero while none is known. Without any reported debit it is the most
-    /// that the gateway makes of an upstream price.
+    /// The expected price of a call; zero while none is known. Without any reported debit it is the most that the
+    /// gateway charges for an upstream price.
     pub fn price(self) -> Usd {
         if self.debit == Usd::ZERO { max_debit(self.upstream) } else { self.debit.max(self.upstream) }
     }
 
-    /// The same, or the presumed price while none is known.
+    /// The same, or the presumed price if none is known.
     pub fn or_presumed(self) -> Usd {
         match self.price() {
             Usd::ZERO => PRESUMED_PRICE,

@@ -1,6 +1,6 @@
-//! What is kept of a call: that it was sent, and what came of it.
+//! What is recorded about a call: that it was sent, and its result.
 //!
-//! `fetch` makes these, the ledger keeps them; neither knows the other.
+//! `fetch` creates these records and the ledger stores them; neither depends on the other.
 
 use std::time::Duration;
 
@@ -12,45 +12,45 @@ use super::{
 };
 use crate::{money::Usd, targets::Target};
 
-/// A call about to go out.
+/// A call about to be sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// Whose history is asked for.
+    /// The target of the call.
     pub target: Target,
-    /// How many calls this target has had in this run, this one included.
+    /// How many calls this target has had in this run, including this one.
     pub attempt: u32,
-    /// When it goes out.
+    /// When it is sent.
     pub at: Timestamp,
     pub form: BodyForm,
-    /// What is set aside for it under a spending cap; the API refuses above it.
+    /// The amount reserved for it under a spending cap; the API refuses a higher price.
     pub reserved: Option<Usd>,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Clone, Debug)]
 pub struct Answered {
-    /// Whose history was asked for.
+    /// The target of the call.
     pub target: Target,
     /// The attempt as in [`Sent`].
     pub attempt: u32,
-    /// When the last byte was here, or the hope for it was given up.
+    /// When the last byte arrived, or when the call was given up.
     pub at: Timestamp,
-    /// From the first byte sent to the last received.
+    /// From the first byte sent to the last byte received.
     pub latency: Duration,
     pub assessment: Assessment,
-    /// The gateway's name for the call.
+    /// The gateway's id of the call.
     pub request_id: Option<String>,
-    /// The body, verbatim; `None` where there was no reply.
+    /// The body, verbatim; `None` if there was no reply.
     pub body: Option<ReplyBody>,
 }
 
 /// A target that was given up in this run.
 #[derive(Clone, Debug)]
 pub struct GaveUp {
-    /// Whose history could not be had.
+    /// The target whose history could not be fetched.
     pub target: Target,
     pub at: Timestamp,
-    /// What the last call meant.
+    /// The class of the last call.
     pub class: Class,
 }
 
@@ -59,16 +59,16 @@ pub struct GaveUp {
 pub enum TargetState {
     /// Its history is stored.
     Ok,
-    /// The API knows nothing of it.
+    /// The API has no data for it.
     NoData,
     /// It was given up; the next run tries again.
     Failed,
-    /// Not asked yet, or stopped before an answer.
+    /// Not called yet, or stopped before an answer.
     Pending,
 }
 
 impl TargetState {
-    /// Whether an answer is stored, which is not fetched again.
+    /// Whether its answer is stored, so that it is not fetched again.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Ok | Self::NoData)
     }

@@ -1,10 +1,10 @@
-//! A reply's body: its text, and where it came gzipped the bytes that it came as.
+//! The body of a reply: its text, and its original bytes if it was gzipped.
 
 use std::ops::Deref;
 
 use bytes::Bytes;
 
-/// The text of a body, decompressed; what came of it where it was cut off.
+/// The decompressed text of a body; if it was cut off, the part that arrived.
 #[derive(Clone, Debug, Default)]
 pub struct ReplyBody {
     text: Bytes,
@@ -12,18 +12,18 @@ pub struct ReplyBody {
 }
 
 impl ReplyBody {
-    /// A whole body that came as one gzip member, whose content is `text`.
+    /// A complete body that arrived as one gzip member with the content `text`.
     pub(super) fn compressed(text: Bytes, gzip: Bytes) -> Self {
         Self { text, gzip: Some(gzip) }
     }
 
-    /// The gzip member that it came as, if any reader accepts that: nothing after it, nothing in its header but a file
+    /// The original gzip member, if every reader supports it: nothing after it, and nothing in its header but a file
     /// name.
     pub fn gzip(&self) -> Option<&Bytes> {
         self.gzip.as_ref()
     }
 
-    /// The text, to share.
+    /// The text, as a shareable buffer.
     pub fn text(&self) -> &Bytes {
         &self.text
     }

@@ -1,11 +1,10 @@
-//! What one call asks: its fields as a request body.
+//! The request body of a call.
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::{BodyForm, Parameters};
 
-/// The body of one call.
 pub fn body(target: &str, parameters: &Parameters, form: BodyForm) -> Bytes {
     #[derive(Serialize)]
     struct Fields<'a> {

@@ -1,8 +1,8 @@
-//! The status table: what a reply, or the lack of one, means.
+//! The status table: what a reply, or its absence, means.
 //!
-//! One pure function, [`assess`], looks at the HTTP status and at the status inside the body alike.
-//! What is done about it (wait, give up, stop) is decided in `fetch::judge`, which sees no bytes.
-//! Messages vary, so codes decide. A message counts in two places only, where the API documents no
+//! The pure function [`assess`] considers both the HTTP status and the status inside the body. `fetch::judge`, which
+//! sees no bytes, decides what to do about it (wait, give up, stop). Messages vary, so codes decide. Messages are used
+//! only where the API documents no code: for `No Search Results`, and for a gateway's report of an exhausted quota.
 //! code of its own: `No Search Results`, and a gateway's word for a used-up quota.
 
 use serde::{Deserialize, Serialize};
@@ -18,56 +18,56 @@ mod tests;
 /// The code of a task that succeeded.
 const OK: i64 = 20000;
 
-/// What a call's result means.
+/// What the result of a call means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
     pub class: Class,
-    /// HTTP status, where there was one.
+    /// HTTP status, if there was a reply.
     pub http_status: Option<u16>,
-    /// The code inside the body, where there was one.
+    /// The status code inside the body, if any.
     pub api_code: Option<i64>,
-    /// What the API or the network said.
+    /// The message of the API or of the network error.
     pub message: Option<String>,
     /// The API's id of the task.
     pub task_id: Option<String>,
     /// Items in the answer.
     pub items: u64,
-    /// Whether the body is one whole JSON object.
+    /// Whether the body is one complete JSON object.
     pub json: bool,
-    /// What was paid, as far as is known.
+    /// The cost, as far as it is known.
     pub cost: Cost,
-    /// What else the answer reports.
+    /// Figures that the answer reports about itself.
     pub stated: Stated,
 }
 
-/// What an answer reports about itself, for information only.
+/// What an answer reports about itself; for information only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stated {
-    /// How many items it has, in its own words.
+    /// How many items it claims to have.
     pub items_count: Option<i64>,
     pub api_version: Option<String>,
     /// How long the API worked on the task, in seconds.
     pub api_seconds: Option<f64>,
-    /// How its counts contradict its content; only for accepted answers.
+    /// Differences between its stated counts and its content; only for accepted answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mismatch: Option<String>,
 }
 
-/// What one call cost, by where that is known from.
+/// The cost of one call, by its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
     /// The gateway's debit header.
     Debit(Usd),
-    /// The body's `cost`: the upstream price, of which the gateway debits a multiple.
+    /// The body's `cost`: the upstream price; the gateway debits a multiple of it.
     Upstream(Usd),
     /// Presumably billed; the price was not reported.
     Unknown,
-    /// Nothing is billed for such a result.
+    /// Such a result is not billed.
     Nothing,
 }
 
 impl Cost {
-    /// The reported price, of the gateway or upstream; zero if none was.
+    /// The price that the gateway, or else the upstream API, reported; zero if neither did.
     pub fn known(self) -> Usd {
         match self {
             Self::Debit(price) | Self::Upstream(price) => price,
@@ -76,7 +76,7 @@ impl Cost {
     }
 }
 
-/// Understands what came back for a call about `target`; `envelope` is that of the reply's body.
+/// Assesses the result of a call for `target`; `envelope` is parsed from the body of the reply.
 pub fn assess(result: &Result<Reply, ApiError>, envelope: Option<Envelope>, target: &Target) -> Assessment {
     let error = match result {
         Ok(reply) => return assess_reply(reply, envelope, target),
@@ -112,7 +112,7 @@ fn assess_reply(reply: &Reply, envelope: Option<Envelope>, target: &Target) -> A
     let envelope = envelope.unwrap_or_default();
     let cost = match (reply.debit, envelope.cost, class) {
         (Some(debit), ..) => Cost::Debit(debit),
-        // An answer that came too late reports no cost, but what the gateway debited is unknown.
+        // An answer that came too late reports zero cost, but the gateway's debit is unknown.
         (None, Some(Usd::ZERO), Class::MaybeBilled) => Cost::Unknown,
         (None, Some(upstream), _) => Cost::Upstream(upstream),
         (None, None, Class::Data | Class::NoData | Class::WrongTarget | Class::MaybeBilled) => Cost::Unknown,
@@ -157,12 +157,12 @@ fn class_of_envelope(reply: &Reply, envelope: &Envelope, target: &Target) -> Cla
     }
 }
 
-/// The meaning of a task that succeeded.
+/// The class of a task that succeeded.
 fn class_of_result(envelope: &Envelope, target: &Target) -> Class {
     if !envelope.about.iter().all(|host| is_about(host, target)) {
         Class::WrongTarget
     } else if envelope.items > 0 {
-        // Rows are only taken when the answer names its target.
+        // Rows are only accepted if the answer names its target.
         if envelope.about.is_empty() { Class::WrongTarget } else { Class::Data }
     } else if envelope.has_task {
         Class::NoData
@@ -171,8 +171,8 @@ fn class_of_result(envelope: &Envelope, target: &Target) -> Class {
     }
 }
 
-/// Whether an answer counts although its HTTP status is that of an error: asking again would pay for it twice. It has
-/// rows, or reports that there are none and was billed, and nothing else in it reports an error.
+/// Whether an answer counts although its HTTP status is an error: calling again would pay for it twice. It has rows, or
+/// reports that there are none and was billed, and nothing else in it reports an error.
 fn is_paid_answer(class: Class, reply: &Reply, envelope: &Envelope) -> bool {
     let is_contradicted = envelope.has_gateway_error || envelope.top_code.is_some_and(|code| code != OK);
     let is_billed = [reply.debit, envelope.cost].into_iter().flatten().any(|price| price > Usd::ZERO);
@@ -183,13 +183,13 @@ fn is_paid_answer(class: Class, reply: &Reply, envelope: &Envelope) -> bool {
     }
 }
 
-/// Whether an answer about `host` is one about `target`. The API drops a `www.` that cleaning keeps before a suffix, as in
-/// `www.gov.uk`.
+/// Whether an answer about `host` is for `target`. The API drops a `www.` that normalization keeps before a suffix, as
+/// in `www.gov.uk`.
 fn is_about(host: &str, target: &Target) -> bool {
     host == target.as_str() || target.as_str().strip_prefix("www.") == Some(host)
 }
 
-/// The meaning of a status code inside the body.
+/// The class of a status code inside the body.
 fn of_code(code: i64, message: &str) -> Class {
     match code {
         40102 => Class::NoData,
@@ -208,7 +208,7 @@ fn of_code(code: i64, message: &str) -> Class {
     }
 }
 
-/// The meaning of an HTTP status where the body's code does not decide.
+/// The class of an HTTP status, if the code inside the body does not decide.
 fn of_http(status: u16, envelope: &Envelope) -> Class {
     let gateway_says = |word: &str| envelope.gateway_code.as_deref().is_some_and(|code| code.contains(word));
     let is_known = envelope.has_gateway_error || envelope.code.is_some();
@@ -221,10 +221,10 @@ fn of_http(status: u16, envelope: &Envelope) -> Class {
         402 => Class::Fatal(Fatal::NoCredit),
         429 if gateway_says("quota_exceeded") => Class::Fatal(Fatal::NoCredit),
         429 => Class::SlowDown,
-        // Redirects are not followed: a body and a token are meant for one host.
+        // Redirects are not followed: body and token are meant for one host only.
         300..=399 | 404 | 405 => Class::Fatal(Fatal::WrongUrl),
         408 | 425 | 500..=599 => Class::Transient,
-        // A success status over a body that is not an answer.
+        // A success status with a body that is not an answer.
         200..=299 => Class::MaybeBilled,
         _ => Class::Rejected,
     }
@@ -232,7 +232,7 @@ fn of_http(status: u16, envelope: &Envelope) -> Class {
 
 /// The beginning of a body that is not JSON, for a message.
 fn readable(reply: &Reply) -> Option<String> {
-    /// Enough to recognize a gateway's page by.
+    /// Enough to recognize a gateway's error page.
     const SHOWN: usize = 120;
     let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(4 * SHOWN)]);
     let words: Vec<&str> = text.split_whitespace().collect();

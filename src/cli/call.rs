@@ -1,4 +1,4 @@
-//! Flags for the API: where it is, how fast it may be called, and what it may cost.
+//! Flags for the API: its URL, limits on calls, and limits on cost.
 
 use std::{num::NonZeroU32, path::PathBuf};
 
@@ -7,7 +7,6 @@ use clap::{Args, ValueEnum};
 use super::{rate_limits::RateArgs, values};
 use crate::{api::BodyForm, money::Usd};
 
-/// The default of `--api`.
 const API: &str = "https://api.aisa.one/apis/v1";
 
 #[derive(Debug, Args)]
@@ -42,10 +41,9 @@ pub struct CallArgs {
     pub max_cost: Option<Usd>,
 }
 
-/// Shape of the request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Body {
-    /// Whichever the API accepts, trying the array first.
+    /// Whichever the API accepts; the array is tried first.
     Auto,
     /// `[{"target": …}]`
     Array,
@@ -54,7 +52,7 @@ pub enum Body {
 }
 
 impl CallArgs {
-    /// The shape of the body; `None` for whichever the API accepts.
+    /// The shape of the body; `None`: whichever the API accepts.
     pub fn body_form(&self) -> Option<BodyForm> {
         match self.body {
             Body::Auto => None,

@@ -1,11 +1,11 @@
-//! `--config FILE`: flags kept in a TOML file, each under its own name.
+//! `--config FILE`: flags in a TOML file, each under its own name.
 //!
-//! The file becomes arguments before the user's own, and `clap` reads all of them as one command line, so that both
-//! have the same grammar, checks and messages. Each key is first read by itself, so that an error names the file and
-//! the line. No file is read that is not named.
+//! The file's keys become arguments before the user's own, and `clap` parses them as one command line, so that both
+//! have the same grammar, checks and messages. Each key is first parsed by itself, so that an error names the file and
+//! the line. No file is read unless it is named.
 //!
-//! The file may not contain the token, since it is made to be kept with the code. Errors never repeat a line of it, in
-//! case it does.
+//! The file must not contain the token, since it is meant to be committed. In case it does, errors never quote a line
+//! of it.
 
 use std::{
     collections::HashSet,
@@ -30,11 +30,11 @@ use super::{Cli, without_credentials};
 const CONFIG: &str = "config";
 /// The keys of arguments that have no flag.
 const POSITIONALS: [(&str, &str); 2] = [("inputs", "input"), ("sources", "dir")];
-/// Bytes of a file: a longer one does not contain flags.
+/// Maximum size in bytes: a longer file does not contain flags.
 const LONGEST: u64 = 256 * 1024;
-/// Parts of the names of keys that are meant for a secret.
+/// Parts of key names that indicate a secret.
 const SECRETS: [&str; 7] = ["token", "api-key", "apikey", "secret", "password", "authorization", "bearer"];
-/// How often a counted flag can be given.
+/// How often a counted flag can be repeated.
 const MOST_REPEATED: usize = 9;
 
 /// Why a file of flags cannot be used.
@@ -44,7 +44,7 @@ pub enum ConfigError {
     Io { path: PathBuf, source: io::Error },
     #[error("--config {} is not a text file of at most {} KiB", .0.display(), LONGEST >> 10)]
     NotText(PathBuf),
-    /// Something in the file is wrong. `place` is the file and the line.
+    /// An error in the file. `place` is the file and the line.
     #[error("{place}: {message}")]
     Content { place: String, message: String, hint: String },
 }
@@ -63,7 +63,7 @@ impl ConfigError {
     }
 }
 
-/// The arguments with those of the file that they name, if they name one.
+/// The arguments, preceded by those of the config file that they name, if any.
 pub(super) fn with_file(arguments: Vec<OsString>) -> Result<Vec<OsString>, ConfigError> {
     let Some(line) = CommandLine::parse(&arguments) else { return Ok(arguments) };
     let text = read(&line.config)?;
@@ -82,7 +82,7 @@ pub(super) fn with_file(arguments: Vec<OsString>) -> Result<Vec<OsString>, Confi
         }
     }
     all.extend_from_slice(own);
-    // Names of files may begin with a dash.
+    // File names may begin with a dash.
     if !positionals.is_empty() && !own.iter().any(|argument| argument == "--") {
         all.push("--".into());
     }
@@ -90,7 +90,7 @@ pub(super) fn with_file(arguments: Vec<OsString>) -> Result<Vec<OsString>, Confi
     Ok(all)
 }
 
-/// What the file has to know of the user's own arguments.
+/// What reading the file requires from the user's own arguments.
 struct CommandLine {
     command: String,
     config: PathBuf,
@@ -101,7 +101,7 @@ struct CommandLine {
 }
 
 impl CommandLine {
-    /// `None` where no file is named, or where the command line is wrong by itself, which is reported later.
+    /// `None` if no file is named, or if the command line itself is wrong, which is reported later.
     fn parse(arguments: &[OsString]) -> Option<Self> {
         let any_text = |argument: Arg| {
             let takes_values = argument.get_action().takes_values();
@@ -119,7 +119,7 @@ impl CommandLine {
         })
     }
 
-    /// Whether an argument is on the command line, or one that conflicts with it.
+    /// Whether the command line has this argument, or one that conflicts with it.
     fn overrides(&self, command: &Command, argument: &Arg) -> bool {
         let excludes = |one: &Arg, other: &Arg| {
             command.get_arg_conflicts_with(one).iter().any(|arg| arg.get_id() == other.get_id())
@@ -129,7 +129,7 @@ impl CommandLine {
     }
 }
 
-/// The command line's definition, in which every argument is a flag and none is required.
+/// The command-line definition with every argument as an optional flag.
 fn definition() -> Command {
     let as_flag = |argument: Arg| {
         let argument = argument.required(false);
@@ -146,7 +146,7 @@ fn definition() -> Command {
 struct ConfigFile<'a> {
     path: &'a Path,
     text: &'a str,
-    /// The command that is to be run.
+    /// The command to run.
     command: &'a str,
     definition: Command,
 }
@@ -183,7 +183,7 @@ impl ConfigFile<'_> {
         self.definition.find_subcommand(name).expect("a command of this program")
     }
 
-    /// The command's argument of that name, else that of another command which takes a file.
+    /// The command's argument of that name, or else that of another command that reads a config file.
     fn find(&self, key: &str) -> Option<(&Command, &Arg)> {
         let takes_file = |command: &&Command| command.get_arguments().any(|argument| argument.get_id() == CONFIG);
         let others = self.definition.get_subcommands().filter(takes_file);
@@ -198,7 +198,7 @@ impl ConfigFile<'_> {
         })
     }
 
-    /// Checks flags without anything else on the line.
+    /// Checks flags by themselves.
     fn check<'f>(
         &self,
         command: &'f str,
@@ -254,7 +254,7 @@ impl ConfigFile<'_> {
     }
 }
 
-/// A key's values as flags, or what the key takes, with an example.
+/// A key's values as flags; the error is what the key accepts, with an example.
 fn as_flags(argument: &Arg, key: &str, value: &DeValue<'_>) -> Result<Vec<String>, (&'static str, &'static str)> {
     let flag = format!("--{key}");
     let with_value = |value: &DeValue<'_>| scalar(value).map(|text| format!("{flag}={text}"));

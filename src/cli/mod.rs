@@ -1,7 +1,7 @@
 //! The command line: flags and environment to checked values. Every default lives here.
 //!
-//! Never reads an input file or opens a connection. A value that is wrong by itself is reported here, with exit code 2,
-//! before anything else happens.
+//! Never reads an input file or opens a connection. An invalid value is reported here, with exit code 2, before
+//! anything else happens.
 
 mod call;
 mod config;
@@ -62,7 +62,7 @@ pub enum UsageError {
 }
 
 impl Cli {
-    /// Parses a command line and the file that its `--config` names.
+    /// Parses a command line and the config file that it names.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         let arguments = config::with_file(arguments.into_iter().collect())?;
         let command = without_api_variable(without_empty_variables(Self::command(), variable), &arguments);
@@ -85,8 +85,8 @@ fn without_empty_variables(command: clap::Command, value: fn(&OsStr) -> Option<O
     })
 }
 
-/// With `--sandbox` the variable of `--api` counts as unset, so that a job which sets it for all its steps can try one
-/// without cost. Both flags on one command line are an error.
+/// With `--sandbox`, the variable for `--api` counts as unset, so that a job which sets it for all its steps can still
+/// use the sandbox. Both flags on one command line are an error.
 fn without_api_variable(command: clap::Command, arguments: &[OsString]) -> clap::Command {
     if !arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--sandbox") {
         return command;
@@ -96,7 +96,7 @@ fn without_api_variable(command: clap::Command, arguments: &[OsString]) -> clap:
     command.mut_subcommands(|command| command.mut_args(reset))
 }
 
-/// The message repeats a wrong value, but not the credentials in a URL.
+/// Keeps the invalid value in the message, but not the credentials in a URL.
 fn without_credentials(mut error: clap::Error) -> clap::Error {
     let redacted = match error.get(ContextKind::InvalidValue) {
         Some(ContextValue::String(value)) => value.split_once("://").and_then(|(scheme, rest)| {
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
@@ -308,13 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn every_command_has_its_page() {
+    fn every_command_has_a_man_page() {
         let definition = Cli::command();
         assert_eq!(definition.get_subcommands().map(clap::Command::get_name).collect::<Vec<_>>(), COMMANDS);
     }
 
     #[test]
-    fn a_plan_and_a_doctor_take_every_flag_of_a_run() {
+    fn plan_and_doctor_accept_every_flag_of_run() {
         let definition = Cli::command();
         let flags = |name: &str| -> Vec<_> {
             let command = definition.find_subcommand(name).expect("a command");

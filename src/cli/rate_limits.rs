@@ -1,4 +1,4 @@
-//! Rates and concurrency: the defaults of each plan, the flags that override them, and the share of one shard.
+//! Rate and concurrency: the defaults of each plan, the flags that override them, and the part of one shard.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -45,7 +45,7 @@ pub struct RateArgs {
     pub max_outage: Duration,
 }
 
-/// Plans of an account, which limit its calls.
+/// Account plans, which limit calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AccountPlan {
     /// 60 a minute, 5 in flight
@@ -59,7 +59,7 @@ pub enum AccountPlan {
 }
 
 impl AccountPlan {
-    /// Calls a minute and in flight.
+    /// Calls per minute and in flight.
     pub fn limits(self) -> (u32, u32) {
         match self {
             Self::Free => (60, 5),
@@ -70,7 +70,7 @@ impl AccountPlan {
     }
 }
 
-/// Calls a minute and in flight when the simulated API is in the same process.
+/// Calls per minute and in flight if the simulated API runs in this process.
 const SANDBOX_LIMITS: (u32, u32) = (6000, 30);
 
 /// A limit that is too low to be divided among the shards.

@@ -8,7 +8,7 @@ use super::CallArgs;
 
 const VARIABLE: &str = "AISA_API_KEY";
 
-/// Bytes of a file: a longer one does not contain a token.
+/// Maximum size in bytes: a longer file does not contain a token.
 const LONGEST: u64 = 64 * 1024;
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ fn from_file(path: &PathBuf) -> Result<Token, TokenError> {
         return Err(TokenError::NoToken(path.clone()));
     }
     let text = fs::read_to_string(path).map_err(fails)?;
-    // Some editors begin every file with a byte order mark.
+    // Some editors write a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.trim().is_empty() {
         return Err(TokenError::NoToken(path.clone()));
@@ -79,7 +79,7 @@ fn from_file(path: &PathBuf) -> Result<Token, TokenError> {
     only_token(text, || path.display().to_string())
 }
 
-/// Checks that a text contains only a token.
+/// Checks that a text contains nothing but a token.
 fn only_token(text: &str, from: impl Fn() -> String) -> Result<Token, TokenError> {
     let token = text.trim();
     let refused = |what| Err(TokenError::NotAlone { from: from(), what });
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_the_only_word() {
+    fn a_token_is_a_single_word() {
         let check = |text: &str, expected: Result<&str, &str>| {
             let found = only_token(text, || "token.txt".to_owned());
             let found = found.map(|token| token.0.expose_secret().to_owned()).map_err(|error| error.to_string());

@@ -24,24 +24,24 @@ pub(super) fn rate(text: &str) -> Result<Rate, &'static str> {
     Ok(Rate { calls, period })
 }
 
-/// An encoding by one of its labels, without those that are unsafe to decode.
+/// An encoding by any of its labels, except encodings that are unsafe to decode.
 pub(super) fn encoding(text: &str) -> Result<&'static Encoding, &'static str> {
     Encoding::for_label_no_replacement(text.as_bytes())
         .ok_or("expected a label of the WHATWG Encoding Standard, such as windows-1252, gbk or utf-16le")
 }
 
-/// A number of at least one.
+/// A number that is at least one.
 pub(super) fn positive(text: &str) -> Result<NonZeroU32, &'static str> {
     text.replace([',', '_'], "").parse().map_err(|_| "expected a number of at least 1")
 }
 
-/// A duration such as `130s`, `10min` or `1h 30min`, not zero.
+/// A duration such as `130s`, `10min` or `1h 30min`; not zero.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     let duration = text.parse::<SignedDuration>().ok().and_then(|duration| duration.try_into().ok());
     above_zero(duration.ok_or("expected a duration such as 130s, 10min or 1h")?)
 }
 
-/// An age such as `30d`, `2w` or `12h`, not zero. A day has 24 hours, a week seven days.
+/// An age such as `30d`, `2w` or `12h`; not zero. A day has 24 hours, a week has seven days.
 pub(super) fn age(text: &str) -> Result<Duration, &'static str> {
     // Months and years do not have a fixed number of days.
     let age = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
@@ -52,10 +52,10 @@ fn above_zero(duration: Duration) -> Result<Duration, &'static str> {
     if duration.is_zero() { Err("must be greater than zero") } else { Ok(duration) }
 }
 
-/// A date such as `2024-01-31`, not before the first that the API has.
+/// A date such as `2024-01-31`, no earlier than the API's first.
 pub(super) fn date(text: &str) -> Result<Date, String> {
     let date: Date = text.parse().map_err(|_| "expected a date such as 2024-01-31".to_owned())?;
-    // `parse` accepts other ISO forms, too.
+    // `parse` also accepts other ISO forms.
     if date.to_string() != text {
         return Err("expected a date such as 2024-01-31".to_owned());
     }

@@ -1,9 +1,9 @@
-//! Reads an answer's body as far as it comes, and decompresses it.
+//! Reads and decompresses the body of an answer.
 //!
-//! Whatever ends a body, the part that came is kept, because it may have been paid for. Bodies larger than
+//! If a body is cut off, the part that arrived is kept, because it may have been paid for. Bodies larger than
 //! [`USUAL_BODY`] are read one at a time, so that thirty of them take no more memory than one. A compressed body is
-//! decompressed here at once, which is faster than the client's own streaming. The bytes of a gzip body are kept beside
-//! its text if the ledger can store them unchanged.
+//! decompressed here in one go, which is faster than the client's own streaming. The bytes of a gzip body are kept
+//! beside its text if the ledger can store them unchanged.
 
 use std::{
     io::{self, Read},
@@ -23,25 +23,25 @@ use super::{
 };
 use crate::api::{ApiError, ErrorKind, ReplyBody};
 
-/// The largest body that is read, after decompression: some 200 times a full history.
+/// The largest body that is read, after decompression: about 200 times a full history.
 pub const LARGEST_BODY: usize = 32 * 1024 * 1024;
 
-/// Bodies up to this size are read side by side: seven times a full history.
+/// Bodies up to this size are read concurrently: seven times a full history.
 pub const USUAL_BODY: usize = 1024 * 1024;
 
-/// Larger bodies that are in memory at once, from their reading until the ledger has them.
+/// Larger bodies that are in memory at once, from reading them until the ledger has stored them.
 const LARGE_AT_ONCE: usize = 1;
 
-/// Room for a body of undeclared length: a full history is some 137 KB.
+/// Initial capacity for a body of undeclared length: a full history is about 137 KB.
 const FIRST_ROOM: usize = 160 * 1024;
 
-/// Times that a body is decompressed at most.
+/// Maximum number of times a body is decompressed.
 const MOST_LAYERS: usize = 2;
 
-/// Reads bodies, of which few may be large.
+/// Reads bodies, and limits how many of them are large at the same time.
 #[derive(Debug)]
 pub(super) struct Bodies {
-    /// Who may read a large one.
+    /// Permits to read a large one.
     large: Arc<Semaphore>,
 }
 
@@ -52,7 +52,7 @@ impl Default for Bodies {
 }
 
 impl Bodies {
-    /// Reads a body until its end, the deadline or the limit; what came by then, and why it is not all.
+    /// Reads a body until its end, the deadline or the limit. Returns what arrived, and the error if it is incomplete.
     pub(super) async fn read(&self, mut response: Response, deadline: &Deadline) -> (BodyBuffer, Option<ApiError>) {
         let named = text(response.headers(), &header::CONTENT_ENCODING).and_then(ContentEncoding::named);
         let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
@@ -75,7 +75,7 @@ impl Bodies {
         };
         let mut end = deadline.meet(reading).await.and_then(|end| end);
         let mut encoding = named.or_else(|| ContentEncoding::seen(&body.bytes));
-        // Also where the reading has ended early: what came is of use decompressed.
+        // Decompress even if reading ended early: a partial body is useful, too.
         for _ in 0..MOST_LAYERS {
             let Some(layer) = encoding else { break };
             end = end.and(self.decompress(&mut body, layer, deadline).await);
@@ -85,8 +85,8 @@ impl Bodies {
         (body, end.err())
     }
 
-    /// Replaces a compressed body by its content, as far as it goes. A large one that gets no permit before the
-    /// deadline stays as it came.
+    /// Replaces a compressed body by its content, as far as it can be decompressed. A large one that gets no permit
+    /// before the deadline stays compressed.
     async fn decompress(
         &self,
         body: &mut BodyBuffer,
@@ -111,7 +111,7 @@ impl Bodies {
                     }
                 }
             }
-            // One byte more than allowed shows whether the content is too large.
+            // One byte more than allowed, to detect content that is too large.
             let most = LARGEST_BODY - USUAL_BODY + 1;
             read = decoder.by_ref().take(most as u64).read_to_end(&mut body.bytes);
         }
@@ -120,7 +120,7 @@ impl Bodies {
             return Err(too_large());
         }
         if read.is_err() && body.bytes.is_empty() {
-            // It is not compressed as its header claims: keep what came, and take a whole answer as it is.
+            // It is not compressed as its header claims: keep the bytes, and accept a complete answer.
             let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&compressed).is_ok();
             body.bytes = compressed;
             if is_whole {
@@ -138,18 +138,18 @@ fn unreadable(error: &io::Error) -> ApiError {
     ApiError { kind: ErrorKind::Lost, message: format!("cannot decompress the body: {reason}") }
 }
 
-/// A body, where it is large with the permit to be that, which it gives back when its last reader is done.
+/// A body; a large one holds its permit until its last reader drops it.
 #[derive(Default)]
 pub(super) struct BodyBuffer {
     bytes: Vec<u8>,
-    /// The one gzip member that it came as.
+    /// The gzip member that it arrived as.
     gzip: Option<Vec<u8>>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl BodyBuffer {
-    /// Makes UTF-8 of UTF-16 that begins with its byte order mark; what is damaged in it becomes U+FFFD. Only in UTF-8 is
-    /// the token found.
+    /// Converts UTF-16 that begins with its byte order mark to UTF-8, with U+FFFD for invalid data. The token can only
+    /// be found in UTF-8.
     fn decode_utf16(&mut self) -> Result<(), ApiError> {
         let encoding = Encoding::for_bom(&self.bytes).filter(|(encoding, _)| *encoding != encoding_rs::UTF_8);
         let Some((encoding, mark)) = encoding else { return Ok(()) };
@@ -163,7 +163,7 @@ impl BodyBuffer {
         Ok(())
     }
 
-    /// Redacts the token. Compressed bytes that have it are dropped.
+    /// Redacts the token. Compressed bytes that contain it are dropped.
     pub(super) fn redact(&mut self, token: &[u8]) {
         let in_text = hide(token, &mut self.bytes);
         self.gzip.take_if(|gzip| in_text || hide(token, gzip));
@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    /// What a body is read as, and whether its bytes can be stored as they came.
+    /// The text of a body, and whether its bytes can be stored unchanged.
     async fn read(encoding: &str, bytes: Vec<u8>) -> (String, bool, Result<(), String>) {
         let mut body = BodyBuffer { bytes, ..BodyBuffer::default() };
         let encoding = ContentEncoding::named(encoding).expect("a known encoding");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_large_body_that_cannot_be_held_in_time_is_kept_as_it_came() {
+    async fn a_large_body_without_a_permit_by_the_deadline_stays_compressed() {
         let bodies = Bodies::default();
         let other = Arc::clone(&bodies.large).acquire_owned().await.expect("free");
         let bytes = gzipped(&"x".repeat(2 * USUAL_BODY), GzBuilder::new());
@@ -237,7 +237,7 @@ mod tests {
     const TEXT: &str = r#"{"tasks":[]}"#;
 
     #[tokio::test]
-    async fn only_one_plain_gzip_member_is_stored_as_it_came() {
+    async fn only_one_plain_gzip_member_is_stored_unchanged() {
         let plain = || gzipped(TEXT, GzBuilder::new());
         let check = async |bytes: Vec<u8>, text: &str, as_it_came: bool| {
             let expected = (text.to_owned(), as_it_came, Ok(()));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn encodings_that_were_not_asked_for_are_decompressed() {
+    async fn encodings_that_were_not_requested_are_decompressed() {
         let mut zlib = write::ZlibEncoder::new(Vec::new(), Compression::fast());
         let mut deflate = write::DeflateEncoder::new(Vec::new(), Compression::fast());
         zlib.write_all(TEXT.as_bytes()).and_then(|()| deflate.write_all(TEXT.as_bytes())).expect("room");
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn utf_16_with_its_byte_order_mark_becomes_utf_8_and_the_token_is_found_in_it() {
+    fn utf_16_with_a_byte_order_mark_becomes_utf_8_and_its_token_is_redacted() {
         let check = |bytes: Vec<u8>, expected: Option<&str>| {
             let mut body = BodyBuffer { bytes: bytes.clone(), gzip: Some(Vec::new()), permit: None };
             body.decode_utf16().expect("not too large");
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_that_have_the_token_are_not_stored_as_they_came() {
+    async fn compressed_bytes_that_contain_the_token_are_not_stored() {
         let token = "sk-0123456789abcdef";
         let check = async |text: &str, name: &str, expected: &str, as_it_came: bool| {
             let mut body =

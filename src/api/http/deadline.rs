@@ -1,4 +1,4 @@
-//! Until when an exchange has to be over.
+//! The time limit of one exchange.
 
 use std::{pin::pin, time::Duration};
 
@@ -6,12 +6,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::{ApiError, ErrorKind};
 
-/// A time-out that comes so late shows that this process did not run meanwhile.
+/// A timer that fires this late shows that this process was suspended.
 const OVERDUE: Duration = Duration::from_millis(500);
-/// What such a process is given to read what has arrived while it did not run: it is paid for.
+/// The time that a suspended process gets to read what arrived meanwhile: it is paid for.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
-/// The end of a call's time.
 #[derive(Debug)]
 pub(super) struct Deadline {
     at: Instant,
@@ -23,7 +22,8 @@ impl Deadline {
         Self { at: Instant::now() + timeout, timeout }
     }
 
-    /// Waits until the deadline, and a little longer if that came so late that this process cannot have run meanwhile.
+    /// Waits until the deadline, and a little longer if its timer fired so late that this process must have been
+    /// suspended.
     pub(super) async fn meet<T>(&self, future: impl Future<Output = T>) -> Result<T, ApiError> {
         let mut future = pin!(future);
         if let Ok(output) = timeout_at(self.at, &mut future).await {

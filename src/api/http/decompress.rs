@@ -1,4 +1,4 @@
-//! How a body may be compressed, and its decompression.
+//! Content encodings, and the decompression of a body.
 
 use std::io::{self, Read};
 
@@ -8,10 +8,10 @@ use super::LARGEST_BODY;
 
 /// How every gzip member begins (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// The one flag of a gzip header that all readers take: a file name follows.
+/// The only gzip header flag that all readers support: a file name follows.
 const FILE_NAME_FLAG: u8 = 8;
 
-/// How a body is compressed. Only gzip is asked for; some gateways send the others all the same.
+/// How a body is compressed. Only gzip is requested, but some gateways send the others, too.
 #[derive(Clone, Copy)]
 pub(super) enum ContentEncoding {
     Gzip,
@@ -20,7 +20,7 @@ pub(super) enum ContentEncoding {
 }
 
 impl ContentEncoding {
-    /// By the value of `Content-Encoding`.
+    /// The encoding that a value of `Content-Encoding` names.
     pub(super) fn named(name: &str) -> Option<Self> {
         let is = |one: &str| name.eq_ignore_ascii_case(one);
         if is("gzip") || is("x-gzip") {
@@ -34,18 +34,18 @@ impl ContentEncoding {
         }
     }
 
-    /// By how the bytes begin, which no JSON does: some gateways drop the header, or compress what is compressed.
+    /// The encoding by the first bytes, which never begin JSON: some gateways drop the header, or compress twice.
     pub(super) fn seen(bytes: &[u8]) -> Option<Self> {
         bytes.starts_with(&GZIP_MAGIC).then_some(Self::Gzip)
     }
 }
 
-/// Decompresses a body that is all there.
+/// Decompresses a body that is in memory.
 pub(super) enum Decompressor<'a> {
     Gzip(Members<'a>),
-    /// `deflate` by the standard (RFC 9110, 8.4.1.2).
+    /// `deflate` as the standard defines it (RFC 9110, 8.4.1.2).
     Zlib(ZlibDecoder<&'a [u8]>),
-    /// `deflate` as some servers take it.
+    /// `deflate` as some servers implement it, without the zlib header.
     Deflate(DeflateDecoder<&'a [u8]>),
     Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
 }
@@ -64,7 +64,7 @@ impl<'a> Decompressor<'a> {
         }
     }
 
-    /// Whether all of it, read to its end, was one gzip member that every reader takes.
+    /// Whether the whole input, read to its end, was one gzip member that every reader supports.
     pub(super) fn is_one_plain_member(&self) -> bool {
         matches!(self, Self::Gzip(members) if members.is_one_and_plain)
     }
@@ -81,7 +81,7 @@ impl Read for Decompressor<'_> {
     }
 }
 
-/// Whether bytes begin with a header by RFC 1950.
+/// Whether bytes begin with a zlib header (RFC 1950).
 fn is_zlib(bytes: &[u8]) -> bool {
     matches!(bytes, [method, flags, ..] if method & 15 == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
 }

@@ -1,4 +1,4 @@
-//! Where the API is: which base URLs may have the token, and what is shown of them.
+//! Which base URLs may receive the token, and how they are displayed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,29 +6,29 @@ use reqwest::Url;
 
 use super::is_proxied;
 
-/// Path of the endpoint below the base URL.
+/// Path of the endpoint, relative to the base URL.
 pub const ENDPOINT: &str = "dataforseo/backlinks/history/live";
 
-/// Path of the account's balance below the base URL.
+/// Path of the account's balance, relative to the base URL.
 pub(super) const BALANCE: &str = "credits/balance";
 
-/// Why the API cannot be called at all; found before the first call.
+/// Why the API cannot be called at all; detected before the first call.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The base URL is not one.
+    /// Not a valid base URL.
     #[error("invalid --api {url:?}: {reason}")]
     Url {
         url: String,
         /// The parser's error.
         reason: String,
     },
-    /// A token would travel in the clear.
+    /// The token would be sent unencrypted.
     #[error("--api {url} would send the token unencrypted")]
     Unencrypted { url: String },
     /// The token cannot be sent in a header.
     #[error("the token contains line breaks or control characters")]
     Token,
-    /// A proxy that the client library would silently not use. Its URL may contain a password and is not shown.
+    /// A proxy that the client library would silently ignore. Its URL may contain a password and is not shown.
     #[error("{variable} does not contain the URL of an http or https proxy")]
     Proxy { variable: &'static str },
     /// The TLS set-up failed.
@@ -57,19 +57,19 @@ impl SetupError {
 /// Where an API is, without its paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiEndpoint {
-    /// Scheme, host and port, to be shown.
+    /// Scheme, host and port, for display.
     pub origin: String,
-    /// The host, as it is looked up.
+    /// The host to resolve.
     pub host: String,
     pub port: u16,
-    /// Whether TLS is spoken.
+    /// Whether the scheme is https.
     pub is_encrypted: bool,
     /// Whether calls go through a proxy.
     pub is_proxied: bool,
 }
 
 impl ApiEndpoint {
-    /// That of a base URL, which is checked as for a call.
+    /// The server of a base URL, after the checks that a call makes.
     pub fn of(base: &str) -> Result<Self, SetupError> {
         let url = url(base, BALANCE)?;
         let host = host(&url);
@@ -83,9 +83,9 @@ impl ApiEndpoint {
     }
 }
 
-/// A path under a base URL to which a token may be sent.
+/// The URL of a path below `base`, if the token may be sent there.
 pub(super) fn url(base: &str, path: &str) -> Result<Url, SetupError> {
-    // Credentials are not repeated, least of all where they do not belong.
+    // Never show credentials.
     let shown = base.rsplit_once('@').map_or_else(|| base.to_owned(), |(_, behind)| format!("…@{behind}"));
     let refused = |reason: &str| SetupError::Url { url: shown.clone(), reason: reason.to_owned() };
     let base_url = base.trim();
@@ -111,11 +111,11 @@ pub(super) fn url(base: &str, path: &str) -> Result<Url, SetupError> {
     }
 }
 
-/// The one name that may mean this machine, and its addresses.
+/// The only name that is accepted for this machine, and its addresses.
 pub(super) const LOCALHOST: &str = "localhost";
 pub(super) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// Whether a URL is of this machine.
+/// Whether a URL points to this machine.
 pub fn is_loopback(url: &Url) -> bool {
     host(url) == LOCALHOST || host(url).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_travels_encrypted_or_to_loopback() {
+    fn the_token_is_sent_only_over_https_or_to_loopback() {
         let check = |base: &str, allowed: bool| assert_eq!(url(base, ENDPOINT).is_ok(), allowed, "{base}");
         check("https://api.example.com/apis/v1", true);
         check("https://api.example.com/apis/v1/", true);

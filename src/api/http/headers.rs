@@ -1,4 +1,4 @@
-//! What is read from the headers of an answer: its debit, the server's time, and how long to wait.
+//! Response headers: debit, server time, and how long to wait.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// The real debit. A negative one is ignored: it would make room under a spending cap.
+/// The reported debit. A negative one is ignored, because it would raise the spending cap.
 pub(super) fn debit(headers: &HeaderMap) -> Option<Usd> {
     text(headers, &DEBIT)?.parse().ok().map(Usd::from_micros).filter(|price| *price >= Usd::ZERO)
 }
@@ -22,7 +22,7 @@ pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(text(headers, &header::DATE)?).ok()
 }
 
-/// `Retry-After`, in seconds or as a date; a date is compared with the server's own clock if it sends that.
+/// `Retry-After`, in seconds or as a date. A date is compared with the server's own clock if it sends one.
 pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
     let written = text(headers, &header::RETRY_AFTER)?;
     if let Some(wait) = seconds(written) {
@@ -33,15 +33,15 @@ pub fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default())
 }
 
-/// Seconds, rounded up to whole milliseconds because the wait is a floor. The standard has whole seconds only, but some
-/// gateways send `3.5`.
+/// Seconds, rounded up to whole milliseconds because the wait is a minimum. The standard only allows whole seconds, but
+/// some gateways send `3.5`.
 fn seconds(written: &str) -> Option<Duration> {
     let (whole, fraction) = written.split_once('.').unwrap_or((written, "0"));
     let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if !are_digits(whole) || !are_digits(fraction) {
         return None;
     }
-    // A number too large for its type is a long time, too.
+    // A number that overflows is a long time, too.
     let seconds = Duration::from_secs(whole.parse().unwrap_or(u64::MAX));
     let thousandths: u64 = format!("{fraction:0<3}")[..3].parse().ok()?;
     let rounded_up = u64::from(fraction.bytes().skip(3).any(|digit| digit != b'0'));
@@ -91,7 +91,7 @@ mod tests {
         let forever = Duration::from_secs(u64::MAX);
         check_at("99999999999999999999999", "", Some(forever));
         check_at("99999999999999999999999.5", "", Some(forever + Duration::from_millis(500)));
-        // The clock has gone on since it was set.
+        // The local clock has advanced since it was set.
         let wait = retry_after(&headers(header::RETRY_AFTER, "Tue, 24 Nov 2026 12:00:30 GMT"), clock);
         assert_eq!(wait.map(|wait| wait.as_secs_f64().round()), Some(30.0));
         check("Tue, 24 Nov 2026 11:00:00 GMT", Some(0));

@@ -1,8 +1,8 @@
-//! The API over the wire: reqwest with rustls, HTTP/1.1, one attempt a call.
+//! The API over HTTP: reqwest with rustls, HTTP/1.1, one attempt per call.
 //!
-//! Never follows a redirect, never repeats a call by itself, never sends the token to another host
-//! than the one it was built for, and never holds more of a body than [`LARGEST_BODY`]. HTTP/2 is off because one
-//! lost connection would make thirty paid calls uncertain at once.
+//! Never follows a redirect, never repeats a call by itself, never sends the token to another host than its own, and
+//! never keeps more of a body than [`LARGEST_BODY`]. HTTP/2 is off because one lost connection would make thirty paid
+//! calls uncertain at once.
 
 mod body;
 mod deadline;
@@ -36,19 +36,19 @@ pub use self::{
 use super::{Api, ApiError, ErrorKind, Reply, Request};
 use crate::clock::Clock;
 
-/// Connections unused for longer are closed: gateways drop theirs after about a minute, and a call
-/// on a dropped connection may be billed without an answer.
+/// How long an idle connection stays open: gateways close theirs after about a minute, and a call on a closed
+/// connection may be billed without an answer.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
-/// Headers of an answer at most; beyond them it cannot be read. The usual parser stops at a hundred.
+/// Maximum number of response headers; an answer with more cannot be read. The parser's default is a hundred.
 const MOST_HEADERS: usize = 400;
-/// Reaching the server at all; a call that fails here was never sent.
+/// Time limit for connecting; a call that fails here was never sent.
 const CONNECT: Duration = Duration::from_secs(15);
 
-/// The authentication scheme, before the token in its header.
+/// The authentication scheme that precedes the token in its header.
 const SCHEME: &str = "Bearer ";
 
-/// Shorter tokens are not redacted from answers: they may be words.
+/// Shorter tokens are not redacted from answers: they may be ordinary words.
 const SHORTEST_SECRET: usize = 16;
 
 const MAX_PRICE: HeaderName = HeaderName::from_static("x-aisa-max-price-usd");
@@ -74,7 +74,7 @@ impl HttpApi {
         let mut authorization = HeaderValue::from_str(&format!("{SCHEME}{}", token.expose_secret().trim()))
             .map_err(|_| SetupError::Token)?;
         authorization.set_sensitive(true);
-        // As browsers do: an answer that was paid for must not be lost to a header that strict parsers refuse.
+        // Be as lenient as browsers: a paid answer must not be lost to a header that strict parsers reject.
         let mut client = client_builder()
             .connect_timeout(CONNECT)
             .http1_ignore_invalid_headers_in_responses(true)
@@ -82,14 +82,14 @@ impl HttpApi {
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_max_headers(MOST_HEADERS);
         if endpoint.scheme() == "http" {
-            // A proxy from the environment would see the token; with https it only sees the host's name.
+            // Over plain http a proxy would see the token; over https it only sees the host's name.
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| SetupError::Tls(chain(&error)))?;
         Ok(Self { client, endpoint, balance, authorization, timeout, clock, bodies: Bodies::default() })
     }
 
-    /// Asks what is left on the account, which costs nothing.
+    /// Requests the account's balance, which costs nothing.
     pub async fn balance(&self) -> Result<Reply, ApiError> {
         self.exchange(self.client.get(self.balance.clone())).await
     }
@@ -137,7 +137,7 @@ impl Api for HttpApi {
 pub fn client_builder() -> ClientBuilder {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // An error means that a provider is installed already, which is as good.
+        // An error means that a provider is already installed, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     Client::builder()
@@ -152,8 +152,8 @@ pub fn client_builder() -> ClientBuilder {
         .resolve_to_addrs(LOCALHOST, &LOOPBACK.map(|address| SocketAddr::new(address, 0)))
 }
 
-/// Redacts the token where a server repeats it, since answers are stored and their messages shown. Returns whether it
-/// did.
+/// Redacts the token if a server echoes it, since answers are stored and their messages shown. Returns whether it was
+/// found.
 fn hide(token: &[u8], body: &mut [u8]) -> bool {
     if token.len() < SHORTEST_SECRET {
         return false;
@@ -177,8 +177,8 @@ fn lost(error: &reqwest::Error) -> ApiError {
     ApiError { kind, message: chain(error) }
 }
 
-/// Whether no connection could be made because of the network or because nothing listens. Otherwise the cause is the
-/// host's name, the certificate or the proxy.
+/// Whether connecting failed because of the network or a closed port. Otherwise the cause is the host's name, the
+/// certificate or the proxy.
 fn has_transport_failed(error: &reqwest::Error) -> bool {
     use std::io::ErrorKind::{
         AddrInUse, AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset,
@@ -202,12 +202,12 @@ fn has_transport_failed(error: &reqwest::Error) -> bool {
     })
 }
 
-/// The errors that caused an error, outermost first.
+/// The source chain of an error, outermost first.
 fn sources(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |inner| (*inner).source())
 }
 
-/// The reasons of an error, without the URL that the outer text repeats.
+/// The messages of an error's source chain, without the URL that the outermost repeats.
 pub fn chain(error: &reqwest::Error) -> String {
     let mut words: Vec<String> = sources(error).map(ToString::to_string).collect();
     words.dedup();
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_that_a_server_repeats_is_redacted() {
+    fn a_token_echoed_by_the_server_is_redacted() {
         let check = |token: &str, body: &str, expected: &str| {
             let mut body = body.as_bytes().to_vec();
             hide(token.as_bytes(), &mut body);

@@ -1,17 +1,17 @@
-//! Which proxy the environment names for a URL, by the rules of the client library.
+//! The proxy that the environment names for a URL, by the client library's rules.
 //!
-//! The library calls directly where it cannot use the proxy that is named; a user who set one would not want that, so it
-//! is an error here. For plain http, which goes to this machine only, no proxy is used.
+//! The library connects directly if it cannot use that proxy. A user who set one would not want that, so it is an error
+//! here. Plain http only goes to this machine and uses no proxy.
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 
 use super::SetupError;
 
-/// The variables that name a proxy for https, the first that is set wins.
+/// Variables that name a proxy for https; the first one that is set takes precedence.
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// Whether requests to `url` go through a proxy; an error where one is named that cannot be used.
+/// Whether requests to `url` go through a proxy; an error if the one that is named cannot be used.
 pub fn is_proxied(url: &Url) -> Result<bool, SetupError> {
     let Some(destination) = url.as_str().parse().ok().filter(|_| url.scheme() == "https") else { return Ok(false) };
     let proxy = Matcher::from_env().intercept(&destination);

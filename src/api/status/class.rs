@@ -1,37 +1,37 @@
-//! The names of what a call's result may mean, and the word that the ledger keeps for each.
+//! What the result of a call can mean, and the name of each class in the ledger.
 
 use std::str::FromStr;
 
 /// The meaning of one call's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Items of this target.
+    /// Items for this target.
     Data,
-    /// The API knows nothing of this target; a final answer.
+    /// The API has no data for this target; a final answer.
     NoData,
     /// A temporary fault; not billed as far as we know.
     Transient,
-    /// Too many calls; everybody has to slow down.
+    /// Too many calls; all calls have to slow down.
     SlowDown,
-    /// Answered too late, cut off, or unreadable: perhaps billed.
+    /// Answered too late, cut off or unreadable: possibly billed.
     MaybeBilled,
     /// An answer about another target.
     WrongTarget,
-    /// The price would exceed the one that the call allowed; not billed.
+    /// The price would exceed the limit that the call was sent with; not billed.
     PriceRefused,
-    /// The body's form or fields are not what the endpoint takes.
+    /// The endpoint does not accept the form or the fields of the body.
     Contract,
-    /// This target's call cannot succeed.
+    /// A call for this target cannot succeed.
     Rejected,
-    /// HTTP 401, 403 or 404 with a body that neither the API nor its gateway writes. A firewall that dislikes the target
-    /// answers like that. If the target is not the cause, no call can succeed, probably for the given reason.
+    /// HTTP 401, 403 or 404 with a body from neither the API nor its gateway, such as that of a firewall that blocks
+    /// the target. If the target is not the cause, no call can succeed, probably for the given reason.
     Refused(Fatal),
-    /// No call can succeed until a person has acted.
+    /// No call can succeed until someone has fixed the cause.
     Fatal(Fatal),
 }
 
 impl Class {
-    /// Every class with the word that the ledger keeps for it.
+    /// Every class with its name in the ledger.
     pub(super) const WORDS: [(Self, &str); 15] = [
         (Self::Data, "data"),
         (Self::NoData, "no_data"),
@@ -50,7 +50,7 @@ impl Class {
         (Self::Fatal(Fatal::WrongUrl), "wrong_url"),
     ];
 
-    /// The word for it in files.
+    /// Its name in files.
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(class, _)| *class == self).map_or("rejected", |(_, word)| word)
     }
@@ -65,7 +65,7 @@ impl FromStr for Class {
     }
 }
 
-/// A word that is not the name of a class.
+/// A text that is not the name of a class.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a known class of answers")]
 pub struct UnknownClass(String);
@@ -79,12 +79,12 @@ pub enum Fatal {
     NoCredit,
     /// The account is blocked or paused.
     AccountBlocked,
-    /// Nothing answers under this URL.
+    /// There is no API at this URL.
     WrongUrl,
 }
 
 impl Fatal {
-    /// What is wrong, as the end of the sentence `export stopped: …`.
+    /// The cause, as the end of the sentence `export stopped: …`.
     pub fn reason(self) -> &'static str {
         match self {
             Self::TokenRefused => "the API refused the token",

@@ -21,7 +21,7 @@ fn answer(code: i64, message: &str) -> String {
 }
 
 #[test]
-fn every_class_has_a_word_of_its_own() {
+fn every_class_has_its_own_name() {
     for (class, word) in Class::WORDS {
         assert_eq!((class.as_str(), word.parse::<Class>().ok()), (word, Some(class)));
     }
@@ -71,7 +71,7 @@ fn a_bare_success_code_counts_only_under_a_success_status_and_other_codes_below_
 }
 
 #[test]
-fn a_complete_answer_that_was_paid_for_is_accepted_under_any_http_status() {
+fn a_paid_complete_answer_is_accepted_under_any_http_status() {
     const ROWS: &str = r#"[{"target":"a.com","items":[{}]}]"#;
     let check = |top: &str, task: &str, result: &str, expected: Option<Class>| {
         let body = format!(
@@ -131,7 +131,7 @@ fn every_http_status_has_its_class() {
     check(&[301, 302, 307, 308, 405], Class::Fatal(WrongUrl));
     let quota = reply(429, r#"{"error":{"code":"quota_exceeded","message":"used up"}}"#);
     assert_eq!(assess(&quota, &target()).class, Class::Fatal(NoCredit));
-    let price = reply(402, r#"{"error":{"code":"estimated_price_exceeds_max_price","message":"dear"}}"#);
+    let price = reply(402, r#"{"error":{"code":"estimated_price_exceeds_max_price","message":"too expensive"}}"#);
     assert_eq!(assess(&price, &target()).class, Class::PriceRefused);
 }
 
@@ -156,7 +156,7 @@ fn only_known_error_bodies_mean_that_the_token_or_the_url_is_wrong() {
 }
 
 #[test]
-fn success_is_what_names_its_target() {
+fn only_an_answer_that_names_its_target_is_a_success() {
     let check = |result: &str, expected: Class| {
         let body =
             format!(r#"{{"status_code":20000,"tasks":[{{"status_code":20000,"cost":0.024,"result":{result}}}]}}"#);
@@ -174,7 +174,7 @@ fn success_is_what_names_its_target() {
 }
 
 #[test]
-fn a_site_under_a_suffix_is_answered_for_with_and_without_its_www() {
+fn an_answer_about_a_suffix_may_omit_the_www_of_its_target() {
     use crate::targets::{Accept, clean};
     let check = |target: &str, about: &str, expected: Class| {
         let target = clean(target, Accept::ALL).expect("a target").target;
@@ -204,7 +204,7 @@ fn a_2xx_that_cannot_be_read_may_have_been_billed() {
 }
 
 #[test]
-fn no_reply_is_free_only_when_nothing_was_sent() {
+fn a_lost_call_is_free_only_if_nothing_was_sent() {
     let check = |kind, class, cost| {
         let error = Err(ApiError { kind, message: "m".into() });
         let assessment = assess(&error, &target());
@@ -217,7 +217,7 @@ fn no_reply_is_free_only_when_nothing_was_sent() {
 }
 
 #[test]
-fn a_body_that_was_cut_off_is_judged_by_what_came() {
+fn a_truncated_body_is_judged_by_the_part_that_arrived() {
     let whole = r#"{"status_code":20000,"tasks":[{"status_code":20000,"cost":0.024,"result":[{"target":"a.com","items":[{}]}]}]}"#;
     let check = |status, body: &str, kind, class, cost| {
         let cut = Some(ApiError { kind, message: "cut".into() });
@@ -238,7 +238,7 @@ fn a_body_that_was_cut_off_is_judged_by_what_came() {
 }
 
 #[test]
-fn an_answer_with_a_stray_byte_or_a_key_twice_is_read_all_the_same() {
+fn an_answer_with_a_stray_byte_or_a_duplicate_key_is_still_read() {
     let check = |body: &[u8], json: bool| {
         let reply = Reply { status: 200, body: body.to_vec().into(), ..Reply::default() };
         let assessment = assess(&Ok(reply), &target());
@@ -255,7 +255,7 @@ fn an_answer_with_a_stray_byte_or_a_key_twice_is_read_all_the_same() {
 }
 
 #[test]
-fn cost_is_the_debit_else_the_body_else_unknown() {
+fn cost_is_the_debit_or_else_that_of_the_body_or_else_unknown() {
     let body = r#"{"tasks":[{"status_code":20000,"cost":0.024,"result":null}]}"#;
     assert_eq!(assess(&reply(200, body), &target()).cost, Cost::Upstream(Usd::from_micros(24_000)));
     let debited =
@@ -294,7 +294,7 @@ fn what_a_reply_reports_about_itself_is_kept() {
 }
 
 #[test]
-fn counts_are_compared_only_in_answers_that_are_taken() {
+fn counts_are_compared_only_in_accepted_answers() {
     let check = |code: i64, result: &str, is_told: bool| {
         let body = format!(r#"{{"tasks_error":1,"tasks":[{{"status_code":{code},"result":{result}}}]}}"#);
         let assessment = assess(&reply(200, &body), &target());
@@ -308,7 +308,7 @@ fn counts_are_compared_only_in_answers_that_are_taken() {
 }
 
 #[test]
-fn a_page_instead_of_an_answer_is_shown_by_its_first_words() {
+fn the_first_words_of_an_html_page_are_the_message() {
     let check = |page: &str, expected: Option<&str>| {
         assert_eq!(assess(&reply(502, page), &target()).message.as_deref(), expected, "{page:?}");
     };
@@ -316,7 +316,7 @@ fn a_page_instead_of_an_answer_is_shown_by_its_first_words() {
     check(" \r\n\t ", None);
     check("<html>\n  <b>busy</b>\r\n</html>", Some("<html> <b>busy</b> </html>"));
     check(&"x".repeat(1_000), Some(&"x".repeat(120)));
-    // Four bytes a character
+    // Four bytes per character
     check(&"😀".repeat(1_000), Some(&"😀".repeat(120)));
 }
 

@@ -1,4 +1,4 @@
-//! What a terminal shows before the first call, and the question whether to go ahead.
+//! What a terminal shows before the first call, and the confirmation prompt.
 //!
 //! Without a terminal nothing is shown or asked: an unattended job must not wait for an answer.
 
@@ -22,7 +22,7 @@ use crate::{
 /// Column where values begin, after the longest label.
 const INDENT: usize = 9;
 
-/// Shows on a terminal what is about to be bought, and asks where that costs more than `--confirm-above`.
+/// Shows on a terminal what is about to be bought, and asks for confirmation if that costs more than `--confirm-above`.
 pub(super) async fn announce(
     arguments: &RunArgs,
     context: &Context,
@@ -92,7 +92,7 @@ pub(super) async fn announce(
     if asks { confirm(signals).await } else { Ok(()) }
 }
 
-/// Warns where the cap may not cover the first call, whose price is not known yet.
+/// Warns if the cap may not cover the first call, whose price is not known yet.
 pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
     let past = export.past();
     let Some(left) = limits.max_cost.map(|cap| cap.minus(past.spent)) else { return };
@@ -112,7 +112,7 @@ async fn confirm(signals: &Signals) -> Result<(), Failure> {
     let asking = signals.unless_stopped(|| {
         let _ = io::stderr().write_all(b"Continue? [y/N] ");
         let mut answer = String::new();
-        // An answer that cannot be read is not a yes.
+        // An answer that cannot be read is not a confirmation.
         let _ = io::stdin().lock().read_line(&mut answer);
         Ok::<_, Failure>(answer)
     });

@@ -1,4 +1,4 @@
-//! `doctor`: whether a run would find what it needs. Makes no paid call and leaves nothing behind.
+//! `doctor`: checks whether a run would succeed. Makes no paid call and leaves nothing behind.
 
 use std::{
     fmt::Write as _,

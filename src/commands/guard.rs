@@ -1,8 +1,7 @@
 //! Keeps the token and paid answers from leaking when the program fails: no core dumps, no access for other processes,
 //! and panics in the format of other errors.
 //!
-//! This is about the system; in the program, [`secrecy`] and sensitive headers redact the token. Best effort: no failure
-//! here stops a run.
+//! Inside the program, [`secrecy`] and sensitive headers redact the token. Best effort: no failure here stops a run.
 
 use std::{
     io::{self, Write},
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_one_line_that_steers_no_terminal() {
+    fn a_panic_is_one_line_that_cannot_control_a_terminal() {
         let heard = Arc::new(Mutex::new(String::new()));
         let hears = Arc::clone(&heard);
         let before = panic::take_hook();

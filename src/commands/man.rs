@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_the_version_and_shows_its_examples_as_they_are() {
+    fn a_page_has_the_version_and_shows_its_examples_verbatim() {
         let mut definition = definition();
         definition.build();
         for command in std::iter::once(&definition).chain(definition.get_subcommands()) {

@@ -138,7 +138,7 @@ impl From<InputError> for Failure {
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
     guard::set_up();
-    // The panic hook has printed the error.
+    // The panic hook has already printed the error.
     std::panic::catch_unwind(command).unwrap_or(ExitCode::from(exit::ERROR))
 }
 
@@ -153,7 +153,7 @@ fn command() -> ExitCode {
         }
         Err(UsageError::Line(error)) => {
             let text = error.render().to_string();
-            // An argument is quoted as it was given.
+            // The error quotes an argument verbatim.
             if !error.use_stderr() || text.lines().all(sanitize::is_plain) {
                 // Prints help to standard output and errors to standard error; failing to print is ignored.
                 let _ = error.print();
@@ -205,7 +205,7 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The runtime of commands that call or serve: one thread decodes answers while the other one calls.
+/// The runtime of commands that call or serve: one thread decodes answers while the other makes calls.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     const WORKERS: usize = 2;
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();

@@ -1,4 +1,4 @@
-//! `replay`: a dataset built again from ledgers. Makes no call and needs no token.
+//! `replay`: rebuilds a dataset from ledgers. Makes no call and needs no token.
 
 use tokio::time::Instant;
 

@@ -26,7 +26,7 @@ impl From<ReportError> for Failure {
     }
 }
 
-/// Writes the report of what a command has published, if it is wanted, and its path to `_run.json`. Blocks on the disk.
+/// Writes the report of a published dataset, if `wanted`, and its path to `_run.json`. Blocks on the disk.
 pub(super) fn with_report(summary: RunSummary, wanted: bool) -> Result<RunSummary, Failure> {
     if !wanted || !summary.published {
         return Ok(summary);

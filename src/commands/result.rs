@@ -46,7 +46,7 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, scope: ExportS
     Progress::start(mode(requested, environment), terminal && has_color(), scope)
 }
 
-/// Refuses a file for the metrics that cannot be written at the end.
+/// Refuses a metrics file that could not be written at the end.
 pub(super) fn check_places(arguments: &DisplayArgs) -> Result<(), Failure> {
     let Some(path) = &arguments.metrics else { return Ok(()) };
     let shown = |path: &Path| sanitize::plain(&path.display().to_string()).into_owned();

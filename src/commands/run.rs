@@ -67,7 +67,7 @@ struct PreparedRun {
     limits: FetchLimits,
     options: PublishOptions,
     destination: Option<Destination>,
-    /// Runs as long as it is kept.
+    /// Runs until it is dropped.
     _sandbox: Option<Sandbox>,
 }
 
@@ -107,7 +107,7 @@ impl Run<'_> {
         let (url, sandbox) = url(&arguments.call).await?;
         let (token, missing) = match arguments.call.token() {
             Ok(token) => (token, None),
-            // No token is needed where nothing is left to call, which is known once the directory is open.
+            // No token is needed if nothing is left to call, which is only known once the directory is open.
             Err(error) if ledger::is_begun(&arguments.out).unwrap_or(false) => {
                 (Token(SecretString::default()), Some(error))
             }
@@ -147,7 +147,7 @@ impl Run<'_> {
             if is_stopped {
                 return publishing.await;
             }
-            // Nothing is published before it is complete; the next run builds again what was staged.
+            // Nothing is published before it is complete; the next run rebuilds what was staged.
             signals.unless(BEFORE_PUBLISHED, publishing).await
         };
         let summary = match publishing.await {
@@ -158,7 +158,7 @@ impl Run<'_> {
         Ok(summary)
     }
 
-    /// Uploads a dataset that was published before.
+    /// Uploads a dataset that was published earlier.
     async fn upload(
         self,
         summary: RunSummary,
@@ -174,8 +174,8 @@ impl Run<'_> {
         Ok(summary)
     }
 
-    /// The summary of a run that a failure or a signal has ended while it fetched or published; `None`: there is no
-    /// ledger to make it from.
+    /// The summary of a run that a failure or a signal ended while it fetched or published; `None` without a ledger to
+    /// summarize.
     async fn partial_summary(self, options: PublishOptions, failure: &Failure) -> Option<RunSummary> {
         let ended = match self.signals.came().filter(|signal| signal.exit_code() == failure.exit) {
             Some(signal) => RunEnd::Signal(signal),
@@ -228,14 +228,14 @@ impl From<&QueryArgs> for QueryParams {
     }
 }
 
-/// Answers from before this are too old; `None`: none is.
+/// Answers from before this are too old; `None`: no answer is.
 pub(super) fn fresh_since(arguments: &ReuseArgs, context: &Context) -> Result<Option<Timestamp>, Failure> {
     let Some(age) = arguments.max_age else { return Ok(None) };
     let since = context.clock.now().checked_sub(age);
     since.map(Some).map_err(|_| Failure::usage("--max-age is too long").hint("use a shorter duration, or omit it"))
 }
 
-/// Failures that need not be tried again: none where earlier runs may have an answer.
+/// Failures that are not retried: none if earlier runs may have an answer.
 pub(super) fn tolerated(reuse: &ReuseArgs, max_failures: MaxFailures) -> MaxFailures {
     if reuse.previous.is_empty() { max_failures } else { MaxFailures::default() }
 }

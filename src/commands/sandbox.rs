@@ -1,4 +1,4 @@
-//! `sandbox`: the simulated API as a server of its own.
+//! `sandbox`: serves the simulated API.
 
 use super::{Failure, exit, print};
 use crate::{cli::SandboxArgs, sandbox::Sandbox};

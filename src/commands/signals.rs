@@ -24,7 +24,7 @@ pub(super) fn block_on(moment: &str, work: impl AsyncFnOnce(&Signals) -> Result<
     ended
 }
 
-/// The signals of this process so far. Each clone sees all of them.
+/// The signals that this process has received. Each clone sees all of them.
 #[derive(Clone, Debug)]
 pub(super) struct Signals(watch::Receiver<Vec<Signal>>);
 
@@ -47,12 +47,13 @@ impl Signals {
         self.nth(1).await
     }
 
-    /// The first signal, if it has come.
+    /// The first signal, if there was one.
     pub(super) fn came(&self) -> Option<Signal> {
         self.0.borrow().first().copied()
     }
 
-    /// Runs what blocks (reading standard input, waiting for a lock, opening a large ledger) while no call is in flight.
+    /// Runs blocking work (reading standard input, waiting for a lock, opening a large ledger) while no call is in
+    /// flight.
     pub(super) async fn unless_stopped<T, E>(
         &self,
         work: impl FnOnce() -> Result<T, E> + Send + 'static,

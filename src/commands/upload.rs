@@ -21,7 +21,7 @@ pub(super) async fn connect(url: Option<&StoreUrl>, simulated: bool) -> Result<O
     })
 }
 
-/// Uploads what was published. `lock` keeps the directory as it is meanwhile.
+/// Uploads what was published. `lock` prevents changes to the directory meanwhile.
 pub(super) async fn upload(
     destination: Option<Destination>,
     summary: RunSummary,
@@ -39,7 +39,7 @@ pub(super) async fn upload(
         Ok(uploaded) => Ok(RunSummary { published_to: Some(uploaded), ..summary }),
         Err(error) => {
             progress.finish();
-            // The summary has room for one error, that of the upload.
+            // The summary can show only one error: that of the upload.
             if let Some(error) = &summary.error {
                 context.complain(error, summary.hint.as_deref());
             }
@@ -67,7 +67,7 @@ mod tests {
     use crate::{stores::Cause, summary::RunEnd};
 
     #[test]
-    fn an_upload_that_ends_early_says_where_the_dataset_is_and_how_to_go_on() {
+    fn a_failed_upload_reports_where_the_dataset_is_and_how_to_resume() {
         let summary = RunSummary { out: "out/audit".into(), published: true, ..RunSummary::default() };
         let check = |error: StoreError, expected: &str, hint: &str| {
             let json = with_failed_upload(summary.clone().with_end(&RunEnd::Finished), &error).json();

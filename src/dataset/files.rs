@@ -1,6 +1,6 @@
-//! What tables need of the file system: new files, renames, synced folders. The only module that renames.
+//! The file system operations of tables: new files, renames, synced folders. The only module that renames.
 //!
-//! Never follows a symbolic link: its target is not ours.
+//! Never follows a symbolic link: its target does not belong to the export.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,7 +10,7 @@ use std::{
 
 use super::{DatasetError, UNFINISHED};
 
-/// Creates a file; fails if the path exists, as a link too.
+/// Creates a file; fails if the path exists, even as a link.
 pub(super) fn create_new(path: &Path) -> Result<File, DatasetError> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(DatasetError::io("make", path))
 }
@@ -48,7 +48,7 @@ pub fn probe(folder: &Path) -> Result<(), DatasetError> {
     tried
 }
 
-/// Whether the path exists, be it a broken link.
+/// Whether the path exists, even as a broken link.
 pub(super) fn exists(path: &Path) -> Result<bool, DatasetError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),

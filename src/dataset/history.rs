@@ -35,7 +35,7 @@ const FRAME_ROWS: usize = 4096;
 /// A frame ends early when its texts, lists and maps exceed this many bytes, four times the usual: a single row may
 /// have as many as an answer.
 const FRAME_BYTES: usize = 12 << 20;
-/// So many batches are joined into one: the some fifty arrays of a one-row batch take far more memory than the row.
+/// This many batches are joined into one: the fifty or so arrays of a one-row batch take far more memory than its row.
 const JOINED: usize = 64;
 /// Memory for the open row groups of all partitions: nine of 20,000 rows, some 5 MB each. Past it the largest one is
 /// ended early.
@@ -62,19 +62,19 @@ pub struct HistoryWriter {
     frame_rows: usize,
     frame_bytes: usize,
     run_date: Option<Date>,
-    /// The day in whose partition the file of a table without rows goes.
+    /// The day whose partition gets the file of a table without rows.
     empty_date: Option<Date>,
     frames: u64,
-    /// Where in `partitions` each one is; `None`: the rows without a date.
+    /// The index of each in `partitions`; `None`: the rows without a date.
     indexes: HashMap<Option<PartitionValues>, usize>,
     partitions: Vec<Partition>,
-    /// By folder, and by order in it.
+    /// By folder, and by their order in it.
     finished: Vec<((PathBuf, u32), Part)>,
 }
 
 /// A directory of files, one of them open at most.
 struct Partition {
-    /// Below the run's directory.
+    /// Relative to the run's directory.
     folder: PathBuf,
     part: Option<OpenPart>,
     /// The number of its next file.
@@ -140,8 +140,8 @@ impl HistoryWriter {
         Ok(())
     }
 
-    /// Puts the file of a table without rows into the partition of `day`. In the partition of nulls, engines read the
-    /// partition columns as text, and queries that compare them with numbers fail.
+    /// Writes the file of a table without rows to the partition of `day`. In the null partition, engines would read the
+    /// partition columns as text, and queries that compare them with numbers would fail.
     pub fn without_rows(&mut self, day: Date) {
         self.empty_date = Some(day);
     }
@@ -202,7 +202,8 @@ impl HistoryWriter {
             }
         }
         for (index, runs) in runs.iter().enumerate().filter(|(_, runs)| !runs.is_empty()) {
-            // The slices of one partition at a time: by month each is a single row, which takes far less than its slice.
+            // Slice one partition at a time: by month, each slice is a single row, which takes far less memory than the
+            // slice.
             let slices: Vec<_> = runs.iter().map(|(number, run)| frame[*number].slice(run.start, run.len())).collect();
             self.write_to(index, &concat_batches(&slices[0].schema(), &slices)?)?;
         }

@@ -1,10 +1,10 @@
-//! Whether a run's directory has anything in the places of tables that publishing would delete.
+//! Whether a run's directory contains anything else in a table's path, which publishing would delete.
 
 use std::{fs, path::Path};
 
 use super::{DEEPEST, DatasetError, LOST_AND_FOUND, STAGING, TABLES, UNFINISHED, files::entries, publish::set_aside};
 
-/// Checks that the paths of tables contain nothing but an export's tables. Called before the first paid call too, so
+/// Checks that the paths of tables contain nothing but an export's tables. Also called before the first paid call, so
 /// that a run does not fail at its end.
 pub fn inspect(dir: &Path) -> Result<(), DatasetError> {
     for table in TABLES {
@@ -27,7 +27,7 @@ fn is_hidden_file(entry: &fs::DirEntry) -> Result<bool, DatasetError> {
     Ok(kind.is_file() && entry.file_name().as_encoded_bytes().starts_with(b"."))
 }
 
-/// Accepts the names that an export creates, hidden files as desktops leave them, and an empty `lost+found`.
+/// Accepts the names that an export creates, hidden files that desktops leave behind, and an empty `lost+found`.
 fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
     for entry in entries(folder)? {
         let path = entry.path();

@@ -10,7 +10,7 @@
 //! - The output depends only on the sequence of rows and on [`Options`], not on how the rows were cut into batches.
 //!   There is no clock and no randomness.
 //! - Memory is bounded by named limits, whatever the number of rows and partitions.
-//! - Nothing here knows where rows come from: the schema comes with the batches.
+//! - The schema comes with the batches: nothing here depends on where rows come from.
 //! - Everything blocks on the disk; callers use a thread that may block. One is enough: encoding a target's rows takes
 //!   less time than decoding its answer, which happens on another thread.
 
@@ -59,7 +59,7 @@ pub const UNDATED: &str = "backlinks_undated";
 pub const TARGETS: &str = "targets";
 /// Where tables are written before they are published; on the same file system, so that they can be renamed.
 pub const STAGING: &str = "_staging";
-/// Targets that need a person.
+/// Targets that need attention.
 pub const FAILURES: &str = "_failures.csv";
 /// Input lines that are not valid domains.
 pub const REJECTED: &str = "_rejected.csv";
@@ -77,7 +77,7 @@ pub fn is_ignored(name: &str) -> bool {
     name.starts_with('.') || name == LOST_AND_FOUND
 }
 
-/// Maximum partition levels below a table: year, month, run date.
+/// Maximum number of partition levels below a table: year, month, run date.
 pub const DEEPEST: usize = 3;
 
 /// Every table, in order of publication.

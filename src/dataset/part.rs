@@ -76,7 +76,7 @@ impl OpenPart {
 
     /// Encodes rows. Where calls end decides where pages end, so calls must depend on the sequence of rows only.
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), DatasetError> {
-        // The file's schema says which columns are nullable in this table, the rows' schema which are in any table.
+        // The file's schema defines which columns are nullable in this table, the rows' schema which are in any table.
         let mut rest = RecordBatch::try_new(self.config.schema.clone(), rows.columns().to_vec())?;
         while rest.num_rows() > 0 {
             let row_group = match &mut self.row_group {

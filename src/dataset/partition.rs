@@ -120,7 +120,7 @@ impl PartitionBy {
         self.0.iter().any(|key| matches!(key, PartitionKey::Year | PartitionKey::Month))
     }
 
-    /// The partition of a row, by its date in microseconds since 1970; without a usable date, that of the nulls.
+    /// The partition of a row by its date, in microseconds since 1970; without a usable date, the null partition.
     pub(super) fn place(&self, micros: Option<i64>, run_date: Option<Date>) -> PartitionValues {
         let has = |key| self.0.contains(&key);
         let moment = micros.filter(|_| self.by_date()).and_then(|micros| Timestamp::from_microsecond(micros).ok());
@@ -132,14 +132,15 @@ impl PartitionBy {
         }
     }
 
-    /// Cuts rows into slices of one partition each, in order; with the folder of each, below the run's directory.
+    /// Splits rows into slices of one partition each, in order, with the folder of each, relative to the run's
+    /// directory.
     pub fn split(&self, rows: &RecordBatch, run_date: Date) -> Vec<(PathBuf, RecordBatch)> {
         let runs = self.runs(rows, Some(run_date)).into_iter();
         runs.map(|(place, run)| (self.table_folder(place.as_ref()), rows.slice(run.start, run.len()))).collect()
     }
 
-    /// Where rows of one partition follow each other, in order, with their partition; `None`: rows without a date in the
-    /// column of that name, which belong to another table.
+    /// The ranges of consecutive rows in the same partition, in order, each with its partition; `None`: rows without a
+    /// date in the column of that name, which belong to another table.
     pub(super) fn runs(
         &self,
         rows: &RecordBatch,
@@ -160,12 +161,12 @@ impl PartitionBy {
         places.chunk_by(|one, next| one == next).map(run).collect()
     }
 
-    /// The directory of a partition below the run's directory; `None`: of the rows without a date.
+    /// The directory of a partition, relative to the run's directory; `None`: that of the rows without a date.
     pub(super) fn table_folder(&self, place: Option<&PartitionValues>) -> PathBuf {
         place.map_or_else(|| UNDATED.into(), |place| Path::new(HISTORY).join(self.folder(place)))
     }
 
-    /// The directory of a partition below its table; empty without partitions.
+    /// The directory of a partition, relative to its table; empty without partitions.
     pub(super) fn folder(&self, place: &PartitionValues) -> String {
         let level = |key: &PartitionKey| {
             let value = match key {
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_beyond_any_calendar_have_no_partition_of_their_own() {
+    fn dates_out_of_range_are_in_the_null_partition() {
         let by = PartitionBy::default();
         assert_eq!(by.folder(&by.place(Some(i64::MAX), None)), "year=__HIVE_DEFAULT_PARTITION__");
     }

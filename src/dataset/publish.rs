@@ -43,14 +43,14 @@ const LONGEST_RUN_ID: usize = 100;
 /// up its share of the processors is stopped for up to 100 ms.
 const LISTING_TIME: Duration = Duration::from_millis(250);
 
-/// Where tables are written until they are published. The ledger's lock ensures that a directory has one at a time.
+/// Where tables are written until they are published. The ledger's lock ensures that a directory has only one stage.
 ///
 /// Removes what was written to it if it is dropped before it is published.
 #[derive(Debug)]
 pub struct Stage {
     dir: PathBuf,
     staging: PathBuf,
-    /// Whether tables have started to move: from then on the staging folder may have the only copy of an old one.
+    /// Whether tables have begun to move: from then on the staging folder may have the only copy of an old one.
     is_publishing: bool,
 }
 
@@ -76,7 +76,7 @@ impl Stage {
             }
         }
         if holds_parts(&staging)? {
-            // The interrupted publication may have been a moment ago.
+            // The interrupted publication may have been only a moment ago.
             let_readers_finish_listing();
         }
         remove_tree(&staging)?;

@@ -1,4 +1,4 @@
-//! The open row group of a file: rows are encoded as they come, their pages compressed when it ends.
+//! The open row group of a file: rows are encoded as they arrive, and their pages are compressed when it ends.
 //!
 //! An encoded row takes some 0.2 KB, so a row group can have many rows. `ArrowWriter` would also keep a compressor for
 //! each column, together 4 MB with Zstandard. Here one compressor does all pages of a row group, and only while it
@@ -33,9 +33,9 @@ const ENCODER_BYTES: usize = 160 << 10;
 /// About the size of a row group's metadata.
 const FOOTER_BYTES: usize = 128 << 10;
 
-/// Rows that will be one row group, encoded in memory.
+/// Rows of one future row group, encoded in memory.
 pub(super) struct RowGroup {
-    /// A Parquet file of one row group.
+    /// Writes a Parquet file with one row group.
     writer: ArrowWriter<Vec<u8>>,
 }
 
@@ -67,7 +67,7 @@ impl RowGroup {
         file: &mut SerializedFileWriter<impl Write + Send>,
         zstd: Option<ZstdLevel>,
     ) -> Result<(), ParquetError> {
-        // A buffer that grows would be copied, with both copies in memory.
+        // Reserve the size up front: growing the buffer would copy it, with both copies in memory.
         let size = self.writer.in_progress_size() + FOOTER_BYTES;
         self.writer.inner_mut().reserve(size);
         let metadata = self.writer.finish()?;
@@ -117,7 +117,7 @@ impl PageStoreFactory for TightPagesFactory {
     }
 }
 
-/// The description of a column of the only row group.
+/// The metadata of a column of the only row group.
 fn column_chunk(metadata: &ParquetMetaData, index: usize) -> ColumnCloseResult {
     let row_group = metadata.row_group(0);
     let column = row_group.column(index);

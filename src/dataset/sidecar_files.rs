@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{sanitize::cell, sha256};
 
-/// A target that needs a person.
+/// A target that needs attention.
 #[derive(Clone, Copy, Debug)]
 pub struct FailedTarget<'a> {
-    /// The domain, in the form that a next run reads.
+    /// The domain, in the form that the next run reads.
     pub domain: &'a str,
     /// Why there is no data.
     pub reason: &'a str,
@@ -155,13 +155,13 @@ pub fn write_run(dir: &Path, run: &serde_json::Value) -> Result<(), DatasetError
 pub fn mark_success(dir: &Path) -> Result<(), DatasetError> {
     let marked = replace(dir, SUCCESS, |_| Ok(()));
     if marked.is_err() {
-        // It may not be durable, so it must not stay. The error is reported in any case.
+        // It may not be durable, so remove it. The error is reported in any case.
         let _ = fs::remove_file(dir.join(SUCCESS));
     }
     marked
 }
 
-/// Removes `_SUCCESS`, durably, before what it vouches for changes.
+/// Removes `_SUCCESS`, durably, before what it guarantees changes.
 pub fn unmark_success(dir: &Path) -> Result<(), DatasetError> {
     let path = dir.join(SUCCESS);
     match fs::remove_file(&path) {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_of_success_comes_and_goes() {
+    fn success_is_marked_and_unmarked() {
         let dir = tempfile::tempdir().unwrap();
         unmark_success(dir.path()).unwrap();
         assert!(!is_marked(dir.path()));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_place_of_a_file_is_replaced_and_not_followed() {
+    fn a_link_in_place_of_a_file_is_replaced_and_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("elsewhere"), "untouched").unwrap();
         for name in [SUCCESS, "_SUCCESS.unfinished"] {

@@ -23,7 +23,7 @@ const BATCH_ROWS: usize = 4096;
 /// Maximum bytes of text in a batch: input lines can be long.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// What became of an input line, as the column `outcome` has it.
+/// The outcome of an input line, as in the column `outcome`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LineOutcome {
     Ok,
@@ -36,7 +36,7 @@ pub enum LineOutcome {
 }
 
 impl LineOutcome {
-    /// Outcomes of lines that stand for a target.
+    /// Outcomes of lines with a valid target.
     pub const OF_TARGETS: [Self; 4] = [Self::Ok, Self::NoData, Self::Failed, Self::Pending];
 
     pub fn as_str(self) -> &'static str {
@@ -60,7 +60,7 @@ impl LineOutcome {
 /// A row of `targets`. What is unknown is `None`, never 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TargetRow<'a> {
-    /// The run from which its data is.
+    /// The run that its data comes from.
     pub run_id: &'a str,
     /// The domain as written.
     pub input: &'a str,

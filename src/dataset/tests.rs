@@ -1,4 +1,4 @@
-//! What readers and the contract rely on, by writing to a folder and reading it back with Parquet's own reader.
+//! What readers and the contract rely on, checked by reading the written files with Parquet's own reader.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +37,7 @@ fn options(partition_by: &str) -> Options {
     }
 }
 
-/// Where parts lie, their numbers counted from the first one's.
+/// Paths of parts, with numbers relative to the first one's.
 fn places(parts: &[Part]) -> Vec<String> {
     let number = |part: &Part| -> Option<u64> {
         part.path.file_stem().unwrap().to_str().unwrap().rsplit_once('-').unwrap().1.parse().ok()
@@ -89,10 +89,10 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// A row as text, for comparing whatever the reader calls the inner fields.
+/// Rows as text, to compare them independently of how the reader names inner fields.
 fn shown(rows: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::default().with_null("null");
-    // The names of zones need a database that Arrow does not bring along; UTC as an offset does not.
+    // Named time zones need a database that Arrow does not include; UTC as an offset does not.
     let columns: Vec<ArrayRef> = rows
         .columns()
         .iter()
@@ -120,7 +120,7 @@ fn column<'a>(metadata: &'a ParquetMetaData, path: &str) -> &'a ColumnChunkMetaD
 }
 
 #[test]
-fn every_row_lies_in_its_partition_in_the_order_given() {
+fn every_row_is_in_its_partition_in_the_given_order() {
     let dir = tempfile::tempdir().unwrap();
     let rows = sample::rows(40..90);
     let parts = publish_rows(dir.path(), &options("year"), &rows);
@@ -142,14 +142,14 @@ fn every_row_lies_in_its_partition_in_the_order_given() {
     for (part, (folder, lines)) in parts.iter().zip(by_folder.into_iter().chain(undated)) {
         let path = dir.path().join(&part.path);
         assert!(path.parent().unwrap().ends_with(folder));
-        let (held, _) = read(&path);
-        assert_eq!(shown(&held), lines);
-        assert_eq!(part.rows, held.num_rows() as u64);
+        let (rows_read, _) = read(&path);
+        assert_eq!(shown(&rows_read), lines);
+        assert_eq!(part.rows, rows_read.num_rows() as u64);
     }
 }
 
 #[test]
-fn parts_tell_size_and_digest_of_what_was_published() {
+fn parts_have_the_size_and_digest_of_the_published_files() {
     use sha2::{Digest, Sha256};
     let dir = tempfile::tempdir().unwrap();
     let parts = publish_rows(dir.path(), &options("year"), &sample::rows(0..5));
@@ -163,20 +163,20 @@ fn parts_tell_size_and_digest_of_what_was_published() {
 }
 
 #[test]
-fn types_and_nulls_come_back_as_written_without_the_help_of_arrow_metadata() {
+fn types_and_nulls_are_read_back_without_arrow_metadata() {
     let dir = tempfile::tempdir().unwrap();
     let parts = publish_rows(dir.path(), &options("none"), &sample::rows(49..50));
     assert_eq!(places(&parts), ["backlinks_history/part-r1-0.parquet", "backlinks_undated/part-r1.parquet"]);
-    let (held, metadata) = read(&dir.path().join(&parts[0].path));
-    let field = |name: &str| held.schema_ref().field_with_name(name).unwrap().clone();
+    let (rows_read, metadata) = read(&dir.path().join(&parts[0].path));
+    let field = |name: &str| rows_read.schema_ref().field_with_name(name).unwrap().clone();
     let written = sample::schema();
     for name in ["target", "date", "rank", "info_is_ip"] {
         assert_eq!(field(name), *written.field_with_name(name).unwrap());
     }
     assert!(matches!(field("referring_links_tld").data_type(), DataType::Map(..)));
     assert!(matches!(field("info_platform_type").data_type(), DataType::List(_)));
-    let attributes = held.column_by_name("referring_links_attributes").unwrap();
-    assert!(attributes.null_count() > 0 && attributes.null_count() < held.num_rows());
+    let attributes = rows_read.column_by_name("referring_links_attributes").unwrap();
+    assert!(attributes.null_count() > 0 && attributes.null_count() < rows_read.num_rows());
     let pairs: Vec<_> = metadata
         .file_metadata()
         .key_value_metadata()
@@ -190,7 +190,7 @@ fn types_and_nulls_come_back_as_written_without_the_help_of_arrow_metadata() {
 }
 
 #[test]
-fn columns_are_encoded_by_what_they_hold() {
+fn columns_are_encoded_by_their_type() {
     let dir = tempfile::tempdir().unwrap();
     let mut snappy = options("none");
     snappy.layout.compression = Compression::Snappy;
@@ -224,7 +224,7 @@ fn columns_are_encoded_by_what_they_hold() {
 }
 
 #[test]
-fn how_rows_were_cut_into_batches_shows_nowhere() {
+fn batch_boundaries_do_not_affect_the_files() {
     let rows = sample::rows(0..60);
     let mut small = options("year");
     small.layout.row_group_rows = 1000;
@@ -244,7 +244,7 @@ fn how_rows_were_cut_into_batches_shows_nowhere() {
 }
 
 #[test]
-fn row_groups_that_end_early_for_want_of_memory_end_at_the_same_rows() {
+fn row_groups_limited_by_memory_end_at_the_same_rows() {
     let rows = sample::rows(0..500);
     let [whole, cut] = [rows.num_rows(), 333].map(|size| {
         let dir = tempfile::tempdir().unwrap();
@@ -257,7 +257,7 @@ fn row_groups_that_end_early_for_want_of_memory_end_at_the_same_rows() {
 }
 
 #[test]
-fn row_groups_have_the_rows_asked_for() {
+fn row_groups_have_the_requested_number_of_rows() {
     let dir = tempfile::tempdir().unwrap();
     let mut small = options("none");
     small.layout.row_group_rows = 1000;
@@ -268,7 +268,7 @@ fn row_groups_have_the_rows_asked_for() {
 }
 
 #[test]
-fn rows_are_found_by_the_index_of_pages_under_every_compression() {
+fn rows_are_found_by_the_page_index_with_every_compression() {
     let rows = sample::rows(0..80);
     // The last row of target 49 has no date.
     let dated = concat_batches(&sample::schema(), &[rows.slice(0, 4749), rows.slice(4750, 2850)]).unwrap();
@@ -309,8 +309,8 @@ fn a_dataset_without_rows_has_one_part_with_the_full_schema() {
         let dir = tempfile::tempdir().unwrap();
         let parts = publish(dir.path(), &options(by), &[]);
         assert_eq!(places(&parts), [path]);
-        let (held, _) = read(&dir.path().join(&parts[0].path));
-        assert_eq!((held.num_rows(), held.num_columns()), (0, sample::schema().fields().len()));
+        let (rows_read, _) = read(&dir.path().join(&parts[0].path));
+        assert_eq!((rows_read.num_rows(), rows_read.num_columns()), (0, sample::schema().fields().len()));
     };
     check("none", "backlinks_history/part-r1-0.parquet");
     check("year", "backlinks_history/year=__HIVE_DEFAULT_PARTITION__/part-r1-0.parquet");
@@ -321,7 +321,7 @@ fn a_dataset_without_rows_has_one_part_with_the_full_schema() {
 }
 
 #[test]
-fn the_part_without_rows_goes_where_it_is_told_so_that_partition_columns_keep_their_types() {
+fn a_part_without_rows_is_in_the_given_partition_so_that_partition_columns_keep_their_types() {
     let check = |by: &str, path: &str| {
         let dir = tempfile::tempdir().unwrap();
         let stage = Stage::begin(dir.path()).unwrap();
@@ -355,20 +355,20 @@ fn rows_of_several_runs_are_divided_by_run_date() {
 }
 
 #[test]
-fn any_number_of_partitions_is_written_with_few_open() {
+fn any_number_of_partitions_is_written_with_few_open_files() {
     let dir = tempfile::tempdir().unwrap();
     let one = sample::rows(0..1).slice(0, 2);
     let days = |index: u64| RUN_DATE.checked_add(jiff::Span::new().days(i64::try_from(index % 250).unwrap())).unwrap();
     let batches: Vec<_> = (0..500).map(|index| (one.clone(), days(index))).collect();
     let parts = publish(dir.path(), &options("run_date"), &batches);
     assert_eq!(parts.iter().map(|part| part.rows).sum::<u64>(), 500 * 2);
-    // Closed for others in between, so its rows are in two files.
+    // Closed in between to open others, so its rows are in two files.
     assert!(places(&parts).iter().any(|place| place.ends_with("run_date=2026-11-24/part-r1-1.parquet")));
     assert_eq!(files(dir.path()).len(), parts.len());
 }
 
 #[test]
-fn rows_without_a_date_column_can_only_go_unpartitioned() {
+fn rows_without_a_date_column_can_only_be_unpartitioned() {
     let dir = tempfile::tempdir().unwrap();
     let stage = Stage::begin(dir.path()).unwrap();
     let rows = sample::rows(0..1).project(&[0, 3]).unwrap();
@@ -380,7 +380,7 @@ fn rows_without_a_date_column_can_only_go_unpartitioned() {
 }
 
 #[test]
-fn file_names_are_those_of_another_publication_only_if_all_content_is_the_same() {
+fn file_names_repeat_only_if_all_content_is_the_same() {
     let names = |run_id: &str, metadata: &str, rows: &RecordBatch| {
         let dir = tempfile::tempdir().unwrap();
         let mut options = options("year");
@@ -395,13 +395,13 @@ fn file_names_are_those_of_another_publication_only_if_all_content_is_the_same()
     for other in [names("r1", "2019-01-02", &rows), names("r1", "2019-01-01", &sample::rows(0..3))] {
         assert!(first.is_disjoint(&other), "{first:?} {other:?}");
     }
-    // One row more in one year alone
+    // One more row, in one year only
     let more = rows.slice(0, rows.num_rows() - 1);
     assert!(first.is_disjoint(&names("r1", "2019-01-01", &more)));
 }
 
 #[test]
-fn publishing_replaces_the_whole_table_and_takes_the_mark_away() {
+fn publishing_replaces_the_whole_table_and_removes_success() {
     let dir = tempfile::tempdir().unwrap();
     publish_rows(dir.path(), &options("year"), &sample::rows(0..2));
     mark_success(dir.path()).unwrap();
@@ -414,7 +414,7 @@ fn publishing_replaces_the_whole_table_and_takes_the_mark_away() {
 }
 
 #[test]
-fn nothing_is_called_parquet_before_it_is_published() {
+fn no_file_is_named_parquet_before_it_is_published() {
     let dir = tempfile::tempdir().unwrap();
     let stage = Stage::begin(dir.path()).unwrap();
     let mut writer = stage.history(sample::schema(), &options("year")).unwrap();
@@ -427,7 +427,7 @@ fn nothing_is_called_parquet_before_it_is_published() {
 }
 
 #[test]
-fn a_table_with_a_file_that_was_never_finished_is_not_published() {
+fn a_table_with_an_unfinished_file_is_not_published() {
     let dir = tempfile::tempdir().unwrap();
     publish_rows(dir.path(), &options("year"), &sample::rows(0..1));
     let before = files(dir.path());
@@ -444,7 +444,7 @@ fn a_table_with_a_file_that_was_never_finished_is_not_published() {
 }
 
 #[test]
-fn the_file_of_targets_bears_a_number_where_another_one_stood() {
+fn the_targets_file_is_numbered_if_it_replaces_another_one() {
     let dir = tempfile::tempdir().unwrap();
     let name = |outcome| {
         let stage = Stage::begin(dir.path()).unwrap();
@@ -503,23 +503,23 @@ fn the_targets_table_has_a_row_for_each_line_and_the_inputs_own_columns() {
     assert_eq!((part.path.to_str(), part.rows), (Some("targets/part-r1.parquet"), 10_002));
     stage.publish(std::slice::from_ref(&part)).unwrap();
 
-    let (held, _) = read(&dir.path().join(&part.path));
-    let names: Vec<_> = held.schema_ref().fields().iter().map(|field| field.name().clone()).collect();
+    let (rows_read, _) = read(&dir.path().join(&part.path));
+    let names: Vec<_> = rows_read.schema_ref().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(
         names.join(" "),
         "run_id input target outcome rows cost_usd cost_source attempts possibly_billed http_status api_status_code \
          message task_id items_count api_version api_seconds latency_ms fetched_at date_from date_to rank_scale source \
          input_Client input_client_2"
     );
-    let lines = shown(&held);
+    let lines = shown(&rows_read);
     assert_eq!(
         lines[0],
         "r1|https://A.com|a.com|ok|95|0.027384|debit|2|0|200|20000|null|09291844-1535|95|0.1.20260801|0.1571|157|\
          1970-01-01T00:00:00Z|2019-01-01|1969-12-31|one_thousand|a.csv:2|Ünal|null|"
     );
     assert!(lines[1].starts_with("r1|https://A.com|null|rejected|null|null|debit|"));
-    let total: i64 = held.column_by_name("rows").unwrap().as_primitive::<Int64Type>().iter().flatten().sum();
-    assert_eq!((held.num_rows(), total), (10_002, 95 * 10_001));
+    let total: i64 = rows_read.column_by_name("rows").unwrap().as_primitive::<Int64Type>().iter().flatten().sum();
+    assert_eq!((rows_read.num_rows(), total), (10_002, 95 * 10_001));
 }
 
 #[test]
@@ -528,8 +528,8 @@ fn a_targets_table_without_lines_is_still_a_table() {
     let stage = Stage::begin(dir.path()).unwrap();
     let part = stage.targets(&options("year"), &[]).unwrap().finish().unwrap();
     stage.publish(std::slice::from_ref(&part)).unwrap();
-    let (held, _) = read(&dir.path().join(&part.path));
-    assert_eq!((held.num_rows(), held.num_columns()), (0, 22));
+    let (rows_read, _) = read(&dir.path().join(&part.path));
+    assert_eq!((rows_read.num_rows(), rows_read.num_columns()), (0, 22));
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! The one pass over an answer: from its first byte down to its items, which [`ItemReader`] turns into rows.
+//! Parses an answer in one pass, from its first byte down to its items, which [`ItemReader`] turns into rows.
 //!
-//! Lenient, because the answer is paid for: every field may be missing, null or of another type. A key that occurs
-//! twice counts with its last value; the pass is then made again without the values that it replaces. Whatever gateways
-//! write before and after the object is ignored.
+//! Lenient, because the answer is paid for: every field may be missing, null or of another type. If a key is repeated,
+//! its last value counts; the pass is then made again without the values that it replaces. Whatever gateways write
+//! before and after the object is ignored.
 
 use std::borrow::Cow;
 
@@ -16,11 +16,11 @@ use super::{
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Bytes before the object in which gateways may write a comment, a prefix against scripts, or anything else.
+/// Maximum bytes before the object, in which gateways may write a comment, an anti-hijacking prefix, or anything else.
 const MOST_BEFORE: usize = 1024;
 
-/// Where the object begins, and whether it is an answer only if it has a task: after other text, such as in a page,
-/// there may be an object of another kind.
+/// Where the object begins, and whether it is an answer only if it has a task: after other text, such as in an HTML
+/// page, there may be an unrelated object.
 fn object_start(body: &[u8]) -> (usize, bool) {
     let mark = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r');
@@ -30,7 +30,7 @@ fn object_start(body: &[u8]) -> (usize, bool) {
     }
 }
 
-/// Reads the JSON object in a body; `rows` takes its items if they are wanted. The envelope is `None` if a task or a
+/// Reads the JSON object in a body; `rows` receives its items, if any are wanted. The envelope is `None` if a task or a
 /// result is neither an object nor null.
 pub(super) fn read(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Envelope>> {
     if let Ok(envelope) = read_json(body, rows.as_deref_mut()) {
@@ -86,7 +86,7 @@ fn read_json(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Enve
 struct AnswerReader<'t, 'r> {
     scanner: Scanner<'t>,
     rows: Option<&'r mut ItemReader>,
-    /// Whether this is the task whose items are rows: the first that is not null.
+    /// Whether this is the task whose items become rows: the first that is not null.
     in_first_task: bool,
     /// Whether a task or a result is neither an object nor null.
     is_odd: bool,
@@ -193,14 +193,14 @@ impl<'t> AnswerReader<'t, '_> {
         })
     }
 
-    /// Takes a value of any type; null is `None`.
+    /// Reads a value of any type; null is `None`.
     fn value(&mut self) -> Scan<Option<&'t str>> {
         let text = self.scanner.value()?;
         Ok((text != "null").then_some(text))
     }
 
-    /// Goes through an object; `each` takes the value of the key that it gets. Returns whether a key has half a
-    /// surrogate pair.
+    /// Reads an object; `each` reads the value of the key that it is given. Returns whether a key has half a surrogate
+    /// pair.
     fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Scan<()>) -> Scan<bool> {
         if self.scanner.peek() != b'{' {
             return Err(Malformed);
@@ -223,7 +223,7 @@ impl<'t> AnswerReader<'t, '_> {
         Ok(is_broken)
     }
 
-    /// Takes an object; anything else is noted and skipped.
+    /// Reads an object; anything else is noted and skipped.
     fn object_or_odd<T>(&mut self, place: &'static str, read: impl FnOnce(&mut Self) -> Scan<T>) -> Scan<Option<T>> {
         if self.scanner.peek() == b'{' {
             return read(self).map(Some);
@@ -233,7 +233,7 @@ impl<'t> AnswerReader<'t, '_> {
         Ok(None)
     }
 
-    /// Goes through a list and returns how many elements it has. Null, or anything else, counts as an empty one.
+    /// Reads a list and returns the number of its elements. Null, or anything else, counts as an empty list.
     fn list(&mut self, place: &'static str, mut each: impl FnMut(&mut Self) -> Scan<()>) -> Scan<u64> {
         match self.scanner.peek() {
             b'[' => {}

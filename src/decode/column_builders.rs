@@ -1,8 +1,8 @@
-//! The cells of an answer's rows, column by column, in buffers that Arrow takes over. Which columns there are is in
-//! `schema.rs`.
+//! Builds the columns of an answer's rows cell by cell, in buffers that Arrow takes over. `schema.rs` defines the
+//! columns.
 //!
-//! A row is appended cell by cell in any order and then ended, which fills what it left out. Nothing here knows JSON,
-//! and nothing is checked twice: Arrow's own constructors check the buffers.
+//! The cells of a row are appended in any order. Ending the row fills the cells that are missing. Nothing here parses
+//! JSON, and nothing is checked twice: Arrow's own constructors check the buffers.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -24,19 +24,19 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// How many columns hold integers: those of an item and the spam score.
 pub(super) const INTEGERS: usize = schema::INTEGERS.len() + 1;
-/// The spam score's place among the integers.
+/// The spam score's index among the integers.
 pub(super) const SPAM_SCORE: usize = schema::INTEGERS.len();
 /// How many columns hold texts: the type and those of `info`.
 pub(super) const TEXTS: usize = schema::INFO_TEXTS.len() + 1;
 /// How many columns hold maps.
 pub(super) const MAPS: usize = schema::MAPS.len();
 
-/// The cells of a row that have a value, one bit each.
+/// The cells of a row that have a value, as a bit set.
 pub(super) mod bit {
     pub(in crate::decode) const DATE: u64 = 1;
     /// Whether `is_ip` is known.
     pub(in crate::decode) const IS_IP: u64 = 1 << 1;
-    /// And if it is, whether it is true.
+    /// If it is known, whether it is true.
     pub(in crate::decode) const IS_IP_TRUE: u64 = 1 << 2;
     pub(in crate::decode) const PLATFORM_TYPE: u64 = 1 << 3;
     /// The first of the texts.
@@ -57,7 +57,7 @@ pub(super) mod bit {
     }
 }
 
-/// The cells of fixed size of a row under way.
+/// The fixed-size cells of the current row.
 #[derive(Default)]
 pub(super) struct RowCells {
     pub(super) present: u64,
@@ -65,19 +65,19 @@ pub(super) struct RowCells {
     pub(super) integers: [i64; INTEGERS],
 }
 
-/// Texts one after another; where one ends, the next begins.
+/// Concatenated texts; each begins where the previous one ends.
 #[derive(Default)]
 pub(super) struct Texts {
     pub(super) bytes: Vec<u8>,
     ends: Vec<i32>,
 }
 
-/// The entries of many maps, or of many lists: keys with values, or keys alone.
+/// The entries of all maps or lists of a column: keys with values, or only keys.
 #[derive(Default)]
 pub(super) struct Entries {
     pub(super) keys: Texts,
     pub(super) values: Vec<i64>,
-    /// Which keys (of a list) or values (of a map) are null, ascending: hardly ever any.
+    /// Which keys (of a list) or values (of a map) are null, ascending: usually none.
     nulls: Vec<u32>,
     /// Where each row's entries end.
     ends: Vec<i32>,
@@ -123,12 +123,12 @@ impl Texts {
 }
 
 impl Entries {
-    /// Marks the entry that comes next as null.
+    /// Marks the next entry as null.
     pub(super) fn null(&mut self) {
         self.nulls.push(u32::try_from(self.keys.ends.len()).unwrap_or(u32::MAX));
     }
 
-    /// Ends an entry of a map, whose key is complete.
+    /// Ends a map entry whose key is complete.
     #[inline]
     pub(super) fn end_entry(&mut self, value: Option<i64>) {
         if value.is_none() {
@@ -138,8 +138,8 @@ impl Entries {
         self.keys.end();
     }
 
-    /// Of a key that the map under way has twice, the last value counts, in the place of the first. Nearly all maps
-    /// have about ten different keys, which a few bits distinguish.
+    /// If the current map has a key twice, keeps the last value, at the position of the first. Nearly all maps have
+    /// about ten different keys, which a few bits distinguish.
     #[inline]
     pub(super) fn drop_repeated_keys(&mut self) {
         let mut seen = [0_u64; 4];
@@ -182,7 +182,7 @@ impl Entries {
         }
     }
 
-    /// Forgets the entries after the last ended row.
+    /// Discards the entries after the last ended row.
     fn discard(&mut self) {
         let entries = start(&self.ends, self.ends.len());
         self.keys.truncate(entries);
@@ -225,7 +225,7 @@ impl ColumnBuilders {
         self.present.len()
     }
 
-    /// Ends the row under way.
+    /// Ends the current row.
     pub(super) fn end_row(&mut self, row: &RowCells) {
         self.present.push(row.present);
         self.dates.push(row.date);
@@ -235,7 +235,7 @@ impl ColumnBuilders {
         self.maps.iter_mut().for_each(Entries::end);
     }
 
-    /// Forgets all rows.
+    /// Discards all rows.
     pub(super) fn clear(&mut self) {
         self.present.clear();
         self.dates.clear();
@@ -245,8 +245,8 @@ impl ColumnBuilders {
         self.maps.iter_mut().for_each(Entries::clear);
     }
 
-    /// Hands the rows over as a record batch about `target`, sorted by date, the undated last. What comes next finds as
-    /// much room as these took.
+    /// Returns the rows as a record batch for `target`, sorted by date, with undated rows last. The capacity for the
+    /// next rows is that of these.
     pub(super) fn finish(&mut self, target: &str) -> RecordBatch {
         let order = self.order();
         let present = taken(&mut self.present);
@@ -285,7 +285,8 @@ impl ColumnBuilders {
         }
     }
 
-    /// The rows by date, equal dates in the answer's order, the undated last; `None`: they are so already.
+    /// The order of rows by date, equal dates in the answer's order, undated rows last; `None`: they already are in
+    /// order.
     fn order(&self) -> Option<UInt32Array> {
         let key = |row: &u32| {
             let row = *row as usize;
@@ -300,7 +301,7 @@ impl ColumnBuilders {
     }
 }
 
-/// The first day of a moment's month in UTC, in days since 1970.
+/// The first day of the month of a timestamp in UTC, in days since 1970.
 fn month_start(micros: i64) -> i32 {
     let days = micros.div_euclid(MICROS_PER_DAY);
     let Ok(moment) = Timestamp::from_microsecond(micros) else { return 0 };
@@ -308,7 +309,7 @@ fn month_start(micros: i64) -> i32 {
     i32::try_from(days - (day_of_month - 1)).unwrap_or_default()
 }
 
-/// Hands a vector over and leaves one of the same room in its place.
+/// Takes a vector and leaves an empty one of the same capacity.
 fn taken<T>(vector: &mut Vec<T>) -> Vec<T> {
     let room = Vec::with_capacity(vector.len());
     std::mem::replace(vector, room)

@@ -1,32 +1,33 @@
-//! Where answers differ from the schema, counted: a run reports each difference once, with an example target.
+//! Counts where answers differ from the schema: a run reports each difference once, with an example target.
 //!
-//! Nothing here ever makes an answer unusable. The counts and the examples do not depend on the order of the answers
-//! (the smallest target is the example), so that reports of the same ledger agree; only which unknown keys are named,
-//! when there are more than [`MOST_UNKNOWN_KEYS`], does.
+//! No difference makes an answer unusable. Counts and examples do not depend on the order of the answers (the
+//! alphabetically first target is the example), so that reports of the same ledger agree. If there are more than
+//! [`MOST_UNKNOWN_KEYS`] unknown keys, the order decides which of them are named.
 
 use std::{collections::BTreeMap, fmt};
 
-/// Unknown keys that are counted by name; those beyond are counted together. The API has some thirty keys in all.
+/// Number of unknown keys that are counted by name; further ones are counted together. The API has about thirty keys in
+/// all.
 pub const MOST_UNKNOWN_KEYS: usize = 100;
 
-/// Characters of an unknown key that are kept.
+/// Maximum characters of an unknown key.
 const LONGEST_KEY: usize = 80;
 
 /// A way in which an answer differs from the schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UnexpectedField {
-    /// A key that no column takes, as `key` or `info.key`.
+    /// A key without a column, as `key` or `info.key`.
     UnknownKey(String),
     /// An unknown key after [`MOST_UNKNOWN_KEYS`] others.
     FurtherUnknownKeys,
-    /// A value of another type: the cell is null, the row kept; an item that is not an object has no row.
+    /// A value of the wrong type: the cell is null and the row is kept; an item that is not an object has no row.
     WrongType {
-        /// The column, or the place in the answer.
+        /// The column, or the path in the answer.
         place: &'static str,
         expected: &'static str,
         found: &'static str,
     },
-    /// An integer written as a string in this column: taken as the integer.
+    /// An integer written as a string in this column: read as an integer.
     IntegerInText(&'static str),
     /// Text that is not a date, or a date outside the years 1900 to 9999: null.
     UnusableDate,
@@ -34,7 +35,7 @@ pub enum UnexpectedField {
     BrokenText(&'static str),
     /// Bytes in the answer that are not UTF-8, replaced by U+FFFD.
     NotUtf8,
-    /// Anything but blanks before or after the answer: ignored.
+    /// Anything but white space before or after the answer: ignored.
     Surrounded,
     /// `NaN` or `Infinity`, read as null, or a comma after the last element, ignored.
     NotStrictJson,
@@ -45,7 +46,7 @@ pub enum UnexpectedField {
 impl fmt::Display for UnexpectedField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // As Debug, so that no control character of an answer reaches a terminal
+            // As Debug, so that control characters of an answer do not reach a terminal
             Self::UnknownKey(key) => write!(f, "unknown key {key:?}"),
             Self::FurtherUnknownKeys => write!(f, "further unknown keys"),
             Self::WrongType { place, expected, found } => write!(f, "{place}: expected {expected}, found {found}"),
@@ -77,7 +78,7 @@ pub struct SchemaDrift {
 }
 
 impl SchemaDrift {
-    /// Whether everything was as expected.
+    /// Whether there are no differences.
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }
@@ -92,7 +93,7 @@ impl SchemaDrift {
         self.seen.get(field).map_or(0, |seen| seen.count)
     }
 
-    /// Adds what other answers have.
+    /// Adds the differences of other answers.
     pub fn absorb(&mut self, other: Self) {
         for (field, seen) in other.seen {
             self.add(field, seen.count, &seen.example);
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_key_is_kept_in_part_and_shown_so_that_no_terminal_obeys_it() {
+    fn a_long_key_is_truncated_and_displayed_without_control_characters() {
         let mut drift = SchemaDrift::default();
         drift.unknown_key("info.", &"\u{1b}[31m".repeat(1_000), "a.com");
         let shown = drift.iter().next().expect("one").0.to_string();

@@ -1,5 +1,5 @@
-//! Where what begins at a position in a JSON text ends. Each function checks what it passes, eight bytes at a time as one
-//! word, since that is where the time goes.
+//! Finds the end of the token at a position in a JSON text. Each function validates what it skips, eight bytes at a
+//! time as one word, since most of the decoding time is spent here.
 
 use super::scan::{Malformed, Scan};
 
@@ -87,7 +87,7 @@ pub(super) fn number_end(bytes: &[u8], at: usize) -> Scan<usize> {
     long_number_end(bytes, at)
 }
 
-/// For numbers that are negative, long, or no integers.
+/// For numbers that are negative, long, or not integers.
 #[cold]
 fn long_number_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
     let digits = |mut at: usize| {
@@ -108,7 +108,7 @@ fn long_number_end(bytes: &[u8], mut at: usize) -> Scan<usize> {
     Ok(at)
 }
 
-/// How many of a word's bytes, in the order of the text, are digits before the first other byte.
+/// How many of a word's bytes, in text order, are digits before the first other byte.
 #[inline]
 fn digits(word: u64) -> usize {
     const HIGH: u64 = u64::from_le_bytes([0x80; WORD]);
@@ -117,12 +117,12 @@ fn digits(word: u64) -> usize {
     others.trailing_zeros() as usize / WORD
 }
 
-/// How many of a word's bytes, in the order of the text, come before the first quote, backslash or control character.
+/// How many of a word's bytes, in text order, come before the first quote, backslash or control character.
 #[inline]
 pub(super) fn plain_bytes(word: u64) -> usize {
     const ONES: u64 = u64::from_le_bytes([0x01; WORD]);
     const HIGH: u64 = u64::from_le_bytes([0x80; WORD]);
-    // The high bit of each byte that is zero; a borrow may mark later bytes wrongly, never earlier ones
+    // The high bit of each byte that is zero; a borrow may mark later bytes wrongly, but never earlier ones
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
     let quotes = zeros(word ^ (ONES * u64::from(b'"')));
     let backslashes = zeros(word ^ (ONES * u64::from(b'\\')));

@@ -1,5 +1,5 @@
-//! An answer's envelope: codes, message, cost, ids and counts, read leniently, since the API's spec has every field
-//! nullable and none required. Items are only counted here.
+//! The envelope of an answer: codes, message, cost, ids and counts. Read leniently, since in the API's specification
+//! every field is nullable and none is required. Items are only counted here.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,13 +10,13 @@ use crate::{money::Usd, targets};
 /// What an answer reports about itself.
 #[derive(Debug, Default, PartialEq)]
 pub struct Envelope {
-    /// The code that decides: the first task's, else the top level's.
+    /// The code that decides: that of the first task, or else the top-level one.
     pub code: Option<i64>,
-    /// The top level's code.
+    /// The top-level code.
     pub top_code: Option<i64>,
-    /// The message beside that code, or a gateway's error text.
+    /// The message that belongs to that code, or a gateway's error text.
     pub message: Option<String>,
-    /// A gateway's word for its error (`insufficient_balance`, `quota_exceeded`, …).
+    /// A gateway's error code (`insufficient_balance`, `quota_exceeded`, …).
     pub gateway_code: Option<String>,
     /// Whether the gateway reports an error.
     pub has_gateway_error: bool,
@@ -24,11 +24,11 @@ pub struct Envelope {
     pub has_task: bool,
     /// The first task's id.
     pub task_id: Option<String>,
-    /// What the tasks cost upstream, all together.
+    /// The total upstream cost of all tasks.
     pub cost: Option<Usd>,
-    /// Items under all results of the first task.
+    /// Items in all results of the first task.
     pub items: u64,
-    /// How many items these results report.
+    /// The number of items that these results report.
     pub items_count: Option<i64>,
     /// Elements of the first task's list of results.
     pub results: u64,
@@ -46,9 +46,9 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Reads a body; `None` when it has no JSON object, or when a task or a result is neither an object nor null. What
-    /// gateways put around the object is ignored; where there is other text before it, it must have a task. A byte that
-    /// is not UTF-8 is read as U+FFFD.
+    /// Reads a body; `None` if it has no JSON object, or if a task or a result is neither an object nor null. Anything
+    /// that gateways put around the object is ignored; after other text, the object must have a task. A byte that is
+    /// not UTF-8 is read as U+FFFD.
     pub fn read(body: &[u8]) -> Option<Self> {
         answer::read(body, None).ok().flatten()
     }
@@ -69,7 +69,7 @@ impl Envelope {
         }
     }
 
-    /// Where the counts of an answer whose task succeeded differ from what it has; `None`: nowhere.
+    /// How the counts of an answer whose task succeeded differ from its content; `None`: they do not.
     pub fn mismatch(&self) -> Option<String> {
         let compare = |name: &str, stated: Option<i64>, found: u64, noun: &str| {
             let stated = stated.filter(|stated| u64::try_from(*stated) != Ok(found))?;
@@ -114,13 +114,13 @@ impl From<RawTop<'_>> for Envelope {
     }
 }
 
-/// A host as the API may write it back, brought to the form in which targets are kept.
+/// Converts a host from an answer to the form of targets.
 fn normalized(host: &str) -> String {
     targets::clean(host, targets::Accept::ALL)
         .map_or_else(|_| host.to_lowercase(), |cleaned| cleaned.target.to_string())
 }
 
-/// The fields that are read from an answer, each as its text; null counts as missing.
+/// The fields that are read from an answer, each as its JSON text; null counts as missing.
 #[derive(Default)]
 pub(super) struct RawTop<'a> {
     pub(super) version: Option<&'a str>,
@@ -136,7 +136,7 @@ pub(super) struct RawTop<'a> {
 #[derive(Default)]
 pub(super) struct RawTasks<'a> {
     pub(super) first: Option<RawTask<'a>>,
-    /// What all of them cost together; `None`: unknown.
+    /// The total cost of all tasks; `None`: unknown.
     pub(super) cost: Option<Usd>,
 }
 
@@ -152,10 +152,10 @@ pub(super) struct RawTask<'a> {
     pub(super) results: RawResults<'a>,
 }
 
-/// The results of a task, taken together.
+/// The results of a task, combined.
 #[derive(Default)]
 pub(super) struct RawResults<'a> {
-    /// Elements of the list, nulls included.
+    /// Elements of the list, including nulls.
     pub(super) count: u64,
     pub(super) targets: Vec<&'a str>,
     pub(super) items: u64,
@@ -172,7 +172,7 @@ fn raw(value: Option<&RawValue>) -> Option<&str> {
     value.map(RawValue::get)
 }
 
-/// An integer, which may be written as a string, or as `20000.0`, as in items.
+/// An integer, which may be written as a string, or as `20000.0` as in items.
 pub(super) fn integer(text: Option<&str>) -> Option<i64> {
     let text = text?;
     match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
@@ -198,7 +198,7 @@ pub(super) fn money(text: Option<&str>) -> Option<Usd> {
     serde_json::from_str(text?).ok().and_then(Usd::from_dollars)
 }
 
-/// The code and text of a gateway's `error`, which is a text or an object of its own.
+/// The code and text of a gateway's `error`, which is a string or an object.
 fn gateway_error(text: &str) -> (Option<String>, Option<String>) {
     #[derive(Deserialize)]
     struct ErrorObject<'a> {
@@ -257,9 +257,9 @@ mod tests {
         }
     }
 
-    /// The same by way of a tree of the answer's values.
+    /// The same, from a tree of the answer's values.
     fn by_tree(body: &[u8]) -> Option<(Option<i64>, Option<String>, bool, u64)> {
-        // What precedes and follows the first object is ignored, if it has a task or follows blanks only.
+        // Anything before and after the first object is ignored, if it has a task or only white space before it.
         let start = body.iter().position(|byte| *byte == b'{')?;
         let (before, body) = body.split_at(start);
         let mut values = serde_json::Deserializer::from_slice(body).into_iter::<serde_json::Value>();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn any_one_byte_changed_or_cut_off_is_read_as_a_tree_of_its_values_is() {
+    fn any_changed_or_truncated_body_is_read_like_a_tree_of_its_values() {
         const BODY: &str = r#" {"status_code":20000,"tasks":[null,{"id":"a\u0062","cost":0.5,"status_code":20000,"data":{"target":"a.com"},
             "result":[{"target":"a.com","items":[{"rank":-1.5e3,"info":{"ip":null}},{"t\u0061g":[true,{}]},null]}]}]}"#;
         let check = |body: &[u8]| {
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_may_be_written_with_escapes_come_twice_or_be_no_unicode() {
+    fn a_key_may_have_escapes_or_invalid_unicode_or_be_repeated() {
         let check = |body: &str, code: Option<i64>, items: u64| {
             let envelope = Envelope::read(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
             assert_eq!((envelope.code, envelope.items), (code, items), "{body}");
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_names_the_hosts_that_it_is_about() {
+    fn an_envelope_has_the_hosts_of_its_answer() {
         let check = |body: &str, about: &[&str]| {
             assert_eq!(Envelope::read(body.as_bytes()).expect("an object").about, about, "{body}");
         };
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counts_that_an_answer_states_are_compared_with_what_it_has() {
+    fn the_stated_counts_are_compared_with_the_content() {
         let check = |top: &str, task: &str, result: &str, expected: Option<&str>| {
             let body = format!(r#"{{{top}"tasks":[{{{task}"result":{result}}},{{}}]}}"#);
             let envelope = Envelope::read(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
@@ -386,9 +386,9 @@ mod tests {
             "the key is invalid",
         );
         check(
-            r#"{"error":{"code":"estimated_price_exceeds_max_price","message":"too dear","retryable":false}}"#,
+            r#"{"error":{"code":"estimated_price_exceeds_max_price","message":"too expensive","retryable":false}}"#,
             Some("estimated_price_exceeds_max_price"),
-            "too dear",
+            "too expensive",
         );
     }
 }

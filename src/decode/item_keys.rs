@@ -1,7 +1,7 @@
-//! The keys of an item and of its `info`, and what each holds.
+//! The keys of an item and of its `info`, and the type of their values.
 //!
 //! Items repeat their keys in the same order, so each key is first compared with the one that followed last time, and
-//! looked up only if they differ. The guess is only ever compared with the text: a wrong one costs time and changes
+//! only looked up if they differ. The prediction is only compared with the text: a wrong one costs time and changes
 //! nothing.
 
 use super::{
@@ -10,14 +10,14 @@ use super::{
     schema,
 };
 
-/// What a key holds.
+/// The type of a key's value.
 #[derive(Clone, Copy)]
 pub(super) enum KeyKind {
     Date,
     Info,
     Integer(usize),
     Map(usize),
-    /// Another name for a known key: its index among the aliases, and that of the key.
+    /// An alias of a known key: its index among the aliases, and the index of the key.
     Alias(usize, usize),
     Text(usize),
     IsIp,
@@ -26,34 +26,34 @@ pub(super) enum KeyKind {
 
 #[derive(Clone, Copy)]
 pub(super) struct Key {
-    /// As the API writes it.
+    /// The name in the API's JSON.
     pub(super) name: &'static str,
-    /// The column, for messages.
+    /// The column name, for messages.
     pub(super) column: &'static str,
     pub(super) kind: KeyKind,
 }
 
-/// The keys of an object, and which followed which the last time.
+/// The keys of an object, and which one followed each of them last time.
 pub(super) struct Keys {
-    /// What the object is called in messages.
+    /// The object's name in messages.
     pub(super) object: &'static str,
-    /// What its unknown keys begin with there.
+    /// The prefix of its unknown keys in messages.
     pub(super) prefix: &'static str,
     pub(super) known: Vec<Key>,
-    /// For each key, and at the end for the object's beginning.
+    /// For each key, and in the last element for the beginning of the object.
     follower: Vec<usize>,
 }
 
-/// The keys of an item: those that are of no list in `schema.rs` are the type, the date and `info`.
+/// The keys of an item: those not listed in `schema.rs` are the type, the date and `info`.
 pub(super) const MOST_KEYS: usize = 3 + schema::INTEGERS.len() + schema::MAPS.len() + schema::ALIASES.len();
-/// Each has a bit of a word, and `info` has no more keys: those of no list are a flag, a list and a number.
+/// Each key is a bit of a word. `info` has fewer keys: those not listed in `schema.rs` are a flag, a list and a number.
 const _: () = assert!(MOST_KEYS <= 64 && schema::INFO_TEXTS.len() + 3 <= MOST_KEYS);
 
 /// The keys of an item, and of its `info`.
 pub(super) const ITEM: usize = 0;
 pub(super) const INFO: usize = 1;
 
-/// A key that no column takes; its name is in the scratch buffer.
+/// A key without a column; its name is in the scratch buffer.
 pub(super) struct UnknownKey {
     /// Whether it has half a surrogate pair.
     pub(super) is_broken: bool,
@@ -94,7 +94,7 @@ impl Keys {
         Self::new("info", "info.", known)
     }
 
-    /// Takes the next key.
+    /// Reads the next key.
     #[inline]
     pub(super) fn take(
         &mut self,

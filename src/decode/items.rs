@@ -1,4 +1,5 @@
-//! Decodes the items of an answer straight into columns. What a column cannot hold is null, and noted as schema drift.
+//! Decodes the items of an answer directly into columns. A value that does not fit its column is null, and noted as
+//! schema drift.
 
 use super::{
     DecodedRows,
@@ -13,14 +14,14 @@ use super::{
 pub(super) struct ItemReader {
     columns: ColumnBuilders,
     drift: SchemaDrift,
-    /// Whose answer it is.
+    /// The target of the answer.
     target: String,
-    /// Items that are not objects and so have no row.
+    /// Items that are not objects and therefore have no row.
     skipped: u64,
-    /// Items past [`MOST_ROWS`](super::MOST_ROWS), which get no row.
+    /// Items past [`MOST_ROWS`](super::MOST_ROWS), which have no row.
     beyond: u64,
     keys: [Keys; 2],
-    /// For one short text at a time.
+    /// Buffer for one short text at a time.
     scratch: Vec<u8>,
 }
 
@@ -45,7 +46,7 @@ impl ItemReader {
         self.clear();
     }
 
-    /// Forgets the rows so far.
+    /// Discards the rows so far.
     pub(super) fn clear(&mut self) {
         self.columns.clear();
         self.drift.clear();
@@ -68,7 +69,7 @@ impl ItemReader {
         }
     }
 
-    /// Takes an item and appends its row, if it is an object.
+    /// Reads an item and appends its row, if it is an object.
     pub(super) fn item(&mut self, scanner: &mut Scanner<'_>) -> Scan<()> {
         if scanner.peek() != b'{' {
             self.skipped += 1;
@@ -98,7 +99,8 @@ impl ItemReader {
     }
 
     fn object(&mut self, scanner: &mut Scanner<'_>, which: usize, row: &mut RowCells) -> Scan<()> {
-        // Where each key's value is, which keys have one that is not null, and where the aliases' values are
+        // The position of each key's value, the keys with a value that is not null, and the positions of the aliases'
+        // values
         let (mut places, mut given) = ([0; MOST_KEYS], 0_u64);
         let mut aliases = [None; schema::ALIASES.len()];
         let mut is_broken = false;
@@ -149,7 +151,7 @@ impl ItemReader {
         scanner.skip()
     }
 
-    /// Takes a value that is not null.
+    /// Reads a value that is not null.
     #[inline]
     fn cell(&mut self, scanner: &mut Scanner<'_>, key: Key, row: &mut RowCells) -> Scan<()> {
         let column = key.column;
@@ -193,7 +195,7 @@ impl ItemReader {
         }
     }
 
-    /// Takes a value; `None` if it is not an integer.
+    /// Reads a value; `None` if it is not an integer.
     #[inline]
     fn integer(&mut self, scanner: &mut Scanner<'_>, column: &'static str) -> Scan<Option<i64>> {
         let found = match scanner.peek() {
@@ -208,7 +210,7 @@ impl ItemReader {
         Ok(found.ok())
     }
 
-    /// Takes a string; the inner error is what it is if it is not an integer.
+    /// Reads a string; the inner error describes a string that is not an integer.
     #[cold]
     fn integer_in_text(&mut self, scanner: &mut Scanner<'_>, column: &'static str) -> Scan<Result<i64, &'static str>> {
         self.scratch.clear();

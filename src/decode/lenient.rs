@@ -1,12 +1,12 @@
-//! Repairs what some servers write instead of JSON: `NaN` and `Infinity` become null, and a comma after the last
-//! element is dropped. Used only for bodies that are not valid JSON.
+//! Repairs what some servers write instead of JSON: `NaN` and `Infinity` become null, and trailing commas are dropped.
+//! Used only for bodies that are not valid JSON.
 
 use super::ends::{blanks_end, byte, string_end};
 
 /// Numbers that JSON cannot express.
 const NON_JSON_NUMBERS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
 
-/// The body, repaired from `start` on; `None`: there is nothing to repair.
+/// The body, repaired from `start` on; `None`: nothing to repair.
 pub(super) fn repaired(body: &[u8], start: usize) -> Option<Vec<u8>> {
     let mut repaired = Vec::new();
     let (mut at, mut copied) = (start, 0);
@@ -30,7 +30,7 @@ pub(super) fn repaired(body: &[u8], start: usize) -> Option<Vec<u8>> {
     Some(repaired)
 }
 
-/// How many bytes are to be replaced from here on, and by what.
+/// How many bytes at this position to replace, and with what.
 fn replacement(body: &[u8], at: usize) -> Option<(usize, &'static [u8])> {
     match body[at] {
         b',' => {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_outside_of_strings_is_changed() {
+    fn only_text_outside_of_strings_is_changed() {
         let check = |body: &str, expected: Option<&str>| {
             let repaired = repaired(body.as_bytes(), 0).map(|body| String::from_utf8(body).expect("UTF-8"));
             assert_eq!(repaired.as_deref(), expected, "{body}");

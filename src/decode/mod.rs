@@ -1,5 +1,5 @@
-//! Decodes an answer in one pass: the body of a paid call, as the ledger stores it, becomes its envelope (what it reports
-//! about itself) and its rows (an Arrow record batch).
+//! Decodes an answer in one pass: the body of a paid call, as stored in the ledger, becomes its envelope (what it
+//! reports about itself) and its rows (an Arrow record batch).
 //!
 //! ```text
 //! body -> answer: tasks, results ─┬─> envelope
@@ -8,10 +8,10 @@
 //!
 //! The fields of an item that become columns are listed in [`schema`].
 //!
-//! Pure: both depend on target and body only, not on what was decoded before. No answer is lost to one odd value: what
-//! the API leaves out is null, never 0; what does not fit its column is null and counted in [`SchemaDrift`]; only a
-//! body without a JSON object is an error. What an answer means for the run (no data, failed, about another target) is
-//! judged elsewhere.
+//! Pure: the result depends on target and body only, not on what was decoded before. No answer is lost because of one
+//! unexpected value: what the API leaves out is null, never 0, and what does not fit its column is null and counted in
+//! [`SchemaDrift`]. Only a body without a JSON object is an error. The meaning of an answer for the run (no data,
+//! failed, about another target) is decided elsewhere.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -41,15 +41,15 @@ pub use self::{
     envelope::Envelope,
 };
 
-/// The largest answer that is read as rows: sixty times a full history. One of maps alone takes seven times as much
-/// memory as bytes, so that the offsets of a batch, which have 32 bits, always suffice.
+/// The largest answer that is read as rows: sixty times a full history. One that consists of maps takes seven times its
+/// size in memory, so that the 32-bit offsets of a batch always suffice.
 pub const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 
-/// The largest answer whose rows are decoded while others are: seven times a full history. Several larger ones at once
+/// The largest answer that is decoded concurrently with others: seven times a full history. Several larger ones at once
 /// would take too much memory.
 pub const LARGEST_AHEAD: usize = 1024 * 1024;
 
-/// Rows of one answer at most, each a month: those of sixteen centuries.
+/// Maximum rows of one answer: a row is a month, so this is sixteen centuries.
 pub const MOST_ROWS: u64 = 20_000;
 
 /// Why an answer has no rows.
@@ -58,7 +58,7 @@ pub enum DecodeError {
     /// The body is not JSON.
     #[error("the answer is not JSON: {0}")]
     NotJson(#[from] serde_json::Error),
-    /// The body is JSON of another kind.
+    /// The body is JSON, but not an object.
     #[error("the answer is a JSON {found}, not an object")]
     NotAnObject { found: &'static str },
     /// No history is that long.
@@ -66,10 +66,10 @@ pub enum DecodeError {
     TooLarge { bytes: u64 },
 }
 
-/// What one answer has.
+/// The decoded content of one answer.
 #[derive(Debug)]
 pub struct DecodedAnswer {
-    /// As [`Envelope::read`] has it.
+    /// As returned by [`Envelope::read`].
     pub envelope: Option<Envelope>,
     pub rows: Result<DecodedRows, DecodeError>,
 }
@@ -79,22 +79,23 @@ pub struct DecodedAnswer {
 pub struct DecodedRows {
     /// Sorted by date: equal dates in the answer's order, rows without a date last.
     pub batch: RecordBatch,
-    /// Items that are not objects and so have no row.
+    /// Items that are not objects and therefore have no row.
     pub skipped: u64,
-    /// Items beyond [`MOST_ROWS`], which have no row either.
+    /// Items beyond [`MOST_ROWS`], which have no row.
     pub beyond: u64,
-    /// What was not expected.
+    /// Differences from the schema.
     pub drift: SchemaDrift,
 }
 
 impl DecodedRows {
-    /// How many rows have no usable date: they come last.
+    /// The number of rows without a usable date; they come last.
     pub fn undated(&self) -> u64 {
         self.batch.column_by_name(schema::DATE).map_or(0, |dates| dates.null_count() as u64)
     }
 }
 
-/// Decodes answers one after another. What it keeps from one to the next (room, the order of keys) is for speed only.
+/// Decodes answers one after another. The state that it keeps between answers (capacity, the order of keys) only
+/// affects speed.
 #[derive(Default)]
 pub struct Decoder(ItemReader);
 
@@ -103,7 +104,7 @@ impl Decoder {
         Self::default()
     }
 
-    /// Decodes an answer about `target`.
+    /// Decodes an answer for `target`.
     pub fn decode(&mut self, target: &str, body: &[u8]) -> DecodedAnswer {
         if body.len() > LARGEST_ANSWER {
             let rows = Err(DecodeError::TooLarge { bytes: body.len() as u64 });
@@ -118,7 +119,7 @@ impl Decoder {
     }
 }
 
-/// Why a body does not begin with a JSON object, found with a reader that has words for it.
+/// Why a body does not begin with a JSON object, from a parser with descriptive errors.
 #[cold]
 fn reason(body: &[u8]) -> DecodeError {
     let text = String::from_utf8_lossy(body);
@@ -128,18 +129,19 @@ fn reason(body: &[u8]) -> DecodeError {
     }
 }
 
-/// Decoders that many tasks share: they are costly to set up.
+/// Decoders shared by many tasks, since they are expensive to create.
 #[derive(Default)]
 pub struct DecoderPool(Mutex<Vec<Decoder>>);
 
 impl DecoderPool {
-    /// Decodes an answer about `target`; one that is larger than [`LARGEST_AHEAD`] without its rows.
+    /// Decodes an answer for `target`; one that is larger than [`LARGEST_AHEAD`] without its rows.
     pub fn decode(&self, target: &str, body: &[u8]) -> (Option<Envelope>, Option<Result<DecodedRows, DecodeError>>) {
         if body.len() > LARGEST_AHEAD {
             return (Envelope::read(body), None);
         }
         let mut decoder = self.lock().pop().unwrap_or_default();
-        // The answer is not stored yet: a panic over its rows must not lose it. They are decoded again from the ledger.
+        // The answer is not stored yet: a panic while decoding must not lose it. Its rows are decoded again from the
+        // ledger.
         let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode(target, body)));
         let Ok(DecodedAnswer { envelope, rows }) = decoded else { return (Envelope::read(body), None) };
         self.lock().push(decoder);

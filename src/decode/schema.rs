@@ -1,10 +1,10 @@
-//! The table `backlinks_history`: the fields of an item as columns, in their order, with types that engines read
-//! without a cast. A new integer or map of the API is added to [`INTEGERS`] or [`MAPS`]; the decoder follows.
-//! A new text, or a key of `info`, also needs an entry in `item_keys`.
+//! The table `backlinks_history`: the fields of an item as columns, in order, with types that engines read without a
+//! cast. To support a new integer or map of the API, add it to [`INTEGERS`] or [`MAPS`]. A new text, or a key of
+//! `info`, also needs an entry in `item_keys`.
 //!
-//! No unsigned and no 32-bit integers, no nanoseconds; the timestamp has a time zone, so that no engine takes it for
-//! local time. Nested fields have the names that Parquet prescribes (`key_value`, `key`, `value`, `element`), which is
-//! what engines look for; Arrow itself does not care. Each part is made once, since every answer needs all of them.
+//! No unsigned or 32-bit integers, no nanoseconds; the timestamp has a time zone, so that no engine treats it as local
+//! time. Nested fields have the names that Parquet prescribes (`key_value`, `key`, `value`, `element`), which engines
+//! expect; Arrow does not require them. Each part is created once, since every answer needs all of them.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,17 +12,17 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 pub const TABLE: &str = "backlinks_history";
 
-/// The version of this schema, for the metadata of files. Raise it with every change that a reader can see.
+/// The version of this schema, for file metadata. Increment it with every change that readers can see.
 pub const VERSION: u32 = 2;
 
 /// The time zone of [`DATE`].
 pub const TIME_ZONE: &str = "UTC";
 
-/// Whose history it is, as it was asked for.
+/// The domain, as requested.
 pub const TARGET: &str = "target";
-/// The API's word for the kind of item: `backlinks_history`.
+/// The API's name for the kind of item: `backlinks_history`.
 pub const TYPE: &str = "type";
-/// The moment that a row is about.
+/// The time that a row describes.
 pub const DATE: &str = "date";
 /// The first day of that month in UTC.
 pub const MONTH_START: &str = "month_start";
@@ -56,7 +56,7 @@ pub const INFO_TEXTS: [&str; 4] = ["server", "cms", "country", "ip_address"];
 pub const INFO_TEXT_COLUMNS: [&str; 4] = ["info_server", "info_cms", "info_country", "info_ip_address"];
 /// Whether the target is an IP address.
 pub const INFO_IS_IP: &str = "info_is_ip";
-/// What kinds of site the target is.
+/// The kinds of platform of the target's site.
 pub const INFO_PLATFORM_TYPE: &str = "info_platform_type";
 /// The target's spam score.
 pub const INFO_TARGET_SPAM_SCORE: &str = "info_target_spam_score";
@@ -71,7 +71,7 @@ pub const MAPS: [&str; 6] = [
     "referring_links_countries",
 ];
 
-/// Other names under which the API has served a key: the alias, and the right name, which goes first.
+/// Other names that the API has used for a key: the alias, and the standard name, which takes precedence.
 pub const ALIASES: [(&str, &str); 3] = [
     ("new_reffering_domains", "new_referring_domains"),
     ("lost_reffering_domains", "lost_referring_domains"),

@@ -1,4 +1,4 @@
-//! Each surprise of an answer by itself, then all of them at random, all compared with an independent decoder.
+//! Tests each irregularity of answers by itself, then all of them at random, always against an independent decoder.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ fn answer(items: &str) -> String {
     )
 }
 
-/// The rows of one answer, which have to be those of the independent decoder.
+/// The rows of one answer, which must equal those of the independent decoder.
 fn decoded(body: impl AsRef<[u8]>) -> Result<(Vec<PlainRow>, DecodedRows), String> {
     let body = body.as_ref();
     let rows = Decoder::new().decode("a.com", body).rows;
@@ -27,7 +27,7 @@ fn decoded(body: impl AsRef<[u8]>) -> Result<(Vec<PlainRow>, DecodedRows), Strin
     Ok((rows_of(&rows.batch).expect("a batch of the schema"), rows))
 }
 
-/// The only row of an answer with one item, and what was surprising.
+/// The only row of an answer with one item, and its schema drift.
 fn row(item: &str) -> (PlainRow, Vec<String>) {
     let (mut rows, decoded) = decoded(answer(item)).expect(item);
     assert_eq!(rows.len(), 1, "{item}");
@@ -45,7 +45,7 @@ fn the_schema_is_the_contract() {
 }
 
 #[test]
-fn in_parquet_nested_fields_bear_the_names_that_engines_look_for() {
+fn nested_fields_have_the_names_that_engines_expect() {
     let parquet = parquet::arrow::ArrowSchemaConverter::new().convert(&schema::history()).expect("a Parquet schema");
     let mut columns = String::new();
     for column in parquet.columns().iter().filter(|column| column.path().parts().len() > 1 || column.name() == "date") {
@@ -92,7 +92,7 @@ fn missing_and_null_are_null_and_never_zero() {
 }
 
 #[test]
-fn a_null_map_and_an_empty_one_stay_apart() {
+fn a_null_map_differs_from_an_empty_one() {
     let (row, _) = row(r#"{"referring_links_tld":{},"referring_links_types":null,"info":{"platform_type":[]}}"#);
     assert_eq!(row.maps[0], Some(vec![]));
     assert_eq!(row.maps[1], None);
@@ -108,7 +108,7 @@ fn map_entries_are_kept_as_served_each_key_once() {
 }
 
 #[test]
-fn the_right_key_goes_before_its_alias_in_either_order() {
+fn a_key_takes_precedence_over_its_alias_in_either_order() {
     let check = |item: &str, expected: Option<i64>, surprises: usize| {
         let (row, seen) = row(item);
         assert_eq!((row.integers[4], seen.len()), (expected, surprises), "{item}: {seen:?}");
@@ -141,7 +141,7 @@ fn unknown_keys_are_counted_and_change_nothing() {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_costs_its_cell_and_no_more() {
+fn a_value_of_the_wrong_type_only_makes_its_cell_null() {
     let check = |member: &str, surprise: &str| {
         let (row, surprises) = row(&format!(r#"{{"rank":7,{member},"referring_pages":8}}"#));
         let rest = PlainRow {
@@ -226,7 +226,7 @@ fn integers_written_as_floats_are_integers() {
 }
 
 #[test]
-fn of_a_key_that_comes_twice_the_last_value_counts() {
+fn the_last_value_of_a_repeated_key_counts() {
     assert_eq!(row(r#"{"rank":1,"backlinks":5,"rank":2}"#).0.integers[..2], [Some(2), Some(5)]);
     assert_eq!(row(r#"{"rank":1,"rank":null}"#).0.integers[0], None);
     assert_eq!(row(r#"{"info":{"cms":"a","cms":"b"}}"#).0.info.texts[1].as_deref(), Some("b"));
@@ -265,7 +265,7 @@ fn invalid_unicode_is_replaced_and_counted() {
 }
 
 #[test]
-fn escapes_and_other_scripts_mean_what_they_say() {
+fn escapes_and_other_scripts_are_decoded() {
     let (row, surprises) =
         row(r#"{"r\u0061nk":4,"type":"\"\\\/\n\u00e9é日本","referring_links_tld":{"\u0440\u0444":1,"рф":2}}"#);
     assert_eq!(row.integers[0], Some(4));
@@ -275,7 +275,7 @@ fn escapes_and_other_scripts_mean_what_they_say() {
 }
 
 #[test]
-fn rows_are_sorted_by_date_with_the_undated_last_and_equals_in_their_order() {
+fn rows_are_sorted_by_date_stably_with_undated_rows_last() {
     let dates = ["2021-03-01", "", "2019-01-31 00:00:00 +00:00", "2021-03-01T00:00:00Z", "never", "2020-02-29"];
     let item = |(rank, date): (usize, &&str)| {
         format!(
@@ -303,7 +303,7 @@ fn items_that_are_not_objects_are_skipped_and_counted() {
 }
 
 #[test]
-fn the_rows_are_those_of_all_results_of_the_first_task_there_is() {
+fn rows_come_from_all_results_of_the_first_task() {
     let check = |body: &str, expected: &[i64], surprises: usize| {
         let (rows, DecodedRows { drift, .. }) = decoded(body).expect(body);
         assert_eq!(rows.iter().filter_map(|row| row.integers[0]).collect::<Vec<_>>(), expected, "{body}");
@@ -348,7 +348,7 @@ fn only_a_body_without_a_json_object_is_an_error() {
 }
 
 #[test]
-fn numbers_that_json_does_not_have_are_null_and_trailing_commas_are_ignored() {
+fn non_json_numbers_are_null_and_trailing_commas_are_ignored() {
     let check = |item: &str| {
         let (rows, DecodedRows { drift, .. }) = decoded(answer(item)).expect(item);
         let integers: Vec<_> = rows.iter().map(|row| (row.integers[0], row.integers[1])).collect();
@@ -366,7 +366,7 @@ fn numbers_that_json_does_not_have_are_null_and_trailing_commas_are_ignored() {
 }
 
 #[test]
-fn an_error_leaves_nothing_for_the_next_answer() {
+fn an_error_does_not_affect_the_next_answer() {
     let mut decoder = Decoder::new();
     let whole = answer(r#"{"rank":1,"type":"t","new":1,"referring_links_tld":{"com":1}}"#);
     let cut = decoder.decode("b.com", &whole.as_bytes()[..whole.len() - 1]);
@@ -378,7 +378,7 @@ fn an_error_leaves_nothing_for_the_next_answer() {
 }
 
 #[test]
-fn no_depth_is_too_much() {
+fn any_depth_of_nesting_is_accepted() {
     const DEPTH: usize = 350_000;
     let deep = |open: &str, close: &str| [open.repeat(DEPTH), "1".into(), close.repeat(DEPTH)].concat();
     for value in [deep("[", "]"), deep("{\"a\":", "}")] {
@@ -393,7 +393,7 @@ fn no_depth_is_too_much() {
 }
 
 #[test]
-fn a_million_of_anything_is_fine() {
+fn a_million_of_anything_is_accepted() {
     const MANY: usize = 1_000_000;
     let body = answer(&vec!["{}"; MANY].join(","));
     let rows = Decoder::new().decode("a.com", body.as_bytes()).rows.expect("an answer");
@@ -432,7 +432,7 @@ fn what_was_decoded_before_changes_nothing() {
 }
 
 #[test]
-fn answers_with_any_mix_of_surprises_are_decoded() {
+fn answers_with_any_mix_of_irregularities_are_decoded() {
     for seed in 0..6_000 {
         let body = generated::odd_answer(&mut generated::Dice::new(seed));
         decoded(&body).unwrap_or_else(|error| panic!("seed {seed}: {error}: {body}"));
@@ -537,7 +537,7 @@ fn numbers_and_dates_are_decoded_however_written() {
 }
 
 #[test]
-fn every_day_of_two_centuries_is_the_right_date() {
+fn every_day_of_two_centuries_is_decoded() {
     let first = jiff::civil::date(1900, 1, 1);
     for start in (0..60_000).step_by(20_000) {
         let days = (start..start + 20_000).map(|day| first.checked_add(jiff::Span::new().days(day)).expect("a day"));

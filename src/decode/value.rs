@@ -1,12 +1,12 @@
-//! Single values: integers, dates and the names of types.
+//! Single values: integers, dates and type names.
 
 use jiff::{Timestamp, civil, tz::Offset};
 
-/// The first and the last year of a usable date. Any other is a placeholder (`0001-01-01`), not a month of
-/// backlinks, and older dates mean different days to different engines.
+/// The years of usable dates. Any other is a placeholder (`0001-01-01`), not a month of backlinks, and engines
+/// interpret older dates differently.
 const USABLE_YEARS: std::ops::RangeInclusive<i16> = 1900..=9999;
 
-/// What a value is called, from its first byte.
+/// The name of a value's type, from its first byte.
 pub(super) fn type_name(first: u8) -> &'static str {
     match first {
         b'"' => "string",
@@ -18,10 +18,10 @@ pub(super) fn type_name(first: u8) -> &'static str {
     }
 }
 
-/// The exact value of a JSON number, if it is an integer of 64 bits however written (`12`, `12.0`, `1.2e1`); else what
-/// it is. `token` has to be a valid JSON number.
+/// The exact value of a JSON number, if it is a 64-bit integer in any notation (`12`, `12.0`, `1.2e1`); otherwise a
+/// description of it. `token` must be a valid JSON number.
 ///
-/// Never goes through a float: those are exact up to 2^53 only.
+/// Never converts to a float: floats are exact up to 2^53 only.
 pub(super) fn integer(token: &str) -> Result<i64, &'static str> {
     if let Ok(value) = token.parse() {
         return Ok(value);
@@ -48,13 +48,13 @@ pub(super) fn integer(token: &str) -> Result<i64, &'static str> {
     }
 }
 
-/// The value of a text that is an integer of 64 bits and nothing else: an optional minus and digits.
+/// The value of a text that is exactly a 64-bit integer: an optional minus and digits.
 pub(super) fn integer_in_text(text: &str) -> Option<i64> {
-    // A plus sign is parsed, too.
+    // `parse` also accepts a plus sign.
     text.parse().ok().filter(|_| !text.starts_with('+'))
 }
 
-/// The microseconds since 1970 of `2019-11-15 12:57:46 +00:00`, the form that the API writes; `None` for any other.
+/// The microseconds since 1970 of `2019-11-15 12:57:46 +00:00`, the API's format; `None` for any other format.
 pub(super) fn date_as_served(bytes: &[u8; 26]) -> Option<i64> {
     let digits = |from: usize, to: usize| {
         bytes[from..to].iter().try_fold(0i16, |value, byte| {
@@ -71,8 +71,8 @@ pub(super) fn date_as_served(bytes: &[u8; 26]) -> Option<i64> {
     usable(Offset::UTC.to_timestamp(moment).ok()?)
 }
 
-/// The microseconds since 1970 of a date in any form that is tolerated: with or without time, fraction and offset
-/// (UTC where there is none), `T` or a blank between, a blank before the offset.
+/// The microseconds since 1970 of a date in any accepted format: with or without time, fraction and offset (default
+/// UTC), with `T` or a blank in between, and an optional blank before the offset.
 pub(super) fn date(text: &str) -> Option<i64> {
     let text = text.trim();
     let moment = text
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_integers_however_written_and_never_rounded() {
+    fn integers_in_any_notation_are_read_without_rounding() {
         let check = |token: &str, expected: Result<i64, &'static str>| assert_eq!(integer(token), expected, "{token}");
         check("0", Ok(0));
         check("-0", Ok(0));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_an_integer_only_if_it_is_nothing_else() {
+    fn only_a_text_of_digits_is_an_integer() {
         let check = |text: &str, expected: Option<i64>| assert_eq!(integer_in_text(text), expected, "{text:?}");
         check("512", Some(512));
         check("-7", Some(-7));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_read_in_every_tolerated_form() {
+    fn dates_are_read_in_every_accepted_format() {
         let check = |text: &str, expected: Option<&str>| {
             let expected = expected.map(|moment| moment.parse::<Timestamp>().expect(moment).as_microsecond());
             assert_eq!(date(text), expected, "{text}");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_reading_of_a_date_is_the_tolerant_one() {
+    fn the_fast_and_the_tolerant_date_parser_agree() {
         let check = |text: &str| {
             let bytes: &[u8; 26] = text.as_bytes().try_into().expect(text);
             assert_eq!(date_as_served(bytes), date(text), "{text}");

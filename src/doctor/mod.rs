@@ -112,7 +112,7 @@ pub fn balance(balance: Usd, cost: Option<RunCost<'_>>) -> Check {
 /// Whether this machine's clock agrees with the server's.
 pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
     const NAME: &str = "clock";
-    /// Dates are in whole seconds, and an answer takes some.
+    /// `Date` headers have whole seconds, and an answer takes a few.
     const MOST: u64 = 60;
     let Some(server) = server else {
         return Check::warning(
@@ -133,7 +133,7 @@ pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
     )
 }
 
-/// Whether the disk has space for the answers and twice for the tables, which are replaced whole.
+/// Whether the disk has space for the answers and for two copies of the tables, which are replaced as a whole.
 pub fn space(free: u64, estimate: Option<&Estimate>) -> Check {
     const NAME: &str = "space";
     /// Bytes of a full history in the ledger, compressed.
@@ -155,7 +155,7 @@ pub fn space(free: u64, estimate: Option<&Estimate>) -> Check {
 /// Whether this process may open as many files as a run does; `None`: there is no limit.
 pub fn files(limit: Option<u64>, concurrency: NonZeroU32) -> Check {
     const NAME: &str = "files";
-    /// One for each month of the history, the ledger's and the runtime's own.
+    /// A file for each month of the history, the ledger, and the runtime's own.
     const OTHER: u64 = 160;
     let needed = u64::from(concurrency.get()) + OTHER;
     let Some(limit) = limit else { return Check::ok(NAME, "no limit on open files") };

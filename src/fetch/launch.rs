@@ -38,7 +38,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         let Some(job) = self.next_job(now, allowed) else {
             if self.queue.has_ready() && self.running.is_empty() && self.queue.next_due().is_none() {
                 self.breaker.on_exhausted(now);
-                return Step::Started;
+                return Step::Again;
             }
             return self.wait(FetchState::Calling, self.queue.next_due());
         };
@@ -55,7 +55,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             } else {
                 StopReason::Outage { message }
             });
-            return Err(Step::Started);
+            return Err(Step::Again);
         }
         let until = match self.breaker.admission(now) {
             Admission::Now(allowed) => return Ok(allowed),
@@ -91,7 +91,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
                 self.queue.put_back(job);
                 if refused == ReserveError::Exhausted && self.running.is_empty() {
                     self.stop(StopReason::Budget);
-                    return Step::Started;
+                    return Step::Again;
                 }
                 return self.wait(FetchState::Calling, None);
             }
@@ -112,6 +112,6 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         self.set_state(FetchState::Calling);
         let grant = Grant { slot, reservation, form: self.form, is_probe };
         self.running.spawn(Arc::clone(&self.call_context).attempt(job, grant));
-        Step::Started
+        Step::Again
     }
 }

@@ -192,7 +192,7 @@ pub async fn fetch<A: Api, J: Journal>(
     let mut fetch = Fetch::new(targets, context);
     loop {
         let wait = match fetch.step(Instant::now()) {
-            Step::Started => continue,
+            Step::Again => continue,
             Step::Finished => return fetch.failure.map_or(Ok(fetch.ended.unwrap_or(FetchEnd::Done)), Err),
             Step::Wait(until) => until,
         };
@@ -248,8 +248,8 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
 }
 
 enum Step {
-    /// A call went out, or something else changed; look again.
-    Started,
+    /// The state has changed: take another step at once.
+    Again,
     /// Nothing is left and nothing in flight.
     Finished,
     /// Nothing can go out before this moment, or before a call is back.

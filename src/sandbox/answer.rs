@@ -91,15 +91,18 @@ pub(super) fn envelope(task: &EnvelopeFields<'_>, content: &AnswerContent, asked
     let text = serde_json::Value::from(text);
     let cost = task.cost.map_or_else(|| "null".to_owned(), dollars);
     let took = task.took.as_secs_f64();
-    let id = format!(
-        "{:08}-1535-0{:03}-0000-{:012x}",
-        draws.next() % 100_000_000,
-        draws.next() % 1000,
-        draws.next() & 0xffff_ffff_ffff
-    );
-    let result_count = usize::from(!matches!(
+    let mut task_id = || {
+        format!(
+            "{:08}-1535-0{:03}-0000-{:012x}",
+            draws.next() % 100_000_000,
+            draws.next() % 1000,
+            draws.next() & 0xffff_ffff_ffff
+        )
+    };
+    let id = task_id();
+    let result_count = usize::from(matches!(
         content,
-        AnswerContent::NoData(NoData::NoResult | NoData::NoResults) | AnswerContent::Code(..)
+        AnswerContent::History { .. } | AnswerContent::NoData(NoData::NullResult | NoData::NullItems | NoData::NoItems)
     ));
     let failed = usize::from(code >= 40000) + task.extra_tasks;
     let mut out = Vec::with_capacity(if content.rows() > 0 { FULL_HISTORY } else { 1024 });
@@ -119,8 +122,9 @@ pub(super) fn envelope(task: &EnvelopeFields<'_>, content: &AnswerContent, asked
     out.push(b'}');
     for _ in 0..task.extra_tasks {
         let extra = format!(
-            ",{{\"id\":\"{id}\",\"status_code\":40000,\"status_message\":\"{}\",\"time\":\"0 sec.\",\"cost\":0,\
+            ",{{\"id\":\"{}\",\"status_code\":40000,\"status_message\":\"{}\",\"time\":\"0 sec.\",\"cost\":0,\
              \"result_count\":0,\"path\":[\"v3\",\"backlinks\",\"history\",\"live\"],\"data\":{{}},\"result\":null}}",
+            task_id(),
             message(40000)
         );
         out.extend_from_slice(extra.as_bytes());

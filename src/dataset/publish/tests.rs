@@ -1,4 +1,4 @@
-//! Publication beside readers, after crashes, and over what is not ours.
+//! Publication next to readers, after crashes, and over files that are not part of an export.
 
 use super::*;
 use crate::dataset::{HISTORY, LOST_AND_FOUND};
@@ -15,17 +15,17 @@ fn word_in(path: &Path) -> Option<String> {
 #[test]
 fn a_table_is_replaced_whole_with_and_without_exchange() {
     type Way = fn(&Path, &Path, &Path) -> Result<(), DatasetError>;
-    let check = |way: Way, stands: bool| {
+    let check = |way: Way, is_kept: bool| {
         let dir = tempfile::tempdir().unwrap();
         let [from, place, aside] = ["staged", "place", "aside"].map(|name| dir.path().join(name));
         folder_with(&from, "new");
-        if stands {
+        if is_kept {
             folder_with(&place, "old");
         }
         way(&from, &place, &aside).unwrap();
         assert_eq!(word_in(&place).as_deref(), Some("new"));
         let left = word_in(&from).or(word_in(&aside));
-        assert_eq!(left.as_deref(), stands.then_some("old"));
+        assert_eq!(left.as_deref(), is_kept.then_some("old"));
     };
     check(swap, false);
     check(swap, true);
@@ -44,7 +44,7 @@ fn a_table_that_cannot_be_moved_is_removed_and_replaced() {
 }
 
 #[test]
-fn a_stage_that_is_dropped_leaves_the_published_tables_alone() {
+fn a_dropped_stage_does_not_change_the_published_tables() {
     let dir = tempfile::tempdir().unwrap();
     folder_with(&dir.path().join(HISTORY), "published");
     let staging = dir.path().join(STAGING);
@@ -71,8 +71,8 @@ fn names_below(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Publishes a table of these partitions over one of those; what is in place and what in the staging folder at each
-/// wait for readers.
+/// Publishes a table with the partitions `new` over one with the partitions `old`. Returns what the table's path and
+/// the staging folder contain at each wait for readers.
 fn waits(old: &[&str], new: &[&str]) -> Vec<(Vec<String>, Vec<String>)> {
     let dir = tempfile::tempdir().unwrap();
     let (place, staging) = (dir.path().join(HISTORY), dir.path().join(STAGING));
@@ -98,7 +98,7 @@ fn part_in(staging: &Path, folder: &str) -> Part {
 }
 
 #[test]
-fn a_reader_that_lists_folders_meanwhile_finds_every_partition_of_either_table() {
+fn a_reader_that_lists_folders_during_publication_finds_every_partition() {
     let texts = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
     let check = |old: &[&str], new: &[&str], expected: &[(&[&str], &[&str])]| {
         let expected: Vec<_> = expected.iter().map(|(place, staged)| (texts(place), texts(staged))).collect();
@@ -122,13 +122,13 @@ fn a_reader_that_lists_folders_meanwhile_finds_every_partition_of_either_table()
 }
 
 #[test]
-fn a_crash_while_readers_may_list_leaves_only_what_the_next_stage_removes() {
+fn the_next_stage_removes_what_a_crash_during_publication_leaves() {
     let dir = tempfile::tempdir().unwrap();
     let (place, staging) = (dir.path().join(HISTORY), dir.path().join(STAGING));
     folder_with(&place.join("year=2025"), "old");
     let parts = ["year=2025", "year=2026"].map(|folder| part_in(&staging, folder));
     for _before_and_after_the_exchange in 0..2 {
-        // As a killed one, it removes nothing.
+        // Like a killed process, it removes nothing.
         let stage = Stage { dir: dir.path().to_owned(), staging: staging.clone(), is_publishing: true };
         let publish = std::panic::AssertUnwindSafe(|| stage.publish_beside_readers(&parts, || panic!("killed")));
         std::panic::catch_unwind(publish).unwrap_err();
@@ -140,7 +140,7 @@ fn a_crash_while_readers_may_list_leaves_only_what_the_next_stage_removes() {
 }
 
 #[test]
-fn hidden_files_and_an_empty_lost_and_found_do_no_harm() {
+fn hidden_files_and_an_empty_lost_and_found_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     for folder in [HISTORY, STAGING, "targets"] {
         fs::create_dir_all(dir.path().join(folder)).unwrap();
@@ -155,7 +155,7 @@ fn hidden_files_and_an_empty_lost_and_found_do_no_harm() {
 }
 
 #[test]
-fn a_table_that_a_crash_left_aside_is_put_back() {
+fn a_table_that_a_crash_left_aside_is_restored() {
     let dir = tempfile::tempdir().unwrap();
     let aside = dir.path().join(STAGING).join(set_aside(HISTORY));
     folder_with(&aside, "old");
@@ -178,7 +178,7 @@ fn leftovers_of_a_crash_are_removed_and_tables_stay() {
 }
 
 #[test]
-fn places_that_hold_anything_else_are_refused_and_left_alone() {
+fn table_paths_with_other_content_are_refused_and_not_changed() {
     let check = |make: &dyn Fn(&Path), expected: &str| {
         let dir = tempfile::tempdir().unwrap();
         make(dir.path());
@@ -210,7 +210,7 @@ fn places_that_hold_anything_else_are_refused_and_left_alone() {
 }
 
 #[test]
-fn run_ids_that_make_no_file_name_are_refused() {
+fn run_ids_that_are_not_valid_in_file_names_are_refused() {
     let check = |run_id: &str, fits: bool| assert_eq!(check_run_id(run_id).is_ok(), fits, "{run_id:?}");
     check("20261124T214700Z-3f", true);
     check("", false);

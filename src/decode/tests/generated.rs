@@ -1,10 +1,10 @@
-//! Answers made up for tests: usual ones, and ones with every surprise at random. None of them was ever served.
+//! Generates answers for tests: usual ones, and ones with random irregularities. The API served none of them.
 
 use fastrand::Rng;
 
 use super::super::schema;
 
-/// Choices at random: the same seed makes the same ones.
+/// Random choices; the same seed makes the same choices.
 pub(crate) struct Dice(Rng);
 
 impl Dice {
@@ -43,9 +43,9 @@ pub(crate) fn usual_answer(rows: usize) -> String {
     super::answer(&items.join(","))
 }
 
-/// A JSON object whose members are surprising in every way that is still JSON.
+/// A JSON object whose members are irregular in every way that is still JSON.
 pub(crate) fn odd_answer(dice: &mut Dice) -> String {
-    // What makes the fast way give up is kept out of some answers
+    // Some answers have nothing that makes the fast path give up
     let tame = !dice.one_in(3);
     let items: Vec<String> = (0..dice.below(6)).map(|_| item(dice, tame)).collect();
     let items = list(dice, &items);
@@ -68,7 +68,7 @@ pub(crate) fn odd_answer(dice: &mut Dice) -> String {
     format!("{}{answer}{}", blank(dice), blank(dice))
 }
 
-/// Changes some bytes, so that the body is mostly no JSON any more, and sometimes no UTF-8.
+/// Changes some bytes, so that most bodies are not JSON any more, and some are not UTF-8.
 pub(crate) fn damage(body: &mut Vec<u8>, dice: &mut Dice) {
     let at = dice.below(body.len() + 1);
     match dice.below(7) {
@@ -78,7 +78,7 @@ pub(crate) fn damage(body: &mut Vec<u8>, dice: &mut Dice) {
         3 if at < body.len() => body[at] = b"{}[],:\"\\0-.eE+tfn u\n\x00\x1f\x7f\xff\xc3\xed"[dice.below(25)],
         4 if at + 1 < body.len() => body.swap(at, at + 1),
         5 => {
-            // A digit for another is JSON still
+            // With a digit replaced by another, it is still JSON
             if let Some(digit) = body[at..].iter_mut().find(|byte| byte.is_ascii_digit()) {
                 *digit = b'0' + u8::try_from(dice.below(10)).unwrap_or_default();
             }
@@ -125,7 +125,7 @@ fn info(dice: &mut Dice, tame: bool) -> String {
     object(dice, &members, tame)
 }
 
-/// Leaves some members out, makes some null or of another type, and mixes their order.
+/// Omits some members, makes some null or of another type, and shuffles them.
 fn distort(dice: &mut Dice, members: &mut Vec<(&str, String)>, tame: bool) {
     if dice.one_in(3) {
         members.retain(|_| !dice.one_in(5));
@@ -150,7 +150,7 @@ fn map(dice: &mut Dice, tame: bool) -> String {
     let entries: Vec<(String, String)> = (0..dice.below(8))
         .map(|_| (text(dice, tame), if dice.one_in(15) { value(dice, tame) } else { number(dice) }))
         .collect();
-    // Keys come twice now and then, which only the plain way reads.
+    // Keys are sometimes repeated, which only the slow path reads.
     let mut seen = std::collections::HashSet::new();
     let once = !dice.one_in(20);
     let entries = entries.into_iter().filter(|(key, _)| !once || seen.insert(key.clone())).collect::<Vec<_>>();

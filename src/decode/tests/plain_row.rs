@@ -1,4 +1,4 @@
-//! Record batches back to rows with a field for each cell, which tests can write down.
+//! Converts record batches to rows with a field for each cell, which tests can write down.
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -10,7 +10,6 @@ use crate::decode::schema;
 /// One row of `backlinks_history`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PlainRow {
-    /// Whose history it is.
     pub(super) target: String,
     /// The column `type`.
     pub(super) kind: Option<String>,
@@ -24,7 +23,7 @@ pub(super) struct PlainRow {
     pub(super) maps: [Option<PlainMap>; schema::MAPS.len()],
 }
 
-/// The entries of a map as they were served.
+/// The entries of a map as served.
 pub(super) type PlainMap = Vec<(String, Option<i64>)>;
 
 /// The columns `info_*` of a row.
@@ -40,8 +39,8 @@ pub(super) struct PlainInfo {
     pub(super) target_spam_score: Option<i64>,
 }
 
-/// The rows of a batch with the columns of [`schema::history`], in any order and with any others beside them; `None`
-/// if a column is missing or of another type.
+/// The rows of a batch with the columns of [`schema::history`], in any order and possibly among others; `None` if a
+/// column is missing or of another type.
 pub(super) fn rows_of(batch: &RecordBatch) -> Option<Vec<PlainRow>> {
     let expected = schema::undated();
     let column = |name: &str| {

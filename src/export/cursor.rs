@@ -27,19 +27,19 @@ use crate::{
     targets::TargetRef,
 };
 
-/// Targets that are looked at ahead of the writer: some 2 MB of rows.
+/// Targets that are prepared ahead of the writer: about 2 MB of rows.
 const AHEAD: usize = 16;
-/// Threads that decode; the writer keeps up with no more of them.
+/// Maximum decoding threads; the writer cannot keep up with more.
 const MOST_THREADS: usize = 4;
 
 /// Answers that can be read from the ledger, by position in the order of the rows.
 pub(super) trait AnswerSource: Sync {
     fn len(&self) -> u32;
-    /// Whose position this is.
+    /// The target at a position.
     fn target(&self, position: u32) -> TargetRef<'_>;
-    /// The day on which the run began that has the target's answer (UTC).
+    /// The day (UTC) on which the run that has the target's answer began.
     fn run_date(&self, position: u32) -> Date;
-    /// The body of the target's answer, if it has `most` bytes at most; `None`: it has no answer with rows. Called once
+    /// The body of the target's answer, if it has at most `most` bytes; `None`: it has no answer with rows. Called once
     /// the target is settled.
     fn read(&self, position: u32, most: u64) -> Result<Option<Body>, LedgerError>;
 }
@@ -58,8 +58,8 @@ impl<E: Into<ExportError>> From<E> for Interrupted {
     }
 }
 
-/// Hands the rows of every target that has any to `write`, in order, as soon as the `window` says that the target is
-/// settled; without a window all are.
+/// Passes the rows of every target that has any to `write`, in order, as soon as the target is settled in the `window`;
+/// without a window, all targets are settled.
 pub(super) fn rows_in_order<S: AnswerSource>(
     answers: &S,
     window: Option<&Window>,
@@ -89,18 +89,18 @@ pub(super) fn rows_in_order<S: AnswerSource>(
     })
 }
 
-/// The writer's place among the targets.
+/// The writer's position among the targets.
 struct Cursor<'a, S> {
     answers: &'a S,
     window: Option<&'a Window>,
     jobs: SyncSender<DecodeJob>,
-    /// Targets whose turn is near, with their rows or the promise of them.
+    /// The next targets, with their rows or a channel that will deliver them.
     ahead: VecDeque<(u32, Upcoming)>,
-    /// The first position that is not among those.
+    /// The first position that is not in `ahead`.
     next: u32,
 }
 
-/// The rows of one target whose turn is near.
+/// The rows of one of the next targets.
 enum Upcoming {
     Ready(AnswerRows),
     Coming(Receiver<Result<DecodeResult, LedgerError>>),
@@ -112,11 +112,11 @@ struct DecodeJob {
     done: SyncSender<Result<DecodeResult, LedgerError>>,
 }
 
-/// What came of a [`DecodeJob`].
+/// The result of a [`DecodeJob`].
 enum DecodeResult {
     Nothing,
     Rows(AnswerRows),
-    /// Too large to be decoded ahead: the writer does it itself, one at a time.
+    /// Too large to be decoded ahead: the writer decodes it itself, one at a time.
     Deferred,
 }
 
@@ -129,7 +129,7 @@ impl<S: AnswerSource> Cursor<'_, S> {
                 Turn::Rows(rows) => Upcoming::Ready(rows),
                 Turn::InLedger => {
                     let (done, coming) = sync_channel(1);
-                    // The threads take jobs for as long as the cursor lives.
+                    // The threads take jobs as long as the cursor exists.
                     let _ = self.jobs.send(DecodeJob { position: self.next, done });
                     Upcoming::Coming(coming)
                 }
@@ -171,13 +171,13 @@ impl Upcoming {
     }
 }
 
-/// What one decoding thread does, until the cursor is gone.
+/// The work of one decoding thread, until the cursor is dropped.
 fn decode_jobs<S: AnswerSource>(answers: &S, jobs: &Mutex<Receiver<DecodeJob>>) {
     let mut decoder = Decoder::new();
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(DecodeJob { position, done }) = next else { return };
-        // A writer that has failed wants no answer any more.
+        // A writer that has failed needs no more answers.
         let _ = done.send(decode(answers, position, LARGEST_AHEAD, &mut decoder));
     }
 }

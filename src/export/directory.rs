@@ -45,8 +45,8 @@ pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
     })
 }
 
-/// Reads the ledger of a directory. One that is shorter than when the dataset was built from it is refused: what is
-/// missing would be bought again.
+/// Reads the ledger of a directory. A ledger that is shorter than when the dataset was built from it is refused: the
+/// missing answers would be bought again.
 pub(super) fn read_ledger(dir: &Path) -> Result<Archive, ExportError> {
     let archive = Archive::read(dir)?;
     check_ledger(dir, &archive)?;
@@ -66,7 +66,7 @@ fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// The record of a directory whose ledger was deleted; `None`: it was not.
+/// The record of a directory whose ledger was deleted; `None`: it still has its ledger.
 ///
 /// Such a directory only answers the command that created it: anything else is an error.
 pub fn discarded(
@@ -86,7 +86,7 @@ pub fn discarded(
         simulated: record.made_of.simulated,
     });
     query.parameters(stored.as_ref(), "", clock.today())?;
-    // Without the age of its oldest answer they may all be too old.
+    // If the age of its oldest answer is unknown, all answers may be too old.
     let is_fresh = query.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
     let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);
     let has_layout = layout.is_none_or(|layout| record.made_of.layout == *layout);
@@ -96,7 +96,7 @@ pub fn discarded(
     Err(ExportError::Discarded(dir.to_owned()))
 }
 
-/// Reads the ledger of a run in another directory, which `lock` keeps other runs out of.
+/// Reads the ledger of a run in another directory; `lock` keeps other runs out of it.
 pub(super) fn read_run<L>(
     dir: &Path,
     lock: impl FnOnce(&Path) -> Result<L, LedgerError>,
@@ -113,7 +113,7 @@ pub(super) fn read_run<L>(
     Ok((lock, run, archive))
 }
 
-/// Merges the ledgers of several runs. Where the dataset is partitioned by the day on which runs began, the rows of each
+/// Merges the ledgers of several runs. If the dataset is partitioned by the day on which runs began, the rows of each
 /// run are kept.
 pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedgers, ExportError> {
     let mut sources: Vec<Source> = Vec::with_capacity(dirs.len());
@@ -141,7 +141,7 @@ pub fn open_for_replay(dir: &Path, merged: &MergedLedgers, replace: bool) -> Res
         return Err(ExportError::OfARun(dir.to_owned()));
     }
     let record = match RunRecord::read(dir) {
-        // It may be of any run.
+        // The unreadable record may be that of any run.
         Err(ExportError::UnreadableRecord { .. }) if replace && was_begun(dir)? => return Ok(Lock::take(dir)?),
         read => read?,
     };
@@ -157,8 +157,8 @@ pub fn open_for_replay(dir: &Path, merged: &MergedLedgers, replace: bool) -> Res
     Ok(Lock::take(dir)?)
 }
 
-/// Whether a directory contains only what a replay leaves, such as one that was killed before it wrote its record. The
-/// content of these folders is checked before anything is replaced.
+/// Whether a directory contains only what a replay leaves behind, such as one that was killed before it wrote its
+/// record. The content of these folders is checked before anything is replaced.
 fn was_begun(dir: &Path) -> Result<bool, ExportError> {
     let fails = ExportError::io("read", dir);
     let folders = [dataset::STAGING, dataset::HISTORY, dataset::UNDATED, dataset::TARGETS];

@@ -83,7 +83,7 @@ impl Estimate {
     }
 }
 
-/// Months that a history from one day to another touches.
+/// The number of months that a history between two days covers, in part or whole.
 fn months(from: Date, to: Date) -> u64 {
     let number = |date: Date| i64::from(date.year()) * 12 + i64::from(date.month());
     u64::try_from(number(to) - number(from) + 1).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! The fetch: remaining targets are called, answers are stored, and the dataset is staged meanwhile.
+//! The fetch: calls the remaining targets, stores their answers, and stages the dataset meanwhile.
 
 use std::{iter, pin::pin, sync::Arc};
 
@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl Export {
-    /// Fetches the remaining targets, in target order if the cap covers all of them, and stages the dataset meanwhile. The
-    /// directory stays locked until the result is dropped.
+    /// Fetches the remaining targets, in target order if the cap covers all of them, and stages the dataset meanwhile.
+    /// The directory stays locked until the result is dropped.
     pub async fn fetch<A: Api>(
         self,
         api: A,
@@ -99,7 +99,7 @@ pub struct Fetched {
     pub lock: Lock,
 }
 
-/// Calls of earlier processes as instants of this process, as far as they still count for the rate.
+/// Calls of earlier processes as instants of this process, if they still count toward the rate.
 fn earlier(past: &ResumeState, rate: Rate) -> fetch::PriorCalls {
     let now = tokio::time::Instant::now();
     let recent = past.calls.iter().filter(|(ago, _)| *ago < rate.window());

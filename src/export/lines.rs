@@ -1,4 +1,4 @@
-//! The rows of `targets` and `_failures.csv`: what became of each input line, in input order. Only sums are kept.
+//! The rows of `targets` and `_failures.csv`: the outcome of each input line, in input order. Only sums are kept.
 
 use super::{AnswerRef, ExportError, MergedEntry, MergedLedgers, rows::Decoded};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     targets::{InputLine, LineStatus, TargetRef},
 };
 
-/// Where the rows of `targets` and of `_failures.csv` go.
+/// Receives the rows of `targets` and of `_failures.csv`.
 pub trait LineSink {
     /// Takes the row of the next input line, with its cells in the input's other columns.
     fn row(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) -> Result<(), ExportError>;
@@ -83,7 +83,7 @@ impl<'a> LineRows<'a> {
         };
         let (run, latest) = self.merged.latest(&entry)?;
         let latest = latest.as_ref();
-        // One answer counts; with snapshots, the rows of several are kept.
+        // Only one answer counts; with snapshots, the rows of several are kept.
         let position = self.positions_of(target).find(|position| self.answers[*position].is_from_source_of(&entry));
         let is_readable = position.is_some_and(|position| self.decoded.rows[position].is_some());
         let rows = self.positions_of(target).filter_map(|position| self.decoded.rows[position]).map(u64::from).sum();
@@ -159,7 +159,7 @@ impl<'a> LineRows<'a> {
         (first..self.answers.len()).map(position).take_while(move |position| found(self.answers[*position]) == target)
     }
 
-    /// Why a target failed, in words that several targets share: `rejected: 40501 Invalid Field.`
+    /// Why a target failed, in a text that several targets can share: `rejected: 40501 Invalid Field.`
     fn reason(&self, state: TargetState, latest: Option<&StoredAnswer>) -> String {
         let Some(kept) = latest.filter(|_| state != TargetState::Ok) else {
             return if state == TargetState::Ok { UNREADABLE_ANSWER.to_owned() } else { NO_ANSWER.to_owned() };
@@ -199,13 +199,14 @@ fn by_target(merged: &MergedLedgers, answers: &[AnswerRef]) -> Vec<u32> {
     positions
 }
 
-/// Reasons of targets without any answer, and with one that has no rows.
+/// Reasons of targets without any answer, and of targets with an answer that has no rows.
 const NO_ANSWER: &str = "no_answer";
 const UNREADABLE_ANSWER: &str = "unreadable_answer";
 /// The message of a target whose stored answer cannot be decoded.
 pub(super) const UNREADABLE: &str = "the answer is saved but cannot be read as rows";
 
-/// Reasons that include the API's message. Where messages differ from target to target, further reasons are only codes.
+/// Maximum reasons that include the API's message. If messages differ from target to target, further reasons only have
+/// codes.
 const MOST_WORDED: usize = 20;
 /// Characters of the API's message in a reason.
 const LONGEST_MESSAGE: usize = 80;

@@ -1,7 +1,7 @@
-//! The writer beside the fetching: the dataset is staged while answers come in.
+//! Stages the dataset on its own thread while answers arrive.
 //!
-//! The recorder settles each target once its last record is synced, so nothing reaches the dataset that the ledger does
-//! not have. What is staged is published later, or dropped; a writer that fails ends the buying.
+//! The recorder settles each target once its last record is synced, so nothing reaches the dataset before the ledger.
+//! What is staged is published later, or dropped. If the writer fails, no more calls are made.
 
 use std::{
     sync::{
@@ -29,13 +29,13 @@ use crate::{
     targets::{Inputs, TargetRef},
 };
 
-/// What the dataset that is being written is made of.
+/// The source of the dataset that is being written.
 pub(super) struct LiveDataset {
     pub(super) stage: Stage,
     pub(super) reader: LedgerReader,
     pub(super) inputs: Arc<Inputs>,
     pub(super) run_date: Date,
-    /// What was asked, up to the last day that any answer will be asked for.
+    /// The query parameters, with the last day that any answer will be requested for.
     pub(super) asked: Parameters,
     pub(super) options: Options,
     pub(super) progress: Progress,
@@ -48,7 +48,7 @@ pub(super) struct LiveWriter {
     staged: oneshot::Receiver<Result<StagedHistory, Interrupted>>,
 }
 
-/// Where the recorder hands its answers in.
+/// Where the recorder delivers its answers.
 pub(super) struct Feed {
     window: Window,
     answers: RunAnswers,
@@ -56,9 +56,9 @@ pub(super) struct Feed {
 }
 
 impl LiveWriter {
-    /// Starts to write, while the targets `to_call` are called, which are numbers in the inputs. A thread of its own,
-    /// not one of the runtime's: where tests pause the clock, a blocking task of the runtime would keep it from going
-    /// on.
+    /// Starts writing while the targets `to_call` (numbers in the inputs) are called. Uses its own thread rather than
+    /// one of the runtime's: in tests with a paused clock, a blocking task of the runtime would stop the clock from
+    /// advancing.
     pub(super) fn start(dataset: LiveDataset, to_call: &[u32]) -> Self {
         let LiveDataset { stage, reader, inputs, run_date, asked, options, progress } = dataset;
         let mut order: Vec<u32> = (0..).take(inputs.targets().len()).collect();
@@ -76,7 +76,7 @@ impl LiveWriter {
             let Feed { window, answers, has_failed } = &*shared;
             let staged = StagedHistory::write(stage, answers, Some(window), Some(asked), &options, &progress);
             has_failed.store(matches!(staged, Err(Interrupted::Failed(_))), Ordering::Relaxed);
-            // Nobody waits for it where the fetch was dropped.
+            // Nobody waits for it if the fetch was dropped.
             drop(done.send(staged));
         });
         Self { feed, thread: Some(thread), staged }
@@ -87,7 +87,7 @@ impl LiveWriter {
         Arc::clone(&self.feed)
     }
 
-    /// Ends the dataset, after the last call; `None`: it was not to be published.
+    /// Finishes the dataset after the last call; `None`: it is not to be published.
     pub(super) async fn finish(mut self, is_published: bool) -> Result<Option<StagedHistory>, ExportError> {
         if is_published {
             self.feed.window.end();
@@ -107,8 +107,8 @@ impl LiveWriter {
 }
 
 impl Feed {
-    /// Settles a target whose last record is synced. Without `rows`, the writer reads what the target has, if anything,
-    /// from the ledger when its turn comes.
+    /// Settles a target whose last record is synced. Without `rows`, the writer reads the target's answer, if any, from
+    /// the ledger when its turn comes.
     pub(super) fn settle(&self, target: TargetRef<'_>, rows: Option<AnswerRows>) {
         let RunAnswers { inputs, order, .. } = &self.answers;
         let found = order.binary_search_by(|number| inputs.target(*number).cmp(&target));
@@ -117,13 +117,13 @@ impl Feed {
         }
     }
 
-    /// Whether the dataset cannot be written, so that nothing more should be bought for it now.
+    /// Whether the dataset cannot be written, so that nothing more should be bought.
     pub(super) fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
     }
 }
 
-/// A fetch that is dropped leaves no writer behind: its stage would get in the way of the next one in this directory.
+/// A dropped fetch must not leave a writer behind: its stage would block the next one in this directory.
 impl Drop for LiveWriter {
     fn drop(&mut self) {
         self.feed.window.abort();
@@ -132,11 +132,11 @@ impl Drop for LiveWriter {
     }
 }
 
-/// The answers of the run that is under way.
+/// The answers of the current run.
 struct RunAnswers {
     reader: LedgerReader,
     inputs: Arc<Inputs>,
-    /// Numbers of the targets, in order of their names.
+    /// Numbers of the targets, sorted by name.
     order: Vec<u32>,
     run_date: Date,
 }

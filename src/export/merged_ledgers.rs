@@ -1,7 +1,7 @@
 //! The stored answers of one run, or of several runs merged.
 //!
-//! Where several ledgers answer a target, the newest answer counts; its cost is the sum over all. Snapshots keep one set
-//! of rows for each day: then the newest answer counts among the runs that began on the same day.
+//! If several ledgers have an answer for a target, the newest counts; its cost is the sum over all. Snapshots keep one
+//! set of rows for each day: then the newest answer counts among the runs that began on the same day.
 
 use std::{
     cmp::Reverse,
@@ -32,7 +32,7 @@ pub struct MergedLedgers {
     snapshots: Option<BTreeMap<Date, Winners>>,
 }
 
-/// For targets that several ledgers know: the source that counts.
+/// For targets in several ledgers: the source that counts.
 type Winners = HashMap<Target, usize>;
 
 #[derive(Debug)]
@@ -61,13 +61,13 @@ pub struct AnswerRef {
 }
 
 impl AnswerRef {
-    /// Whether it is in the ledger that counts for the target of `entry`, which must be the answer's.
+    /// Whether it is in the ledger that counts for the target of `entry`, which must be the answer's target.
     pub fn is_from_source_of(self, entry: &MergedEntry<'_>) -> bool {
         self.source as usize == entry.source
     }
 }
 
-/// What all ledgers know of one target.
+/// What all ledgers contain about one target.
 #[derive(Clone, Debug)]
 pub struct MergedEntry<'a> {
     pub state: TargetState,
@@ -104,7 +104,7 @@ impl MergedEntry<'_> {
 }
 
 impl MergedLedgers {
-    /// Merges ledgers; with `snapshots`, separately for each day on which runs began. Fails where query parameters differ.
+    /// Merges ledgers; with `snapshots`, separately for each day on which runs began. Fails if query parameters differ.
     pub fn new(
         sources: Vec<Source>,
         inputs: impl Into<Arc<Inputs>>,
@@ -153,7 +153,7 @@ impl MergedLedgers {
         settled
     }
 
-    /// The source that counts for a target: one with an answer rather than one without, then the newest.
+    /// The source that counts for a target: one with an answer takes precedence, then the newest.
     fn best(&self, target: TargetRef<'_>, among: &[usize]) -> Option<usize> {
         let rank = |number: &usize| {
             let known = self.sources[*number].archive.known(target)?;
@@ -251,7 +251,7 @@ impl MergedLedgers {
         archive.body(archive.numbered(answer.number).1, most)
     }
 
-    /// What is known of a target; `None`: it was never called.
+    /// The entry of a target; `None`: it was never called.
     pub fn entry(&self, target: TargetRef<'_>) -> Option<MergedEntry<'_>> {
         let mut merged: Option<MergedEntry<'_>> = None;
         for (source, Source { archive, .. }) in self.sources.iter().enumerate() {

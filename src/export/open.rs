@@ -51,7 +51,7 @@ impl Export {
         // Find what would prevent publishing before anything is bought.
         dataset::inspect(dir)?;
         let archive = read_ledger(dir)?;
-        // Answers that count as stored from here on have to survive a power cut.
+        // Answers that count as stored from here on must survive a power failure.
         archive.sync()?;
         check_shard(archive.run(), &given)?;
         let run = archive.run().cloned();
@@ -69,7 +69,7 @@ impl Export {
         let mut inputs_sha256 = ledger::digest(&given);
         let mut inputs = given;
         let mut named = None;
-        // Equal lines are not read a second time: a million of them take a hundred megabytes.
+        // Identical lines are not parsed a second time: a million of them take a hundred megabytes.
         let mut are_kept = archive.inputs_digest() == Some(inputs_sha256.as_str());
         if !are_kept && let Some(earlier) = archive.inputs()? {
             are_kept = earlier.is_same_but_for_folders(&inputs);
@@ -101,7 +101,7 @@ impl Export {
         })
     }
 
-    /// Reuses answers of the runs in these directories that are new enough. Reads and locks their ledgers, writes nothing.
+    /// Reuses sufficiently new answers of the runs in these directories. Reads and locks their ledgers, writes nothing.
     pub fn with_previous(mut self, dirs: &[PathBuf]) -> Result<Self, ExportError> {
         if dirs.is_empty() {
             return Ok(self);

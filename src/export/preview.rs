@@ -55,7 +55,7 @@ impl Preview {
         Self { remaining, refreshed, ..self }
     }
 
-    /// Inspects a directory, if one is given, and those of earlier runs.
+    /// Inspects a directory, if there is one, and those of earlier runs.
     pub fn new(
         dir: Option<&Path>,
         inputs: &Inputs,

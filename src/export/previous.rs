@@ -1,8 +1,8 @@
 //! `--previous`: answers of earlier runs, copied into this run's ledger before its first call.
 //!
-//! The earlier directories are only read, under a shared lock. Each answer is checked, copied and synced like a new one,
-//! so that a run that is killed midway copies the rest the next time. Runs with other query parameters, or simulated
-//! answers for a real run, are refused before that.
+//! The earlier directories are only read, under a shared lock. Each answer is checked, copied and synced like a new
+//! one, so that a run that is killed halfway copies the rest the next time. Runs with other query parameters, or
+//! simulated answers for a real run, are refused before that.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,9 +23,9 @@ use crate::{
     targets::Inputs,
 };
 
-/// Bytes of a block that is copied at once: some thirty full histories.
+/// Bytes of a block, which is copied at once: about thirty full histories.
 const BLOCK_BYTES: u64 = 1 << 20;
-/// Answers of a block, however small.
+/// Maximum answers in a block, however small.
 const BLOCK_ANSWERS: usize = 64;
 /// Blocks that are read and checked concurrently.
 const BLOCKS_READ: usize = 4;

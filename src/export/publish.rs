@@ -78,7 +78,7 @@ impl LineSink for LineFiles {
     }
 }
 
-/// How the files of a dataset are written whose answers are to `asked`.
+/// How to write the files of a dataset with answers to `asked`.
 pub(super) fn options(run_id: String, asked: Option<&Parameters>, layout: &DatasetLayout) -> Options {
     let metadata = file_metadata(decode::schema::VERSION, env!("CARGO_PKG_VERSION"), asked);
     Options { layout: layout.clone(), run_id, metadata }
@@ -138,7 +138,7 @@ impl<'a> Rebuild<'a> {
         Self { merged, answers: merged.answers() }
     }
 
-    /// Answers that have rows, or should have.
+    /// Answers that have, or should have, rows.
     pub fn answers(&self) -> usize {
         self.answers.len()
     }

@@ -1,7 +1,7 @@
-//! Query parameters: fixed when a directory is first used, so that all rows of its dataset compare.
+//! Query parameters: fixed when a directory is first used, so that all rows of its dataset are comparable.
 //!
-//! Other dates or another scale are refused before the first call. Only the last day may move, when answers are refreshed:
-//! requesting the same months again would be useless. The record of each answer has the last day that it was asked for.
+//! Other dates or another scale are refused before the first call. Only the last day may change, when answers are
+//! refreshed: requesting the same months again would be useless. The record of each answer has its own last day.
 
 use jiff::{Timestamp, civil::Date};
 
@@ -23,9 +23,9 @@ pub struct QueryParams {
     pub tag: Option<String>,
     /// Whether the simulated API is called; `None`: no API is.
     pub simulated: Option<bool>,
-    /// Answers from before this are fetched again; `None`: none is.
+    /// Answers from before this are fetched again; `None`: no answer is.
     pub fresh_since: Option<Timestamp>,
-    /// Failures that are not retried where nothing else is left to call.
+    /// Failures that are not retried if nothing else is left to call.
     pub tolerated: MaxFailures,
     /// `None`: all targets.
     pub shard: Option<Shard>,
@@ -75,8 +75,8 @@ pub struct QueryDifference {
 }
 
 impl QueryDifference {
-    /// The first flag in which two queries differ whose answers may not be in one dataset. The last day may differ, since
-    /// each row of `targets` has its own.
+    /// The first flag in which two queries differ, if their answers may not be in one dataset. The last day may differ,
+    /// since each row of `targets` has its own.
     pub(super) fn find(stored: &Parameters, asked: &Parameters) -> Option<Self> {
         let scale = |of: &Parameters| of.rank_scale.as_str();
         Self::of("date-from", &stored.date_from, &asked.date_from)
@@ -137,10 +137,10 @@ impl QueryParams {
         Ok(asked)
     }
 
-    /// The last day where the command line has none.
+    /// The last day if the command line does not set one.
     fn usual_date_to(&self, stored: Option<&Parameters>, today: Date) -> Date {
         match stored {
-            // A clock that was set back removes no month.
+            // If the clock was set back, no month is removed.
             Some(stored) if self.fresh_since.is_some() => stored.date_to.max(today),
             Some(stored) => stored.date_to,
             None => today,
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_asks_up_to_today_and_never_for_less_than_before() {
+    fn a_refresh_requests_up_to_today_and_no_less_than_before() {
         let refresh = QueryParams {
             date_from: Some(date(2020, 1, 1)),
             rank_scale: Some(RankScale::OneHundred),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn days_in_the_wrong_order_or_to_come_are_refused() {
+    fn days_in_the_wrong_order_or_in_the_future_are_refused() {
         let query = |from, to| QueryParams { date_from: from, date_to: to, ..QueryParams::default() };
         let check = |from, to, wanted: &str| {
             let error = query(from, to).parameters(None, "id", TODAY).expect_err("refused").to_string();

@@ -27,7 +27,7 @@ pub struct RunRecord {
     pub spending: Spending,
     /// The summary of the run that published the dataset.
     pub summary: RunSummary,
-    /// Where the answers differ from the schema, a line each.
+    /// Where the answers differ from the schema, one line each.
     pub drift: Vec<String>,
     /// Every file of the tables.
     pub files: Vec<Part>,
@@ -36,7 +36,7 @@ pub struct RunRecord {
     /// For each ledger the SHA-256 of its files by name, up to where they were read.
     #[serde(default)]
     pub raw_sha256: Vec<BTreeMap<String, String>>,
-    /// When the oldest answer came that counts: without a ledger it is known from nowhere else.
+    /// When the oldest answer that counts arrived; without a ledger, this is the only record of it.
     #[serde(default)]
     pub oldest_answer: Option<Timestamp>,
 }
@@ -57,7 +57,7 @@ pub struct Provenance {
     pub ledgers: Vec<LedgerRecord>,
 }
 
-/// A ledger up to where it was read.
+/// A ledger up to the position where it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRecord {
     pub run_id: String,
@@ -68,7 +68,7 @@ pub struct LedgerRecord {
 }
 
 impl LedgerRecord {
-    /// Whether it is the dataset's own ledger, not one that `replay` has read elsewhere.
+    /// Whether it is the dataset's own ledger, rather than one that `replay` read elsewhere.
     pub fn is_own(&self) -> bool {
         self.dir == Path::new(".")
     }
@@ -126,7 +126,7 @@ impl Provenance {
     }
 }
 
-/// The key-value metadata of the Parquet files that answers to `asked` become.
+/// The key-value metadata of Parquet files with answers to `asked`.
 pub(super) fn file_metadata(schema: u32, program: &str, asked: Option<&Parameters>) -> Vec<(String, String)> {
     let asked = asked.map(|asked| {
         let Parameters { date_from, date_to, rank_scale, .. } = asked;
@@ -141,7 +141,7 @@ pub(super) fn file_metadata(schema: u32, program: &str, asked: Option<&Parameter
     entries.map(|(name, value)| (format!("backlinks_export.{name}"), value)).collect()
 }
 
-/// The digests of all ledgers' files: of as many bytes as in `made_of`, whatever a run adds meanwhile.
+/// The digests of all ledger files, over as many bytes as in `made_of`, whatever a run appends meanwhile.
 pub(super) fn ledger_digests(
     merged: &MergedLedgers,
     made_of: &Provenance,
@@ -177,7 +177,7 @@ impl RunRecord {
         }
     }
 
-    /// Reads a directory's record; `None` where there is none.
+    /// Reads a directory's record; `None`: it has none.
     pub fn read(dir: &Path) -> Result<Option<Self>, ExportError> {
         let path = dir.join(dataset::RUN);
         match fs::read(&path) {

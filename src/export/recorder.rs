@@ -1,4 +1,4 @@
-//! Where a fetch records what it does: in the ledger first, then for the writer beside it and on the display.
+//! Records what a fetch does: first in the ledger, then for the writer and on the display.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     sanitize,
 };
 
-/// The ledger with a display beside it. What is shown is durable already.
+/// The ledger and a display. What is displayed is already durable.
 pub(super) struct Recorder {
     pub(super) ledger: Ledger,
     pub(super) feed: Arc<Feed>,

@@ -1,4 +1,4 @@
-//! The rows of one stored answer, with what there is to say about it.
+//! The rows of one stored answer, with remarks about it.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::decode::{DecodeError, DecodedRows, SchemaDrift};
 pub(super) struct AnswerRows {
     /// Its rows, sorted by date; `None`: the answer cannot be read as rows.
     pub(super) batch: Option<RecordBatch>,
-    /// How many of them have no usable date: they come last, and go to a table of their own.
+    /// How many of them have no usable date: they come last, and belong to a separate table.
     pub(super) undated: u64,
-    /// What goes into the column `message` instead of the API's own words.
+    /// The text for the column `message`, instead of the API's own message.
     pub(super) remark: Option<String>,
-    /// What the schema does not know.
+    /// Differences from the schema.
     pub(super) drift: SchemaDrift,
     /// Memory that the rows take, in bytes.
     pub(super) bytes: usize,
@@ -36,14 +36,14 @@ impl From<Result<DecodedRows, DecodeError>> for AnswerRows {
                 let remark = remark(rows.batch.num_rows(), undated, rows.beyond);
                 Self { batch: Some(rows.batch), undated, remark, drift: rows.drift, bytes }
             }
-            // It stays in the ledger only: its target needs a person.
+            // It stays in the ledger only: its target needs attention.
             Err(error) => Self::unreadable(format!("{UNREADABLE}: {error}")),
         }
     }
 }
 
-/// What to say about an answer with so many rows, of which some are `undated`, and items `beyond` those that are read as
-/// rows; `None`: nothing out of the ordinary.
+/// The remark about an answer with this many rows, of which some are `undated`, and with items `beyond` the limit;
+/// `None`: nothing unusual.
 fn remark(rows: usize, undated: u64, beyond: u64) -> Option<String> {
     let beyond = (beyond > 0).then(|| format!("only the first {rows} items are rows; {beyond} more are in the ledger"));
     let items = if undated == 1 { "item without a usable date is" } else { "items without a usable date are" };
@@ -52,14 +52,14 @@ fn remark(rows: usize, undated: u64, beyond: u64) -> Option<String> {
     (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 
-/// What became of the answers whose rows were handed out, each by its place in their order.
+/// The results of the answers whose rows were written, by position.
 #[derive(Debug, Default)]
 pub struct Decoded {
     /// Rows in `backlinks_history`; `None`: the answer cannot be read as rows.
     pub(super) rows: Vec<Option<u32>>,
     /// Items without a usable date, in all answers.
     pub(super) undated: u64,
-    /// What there is to say about some of them.
+    /// The remarks about some of them, by position.
     pub(super) remarks: BTreeMap<usize, String>,
     pub(super) drift: SchemaDrift,
 }

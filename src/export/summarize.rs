@@ -29,7 +29,7 @@ pub struct PublishOptions {
     pub max_cost: Option<Usd>,
     /// Whether the ledger is deleted after a success.
     pub discard_raw: bool,
-    /// Answers from before this are too old; `None`: none is.
+    /// Answers from before this are too old; `None`: no answer is.
     pub fresh_since: Option<Timestamp>,
     /// Whether the dataset is built by `replay`, which makes no call.
     pub replayed: bool,
@@ -40,7 +40,7 @@ pub struct PublishOptions {
 }
 
 impl PublishOptions {
-    /// Adds to the `numbers` of a directory what belongs to this run.
+    /// Adds the data of this run to the `numbers` of a directory.
     fn summary(&self, numbers: RunSummary, dir: &Path, ended: &RunEnd) -> RunSummary {
         let summary = RunSummary {
             calls_this_run: numbers.calls - self.before.calls,
@@ -74,8 +74,8 @@ impl PublishOptions {
     }
 }
 
-/// Publishes the stored answers, unless a signal has ended the run, and returns its summary. What was staged beside
-/// the fetching is not built again. Blocks on the disk.
+/// Publishes the stored answers, unless a signal ended the run, and returns its summary. What was staged during the
+/// fetch is not built again. Blocks on the disk.
 pub fn publish_and_summarize(
     merged: &MergedLedgers,
     staged: Option<StagedHistory>,
@@ -91,7 +91,7 @@ pub fn publish_and_summarize(
     let made_of = Provenance::new(merged, dir, &options.layout)?;
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
     let current = match RunRecord::read(dir) {
-        // Only `replay --replace` gets this far with one, and overwrites it.
+        // Only `replay --replace` gets here with an unreadable record, and overwrites it.
         Err(ExportError::UnreadableRecord { .. }) => None,
         read => read?,
     };
@@ -122,7 +122,7 @@ pub fn publish_and_summarize(
     Ok(summary)
 }
 
-/// The summary of a run that ended before its dataset was published, as far as its ledger can be read.
+/// The summary of a run that ended before its dataset was published, if its ledger can be read.
 pub fn partial_summary(dir: &Path, options: &PublishOptions, ended: &RunEnd) -> Option<RunSummary> {
     let archive = Archive::read(dir).ok()?;
     let (run, inputs) = (archive.run().cloned()?, archive.inputs().ok()??);
@@ -131,12 +131,12 @@ pub fn partial_summary(dir: &Path, options: &PublishOptions, ended: &RunEnd) -> 
     Some(options.unpublished(&merged, dir, ended))
 }
 
-/// The summary of a directory whose ledger was deleted: its record is all that is known.
+/// The summary of a directory whose ledger was deleted, from its record only.
 pub fn summary_from_record(record: &RunRecord, counts: Counts, options: &PublishOptions, dir: &Path) -> RunSummary {
     options.summary(record.numbers(counts), dir, &RunEnd::Finished)
 }
 
-/// How many targets are in which state, without reading any answer.
+/// How many targets are in each state, without reading any answer.
 fn totals(merged: &MergedLedgers) -> Totals {
     let mut totals = Totals::default();
     for target in merged.inputs().targets() {

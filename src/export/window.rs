@@ -1,4 +1,4 @@
-//! Decoded answers on their way from the fetch to the writer, in memory while there is room.
+//! Decoded answers on their way from the fetch to the writer, in limited memory.
 //!
 //! The fetch settles each target once its state is final, with its rows if it has any; the writer takes the targets in
 //! order. Rows that do not fit are dropped, because the ledger already has the answer. Nothing here reads the ledger.
@@ -10,7 +10,7 @@ use std::{
 
 use super::rows::AnswerRows;
 
-/// Memory for rows that wait for the writer: some 120 full histories.
+/// Memory for rows that wait for the writer: about 120 full histories.
 const WINDOW_BYTES: usize = 16 << 20;
 
 /// What the fetch has settled so far. Positions count the targets in the writer's order.
@@ -20,44 +20,44 @@ pub(super) struct Window {
 }
 
 struct WindowState {
-    /// By position: whether no call of this run can change the target any more.
+    /// By position: whether the target can no longer change in this run.
     is_settled: Vec<bool>,
     rows: BTreeMap<u32, AnswerRows>,
     bytes: usize,
-    /// The position that the writer waits for, if it waits.
+    /// The position that the writer is waiting for, if any.
     awaited: Option<u32>,
     phase: Phase,
 }
 
-/// How far the fetch is.
+/// How far the fetch has progressed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Fetching,
-    /// No call is in flight and none will go out: everything is settled.
+    /// No call is in flight and none will be sent: everything is settled.
     Ended,
     /// Nothing will be published.
     Aborted,
 }
 
-/// What the writer finds at a position.
+/// The state of a position, for the writer.
 pub(super) enum Turn {
     /// A call may still change the target.
     Pending,
     Rows(AnswerRows),
-    /// The target is settled; whatever it has is in the ledger.
+    /// The target is settled; its answer, if any, is in the ledger.
     InLedger,
     /// Nothing will be published.
     Aborted,
 }
 
 impl Window {
-    /// One for targets of which some are settled from the start.
+    /// A window over targets of which some are settled from the start.
     pub(super) fn new(is_settled: Vec<bool>) -> Self {
         let (rows, bytes, awaited, phase) = (BTreeMap::new(), 0, None, Phase::Fetching);
         Self { state: Mutex::new(WindowState { is_settled, rows, bytes, awaited, phase }), changed: Condvar::new() }
     }
 
-    /// Settles a target, whose answer, if it has one, is synced.
+    /// Settles a target whose answer, if it has one, is synced.
     pub(super) fn settle(&self, position: u32, rows: Option<AnswerRows>) {
         let mut state = self.lock();
         state.is_settled[position as usize] = true;
@@ -88,7 +88,7 @@ impl Window {
         self.changed.notify_all();
     }
 
-    /// What there is at a position now. Rows are handed over.
+    /// The state of a position now. Removes its rows from the window.
     pub(super) fn take(&self, position: u32) -> Turn {
         let mut state = self.lock();
         let is_settled = state.is_settled[position as usize] || state.phase == Phase::Ended;
@@ -115,7 +115,7 @@ impl Window {
 }
 
 impl WindowState {
-    /// Keeps rows; where there is no room, those whose turn comes last go.
+    /// Keeps rows; if there is no space, the ones last in order are dropped.
     fn keep(&mut self, position: u32, rows: AnswerRows) {
         self.bytes += rows.bytes;
         self.rows.insert(position, rows);

@@ -1,7 +1,7 @@
-//! One attempt: record that it goes out, post, understand, record what came. Nothing is decided here.
+//! One attempt: record the call, send it, assess the answer, record the result. Nothing is decided here.
 //!
-//! Each attempt is a task of its own, so that a slow scheduler never makes a server's answer late. It
-//! ends, and with it its place among the calls in flight, when the disk has the answer.
+//! Each attempt is its own task, so that a slow scheduler never makes an answer late. It counts as in flight until its
+//! answer is on disk.
 
 use std::sync::Arc;
 
@@ -29,28 +29,28 @@ pub(super) struct CallContext<A, J> {
     pub(super) parameters: Parameters,
     pub(super) clock: Clock,
     pub(super) decoders: DecoderPool,
-    /// Turns true when no further call may go out.
+    /// Becomes true when no further call may be sent.
     pub(super) closed: watch::Receiver<bool>,
 }
 
-/// What a call was granted before it may go out.
+/// Everything that a call needs before it may be sent.
 pub(super) struct Grant {
     pub(super) slot: CallSlot,
     pub(super) reservation: Reservation,
     pub(super) form: BodyForm,
-    /// Whether it goes out to see if the API is back.
+    /// Whether it is sent to find out if the API is back.
     pub(super) is_probe: bool,
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 pub(super) struct Attempted {
     pub(super) job: Job,
     pub(super) grant: Grant,
-    /// `None`: the run was stopped before the call went out.
+    /// `None`: the run was stopped before the call was sent.
     pub(super) result: Option<CallResult>,
 }
 
-/// A call's result, understood and recorded.
+/// The assessed and recorded result of a call.
 pub(super) struct CallResult {
     pub(super) assessment: Assessment,
     pub(super) retry_after: Option<Duration>,
@@ -60,9 +60,9 @@ pub(super) struct CallResult {
 
 /// Which record of an attempt could not be made durable.
 pub(super) enum Unrecorded<E> {
-    /// That it goes out; so it did not.
+    /// The record that the call is sent; it was therefore not sent.
     Call(E),
-    /// What came of it.
+    /// The record of its result.
     Result(E),
 }
 

@@ -1,9 +1,9 @@
-//! The spending cap: what is spent and what is set aside for calls in flight never pass it.
+//! The spending cap: money spent and money reserved for calls in flight never exceed it.
 //!
-//! Each call carries a limit above which the API refuses it, unbilled. Several times that is set aside, for a gateway
-//! that ignores the limit. Until the first price is known, one call at a time goes out with the whole rest set aside;
-//! once a call has cost more than its limit, calls go out one at a time until the price is steady.
-//! [`crate::api::pricing`] decides what a call counts for once it is back. Without a cap only the sum is kept.
+//! Each call has a price limit above which the API refuses it, unbilled. Several times that is reserved, in case a
+//! gateway ignores the limit. Until the first price is known, one call at a time is sent and reserves the whole
+//! remaining budget. Once a call has cost more than its limit, calls are sent one at a time until the price is steady.
+//! [`crate::api::pricing`] decides what a finished call counts as. Without a cap, only the sum is kept.
 
 use crate::{
     api::{
@@ -13,18 +13,19 @@ use crate::{
     money::Usd,
 };
 
-/// A call's limit lies above the highest price seen by a quarter, so that an ordinary rise is not refused.
+/// A call's limit exceeds the highest known price by a quarter, so that a normal price increase is not refused.
 const HEADROOM: i64 = 4;
-/// Multiple of the highest price that is set aside for one call: a price that triples while calls are in flight breaks
-/// no cap. Only the last few calls before the cap feel it, since they go one after the other.
+/// Multiple of the highest price that is reserved for one call: even a price that triples while calls are in flight
+/// does not break the cap. Only the last few calls before the cap are affected, since they are sent one after the
+/// other.
 const RISE: i64 = 3;
 
-/// A call that costs more than its limit shows that the gateway ignores limits, and that the price is rising: calls
-/// then go one at a time until so many in a row have stayed within theirs. Three, as a price that rises with each call
-/// has done so by then.
+/// A call that costs more than its limit shows that the gateway ignores limits and that the price is rising: calls are
+/// then sent one at a time until this many in a row have stayed within theirs. After three, a price that rises with
+/// each call has exceeded a limit again.
 const STEADY_CALLS: u32 = 3;
 
-/// Money spent, set aside and left.
+/// Money spent, reserved and left.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     cap: Option<Usd>,
@@ -32,45 +33,45 @@ pub(super) struct Budget {
     reserved: Usd,
     in_flight: u32,
     max_price: MaxPrice,
-    /// Calls in a row that have stayed within their limits; no more than [`STEADY_CALLS`] are counted.
+    /// Consecutive calls that have stayed within their limits, counted up to [`STEADY_CALLS`].
     steady: u32,
 }
 
-/// What is set aside for one call.
+/// The amounts reserved for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reservation(Option<Amounts>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Amounts {
-    /// The price above which the API shall refuse.
+    /// The price above which the API refuses the call.
     limit: Usd,
-    /// What no other call may use meanwhile.
+    /// The amount that no other call may use meanwhile.
     held: Usd,
 }
 
 impl Reservation {
-    /// The price above which the API shall refuse, where there is a cap.
+    /// The price above which the API refuses the call, if there is a cap.
     pub(super) fn limit(self) -> Option<Usd> {
         self.0.map(|amounts| amounts.limit)
     }
 }
 
-/// Why nothing could be set aside.
+/// Why nothing could be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReserveError {
-    /// Calls in flight may leave enough when their price is known.
+    /// Calls in flight may leave enough once their price is known.
     Wait,
-    /// What is left does not pay one more call.
+    /// The rest of the cap does not cover another call.
     Exhausted,
 }
 
 impl Budget {
-    /// A budget in which `spent` is gone already.
+    /// A budget of which `spent` is already used.
     pub(super) fn new(cap: Option<Usd>, spent: Usd, max_price: MaxPrice) -> Self {
         Self { cap, spent, reserved: Usd::ZERO, in_flight: 0, max_price, steady: STEADY_CALLS }
     }
 
-    /// Sets money aside for one call that is thought to cost at least `least`.
+    /// Reserves money for one call that is expected to cost at least `least`.
     pub(super) fn reserve(&mut self, least: Option<Usd>) -> Result<Reservation, ReserveError> {
         let Some(cap) = self.cap else { return Ok(Reservation(None)) };
         if self.steady < STEADY_CALLS && self.in_flight > 0 {
@@ -80,7 +81,7 @@ impl Budget {
         let refused = if self.in_flight > 0 { ReserveError::Wait } else { ReserveError::Exhausted };
         let highest = self.max_price.price();
         let expected = highest.max(least.unwrap_or_default());
-        // While no price is known the one call in flight holds the whole rest.
+        // While no price is known, the one call in flight reserves the whole rest.
         if rest <= Usd::ZERO || rest < expected {
             return Err(refused);
         }
@@ -95,7 +96,7 @@ impl Budget {
         Ok(Reservation(Some(Amounts { limit: limit.min(rest), held })))
     }
 
-    /// Gives a reservation back unused.
+    /// Returns an unused reservation.
     pub(super) fn release(&mut self, reservation: Reservation) {
         if let Some(amounts) = reservation.0 {
             self.reserved = self.reserved.minus(amounts.held);
@@ -103,7 +104,7 @@ impl Budget {
         }
     }
 
-    /// Books what the call cost.
+    /// Records the cost of a call.
     pub(super) fn settle(&mut self, reservation: Reservation, cost: Cost) {
         self.release(reservation);
         self.max_price.learn(cost);
@@ -125,7 +126,7 @@ mod tests {
         Usd::from_micros(micros)
     }
 
-    /// A budget in which so much is spent and the highest debit was so high.
+    /// A budget with this amount spent and this highest debit.
     fn of(cap: i64, spent: i64, highest: i64) -> Budget {
         let mut prices = MaxPrice::default();
         prices.learn(Cost::Debit(usd(highest)));
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn spent_and_reserved_never_pass_the_cap_whatever_the_prices() {
+    fn spent_and_reserved_never_exceed_the_cap() {
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..1_000 {
             let (cap, mut price) = (random.i64(1..=2_000_000), random.i64(1..=60_000));
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn one_call_alone_learns_the_first_price() {
+    fn the_first_price_is_learned_from_a_single_call() {
         let mut budget = of(1_000_000, 0, 0);
         let first = budget.reserve(None).expect("the whole cap");
         assert_eq!(first.limit(), Some(PRESUMED_PRICE));
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_that_triples_unrefused_breaks_no_cap() {
+    fn a_price_that_triples_without_refusals_does_not_break_the_cap() {
         let mut budget = of(3_000_000, 0, 30_000);
         let mut in_flight = Vec::new();
         while let Ok(reservation) = budget.reserve(None) {
@@ -208,8 +209,8 @@ mod tests {
     }
 
     #[test]
-    fn after_a_call_that_cost_more_than_its_limit_calls_go_alone_until_the_price_is_steady() {
-        let check = |first: i64, then: &[i64], alone: bool| {
+    fn calls_are_sent_one_at_a_time_after_a_call_above_its_limit() {
+        let check = |first: i64, then: &[i64], waits: bool| {
             let mut budget = of(100_000_000, 0, 0);
             for price in std::iter::once(&first).chain(then) {
                 let call = budget.reserve(None).expect("room");
@@ -217,7 +218,7 @@ mod tests {
             }
             budget.reserve(None).expect("room for one");
             let beside = budget.reserve(None);
-            assert_eq!(beside == Err(ReserveError::Wait), alone, "{first}, {then:?}");
+            assert_eq!(beside == Err(ReserveError::Wait), waits, "{first}, {then:?}");
         };
         check(40_000, &[], false);
         check(150_000, &[], true);
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_first_call_is_booked_at_its_limit_and_the_rest_stays_usable() {
+    fn a_lost_first_call_counts_its_limit_and_the_rest_stays_usable() {
         let mut budget = of(1_000_000, 0, 0);
         let first = budget.reserve(None).expect("room");
         budget.settle(first, Cost::Unknown);
@@ -255,13 +256,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_cap_everything_may_go() {
+    fn without_a_cap_every_call_is_allowed() {
         let mut budget = Budget::new(None, Usd::ZERO, MaxPrice::default());
         assert_eq!(budget.reserve(None), Ok(Reservation(None)));
     }
 
     #[test]
-    fn a_call_is_allowed_its_price_and_a_quarter_and_holds_three_times_the_highest() {
+    fn a_limit_is_a_quarter_above_the_price_and_a_reservation_three_times_the_highest() {
         let check =
             |cap: i64, spent: i64, highest: i64, least: Option<i64>, expected: Result<(i64, i64), ReserveError>| {
                 let mut budget = of(cap, spent, highest);
@@ -269,7 +270,7 @@ mod tests {
                 let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.held.micros()));
                 assert_eq!(found, expected, "{cap}, {spent} spent, highest {highest}, at least {least:?}");
             };
-        // No price is known: everything is set aside.
+        // No price is known: everything is reserved.
         check(1_000_000, 0, 0, None, Ok((100_000, 1_000_000)));
         check(1_000_000, 940_000, 0, None, Ok((60_000, 60_000)));
         check(1_000_000, 999_999, 0, None, Ok((1, 1)));
@@ -279,7 +280,7 @@ mod tests {
         check(1_000_000, 0, 40_000, None, Ok((50_000, 120_000)));
         check(1_000_000, 0, 40_000, Some(30_000), Ok((50_000, 120_000)));
         check(1_000_000, 0, 40_000, Some(200_000), Ok((250_000, 250_000)));
-        // The last call may have all that is left, if that pays for it.
+        // The last call may use all that is left, if that covers it.
         check(1_000_000, 900_000, 40_000, None, Ok((50_000, 100_000)));
         check(1_000_000, 960_000, 40_000, None, Ok((40_000, 40_000)));
         check(1_000_000, 960_001, 40_000, None, Err(ReserveError::Exhausted));
@@ -287,21 +288,21 @@ mod tests {
     }
 
     #[test]
-    fn a_call_beside_others_waits_until_there_is_room_for_all_that_it_holds() {
+    fn a_call_waits_until_its_whole_reservation_fits_beside_others() {
         let mut budget = of(240_000, 0, 40_000);
         let [first, second] = [0, 1].map(|_| budget.reserve(None).expect("room for two"));
         assert_eq!(budget.reserve(None), Err(ReserveError::Wait));
         budget.release(first);
         budget.settle(second, Cost::Debit(usd(30_000)));
         let third = budget.reserve(None).expect("room");
-        // 90,000 would pay for a call, yet not for one whose price triples.
+        // 90,000 would cover a call, but not one whose price triples.
         assert_eq!(budget.reserve(None), Err(ReserveError::Wait));
         budget.settle(third, Cost::Nothing);
         assert_eq!((budget.spent, budget.reserved, budget.in_flight), (usd(30_000), Usd::ZERO, 0));
     }
 
     #[test]
-    fn each_kind_of_cost_is_booked_and_only_a_reported_price_is_learned() {
+    fn every_cost_is_counted_and_only_a_reported_price_is_learned() {
         let check = |cost: Cost, spent: i64, highest: i64| {
             let mut budget = of(1_000_000, 0, 40_000);
             let call = budget.reserve(None).expect("room");

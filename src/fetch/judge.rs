@@ -1,4 +1,4 @@
-//! What is done about a call's result: a pure function of what it means and what was tried already.
+//! Decides what to do about a call's result: a pure function of its class and of the previous attempts.
 
 use crate::api::status::{Class, Fatal};
 
@@ -6,11 +6,11 @@ use crate::api::status::{Class, Fatal};
 pub(super) const MAX_MAYBE_BILLED: u32 = 2;
 /// Retries after an answer about another target.
 pub(super) const MAX_WRONG_TARGET: u32 = 1;
-/// How many different targets in a row, refused by something unknown without an answer in between, end a run: one or two
-/// may be a firewall that dislikes their names, three are a token or a route that no longer works.
+/// How many different targets in a row, refused by an unknown party without an answer in between, end a run: one or two
+/// may be blocked by a firewall, three mean a token or a route that no longer works.
 pub(super) const MAX_REFUSED_TARGETS: u32 = 3;
 
-/// What one target has been through in this run, the last call included.
+/// The attempts for one target in this run, including the last call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TargetAttempts {
     /// Calls that count against `--max-attempts`.
@@ -19,11 +19,11 @@ pub(super) struct TargetAttempts {
     pub maybe_billed: u32,
     /// Answers about another target.
     pub wrong_target: u32,
-    /// Refusals by something unknown.
+    /// Refusals by an unknown party.
     pub refused: u32,
 }
 
-/// What the whole run knows.
+/// What is known about the run as a whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunContext {
     /// `--max-attempts`.
@@ -32,7 +32,7 @@ pub(super) struct RunContext {
     pub proven: bool,
     /// Whether the other form of the body can still be tried.
     pub other_form: bool,
-    /// Targets in a row that were refused by something unknown, with no answer between.
+    /// Targets in a row that were refused by an unknown party, with no answer in between.
     pub refused_targets: u32,
     /// How many of them end the run.
     pub max_refused_targets: u32,
@@ -47,26 +47,26 @@ pub(super) enum Decision {
     Retry,
     /// Try again at once, in the other form of the body.
     OtherForm,
-    /// Try again with more money set aside.
+    /// Try again with more money reserved.
     RaiseLimit,
     /// Leave it as failed; the next run tries again.
     GiveUp,
-    /// No other target would fare better.
+    /// No call for any target can succeed.
     Stop(Stop),
 }
 
 /// Why the whole run stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The API cannot be used until a person has acted.
+    /// The API cannot be used until someone has fixed the cause.
     Fatal(Fatal),
     /// The first answers mean that the calls are malformed.
     Contract,
-    /// Several targets were refused by something unknown.
+    /// Several targets were refused by an unknown party.
     Refused,
 }
 
-/// Judges a call's meaning in the light of what was tried.
+/// Decides by the class of a call and the previous attempts.
 pub(super) fn judge(class: Class, tried: TargetAttempts, run: RunContext) -> Decision {
     let again = if tried.attempts < run.max_attempts { Decision::Retry } else { Decision::GiveUp };
     match class {
@@ -83,7 +83,7 @@ pub(super) fn judge(class: Class, tried: TargetAttempts, run: RunContext) -> Dec
         Class::Rejected => Decision::GiveUp,
         Class::Refused(_) if run.refused_targets < run.max_refused_targets => again,
         Class::Refused(_) if run.proven => Decision::Stop(Stop::Refused),
-        // Nothing has ever been answered here: most likely it is the token or the URL.
+        // Nothing was ever answered here: most likely, the token or the URL is wrong.
         Class::Refused(fatal) => Decision::Stop(Stop::Fatal(fatal)),
         Class::Fatal(fatal) => Decision::Stop(Stop::Fatal(fatal)),
     }

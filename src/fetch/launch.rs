@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{api::Api, targets::Target};
 
-/// A run in which no call was answered gives up an unreachable host this long after its first call: about four tries. A
-/// try under way at that moment ends within the same time again, so the run ends within 30 s.
+/// If no call of a run was answered, an unreachable host is given up this long after the first call: about four tries.
+/// A try in progress at that moment ends within the same time again, so the run ends within 30 s.
 const MAX_UNREACHABLE: Duration = Duration::from_secs(15);
 
 impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
-    /// Starts one call if all guards grant it; else returns what to wait for.
+    /// Starts one call if all guards allow it; otherwise returns what to wait for.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         if self.ended.is_some() || self.queue.is_empty() {
             if self.running.is_empty() {
@@ -45,7 +45,8 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         self.launch(job, now)
     }
 
-    /// Which targets the breaker allows now; else what to do instead. Stops the run if the outage has lasted too long.
+    /// Which targets the breaker allows now; otherwise the step to take. Stops the run if the outage has lasted too
+    /// long.
     fn admitted(&mut self, now: Instant) -> Result<Allowed, Step> {
         let give_up_at = self.give_up_at();
         if give_up_at.is_some_and(|moment| moment <= now) {
@@ -66,7 +67,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         Err(self.wait(FetchState::Outage { cause }, until))
     }
 
-    /// When an outage has lasted for too long; `None`: there is none.
+    /// When an outage will have lasted too long; `None`: there is no outage.
     fn give_up_at(&self) -> Option<Instant> {
         let give_up_at = self.breaker.down_since()? + self.limits.max_outage;
         let unreachable =
@@ -74,7 +75,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         Some(unreachable.map_or(give_up_at, |earlier| earlier.min(give_up_at)))
     }
 
-    /// The next target to call. During an outage, any target that is left may serve as the probe.
+    /// The next target to call. During an outage, any remaining target may be the probe.
     fn next_job(&mut self, now: Instant, allowed: Allowed) -> Option<Job> {
         if self.breaker.down_since().is_none() {
             return self.queue.next(now, allowed, |job| self.breaker.attributes_to_target(job.failures));
@@ -83,7 +84,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         job.or_else(|| self.queue.next(now, Allowed::Everything, |_| false))
     }
 
-    /// Asks the budget and the pacer, and sends the call.
+    /// Reserves budget and a slot in the rate limit, and sends the call.
     fn launch(&mut self, mut job: Job, now: Instant) -> Step {
         let reservation = match self.budget.reserve(job.least) {
             Ok(reservation) => reservation,

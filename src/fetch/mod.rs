@@ -1,14 +1,14 @@
-//! Fetching: every target that is left, called until it has its answer or is given up.
+//! Fetching: calls each remaining target until it has an answer or is given up.
 //!
 //! ```text
-//! queue -> [place in flight -> breaker -> budget -> pace] -> spawn: record, post, assess, record -> judge -> done | queue, later
+//! queue -> [place in flight -> breaker -> budget -> pace] -> spawn: record, post, assess, record -> judge -> done | queue
 //! ```
 //!
-//! One loop owns all decisions and shares no lock with the calls, which run as tasks. A call goes out
-//! only when all four guards grant it, and every wait is on `tokio`'s clock. The first call of a run
-//! goes alone: whatever is wrong with the token, the URL or the form of the body shows on one call.
+//! One loop makes all decisions and shares no lock with the calls, which run as tasks. A call is sent only if all four
+//! guards allow it, and every wait uses `tokio`'s clock. The first call of a run is sent by itself: a problem with the
+//! token, the URL or the form of the body then affects only one call.
 //!
-//! Nothing here knows where records are kept ([`Journal`]) or how calls travel ([`Api`]).
+//! Nothing here depends on where records are stored ([`Journal`]) or how calls are sent ([`Api`]).
 
 use std::{future::Future, num::NonZeroU32, pin::pin, sync::Arc, time::Duration};
 
@@ -49,17 +49,17 @@ use self::{
     refusals::{BilledRefusals, RefusedTargets},
 };
 
-/// Where a fetch records what it does. A record is durable when its future is ready.
+/// Records what a fetch does. A record is durable when its future is ready.
 pub trait Journal: Send + Sync + 'static {
-    /// Why a record could not be made durable. No further call goes out then; what comes of those in flight is still
-    /// recorded, unless that fails too.
+    /// Why a record could not be made durable. No further call is sent then; the results of those in flight are still
+    /// recorded, unless that fails, too.
     type Error: Send + 'static;
 
-    /// A call is about to go out.
+    /// A call is about to be sent.
     fn sent(&self, sent: &Sent) -> impl Future<Output = Result<(), Self::Error>> + Send;
-    /// A call did not go out after all.
+    /// A call was not sent after all.
     fn called_off(&self, sent: &Sent) -> impl Future<Output = Result<(), Self::Error>> + Send;
-    /// A call has its result. `rows` are the answer's, decoded beforehand unless they are too many.
+    /// A call has its result. `rows` are those of the answer, decoded beforehand unless it is too large.
     fn answered(
         &self,
         answered: &Answered,
@@ -74,63 +74,62 @@ pub trait Journal: Send + Sync + 'static {
 /// What a fetch is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchState {
-    /// Calling as many as may be in flight.
+    /// Sending calls, up to the limit on calls in flight.
     Calling,
     /// Waiting for the rate limit.
     RateLimit,
     /// Waiting because the server asked for it.
     AskedToWait(Duration),
-    /// The API is down; a probe goes out now and then.
+    /// The API is down; a probe is sent now and then.
     Outage {
-        /// What the last call met with.
+        /// The failure of the last call.
         cause: Option<Arc<str>>,
     },
-    /// No call goes out any more; those in flight are finished.
+    /// No more calls are sent; those in flight are finished.
     Finishing,
 }
 
-/// How fast, how often and for how much money the API is called.
+/// Limits on the rate, the number and the cost of calls.
 #[derive(Clone, Debug)]
 pub struct FetchLimits {
-    /// Calls in any sliding period, retries included.
+    /// Maximum calls in any sliding period, retries included.
     pub rate: Rate,
-    /// Calls in flight at most.
+    /// Maximum calls in flight.
     pub concurrency: NonZeroU32,
-    /// Tries of one target at most.
+    /// Maximum tries for one target.
     pub max_attempts: NonZeroU32,
-    /// What may be spent in all, earlier runs of the directory included.
+    /// Maximum total cost, including earlier runs of the directory.
     pub max_cost: Option<Usd>,
-    /// How long the API may be down before the run is left for later.
+    /// How long the API may be down before the run stops.
     pub max_outage: Duration,
-    /// The form of the body; `None`: whichever the API understands.
+    /// The form of the body; `None`: whichever the API accepts.
     pub body: Option<BodyForm>,
 }
 
-/// What a fetch works with.
+/// The dependencies and settings of a fetch.
 pub struct FetchContext<A, J> {
     pub api: Arc<A>,
     /// Where calls and results are recorded.
     pub journal: Arc<J>,
-    /// The wall clock of the records.
+    /// The clock for the times in records.
     pub clock: Clock,
     /// The query parameters, the same for every target.
     pub parameters: Parameters,
-    /// How fast, how often and for how much money.
     pub limits: FetchLimits,
-    /// What is known from earlier runs.
+    /// State from earlier runs.
     pub earlier: PriorCalls,
 }
 
-/// What is known from earlier runs.
+/// State from earlier runs.
 #[derive(Clone, Debug, Default)]
 pub struct PriorCalls {
-    /// When calls went out that may still count for the rate.
+    /// When calls were sent that may still count toward the rate.
     pub calls: Vec<Instant>,
-    /// Money that is gone.
+    /// Money spent.
     pub spent: Usd,
     /// The highest prices of calls so far.
     pub max_price: MaxPrice,
-    /// The form of body that the API has understood.
+    /// The form of body that the API has accepted.
     pub form: Option<BodyForm>,
 }
 
@@ -139,44 +138,44 @@ pub struct PriorCalls {
 pub enum FetchEnd {
     /// Every target has its answer or was given up.
     Done,
-    /// Targets are left that cannot be called now.
+    /// Some targets are left that cannot be called now.
     Stopped(StopReason),
     /// The caller asked to stop.
     Shutdown,
 }
 
-/// Why no call goes out any more while targets are left.
+/// Why no more calls are sent although targets are left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// The API cannot be used until a person has acted.
+    /// The API cannot be used until someone has fixed the cause.
     Fatal {
         fatal: Fatal,
-        /// What the API said.
+        /// The API's message.
         message: Option<String>,
     },
     /// The first answers, or many identical billed refusals, mean that the calls are malformed.
     Contract {
-        /// What the API said.
+        /// The API's message.
         message: Option<String>,
     },
-    /// Several targets in a row were refused by something that is not the API.
+    /// Several targets in a row were refused by something other than the API.
     Refused {
-        /// The last of them, and what came.
+        /// The last of them, and the response.
         message: String,
     },
     /// The API was down for too long.
     Outage {
-        /// What the last call met with.
+        /// The failure of the last call.
         message: Option<String>,
     },
-    /// No call was answered: the host's name, its certificate or a proxy is in the way.
+    /// No call was answered because of the host's name, its certificate or a proxy.
     Unreachable {
-        /// What the last call met with.
+        /// The failure of the last call.
         message: Option<String>,
     },
-    /// What is left of the cap does not pay one more call.
+    /// The rest of the cap does not cover another call.
     Budget,
-    /// As many targets were called as this run may call.
+    /// The maximum number of targets for this run was called.
     Limit,
 }
 
@@ -231,15 +230,15 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     form: BodyForm,
     /// Whether the other form can still be tried.
     other_form: bool,
-    /// Whether the API has understood a call.
+    /// Whether the API has accepted a call.
     proven: bool,
     /// Whether the first call is back.
     first_is_back: bool,
     ended: Option<FetchEnd>,
-    /// Why no further call can be recorded.
+    /// Why no more calls can be recorded.
     failure: Option<J::Error>,
     last_failure: Option<Arc<str>>,
-    /// When the first call of this run went out.
+    /// When the first call of this run was sent.
     first_sent: Option<Instant>,
     contact: Contact,
     close: watch::Sender<bool>,
@@ -250,9 +249,9 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
 enum Step {
     /// The state has changed: take another step at once.
     Again,
-    /// Nothing is left and nothing in flight.
+    /// No target is left and no call is in flight.
     Finished,
-    /// Nothing can go out before this moment, or before a call is back.
+    /// Nothing can be sent before this time, or before a call has returned.
     Wait(Option<Instant>),
 }
 

@@ -1,9 +1,9 @@
-//! What happens while the API is down: no calls but a probe now and then, and when to give up.
+//! What happens while the API is down: only a probe now and then, and when to give up.
 //!
-//! Two rules. After two rounds of failures without a success in between, only single probes go out,
-//! at growing intervals; a target that fails while others succeed is itself the cause, and does not count. And retries
-//! are paid in tokens, which first tries earn slowly and successes quickly: under a total outage, retries stay under a
-//! tenth of the first tries, while occasional failures are retried freely.
+//! There are two rules. First, after two rounds of failures without a success in between, only single probes are sent,
+//! at growing intervals. A target that fails while others succeed is itself the cause, and does not count. Second,
+//! retries use up tokens, which first tries earn slowly and successes quickly: during a total outage, retries stay
+//! below a tenth of the first tries, while occasional failures are retried freely.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use tokio::time::Instant;
 use super::queue::Allowed;
 use crate::api::ErrorKind;
 
-/// The first probe goes out so long after the breaker opened; each further wait is twice as long.
+/// The first probe is sent this long after the breaker opened; each further wait is twice as long.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 /// The longest wait between two probes.
 const LONGEST_PROBE: Duration = Duration::from_secs(30);
 /// What a first try earns, in retries.
 const EARNED_BY_TRY: f64 = 0.1;
-/// What a success earns, in retries: enough for the flow to grow again.
+/// What a success earns, in retries: enough for the throughput to recover.
 const EARNED_BY_SUCCESS: f64 = 2.0;
 
-/// The lowest threshold, however few calls are in flight: more failures in a row than one target has tries.
+/// The minimum threshold for any concurrency: more failures in a row than one target has tries.
 const LEAST_THRESHOLD: u32 = 10;
 
 /// What may be sent now.
@@ -42,23 +42,23 @@ pub(super) struct Breaker {
     most_tokens: f64,
     tokens: f64,
     failures_in_a_row: u32,
-    /// Targets among these that had not failed before.
+    /// How many of these targets had not failed before.
     targets_in_a_row: u32,
     /// How often the API has answered.
     successes: u64,
     down: Option<Down>,
 }
 
-/// When a target failed first, by how often the API had answered before.
+/// A target's failures: how often the API had answered before the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failures {
     first: u64,
 }
 
-/// Whether the API is there, by the calls of this run.
+/// Whether the API can be reached, by the calls of this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Contact {
-    /// No call came back, or the last one failed on its way.
+    /// No call has returned, or the last one failed in transit.
     Unknown,
     /// The last call failed for a reason that waiting does not change.
     Unreachable,
@@ -67,7 +67,7 @@ pub(super) enum Contact {
 }
 
 impl Contact {
-    /// What is known after one more call.
+    /// The state after one more call.
     pub(super) fn after(self, failure: Option<ErrorKind>) -> Self {
         match failure {
             _ if self == Self::Answered => self,
@@ -87,8 +87,8 @@ struct Down {
 }
 
 impl Breaker {
-    /// For `targets` targets and `concurrency` calls in flight. In a run that is too small to distinguish an outage from
-    /// a few bad targets, retries are free.
+    /// A breaker for `targets` targets and `concurrency` calls in flight. If a run is too small to distinguish an
+    /// outage from a few bad targets, its retries are free.
     pub(super) fn new(concurrency: u32, targets: usize) -> Self {
         let threshold = concurrency.saturating_mul(2).max(LEAST_THRESHOLD);
         let small = targets <= threshold as usize;
@@ -119,7 +119,7 @@ impl Breaker {
         failures.is_some_and(|failures| failures.first < self.successes)
     }
 
-    /// A call goes out; `failures` are its target's so far. Returns whether it is a probe.
+    /// A call is sent; `failures` are those of its target so far. Returns whether it is a probe.
     pub(super) fn on_send(&mut self, first_try: bool, failures: Option<Failures>) -> bool {
         let change = match first_try {
             true => EARNED_BY_TRY,
@@ -136,8 +136,8 @@ impl Breaker {
         }
     }
 
-    /// Only retries are left and none is earned. They continue as probes, or freely if the API has answered before:
-    /// they are too few to show an outage.
+    /// Only retries are left and no tokens. They continue as probes, or freely if the API has answered before: they are
+    /// too few to indicate an outage.
     pub(super) fn on_exhausted(&mut self, now: Instant) {
         match self.down {
             None if self.successes == 0 => self.open(now),
@@ -146,14 +146,14 @@ impl Breaker {
         }
     }
 
-    /// The API cannot be reached, and more calls would show nothing new: only single probes go out from now on.
+    /// The API cannot be reached, and more calls would show nothing new: from now on, only single probes are sent.
     pub(super) fn found_unreachable(&mut self, now: Instant) {
         if self.down.is_none() {
             self.open(now);
         }
     }
 
-    /// The API has answered, with data or an error: it is there.
+    /// The API has answered, with data or an error: it is up.
     pub(super) fn succeeded(&mut self) {
         self.successes += 1;
         self.failures_in_a_row = 0;
@@ -164,13 +164,14 @@ impl Breaker {
         }
     }
 
-    /// A call failed in a way that may be an outage's; what is now known of its target's failures.
+    /// A call failed in a way that may be due to an outage. Returns the updated failures of its target.
     pub(super) fn failed(&mut self, now: Instant, probe: bool, failures: Option<Failures>) -> Failures {
         if !self.attributes_to_target(failures) {
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
             self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(failures.is_none()));
         }
-        // Once the API has answered, some targets that always fail are no outage: it takes as many different ones.
+        // Once the API has answered, a few targets that always fail are not an outage: only failures of different
+        // targets count.
         let in_a_row = if self.successes == 0 { self.failures_in_a_row } else { self.targets_in_a_row };
         match &mut self.down {
             Some(down) if probe => {
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stumbling_server_is_retried_freely() {
+    async fn occasional_failures_are_retried_freely() {
         let mut breaker = Breaker::new(20, 100_000);
         for _ in 0..100 {
             breaker.on_send(true, None);
@@ -265,7 +266,7 @@ mod tests {
         }
     }
 
-    /// Calls that fail one after the other, each of another target.
+    /// Consecutive failed calls, each for another target.
     fn fail(breaker: &mut Breaker, targets: u32) {
         for _ in 0..targets {
             let probe = breaker.on_send(true, None);
@@ -273,7 +274,7 @@ mod tests {
         }
     }
 
-    /// How many retries may go out one after the other.
+    /// How many retries may be sent in a row.
     fn retries(breaker: &Breaker) -> u32 {
         const MANY: u32 = 1_000;
         let mut breaker = Breaker { down: None, ..*breaker };
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn probes_go_out_at_growing_distances_until_the_api_answers() {
+    async fn probes_are_sent_at_growing_intervals_until_the_api_answers() {
         let mut breaker = Breaker::new(20, 1_000);
         fail(&mut breaker, 39);
         assert_eq!(breaker.down_since(), None);
@@ -298,7 +299,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(wait)).await;
             assert_eq!(breaker.admission(moment), EVERYTHING);
             assert!(breaker.on_send(true, None), "a probe");
-            // What went out before the outage comes back and changes nothing.
+            // A call from before the outage returns and changes nothing.
             breaker.failed(moment, false, None);
             assert_eq!(breaker.admission(moment), Admission::AfterProbe);
             breaker.failed(moment, true, None);
@@ -354,7 +355,7 @@ mod tests {
         check(0, 1, 2);
         check(25, 3, 8);
         check(0, 20, 40);
-        // As many as two rounds at most
+        // At most two rounds
         check(0, 100, 40);
         check(1_000, 0, 40);
     }
@@ -372,7 +373,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_an_outage_a_round_of_retries_may_go_out_at_once() {
+    async fn a_round_of_retries_may_be_sent_at_once_after_an_outage() {
         let mut breaker = Breaker::new(20, 1_000);
         fail(&mut breaker, 40);
         breaker.succeeded();
@@ -384,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_target_that_fails_while_others_succeed_is_to_blame_itself() {
+    async fn a_target_that_fails_while_others_succeed_is_the_cause() {
         let mut breaker = Breaker::new(1, 1_000);
         let now = Instant::now();
         let bad = breaker.failed(now, false, None);
@@ -394,14 +395,14 @@ mod tests {
         );
         breaker.succeeded();
         assert!(breaker.attributes_to_target(Some(bad)) && !breaker.attributes_to_target(None));
-        // Its retries cost nothing and its failures do not count.
+        // Its retries are free and its failures do not count.
         let before = retries(&breaker);
         for _ in 0..50 {
             breaker.on_send(false, Some(bad));
             assert_eq!(breaker.failed(now, false, Some(bad)), bad);
         }
         assert_eq!((retries(&breaker), breaker.down_since()), (before, None));
-        // Once the API has answered, one failing target is not an outage, and ten are.
+        // Once the API has answered, one failing target is not an outage, but ten are.
         let late = breaker.failed(now, false, None);
         for _ in 0..50 {
             breaker.failed(now, false, Some(late));
@@ -411,7 +412,7 @@ mod tests {
         assert_eq!(breaker.down_since(), None);
         fail(&mut breaker, 1);
         assert_eq!(breaker.down_since(), Some(now));
-        // Before that, any ten failures are one.
+        // Before that, any ten failures are an outage.
         let mut breaker = Breaker::new(1, 1_000);
         let first = breaker.failed(now, false, None);
         for _ in 0..8 {
@@ -423,7 +424,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn retries_alone_continue_as_probes_or_freely_if_the_api_has_answered() {
+    async fn the_last_retries_continue_as_probes_or_freely_if_the_api_has_answered() {
         let now = Instant::now();
         let mut silent = Breaker::new(20, 1_000);
         silent.on_exhausted(now);

@@ -1,12 +1,12 @@
-//! When the next call may go out: never more than N in any sliding period, retries and earlier runs included.
+//! When the next call may be sent: never more than N in any sliding period, including retries and earlier runs.
 //!
-//! There are two guards in a row. `governor` spreads the calls evenly, so that the server sees
-//! a steady stream. Alone it would let a burst and a full period's worth through in one window, so a
-//! window of the last N calls has the last word: call k+N never leaves before a whole period, plus a
-//! margin for jitter on the way, has passed since call k really left.
+//! There are two guards in a row. `governor` spreads the calls evenly, so that the server sees a steady stream. By
+//! itself it would allow a burst plus a full period's calls in one window, so a window of the last N calls decides:
+//! call k+N is never sent before a whole period, plus a margin for network jitter, has passed since call k was actually
+//! sent.
 //!
-//! Nothing here sleeps: `Pacer::check` returns until when to wait, and the caller waits on `tokio`'s
-//! clock (governor's own `until_ready` would sleep on the real one).
+//! Nothing here sleeps: `Pacer::check` returns until when to wait, and the caller waits on `tokio`'s clock (governor's
+//! own `until_ready` would sleep on the real one).
 
 use std::{fmt, num::NonZeroU32, time::Duration};
 
@@ -41,22 +41,22 @@ impl fmt::Display for Rate {
 }
 
 impl Rate {
-    /// The even distance between two calls.
+    /// The interval between evenly spaced calls.
     pub fn interval(self) -> Duration {
         self.period / self.calls.get()
     }
 
-    /// The time that must lie between call k and call k+N: the period and a margin for what jitters
-    /// between this program and the server's clock. A hundredth keeps 99 % of the rate; the bounds
-    /// keep it useful for periods of a second and cheap for those of an hour.
+    /// The minimum time between call k and call k+N: the period, and a margin for jitter between this program and the
+    /// server's clock. A hundredth keeps 99 % of the rate; the bounds keep the margin useful for periods of a second
+    /// and small for those of an hour.
     pub fn window(self) -> Duration {
         const LEAST: Duration = Duration::from_millis(20);
         const MOST: Duration = Duration::from_secs(1);
         self.period + (self.period / 100).clamp(LEAST, MOST)
     }
 
-    /// How many calls may follow each other at once after a pause: those of 50 ms, so that timers
-    /// which wake a little late cost no throughput.
+    /// How many calls may be sent at once after a pause: those of 50 ms, so that timers which fire a little late cost
+    /// no throughput.
     fn burst(self) -> NonZeroU32 {
         const CATCH_UP: f64 = 0.050;
         let calls = f64::from(self.calls.get()) * CATCH_UP / self.period.as_secs_f64();
@@ -66,16 +66,16 @@ impl Rate {
     }
 }
 
-/// What a server that is asked too fast gets: every 429 doubles the distance between calls, up to this factor.
+/// Every 429 doubles the interval between calls, up to this factor.
 const SLOWEST: f64 = 32.0;
-/// Several 429 within this time count as one: they are the echo of calls sent together.
+/// Several 429s within this time count as one: they are responses to calls sent together.
 const ECHO: Duration = Duration::from_secs(1);
-/// After so long without a 429 the distance shrinks again, by [`RECOVERY`].
+/// After this long without a 429, the interval shrinks by [`RECOVERY`].
 const CALM: Duration = Duration::from_secs(5);
-/// How much of the slowness is left after each [`CALM`].
+/// The factor by which the slowdown shrinks after each [`CALM`].
 const RECOVERY: f64 = 0.75;
 
-/// Decides when the next call may go out.
+/// Decides when the next call may be sent.
 #[derive(Debug)]
 pub(super) struct Pacer {
     rate: Rate,
@@ -85,13 +85,13 @@ pub(super) struct Pacer {
     slowness: f64,
     /// The last 429 that counted.
     slowed_at: Option<Instant>,
-    /// Since when there was none, less the time for which the distance has shrunk already.
+    /// Since when there was no 429, minus the time for which the interval has already shrunk.
     calm_since: Option<Instant>,
     last: Option<Instant>,
 }
 
 impl Pacer {
-    /// A pacer that counts `earlier` calls (moments of calls of a previous process on the same account) against the window.
+    /// A pacer whose window includes `earlier` calls, sent by previous processes on the same account.
     pub(super) fn new(rate: Rate, earlier: impl IntoIterator<Item = Instant>) -> Self {
         let quota = Quota::with_period(rate.interval().max(Duration::from_nanos(1)))
             .expect("an interval above zero")
@@ -108,7 +108,7 @@ impl Pacer {
         }
     }
 
-    /// `Ok` grants one call now; `Err` is when to ask again.
+    /// `Ok` allows one call now; `Err` is when to ask again.
     pub(super) fn check(&mut self, now: Instant) -> Result<CallSlot, Instant> {
         if let Some(until) = self.hold_until.filter(|until| *until > now) {
             return Err(until);
@@ -128,7 +128,7 @@ impl Pacer {
         Ok(self.window.grant())
     }
 
-    /// The server asked for fewer calls, and perhaps for a wait; both apply to all calls.
+    /// The server asked for fewer calls, and possibly for a wait; both apply to all calls.
     pub(super) fn slow_down(&mut self, now: Instant, retry_after: Option<Duration>) {
         if let Some(wait) = retry_after {
             self.hold_until = self.hold_until.max(Some(now + wait));
@@ -140,7 +140,7 @@ impl Pacer {
         }
     }
 
-    /// Until when all calls have to wait, if the server asked for it and that is still ahead.
+    /// Until when all calls have to wait, if the server asked for it and that time has not passed.
     pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
         self.hold_until.filter(|until| *until > now)
     }
@@ -165,7 +165,7 @@ mod tests {
         Rate { calls: NonZeroU32::new(calls).expect("not zero"), period }
     }
 
-    /// Lets calls through as fast as they are granted for `span`, each leaving `delay(k)` after its grant.
+    /// Sends calls as fast as they are allowed for `span`, each `delay(k)` after it was allowed.
     async fn granted(pacer: &mut Pacer, span: Duration, delay: impl Fn(usize) -> Duration) -> Vec<Instant> {
         let end = Instant::now() + span;
         let mut left = Vec::new();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_window_holds_more_calls_than_the_rate_and_nearly_all_are_used() {
+    async fn no_window_has_more_calls_than_the_rate_and_nearly_all_are_used() {
         for (calls, period) in
             [(60, 60), (600, 60), (3000, 60), (5, 1), (33, 1), (100, 1), (1000, 1), (50, 3600), (1, 1)]
         {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_counts_from_when_it_really_left() {
+    async fn a_call_counts_from_when_it_was_actually_sent() {
         let rate = rate(10, Duration::from_secs(1));
         let mut pacer = Pacer::new(rate, []);
         let hiccups = |k: usize| if k.is_multiple_of(7) { Duration::from_millis(300) } else { Duration::ZERO };
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_down_slows_every_call_and_speed_comes_back() {
+    async fn a_slow_down_slows_every_call_and_the_speed_recovers() {
         let rate = rate(600, Duration::from_mins(1));
         let mut pacer = Pacer::new(rate, []);
         let before = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await.len();
@@ -283,11 +283,11 @@ mod tests {
         check(&[0, 1_000], 6_000, 195_000);
         check(&[0, 1_000], 10_999, 195_000);
         check(&[0, 1_000], 11_000, 161_250);
-        // Less than a twentieth counts as none; the window still applies.
+        // A factor below 1.05 counts as none; the window still applies.
         check(&[0], 54_999, 63_378);
         check(&[0], 55_000, 60_600);
         check(&[0, 55_000], 55_000, 120_000);
-        // What has shrunk it meanwhile makes no echo of the next one.
+        // A shrunk interval does not make the next 429 part of the previous one.
         check(&[0, 5_500], 5_500, 210_000);
         check(&[0, 5_500, 6_499], 6_499, 210_000);
     }

@@ -1,6 +1,6 @@
-//! What is left to call: targets not tried yet, in the order of the inputs, and those that wait for another try.
+//! The targets that are left to call: those not tried yet, in input order, and those that wait for another try.
 //!
-//! A waiting target does not count as a call in flight. Those whose wait is over go before new ones.
+//! A waiting target does not count as a call in flight. Targets whose wait is over take precedence over new ones.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{judge::TargetAttempts, outage::Failures, retry::Waits};
 use crate::{money::Usd, targets::Target};
 
-/// One target on its way.
+/// A target that is being called.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) target: Target,
@@ -20,9 +20,9 @@ pub(super) struct Job {
     pub(super) calls: u32,
     pub(super) tried: TargetAttempts,
     pub(super) waits: Waits,
-    /// When its calls failed in a way that may be an outage's.
+    /// Its failures that may be due to an outage.
     pub(super) failures: Option<Failures>,
-    /// What the next call costs at least, once a price was refused.
+    /// The minimum cost of the next call, once a price was refused.
     pub(super) least: Option<Usd>,
 }
 
@@ -39,10 +39,10 @@ impl Job {
     }
 }
 
-/// Targets in the order in which they are called.
+/// The targets that are left, in the order of their calls.
 pub(super) struct Queue<I: Iterator<Item = Target>> {
     fresh: Peekable<I>,
-    /// By due time and order of arrival.
+    /// By due time, then in order of arrival.
     waiting: BTreeMap<(Instant, u64), Job>,
     ready: VecDeque<Job>,
     arrivals: u64,
@@ -53,22 +53,22 @@ impl<I: Iterator<Item = Target>> Queue<I> {
         Self { fresh: targets.peekable(), waiting: BTreeMap::new(), ready: VecDeque::new(), arrivals: 0 }
     }
 
-    /// Brings a target back at `due`.
+    /// Retries a target at `due`.
     pub(super) fn again(&mut self, job: Job, due: Instant) {
         self.arrivals += 1;
         self.waiting.insert((due, self.arrivals), job);
     }
 
-    /// Puts a target back in front.
+    /// Puts a target back at the front.
     pub(super) fn put_back(&mut self, job: Job) {
         self.ready.push_front(job);
     }
 
-    /// Takes the next target whose turn it is. Retries go out only where they are `allowed`, or if the target
+    /// Takes the next target that is due. Retries are returned only if they are `allowed`, or if the target
     /// `failed_alone`: the API has answered others since its first failure.
     ///
-    /// In an outage, the target that has lost the fewest answers goes first: each lost answer may have been billed, so
-    /// a target is given up after a few of them.
+    /// During an outage, the target that has lost the fewest answers comes first: each lost answer may have been
+    /// billed, so a target is given up after a few of them.
     pub(super) fn next(&mut self, now: Instant, allowed: Allowed, failed_alone: impl Fn(&Job) -> bool) -> Option<Job> {
         while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 <= now) {
             self.ready.push_back(entry.remove());
@@ -89,7 +89,7 @@ impl<I: Iterator<Item = Target>> Queue<I> {
         self.waiting.keys().next().map(|(due, _)| *due)
     }
 
-    /// Whether a retry could go out now.
+    /// Whether a retry is due.
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -103,9 +103,9 @@ impl<I: Iterator<Item = Target>> Queue<I> {
 /// Which targets may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Allowed {
-    /// All whose turn it is.
+    /// All that are due.
     Everything,
-    /// Those that were not called yet.
+    /// Only targets that have not been called yet.
     FirstTries,
 }
 
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_target_gets_lost_that_is_due_with_another_or_put_back() {
+    async fn targets_due_together_or_put_back_are_not_lost() {
         let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
         let due = Instant::now();
         for _ in 0..2 {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_an_outage_the_target_that_has_lost_the_fewest_answers_goes_first() {
+    async fn the_target_that_has_lost_the_fewest_answers_comes_first_in_an_outage() {
         let check = |lost: &[u32], fresh: &[&str], failed_alone: bool, expected: &str| {
             let mut queue = Queue::new(fresh.iter().map(|name| target(name)));
             for (number, lost) in lost.iter().enumerate() {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_retries_are_held_back_only_those_go_that_are_untried_or_free() {
+    async fn without_retries_only_untried_or_free_targets_are_called() {
         let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
         let next = |queue: &mut Queue<_>, free: bool| queue.next(Instant::now(), Allowed::FirstTries, |_| free);
         assert!(!queue.has_ready());

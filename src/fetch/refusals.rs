@@ -1,6 +1,6 @@
-//! Counts refusals in a row; the loop ends the run. If every target is refused for the same reason and billed, the query
-//! is at fault, and each further call would be paid for nothing. A refusal by something unknown concerns one target;
-//! if several targets in a row are refused, it concerns all.
+//! Counts consecutive refusals; the loop ends the run. If every target is refused for the same reason and billed, the
+//! query is at fault, and each further call would be paid for nothing. A refusal by an unknown party concerns one
+//! target; if several targets in a row are refused, it concerns all.
 
 use crate::{
     api::status::{Assessment, Class, Cost},
@@ -19,7 +19,7 @@ pub(super) struct BilledRefusals {
 }
 
 impl BilledRefusals {
-    /// Takes a result in; true where it is one refusal too many.
+    /// Counts a result; true if it is one refusal too many.
     pub(super) fn is_exceeded_by(&mut self, assessment: &Assessment) -> bool {
         match assessment.class {
             Class::Data | Class::NoData => *self = Self::default(),
@@ -35,13 +35,13 @@ impl BilledRefusals {
     }
 }
 
-/// How many different targets in a row were refused by something unknown, with no answer in between.
+/// How many different targets in a row were refused by an unknown party, with no answer in between.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RefusedTargets(u32);
 
 impl RefusedTargets {
-    /// Takes a result in and returns how many there are; `is_first`: the target was not refused before. A target that is
-    /// refused again while others got answers since does not count again.
+    /// Counts a result and returns the number of targets; `is_first`: the target was not refused before. A target that
+    /// is refused again while others have got answers is not counted again.
     pub(super) fn count(&mut self, class: Class, is_first: bool) -> u32 {
         match class {
             Class::Data | Class::NoData => self.0 = 0,

@@ -1,4 +1,4 @@
-//! The loop's way back: what a call's result means for its target and for the whole run.
+//! The receiving half of the loop: what a call's result means for its target and for the run.
 
 use std::sync::Arc;
 
@@ -47,11 +47,11 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             proven: self.proven,
             other_form: form != self.form || self.other_form,
             refused_targets: self.refused_targets.count(assessment.class, job.tried.refused == 1),
-            // A run of one or two targets cannot reach the maximum: it ends when all of them are refused.
+            // A run of one or two targets cannot reach the maximum: it ends if all of them are refused.
             max_refused_targets: if self.proven { MAX_REFUSED_TARGETS } else { MAX_REFUSED_TARGETS.min(self.count) },
         };
         let decision = judge::judge(assessment.class, job.tried, run_context);
-        // The others wait for the first call only while the form of the body is in question.
+        // The others wait for the first call only while the form of the body is unknown.
         self.first_is_back |= decision != Decision::OtherForm;
         match decision {
             Decision::Done => {}
@@ -77,7 +77,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
                     job.least = Some(refused.plus(Usd::from_micros(1)));
                     self.queue.put_back(job);
                 }
-                // A price was refused although none was set.
+                // A price was refused although there was no limit.
                 None => return Some(self.give_up(job, assessment.class)),
             },
             Decision::GiveUp => return Some(self.give_up(job, assessment.class)),
@@ -92,11 +92,11 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         None
     }
 
-    /// Updates what is known of the API and of the target.
+    /// Updates what is known about the API and the target.
     fn learn(&mut self, job: &mut Job, result: &CallResult, is_probe: bool, now: Instant) {
         let assessment = &result.assessment;
         self.contact = self.contact.after(result.failure);
-        // Calls during an outage say nothing about their target.
+        // Calls during an outage reveal nothing about their target.
         let is_counted = !is_probe && self.breaker.down_since().is_none();
         job.tried.attempts += u32::from(is_counted);
         match assessment.class {
@@ -116,7 +116,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             Class::Refused(_) => job.tried.refused += 1,
             _ => {}
         }
-        // HTTP 429 asks for fewer calls whatever came with it, also over a complete answer.
+        // HTTP 429 asks for fewer calls, even with a complete answer.
         if assessment.class == Class::SlowDown || assessment.http_status == Some(429) {
             self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
         }
@@ -135,7 +135,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     }
 }
 
-/// `a.com: HTTP 403: <html>Forbidden</html>`: whose call was refused, and what came.
+/// `a.com: HTTP 403: <html>Forbidden</html>`: the target of the refused call, and the response.
 fn refusal(job: &Job, assessment: &Assessment) -> String {
     let status = assessment.http_status.map(|status| format!("HTTP {status}"));
     let parts = [Some(job.target.to_string()), status, assessment.message.clone()];

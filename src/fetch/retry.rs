@@ -1,19 +1,19 @@
 //! How long a target waits before its next try: exponential, with full jitter.
 //!
-//! The crate `backoff` is only the schedule. Its own retry loop runs on the real clock and ignores `Retry-After`; the
-//! fetch loop has its own, where every wait is visible.
+//! The crate `backoff` only provides the schedule. Its own retry loop uses the real clock and ignores `Retry-After`; in
+//! the fetch loop, every wait is explicit.
 
 use std::time::Duration;
 
 use backoff::{ExponentialBackoffBuilder, backoff::Backoff};
 
-/// The middle of the first wait.
+/// The median of the first wait.
 const FIRST: Duration = Duration::from_millis(500);
-/// The middle of the longest wait; six tries span about half a minute.
+/// The median of the longest wait; six tries take about half a minute.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Each wait's middle is twice the one before.
+/// The median doubles with each wait.
 const GROWTH: f64 = 2.0;
-/// Full jitter: anywhere between nothing and twice the middle, so that targets which failed together do not return together.
+/// Full jitter: from zero to twice the median, so that targets which failed together do not retry together.
 const JITTER: f64 = 1.0;
 
 /// The waits of one target.
@@ -34,7 +34,7 @@ impl Default for Waits {
 }
 
 impl Waits {
-    /// The next wait; what the server asked for is a floor.
+    /// The next wait; what the server asked for is the minimum.
     pub(super) fn next(&mut self, retry_after: Option<Duration>) -> Duration {
         let wait = self.0.next_backoff().unwrap_or(LONGEST);
         wait.max(retry_after.unwrap_or_default())
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_asks_for_is_a_floor() {
+    fn the_servers_retry_after_is_the_minimum() {
         assert!(Waits::default().next(Some(Duration::from_secs(90))) >= Duration::from_secs(90));
     }
 }

@@ -1,4 +1,4 @@
-//! The calls of the last period: at most N of them, each counted from the moment at which it really left.
+//! The calls of the last period: at most N, each counted from the time at which it was actually sent.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::pace::Rate;
 
-/// The last N calls, oldest first: when each left, or `None` while it is on its way out.
+/// The last N calls, oldest first: when each was sent, or `None` if it is about to be.
 #[derive(Debug)]
 pub(super) struct SlidingWindow {
     calls: Arc<Mutex<SentCalls>>,
@@ -21,7 +21,7 @@ pub(super) struct SlidingWindow {
 #[derive(Debug, Default)]
 struct SentCalls {
     left_at: VecDeque<Option<Instant>>,
-    /// How many were removed from the front; slots are numbered from the very first call.
+    /// How many were removed from the front; slots are numbered from the first call of all.
     gone: u64,
 }
 
@@ -35,7 +35,7 @@ impl SlidingWindow {
     }
 
     pub(super) fn has_room(&self, now: Instant) -> Result<(), Instant> {
-        /// How soon to look again while the oldest call is still on its way out.
+        /// When to check again while the oldest call is about to be sent.
         const SOON: Duration = Duration::from_millis(1);
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(Some(left)) = calls.left_at.front() {
@@ -59,8 +59,8 @@ impl SlidingWindow {
     }
 }
 
-/// A granted call. It counts against the window from its grant, and from the moment it was sent or dropped for one
-/// more period.
+/// An allowed call. It counts against the window from when it was allowed until one period after it was sent or
+/// dropped.
 #[derive(Debug)]
 pub(super) struct CallSlot {
     calls: Arc<Mutex<SentCalls>>,
@@ -69,7 +69,7 @@ pub(super) struct CallSlot {
 }
 
 impl CallSlot {
-    /// The call goes out at this very moment.
+    /// The call is sent now.
     pub(super) fn mark_sent(&mut self) {
         self.left = true;
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_window_has_room_again_a_period_after_its_oldest_call_left() {
+    async fn a_window_has_room_a_period_after_its_oldest_call_was_sent() {
         let start = Instant::now();
         let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
         let rate = Rate { calls: NonZeroU32::new(2).expect("not zero"), period: Duration::from_secs(10) };
@@ -106,14 +106,14 @@ mod tests {
         assert_eq!(window.has_room(at(10_100)), Ok(()));
         let mut slot = window.grant();
         assert_eq!(window.has_room(at(10_100)), Err(at(11_100)));
-        // The oldest is on its way out: it is not known yet when its period ends.
+        // The oldest is about to be sent: the end of its period is not known yet.
         assert_eq!(window.has_room(at(11_100)), Ok(()));
         let unused = window.grant();
         assert_eq!(window.has_room(at(11_100)), Err(at(11_101)));
         tokio::time::advance(Duration::from_secs(12)).await;
         slot.mark_sent();
         tokio::time::advance(Duration::from_secs(1)).await;
-        // One that has left keeps its moment; one that is dropped counts from then on.
+        // A call that was sent keeps its time; one that is dropped counts from then on.
         drop(slot);
         drop(unused);
         assert_eq!(window.has_room(at(13_000)), Err(at(22_100)));

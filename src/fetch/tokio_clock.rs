@@ -16,7 +16,7 @@ impl clock::Clock for TokioClock {
     }
 }
 
-/// A moment of `tokio`'s clock in the form that governor computes with.
+/// A time of `tokio`'s clock in the form that governor computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SinceStart(pub(super) Instant);
 

@@ -74,6 +74,7 @@ impl LiveWriter {
         let (done, staged) = oneshot::channel();
         let thread = thread::spawn(move || {
             let Feed { window, answers, has_failed } = &*shared;
+            let _no_one_waits_for_room = AbortOnDrop(window);
             let staged = StagedHistory::write(stage, answers, Some(window), Some(asked), &options, &progress);
             has_failed.store(matches!(staged, Err(Interrupted::Failed(_))), Ordering::Relaxed);
             // Nobody waits for it if the fetch was dropped.
@@ -117,9 +118,23 @@ impl Feed {
         }
     }
 
+    /// Waits for a writer that is behind.
+    pub(super) async fn room(&self) {
+        self.window.room().await;
+    }
+
     /// Whether the dataset cannot be written, so that nothing more should be bought.
     pub(super) fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
+    }
+}
+
+/// Aborts a window that the writer takes nothing more from, even after a panic.
+struct AbortOnDrop<'a>(&'a Window);
+
+impl Drop for AbortOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -69,6 +69,8 @@ impl Journal for Recorder {
             _ => (None, 0),
         };
         self.progress.answered(state, rows, assessment.cost.known());
+        // The call stays in flight meanwhile, so no other takes its place.
+        self.feed.room().await;
         Ok(())
     }
 

@@ -1,22 +1,31 @@
 //! Decoded answers on their way from the fetch to the writer, in limited memory.
 //!
 //! The fetch settles each target once its state is final, with its rows if it has any; the writer takes the targets in
-//! order. Rows that do not fit are dropped, because the ledger already has the answer. Nothing here reads the ledger.
+//! order. A fetch that is faster than the writer waits for it. Rows that still do not fit, such as those behind a call
+//! that hangs, are dropped, because the ledger already has the answer. Nothing here reads the ledger.
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
+
+use tokio::sync::Notify;
 
 use super::rows::AnswerRows;
 
 /// Memory for rows that wait for the writer: about 120 full histories.
 const WINDOW_BYTES: usize = 16 << 20;
+/// With so many bytes waiting, the fetch waits for a writer that could take the next rows at once. The rest of the window
+/// is for the answers of calls in flight.
+const BACKPRESSURE_BYTES: usize = WINDOW_BYTES / 2;
 
 /// What the fetch has settled so far. Positions count the targets in the writer's order.
 pub(super) struct Window {
     state: Mutex<WindowState>,
     changed: Condvar,
+    /// The writer has taken rows, or is not going to.
+    taken: Notify,
 }
 
 struct WindowState {
@@ -24,6 +33,8 @@ struct WindowState {
     is_settled: Vec<bool>,
     rows: BTreeMap<u32, AnswerRows>,
     bytes: usize,
+    /// The first position that the writer has not taken.
+    next: u32,
     /// The position that the writer is waiting for, if any.
     awaited: Option<u32>,
     phase: Phase,
@@ -35,7 +46,7 @@ enum Phase {
     Fetching,
     /// No call is in flight and none will be sent: everything is settled.
     Ended,
-    /// Nothing will be published.
+    /// Nothing will be published, or the writer has ended.
     Aborted,
 }
 
@@ -53,8 +64,9 @@ pub(super) enum Turn {
 impl Window {
     /// A window over targets of which some are settled from the start.
     pub(super) fn new(is_settled: Vec<bool>) -> Self {
-        let (rows, bytes, awaited, phase) = (BTreeMap::new(), 0, None, Phase::Fetching);
-        Self { state: Mutex::new(WindowState { is_settled, rows, bytes, awaited, phase }), changed: Condvar::new() }
+        let (rows, bytes, next, awaited, phase) = (BTreeMap::new(), 0, 0, None, Phase::Fetching);
+        let state = WindowState { is_settled, rows, bytes, next, awaited, phase };
+        Self { state: Mutex::new(state), changed: Condvar::new(), taken: Notify::new() }
     }
 
     /// Settles a target whose answer, if it has one, is synced.
@@ -69,12 +81,25 @@ impl Window {
         }
     }
 
+    /// Waits while the window is rather full and the writer has its next rows. It never waits for a target that is not
+    /// settled, nor while the writer reads the ledger.
+    pub(super) async fn room(&self) {
+        loop {
+            let mut taken = pin!(self.taken.notified());
+            taken.as_mut().enable();
+            if !self.lock().is_ahead() {
+                return;
+            }
+            taken.await;
+        }
+    }
+
     /// The fetch has ended: every target is settled.
     pub(super) fn end(&self) {
         self.set_phase(Phase::Ended);
     }
 
-    /// Nothing will be published: the writer stops.
+    /// The writer stops, because nothing will be published, or has ended.
     pub(super) fn abort(&self) {
         self.set_phase(Phase::Aborted);
     }
@@ -86,6 +111,7 @@ impl Window {
             state.phase = phase;
         }
         self.changed.notify_all();
+        self.taken.notify_waiters();
     }
 
     /// The state of a position now. Removes its rows from the window.
@@ -94,7 +120,12 @@ impl Window {
         let is_settled = state.is_settled[position as usize] || state.phase == Phase::Ended;
         match state.phase {
             Phase::Aborted => Turn::Aborted,
-            Phase::Fetching | Phase::Ended if is_settled => state.remove(position).map_or(Turn::InLedger, Turn::Rows),
+            Phase::Fetching | Phase::Ended if is_settled => {
+                state.next = position + 1;
+                let rows = state.remove(position);
+                self.taken.notify_waiters();
+                rows.map_or(Turn::InLedger, Turn::Rows)
+            }
             Phase::Fetching | Phase::Ended => Turn::Pending,
         }
     }
@@ -126,6 +157,11 @@ impl WindowState {
         }
     }
 
+    /// Whether the fetch should wait for the writer.
+    fn is_ahead(&self) -> bool {
+        self.phase == Phase::Fetching && self.bytes > BACKPRESSURE_BYTES && self.rows.contains_key(&self.next)
+    }
+
     fn remove(&mut self, position: u32) -> Option<AnswerRows> {
         let rows = self.rows.remove(&position)?;
         self.bytes -= rows.bytes;
@@ -135,6 +171,8 @@ impl WindowState {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     fn rows(bytes: usize) -> AnswerRows {
@@ -160,6 +198,25 @@ mod tests {
         assert_eq!(window.lock().bytes, 0);
         window.settle(0, Some(rows(WINDOW_BYTES + 1)));
         assert!(!is_kept(&window, 0));
+    }
+
+    #[tokio::test]
+    async fn the_fetch_waits_for_a_writer_that_has_its_next_rows() {
+        let window = Window::new(vec![false; 4]);
+        window.settle(1, Some(rows(BACKPRESSURE_BYTES + 1)));
+        window.room().await; // the writer could not take position 0
+        window.settle(0, Some(rows(1)));
+        let mut waiting = pin!(window.room());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(is_kept(&window, 0));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(is_kept(&window, 1));
+        waiting.await;
+        window.settle(2, Some(rows(BACKPRESSURE_BYTES + 1)));
+        let mut waiting = pin!(window.room());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        window.abort();
+        waiting.await;
     }
 
     #[test]

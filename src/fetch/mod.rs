@@ -1,7 +1,7 @@
 //! Fetching: calls each remaining target until it has an answer or is given up.
 //!
 //! ```text
-//! queue -> [place in flight -> breaker -> budget -> pace] -> spawn: record, post, assess, record -> judge -> done | queue
+//! queue -> [place in flight -> breaker -> budget -> pace] -> spawn: record, post, assess, record -> judge -> queue
 //! ```
 //!
 //! One loop makes all decisions and shares no lock with the calls, which run as tasks. A call is sent only if all four

@@ -1,10 +1,9 @@
-//! Appending, durably, in groups: what arrives while one group is being synced makes up the next.
+//! Appends records durably, in groups: records that arrive while one group is being synced form the next.
 //!
-//! An append returns when its bytes are on the disk, so nothing counts as done before. Before a group
-//! is written, space is reserved for it and for the answers of all calls in flight: a disk that
-//! fills up is found before the next call is bought, and what was bought before still has its room.
-//! The first failure to write is final: a failed sync is never tried again, because it is unknown what reached the
-//! disk.
+//! An append returns once its bytes are on disk, so nothing counts as done before. Before a group is written, space is
+//! reserved for it and for the answers of all calls in flight: a full disk is detected before the next call is bought,
+//! and answers already paid for still fit. The first write failure is final: a failed sync is never retried, because it
+//! is unknown what reached the disk.
 
 use std::{
     collections::BTreeMap,
@@ -28,38 +27,38 @@ use super::{
 };
 use crate::sha256;
 
-/// A file is followed by the next one past this size: small enough to copy and to ship.
+/// A file that exceeds this size is followed by the next one: small enough to copy.
 const ROLL: u64 = 1 << 30;
-/// Appends that wait for the group before theirs.
+/// Appends that can wait for the group before theirs.
 const QUEUE: usize = 256;
-/// A group that has this many bytes takes no further record, so that one sync stays short.
+/// A group with this many bytes accepts no more records, so that one sync stays short.
 const GROUP: usize = 8 << 20;
-/// Space reserved for each answer to come: four times the usual size, or 1.5 times that of the largest record so far if
-/// that is more.
+/// Space reserved for each future answer: four times the usual size, or 1.5 times the largest record so far if that is
+/// more.
 const ROOM_PER_ANSWER: u64 = 128 << 10;
 
-/// A record that waits to be written.
+/// A record that is waiting to be written.
 struct Append {
     record: QueuedRecord,
     placed: oneshot::Sender<Placed>,
 }
 
-/// A record's bytes, and what they are for.
+/// The bytes of a record, and its purpose.
 struct QueuedRecord {
     bytes: Vec<u8>,
     purpose: Purpose,
 }
 
-/// Where a record is: its file and the offset in it.
+/// The location of a record: its file and the offset in it.
 type Placed = Result<(u32, u64), LedgerError>;
 
-/// What a record is for, which decides what becomes of it on a full disk.
+/// The purpose of a record, which determines what happens on a full disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Written before calls (a call to be sent, the run's start, input lines, copied answers): refused as soon as there
-    /// is no room for the answers of calls.
+    /// is no space for the answers of calls.
     Ahead,
-    /// The result of a call: written into the room that was kept for it.
+    /// The result of a call: written to the space that was reserved for it.
     Result,
 }
 
@@ -70,13 +69,14 @@ pub(super) struct Appender {
 }
 
 impl Appender {
-    /// Starts to append where `writer` is.
+    /// Starts appending at the position of `writer`.
     pub(super) fn start(writer: LedgerWriter) -> Self {
         let (queue, appends) = mpsc::channel(QUEUE);
         Self { queue, task: tokio::spawn(write_groups(appends, writer)) }
     }
 
-    /// Appends a record, whose last `body` bytes are its body and its end; returns its location once it is durable.
+    /// Appends a record, of which the last `body` bytes are its body and the end of its line; returns its location once
+    /// it is durable.
     pub(super) async fn append(&self, purpose: Purpose, bytes: Vec<u8>, body: usize) -> Result<Location, LedgerError> {
         let size = |bytes| u32::try_from(bytes).expect("bodies are limited to 32 MiB");
         let (head, body) = (size(bytes.len() - body), size(body));
@@ -88,8 +88,8 @@ impl Appender {
         Ok(Location { segment, head, body, offset })
     }
 
-    /// Ends the writing and gives unused room back; returns the digests of the files that were written here from their
-    /// beginning, by their numbers.
+    /// Stops writing and releases unused space; returns the digests, by number, of the files that were written here
+    /// from their beginning.
     pub(super) async fn close(self) -> Result<BTreeMap<u32, FileDigest>, LedgerError> {
         drop(self.queue);
         let mut writer = self.task.await.map_err(|_| LedgerError::Closed)?;
@@ -117,17 +117,17 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut writer: LedgerWri
         let placed;
         (writer, placed) = match written.await {
             Ok(written) => written,
-            // The program ends before it was the group's turn: nothing of it is written, and no task waits for it.
+            // The program is exiting before it was the group's turn: none of it is written, and no task waits for it.
             Err(error) if error.is_cancelled() => std::future::pending().await,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        // A task that no longer waits for its acknowledgment has been stopped; its record is in the file all the same.
+        // A task that no longer waits for its acknowledgment was stopped; its record is in the file anyway.
         waiting.into_iter().zip(placed).for_each(|(task, place)| drop(task.send(place)));
     }
     writer
 }
 
-/// The digest of a file that this process has written from its beginning, so that it need not be read again.
+/// The digest of a file that this process wrote from its beginning, so that it need not be read again.
 #[derive(Clone, Debug)]
 pub(super) struct FileDigest {
     pub(super) bytes: u64,
@@ -141,16 +141,16 @@ pub(super) struct LedgerWriter {
     path: PathBuf,
     file: File,
     end: u64,
-    /// The digest of the file so far; `None`: another process has written the beginning.
+    /// The digest of the file so far; `None`: another process wrote its beginning.
     hash: Option<Sha256>,
-    /// Of the files before it that were written here.
+    /// The digests of the earlier files that were written here.
     finished: BTreeMap<u32, FileDigest>,
     reserved: u64,
     /// Answers for which space is reserved beyond what is written.
     in_flight: u32,
     /// The bytes of the largest record so far.
     largest: u64,
-    /// Why no further call may go out, though what comes of earlier ones can be written.
+    /// Why no more calls may be sent, although the results of earlier ones can be written.
     full: Option<LedgerError>,
     /// Why nothing can be written any more.
     failed: Option<LedgerError>,
@@ -227,7 +227,7 @@ impl LedgerWriter {
         written.unwrap_or_default()
     }
 
-    /// Writes what may be written; the rest is refused, each record by itself.
+    /// Writes the records that may be written; refuses each of the others.
     fn write_and_sync(&mut self, group: &[QueuedRecord]) -> Result<Vec<Placed>, LedgerError> {
         let mut places = Vec::with_capacity(group.len());
         let mut end = self.end;
@@ -257,7 +257,7 @@ impl LedgerWriter {
         }
         let mut next = Self::open(&self.folder, self.number + 1, 0, self.in_flight, self.largest)?;
         if let Err(error) = next.set_aside(size) {
-            // The room for answers to come is in the present file, which therefore stays the last one.
+            // The space for future answers is in the current file, which therefore stays the last one.
             fs::remove_file(&next.path).map_err(|source| LedgerError::io("remove", &next.path, source))?;
             return Err(error);
         }
@@ -267,7 +267,7 @@ impl LedgerWriter {
         Ok(())
     }
 
-    /// Has the file system set room aside behind the end, where it can.
+    /// Reserves space after the end of the file, if the file system can.
     fn set_aside(&mut self, size: u64) -> Result<(), LedgerError> {
         let needed = self.end + size + self.headroom();
         if needed <= self.reserved {
@@ -292,7 +292,7 @@ impl LedgerWriter {
         let length = until - self.end;
         let fallocate = || rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, self.end, length);
         match rustix::io::retry_on_intr(fallocate) {
-            // It cannot be reserved, but the free space can be checked.
+            // The space cannot be reserved, but the free space can be checked.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
                 let free = rustix::fs::fstatvfs(&self.file)?;
                 if free.f_bavail.saturating_mul(free.f_frsize) < length { Err(Errno::NOSPC) } else { Ok(()) }
@@ -309,7 +309,7 @@ impl LedgerWriter {
         digests
     }
 
-    /// Gives back room that was set aside and not used.
+    /// Releases space that was reserved and not used.
     fn trim(&self) -> Result<(), LedgerError> {
         if self.failed.is_some() {
             return Ok(());

@@ -25,14 +25,14 @@ use crate::{
     targets::{Inputs, TargetRef},
 };
 
-/// What a directory's ledger holds.
+/// The content of a directory's ledger.
 #[derive(Debug, Default)]
 pub struct Archive {
     pub(super) segments: Vec<Segment>,
     pub(super) index: Index,
     pub(super) run: Option<Run>,
     pub(super) inputs: Option<inputs::Stored>,
-    /// Where the last file's whole records end.
+    /// Where the last complete record of the last file ends.
     pub(super) end: u64,
     /// The digests of files that this process has written, by their numbers.
     pub(super) written: BTreeMap<u32, FileDigest>,
@@ -44,26 +44,26 @@ pub struct StoredAnswer {
     pub http_status: Option<u16>,
     /// The status code inside the body.
     pub api_status_code: Option<i64>,
-    /// What the API or the network said.
+    /// The message of the API or of the network error.
     pub message: Option<String>,
     /// The API's id of the task.
     pub task_id: Option<String>,
-    /// What else the answer reports.
+    /// Figures that the answer reports about itself.
     pub stated: Stated,
     /// From the first byte sent to the last received, in milliseconds.
     pub latency_ms: u64,
     /// When it was complete.
     pub at: Timestamp,
-    /// What it means: a word of `api::status::Class`.
+    /// Its meaning: the name of an `api::status::Class`.
     pub class: String,
-    /// The last day asked for, where it is not the run's.
+    /// The last day that was requested, if it differs from the run's.
     pub date_to: Option<Date>,
-    /// The run that has paid for it, where that is another one.
+    /// The run that paid for it, if that is another one.
     pub from_run_id: Option<String>,
     pub body: Option<Vec<u8>>,
 }
 
-/// A body, if it is no larger than was asked for.
+/// A body, if it is not larger than the requested maximum.
 #[derive(Clone, Debug)]
 pub enum Body {
     Whole(Vec<u8>),
@@ -72,7 +72,7 @@ pub enum Body {
 }
 
 impl Archive {
-    /// Reads the ledger of a run's directory; an empty one where there is none yet.
+    /// Reads the ledger of a run's directory; an empty one if it has none yet.
     pub fn read(dir: &Path) -> Result<Self, LedgerError> {
         let folder = dir.join(FOLDER);
         let mut archive = Self::default();
@@ -116,22 +116,22 @@ impl Archive {
         Ok(())
     }
 
-    /// What the run of this directory is; `None`: it was never started.
+    /// The run of this directory; `None`: it was never started.
     pub fn run(&self) -> Option<&Run> {
         self.run.as_ref()
     }
 
-    /// What is known of a target; `None`: never asked.
+    /// The entry of a target; `None`: it was never called.
     pub fn known(&self, target: TargetRef<'_>) -> Option<&TargetEntry> {
         self.index.get(target)
     }
 
-    /// All targets that were ever asked about, in the order in which they first were.
+    /// All targets that were ever called, in order of their first calls.
     pub fn asked(&self) -> impl Iterator<Item = (TargetRef<'_>, &TargetEntry)> {
         self.index.iter()
     }
 
-    /// One of them, by its place in that order.
+    /// One of them, by its index in that order.
     pub fn numbered(&self, number: u32) -> (TargetRef<'_>, &TargetEntry) {
         self.index.numbered(number)
     }
@@ -141,7 +141,7 @@ impl Archive {
         self.known(target).map_or(TargetState::Pending, |known| known.state)
     }
 
-    /// Whether a target's answer is stored and came no earlier than `since`, if that is given.
+    /// Whether a target's answer is stored and is not older than `since`, if given.
     pub fn is_held_since(&self, target: TargetRef<'_>, since: Option<Timestamp>) -> bool {
         self.known(target).is_some_and(|known| known.is_held_since(since))
     }
@@ -151,40 +151,40 @@ impl Archive {
         self.index.past(now.into())
     }
 
-    /// Makes durable what was read: a process that was killed may have left records that no sync has seen.
+    /// Syncs what was read: a process that was killed may have left unsynced records.
     pub fn sync(&self) -> Result<(), LedgerError> {
         let Some(last) = self.segments.last() else { return Ok(()) };
         last.file.sync_data().map_err(|source| LedgerError::io("sync", &last.path, source))
     }
 
-    /// What all calls came to.
+    /// The totals of all calls.
     pub fn spending(&self) -> Spending {
         self.index.spending()
     }
 
-    /// The digest of the input lines that are kept; `None`: there are none.
+    /// The digest of the stored input lines; `None`: there are none.
     pub fn inputs_digest(&self) -> Option<&str> {
         self.inputs.as_ref()?.digest()
     }
 
-    /// The input lines that are kept, as they were read.
+    /// The stored input lines, as they were read.
     pub fn inputs(&self) -> Result<Option<Inputs>, LedgerError> {
         self.inputs
             .as_ref()
             .map_or(Ok(None), |stored| stored.read(|location| self.segment(location.segment).head(location)))
     }
 
-    /// A target's answer, or its latest result; `None`: nothing came of any call.
+    /// A target's answer, or its latest result; `None`: none of its calls has a result.
     pub fn kept(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
         known.last().map(|location| self.kept_at(&location, true)).transpose()
     }
 
-    /// The same without the body, which is not read.
+    /// The same without the body.
     pub fn head(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
         known.last().map(|location| self.kept_at(&location, false)).transpose()
     }
 
-    /// The same, and makes sure that the body is whole, without holding it.
+    /// The same, after checking that the body is complete, without keeping it in memory.
     pub fn sound_head(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
         if let Some(location) = known.last().filter(|location| location.body > 0) {
             let segment = self.segment(location.segment);
@@ -194,23 +194,23 @@ impl Archive {
         self.head(known)
     }
 
-    /// The latest result of a call that was to refresh a target's answer and did not, without its body.
+    /// The latest result of a call that was to refresh a target's answer and failed, without its body.
     pub fn refusal(&self, target: TargetRef<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
         self.index.refusal(target).map(|location| self.kept_at(location, false)).transpose()
     }
 
-    /// Whether a target's answer was to be refreshed, and that was given up.
+    /// Whether refreshing a target's answer was given up.
     pub fn is_refresh_given_up(&self, target: TargetRef<'_>) -> bool {
         self.index.is_refresh_given_up(target)
     }
 
-    /// The last day that the run or any answer was asked for; `None`: there is no run.
+    /// The last day that was requested for the run or for any answer; `None` without a run.
     pub fn asked_up_to(&self) -> Option<Date> {
         let run = self.run.as_ref()?;
         Some(self.index.asked_up_to().map_or(run.parameters.date_to, |other| other.max(run.parameters.date_to)))
     }
 
-    /// The body of a target's answer if it has `most` bytes at most; of no bytes where there is none.
+    /// The body of a target's answer if it has at most `most` bytes; empty if there is none.
     pub fn body(&self, known: &TargetEntry, most: u64) -> Result<Body, LedgerError> {
         known
             .last()
@@ -242,7 +242,7 @@ impl Archive {
         })
     }
 
-    /// Makes sure that the body of every record is whole, those of failed calls and of replaced answers included.
+    /// Checks that the body of every record is complete, including those of failed calls and of replaced answers.
     pub fn check_bodies(&self) -> Result<(), LedgerError> {
         for segment in &self.segments {
             segment.scan(|Found { location, record }| {
@@ -253,7 +253,7 @@ impl Archive {
         Ok(())
     }
 
-    /// The ledger's files, each with the bytes of its whole records.
+    /// The ledger's files, each with the number of bytes of its complete records.
     pub fn files(&self) -> Result<Vec<(PathBuf, u64)>, LedgerError> {
         let last = self.segments.len().saturating_sub(1);
         let bytes = |(place, segment): (usize, &Segment)| {
@@ -262,7 +262,7 @@ impl Archive {
         self.segments.iter().enumerate().map(bytes).collect()
     }
 
-    /// The SHA-256 of the first `bytes` of a file, by its place in [`files`](Self::files).
+    /// The SHA-256 of the first `bytes` of a file, by its index in [`files`](Self::files).
     pub fn digest(&self, file: usize, bytes: u64) -> Result<String, LedgerError> {
         let segment = &self.segments[file];
         if let Some(written) = self.written.get(&segment.number).filter(|written| written.bytes == bytes) {
@@ -272,7 +272,7 @@ impl Archive {
         digest.map_err(|source| LedgerError::io("read", &segment.path, source))
     }
 
-    /// Whether a crash has left a part of a record behind the last whole one.
+    /// Whether a crash left an incomplete record after the last complete one.
     pub fn is_torn(&self) -> Result<bool, LedgerError> {
         self.segments.last().map_or(Ok(false), |last| Ok(last.length()? > self.end))
     }
@@ -283,12 +283,12 @@ impl Archive {
     }
 
     pub(super) fn segment(&self, number: u32) -> &Segment {
-        // Files are numbered from 0 without gaps, which `read` has made sure of.
+        // Files are numbered from 0 without gaps, which `read` has checked.
         &self.segments[number as usize]
     }
 }
 
-/// The body of the answer at a location if it has `most` bytes at most; of no bytes where there is none.
+/// The body of the answer at a location if it has at most `most` bytes; empty if there is none.
 pub(super) fn body_at(segment: &Segment, location: &Location, most: u64) -> Result<Body, LedgerError> {
     let head = segment.head(location)?;
     let record = segment.record(&head, location)?;
@@ -299,8 +299,8 @@ pub(super) fn body_at(segment: &Segment, location: &Location, most: u64) -> Resu
     }
 }
 
-/// Whether a directory has a ledger, be it one without any file yet. A folder of the same name with
-/// only other files in it is not one.
+/// Whether a directory has a ledger, even one without any file yet. A folder of the same name that only has other files
+/// is not a ledger.
 pub fn is_begun(dir: &Path) -> Result<bool, LedgerError> {
     let folder = dir.join(FOLDER);
     let fails = |source| LedgerError::io("read", &folder, source);
@@ -315,7 +315,7 @@ pub fn is_begun(dir: &Path) -> Result<bool, LedgerError> {
     Ok(!segment_numbers(&folder)?.is_empty() || is_empty().map_err(fails)?)
 }
 
-/// The numbers of the files that there are, in order.
+/// The numbers of the files, in order.
 pub(super) fn segment_numbers(folder: &Path) -> Result<Vec<u32>, LedgerError> {
     if fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink()) {
         return Err(LedgerError::Symlink { path: folder.to_owned() });
@@ -334,7 +334,7 @@ pub(super) fn segment_numbers(folder: &Path) -> Result<Vec<u32>, LedgerError> {
     Ok(numbers)
 }
 
-/// Removes the ledger of a locked directory, for good.
+/// Permanently deletes the ledger of a locked directory.
 pub fn discard(lock: &Lock) -> Result<(), LedgerError> {
     let folder = lock.dir.join(FOLDER);
     for number in segment_numbers(&folder)?.into_iter().rev() {

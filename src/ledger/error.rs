@@ -1,4 +1,4 @@
-//! What can be wrong with a ledger, and what to do about it.
+//! What can be wrong with a ledger, and hints.
 
 use std::{
     io,
@@ -11,39 +11,39 @@ use crate::fs::access_hint;
 /// Why the ledger cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The file system refuses.
+    /// The file system reports an error.
     #[error("cannot {verb} {}: {source}{}", path.display(), advice(source))]
     Io {
         verb: &'static str,
         path: PathBuf,
-        /// The file system's answer.
+        /// The file system's error.
         source: Arc<io::Error>,
     },
-    /// Another process exports into this directory.
+    /// Another process is exporting to this directory.
     #[error("{} is in use by another run", path.display())]
     InUse { path: PathBuf },
-    /// The ledger's place leads elsewhere.
+    /// The path of the ledger leads elsewhere.
     #[error("{} is a symbolic link; the ledger must be in the directory itself", path.display())]
     Symlink { path: PathBuf },
-    /// A file is not what was written.
+    /// A file is not as it was written.
     #[error("{} is damaged at byte {offset}: {reason}", path.display())]
     Damaged {
         path: PathBuf,
-        /// Where the first record that does not fit begins.
+        /// Where the first invalid record begins.
         offset: u64,
-        /// What does not fit.
+        /// What is invalid.
         reason: String,
     },
-    /// A sound record that this version does not know.
+    /// A valid record that this version does not know.
     #[error("{} was made by a newer version of backlinks-export", path.display())]
     NewerVersion { path: PathBuf },
-    /// The input lines that are kept are not what was written.
+    /// The stored input lines are not as they were written.
     #[error("the input lines in the ledger cannot be used: {reason}")]
     Inputs {
-        /// What does not fit.
+        /// What is invalid.
         reason: String,
     },
-    /// The writing has ended.
+    /// Writing has ended.
     #[error("the ledger is closed")]
     Closed,
 }
@@ -66,14 +66,14 @@ impl LedgerError {
     }
 
     pub(super) fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
-        // What opening a link says where links are not followed.
+        // The error of opening a link without following it.
         if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
             return Self::Symlink { path: path.to_owned() };
         }
         Self::Io { verb, path: path.to_owned(), source: Arc::new(source) }
     }
 
-    /// Whether the disk, or the user's share of it, has no room left.
+    /// Whether the disk, or the user's quota, is full.
     pub(super) fn is_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } if is_full(source))
     }

@@ -1,8 +1,8 @@
-//! gzip members (RFC 1952): what the ledger's files are made of.
+//! gzip members (RFC 1952), which ledger files consist of.
 //!
-//! A member written here has its length in an extra field, as those of BGZF files do, so that it can be stepped
-//! over without being decompressed. Every bit of its header is checked; its content is checked by its CRC-32. The body
-//! of an answer may be a member that a server has made: its length and checksum are in the record before it.
+//! A member written here has its length in an extra field, like those of BGZF files, so that it can be skipped without
+//! being decompressed. Every bit of its header is checked, and its content by its CRC-32. The body of an answer may be
+//! a member that a server created: its length and checksum are in the record before it.
 
 use std::{
     io::{self, BufRead, Read, Write},
@@ -17,38 +17,39 @@ use flate2::{
 
 use crate::api::http::LARGEST_BODY;
 
-/// The most that one member may hold: an answer's largest body as a JSON text, in which a byte may take six.
+/// Maximum content of one member: the largest body as a JSON string, in which a byte may take six.
 const LARGEST: u64 = 6 * LARGEST_BODY as u64 + 1024;
 
 /// The beginning of every member written here: deflate, an extra field, no time, no file name, unknown system; then an
-/// extra field of eight bytes, the first of its name.
+/// extra field of eight bytes, and the first letter of its name.
 const PREFIX: [u8; 13] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'B'];
-/// The second letter of the extra field's name: the content is stored as it is.
+/// The second letter of the extra field's name: the content is stored uncompressed.
 const STORED: u8 = b'S';
 const DEFLATED: u8 = b'D';
-/// The bytes of the field: the member's length.
+/// The size of the field: it contains the member's length.
 const FIELD: [u8; 2] = [4, 0];
 const HEADER_BYTES: usize = 20;
 /// The CRC-32 of the content, and its length.
 const TRAILER_BYTES: usize = 8;
 
-/// The most that a stored block holds (RFC 1951, 3.2.4), and the bytes before it.
+/// The maximum content of a stored block (RFC 1951, 3.2.4), and the bytes before it.
 const BLOCK: usize = u16::MAX as usize;
 const BLOCK_HEADER_BYTES: usize = 5;
 
-/// What closes the line of an answer behind its body.
+/// The end of an answer's line, after its body.
 const LINE_END: &[u8] = b"}\n";
-/// Bytes of the member that holds it.
+/// Size of the member with that end.
 pub(super) const CLOSING_BYTES: usize = HEADER_BYTES + BLOCK_HEADER_BYTES + 2 + TRAILER_BYTES;
-/// The bytes that show whether a body is where its record locates it, without reading it: its trailer and its line's end.
+/// The bytes that show, without reading a body, whether it is where its record says: its trailer and the end of its
+/// line.
 pub(super) const END_BYTES: usize = TRAILER_BYTES + CLOSING_BYTES;
 
-/// What a record contains about the member after it, which is its body.
+/// What a record states about the member after it, which is its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct BodyMember {
-    /// Its length; 0: there is no body.
+    /// Its length; 0 without a body.
     pub(super) bytes: u64,
-    /// The CRC-32 of its bytes, so that no bit of them can change unnoticed, be it one that means nothing.
+    /// The CRC-32 of its bytes, so that any change of them is noticed, even of bits without a meaning.
     pub(super) crc32: u32,
     /// The length of its content.
     pub(super) content_bytes: u64,
@@ -57,7 +58,7 @@ pub(super) struct BodyMember {
 }
 
 impl BodyMember {
-    /// What its own end says of a whole member that a server has made.
+    /// The values for a complete member that a server created.
     pub(super) fn of_server(member: &[u8]) -> Self {
         let end = trailer(&member[member.len().saturating_sub(TRAILER_BYTES)..]);
         let [content_crc32, length] = end.unwrap_or_default();
@@ -65,7 +66,7 @@ impl BodyMember {
         Self { bytes, crc32, content_bytes: length.into(), content_crc32 }
     }
 
-    /// Whether the last bytes of a body's member, and what closes its line, are what they should be.
+    /// Whether the last bytes of a body's member, and the end of its line, are as expected.
     pub(super) fn ends_with(self, end: &[u8]) -> bool {
         let length = u32::try_from(self.content_bytes);
         end.split_at_checked(TRAILER_BYTES).is_some_and(|(end, closing)| {
@@ -73,7 +74,7 @@ impl BodyMember {
         })
     }
 
-    /// Decompresses the member, which has to match the record.
+    /// Decompresses the member, which must match the record.
     pub(super) fn content(self, member: &[u8]) -> io::Result<Vec<u8>> {
         if self.content_bytes > LARGEST {
             return Err(broken("a body with an implausible size"));
@@ -88,7 +89,7 @@ impl BodyMember {
         Ok(content)
     }
 
-    /// Checks the member, which was sound when it was written, without decompressing it.
+    /// Checks the member, which was valid when it was written, without decompressing it.
     pub(super) fn check(self, member: &[u8]) -> io::Result<()> {
         if (member.len() as u64, crc32(member)) != (self.bytes, self.crc32) {
             return Err(broken("its checksum does not match"));
@@ -97,12 +98,12 @@ impl BodyMember {
     }
 }
 
-/// Compresses what does not come compressed. Encoders are costly to set up, so they are kept and shared.
+/// Compresses what does not arrive compressed. Encoders are expensive to create, so they are kept and shared.
 #[derive(Default)]
 pub(super) struct Compressor(Mutex<Vec<DeflateEncoder<Vec<u8>>>>);
 
 impl Compressor {
-    /// One member with what `write` writes.
+    /// One member with the output of `write`.
     pub(super) fn member(
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -124,7 +125,7 @@ impl Compressor {
     }
 }
 
-/// Appends a member that holds `content` as it is.
+/// Appends a member with `content` uncompressed.
 pub(super) fn push_stored(out: &mut Vec<u8>, content: &[u8]) {
     let start = out.len();
     out.extend_from_slice(&PREFIX);
@@ -149,27 +150,27 @@ pub(super) fn push_stored(out: &mut Vec<u8>, content: &[u8]) {
     set_length(&mut out[start..], length).expect("records are smaller than 4 GiB");
 }
 
-/// A member that holds `content` as it is.
+/// A member with `content` uncompressed.
 pub(super) fn stored(content: &[u8]) -> Vec<u8> {
     let mut member = Vec::with_capacity(content.len() + HEADER_BYTES + BLOCK_HEADER_BYTES + TRAILER_BYTES);
     push_stored(&mut member, content);
     member
 }
 
-/// The member that closes an answer's line.
+/// The member that ends an answer's line.
 pub(super) fn closing_member() -> &'static [u8] {
     static CLOSING: LazyLock<Vec<u8>> = LazyLock::new(|| stored(LINE_END));
     &CLOSING
 }
 
-/// What some bytes begin with.
+/// What a byte slice begins with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Measured {
-    /// A member written here, of this many bytes, all of which are there.
+    /// A complete member written here, of this many bytes.
     Whole(usize),
     /// The beginning of such a member, of which this many bytes are needed to continue.
     Begun(usize),
-    /// No member of ours.
+    /// Not a member written here.
     Foreign,
 }
 
@@ -199,10 +200,10 @@ pub(super) fn find(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     memchr::memmem::find_iter(bytes, &PREFIX)
 }
 
-/// The bytes that [`find`] needs to see at once.
+/// The number of bytes that [`find`] needs to see at once.
 pub(super) const FOUND_BY: usize = PREFIX.len();
 
-/// The content of a whole member written here, which has to be sound.
+/// The content of a complete member written here, which must be valid.
 pub(super) fn content(member: &[u8]) -> io::Result<Vec<u8>> {
     if measure(member) != Measured::Whole(member.len()) {
         return Err(broken("a member whose length differs from its header"));
@@ -282,7 +283,7 @@ fn broken(what: &str) -> io::Error {
 mod tests {
     use super::*;
 
-    /// What any gzip reader makes of members, one after the other.
+    /// What any gzip reader returns for members, one after the other.
     fn read_by_others(members: &[u8]) -> Vec<u8> {
         let mut content = Vec::new();
         flate2::read::MultiGzDecoder::new(members).read_to_end(&mut content).expect("gzip");
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_member_is_checked_by_what_the_record_before_it_says() {
+    fn a_servers_member_is_checked_against_the_record_before_it() {
         let text = b"{\"tasks\":[1,2,3,1,2,3,1,2,3]}".repeat(40);
         let mut server =
             flate2::GzBuilder::new().filename("answer.json").mtime(7).write(Vec::new(), Compression::new(6));
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_member_that_tells_a_believable_size_is_decompressed() {
+    fn only_a_member_with_a_plausible_size_is_decompressed() {
         // A body of 32 MiB in which each byte takes six, and the bytes around it
         const MOST: u32 = 201_327_616;
         let claims = |size: u32| {
@@ -407,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn what_closes_a_line_has_always_the_same_length() {
+    fn the_end_of_a_line_always_has_the_same_length() {
         assert_eq!((closing_member().len(), read_by_others(closing_member())), (CLOSING_BYTES, LINE_END.to_vec()));
     }
 }

@@ -1,7 +1,7 @@
-//! The input lines as the ledger keeps them: judged once, read back without judging again.
+//! The input lines as stored in the ledger: checked once, and read back without checking again.
 //!
-//! Lines are kept many to a gzip member. A set of members counts once the record that closes it is there, and the latest
-//! closed set is the one that holds: a run that was given more domains than before writes a new set.
+//! Many lines are stored in one gzip member. A set of members counts once its closing record is present, and the latest
+//! closed set is used: a run with more domains than before writes a new set.
 
 use std::borrow::Cow;
 
@@ -14,13 +14,13 @@ use crate::{
     targets::{InputLine, Inputs, InputsBuilder, LineStatus, RawLine, Target},
 };
 
-/// Bytes of lines in one member: enough to compress well, little enough to hold.
+/// Bytes of lines in one member: enough to compress well, and few enough for memory.
 const CHUNK: usize = 256 * 1024;
 
-/// How every line of a chunk begins.
+/// The beginning of every line of a chunk.
 const PREFIX: &[u8] = b"{\"record\":\"input\",";
 
-/// Whether a member holds input lines.
+/// Whether a member contains input lines.
 pub(super) fn is_chunk(content: &[u8]) -> bool {
     content.starts_with(PREFIX)
 }
@@ -78,7 +78,7 @@ pub(super) fn chunks(inputs: &Inputs) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// What two sets of input lines have in common when, and only when, they are the same.
+/// A digest of a set of input lines, equal if and only if the sets are.
 #[derive(Default)]
 pub(super) struct Digest(Sha256);
 
@@ -93,14 +93,14 @@ impl Digest {
     }
 }
 
-/// The digest under which `inputs` would be kept.
+/// The digest under which `inputs` would be stored.
 pub fn digest(inputs: &Inputs) -> String {
     let mut digest = Digest::default();
     chunks(inputs).for_each(|chunk| digest.add(&chunk));
     digest.finish(inputs)
 }
 
-/// Where the input lines lie.
+/// Where the input lines are.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     /// Chunks of a set that is not closed yet.
@@ -122,7 +122,7 @@ impl Stored {
     pub(super) fn close(stored: &mut Option<Self>, end: InputsEnd) -> Result<(), LedgerError> {
         let stored = stored.get_or_insert_default();
         let mut chunks = std::mem::take(&mut stored.open);
-        // What is before it belongs to a set that a crash has left open.
+        // Earlier chunks belong to a set that a crash left open.
         let others = usize::try_from(end.chunks).ok().and_then(|wanted| chunks.len().checked_sub(wanted));
         let others = others.ok_or_else(|| LedgerError::Inputs { reason: "some are missing".to_owned() })?;
         chunks.drain(..others);
@@ -134,7 +134,7 @@ impl Stored {
         self.closed.as_ref().map(|closed| closed.end.sha256.as_str())
     }
 
-    /// Reads the latest closed set with `head`, which gives the content of a member.
+    /// Reads the latest closed set; `head` returns the content of a member.
     pub(super) fn read(
         &self,
         head: impl Fn(&Location) -> Result<Vec<u8>, LedgerError>,
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_back_as_they_were_judged() {
+    fn lines_are_read_back_with_their_status() {
         for lines in [0, 1, 5_000] {
             let inputs = some_inputs(lines);
             let kept: Vec<Vec<u8>> = chunks(&inputs).collect();

@@ -8,13 +8,13 @@ use std::{
 
 use super::LedgerError;
 
-/// Looks at a lock that another process holds. One that was killed gives it back when the system has cleared it away,
-/// which a sync under way can hold up.
-const LOOKS_AT_LOCK: u32 = 50;
-/// The time between two of them.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+/// How often to try a lock that another process has. When a process is killed, the system releases its lock only after
+/// cleaning up, which a sync in progress can delay.
+const LOCK_ATTEMPTS: u32 = 50;
+/// The time between two attempts.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
-/// Keeps other processes from exporting into the same directory, as long as it lives.
+/// Keeps other processes from exporting to the same directory until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
     pub(super) dir: PathBuf,
@@ -22,7 +22,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a run's directory, making the directory where there is none.
+    /// Locks a run's directory, creating it if it does not exist.
     pub fn take(dir: &Path) -> Result<Self, LedgerError> {
         fs::create_dir_all(dir).map_err(|source| LedgerError::io("make", dir, source))?;
         Self::wait(dir, File::try_lock)
@@ -32,7 +32,7 @@ impl Lock {
         &self.dir
     }
 
-    /// Keeps runs out of a directory that is only read; others may read it, too.
+    /// Keeps runs out of a directory that is only read; other processes may read it, too.
     pub fn share(dir: &Path) -> Result<Self, LedgerError> {
         Self::wait(dir, File::try_lock_shared)
     }
@@ -42,7 +42,7 @@ impl Lock {
         for look in 1.. {
             match lock(&open) {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if look < LOOKS_AT_LOCK => std::thread::park_timeout(BETWEEN_LOOKS),
+                Err(TryLockError::WouldBlock) if look < LOCK_ATTEMPTS => std::thread::park_timeout(BETWEEN_ATTEMPTS),
                 Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse { path: dir.to_owned() }),
                 Err(TryLockError::Error(source)) => return Err(LedgerError::io("lock", dir, source)),
             }

@@ -1,16 +1,16 @@
-//! The archive and write-ahead log of paid answers, in one: what is stored and what is left to fetch.
+//! The archive and write-ahead log of paid answers in one: what is stored, and what is left to fetch.
 //!
 //! ```text
 //! DIR/_raw/ledger-<n>.jsonl.gz   run | input… inputs | taken_over… | sent answer | sent answer | … | gave_up
 //! ```
 //!
-//! Every record is one line of JSON in gzip members of its own, so that the files are valid `.jsonl.gz` for any reader
-//! and each answer can be read by itself. The line of an answer is in three: what is known of it, its body (where it
-//! came gzipped, byte for byte as it came), and the line's end. A call is recorded before it goes out, its answer as
-//! soon as it is there; both are durable before anything else happens. Nothing is ever rewritten.
+//! Every record is one line of JSON in its own gzip members, so that the files are valid `.jsonl.gz` for any reader and
+//! each answer can be read separately. The line of an answer has three members: the record, the body (a body that
+//! arrived gzipped is stored byte for byte), and the end of the line. A call is recorded before it is sent, and its
+//! answer as soon as it arrives; both are durable before anything else happens. Nothing is ever rewritten.
 //!
-//! - [`Archive`] reads: each target's state and answer. It changes nothing on the disk.
-//! - [`Ledger`] appends, for the one process that holds the [`Lock`].
+//! - [`Archive`] reads: each target's state and answer. It changes nothing on disk.
+//! - [`Ledger`] appends, for the one process that has the [`Lock`].
 
 use std::{
     fs, io,
@@ -60,13 +60,13 @@ pub use self::{
 /// The ledger's folder in a run's directory.
 pub const FOLDER: &str = "_raw";
 
-/// Where a record is: the member of its line, and right behind it that of its body with what closes the line.
+/// Where a record is: the member of its line, followed by those of its body and of the line's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Location {
     segment: u32,
     /// Bytes of the member of the line, or of its beginning.
     head: u32,
-    /// Bytes of the members of the body and the line's end; 0: there is no body.
+    /// Bytes of the members of the body and of the line's end; 0 without a body.
     body: u32,
     offset: u64,
 }
@@ -77,34 +77,34 @@ impl Location {
     }
 }
 
-/// Room for the head of an answer: most have some 700 bytes.
+/// Capacity for the head of an answer: most have about 700 bytes.
 const ROOM_FOR_HEAD: usize = 1024;
-/// Calls in flight unless said otherwise.
+/// Calls in flight, by default.
 const USUAL_IN_FLIGHT: u32 = 30;
 
-/// The one writer of a directory's ledger.
+/// The only writer of a directory's ledger.
 pub struct Ledger {
     folder: PathBuf,
-    /// Stamps records with a time that later processes can compare; `None`: only with the wall clock's.
+    /// Adds a time to records that later processes can compare; `None`: only the wall clock's.
     clock: Option<Clock>,
     compressor: Compressor,
     appender: Appender,
     archive: Arc<Mutex<Archive>>,
-    /// The last day that calls ask for, where it is not the run's.
+    /// The last day that calls request, if it differs from the run's.
     date_to: Option<Date>,
 }
 
 impl Ledger {
-    /// Opens the ledger to append after what `archive` has read; removes what a crash has torn.
+    /// Opens the ledger to append after the content of `archive`; removes an incomplete record that a crash left.
     pub fn open(archive: Archive, lock: &Lock) -> Result<Self, LedgerError> {
         Self::open_for(archive, lock, None, USUAL_IN_FLIGHT)
     }
 
-    /// The same for so many calls `in_flight`, for whose answers room is made sure of before they go out.
+    /// The same, reserving space for the answers of `in_flight` calls before they are sent.
     pub fn open_for(archive: Archive, lock: &Lock, clock: Option<Clock>, in_flight: u32) -> Result<Self, LedgerError> {
         let (number, end) = archive.segments.last().map_or((0, 0), |segment| (segment.number, archive.end));
         let folder = lock.dir.join(FOLDER);
-        // Paid answers, and which sites a user asks about, are private.
+        // Paid answers and a user's list of sites are private.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(|source| LedgerError::io("make", &folder, source))?;
         append::sync_folder(&lock.dir)?;
@@ -113,26 +113,26 @@ impl Ledger {
         Ok(Self { folder, clock, compressor, appender, archive: Arc::new(Mutex::new(archive)), date_to: None })
     }
 
-    /// Sets the last day that calls ask for from now on; by default that of the run.
+    /// Sets the last day that calls request from now on; by default that of the run.
     #[must_use]
     pub fn asking_up_to(self, day: Date) -> Self {
         let of_run = self.archive().run.as_ref().map(|run| run.parameters.date_to);
         Self { date_to: Some(day).filter(|day| of_run != Some(*day)), ..self }
     }
 
-    /// The last day that the run or any answer was asked for; `None`: there is no run yet.
+    /// The last day that was requested for the run or for any answer; `None` without a run.
     pub fn asked_up_to(&self) -> Option<Date> {
         self.archive().asked_up_to()
     }
 
-    /// Records the run's beginning.
+    /// Records the start of the run.
     pub async fn start(&self, run: &Run) -> Result<(), LedgerError> {
         self.append(Purpose::Ahead, Record::Run { format: FORMAT, run: run.clone() }).await?;
         self.archive().run = Some(run.clone());
         Ok(())
     }
 
-    /// Records the input lines; they count once all are there.
+    /// Records the input lines; they count once all are stored.
     pub async fn set_inputs(&self, inputs: &Inputs) -> Result<(), LedgerError> {
         let (mut digest, mut stored, mut chunks) = (inputs::Digest::default(), None, 0);
         for chunk in inputs::chunks(inputs) {
@@ -151,18 +151,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// Records that a call is about to go out.
+    /// Records that a call is about to be sent.
     pub async fn sent(&self, sent: &Sent) -> Result<(), LedgerError> {
         self.append(Purpose::Ahead, Record::sent(sent, self.since_boot(), self.date_to)).await
     }
 
-    /// Records that a call did not go out after all.
+    /// Records that a call was not sent after all.
     pub async fn called_off(&self, sent: &Sent) -> Result<(), LedgerError> {
         let Sent { target, attempt, at, .. } = sent.clone();
         self.append(Purpose::Result, Record::CalledOff { target, attempt, at }).await
     }
 
-    /// Records what came of a call, with its body.
+    /// Records the result of a call, with its body.
     pub async fn answered(&self, answered: &Answered) -> Result<(), LedgerError> {
         let record = |member| {
             let answer = Answer::of(answered, member, self.since_boot(), self.date_to);
@@ -191,12 +191,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Records that a target was given up for this run.
+    /// Records that a target was given up in this run.
     pub async fn gave_up(&self, gave_up: &GaveUp) -> Result<(), LedgerError> {
         self.append(Purpose::Result, Record::from(gave_up)).await
     }
 
-    /// Ends the writing; what was recorded can be read from now on.
+    /// Stops writing and returns the recorded content.
     pub async fn close(self) -> Result<Archive, LedgerError> {
         let mut archive = std::mem::take(&mut *self.archive());
         archive.written = self.appender.close().await?;
@@ -209,7 +209,7 @@ impl Ledger {
         Ok(archive)
     }
 
-    /// Reads answers back while this ledger is being written, until it is closed.
+    /// A reader of answers for the time in which this ledger is written.
     pub fn reader(&self) -> LedgerReader {
         LedgerReader::new(self.folder.clone(), Arc::clone(&self.archive))
     }

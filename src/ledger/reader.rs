@@ -1,4 +1,4 @@
-//! Reads answers back from a ledger that is still being written. Only synced records can be found; nothing is changed.
+//! Reads answers back from a ledger that is still being written. It only finds synced records, and changes nothing.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use crate::{api::record::TargetState, targets::TargetRef};
 pub struct LedgerReader {
     folder: PathBuf,
     archive: Arc<Mutex<Archive>>,
-    /// Files that were opened here: the writer may have begun new ones.
+    /// Files that were opened here: the writer may have started new ones.
     segments: Mutex<BTreeMap<u32, Arc<Segment>>>,
 }
 
@@ -23,7 +23,7 @@ impl LedgerReader {
         Self { folder, archive, segments: Mutex::default() }
     }
 
-    /// The body of a target's answer, if it has `most` bytes at most; `None`: the target has no answer with rows.
+    /// The body of a target's answer, if it has at most `most` bytes; `None`: the target has no answer with rows.
     pub fn body(&self, target: TargetRef<'_>, most: u64) -> Result<Option<Body>, LedgerError> {
         let location = {
             let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);

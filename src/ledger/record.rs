@@ -20,25 +20,25 @@ use crate::{
     targets::{Shard, Target},
 };
 
-/// The version of the format: higher in a version of this program whose ledgers this one must not touch.
+/// The version of the format. A version of this program refuses ledgers with a higher one.
 pub(super) const FORMAT: u32 = 2;
 
-/// What a directory's run is, fixed when it is first started.
+/// The parameters of a directory's run, fixed when it is first started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Names the run in file names and columns.
+    /// Identifies the run in file names and columns.
     pub run_id: String,
     /// When it was first started.
     pub started_at: Timestamp,
-    /// What is asked of every target.
+    /// The request for every target.
     #[serde(flatten)]
     pub parameters: Parameters,
     /// The version of the program that started it.
     pub version: String,
-    /// The share of the targets that it was started for; `None`: all.
+    /// The shard that it was started for; `None`: all targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
-    /// Whether the simulated API of `--sandbox` is asked: no answer is real.
+    /// Whether it calls the simulated API of `--sandbox`: no answer is real.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
 }
@@ -47,7 +47,7 @@ pub struct Run {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub(super) enum Record {
-    /// The run's beginning; the first record of a ledger.
+    /// The start of the run; the first record of a ledger.
     Run {
         /// The version of the format that the ledger is written in.
         format: u32,
@@ -56,7 +56,7 @@ pub(super) enum Record {
     },
     /// The end of a set of input lines, which are in the last `chunks` members before it.
     Inputs(InputsEnd),
-    /// A call about to go out.
+    /// A call about to be sent.
     Sent {
         target: Target,
         attempt: u32,
@@ -66,26 +66,26 @@ pub(super) enum Record {
         form: BodyForm,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reserved_micros_usd: Option<Usd>,
-        /// The last day asked for, where it is not the run's.
+        /// The last day that was requested, if it differs from the run's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         date_to: Option<Date>,
     },
-    /// A call that did not go out after all.
+    /// A call that was not sent after all.
     CalledOff { target: Target, attempt: u32, at: Timestamp },
-    /// What came of a call.
+    /// The result of a call.
     Answer(Box<Answer>),
-    /// An answer that an earlier run has paid for, taken over from its ledger.
+    /// An answer that an earlier run paid for, copied from its ledger.
     TakenOver(Box<TakenOver>),
-    /// A target given up for this run.
+    /// A target that was given up in this run.
     GaveUp { target: Target, at: Timestamp, class: String },
 }
 
-/// What closes a set of input lines.
+/// The record that closes a set of input lines.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct InputsEnd {
     pub(super) chunks: u64,
     pub(super) lines: u64,
-    /// The columns besides the domain's own.
+    /// The columns other than that of the domain.
     pub(super) columns: Vec<String>,
     pub(super) sha256: String,
 }
@@ -110,9 +110,9 @@ pub(super) struct Answer {
     pub(super) stated: Stated,
     pub(super) cost_micros_usd: Option<Usd>,
     pub(super) cost_source: Option<CostSource>,
-    /// Bytes of the body as it came.
+    /// Bytes of the body as it arrived.
     pub(super) body_bytes: u64,
-    /// Bytes of the member that follows and holds the body; 0: there is no body.
+    /// Bytes of the following member with the body; 0 without a body.
     pub(super) frame_bytes: u64,
     /// CRC-32 of that member's bytes.
     pub(super) frame_crc32: u32,
@@ -120,30 +120,30 @@ pub(super) struct Answer {
     pub(super) content_bytes: u64,
     /// CRC-32 of that member's content.
     pub(super) content_crc32: u32,
-    /// The last day asked for, where it is not the run's.
+    /// The last day that was requested, if it differs from the run's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) date_to: Option<Date>,
 }
 
-/// An answer copied from another ledger, where it was paid for. A kind of record of its own, so that its cost is not
-/// added up twice.
+/// An answer copied from another ledger, where it was paid for. It has its own kind of record, so that its cost is not
+/// counted twice.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct TakenOver {
-    /// The run that has paid for it.
+    /// The run that paid for it.
     pub(super) from_run_id: String,
-    /// When it was taken over.
+    /// When it was copied.
     #[serde(rename = "taken_over_at")]
     pub(super) copied_at: Timestamp,
-    /// What that run has recorded, with the last day that it asked for.
+    /// That run's record of it, with the last day that it requested.
     #[serde(flatten)]
     pub(super) answer: Answer,
 }
 
-/// Where a cost is known from.
+/// The source of a cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CostSource {
-    /// Nothing was paid here: an earlier run has paid for the answer. Not used in records.
+    /// Nothing was paid here: an earlier run paid for the answer. Not used in records.
     Previous,
     /// The gateway's debit header.
     Debit,
@@ -153,7 +153,7 @@ pub enum CostSource {
 }
 
 impl CostSource {
-    /// The word in files and columns.
+    /// The name in files and columns.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Previous => "previous",
@@ -165,13 +165,13 @@ impl CostSource {
 }
 
 impl Record {
-    /// The record of a call about to go out, by both clocks; `date_to` where it is not the run's.
+    /// The record of a call about to be sent, by both clocks; `date_to` if it differs from the run's.
     pub(super) fn sent(sent: &Sent, since_boot: Option<SinceBoot>, date_to: Option<Date>) -> Self {
         let Sent { target, attempt, at, form, reserved } = sent.clone();
         Self::Sent { target, attempt, at, since_boot, form, reserved_micros_usd: reserved, date_to }
     }
 
-    /// The answer in it, whoever has paid for it.
+    /// The answer in it, whichever run paid for it.
     pub(super) fn answer(&self) -> Option<&Answer> {
         match self {
             Self::Answer(answer) => Some(answer),
@@ -189,7 +189,7 @@ impl From<&GaveUp> for Record {
 }
 
 impl Answer {
-    /// The line of a call's result whose body is in `member`; `date_to` where it is not the run's.
+    /// The line of a call's result whose body is in `member`; `date_to` if it differs from the run's.
     pub(super) fn of(
         answered: &Answered,
         member: BodyMember,
@@ -229,25 +229,25 @@ impl Answer {
         }
     }
 
-    /// The member that holds its body.
+    /// The member with its body.
     pub(super) fn body_member(&self) -> BodyMember {
         let Self { frame_bytes: bytes, frame_crc32: crc32, content_bytes, content_crc32, .. } = *self;
         BodyMember { bytes, crc32, content_bytes, content_crc32 }
     }
 
-    /// When the call went out.
+    /// When the call was sent.
     pub(super) fn left_at(&self) -> Moment {
         let latency = Duration::from_micros(self.latency_micros);
         let left = self.at.checked_sub(latency).and_then(|moment| moment.round(Unit::Microsecond));
         Moment { wall: left.unwrap_or(self.at), since_boot: self.since_boot.map(|since| since.earlier(latency)) }
     }
 
-    /// What it means; an unknown word of a later version is an error.
+    /// Its class; an unknown name from a later version is an error.
     pub(super) fn class(&self) -> Result<Class, crate::api::status::UnknownClass> {
         self.class.parse()
     }
 
-    /// Whether it may have been billed without anybody knowing.
+    /// Whether it may have been billed without a usable answer.
     pub(super) fn possibly_billed(&self) -> bool {
         let of_no_use = [Class::MaybeBilled, Class::Rejected].iter().any(|class| self.class == class.as_str());
         self.cost_source == Some(CostSource::Unknown) && (of_no_use || self.frame_bytes == 0)
@@ -265,9 +265,9 @@ pub(super) fn line(record: &Record) -> Vec<u8> {
     line
 }
 
-/// A body as written in its answer's line, without a copy: as a text it may take six times as many bytes.
+/// A body as written in its answer's line, without a copy: as a string it may take six times as many bytes.
 pub(super) struct WrittenBody<'a> {
-    /// The key that goes before.
+    /// The key that precedes it.
     pub(super) key: &'static str,
     body: &'a [u8],
 }
@@ -280,13 +280,13 @@ impl<'a> WrittenBody<'a> {
         } else if std::str::from_utf8(body).is_ok() {
             TEXT
         } else {
-            // A byte for a character, so that nothing is lost and a person can still read most of it.
+            // One character per byte, so that nothing is lost and a person can still read most of it.
             LATIN_1
         };
         Self { key, body }
     }
 
-    /// Whether it is written as it came.
+    /// Whether it is written unchanged.
     pub(super) fn is_verbatim(&self) -> bool {
         self.key == JSON
     }
@@ -307,17 +307,17 @@ impl<'a> WrittenBody<'a> {
 
 fn is_one_line(body: &[u8]) -> bool {
     let is_break = |byte: u8| u8::from(byte == b'\n') | u8::from(byte == b'\r');
-    // Without a way out of the inner loop, the compiler looks at many bytes at once.
+    // Without an early exit from the inner loop, the compiler processes many bytes at once.
     let breaks = |block: &[u8]| block.iter().fold(0, |found, byte| found | is_break(*byte)) > 0;
     !body.chunks(1024).any(breaks)
 }
 
-/// Bytes as the characters of the same numbers.
+/// Each byte as the character with the same number.
 struct Latin1<'a>(&'a [u8]);
 
 impl fmt::Display for Latin1<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Enough to make a call worth its while.
+        /// Large enough to make a call worthwhile.
         const AT_ONCE: usize = 4096;
         self.0.chunks(AT_ONCE).try_for_each(|bytes| {
             let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
@@ -332,7 +332,7 @@ impl Serialize for Latin1<'_> {
     }
 }
 
-/// The beginning of an answer's line, up to where its body follows in a member of its own.
+/// The beginning of an answer's line, up to its body, which follows in its own member.
 pub(super) fn answer_head(answer: &Record, key: &str) -> Vec<u8> {
     let mut head = serde_json::to_vec(answer).expect("records always serialize");
     head.pop();
@@ -350,7 +350,7 @@ pub(super) fn parse(content: &[u8]) -> Result<Record, serde_json::Error> {
     parse_as(content)
 }
 
-/// Whether a member holds a record of any kind, be it one that this version does not know.
+/// Whether a member contains a record of any kind, even one that this version does not know.
 pub(super) fn is_record(content: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct AnyRecord {
@@ -371,7 +371,8 @@ fn parse_as<T: serde::de::DeserializeOwned>(content: &[u8]) -> Result<T, serde_j
     }
 }
 
-/// Restores a body as it came from how it was `written`; `head` is the beginning of its line, which ends with its key.
+/// Restores a body from the form in which it was `written`; `head` is the beginning of its line, which ends with its
+/// key.
 pub(super) fn body(head: &[u8], written: Vec<u8>) -> io::Result<Vec<u8>> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let key = body_key(head).ok_or_else(|| broken("an answer in an unknown format"))?;
@@ -392,7 +393,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_body_comes_back_as_it_came_and_makes_a_line_of_json() {
+    fn any_body_is_read_back_unchanged_and_is_a_line_of_json() {
         let check = |body_: &[u8], json: bool, key: &str| {
             let found = WrittenBody::of(body_, json);
             assert_eq!(found.key, key);
@@ -474,14 +475,14 @@ mod tests {
     }
 
     #[test]
-    fn sources_of_costs_are_named_alike_in_records_and_columns() {
+    fn cost_sources_have_the_same_names_in_records_and_columns() {
         for source in [CostSource::Previous, CostSource::Debit, CostSource::Upstream, CostSource::Unknown] {
             assert_eq!(serde_json::to_value(source).expect("a word"), source.as_str());
         }
     }
 
     #[test]
-    fn a_call_went_out_its_latency_before_its_answer_came_by_both_clocks() {
+    fn a_call_was_sent_its_latency_before_its_answer_by_both_clocks() {
         let since_boot = serde_json::from_str(r#"{"boot":7,"since_boot_micros":9000000}"#).expect("a moment");
         let answer = Answer::of(&answered(Cost::Nothing, None), BodyMember::default(), Some(since_boot), None);
         let left = answer.left_at();
@@ -507,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn the_beginning_of_an_answer_is_read_as_its_whole_line_is() {
+    fn the_beginning_of_an_answer_is_parsed_like_its_whole_line() {
         let record = Record::Answer(Box::new(Answer::of(&answered(Cost::Unknown, Some("{}")), MEMBER, None, None)));
         let whole = line(&record);
         assert_eq!(line(&parse(&whole).expect("a record")), whole);
@@ -520,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_found_whoever_has_paid_for_it() {
+    fn an_answer_is_found_whichever_run_paid_for_it() {
         let answer = Answer::of(&answered(Cost::Unknown, None), BodyMember::default(), None, None);
         let at = answer.at;
         let taken = TakenOver { from_run_id: "r".into(), copied_at: at, answer: answer.clone() };

@@ -1,8 +1,8 @@
-//! One file of the ledger, read from its beginning: which records it holds, and where it ends.
+//! One file of the ledger, read from its beginning: its records, and where it ends.
 //!
-//! Only the heads of answers are read; bodies are stepped over, but for their last bytes. A record torn by a crash at
-//! the very end is not an error: it was never acknowledged. Anything else that does not fit is damage, and damage is
-//! never passed over in silence. A sound record that this version does not understand is a later version's.
+//! Only the heads of answers are read; bodies are skipped, except for their last bytes. A record that a crash left
+//! incomplete at the very end is not an error: it was never acknowledged. Any other mismatch is damage, and damage is
+//! always reported. A valid record of an unknown kind is from a later version.
 
 use std::{
     fs::{File, OpenOptions},
@@ -19,12 +19,12 @@ use super::{
     record::{self, Answer, Record},
 };
 
-/// What is read at once where a head is expected: most fit, and often those of the next calls.
+/// Bytes read at once for a head: most heads fit, and often those of the next calls, too.
 const WINDOW: usize = 4 * 1024;
-/// The longest member that is not a body: a chunk of input lines.
+/// The longest member other than a body: a chunk of input lines.
 const LONGEST_MEMBER: usize = 16 * 1024 * 1024;
 
-/// Open no link: a ledger's file is where its name is.
+/// Do not follow links: a ledger's file must be at its path.
 pub(super) const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
 /// A file of the ledger, open for reading at any offset.
@@ -35,12 +35,12 @@ pub(super) struct Segment {
     pub(super) file: File,
 }
 
-/// Where a file's whole records end.
+/// Where the complete records of a file end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// At the end of the file.
     Clean(u64),
-    /// Here; what follows was torn by a crash.
+    /// Here; a crash left the rest incomplete.
     Torn(u64),
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Found {
     pub(super) record: Option<Record>,
 }
 
-/// A part of a file, read ahead.
+/// A part of a file, read in advance.
 #[derive(Default)]
 struct Window {
     at: u64,
@@ -59,7 +59,7 @@ struct Window {
 }
 
 impl Window {
-    /// Where an offset of the file is in the window; its end: it is not there.
+    /// The position of a file offset in the window; the window's end if it is outside.
     fn place_of(&self, offset: u64) -> usize {
         let place = offset.checked_sub(self.at).and_then(|place| usize::try_from(place).ok());
         place.filter(|place| *place < self.bytes.len()).unwrap_or(self.bytes.len())
@@ -86,7 +86,7 @@ impl Segment {
         Ok(Self { number, path: path.to_owned(), file })
     }
 
-    /// Walks through all records and hands each to `visit`.
+    /// Reads all records in order and passes each to `visit`.
     pub(super) fn scan(&self, mut visit: impl FnMut(Found) -> Result<(), LedgerError>) -> Result<End, LedgerError> {
         let length = self.length()?;
         let (mut offset, mut window) = (0, Window::default());
@@ -108,7 +108,8 @@ impl Segment {
         Ok(End::Clean(length))
     }
 
-    /// Where in the window the whole member at an offset is; `None` when the file ends within it, or none begins there.
+    /// The position in the window of the complete member at an offset; `None` if the file ends within it, or none
+    /// begins there.
     fn member_at(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<Range<usize>>, LedgerError> {
         let mut start = window.place_of(offset);
         let rest = usize::try_from(length - offset).unwrap_or(usize::MAX);
@@ -124,7 +125,7 @@ impl Segment {
         }
     }
 
-    /// The record at an offset; `None` when the file ends within it, or nothing begins there.
+    /// The record at an offset; `None` if the file ends within it, or none begins there.
     fn record_at(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<Found>, LedgerError> {
         let Some(head) = self.member_at(window, offset, length)? else { return Ok(None) };
         let head = &window.bytes[head];
@@ -154,14 +155,14 @@ impl Segment {
         })
     }
 
-    /// A tail without a whole record is a crash's only if nothing whole follows.
+    /// An end without a complete record is due to a crash only if nothing complete follows.
     fn must_be_torn(&self, offset: u64, length: u64) -> Result<(), LedgerError> {
         const STEP: usize = 1024 * 1024;
         let mut window = Window::default();
         let mut at = self.end_of_own_body(&mut window, offset, length)?.unwrap_or(offset + 1);
         while at < length {
             let rest = usize::try_from(length - at).unwrap_or(usize::MAX);
-            // Steps overlap by a little, so that the beginning of a member never falls between two.
+            // Steps overlap a little, so that the beginning of a member is never split between two.
             let bytes = self.read(at, rest.min(STEP + gzip::FOUND_BY))?;
             for start in gzip::find(&bytes) {
                 let place = at + start as u64;
@@ -176,8 +177,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Where the body of a torn answer ends if it was compressed here and only the end of its line is torn: it is whole,
-    /// yet no record.
+    /// Where the body of an incomplete answer ends if it was compressed here and only the end of its line is missing:
+    /// the body is complete, but not a record.
     fn end_of_own_body(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<u64>, LedgerError> {
         let Some(head) = self.member_at(window, offset, length)? else { return Ok(None) };
         let body = offset + head.len() as u64;
@@ -187,7 +188,7 @@ impl Segment {
         Ok(member.filter(|size| *size == answer.frame_bytes).map(|size| body + size))
     }
 
-    /// An answer's body as it came; `head` is the content of its record's first member, `answer` what that contains.
+    /// An answer's body as it arrived; `head` is the content of its record's first member, `answer` the parsed record.
     pub(super) fn body(&self, location: &Location, head: &[u8], answer: &Answer) -> Result<Vec<u8>, LedgerError> {
         let (offset, bytes) = self.body_bytes(location, answer)?;
         let content = answer.body_member().content(&bytes[..bytes.len() - CLOSING_BYTES]);
@@ -196,12 +197,12 @@ impl Segment {
         record::body(head, content).map_err(|source| self.damaged(offset, &source))
     }
 
-    /// Makes sure that an answer's body is whole, without holding it.
+    /// Checks that an answer's body is complete, without keeping it in memory.
     pub(super) fn check_body(&self, location: &Location, answer: &Answer) -> Result<(), LedgerError> {
         self.sound_body_bytes(location, answer).map(drop)
     }
 
-    /// An answer's body as stored, with its line's end, once its checksum has matched.
+    /// An answer's body as stored, with the end of its line, once its checksum has been verified.
     pub(super) fn sound_body_bytes(&self, location: &Location, answer: &Answer) -> Result<Vec<u8>, LedgerError> {
         let (offset, bytes) = self.body_bytes(location, answer)?;
         let checked = answer.body_member().check(&bytes[..bytes.len() - CLOSING_BYTES]);
@@ -218,7 +219,7 @@ impl Segment {
         Ok((offset, bytes))
     }
 
-    /// Checks the last bytes of a body, so that one that was stepped over is where its record says.
+    /// Checks the last bytes of a body, so that a skipped body is where its record says.
     fn check_body_end(
         &self,
         window: &mut Window,
@@ -280,7 +281,7 @@ impl Segment {
         }
     }
 
-    /// The error that names this file and a place in it.
+    /// The error for a position in this file.
     pub(super) fn damaged(&self, offset: u64, reason: &dyn std::fmt::Display) -> LedgerError {
         LedgerError::Damaged { path: self.path.clone(), offset, reason: reason.to_string() }
     }
@@ -302,7 +303,7 @@ mod tests {
         (folder, segment)
     }
 
-    /// Letters and digits that no member makes much smaller.
+    /// Letters and digits that hardly compress.
     fn noise(bytes: usize) -> String {
         let mut state = 7_u64;
         let mut next = || {
@@ -331,7 +332,7 @@ mod tests {
         (bytes, usize::try_from(described.bytes).expect("small") + CLOSING_BYTES)
     }
 
-    /// What a walk through some bytes finds, and where it ends.
+    /// The records found in some bytes, and where they end.
     fn scanned(bytes: &[u8]) -> Result<(Vec<Found>, End), LedgerError> {
         let mut all = Vec::new();
         let end = segment(bytes).1.scan(|found| {
@@ -341,7 +342,7 @@ mod tests {
         Ok((all, end))
     }
 
-    /// Where the damage is, and what is wrong.
+    /// Where the damage is, and its description.
     fn damage<T>(result: Result<T, LedgerError>) -> (u64, String) {
         match result {
             Err(LedgerError::Damaged { offset, reason, .. }) => (offset, reason),
@@ -383,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answers_body_is_where_its_record_says_or_that_is_told() {
+    fn a_body_that_is_not_where_its_record_says_is_reported() {
         let (bytes, body) = answer(BODY);
         let (folder, segment) = segment(&[bytes.clone(), bytes.clone()].concat());
         let size = |bytes: usize| u32::try_from(bytes).expect("small");
@@ -409,15 +410,15 @@ mod tests {
         assert_eq!(damage(segment.body(&longer, &text, answer)), (second + head as u64, "the file ends here".into()));
         let beyond = Location { offset: 2 * second, ..location };
         assert_eq!(damage(segment.head(&beyond)), (2 * second, "the file ends here".into()));
-        // What the file system refuses is not damage.
+        // A refusal by the file system is not damage.
         let directory = Segment::open(folder.path(), 3).expect("open");
         assert!(matches!(directory.head(&location), Err(LedgerError::Io { .. })));
     }
 
     #[test]
-    fn a_tail_that_was_torn_anywhere_ends_the_file_before_it() {
+    fn an_incomplete_last_record_ends_the_file_before_it() {
         let first = lines_of_input(10);
-        // A body that spans several steps of the search for something whole behind
+        // A body that spans several steps of the search for complete members
         let (last, body) = answer(format!("\"{}\"", noise(4 << 20)).as_bytes());
         assert!(body > 2 << 20);
         let closing = last.len() - CLOSING_BYTES;
@@ -430,12 +431,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_before_something_whole_is_damage_however_long_it_is() {
+    fn unreadable_bytes_before_a_complete_member_are_damage() {
         const STEP: usize = 1024 * 1024;
         let first = lines_of_input(10);
         let whole = lines_of_input(5_000);
         for length in [1, 3, 100_000, STEP - 3, STEP - 2, STEP - 1, STEP, STEP + 1, STEP + 2, 3 * STEP + 7] {
-            // With the bytes in it by which a search finds the beginning of a member
+            // With the bytes by which a search recognizes the beginning of a member
             let mut foreign = vec![0; length];
             let beginning = gzip::closing_member();
             let start = (length / 2).min(length.saturating_sub(gzip::FOUND_BY));
@@ -446,7 +447,7 @@ mod tests {
             let place = first.len() + length;
             let expected = format!("the record is unreadable, but an intact one follows at byte {place}");
             assert_eq!((offset, reason), (first.len() as u64, expected), "{length} bytes");
-            // A member that is whole by its size alone is a torn tail's as well.
+            // A member that is complete only by its size is part of an incomplete end, too.
             let mut unsound = bytes;
             *unsound.last_mut().expect("a checksum") ^= 1;
             assert_eq!(scanned(&unsound).expect("torn").1, End::Torn(first.len() as u64), "{length} bytes");
@@ -454,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_body_is_decompressed_on_the_way_and_all_have_to_end_as_their_records_say() {
+    fn only_the_last_body_is_decompressed_and_all_must_end_as_recorded() {
         let (bytes, body) = answer(BODY);
         let mut last = [bytes.clone(), bytes.clone()].concat();
         let inside = bytes.len() - END_BYTES - 1;
@@ -475,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_record_of_an_unknown_kind_is_of_a_newer_version() {
+    fn a_valid_record_of_an_unknown_kind_is_from_a_newer_version() {
         let whole = lines_of_input(10);
         let check = |record: &str, expected: &str| {
             let bytes = [&whole[..], &gzip::stored(record.as_bytes()), &whole].concat();
@@ -491,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn no_link_is_taken_for_a_file_of_the_ledger() {
+    fn a_link_is_not_accepted_as_a_file_of_the_ledger() {
         let (folder, segment) = segment(b"");
         assert_eq!((segment.length().expect("a size"), segment.scan(|_| Ok(())).expect("sound")), (0, End::Clean(0)));
         let link = folder.path().join(Segment::name(4));

@@ -1,8 +1,8 @@
 //! Answers copied from another ledger: paid for once, stored twice.
 //!
-//! A body is copied compressed, as it is stored, once its checksum has matched: what is damaged there must not count
-//! as stored here. Its line is written again, as a record of another kind, so that its cost is not added up twice. The
-//! other ledger is only read.
+//! A body is copied in compressed form, once its checksum has been verified: a damaged one must not count as stored
+//! here. Its line is written again as another kind of record, so that its cost is not counted twice. The other ledger
+//! is only read.
 
 use jiff::Timestamp;
 
@@ -13,18 +13,18 @@ use super::{
     record::{self, Record, TakenOver},
 };
 
-/// A final answer of another ledger, ready to be kept in this one.
+/// A final answer of another ledger, ready to be stored in this one.
 #[derive(Debug)]
 pub struct Copied {
     taken: TakenOver,
-    /// The key of the body; `None`: there is none.
+    /// The key of the body; `None` without a body.
     key: Option<&'static str>,
     /// The members of the body and the line's end.
     body: Vec<u8>,
 }
 
 impl Archive {
-    /// Copies a target's answer, checking that it is whole; `None`: there is none that is final.
+    /// Copies a target's answer, checking that it is complete; `None`: it has no final answer.
     pub fn copy(&self, known: &TargetEntry, at: Timestamp) -> Result<Option<Copied>, LedgerError> {
         let Some((location, run)) = known.last().filter(|_| known.state.is_final()).zip(self.run()) else {
             return Ok(None);
@@ -32,7 +32,7 @@ impl Archive {
         let segment = self.segment(location.segment);
         let head = segment.head(&location)?;
         let mut taken = match segment.record(&head, &location)? {
-            // The run that has paid for it is recorded, however often the answer was copied since.
+            // The run that paid for it is recorded, however often the answer has been copied since.
             Record::TakenOver(taken) => TakenOver { copied_at: at, ..*taken },
             Record::Answer(answer) => TakenOver { from_run_id: run.run_id.clone(), copied_at: at, answer: *answer },
             _ => return Err(segment.damaged(location.offset, &"the record is not an answer")),
@@ -44,19 +44,19 @@ impl Archive {
 }
 
 impl TargetEntry {
-    /// Bytes that a copy of its answer takes, about.
+    /// The approximate size of a copy of its answer, in bytes.
     pub fn size(&self) -> u64 {
         self.last().map_or(0, |last| u64::from(last.head) + u64::from(last.body))
     }
 
-    /// Where its answer is in its ledger: neighbors are best read one after the other.
+    /// Where its answer is in its ledger: adjacent answers are best read one after the other.
     pub fn place(&self) -> (u32, u64) {
         self.last().map_or((0, 0), |last| (last.segment, last.offset))
     }
 }
 
 impl Ledger {
-    /// Stores an answer of another ledger, durably.
+    /// Stores an answer of another ledger durably.
     pub async fn take_over(&self, copied: Copied) -> Result<(), LedgerError> {
         let Copied { taken, key, body } = copied;
         let record = Record::TakenOver(Box::new(taken));

@@ -1,4 +1,4 @@
-//! The display: decides what each event shows, and shows nothing after the end.
+//! The display: decides what each event displays, and displays nothing after the end.
 
 use std::{io::Write, time::Duration};
 
@@ -14,9 +14,9 @@ use super::{
 };
 use crate::sanitize;
 
-/// Two changes of what the fetch does within this time make one line: a struggling API changes them many times a second.
+/// Two changes of activity within this time are one line: a struggling API causes many changes per second.
 const QUIET: Duration = Duration::from_secs(1);
-/// Drawings a second at most.
+/// Maximum redraws per second.
 const DRAWINGS: u8 = 10;
 
 /// What may cause an update.
@@ -28,7 +28,7 @@ pub(super) enum DisplayEvent {
     End,
 }
 
-/// Where it is shown.
+/// Where progress is written.
 enum Output {
     Bar {
         bar: ProgressBar,
@@ -68,7 +68,7 @@ impl Display {
         Self { output, scope, throughput, last_shown, ended: false }
     }
 
-    /// The bar, for what has to draw around it.
+    /// The bar, for code that writes around it.
     pub(super) fn bar(&self) -> Option<ProgressBar> {
         if let Output::Bar { bar, .. } = &self.output { Some(bar.clone()) } else { None }
     }
@@ -95,7 +95,7 @@ impl Display {
         }
     }
 
-    /// A log line for people; among lines of JSON it becomes one of them.
+    /// A log line for people; in JSON mode, it becomes a JSON line.
     pub(super) fn note(&mut self, elapsed: Duration, line: &str) {
         let line = sanitize::plain(line);
         if let Output::Json(out) = &mut self.output {
@@ -104,10 +104,10 @@ impl Display {
         self.line(&line);
     }
 
-    /// A log line as it is.
+    /// A log line, written unchanged.
     pub(super) fn line(&mut self, line: &str) {
         match &mut self.output {
-            // After the end the bar would draw itself again below the line.
+            // After the end, the bar would redraw itself below the line.
             Output::Bar { screen, .. } if self.ended => screen.line(line),
             Output::Bar { bar, .. } => bar.println(line),
             Output::Plain(out) | Output::Json(out) | Output::Nowhere(out) => write(out, line),
@@ -128,7 +128,7 @@ impl Display {
         }
     }
 
-    /// Whether a change is not new, or follows another too closely. Phases are always shown.
+    /// Whether a change is not new, or too soon after another. Phases are always shown.
     fn too_soon(&self, counted: &Counted) -> bool {
         let last = &self.last_shown;
         match counted.activity {
@@ -139,7 +139,7 @@ impl Display {
     }
 }
 
-/// One line at once, so that lines of several writers do not mix. A closed output is not an error.
+/// Writes one line at once, so that lines of several writers are not mixed. A closed output is not an error.
 fn write(out: &mut (dyn Write + Send), line: &str) {
     let _ = out.write_all(format!("{line}\n").as_bytes());
     let _ = out.flush();

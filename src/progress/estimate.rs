@@ -1,7 +1,7 @@
-//! How fast it goes and how long it will take.
+//! Throughput and remaining time.
 //!
-//! The time left is computed from what the limits allow, not only from the past: a run that has just started, or has
-//! just waited out an outage, has no useful past. Measured throughput weighs more the longer the run lasts.
+//! The remaining time is computed from the limits, not only from the past: a run that has just started, or just come
+//! out of an outage, has no useful past. Measured throughput has more weight the longer the run lasts.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -11,22 +11,22 @@ use super::{
 };
 use crate::money::Usd;
 
-/// The present speed is that of so long.
+/// The current speed is measured over this time.
 const WINDOW: Duration = Duration::from_secs(15);
-/// After so long the past has its full weight.
+/// After this time, the past has its full weight.
 const SETTLED: Duration = Duration::from_mins(1);
-/// The full weight of the past: what is seen counts as much as what the limits allow.
+/// The full weight of the past: measurements count as much as the limits.
 const WEIGHT: f64 = 0.5;
-/// More calls a target than this are not expected, however the first targets fared.
+/// Maximum expected calls per target, however the first targets fared.
 const MOST_CALLS: f64 = 6.0;
 
-/// Before so many targets are settled their mean price means little: prices depend on the length of a history.
+/// Before this many targets are settled, their mean price is not used: prices depend on the length of a history.
 const SETTLED_TARGETS: u64 = 10;
 
-/// Remembers a little of the past.
+/// Remembers the recent past.
 #[derive(Debug)]
 pub(super) struct ThroughputEstimator {
-    /// What was counted, oldest first; that of [`WINDOW`] and one before it.
+    /// Counts, oldest first: those of [`WINDOW`] and one before it.
     seen: VecDeque<Counted>,
     /// Calls in flight times seconds, over the whole run: by Little's law, latency times answers.
     busy: f64,
@@ -37,7 +37,7 @@ impl ThroughputEstimator {
         Self { seen: VecDeque::from([Counted::default()]), busy: 0.0 }
     }
 
-    /// Takes a look in. Called a few times a second at most.
+    /// Records the counts. Called at most a few times per second.
     pub(super) fn look(&mut self, counted: &Counted) {
         let last = self.seen.back().map_or(Duration::ZERO, |seen| seen.elapsed);
         let passed = counted.elapsed.saturating_sub(last);
@@ -51,7 +51,7 @@ impl ThroughputEstimator {
         }
     }
 
-    /// Calls a minute, now.
+    /// Calls per minute, now.
     pub(super) fn per_minute(&self, counted: &Counted) -> u64 {
         let past = self.seen.front().copied().unwrap_or_default();
         let per_second =
@@ -61,7 +61,7 @@ impl ThroughputEstimator {
         per_minute
     }
 
-    /// How long the rest of the fetch will take; `None`: unknown.
+    /// The remaining time of the fetch; `None`: unknown.
     pub(super) fn left(&self, counted: &Counted, scope: &ExportScope) -> Option<Duration> {
         match counted.activity {
             _ if counted.down => return None,
@@ -95,8 +95,8 @@ impl ThroughputEstimator {
     }
 }
 
-/// What all runs of the directory will have spent once every target is settled, if the rest costs as much each as those
-/// of this run; `None`: too few are settled, or none is left.
+/// What all runs of the directory will have spent once every target is settled, if the rest costs as much per target as
+/// in this run; `None`: too few are settled, or none is left.
 pub(super) fn projected(counted: &Counted, scope: &ExportScope) -> Option<Usd> {
     let settled = (counted.done + counted.failed).saturating_sub(scope.held);
     let left = scope.total.saturating_sub(counted.done + counted.failed);
@@ -145,7 +145,7 @@ mod tests {
         Counted { elapsed: Duration::from_secs(seconds), calls, answers, done, ..Counted::default() }
     }
 
-    /// A steady second-by-second past.
+    /// A past with constant counts per second.
     #[derive(Clone, Copy)]
     struct Past {
         seconds: u64,
@@ -154,7 +154,7 @@ mod tests {
         in_flight: u64,
     }
 
-    /// Seconds that are left after it.
+    /// The remaining seconds after it.
     fn left(scope: &ExportScope, past: Past, activity: Activity) -> Option<u64> {
         let Past { seconds, per_second, in_flight } = past;
         let mut estimator = ThroughputEstimator::new();
@@ -168,24 +168,24 @@ mod tests {
     }
 
     #[test]
-    fn the_time_left_heeds_the_limits_and_the_past() {
+    fn the_remaining_time_depends_on_the_limits_and_the_past() {
         let check = |scope: ExportScope, past: Past, expected: Option<u64>| {
             assert_eq!(left(&scope, past, Activity::Calling), expected);
         };
-        // Before the first answer: what the rate allows.
+        // Before the first answer, the rate limit counts.
         check(scope(5_000, 600, 20), Past { seconds: 0, per_second: 0, in_flight: 0 }, Some(500));
         // At the rate limit.
         check(scope(5_000, 600, 20), Past { seconds: 60, per_second: 10, in_flight: 5 }, Some(440));
-        // 20 in flight, each taking 4 s, allow 5 a second, whatever the rate.
+        // 20 in flight, each taking 4 s, allow 5 per second, whatever the rate.
         check(scope(5_000, 600, 20), Past { seconds: 60, per_second: 5, in_flight: 20 }, Some(940));
-        // After a minute at half the speed that is possible: in between.
+        // After a minute at half the possible speed: in between.
         check(scope(5_000, 600, 20), Past { seconds: 60, per_second: 5, in_flight: 5 }, Some(626));
         // Done.
         check(scope(600, 600, 20), Past { seconds: 60, per_second: 10, in_flight: 5 }, None);
     }
 
     #[test]
-    fn the_time_left_is_unknown_in_an_outage_and_after_the_fetch() {
+    fn the_remaining_time_is_unknown_in_an_outage_and_after_the_fetch() {
         let check = |activity, expected| {
             let past = Past { seconds: 60, per_second: 10, in_flight: 5 };
             assert_eq!(left(&scope(5_000, 600, 20), past, activity), expected);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn retries_lengthen_what_is_left() {
+    fn retries_lengthen_the_remaining_time() {
         let mut estimator = ThroughputEstimator::new();
         let now = counted(10, 100, 100, 50);
         estimator.look(&now);

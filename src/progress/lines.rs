@@ -1,4 +1,4 @@
-//! Progress as lines: of text for the logs of CI services, of JSON for programs. No line ever moves the cursor.
+//! Progress as lines: text for the logs of CI services, JSON for programs. No line moves the cursor.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ pub(super) fn plain(snapshot: &Snapshot) -> String {
     format!("{} {}", stamp(counted.elapsed), parts.join(", "))
 }
 
-/// One object of `--progress json`. Names are public and stay.
+/// One object of `--progress json`. The names are public.
 #[derive(Serialize)]
 struct JsonLine<'a> {
     event: &'a str,

@@ -4,8 +4,8 @@
 //! export, many tasks -> counters -> reporter, a few times a second -> Snapshot -> bar | line | JSON
 //! ```
 //!
-//! An event changes the counters and nothing else; one task looks at them and draws. Nothing here decides anything, and
-//! a display that is closed or broken does not harm a run: its errors are ignored. Time is `tokio`'s only.
+//! An event only changes the counters; one task reads them and draws. Nothing here makes decisions, and a closed or
+//! broken display does not affect a run: its errors are ignored. All times are from `tokio`'s clock.
 
 use std::{
     io::Write,
@@ -41,30 +41,30 @@ use self::{
     snapshot::{Activity, Counted},
 };
 
-/// The bar is drawn so often: smooth to the eye, and no load on a slow connection.
+/// How often the bar is drawn: smooth to the eye, and little traffic on a slow connection.
 const REDRAW: Duration = Duration::from_millis(125);
-/// A line is written so often.
+/// How often a line is written.
 const LINE: Duration = Duration::from_secs(10);
 
 /// What is known before the first call.
 #[derive(Clone, Copy, Debug)]
 pub struct ExportScope {
     pub total: u64,
-    /// Those of them whose answers are stored by earlier runs.
+    /// Targets whose answers were stored by earlier runs.
     pub held: u64,
     /// Calls in any sliding period.
     pub rate: Rate,
-    /// Calls in flight at most.
+    /// Maximum calls in flight.
     pub concurrency: NonZeroU32,
-    /// What earlier runs have spent.
+    /// What earlier runs spent.
     pub spent: Usd,
     pub cap: Option<Usd>,
-    /// Whether the money is not real.
+    /// Whether the cost is simulated.
     pub simulated: bool,
 }
 
 impl ExportScope {
-    /// So many targets, all of which have their answers.
+    /// A scope of `targets` targets that all have their answers.
     pub fn of_held(targets: u64) -> Self {
         let rate = Rate { calls: NonZeroU32::MIN, period: Duration::from_secs(1) };
         let (concurrency, spent) = (NonZeroU32::MIN, Usd::ZERO);
@@ -72,7 +72,7 @@ impl ExportScope {
     }
 }
 
-/// Counts what happens and shows it. Clones are the same display; the last one to go ends it.
+/// Counts and displays events. Clones share one display, which ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Progress(Arc<Handle>);
 
@@ -83,15 +83,16 @@ struct Handle {
 
 struct Shared {
     started: Instant,
-    /// What events have added up to; its time and the wait in its activity are as of `started`.
+    /// The totals of all events; times are as of `started`.
     counters: Mutex<Counted>,
-    /// The activity has become one that is shown at once, or ceased to be.
+    /// The activity has changed to or from one that is shown at once.
     changed: Notify,
     display: Mutex<Display>,
 }
 
 impl Progress {
-    /// Starts to show an export of `scope`, with `color` where the display is a bar. Called within a `tokio` runtime.
+    /// Starts the display of an export of `scope`, with `color` if it is a bar. Must be called within a `tokio`
+    /// runtime.
     pub fn start(mode: Mode, color: bool, scope: ExportScope) -> Self {
         Self::start_with(mode, color, scope, Box::new(std::io::stderr()))
     }
@@ -114,7 +115,7 @@ impl Progress {
         Self(Arc::new(Handle { shared, reporter }))
     }
 
-    /// A call went out.
+    /// A call was sent.
     pub fn called(&self, retry: bool) {
         self.count(|counted| {
             counted.calls += 1;
@@ -122,7 +123,7 @@ impl Progress {
         });
     }
 
-    /// A call did not go out after all.
+    /// A call was not sent after all.
     pub fn called_off(&self, retry: bool) {
         self.count(|counted| {
             counted.calls -= 1;
@@ -130,7 +131,7 @@ impl Progress {
         });
     }
 
-    /// A call's result is durable; `state` is given where it settles its target.
+    /// A call's result is durable; with a `state` if it settles its target.
     pub fn answered(&self, state: Option<TargetState>, rows: u64, cost: Usd) {
         self.count(|counted| {
             counted.answers += 1;
@@ -141,7 +142,7 @@ impl Progress {
         });
     }
 
-    /// A target is given up.
+    /// A target was given up.
     pub fn failed(&self) {
         self.count(|counted| counted.failed += 1);
     }
@@ -149,7 +150,7 @@ impl Progress {
     /// What the fetch is doing, whenever that changes.
     pub fn state(&self, state: &FetchState) {
         let shared = &self.0.shared;
-        // Probes go out between, each of which is a call as any other.
+        // Probes, sent in between, count like any other calls.
         if let FetchState::Outage { cause } = state
             && !std::mem::replace(&mut shared.counters().down, true)
         {
@@ -166,22 +167,22 @@ impl Progress {
         });
     }
 
-    /// The second phase begins: the answers of so many targets are made a dataset.
+    /// The second phase begins: the answers of `targets` targets become a dataset.
     pub fn publishing(&self, targets: u64) {
         self.0.shared.does(Activity::Publishing(targets));
     }
 
-    /// So many more targets are written.
+    /// This many more targets are written.
     pub fn published(&self, targets: u64) {
         self.count(|counted| counted.written += targets);
     }
 
-    /// The third phase begins: so many bytes of the dataset go to an object store.
+    /// The third phase begins: `bytes` bytes of the dataset are uploaded to an object store.
     pub fn uploading(&self, bytes: u64) {
         self.0.shared.does(Activity::Uploading(bytes));
     }
 
-    /// So many more bytes are there.
+    /// This many more bytes are uploaded.
     pub fn uploaded(&self, bytes: u64) {
         self.count(|counted| counted.uploaded += bytes);
     }
@@ -190,20 +191,20 @@ impl Progress {
         event(&mut self.0.shared.counters());
     }
 
-    /// Shows one line for people, above the bar where there is one.
+    /// Displays one line for people, above the bar if there is one.
     pub fn note(&self, line: &str) {
         let shared = &self.0.shared;
         shared.display().note(shared.started.elapsed(), line);
     }
 
-    /// Writes one line as it is, which is a JSON object in itself.
+    /// Writes one line unchanged, which is a JSON object.
     pub fn json_line(&self, line: &str) {
         self.0.shared.display().line(line);
     }
 
-    /// Runs what writes to standard error itself, such as a log, with the bar out of its way. It must not call back here.
+    /// Runs code that writes to standard error itself, such as a log, without the bar. It must not call back here.
     pub fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
-        // The display's lock is not held meanwhile: other events only wait for the bar.
+        // The display's lock is released meanwhile: other events only wait for the bar.
         let bar = self.0.shared.display().bar();
         match bar {
             Some(bar) => bar.suspend(write),
@@ -211,7 +212,7 @@ impl Progress {
         }
     }
 
-    /// Takes the display away; lines end with one that has the totals. Nothing is shown after it.
+    /// Removes the display; line displays end with a line of totals. Nothing is displayed afterwards.
     pub fn finish(&self) {
         self.0.finish();
     }
@@ -241,7 +242,8 @@ impl Drop for Handle {
 impl Shared {
     fn does(&self, activity: Activity) {
         let before = std::mem::replace(&mut self.counters().activity, activity);
-        // Calling and waiting for the rate limit are the ordinary course: many times a second, and never shown at once.
+        // Calling and waiting for the rate limit are normal: they alternate many times per second, and are never shown
+        // at once.
         let is_ordinary = |activity| matches!(activity, Activity::Calling | Activity::RateLimit);
         if before.name() != activity.name() && !(is_ordinary(before) && is_ordinary(activity)) {
             self.changed.notify_one();
@@ -271,7 +273,7 @@ impl Shared {
     }
 }
 
-/// Looks at the counters until it is aborted.
+/// Updates the display until it is aborted.
 async fn report(shared: Arc<Shared>, every: Duration) {
     let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

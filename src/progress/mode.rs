@@ -1,12 +1,12 @@
-//! Which display is used where: one pure function.
+//! Which display is used: one pure function.
 
-/// What the user asks for.
+/// The requested display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Requested {
-    /// A bar on a terminal, else lines.
+    /// A bar on a terminal, otherwise lines.
     #[default]
     Auto,
-    /// A bar; lines where no terminal can show one.
+    /// A bar; lines if the terminal cannot show one.
     Bar,
     /// A line every ten seconds.
     Plain,
@@ -25,18 +25,18 @@ pub enum Mode {
     None,
 }
 
-/// Where the program runs, as far as the display is concerned.
+/// The properties of the environment that the display depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Standard error is a terminal.
     pub terminal: bool,
-    /// `CI` is set: some services provide a terminal whose log keeps every redrawn bar.
+    /// `CI` is set: some services provide a terminal whose log keeps every redraw of a bar.
     pub ci: bool,
     /// `TERM` is `dumb`: the cursor cannot be moved.
     pub dumb: bool,
 }
 
-/// The display for what is asked and where.
+/// The display for a request and an environment.
 pub fn mode(requested: Requested, environment: Environment) -> Mode {
     let Environment { terminal, ci, dumb } = environment;
     match requested {

@@ -1,17 +1,17 @@
-//! The bar's two lines for a width: what does not fit is left out, the least telling first, and nothing ever wraps. The
-//! words for activity, rows and money are in `snapshot`.
+//! The two lines of the bar for a terminal's width: fields that do not fit are left out, the least informative first,
+//! and nothing ever wraps. The texts for activity, rows and money are in `snapshot`.
 
 use super::snapshot::{Activity, Snapshot};
 use crate::humanize;
 
-/// A shorter bar shows nothing useful.
+/// A shorter bar is not useful.
 const SHORTEST_BAR: usize = 8;
-/// A longer bar shows nothing more.
+/// A longer bar shows no more detail.
 const LONGEST_BAR: usize = 40;
-/// Lines are no longer than this on the widest terminal: the eye would have to travel.
+/// Maximum length of lines on wide terminals: longer lines are hard to read.
 const LONGEST_LINE: usize = 110;
 
-/// Between the parts of the first line.
+/// Separates the fields of the first line.
 const GAP: &str = "  ";
 
 const GREEN: &str = "\x1b[32m";
@@ -21,10 +21,10 @@ const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
 const AS_IS: &str = "";
 
-/// One thing to show.
+/// A text to display.
 struct Field {
     text: String,
-    /// The higher, the sooner it is left out; 0 stays.
+    /// Fields with higher values are left out first; 0 is always shown.
     expendable: u8,
     style: &'static str,
 }
@@ -33,7 +33,7 @@ fn field(expendable: u8, style: &'static str, text: String) -> Field {
     Field { text, expendable, style }
 }
 
-/// Two lines, each shorter than `width`: a terminal moves the cursor on after its last column.
+/// Two lines, each shorter than `width`: a terminal moves the cursor to the next line after its last column.
 pub(super) fn render(snapshot: &Snapshot, width: usize, color: bool) -> [String; 2] {
     let room = width.saturating_sub(1).min(LONGEST_LINE);
     [way(snapshot, room, color), facts(snapshot, room, color)]
@@ -51,7 +51,7 @@ fn way(snapshot: &Snapshot, room: usize, color: bool) -> String {
     }
     let for_bar = |fields: &[Field]| room.saturating_sub(length(fields, GAP) + GAP.len());
     if for_bar(&fields) < SHORTEST_BAR {
-        // The bar shows it, too.
+        // The bar also shows it.
         fields.retain(|field| field.expendable != 2);
     }
     let cells = for_bar(&fields).min(LONGEST_BAR);

@@ -1,9 +1,9 @@
-//! The terminal under the bar: indicatif's drawing without its two habits that spoil a resized window.
+//! The terminal below the bar: indicatif's drawing without two behaviors that garble a resized window.
 //!
-//! By default it fills every line with blanks up to the edge and lets the terminal wrap to the next line. When the window
-//! gets narrower, those lines wrap and leave litter. Here lines end where their text ends, and before each drawing the
-//! cursor moves up as many rows as the last one takes at the current width, and clears each. Errors are ignored: a
-//! terminal that is gone must not end a run that buys answers.
+//! By default it pads every line with blanks up to the edge, and lets the terminal wrap to the next line. When the
+//! window gets narrower, those lines wrap and leave garbage. Here, lines end where their text ends. Before each redraw,
+//! the cursor moves up as many rows as the last drawing takes at the current width, and clears each row. Errors are
+//! ignored: a closed terminal must not end a run that buys answers.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use std::{
 use console::Term;
 use indicatif::TermLike;
 
-/// A terminal narrower than this is taken for one of this width: nothing fits anyway.
+/// Narrower terminals are treated as having this width: nothing fits anyway.
 const NARROWEST: u16 = 10;
 
 /// Standard error, a terminal.
@@ -26,7 +26,7 @@ pub(super) struct Screen {
 /// The lines on the screen.
 #[derive(Debug, Default)]
 struct Drawn {
-    /// Columns that each line takes.
+    /// The width of each line, in columns.
     lines: Vec<usize>,
     /// The line of the cursor is complete; another one goes below it.
     complete: bool,
@@ -41,7 +41,7 @@ impl Screen {
         self.width().into()
     }
 
-    /// Writes a line where no bar is shown.
+    /// Writes a line while no bar is shown.
     pub(super) fn line(&self, line: &str) {
         let _ = self.term.write_line(line);
         let _ = self.term.flush();
@@ -52,13 +52,13 @@ impl Screen {
     }
 }
 
-/// Rows that lines of these lengths take beyond one each.
+/// Rows that lines of these lengths take in addition to one each.
 fn wrapped_rows(lines: &[usize], width: usize) -> usize {
     lines.iter().map(|length| length.saturating_sub(1) / width.max(1)).sum()
 }
 
-/// Goes up so many rows, and empties them and the one below, row by row: where all below the first corner is emptied
-/// at once, tmux keeps a copy of it in what can be scrolled back to, and a pane that got narrow has its cursor there.
+/// Moves up this many rows, and clears them and the one below, row by row: if everything from the first row down were
+/// cleared at once, tmux would keep a copy of it in its scrollback, and a pane that got narrower has its cursor there.
 fn emptied(rows: usize) -> String {
     const EMPTY: &str = "\x1b[2K";
     if rows == 0 {
@@ -77,7 +77,7 @@ impl TermLike for Screen {
         self.term.size().0
     }
 
-    /// Goes up to the first of the last `n + 1` lines, which is how a drawing begins, and empties them.
+    /// Moves to the first of the last `n + 1` lines, which is how a redraw begins, and clears them.
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
         let mut drawn = self.drawn();
         let last = drawn.lines.len().saturating_sub(n + 1);
@@ -104,7 +104,7 @@ impl TermLike for Screen {
         Ok(())
     }
 
-    /// Writes a line's text. The blanks that follow it mark its end.
+    /// Writes the text of a line. The blanks after it mark its end.
     fn write_str(&self, text: &str) -> io::Result<()> {
         let mut drawn = self.drawn();
         if text.chars().all(|character| character == ' ') {
@@ -136,7 +136,7 @@ mod tests {
     fn rows_are_emptied_one_by_one_and_the_cursor_ends_on_the_first() {
         assert_eq!(emptied(0), "\r\x1b[2K");
         assert_eq!(emptied(2), "\r\x1b[2A\x1b[2K\x1b[1B\x1b[2K\x1b[1B\x1b[2K\x1b[2A");
-        // 79 columns take two rows of 40, and 80 of 40 no third.
+        // 79 columns take two rows of 40, and 80 do not take a third.
         assert_eq!(wrapped_rows(&[79, 80, 0], 40), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! One look at the counters, and what is shown of it.
+//! A snapshot of the counters, and the texts derived from it.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ pub(super) enum Activity {
     #[default]
     Calling,
     RateLimit,
-    /// So long is still to wait.
+    /// With the remaining time.
     AskedToWait(Duration),
     Outage,
     Finishing,
-    /// Of so many targets.
+    /// With the number of targets.
     Publishing(u64),
-    /// Of so many bytes.
+    /// With the number of bytes.
     Uploading(u64),
     Ended,
 }
 
 impl Activity {
-    /// For people; empty in the ordinary course.
+    /// For people; empty for normal activity.
     pub(super) fn describe(self) -> String {
         match self {
             Self::Calling | Self::Ended => String::new(),
@@ -63,28 +63,28 @@ pub(super) struct Counted {
     pub(super) rows: u64,
     /// Targets whose rows are in the dataset.
     pub(super) written: u64,
-    /// Bytes of the dataset that are in its store.
+    /// Bytes of the dataset that are uploaded.
     pub(super) uploaded: u64,
     pub(super) spent: Usd,
-    /// The API was down when last heard of: the time left is unknown.
+    /// The API was down at the last report: the remaining time is unknown.
     pub(super) down: bool,
     pub(super) activity: Activity,
 }
 
-/// All that a display may show.
+/// Everything that a display may show.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Snapshot {
     pub(super) counted: Counted,
     pub(super) scope: ExportScope,
-    /// Calls a minute, now.
+    /// Calls per minute, now.
     pub(super) per_minute: u64,
     pub(super) left: Option<Duration>,
-    /// What all runs will have spent once all targets are settled; `None`: not known yet, or equal to what they have.
+    /// What all runs will have spent once all targets are settled; `None`: unknown, or equal to what they have spent.
     pub(super) projected: Option<Usd>,
 }
 
 impl Snapshot {
-    /// How far the present phase is: so many of so many targets are done.
+    /// Progress of the current phase: how many of how many targets are done.
     pub(super) fn way(&self) -> (u64, u64) {
         match self.counted.activity {
             Activity::Publishing(total) => (self.counted.written, total),
@@ -93,12 +93,12 @@ impl Snapshot {
         }
     }
 
-    /// Whether the calls are over.
+    /// Whether fetching has ended.
     pub(super) fn is_after_fetch(&self) -> bool {
         matches!(self.counted.activity, Activity::Publishing(_) | Activity::Uploading(_))
     }
 
-    /// `9,500 rows`; `None` where all targets had their answers before.
+    /// `9,500 rows`; `None` if all targets already had their answers.
     pub(super) fn rows(&self) -> Option<String> {
         let rows = humanize::count(self.counted.rows);
         match self.scope.held {

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use super::{render::render, snapshot::Snapshot, *};
 
-/// What was written, and whether the reader has gone away.
+/// What was written, and whether the reader has closed the output.
 #[derive(Clone, Default)]
 struct Paper(Arc<Mutex<(Vec<u8>, bool)>>);
 
@@ -45,7 +45,7 @@ fn scope() -> ExportScope {
     }
 }
 
-/// Ten calls a second, each answered with 95 rows for $0.0274, for so many seconds.
+/// Ten calls per second, each answered with 95 rows for $0.0274, for this many seconds.
 async fn calls(progress: &Progress, seconds: u64) {
     for _ in 0..seconds * 10 {
         progress.called(false);
@@ -101,7 +101,7 @@ async fn lines_show_a_whole_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_is_shown_in_bytes_as_a_phase_of_its_own() {
+async fn an_upload_is_a_separate_phase_in_bytes() {
     let check = async |mode: Mode, expected: &[&str]| {
         let paper = Paper::default();
         let progress = Progress::start_with(mode, false, ExportScope::of_held(4), Box::new(paper.clone()));
@@ -149,7 +149,7 @@ async fn without_progress_log_lines_are_still_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_display_does_no_harm() {
+async fn a_closed_output_is_ignored() {
     let paper = Paper::default();
     paper.0.lock().expect("a sound lock").1 = true;
     a_run(Mode::Plain, &paper).await;
@@ -171,7 +171,7 @@ async fn the_reporter_ends_with_the_last_handle_and_shows_the_totals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_struggling_api_makes_no_flood_of_lines() {
+async fn frequent_changes_of_activity_are_limited_to_few_lines() {
     let paper = Paper::default();
     let progress = Progress::start_with(Mode::Plain, false, scope(), Box::new(paper.clone()));
     for _ in 0..5_000 {

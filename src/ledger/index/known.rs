@@ -1,4 +1,4 @@
-//! One target's part of the index.
+//! The part of the index about one target.
 
 use jiff::Timestamp;
 
@@ -8,35 +8,35 @@ use crate::{
     money::Usd,
 };
 
-/// What is known of one target, in 48 bytes.
+/// What the ledger contains about one target, in 48 bytes.
 #[derive(Clone, Debug)]
 pub struct TargetEntry {
     pub state: TargetState,
-    /// Calls that went out, of all runs of this directory.
+    /// Calls that were sent, in all runs of this directory.
     pub attempts: u32,
-    /// What its calls cost, as far as reported.
+    /// The reported cost of its calls.
     pub cost: Usd,
     cost_source: Option<CostSource>,
-    /// Calls that may have been billed without an answer, the one under way aside.
+    /// Calls that may have been billed without an answer, except for the one in progress.
     lost: u16,
     /// Calls among them that a killed process left without any record of their result.
     interrupted: u16,
-    /// Whether a call went out that has no result yet.
+    /// Whether a call was sent that has no result yet.
     unanswered: bool,
-    /// Where its answer is, or the latest call's result if there is none: file, place, and bytes of head and body; no
-    /// head: nothing came of any call.
+    /// Where its answer is, or else the latest call's result: file, offset, and bytes of head and body; without a head,
+    /// no call has a result.
     segment: u16,
     offset: u64,
     head: u32,
     body: u32,
-    /// When that came, in microseconds since 1970.
+    /// When that arrived, in microseconds since 1970.
     at: i64,
 }
 
 const _: () = assert!(size_of::<TargetEntry>() == 48);
 
 impl TargetEntry {
-    /// Calls that may have been billed, one without a result included.
+    /// Calls that may have been billed, including one without a result.
     pub fn possibly_billed(&self) -> u32 {
         u32::from(self.lost) + u32::from(self.unanswered)
     }
@@ -46,47 +46,47 @@ impl TargetEntry {
         u32::from(self.interrupted) + u32::from(self.unanswered)
     }
 
-    /// Where its answer is, or the latest call's result if there is none.
+    /// Where its answer is, or else the latest call's result.
     pub(in crate::ledger) fn last(&self) -> Option<Location> {
         let Self { segment, offset, head, body, .. } = *self;
         (head > 0).then_some(Location { segment: segment.into(), head, body, offset })
     }
 
-    /// When its answer came, or the latest call's result where there is none; `None`: nothing came of any call.
+    /// When its answer arrived, or else the latest call's result; `None`: no call has a result.
     pub fn at(&self) -> Option<Timestamp> {
         self.last().and_then(|_| Timestamp::from_microsecond(self.at).ok())
     }
 
-    /// Whether its answer is stored and came no earlier than `since`, if that is given.
+    /// Whether its answer is stored and is not older than `since`, if given.
     pub fn is_held_since(&self, since: Option<Timestamp>) -> bool {
         self.state.is_final() && since.is_none_or(|since| self.at >= since.as_microsecond())
     }
 
-    /// The weakest source of its costs, a call without a result included.
+    /// The least certain source of its costs, including a call without a result.
     pub fn cost_source(&self) -> Option<CostSource> {
         if self.unanswered { Some(CostSource::Unknown) } else { self.cost_source }
     }
 
-    /// A call goes out.
+    /// A call is about to be sent.
     pub(super) fn sent(&mut self) {
         self.attempts += 1;
         self.unanswered = true;
     }
 
-    /// It did not after all.
+    /// The call was not sent after all.
     pub(super) fn called_off(&mut self) {
         self.attempts = self.attempts.saturating_sub(1);
         self.unanswered = false;
     }
 
-    /// The call before the one under way was in flight when its process was killed.
+    /// The process of the previous call was killed while that call was in flight.
     pub(super) fn interrupted(&mut self) {
         self.lost = self.lost.saturating_add(1);
         self.interrupted = self.interrupted.saturating_add(1);
         self.has_cost_from(Some(CostSource::Unknown));
     }
 
-    /// A call's result came.
+    /// A call's result arrived.
     pub(super) fn answered(&mut self, price: Usd, source: Option<CostSource>, possibly_billed: bool) {
         self.unanswered = false;
         self.cost = self.cost.plus(price);
@@ -94,12 +94,12 @@ impl TargetEntry {
         self.has_cost_from(source);
     }
 
-    /// The weakest of all sources counts.
+    /// The least certain source counts.
     pub(super) fn has_cost_from(&mut self, source: Option<CostSource>) {
         self.cost_source = self.cost_source.max(source);
     }
 
-    /// What is in force from now on: the latest answer, or the latest result where there is none.
+    /// Sets what counts from now on: the latest answer, or else the latest result.
     pub(super) fn settle(&mut self, state: TargetState, at: Timestamp, location: Location) {
         let Location { segment, head, body, offset } = location;
         self.segment = segment.try_into().expect("65,536 files of the ledger have a gigabyte each");

@@ -1,7 +1,7 @@
-//! What the ledger contains about each target, in memory: its state, its cost, where its answer is.
+//! An index of the ledger in memory, by target: its state, its cost, and where its answer is.
 //!
-//! Built by walking through the records on opening, and kept up to date by the same rules as records
-//! are appended: there is one way to understand a record.
+//! Built by reading the records on opening, and updated by the same rules as records are appended: there is only one
+//! way to interpret a record.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,31 +34,32 @@ pub use self::{
     spending::{ResumeState, Spending},
 };
 
-/// How long calls are remembered for the rate window: the longest period that a rate can have.
+/// How long calls are remembered for the rate limit: the longest period that a rate can have.
 const REMEMBERED: Duration = Duration::from_hours(1);
-/// Calls are remembered as if they had gone out at the end of such a piece of time, together with all others in it.
+/// Calls are remembered as if all calls within this time had been sent at its end.
 const PIECE: Duration = Duration::from_millis(100);
-/// Pieces among which a call's own is looked for: calls that go out together are answered seconds apart.
+/// How many of these intervals are searched for that of a call: calls that are sent together are answered seconds
+/// apart.
 const PIECES_OPEN: usize = 64;
 
-/// A call that went out and has no result yet.
+/// A call that was sent and has no result yet.
 #[derive(Clone, Copy, Debug)]
 struct Unanswered {
     reserved: Option<Usd>,
 }
 
-/// The calls for a target since its final answer, which stays in force until another one is there.
+/// The calls for a target since its final answer, which counts until there is another one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Refresh {
     calls: u32,
-    /// The latest result, which is not an answer; `None`: nothing came of any of them.
+    /// The latest result, which is not an answer; `None`: none of them has a result.
     last: Option<Location>,
     given_up: bool,
 }
 
-/// What is known of all targets, and of the account's calls.
+/// What the ledger contains about all targets, and about the account's calls.
 ///
-/// A million targets take some 80 MB.
+/// About 80 MB for a million targets.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     targets: TargetSet,
@@ -68,19 +69,19 @@ pub(super) struct Index {
     unanswered: HashMap<u32, Unanswered>,
     /// Refreshes that were begun and have no answer yet, by their target's number.
     refreshing: HashMap<u32, Refresh>,
-    /// First calls: of a target, or of a refresh.
+    /// First calls for a target or for a refresh.
     first_calls: u64,
     refreshed: u64,
     taken_over: u64,
-    /// The last day that an answer was asked for which is not the run's.
+    /// The last day that was requested for an answer, if it differs from the run's.
     asked_up_to: Option<Date>,
-    /// When calls with a result went out, and those of killed processes at the latest; how many at each moment.
+    /// When calls with a result were sent, or at the latest for those of killed processes; and how many at each moment.
     recent: VecDeque<(Moment, u32)>,
-    /// The form of body that the API has understood.
+    /// The form of body that the API has accepted.
     form: Option<BodyForm>,
     asked_in: Option<BodyForm>,
     max_price: MaxPrice,
-    /// What was set aside for calls with an unreported debit, less what is known of it.
+    /// The amounts reserved for calls with an unreported debit, minus their known part.
     unknown: Usd,
     debited: Usd,
     upstream: Usd,
@@ -89,17 +90,17 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// What is known of a target; `None`: never asked.
+    /// The entry of a target; `None`: it was never called.
     pub(super) fn get(&self, target: TargetRef<'_>) -> Option<&TargetEntry> {
         self.targets.number(target).map(|number| &self.known[number as usize])
     }
 
-    /// All targets that were ever asked about, in the order in which they first were.
+    /// All targets that were ever called, in order of their first calls.
     pub(super) fn iter(&self) -> impl Iterator<Item = (TargetRef<'_>, &TargetEntry)> {
         self.targets.iter().zip(&self.known)
     }
 
-    /// One of them, by its place in that order.
+    /// One of them, by its index in that order.
     pub(super) fn numbered(&self, number: u32) -> (TargetRef<'_>, &TargetEntry) {
         (self.targets.get(number), &self.known[number as usize])
     }
@@ -119,12 +120,12 @@ impl Index {
         }
     }
 
-    /// What calls without a result are assumed to have cost.
+    /// The assumed cost of calls without a result.
     fn lost(&self) -> Usd {
         self.unanswered.values().map(|call| unpriced(call.reserved, self.max_price)).fold(Usd::ZERO, Usd::plus)
     }
 
-    /// What all calls came to.
+    /// The totals of all calls.
     pub(super) fn spending(&self) -> Spending {
         let calls = self.known.iter().map(|known| u64::from(known.attempts)).sum::<u64>();
         let lost = self.known.iter().map(|known| u64::from(known.lost_without_record())).sum::<u64>();
@@ -146,18 +147,18 @@ impl Index {
         self.refreshing.get(&self.targets.number(target)?)?.last.as_ref()
     }
 
-    /// Whether a target's answer was to be refreshed, and that was given up.
+    /// Whether refreshing a target's answer was given up.
     pub(super) fn is_refresh_given_up(&self, target: TargetRef<'_>) -> bool {
         let refresh = self.targets.number(target).and_then(|number| self.refreshing.get(&number));
         refresh.is_some_and(|refresh| refresh.given_up)
     }
 
-    /// The last day that an answer was asked for which is not the run's.
+    /// The last day that was requested for an answer, if it differs from the run's.
     pub(super) fn asked_up_to(&self) -> Option<Date> {
         self.asked_up_to
     }
 
-    /// Takes in a record at its `location`.
+    /// Adds a record at its `location`.
     pub(super) fn take(&mut self, record: &Record, location: Location) -> Result<(), UnknownClass> {
         match record {
             Record::Run { .. } | Record::Inputs(_) => {}
@@ -170,7 +171,7 @@ impl Index {
                     // A process was killed with this call in flight.
                     self.known[number as usize].interrupted();
                     self.unknown = self.unknown.plus(unpriced(earlier.reserved, self.max_price));
-                    // It went out before this one, at an unknown time.
+                    // It was sent before this one, at an unknown time.
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
                 }
             }
@@ -190,7 +191,7 @@ impl Index {
         Ok(())
     }
 
-    /// Counts a call that goes out: the first of its target, the first that is to refresh an answer, or a further one.
+    /// Counts a call that is sent: the first for its target, the first to refresh an answer, or a further one.
     fn count_sent(&mut self, number: u32) {
         let known = &mut self.known[number as usize];
         let is_first = if known.state.is_final() {
@@ -239,7 +240,7 @@ impl Index {
             Cost::Nothing => {}
         }
         self.max_price.learn(cost);
-        // What an unreported debit may have come to beyond what is known of it.
+        // What an unreported debit may have cost beyond the known amount.
         self.unknown = self.unknown.plus(counted(cost, reserved, self.max_price).minus(cost.known()));
         self.remember(answer.left_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
@@ -253,7 +254,7 @@ impl Index {
         Ok(())
     }
 
-    /// An answer that was paid for elsewhere: it settles its target's state, and adds no call and no cost.
+    /// An answer that an earlier run paid for: it settles its target's state, and adds no call and no cost.
     fn take_taken_over(&mut self, taken: &TakenOver, location: Location) -> Result<(), UnknownClass> {
         let class = taken.answer.class()?;
         let number = self.number(&taken.answer.target);
@@ -263,7 +264,7 @@ impl Index {
         Ok(())
     }
 
-    /// The latest final answer is in force. Later results explain why it was not refreshed.
+    /// The latest final answer counts. Later results explain why it was not refreshed.
     fn settle(&mut self, number: u32, class: Class, answer: &Answer, location: Location) {
         let known = &mut self.known[number as usize];
         let state = match class {

@@ -1,4 +1,4 @@
-//! What all calls cost: for the next run and for the summary.
+//! The cost of all calls, for the next run and for the summary.
 
 use std::time::Duration;
 
@@ -9,56 +9,56 @@ use crate::{
     money::Usd,
 };
 
-/// What a process that starts now has to know of the calls before it.
+/// What a new process has to know about earlier calls.
 #[derive(Clone, Debug, Default)]
 pub struct ResumeState {
-    /// How long ago calls went out, at least, that may still count for the rate, and how many; those without a result
-    /// count as of now.
+    /// The minimum age of calls that may still count toward the rate, and their number; those without a result count as
+    /// sent now.
     pub calls: Vec<(Duration, u32)>,
-    /// Money that is gone: known costs, and what was set aside for calls at an unknown price.
+    /// Money spent: known costs, and the amounts reserved for calls with an unknown price.
     pub spent: Usd,
     /// The highest prices of calls so far.
     pub max_price: MaxPrice,
-    /// What calls cost of which the price is known.
+    /// The cost of calls with a known price.
     pub known_cost: Usd,
-    /// How many calls that are.
+    /// The number of these calls.
     pub priced_calls: u64,
-    /// The form of body that the API has understood, if any.
+    /// The form of body that the API has accepted, if any.
     pub form: Option<BodyForm>,
 }
 
-/// What all calls of a directory came to.
+/// The totals of all calls of a directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spending {
-    /// Calls that went out.
+    /// Calls that were sent.
     pub calls: u64,
-    /// Calls that repeated one of the same target; the first of a refresh is none.
+    /// Calls that repeated one for the same target; the first call of a refresh is not a retry.
     pub retries: u64,
     /// What the gateway's header reported as debited.
     pub debited: Usd,
     /// What bodies without that header reported as the upstream cost.
     pub upstream: Usd,
-    /// What is counted under a spending cap for calls with an unreported debit, beyond what is known of it.
+    /// The amount counted under a spending cap for calls with an unreported debit, beyond their known cost.
     pub set_aside: Usd,
     /// Calls with an unknown price.
     pub unknown: u64,
     /// Calls that may have been billed without an answer.
     pub possibly_billed: u64,
-    /// Answers that have taken the place of an older one of the same target.
+    /// Answers that replaced an older one of the same target.
     #[serde(default)]
     pub refreshed: u64,
-    /// Answers that were taken over from earlier runs, which cost nothing here.
+    /// Answers that were copied from earlier runs, which cost nothing here.
     #[serde(default)]
     pub taken_over: u64,
 }
 
 impl Spending {
-    /// Known cost: what was debited, or else the upstream price.
+    /// Known cost: the debit, or else the upstream price.
     pub fn known(&self) -> Usd {
         self.debited.plus(self.upstream)
     }
 
-    /// What several directories' calls came to together.
+    /// The combined totals of several directories.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Spending {
 }
 
 impl ResumeState {
-    /// What a call has cost on average; `None`: no price is known.
+    /// The mean price of a call; `None`: no price is known.
     pub fn mean_price(&self) -> Option<Usd> {
         let calls = i64::try_from(self.priced_calls).ok().filter(|calls| *calls > 0)?;
         Some(self.known_cost.part(calls))

@@ -17,7 +17,7 @@ fn moment(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("a time")
 }
 
-/// Records that follow each other, one a second.
+/// Consecutive records, one per second.
 #[derive(Default)]
 struct Story {
     index: Index,
@@ -90,9 +90,9 @@ const DEBIT: Option<(CostSource, Option<i64>)> = Some((CostSource::Debit, Some(4
 const UNKNOWN: Option<(CostSource, Option<i64>)> = Some((CostSource::Unknown, None));
 
 #[test]
-fn what_a_call_is_reckoned_to_have_cost_depends_on_who_told() {
-    // What was set aside, and what came of it: the sums spent, reported as debits and upstream, and set aside for good;
-    // calls without a price, and those perhaps billed in vain
+fn the_counted_cost_of_a_call_depends_on_its_source() {
+    // The reserved amount and the cost of a call; expected are the sums spent, reported as debits, reported upstream,
+    // and reserved for good; then the calls without a price and those possibly billed without an answer
     let check = |reserved: Option<i64>, cost: Option<(CostSource, Option<i64>)>, sums: [i64; 4], calls: [u64; 2]| {
         let mut story = Story::default();
         story.sent(A, BodyForm::Array, reserved);
@@ -124,10 +124,10 @@ fn what_a_call_is_reckoned_to_have_cost_depends_on_who_told() {
 }
 
 #[test]
-fn a_call_without_a_result_counts_as_lost_whether_under_way_or_of_a_killed_process() {
+fn a_call_without_a_result_counts_as_lost() {
     let mut story = Story::default();
     story.sent(A, BodyForm::Array, Some(50_000));
-    // Spent, calls, retries, without a price, perhaps billed
+    // Spent, calls, retries, without a price, possibly billed
     let check = |story: &Story, expected: (i64, u64, u64, u64, u64)| {
         let spending = story.index.spending();
         let calls = (spending.calls, spending.retries, spending.unknown, spending.possibly_billed);
@@ -145,7 +145,7 @@ fn a_call_without_a_result_counts_as_lost_whether_under_way_or_of_a_killed_proce
     check(&story, (90_000, 2, 1, 1, 1));
     assert_eq!(story.known(A).cost_source(), Some(CostSource::Unknown), "the weakest source");
     assert_eq!((story.known(A).attempts, story.known(A).possibly_billed()), (2, 1));
-    // From now on a price is known.
+    // From here on, a price is known.
     story.sent("b.com", BodyForm::Array, None);
     check(&story, (130_000, 3, 1, 2, 2));
     story.called_off("b.com");
@@ -157,7 +157,7 @@ fn a_call_without_a_result_counts_as_lost_whether_under_way_or_of_a_killed_proce
 }
 
 #[test]
-fn a_target_stands_where_its_latest_records_say() {
+fn the_latest_records_determine_the_state_of_a_target() {
     use TargetState::{Failed, NoData, Ok, Pending};
     let check = |records: &[&str], state: TargetState, given_up: bool, refreshed: u64, retries: u64| {
         let mut story = Story::default();
@@ -184,7 +184,7 @@ fn a_target_stands_where_its_latest_records_say() {
     check(&["sent", "called off"], Pending, false, 0, 0);
     check(&["sent", "called off", "sent", "data"], Ok, false, 0, 0);
     check(&["sent", "transient", "sent", "called off", "sent", "data"], Ok, false, 0, 1);
-    // An answer stays in force until there is another one.
+    // An answer counts until there is another one.
     check(&["sent", "data", "sent"], Ok, false, 0, 0);
     check(&["sent", "data", "sent", "called off"], Ok, false, 0, 0);
     check(&["sent", "data", "sent", "transient", "sent"], Ok, false, 0, 1);
@@ -198,7 +198,7 @@ fn a_target_stands_where_its_latest_records_say() {
 }
 
 #[test]
-fn an_answer_in_force_has_its_place_and_time_and_a_refusal_its_own() {
+fn an_answer_and_a_later_refusal_have_separate_locations_and_times() {
     let mut story = Story::default();
     story.sent(A, BodyForm::Array, None);
     assert_eq!((story.known(A).last(), story.known(A).at()), (None, None));
@@ -227,7 +227,7 @@ fn an_answer_in_force_has_its_place_and_time_and_a_refusal_its_own() {
 }
 
 #[test]
-fn answers_taken_over_cost_nothing_and_are_no_calls() {
+fn copied_answers_cost_nothing_and_are_not_calls() {
     let mut story = Story::default();
     let mut answer = story.answer(A, Class::Data, DEBIT);
     let days = [1, 3, 2].map(|day| jiff::civil::date(2026, 11, day));
@@ -246,7 +246,7 @@ fn answers_taken_over_cost_nothing_and_are_no_calls() {
 }
 
 #[test]
-fn calls_are_remembered_as_long_as_any_rate_looks_back() {
+fn calls_are_remembered_for_the_longest_rate_period() {
     // Ages by a wall clock that may be wrong by an hour
     let check = |seconds: &[i64], expected: &[u64]| {
         let mut story = Story::default();
@@ -266,7 +266,7 @@ fn calls_are_remembered_as_long_as_any_rate_looks_back() {
 }
 
 #[test]
-fn calls_in_one_piece_of_time_are_remembered_together_as_of_its_end() {
+fn calls_in_one_interval_are_remembered_together_at_its_end() {
     let check = |milliseconds: &[i64], expected: &[(i64, u32)]| {
         let mut index = Index::default();
         let at = |of: i64| Moment::from(moment(0).saturating_add(jiff::Span::new().milliseconds(of)).expect("a time"));
@@ -278,7 +278,7 @@ fn calls_in_one_piece_of_time_are_remembered_together_as_of_its_end() {
     };
     check(&[0], &[(0, 1)]);
     check(&[0, 1, 100, 101, 60, 250], &[(0, 1), (100, 3), (200, 1), (300, 1)]);
-    // One that comes back late is still found among 64, and is one by itself after more.
+    // A call that returns late is still found among 64 intervals, and counted separately after more.
     let later = |pieces: i64| (1..=pieces).map(|piece| piece * 100);
     let with_zeros = |pieces: i64| [0].into_iter().chain(later(pieces)).chain([0]).collect::<Vec<_>>();
     let apart = |pieces: i64| later(pieces).map(|of| (of, 1));
@@ -287,7 +287,7 @@ fn calls_in_one_piece_of_time_are_remembered_together_as_of_its_end() {
 }
 
 #[test]
-fn the_form_is_that_of_the_latest_call_that_was_understood() {
+fn the_form_is_that_of_the_latest_accepted_call() {
     use BodyForm::{Array, Object};
     let check = |calls: &[(BodyForm, Class)], expected: Option<BodyForm>| {
         let mut story = Story::default();
@@ -304,7 +304,7 @@ fn the_form_is_that_of_the_latest_call_that_was_understood() {
 }
 
 #[test]
-fn prices_have_a_mean_where_any_is_known() {
+fn the_mean_price_is_known_if_any_price_is() {
     let check = |known_cost: i64, priced_calls: u64, expected: Option<i64>| {
         let past = ResumeState { known_cost: usd(known_cost), priced_calls, ..ResumeState::default() };
         assert_eq!(past.mean_price(), expected.map(usd));
@@ -325,7 +325,7 @@ fn prices_have_a_mean_where_any_is_known() {
 }
 
 #[test]
-fn what_several_directories_spent_adds_up() {
+fn the_spending_of_several_directories_is_added_up() {
     let of = |step: u64| Spending {
         calls: step,
         retries: 2 * step,

@@ -27,7 +27,7 @@ pub fn list_price(rows: i64) -> Usd {
 }
 
 /// What a finished call counts as. `reserved` is the price limit that the call was sent with.
-pub fn counted(cost: Cost, reserved: Option<Usd>, max_price: MaxPrice) -> Usd {
+pub fn counted_cost(cost: Cost, reserved: Option<Usd>, max_price: MaxPrice) -> Usd {
     match cost {
         Cost::Debit(price) => price,
         Cost::Upstream(price) => max_debit(price).max(reserved.unwrap_or_default()),
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn every_kind_of_cost_counts_for_its_amount() {
         let check = |cost: Cost, reserved: Option<i64>, learned_from: &[Cost], expected: i64| {
-            let found = counted(cost, reserved.map(usd), learned(learned_from));
+            let found = counted_cost(cost, reserved.map(usd), learned(learned_from));
             assert_eq!(found, usd(expected), "{cost:?}, {reserved:?} reserved, learned from {learned_from:?}");
         };
         let debit = [Cost::Debit(usd(40_000))];

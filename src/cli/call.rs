@@ -30,7 +30,7 @@ pub struct CallArgs {
     pub token_file: Option<PathBuf>,
     /// Shape of the request body
     #[arg(long, default_value = "auto", value_name = "FORM", help_heading = "API", hide_short_help = true)]
-    pub body: Body,
+    pub body: BodyArg,
     #[command(flatten)]
     pub rates: RateArgs,
     /// Call at most N targets in this run; run again for the next ones
@@ -42,8 +42,8 @@ pub struct CallArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Body {
-    /// Whichever the API accepts; the array is tried first.
+pub enum BodyArg {
+    /// Whichever the API accepts, trying the array first.
     Auto,
     /// `[{"target": …}]`
     Array,
@@ -55,9 +55,9 @@ impl CallArgs {
     /// The shape of the body; `None`: whichever the API accepts.
     pub fn body_form(&self) -> Option<BodyForm> {
         match self.body {
-            Body::Auto => None,
-            Body::Array => Some(BodyForm::Array),
-            Body::Object => Some(BodyForm::Object),
+            BodyArg::Auto => None,
+            BodyArg::Array => Some(BodyForm::Array),
+            BodyArg::Object => Some(BodyForm::Object),
         }
     }
 }

@@ -23,7 +23,7 @@ use clap::{
 };
 
 pub use self::{
-    call::{Body, CallArgs},
+    call::{BodyArg, CallArgs},
     config::ConfigError,
     flags::{
         ConfigArgs, DatasetArgs, DisplayArgs, Format, InputArgs, LogFormat, Logging, PublishArgs, QueryArgs, ReuseArgs,

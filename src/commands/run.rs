@@ -36,13 +36,13 @@ pub(super) const BEFORE_PUBLISHED: &str = "before the dataset was published";
 
 pub(super) fn run(arguments: &RunArgs, context: &Context) -> Result<u8, Failure> {
     signals::block_on("again; calls in flight may have been billed", async |signals| {
-        Box::pin(Run { arguments, context, signals, started: Instant::now() }.export()).await
+        Box::pin(RunCommand { arguments, context, signals, started: Instant::now() }.export()).await
     })
 }
 
 /// What every step of the command needs.
 #[derive(Clone, Copy)]
-struct Run<'a> {
+struct RunCommand<'a> {
     arguments: &'a RunArgs,
     context: &'a Context,
     signals: &'a Signals,
@@ -71,7 +71,7 @@ struct PreparedRun {
     _sandbox: Option<Sandbox>,
 }
 
-impl Run<'_> {
+impl RunCommand<'_> {
     async fn export(self) -> Result<u8, Failure> {
         let summary = match self.prepare().await? {
             Prepared::AlreadyDone { summary, lock, destination } => self.upload(*summary, lock, destination).await?,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Refuses a directory that contains anything but a run.
-pub(super) fn check_directory(dir: &Path) -> Result<(), ExportError> {
+pub(super) fn check_is_run(dir: &Path) -> Result<(), ExportError> {
     let fails = ExportError::io("read", dir);
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -152,7 +152,7 @@ pub fn open_for_replay(dir: &Path, merged: &MergedLedgers, replace: bool) -> Res
             return Err(ExportError::OtherRuns { dir: dir.to_owned(), run_id: run_id.clone() });
         }
     } else {
-        check_directory(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
+        check_is_run(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
     }
     Ok(Lock::take(dir)?)
 }

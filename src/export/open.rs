@@ -9,7 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     Estimate, ExportError, QueryParams,
-    directory::{check_directory, read_ledger},
+    directory::{check_is_run, read_ledger},
     previous::Previous,
     query_params::check_shard,
 };
@@ -45,7 +45,7 @@ pub struct Export {
 impl Export {
     /// Opens a directory for the input lines of this run. Creates the directory and writes nothing else.
     pub fn open(dir: &Path, given: Inputs, query: &QueryParams, clock: Clock) -> Result<Self, ExportError> {
-        check_directory(dir)?;
+        check_is_run(dir)?;
         query.parameters(None, "", clock.today())?;
         let lock = Lock::take(dir)?;
         // Find what would prevent publishing before anything is bought.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Estimate, ExportError, QueryParams,
-    directory::{check_directory, read_ledger},
+    directory::{check_is_run, read_ledger},
     open::{drop_tolerated_failures, remaining, to_refresh},
     previous::Previous,
     query_params::check_shard,
@@ -65,7 +65,7 @@ impl Preview {
     ) -> Result<Self, ExportError> {
         let archive = match dir {
             Some(dir) => {
-                check_directory(dir)?;
+                check_is_run(dir)?;
                 read_ledger(dir)?
             }
             None => Archive::default(),

@@ -7,7 +7,7 @@
 
 use crate::{
     api::{
-        pricing::{MaxPrice, PRESUMED_PRICE, counted},
+        pricing::{MaxPrice, PRESUMED_PRICE, counted_cost},
         status::Cost,
     },
     money::Usd,
@@ -108,7 +108,7 @@ impl Budget {
     pub(super) fn settle(&mut self, reservation: Reservation, cost: Cost) {
         self.release(reservation);
         self.max_price.learn(cost);
-        let counted = counted(cost, reservation.limit(), self.max_price);
+        let counted = counted_cost(cost, reservation.limit(), self.max_price);
         self.spent = self.spent.plus(counted);
         match reservation.limit() {
             Some(limit) if counted > limit => self.steady = 0,

@@ -16,7 +16,7 @@ use super::{
     index::{Index, ResumeState, Spending, TargetEntry},
     inputs,
     record::{FORMAT, Record, Run},
-    segment::{End, Found, Segment},
+    segment::{End, FoundRecord, Segment},
 };
 use crate::{
     api::{record::TargetState, status::Stated},
@@ -97,7 +97,7 @@ impl Archive {
         Ok(archive)
     }
 
-    fn take(&mut self, segment: &Segment, Found { location, record }: Found) -> Result<(), LedgerError> {
+    fn take(&mut self, segment: &Segment, FoundRecord { location, record }: FoundRecord) -> Result<(), LedgerError> {
         let Some(record) = record else {
             inputs::Stored::note_chunk(&mut self.inputs, location);
             return Ok(());
@@ -245,7 +245,7 @@ impl Archive {
     /// Checks that the body of every record is complete, including those of failed calls and of replaced answers.
     pub fn check_bodies(&self) -> Result<(), LedgerError> {
         for segment in &self.segments {
-            segment.scan(|Found { location, record }| {
+            segment.scan(|FoundRecord { location, record }| {
                 let answer = record.as_ref().and_then(Record::answer).filter(|_| location.body > 0);
                 answer.map_or(Ok(()), |answer| segment.check_body(&location, answer))
             })?;

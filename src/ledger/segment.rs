@@ -45,7 +45,7 @@ pub(super) enum End {
 }
 
 /// A record and its location.
-pub(super) struct Found {
+pub(super) struct FoundRecord {
     pub(super) location: Location,
     /// `None`: input lines.
     pub(super) record: Option<Record>,
@@ -53,12 +53,12 @@ pub(super) struct Found {
 
 /// A part of a file, read in advance.
 #[derive(Default)]
-struct Window {
+struct ReadWindow {
     at: u64,
     bytes: Vec<u8>,
 }
 
-impl Window {
+impl ReadWindow {
     /// The position of a file offset in the window; the window's end if it is outside.
     fn place_of(&self, offset: u64) -> usize {
         let place = offset.checked_sub(self.at).and_then(|place| usize::try_from(place).ok());
@@ -87,9 +87,12 @@ impl Segment {
     }
 
     /// Reads all records in order and passes each to `visit`.
-    pub(super) fn scan(&self, mut visit: impl FnMut(Found) -> Result<(), LedgerError>) -> Result<End, LedgerError> {
+    pub(super) fn scan(
+        &self,
+        mut visit: impl FnMut(FoundRecord) -> Result<(), LedgerError>,
+    ) -> Result<End, LedgerError> {
         let length = self.length()?;
-        let (mut offset, mut window) = (0, Window::default());
+        let (mut offset, mut window) = (0, ReadWindow::default());
         while offset < length {
             let Some(found) = self.record_at(&mut window, offset, length)? else {
                 self.must_be_torn(offset, length)?;
@@ -110,7 +113,12 @@ impl Segment {
 
     /// The position in the window of the complete member at an offset; `None` if the file ends within it, or none
     /// begins there.
-    fn member_at(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<Range<usize>>, LedgerError> {
+    fn member_at(
+        &self,
+        window: &mut ReadWindow,
+        offset: u64,
+        length: u64,
+    ) -> Result<Option<Range<usize>>, LedgerError> {
         let mut start = window.place_of(offset);
         let rest = usize::try_from(length - offset).unwrap_or(usize::MAX);
         loop {
@@ -126,7 +134,7 @@ impl Segment {
     }
 
     /// The record at an offset; `None` if the file ends within it, or none begins there.
-    fn record_at(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<Found>, LedgerError> {
+    fn record_at(&self, window: &mut ReadWindow, offset: u64, length: u64) -> Result<Option<FoundRecord>, LedgerError> {
         let Some(head) = self.member_at(window, offset, length)? else { return Ok(None) };
         let head = &window.bytes[head];
         let content = gzip::content(head).map_err(|source| self.damaged(offset, &source))?;
@@ -137,7 +145,7 @@ impl Segment {
         });
         let size = |bytes: u64| u32::try_from(bytes).map_err(|error| self.damaged(offset, &error));
         let location = Location { segment: self.number, offset, head: size(head.len() as u64)?, body: size(body)? };
-        Ok((location.end() <= length).then_some(Found { location, record }))
+        Ok((location.end() <= length).then_some(FoundRecord { location, record }))
     }
 
     /// The record whose first member has this content.
@@ -158,7 +166,7 @@ impl Segment {
     /// An end without a complete record is due to a crash only if nothing complete follows.
     fn must_be_torn(&self, offset: u64, length: u64) -> Result<(), LedgerError> {
         const STEP: usize = 1024 * 1024;
-        let mut window = Window::default();
+        let mut window = ReadWindow::default();
         let mut at = self.end_of_own_body(&mut window, offset, length)?.unwrap_or(offset + 1);
         while at < length {
             let rest = usize::try_from(length - at).unwrap_or(usize::MAX);
@@ -179,7 +187,7 @@ impl Segment {
 
     /// Where the body of an incomplete answer ends if it was compressed here and only the end of its line is missing:
     /// the body is complete, but not a record.
-    fn end_of_own_body(&self, window: &mut Window, offset: u64, length: u64) -> Result<Option<u64>, LedgerError> {
+    fn end_of_own_body(&self, window: &mut ReadWindow, offset: u64, length: u64) -> Result<Option<u64>, LedgerError> {
         let Some(head) = self.member_at(window, offset, length)? else { return Ok(None) };
         let body = offset + head.len() as u64;
         let record = gzip::content(&window.bytes[head]).ok().and_then(|content| record::parse(&content).ok());
@@ -222,7 +230,7 @@ impl Segment {
     /// Checks the last bytes of a body, so that a skipped body is where its record says.
     fn check_body_end(
         &self,
-        window: &mut Window,
+        window: &mut ReadWindow,
         location: &Location,
         member: BodyMember,
         length: u64,
@@ -259,7 +267,7 @@ impl Segment {
         Ok(metadata.len())
     }
 
-    fn read_window(&self, window: &mut Window, offset: u64, size: usize) -> Result<(), LedgerError> {
+    fn read_window(&self, window: &mut ReadWindow, offset: u64, size: usize) -> Result<(), LedgerError> {
         window.at = offset;
         self.read_into(&mut window.bytes, offset, size)
     }
@@ -333,7 +341,7 @@ mod tests {
     }
 
     /// The records found in some bytes, and where they end.
-    fn scanned(bytes: &[u8]) -> Result<(Vec<Found>, End), LedgerError> {
+    fn scanned(bytes: &[u8]) -> Result<(Vec<FoundRecord>, End), LedgerError> {
         let mut all = Vec::new();
         let end = segment(bytes).1.scan(|found| {
             all.push(found);
@@ -375,7 +383,7 @@ mod tests {
         }
         let (found, end) = scanned(&bytes).expect("sound");
         let place = |place: u64| usize::try_from(place).expect("small");
-        let found: Vec<_> = (found.iter().map(|Found { location, record }| (*location, record.is_some())))
+        let found: Vec<_> = (found.iter().map(|FoundRecord { location, record }| (*location, record.is_some())))
             .map(|(at, known)| (place(at.offset), at.head as usize, at.body as usize, known))
             .collect();
         assert_eq!((found, end), (expected, End::Clean(bytes.len() as u64)));

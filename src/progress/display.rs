@@ -89,7 +89,7 @@ impl Display {
                 bar.set_message(render(&snapshot, screen.columns(), *color).join("\n"));
             }
             Output::Plain(out) if event == DisplayEvent::Start => write(out, &lines::plain_start(&self.scope)),
-            Output::Plain(out) => write(out, &lines::plain(&snapshot)),
+            Output::Plain(out) => write(out, &lines::plain_line(&snapshot)),
             Output::Json(out) => write(out, &lines::json(&snapshot)),
             Output::Nowhere(_) => {}
         }

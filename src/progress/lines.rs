@@ -41,7 +41,7 @@ pub(super) fn plain_start(scope: &ExportScope) -> String {
 }
 
 /// A line of progress.
-pub(super) fn plain(snapshot: &Snapshot) -> String {
+pub(super) fn plain_line(snapshot: &Snapshot) -> String {
     let counted = &snapshot.counted;
     let (done, total) = snapshot.way();
     let way =

@@ -111,7 +111,7 @@ impl Progress {
             display: Mutex::new(Display::new(mode, color, scope, out)),
         });
         shared.show(DisplayEvent::Start);
-        let reporter = every.map(|every| tokio::spawn(report(Arc::clone(&shared), every)).abort_handle());
+        let reporter = every.map(|every| tokio::spawn(redraw(Arc::clone(&shared), every)).abort_handle());
         Self(Arc::new(Handle { shared, reporter }))
     }
 
@@ -274,7 +274,7 @@ impl Shared {
 }
 
 /// Updates the display until it is aborted.
-async fn report(shared: Arc<Shared>, every: Duration) {
+async fn redraw(shared: Arc<Shared>, every: Duration) {
     let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

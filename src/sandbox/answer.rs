@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    history::{MonthCounts, NoData, Profile, of},
+    history::{MonthCounts, NoData, Profile, history_of},
     item::ItemWriter,
     random::Random,
     request::HistoryRequest,
@@ -32,7 +32,7 @@ pub(super) enum AnswerContent {
 
 impl AnswerContent {
     pub(super) fn of(asked: &HistoryRequest, today: jiff::civil::Date) -> Self {
-        match of(&asked.target) {
+        match history_of(&asked.target) {
             Ok(profile) => Self::history(&asked.target, profile, asked, today),
             Err(nothing) => Self::NoData(nothing),
         }
@@ -227,7 +227,7 @@ mod tests {
     use serde_json::{Map, Value};
 
     use super::*;
-    use crate::sandbox::{request, settings::BodyForm};
+    use crate::sandbox::{request, settings::AcceptedForm};
 
     const TODAY: Date = date(2026, 11, 24);
     /// The documented keys of an item.
@@ -240,7 +240,7 @@ mod tests {
 
     fn asked(target: &str, more: &str) -> HistoryRequest {
         let body = format!(r#"[{{"target":"{target}"{more}}}]"#);
-        request::read(body.as_bytes(), BodyForm::Any, TODAY).expect("a good call")
+        request::read(body.as_bytes(), AcceptedForm::Any, TODAY).expect("a good call")
     }
 
     fn body(asked: &HistoryRequest) -> Vec<u8> {
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn each_extra_task_gets_an_error() {
-        let many = request::read(br#"[{"target":"site1.com"},{"target":"b.com"},{}]"#, BodyForm::Any, TODAY);
+        let many = request::read(br#"[{"target":"site1.com"},{"target":"b.com"},{}]"#, AcceptedForm::Any, TODAY);
         let answer = read(&body(&many.expect("a good call")));
         assert_eq!((&answer["tasks_count"], &answer["tasks_error"]), (&3.into(), &2.into()));
         let codes: Vec<_> =

@@ -31,7 +31,7 @@ mod values;
 pub use self::{
     bill::Bill,
     faults::Faults,
-    settings::{BodyForm, Latency, Price, RateLimit, Settings},
+    settings::{AcceptedForm, Latency, Price, RateLimit, Settings},
 };
 use self::{bill::SharedBill, decide::SimulatedApi};
 

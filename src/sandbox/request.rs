@@ -6,7 +6,7 @@
 use jiff::civil::{Date, date};
 use serde_json::{Map, Value};
 
-use super::settings::BodyForm;
+use super::settings::AcceptedForm;
 
 pub(super) const LARGEST_BODY: usize = 1024 * 1024;
 /// Tasks in one call; all after the first are answered with an error.
@@ -39,11 +39,11 @@ pub(super) enum Refusal {
     Task { code: i64, message: String, echo: String, extra_tasks: usize },
 }
 
-pub(super) fn read(body: &[u8], form: BodyForm, today: Date) -> Result<HistoryRequest, Refusal> {
+pub(super) fn read(body: &[u8], form: AcceptedForm, today: Date) -> Result<HistoryRequest, Refusal> {
     let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::Contract)?;
     let (fields, extra_tasks) = match body {
-        Value::Object(fields) if form != BodyForm::Array => (fields, 0),
-        Value::Array(tasks) if form != BodyForm::Object && tasks.len() <= MOST_TASKS => {
+        Value::Object(fields) if form != AcceptedForm::Array => (fields, 0),
+        Value::Array(tasks) if form != AcceptedForm::Object && tasks.len() <= MOST_TASKS => {
             let extra_tasks = tasks.len().saturating_sub(1);
             match tasks.into_iter().next() {
                 Some(Value::Object(fields)) => (fields, extra_tasks),
@@ -144,7 +144,7 @@ mod tests {
     const TODAY: Date = date(2026, 11, 24);
 
     fn code(body: &str) -> Result<HistoryRequest, i64> {
-        read(body.as_bytes(), BodyForm::Any, TODAY).map_err(|refusal| match refusal {
+        read(body.as_bytes(), AcceptedForm::Any, TODAY).map_err(|refusal| match refusal {
             Refusal::Contract => 400,
             Refusal::Task { code, .. } => code,
         })
@@ -169,10 +169,11 @@ mod tests {
         }
         let of_form = |body: &str, form| read(body.as_bytes(), form, TODAY).is_ok();
         assert!(
-            of_form(r#"[{"target":"a.com"}]"#, BodyForm::Array) && of_form(r#"{"target":"a.com"}"#, BodyForm::Object)
+            of_form(r#"[{"target":"a.com"}]"#, AcceptedForm::Array)
+                && of_form(r#"{"target":"a.com"}"#, AcceptedForm::Object)
         );
-        assert_eq!(read(br#"{"target":"a.com"}"#, BodyForm::Array, TODAY), Err(Refusal::Contract));
-        assert_eq!(read(br#"[{"target":"a.com"}]"#, BodyForm::Object, TODAY), Err(Refusal::Contract));
+        assert_eq!(read(br#"{"target":"a.com"}"#, AcceptedForm::Array, TODAY), Err(Refusal::Contract));
+        assert_eq!(read(br#"[{"target":"a.com"}]"#, AcceptedForm::Object, TODAY), Err(Refusal::Contract));
     }
 
     #[test]

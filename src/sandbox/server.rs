@@ -84,19 +84,20 @@ async fn route(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Res
         (&Method::POST, ENDPOINT) => call(api, request).await,
         (&Method::GET, BILL) => {
             let bill = serde_json::to_vec_pretty(&api.bill.snapshot()).expect("numbers and strings always serialize");
-            Ok(plain(StatusCode::OK, bill))
+            Ok(plain_response(StatusCode::OK, bill))
         }
         (&Method::GET, BALANCE) => Ok(balance(&api, request.headers())),
         (_, ENDPOINT | BILL | BALANCE) => {
             api.bill.open().bill.strayed += 1;
             let allowed = if request.uri().path() == ENDPOINT { "POST" } else { "GET" };
-            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, answer::plain_error("method not allowed"));
+            let mut response =
+                plain_response(StatusCode::METHOD_NOT_ALLOWED, answer::plain_error("method not allowed"));
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             Ok(response)
         }
         _ => {
             api.bill.open().bill.strayed += 1;
-            Ok(plain(StatusCode::NOT_FOUND, answer::plain_error("not found")))
+            Ok(plain_response(StatusCode::NOT_FOUND, answer::plain_error("not found")))
         }
     }
 }
@@ -104,10 +105,10 @@ async fn route(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Res
 /// The account's balance. The shape of this answer is assumed; it is not documented.
 fn balance(api: &SimulatedApi, headers: &HeaderMap) -> Response<Outgoing> {
     if !api.is_authorized(text(headers, header::AUTHORIZATION.as_str())) {
-        return plain(StatusCode::UNAUTHORIZED, SimulatedApi::unauthorized(&api.request_id(0)).body);
+        return plain_response(StatusCode::UNAUTHORIZED, SimulatedApi::unauthorized(&api.request_id(0)).body);
     }
     let left = api.settings.credit.unwrap_or(UNLIMITED).minus(api.bill.snapshot().debited_micros);
-    plain(StatusCode::OK, format!("{{\"balance_usd\":{}}}", answer::dollars(left.max(Usd::ZERO))).into_bytes())
+    plain_response(StatusCode::OK, format!("{{\"balance_usd\":{}}}", answer::dollars(left.max(Usd::ZERO))).into_bytes())
 }
 
 async fn call(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Response<Outgoing>, Abort> {
@@ -173,7 +174,7 @@ fn response(reply: CallReply, gzip: bool, drip_time: Duration, receipt: Receipt)
     response
 }
 
-fn plain(status: StatusCode, body: Vec<u8>) -> Response<Outgoing> {
+fn plain_response(status: StatusCode, body: Vec<u8>) -> Response<Outgoing> {
     let mut response = Response::new(Outgoing::whole(&body.into(), Duration::ZERO, None));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

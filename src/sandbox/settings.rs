@@ -37,8 +37,8 @@ pub struct Settings {
     #[arg(long, value_name = "USD")]
     pub credit: Option<Usd>,
     /// Shape of the request body to accept; others get 400
-    #[arg(long, value_enum, default_value_t = BodyForm::Any)]
-    pub body_form: BodyForm,
+    #[arg(long, value_enum, default_value_t = AcceptedForm::Any)]
+    pub body_form: AcceptedForm,
     /// What goes wrong, and how often
     #[command(flatten)]
     pub faults: Faults,
@@ -55,7 +55,7 @@ impl Default for Settings {
             rate_limit: None,
             max_in_flight: None,
             credit: None,
-            body_form: BodyForm::Any,
+            body_form: AcceptedForm::Any,
             faults: Faults::default(),
         }
     }
@@ -63,7 +63,7 @@ impl Default for Settings {
 
 /// The forms of a request body; the API's pages document both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum BodyForm {
+pub enum AcceptedForm {
     /// Both `[{"target": …}]` and `{"target": …}`
     Any,
     /// Only `[{"target": …}]`

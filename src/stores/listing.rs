@@ -25,7 +25,7 @@ pub(super) struct RemoteListing {
 
 /// The parts needed of a `_run.json` that another version may have written.
 #[derive(Debug, Deserialize)]
-struct Record {
+struct RemoteRecord {
     program: String,
     #[serde(default)]
     simulated: bool,
@@ -35,7 +35,7 @@ impl RemoteListing {
     /// Refuses objects that are not part of an export, and a real dataset where the new one is `simulated`.
     pub(super) fn inspect(&self, url: &StoreUrl, simulated: bool) -> Result<(), StoreError> {
         let foreign = |name: &str| StoreError::Foreign { url: url.clone(), name: name.to_owned() };
-        let record: Option<Record> = serde_json::from_slice(&self.record).ok();
+        let record: Option<RemoteRecord> = serde_json::from_slice(&self.record).ok();
         let Some(record) = record.filter(|record| record.program == "backlinks-export") else {
             let others = self.sizes.iter().find(|(name, bytes)| *name != PROBE && !is_folder(name, **bytes));
             return others.map_or(Ok(()), |(name, _)| Err(foreign(name)));

@@ -11,7 +11,7 @@ const INDENT: usize = 12;
 const NARROWEST_VALUE: usize = 20;
 
 /// A line of the summary.
-struct Entry {
+struct SummaryLine {
     label: &'static str,
     value: String,
     /// Kept on one line whatever the width, since people copy it.
@@ -27,7 +27,7 @@ impl RunSummary {
             (false, _) => ("", "", ""),
         };
         let mut text = format!("{strong}{}{reset}\n\n", self.headline());
-        for Entry { label, value, whole } in self.entries() {
+        for SummaryLine { label, value, whole } in self.entries() {
             let room = if whole { usize::MAX } else { width.saturating_sub(INDENT).max(NARROWEST_VALUE) };
             let mut label = label;
             for line in wrapped(&value, room) {
@@ -41,7 +41,7 @@ impl RunSummary {
     /// The summary as a Markdown table.
     pub fn markdown(&self) -> String {
         let mut text = format!("**{}**\n\n| | |\n| --- | --- |\n", escaped(&self.headline()));
-        for Entry { label, value, whole } in self.entries() {
+        for SummaryLine { label, value, whole } in self.entries() {
             let value = if whole { format!("`{}`", value.replace('|', "\\|")) } else { escaped(&value) };
             let _ = writeln!(text, "| {label} | {value} |");
         }
@@ -64,10 +64,10 @@ impl RunSummary {
         format!("{how}: {answered} answered")
     }
 
-    fn entries(&self) -> Vec<Entry> {
+    fn entries(&self) -> Vec<SummaryLine> {
         let mut entries = Vec::new();
         let mut add = |label, value: Option<String>| {
-            entries.extend(value.map(|value| Entry { label, value, whole: false }));
+            entries.extend(value.map(|value| SummaryLine { label, value, whole: false }));
         };
         add("targets", Some(self.format_targets()));
         add("refreshed", join("; ", [self.format_refreshed(), self.format_stale()]));
@@ -98,7 +98,7 @@ impl RunSummary {
         add("uploaded", self.published_to.as_ref().map(format_upload));
         if self.published && self.rows > 0 {
             let value = duckdb(&shown(&self.out));
-            entries.push(Entry { label: "read it", value, whole: true });
+            entries.push(SummaryLine { label: "read it", value, whole: true });
         }
         entries
     }

@@ -13,7 +13,7 @@ use super::{TargetRef, TargetSet, set::Names};
 pub struct Inputs {
     /// For each line its input, unless that equals its target, and then its cells, without separators.
     text: String,
-    entries: Vec<Entry>,
+    entries: Vec<StoredLine>,
     /// The cells of all lines that are not empty, in order.
     cells: Vec<StoredCell>,
     targets: Names,
@@ -223,7 +223,7 @@ impl InputsBuilder {
             LineStatus::Rejected(reason) => self.reject(reason),
         };
         self.inputs.counts.lines += 1;
-        self.inputs.entries.push(Entry {
+        self.inputs.entries.push(StoredLine {
             text: entry_text,
             input_length: if is_target { SAME_AS_TARGET } else { narrow(line.input.len()) },
             cells: entry_cells,
@@ -280,7 +280,7 @@ const SAME_AS_TARGET: u32 = u32::MAX;
 
 /// A line by offsets; its text and cells end where those of the next line begin.
 #[derive(Debug)]
-struct Entry {
+struct StoredLine {
     text: u32,
     input_length: u32,
     cells: u32,
@@ -383,6 +383,6 @@ mod tests {
 
     #[test]
     fn a_line_takes_no_more_than_its_entry_and_its_text() {
-        assert_eq!(size_of::<Entry>(), 32);
+        assert_eq!(size_of::<StoredLine>(), 32);
     }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{
         BodyForm,
-        pricing::{MaxPrice, counted, unpriced},
+        pricing::{MaxPrice, counted_cost, unpriced},
         record::TargetState,
         status::{Class, Cost, UnknownClass},
     },
@@ -241,7 +241,7 @@ impl Index {
         }
         self.max_price.learn(cost);
         // What an unreported debit may have cost beyond the known amount.
-        self.unknown = self.unknown.plus(counted(cost, reserved, self.max_price).minus(cost.known()));
+        self.unknown = self.unknown.plus(counted_cost(cost, reserved, self.max_price).minus(cost.known()));
         self.remember(answer.left_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
         if matches!(class, Class::Data | Class::NoData) {

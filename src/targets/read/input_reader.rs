@@ -53,7 +53,7 @@ struct InputFile<'a> {
 }
 
 /// A line or row before it is cleaned.
-struct Found<'a> {
+struct UncleanedLine<'a> {
     number: u64,
     written: &'a str,
     /// Why it is rejected without cleaning, if it is.
@@ -79,18 +79,18 @@ impl<'a> InputReader<'a> {
         let compression = opened.compression;
         let result = self.read_text(path, opened.bytes);
         result.map_err(|interrupted| match (interrupted, compression) {
-            (Interrupted::Input(error), _) => error,
-            (Interrupted::Reading(source), _) if source.kind() == io::ErrorKind::FileTooLarge => {
+            (ReadFailure::Input(error), _) => error,
+            (ReadFailure::Reading(source), _) if source.kind() == io::ErrorKind::FileTooLarge => {
                 InputError::TooMuch { path: path.into(), limit: format!("{} bytes of text", self.limits.read) }
             }
-            (Interrupted::Reading(source), Some(compression)) => {
+            (ReadFailure::Reading(source), Some(compression)) => {
                 InputError::Damaged { path: path.into(), compression, source }
             }
-            (Interrupted::Reading(source), None) => InputError::Unreadable { path: path.into(), source },
+            (ReadFailure::Reading(source), None) => InputError::Unreadable { path: path.into(), source },
         })
     }
 
-    fn read_text(&mut self, path: &Path, bytes: impl Read) -> Result<(), Interrupted> {
+    fn read_text(&mut self, path: &Path, bytes: impl Read) -> Result<(), ReadFailure> {
         let mut text = Text::open(bytes, self.allowance, self.options.encoding)?;
         let encoding = text.encoding();
         let undecodable = format!("{}; {}", not_valid(encoding), encoding_hint());
@@ -116,7 +116,7 @@ impl<'a> InputReader<'a> {
     }
 
     /// Reads lines, starting with line `first` of the file.
-    fn read_lines(&mut self, file: &InputFile<'_>, first: u64, text: &mut impl io::BufRead) -> Result<(), Interrupted> {
+    fn read_lines(&mut self, file: &InputFile<'_>, first: u64, text: &mut impl io::BufRead) -> Result<(), ReadFailure> {
         let too_long = format!("the line is longer than {} KiB", MOST_LINE / 1024);
         let mut line = Vec::new();
         for number in first.. {
@@ -137,7 +137,7 @@ impl<'a> InputReader<'a> {
             };
             let written = content.trim();
             if !written.is_empty() || unusable.is_some() {
-                self.add(file, &Found { number, written, unusable, cells: &[] })?;
+                self.add(file, &UncleanedLine { number, written, unusable, cells: &[] })?;
             }
         }
         Ok(())
@@ -149,7 +149,7 @@ impl<'a> InputReader<'a> {
         head: &Head,
         delimiter: Option<u8>,
         text: &mut impl io::BufRead,
-    ) -> Result<(), Interrupted> {
+    ) -> Result<(), ReadFailure> {
         self.has_table = true;
         if head.is_cut() {
             return Err(InputError::NoHeader { path: file.path.into() }.into());
@@ -176,7 +176,7 @@ impl<'a> InputReader<'a> {
             let cells: Vec<_> = texts.iter().map(|(index, cell)| (*index, cell.as_ref())).collect();
             let is_blank = written.is_empty() && cells.iter().all(|(_, cell)| cell.is_empty());
             if !is_blank || unusable.is_some() {
-                self.add(file, &Found { number: rows.line(), written: &written, unusable, cells: &cells })?;
+                self.add(file, &UncleanedLine { number: rows.line(), written: &written, unusable, cells: &cells })?;
             }
             if (indices.len()..rows.count()).any(|index| !rows.cell(index).is_empty()) {
                 self.builder.note_longer_row(&file.name, rows.line());
@@ -189,7 +189,7 @@ impl<'a> InputReader<'a> {
         &mut self,
         file: &InputFile<'_>,
         rows: &mut Rows<impl io::BufRead>,
-    ) -> Result<Option<Header>, Interrupted> {
+    ) -> Result<Option<Header>, ReadFailure> {
         let path = file.path;
         match whole_row(path, rows)? {
             None => return Ok(None),
@@ -222,7 +222,7 @@ impl<'a> InputReader<'a> {
     }
 
     /// Cleans a line and stores it.
-    fn add(&mut self, file: &InputFile<'_>, found: &Found<'_>) -> Result<(), InputError> {
+    fn add(&mut self, file: &InputFile<'_>, found: &UncleanedLine<'_>) -> Result<(), InputError> {
         let judged = match found.unusable {
             Some(reason) => Err(Cow::Borrowed(reason)),
             None => clean(found.written, self.options.accept).map_err(|rejection| rejection.to_string().into()),
@@ -292,7 +292,7 @@ fn all_rejected(lines: usize) -> String {
 }
 
 /// Reads the next row; an error if a quotation mark is never closed.
-fn whole_row(path: &Path, rows: &mut Rows<impl io::BufRead>) -> Result<Option<Length>, Interrupted> {
+fn whole_row(path: &Path, rows: &mut Rows<impl io::BufRead>) -> Result<Option<Length>, ReadFailure> {
     match rows.read()? {
         None => Ok(None),
         Some(Row::Read(length)) => Ok(Some(length)),
@@ -302,7 +302,7 @@ fn whole_row(path: &Path, rows: &mut Rows<impl io::BufRead>) -> Result<Option<Le
 
 /// What ended the reading of a file.
 #[derive(Debug, thiserror::Error)]
-enum Interrupted {
+enum ReadFailure {
     #[error(transparent)]
     Reading(#[from] io::Error),
     #[error(transparent)]

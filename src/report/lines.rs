@@ -1,6 +1,7 @@
-//! What became of the input: outcomes, reasons, failures, and the input's own columns.
+//! The results for the input: outcomes, reasons, failures, and the input's own columns.
 //!
-//! All text here is untrusted and of any length: it is cut, and columns that would make the page large are left out.
+//! All text here is untrusted and of any length: it is truncated, and columns that would make the page large are left
+//! out.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -21,7 +22,8 @@ use crate::{
 
 /// Input columns that are shown, the first ones.
 pub(super) const MOST_COLUMNS: usize = 4;
-/// Different texts of an input column at most, in bytes; columns with more do not group targets and are left out.
+/// Maximum size of the different texts of an input column, in bytes; columns with more do not group targets and are
+/// left out.
 const COLUMN_BYTES: usize = 128 << 10;
 /// The longest text of an input column that is shown, in characters.
 const LONGEST_CELL: usize = 60;
@@ -29,7 +31,7 @@ const LONGEST_CELL: usize = 60;
 pub(super) const MOST_FAILURES: usize = 100;
 /// Different reasons of rejection that are listed.
 const MOST_REASONS: usize = 20;
-/// The name of all reasons beyond those.
+/// The label for all further reasons.
 const OTHER_REASONS: &str = "other reasons";
 
 /// What the report shows about one target.
@@ -38,16 +40,16 @@ pub(super) struct Line {
     pub(super) target: Box<str>,
     pub(super) outcome: LineOutcome,
     pub(super) cost: Option<Usd>,
-    /// The text of each shown input column, as a place in its texts.
+    /// For each shown input column, the index of the target's text among the column's texts.
     pub(super) cells: Vec<Option<u32>>,
 }
 
-/// An outcome for people.
+/// An outcome, for display.
 pub(super) fn outcome_words(outcome: LineOutcome) -> &'static str {
     if outcome == LineOutcome::NoData { "no data" } else { outcome.as_str() }
 }
 
-/// A target that needs a person.
+/// A target that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failed {
     pub(super) target: Box<str>,
@@ -68,7 +70,7 @@ pub(super) struct Column {
     too_many: bool,
 }
 
-/// What became of the input.
+/// The results for the input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Lines {
     /// One for each target, in the input's order.
@@ -78,7 +80,7 @@ pub(super) struct Lines {
     pub(super) left_out: Vec<String>,
     /// The first failed targets.
     pub(super) failures: Vec<Failed>,
-    /// Input lines that were no domain.
+    /// Input lines that are not valid domains.
     pub(super) rejected: u64,
     /// Input lines that repeat a target.
     pub(super) duplicates: u64,
@@ -156,7 +158,7 @@ impl Lines {
         *self.reasons.entry(if is_listed { reason } else { OTHER_REASONS.to_owned() }).or_default() += 1;
     }
 
-    /// Takes away columns that have too many different texts, or none at all.
+    /// Removes columns with too many different texts, and columns without any.
     fn leave_out(&mut self) {
         let is_shown = |column: &Column| !column.too_many && !column.texts.is_empty();
         let columns = std::mem::take(&mut self.columns).into_iter().enumerate();
@@ -175,7 +177,7 @@ impl Lines {
 }
 
 impl Column {
-    /// The place of a text, cut, among those of the column; `None` for an empty one, or where there are too many.
+    /// The index of a truncated text among those of the column; `None` for an empty one, or if there are too many.
     fn place(&mut self, text: &str) -> Option<u32> {
         let text = sanitize::plain(text.trim());
         let shown = match text.char_indices().nth(LONGEST_CELL) {

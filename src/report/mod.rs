@@ -58,7 +58,7 @@ pub enum ReportError {
 }
 
 impl ReportError {
-    /// Whether the arguments are at fault.
+    /// Whether the arguments are wrong.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::NoDataset(_) | Self::Directory(_))
     }
@@ -84,7 +84,7 @@ pub struct Report {
     pub bytes: u64,
 }
 
-/// Writes the report of the dataset in `dir` to `output`, or beside the dataset. A file with the same content is not
+/// Writes the report of the dataset in `dir` to `output`, or to its default path. A file with the same content is not
 /// replaced. Blocks on the disk.
 pub fn write(dir: &Path, output: Option<&Path>) -> Result<Report, ReportError> {
     let path = output.map_or_else(|| dir.join(FILE), Path::to_owned);

@@ -13,9 +13,9 @@ const LEFT: f64 = 54.0;
 const RIGHT: f64 = 544.0;
 const TOP: f64 = 4.0;
 const BOTTOM: f64 = 220.0;
-/// At most.
+/// Maximum labels on the value axis.
 const VALUE_LABELS: i32 = 6;
-/// At most, too.
+/// Maximum labels of years.
 const YEAR_LABELS: i32 = 9;
 
 /// Values by month, if known.

@@ -84,7 +84,7 @@ impl MonthTotals {
     }
 }
 
-/// A target's history in brief.
+/// A summary of a target's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct History {
     /// Months with a row.

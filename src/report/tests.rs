@@ -1,4 +1,4 @@
-//! The page and its data, from datasets that the crate's own writers publish, compared to a plain second count.
+//! The page and its data, from datasets written by the crate's own writers, compared with a simple second computation.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
@@ -139,7 +139,7 @@ fn histories(targets: usize) -> BTreeMap<String, Vec<Value>> {
         }
         histories.insert(format!("target{number}.com"), items);
     }
-    // A date that is absurd must not make all others stale.
+    // A single absurd date must not make all others stale.
     histories.get_mut("target3.com").unwrap().push(item(date(2031, 5, 1), 9));
     histories
 }
@@ -150,11 +150,11 @@ fn month_of(item: &Value) -> Option<Month> {
 }
 
 #[test]
-fn sums_by_month_and_by_target_are_those_of_a_plain_count_whatever_the_partitions() {
+fn sums_by_month_and_target_equal_a_simple_count_for_any_partitioning() {
     let histories = histories(40);
     let given: Vec<_> = histories.iter().map(|(target, items)| ok(target, items.clone())).collect();
     let latest = Month::of_date(date(2026, 11, 1));
-    // The last of what is served for a target and month
+    // The last item served for a target and month
     let mut cells: BTreeMap<(Month, &str), &Value> = BTreeMap::new();
     for (target, items) in &histories {
         cells.extend(items.iter().filter_map(|item| Some(((month_of(item)?, target.as_str()), item))));
@@ -232,7 +232,7 @@ fn winners_and_losers_are_those_with_the_greatest_changes_and_a_value_at_both_en
     assert_eq!(movers.compared, 5);
 }
 
-/// Text that does harm where it becomes markup, or leaves its element.
+/// Text that does harm if it becomes markup, or escapes its element.
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)><!--<script>\"'&\u{202e}=1+1";
 
 #[test]
@@ -288,7 +288,7 @@ fn a_thin_month_names_the_largest_target_that_it_lacks() {
         let page = render(dir.path()).unwrap();
         assert!(page.contains(expected), "{giant:?}: {}", page.split("Months are sums").nth(1).unwrap_or(&page));
     };
-    // A history that has ended lacks nothing.
+    // A history that has ended lacks no month.
     check(&[7, 8, 10], "2 of 3 in Sep 2026 (without giant.com, 16.3 % of all backlinks)");
     check(&[7, 8, 9], "2 of 3 in Oct 2026 (without giant.com, 16.3 % of all backlinks)");
 }
@@ -310,7 +310,7 @@ fn the_same_dataset_gives_the_same_page_which_is_not_rewritten() {
 }
 
 #[test]
-fn the_page_of_an_empty_dataset_says_so() {
+fn the_page_of_an_empty_dataset_explains_that() {
     let no_data = TargetRow { outcome: LineOutcome::NoData, target: Some("a.com"), ..TargetRow::default() };
     let dir = publish("year", &[], &[Given { row: no_data, cells: vec![], items: vec![] }]);
     let page = render(dir.path()).unwrap();

@@ -12,7 +12,7 @@ use crate::money::Usd;
 
 /// The `version` of the envelope.
 const VERSION: &str = "0.1.20260801";
-/// Bytes of a full history, about.
+/// The approximate size of a full history, in bytes.
 const FULL_HISTORY: usize = 144 * 1024;
 /// More than any client should read.
 const OVERSIZED: usize = 40 * 1024 * 1024;

@@ -1,7 +1,7 @@
 //! Decides the reply to one call: the gateway's checks (in [`super::gateway`]), the API's checks, the fault, the debit.
 //!
-//! All is decided as soon as the request is complete, before any waiting, so that the bill never depends on what the
-//! client does afterwards. The order of the checks is assumed; each check is documented or was observed.
+//! Everything is decided as soon as the request is complete, before any waiting, so that the bill never depends on what
+//! the client does afterwards. The order of the checks is assumed; each check is documented or was observed.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{clock::Clock, money::Usd};
 
 /// The header with the debit, in millionths of a dollar.
 pub(super) const DEBIT: &str = "x-aisa-customer-cost-micros-usd";
-/// Where a redirect leads: a path of this server that does not exist.
+/// The path of redirects: it does not exist on this server.
 const ELSEWHERE: &str = "/elsewhere";
 /// Purposes of random draws for one attempt.
 const LATENCY: u64 = 0x1a;
@@ -41,7 +41,7 @@ pub(super) struct ReceivedCall<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
     Whole,
-    /// Whole, but the client cannot use it.
+    /// Complete, but the client cannot use it.
     Unusable,
     Drip,
     CutOff,
@@ -255,5 +255,5 @@ fn is_late(code: i64) -> bool {
     matches!(code, 40101 | 50401 | 50402)
 }
 
-/// The page of a proxy in between.
+/// The error page of an intermediate proxy.
 const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n";

@@ -150,7 +150,7 @@ impl Faults {
         self.price_rise.filter(|rise| billed >= rise.after).map_or(100, |rise| rise.percent)
     }
 
-    /// The probability of any fault; above 1 the last of them never happen.
+    /// The total probability of any fault; if it exceeds 1, the last faults never occur.
     pub(super) fn total(&self) -> f64 {
         self.table().map(|(_, share)| share.0).sum()
     }

@@ -1,9 +1,9 @@
 //! Generates a plausible backlinks history for any host from its name.
 //!
-//! Each host has a size, a trend, a season, and sometimes a shock. Each month follows from the one before, so that
-//! gains and losses explain the totals and no month depends on the requested range. The oddities of the real API occur,
-//! too: hosts without data, missing months, months dated in the future, items in descending order. [`super::item`]
-//! writes the months as JSON.
+//! Each host has a size, a trend, a season, and sometimes a shock. Each month follows from the previous one, so that
+//! gains and losses explain the totals and no month depends on the requested range. The irregularities of the real API
+//! occur, too: hosts without data, missing months, months dated in the future, items in descending order.
+//! [`super::item`] writes the months as JSON.
 
 use jiff::civil::{Date, date};
 

@@ -1,4 +1,4 @@
-//! Writes one month as the API does: 28 keys, nineteen counts, the site's own data and six maps.
+//! Writes one month like the API: 28 keys, nineteen counts, the site's own data and six maps.
 //!
 //! It writes bytes by hand, because benchmarks need thousands of answers a second. The maps are parts of the month's
 //! backlinks with at most ten entries, the largest first. Sometimes a value is null or a key is missing, as in real
@@ -11,7 +11,7 @@ use super::{
     random::Random,
 };
 
-/// Entries of a map at most; the API serves no more.
+/// Maximum entries of a map, as served by the API.
 const LARGEST_MAP: usize = 10;
 
 /// Each map's name and its possible keys, separated by commas, the usual ones first. One key may be empty.
@@ -128,7 +128,7 @@ const MAY_BE_MISSING: [&str; 4] =
 impl Map {
     fn draw(name: &'static str, keys: &'static str, draws: &mut Random) -> Self {
         let mut keys: Vec<_> = keys.split(',').collect();
-        // The first key is always the largest, and most hosts have most of the usual ones.
+        // The first key is always the largest, and most hosts have most of the usual keys.
         for index in 1..keys.len() {
             let other = (index + draws.below(4)).min(keys.len() - 1);
             keys.swap(index, other);

@@ -72,7 +72,7 @@ pub enum AcceptedForm {
     Object,
 }
 
-/// How long answers take: between two ends, most near their geometric mean.
+/// How long answers take: between two limits, mostly near their geometric mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
     pub min: Duration,

@@ -1,5 +1,5 @@
-//! Sets up the client library for a store. The library reads `AWS_*`, `GOOGLE_*` and `AZURE_*` variables itself, by the
-//! names that the services' own tools use. Another service starts in `url`.
+//! Sets up the client library for a store. The library itself reads the `AWS_*`, `GOOGLE_*` and `AZURE_*` variables,
+//! under the names that the services' own tools use. To add a service, start in `url`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
     wire::Wire,
 };
 
-/// Retries of a request during the check, while the user waits: some two seconds.
+/// Retries of a request during the check, while the user waits: about two seconds.
 const HASTY: usize = 3;
 /// Retries of a request during the upload: about a minute.
 const PATIENT: usize = 10;

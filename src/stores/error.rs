@@ -22,7 +22,7 @@ pub enum StoreError {
     SetUp { url: StoreUrl, reason: String },
     #[error("cannot {attempt} in {url}: {reason}")]
     Refused { url: StoreUrl, attempt: String, cause: Cause, reason: String },
-    /// An object that publishing would mix with or delete.
+    /// An object that publishing would mix with its own, or delete.
     #[error("{url} contains {}, which is not part of an export", sanitize::plain(name))]
     Foreign { url: StoreUrl, name: String },
     #[error("{url} contains more than {} objects, more than any export", humanize::count(super::MOST_OBJECTS as u64))]
@@ -101,10 +101,10 @@ fn endpoint(service: Service) -> &'static str {
 
 /// Parts of the services' messages for a bucket that does not exist.
 const NO_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
-/// And for credentials that are wrong or lack a permission.
+/// The same for credentials that are wrong or lack a permission.
 const NO_ACCESS: [&str; 5] =
     ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "401 Unauthorized", "403 Forbidden"];
-/// Hosts of metadata services, which are asked for credentials where the environment has none.
+/// Hosts of metadata services, from which credentials are requested if the environment has none.
 const METADATA: [&str; 2] = ["169.254.", "metadata.google.internal"];
 
 /// The cause of an error of the client library and its message, without the request and without secrets.
@@ -131,7 +131,7 @@ pub(super) fn describe(error: &object_store::Error, secrets: &[String]) -> (Caus
         (code, "") => code.to_owned(),
         (code, message) => format!("{} ({code})", message.trim().trim_end_matches('.')),
     };
-    // Before anything is cut off: half a secret is still a secret.
+    // Before anything is truncated: half a secret is still a secret.
     let reason = secrets.iter().fold(reason, |reason, secret| reason.replace(secret.as_str(), "…"));
     let mut reason = sanitize::plain(reason.trim()).into_owned();
     if asks_metadata_service {

@@ -66,7 +66,7 @@ impl LocalDataset {
     }
 }
 
-/// A file beside the tables, whose digest is not in the record.
+/// A file outside the tables, whose digest is not in the record.
 fn beside(dir: &Path, name: &str) -> Result<LocalFile, StoreError> {
     let path = dir.join(name);
     let read = || Ok((fs::metadata(&path)?.len(), sha256::of_reader(File::open(&path)?)?));
@@ -88,7 +88,7 @@ impl Pieces {
     /// Opens the file. Blocks on the disk, as does [`Pieces::next`].
     pub(super) fn of(published: &LocalFile) -> Result<Self, StoreError> {
         let path = published.path.clone();
-        // A symbolic link is not what was published.
+        // A symbolic link is not a published file.
         let regular = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
         let file = File::open(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
         if !regular {
@@ -97,7 +97,7 @@ impl Pieces {
         Ok(Self { file, path, left: published.bytes, sha256: published.sha256.clone(), digest: Sha256::new() })
     }
 
-    /// The next `most` bytes or the rest; the last piece is an error unless the whole file is what was published.
+    /// The next `most` bytes or the rest; after the last piece, an error unless the file equals the published one.
     pub(super) fn next(&mut self, most: usize) -> Result<Vec<u8>, StoreError> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(most);
         let mut piece = vec![0; most];

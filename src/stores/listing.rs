@@ -12,7 +12,7 @@ use crate::{
     report,
 };
 
-/// Files beside the tables.
+/// Files outside the tables.
 const BESIDE: [&str; 4] = [FAILURES, REJECTED, RUN, report::FILE];
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ struct RemoteRecord {
 }
 
 impl RemoteListing {
-    /// Refuses objects that are not part of an export, and a real dataset where the new one is `simulated`.
+    /// Refuses objects that are not part of an export, and a dataset of the real API if the new one is `simulated`.
     pub(super) fn inspect(&self, url: &StoreUrl, simulated: bool) -> Result<(), StoreError> {
         let foreign = |name: &str| StoreError::Foreign { url: url.clone(), name: name.to_owned() };
         let record: Option<RemoteRecord> = serde_json::from_slice(&self.record).ok();

@@ -40,13 +40,13 @@ pub use self::{
     url::{StoreUrl, StoreUrlError},
 };
 
-/// Objects under a prefix at most: a hundred times the parts of a large dataset. A prefix with more is not an export.
+/// Maximum objects under a prefix: a hundred times the parts of a large dataset. A prefix with more is not an export.
 const MOST_OBJECTS: usize = 100_000;
 /// The largest `_run.json` that is read back.
 const LARGEST_RECORD: u64 = 16 << 20;
 /// Written and deleted to check the permissions.
 const PROBE: &str = "_backlinks-export-probe";
-/// Requests for metadata, and deletions, in flight at most.
+/// Maximum requests for metadata, and deletions, in flight.
 const REQUESTS_AT_ONCE: usize = 16;
 
 #[derive(Debug)]

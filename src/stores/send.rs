@@ -17,11 +17,11 @@ use super::{
 };
 use crate::progress::Progress;
 
-/// Bytes of a piece: stores take no less than 5 MiB, and a failure costs sending one piece again.
+/// Bytes of a piece: stores require at least 5 MiB, and a failure means sending one piece again.
 pub(super) const PIECE: usize = 8 << 20;
 /// Pieces in memory, of all files together.
 const PIECES_AT_ONCE: usize = 4;
-/// Pieces of an object at most, by the rules of S3.
+/// Maximum pieces of an object, by the rules of S3.
 const MOST_PIECES: u64 = 10_000;
 
 /// The metadata key of an object's digest: a name that all stores accept.

@@ -1,4 +1,4 @@
-//! How a run ended, and what follows: exit code, error message, and the hint that says how to resume.
+//! How a run ended, and the consequences: exit code, error message, and a hint on how to resume.
 
 use super::{RunSummary, shown};
 use crate::{
@@ -11,17 +11,17 @@ use crate::{
 
 const SAVED: &str = "all paid answers are saved";
 
-/// Which signal asked to stop.
+/// The signal that asked the program to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// `SIGINT`: the user pressed Ctrl-C.
     Interrupt,
-    /// `SIGTERM`: the machine or the scheduler asks.
+    /// `SIGTERM`: the machine or the scheduler is stopping the program.
     Terminate,
 }
 
 impl Signal {
-    /// The exit code by which shells know it: 128 and the signal's number.
+    /// The exit code that shells use: 128 plus the signal's number.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
@@ -40,14 +40,14 @@ impl Signal {
 /// How a run ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RunEnd {
-    /// Nothing is left to call and the dataset is published.
+    /// Nothing is left to call, and the dataset is published.
     #[default]
     Finished,
-    /// Targets are left that could not be called.
+    /// Some targets are left that could not be called.
     Stopped(StopReason),
     /// A signal asked to stop.
     Signal(Signal),
-    /// Keeping the answers or publishing the dataset failed.
+    /// Storing answers or publishing the dataset failed.
     Unexpected {
         /// What happened, and to which file.
         message: String,
@@ -57,7 +57,7 @@ pub enum RunEnd {
 }
 
 impl RunEnd {
-    /// How a run ended whose fetch ended so; `signal` is the one that asked it to stop, if any did.
+    /// How a run ended, from how its fetch ended; `signal` is the one that stopped it, if any did.
     pub fn of(ended: fetch::FetchEnd, signal: Signal) -> Self {
         match ended {
             fetch::FetchEnd::Done => Self::Finished,
@@ -66,7 +66,7 @@ impl RunEnd {
         }
     }
 
-    /// Why the run was stopped, in one word; `None`: it finished.
+    /// Why the run was stopped, in one word; `None`: it was not.
     fn word(&self) -> Option<&'static str> {
         match self {
             Self::Finished => None,
@@ -79,7 +79,7 @@ impl RunEnd {
 }
 
 impl RunSummary {
-    /// The summary of a run that ended so. Success and error depend on the numbers, which have to be complete.
+    /// The summary with its end. Success and error depend on the numbers, which must be complete.
     #[must_use]
     pub fn with_end(self, ended: &RunEnd) -> Self {
         let problem = self.problem(ended);
@@ -95,7 +95,7 @@ impl RunSummary {
         }
     }
 
-    /// The summary of a run whose dataset is published but could not be uploaded.
+    /// The summary of a run whose dataset is published but was not uploaded.
     #[must_use]
     pub fn with_failed_upload(self, error: String, hint: String) -> Self {
         Self { success: false, exit_code: 1, error: Some(error), hint: Some(hint), ..self }
@@ -119,7 +119,7 @@ impl RunSummary {
         }
     }
 
-    /// What went wrong, and what to do about it; `None`: nothing did.
+    /// What went wrong, and what to do about it; `None`: nothing went wrong.
     fn problem(&self, ended: &RunEnd) -> Option<(String, String)> {
         let (reason, hint) = match ended {
             RunEnd::Finished if !self.published => {
@@ -140,7 +140,7 @@ impl RunSummary {
         Some((format!("export stopped after {}: {reason}", self.answered()), hint))
     }
 
-    /// Why targets are left that could not be called, and what to do about it.
+    /// Why some targets could not be called, and what to do about it.
     fn stop_problem(&self, reason: &StopReason) -> (String, String) {
         match reason {
             StopReason::Fatal { fatal, message } => {
@@ -227,7 +227,7 @@ fn then_run_again(first: &str) -> String {
     format!("{SAVED}; {first}, then run the same command again")
 }
 
-/// A reason with the API's message, if there is one.
+/// A reason, with the API's message if there is one.
 fn with_message(reason: &str, message: Option<&str>) -> String {
     let message = message.map(|message| sanitize::plain(message.trim())).filter(|message| !message.is_empty());
     message.map_or_else(|| reason.to_owned(), |message| format!("{reason} (last message: {message})"))

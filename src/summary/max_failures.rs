@@ -1,10 +1,10 @@
-//! `--max-failures`: how many targets may be left without an answer before a finished run counts as failed.
+//! `--max-failures`: how many targets may have no answer before a finished run counts as failed.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A number of targets, or a share of them; in JSON as it is written on the command line.
+/// A number of targets, or a share of them; in JSON, as written on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum MaxFailures {
@@ -18,7 +18,7 @@ pub enum MaxFailures {
 #[error("{0:?} is not valid; use a number of targets, such as 5, or a percentage, such as 2% or 0.25%")]
 pub struct NotALimit(String);
 
-/// Hundredths of a percent in the whole.
+/// Hundredths of a percent in 100 %.
 const WHOLE: u16 = 10_000;
 
 impl MaxFailures {

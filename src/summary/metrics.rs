@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::RunSummary;
 
 impl RunSummary {
-    /// All numbers as gauges: they describe one directory, and may go down when it is replaced.
+    /// All numbers are gauges: they describe one directory, and may decrease when it is replaced.
     pub fn metrics(&self) -> String {
         let mut text = String::new();
         let mut gauge = |name: &str, help: &str, values: &[(&str, f64)]| {

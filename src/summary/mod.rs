@@ -1,7 +1,8 @@
-//! What a run has come to: counts, cost, failures, how it ended, and its exit code.
+//! The summary of a run: counts, cost, failures, how it ended, and its exit code.
 //!
-//! [`RunSummary`] is a plain record, in JSON what `--summary json` prints and `_run.json` contains; other files show it
-//! as text, Markdown and metrics. Nothing here reads or writes files. All untrusted text is sanitized where it is shown.
+//! [`RunSummary`] is a plain record. `--summary json` prints it as JSON, and `_run.json` contains it; other files show
+//! it as text, Markdown and metrics. Nothing here reads or writes files. All untrusted text is sanitized when it is
+//! shown.
 
 use std::{
     cmp::Reverse,
@@ -35,7 +36,7 @@ const MOST_REASONS: usize = 5;
 pub struct Totals {
     /// Targets with a stored history.
     pub ok: u64,
-    /// Targets of which the API has no data.
+    /// Targets for which the API has no data.
     pub no_data: u64,
     /// Targets that were given up.
     pub failed: u64,
@@ -51,7 +52,7 @@ pub struct Totals {
     pub failures: BTreeMap<String, u64>,
 }
 
-/// What a run has come to. Numbers are about the whole directory, earlier runs included, unless they say otherwise.
+/// The summary of a run. Numbers are about the whole directory, including earlier runs, unless stated otherwise.
 ///
 /// Field names are public: they are the keys in JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +61,7 @@ pub struct Totals {
 pub struct RunSummary {
     pub targets: u64,
     pub ok: u64,
-    /// Targets of which the API has no data.
+    /// Targets for which the API has no data.
     pub no_data: u64,
     pub failed: u64,
     /// Targets that were not called yet, or stopped before an answer.
@@ -78,10 +79,10 @@ pub struct RunSummary {
     /// Targets whose answer's counts differ from its content.
     pub count_mismatches: u64,
     pub calls: u64,
-    /// Calls that asked for a target again.
+    /// Calls that repeated one for the same target.
     pub retries: u64,
     pub calls_this_run: u64,
-    /// Known cost: what was debited, or else the upstream price.
+    /// Known cost: the debit, or else the upstream price.
     pub cost_usd: Dollars,
     pub cost_usd_this_run: Dollars,
     pub cost_source: CostSources,
@@ -93,7 +94,7 @@ pub struct RunSummary {
     /// Answers that were reused from earlier runs.
     pub taken_over: u64,
     pub taken_over_this_run: u64,
-    /// Targets whose answer is older than `--max-age` allows: it stays in force as long as there is no newer one.
+    /// Targets whose answer is older than `--max-age` allows; it counts until there is a newer one.
     pub stale: u64,
     /// Answers from before this are older than `--max-age` allows; `None`: any age is allowed.
     pub fresh_since: Option<Timestamp>,
@@ -107,27 +108,27 @@ pub struct RunSummary {
     pub elapsed: Duration,
     #[serde(serialize_with = "write_path")]
     pub out: PathBuf,
-    /// Whether the dataset is what the ledger says.
+    /// Whether the dataset agrees with the ledger.
     pub published: bool,
     /// Parquet files of the dataset.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// The HTML report, where it was written.
+    /// The HTML report, if it was written.
     pub report: Option<String>,
     /// The dataset's copy in an object store.
     pub published_to: Option<UploadSummary>,
-    /// What the API sent that this version does not know, a line each.
+    /// How answers differ from the schema of this version, one line each.
     pub drift: Vec<String>,
-    /// Whether nothing is left to do: then, and only then, `_SUCCESS` is written.
+    /// Whether nothing is left to do. Only then is `_SUCCESS` written.
     pub success: bool,
-    /// As the manual lists them; usage errors (2) never get as far as a summary.
+    /// As documented; after usage errors (2) there is no summary.
     pub exit_code: u8,
     /// Why the run was stopped, in one word; `None`: it finished. Later versions may add words.
     pub stopped: Option<String>,
-    /// What went wrong, without `error:` in front; `None`: nothing did.
+    /// What went wrong, without `error:`; `None`: nothing.
     pub error: Option<String>,
-    /// What to do about it, without `hint:` in front.
+    /// What to do about it, without `hint:`.
     pub hint: Option<String>,
     /// Whether the simulated API answered, so that nothing was spent.
     #[serde(skip)]
@@ -137,13 +138,13 @@ pub struct RunSummary {
     pub replayed: bool,
 }
 
-/// Cost by how it is known.
+/// Cost by its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CostSources {
     /// From the gateway's debit header.
     pub debit_usd: Dollars,
-    /// From the answers: the upstream price, of which the gateway may debit a multiple.
+    /// From the answers: the upstream price; the gateway may debit a multiple of it.
     pub upstream_usd: Dollars,
     /// Billed calls of unknown price.
     pub unknown_calls: u64,
@@ -154,7 +155,7 @@ pub struct CostSources {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureReason {
     pub reason: String,
-    /// Targets that failed for it.
+    /// Targets that failed for this reason.
     pub count: u64,
 }
 
@@ -164,14 +165,14 @@ pub struct UploadSummary {
     pub url: String,
     /// Objects of the dataset, `_SUCCESS` included.
     pub files: u64,
-    /// Objects that were uploaded, since they were not there yet.
+    /// Objects that were uploaded because they were missing.
     pub files_sent: u64,
     pub bytes_sent: u64,
-    /// Whether `_SUCCESS` is there.
+    /// Whether `_SUCCESS` exists.
     pub success: bool,
 }
 
-/// An amount that is a number of dollars in JSON.
+/// An amount, in JSON a number of dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "f64", try_from = "f64")]
 pub struct Dollars(pub Usd);
@@ -232,7 +233,7 @@ impl RunSummary {
         serde_json::to_value(self).expect("text and numbers always serialize")
     }
 
-    /// Whether no more targets than tolerated have no answer, or one that is too old.
+    /// Whether at most the tolerated number of targets has no answer, or one that is too old.
     pub fn is_tolerated(&self) -> bool {
         self.max_failures.allows(self.left(), self.targets)
     }
@@ -262,7 +263,7 @@ fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
     Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
-/// A path for a person.
+/// A path for display.
 fn shown(path: &Path) -> String {
     sanitize::plain(&path.display().to_string()).into_owned()
 }

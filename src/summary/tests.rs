@@ -71,7 +71,7 @@ fn every_end_has_its_exit_code() {
     check(RunSummary { published: false, ..summary() }, 1);
     let check = |ended: RunEnd, code: u8| {
         check_end(&ended, stopped(&ended), code);
-        // However few are left, a run that was stopped is not a success.
+        // A stopped run is not a success, however few targets are left.
         check_end(&ended, RunSummary { max_failures: MaxFailures::Count(5_000), ..summary() }, code);
     };
     check(RunEnd::Unexpected { message: "disk full".to_owned(), hint: None }, 1);
@@ -89,7 +89,7 @@ fn every_end_has_its_exit_code() {
 }
 
 #[test]
-fn a_fetch_ends_as_the_run_does() {
+fn the_end_of_the_fetch_is_that_of_the_run() {
     let check = |ended: fetch::FetchEnd, expected: RunEnd| assert_eq!(RunEnd::of(ended, Signal::Terminate), expected);
     let message = || Some("why".to_owned());
     check(fetch::FetchEnd::Done, RunEnd::Finished);
@@ -118,7 +118,7 @@ fn a_fetch_ends_as_the_run_does() {
 }
 
 #[test]
-fn every_end_says_what_happened_and_how_to_go_on() {
+fn every_end_explains_what_happened_and_how_to_resume() {
     let mut text = String::new();
     let mut add = |summary: RunSummary| {
         let _ =
@@ -210,7 +210,7 @@ fn a_success_reads_well_on_a_terminal() {
 }
 
 #[test]
-fn a_stopped_run_tells_where_its_costs_come_from() {
+fn a_stopped_run_shows_the_sources_of_its_cost() {
     let summary = RunSummary {
         cost_usd: usd(32_880_000),
         cost_source: CostSources {
@@ -282,7 +282,7 @@ fn a_stopped_run_tells_where_its_costs_come_from() {
 }
 
 #[test]
-fn a_copy_in_a_store_is_told_with_what_was_missing_there() {
+fn an_upload_is_shown_with_the_number_of_uploaded_files() {
     let check = |files_sent: u64, success: bool, expected: &str| {
         let uploaded = UploadSummary {
             url: "s3://bucket/audit".to_owned(),
@@ -381,7 +381,7 @@ fn json_has_the_promised_keys() {
 }
 
 #[test]
-fn answers_that_are_too_old_are_told_and_count_like_failures() {
+fn answers_that_are_too_old_are_shown_and_count_like_failures() {
     let check = |failed, stale, limit: &str, exit: u8, words: &str| {
         let ok = 4_900 - failed;
         let max_failures = limit.parse().expect("a limit");
@@ -402,7 +402,7 @@ fn answers_that_are_too_old_are_told_and_count_like_failures() {
 }
 
 #[test]
-fn answers_that_lack_what_they_count_are_told_once() {
+fn count_mismatches_are_shown_once() {
     let check = |mismatches: u64, expected: &str| {
         let summary = finished(RunSummary { count_mismatches: mismatches, ..summary() });
         let (text, json) = (summary.text(200, false), summary.json());

@@ -5,16 +5,16 @@ use std::fmt::Write;
 use super::{FailureReason, RunSummary, UploadSummary, shown};
 use crate::{humanize, money::Usd, sanitize};
 
-/// Where the values begin: behind two spaces and the longest label.
+/// The column of the values, after two spaces and the longest label.
 const INDENT: usize = 12;
-/// Values are not squeezed below this many characters; a terminal narrower than that wraps them itself.
+/// Minimum width of values in characters; a narrower terminal wraps them itself.
 const NARROWEST_VALUE: usize = 20;
 
 /// A line of the summary.
 struct SummaryLine {
     label: &'static str,
     value: String,
-    /// Kept on one line whatever the width, since people copy it.
+    /// Not wrapped at any width, since people copy it.
     whole: bool,
 }
 
@@ -209,18 +209,18 @@ fn format_upload(upload: &UploadSummary) -> String {
     format!("{} ({files}, {sent}{unfinished})", sanitize::plain(&upload.url))
 }
 
-/// `3 lines`, or `None` if there are none.
+/// `3 lines`; `None` if there are none.
 fn counted_if_any(number: u64, one: &str, many: &str) -> Option<String> {
     (number > 0).then(|| humanize::counted(number, one, many))
 }
 
-/// The parts that there are, or `None` if there are none.
+/// The parts that exist; `None` if none does.
 fn join<const N: usize>(separator: &str, parts: [Option<String>; N]) -> Option<String> {
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(separator))
 }
 
-/// How much of the `whole` is from this run, unless all of it is.
+/// How much of `whole` is from this run, unless all of it is.
 fn share(this_run: u64, whole: u64) -> String {
     match this_run {
         these if these == whole => String::new(),
@@ -229,14 +229,14 @@ fn share(this_run: u64, whole: u64) -> String {
     }
 }
 
-/// A command that shows the first rows, as a shell takes it.
+/// A command that shows the first rows, quoted for a shell.
 fn duckdb(out: &str) -> String {
     let mut path = String::new();
     for character in out.trim_end_matches('/').chars() {
         match character {
-            // Twice for SQL, inside its quotes.
+            // Doubled for SQL, inside its quotes.
             '\'' => path.push_str("''"),
-            // These mean something to the shell between double quotes.
+            // These are special to a shell inside double quotes.
             '"' | '$' | '`' | '\\' => path.extend(['\\', character]),
             _ => path.push(character),
         }
@@ -244,7 +244,7 @@ fn duckdb(out: &str) -> String {
     format!("duckdb -c \"SELECT * FROM '{path}/backlinks_history/**/*.parquet' LIMIT 5\"")
 }
 
-/// A line broken between words where it passes `room`.
+/// Wraps a line between words so that it does not exceed `room`.
 pub fn wrapped(line: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut length = 0;
@@ -265,7 +265,7 @@ pub fn wrapped(line: &str, room: usize) -> Vec<String> {
     lines
 }
 
-/// Text in which Markdown and HTML see no markup.
+/// Escapes characters that are markup in Markdown or HTML.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,10 +1,10 @@
 //! Turns pasted text into a checked host, or a reason for its rejection.
 //!
 //! People paste what their browser, spreadsheet or mail shows: URLs with paths, upper case, quotes, invisible
-//! characters, names in their own script. The wrapping is stripped and the name normalized. What is left must be a
-//! valid host name under a registrable domain, by IDNA2008 and the Public Suffix List, since each wrong target would be
-//! a paid call without an answer. Apart from `www.`, a name is never shortened, completed or corrected; a rejection may
-//! carry a suggestion. Cleaning is idempotent.
+//! characters, names in their own script. This wrapping is removed and the name normalized. The result must be a valid
+//! host name under a registrable domain, by IDNA2008 and the Public Suffix List, since each wrong target would be a
+//! paid call without an answer. Apart from `www.`, a name is never shortened, completed or corrected; a rejection may
+//! include a suggestion. Cleaning is idempotent.
 
 use std::{
     borrow::Cow,
@@ -100,7 +100,7 @@ fn cleaned(written: &str, accept: Accept) -> Result<Cleaned, Reject> {
     if is_reserved(name) {
         return Err(Reject::Hyphens);
     }
-    // Never down to a suffix, accepted or not: `www.gov.uk` is a site itself.
+    // Never shortened to a suffix, accepted or not: `www.gov.uk` is a site itself.
     while let Some(rest) = name.strip_prefix("www.")
         && let Ok(rest_is_below) = is_below_registrable(rest)
     {
@@ -256,7 +256,7 @@ fn is_below_registrable(name: &str) -> Result<bool, Reject> {
 }
 
 /// Whether the domain's label has `--` where an encoded one has it, but is not encoded: registries do not sell such
-/// names. Subdomains, and names below private suffixes (`branch--site.netlify.app`), may look like that.
+/// names. Subdomains, and names below private suffixes (`branch--site.netlify.app`), may have it.
 fn is_reserved(name: &str) -> bool {
     let domain = psl::domain(name.as_bytes()).filter(|domain| domain.suffix().typ() == Some(psl::Type::Icann));
     domain.is_some_and(|domain| {

@@ -22,7 +22,7 @@ use super::reject::Reject;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Derived {
     Valid,
-    /// Allowed beside certain other characters.
+    /// Allowed next to certain other characters.
     InContext,
     Disallowed,
 }
@@ -51,7 +51,7 @@ fn violation_in(label: &str) -> Option<Reject> {
     }
 }
 
-/// Whether a label may contain a character, perhaps only beside certain others.
+/// Whether a label may contain a character, possibly only next to certain others.
 pub(super) fn is_allowed(character: char) -> bool {
     derived(character) != Derived::Disallowed
 }

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use super::{InputLine, Inputs, InputsBuilder, RawLine, TargetRef, columns::AllColumns};
 
 impl Inputs {
-    /// The lines of a share of the targets. `holds` is called with the target, or with the text of a rejected line, so
-    /// that every line is in exactly one share.
+    /// The lines of one share of the targets. `holds` is called with the target, or with the text of a rejected line,
+    /// so that every line is in exactly one share.
     #[must_use]
     pub fn share(&self, holds: impl Fn(&str) -> bool) -> Self {
         let belongs = |line: &InputLine<'_>| holds(line.status.target().map_or(line.input, TargetRef::as_str));

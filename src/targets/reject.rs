@@ -46,7 +46,7 @@ pub enum Reject {
     Underscore,
     #[error("the character {}, which is not allowed in a domain name", shown(*.0))]
     Character(char),
-    /// A character that is allowed only beside certain others.
+    /// A character that is allowed only next to certain others.
     #[error("the character {}, which is not allowed in this position", shown(*.0))]
     Misplaced(char),
     #[error("NUL characters; UTF-16 without a byte order mark needs --input-encoding utf-16le or utf-16be")]

@@ -1,4 +1,4 @@
-//! Shares of the targets for several machines.
+//! Shards: disjoint shares of the targets for several machines.
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! What was found to differ: as many of the first, by file, as a person reads, and how many more there are.
+//! The differences that were found: the first ones in file order, and the number of further ones.
 
 use std::{
     collections::BTreeSet,
@@ -13,31 +13,31 @@ use crate::ledger;
 
 /// Differences that are reported; the rest is counted.
 pub const MOST_DIFFERENCES: usize = 100;
-/// Bytes of untrusted text in one of them.
+/// Maximum bytes of untrusted text in one of them.
 const LONGEST: usize = 300;
 
-/// Something that does not agree with something else.
+/// Two things that do not agree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Difference {
-    /// Relative to the directory that was checked, or absolute where it is elsewhere.
+    /// Relative to the directory that was checked, or absolute if it is elsewhere.
     pub file: String,
     /// What is wrong with it.
     pub what: String,
 }
 
-/// What to do about differences. Nothing here ever leads to buying again what is stored.
+/// What to do about differences. No advice leads to buying stored answers again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// Some files could not be read by this user.
     Permissions,
-    /// A ledger, from which everything else can be built again, is damaged or gone.
+    /// A ledger, from which everything else can be rebuilt, is damaged or missing.
     RestoreLedger,
-    /// The ledger is sound, or there is none: the dataset can be built again from it.
+    /// The ledger is valid, or there is none: the dataset can be rebuilt from it.
     Rebuild,
 }
 
 impl Gathered {
-    /// What to do about them; `None`: there are none.
+    /// What to do about them; `None`: no differences.
     pub(super) fn advice(&self) -> Option<Advice> {
         let any = |is: &dyn Fn(&Difference) -> bool| self.first.iter().any(is);
         if self.first.is_empty() {
@@ -52,7 +52,7 @@ impl Gathered {
     }
 }
 
-/// Gathers differences from several threads; which are kept does not depend on the threads.
+/// Collects differences from several threads; which ones are kept does not depend on the threads.
 #[derive(Debug, Default)]
 pub(super) struct Differences(Mutex<Gathered>);
 
@@ -78,14 +78,14 @@ impl Differences {
         }
     }
 
-    /// Reports two values of the same thing that are not the same.
+    /// Reports two values that should be equal.
     pub(super) fn expect<T: PartialEq + std::fmt::Debug>(&self, file: &str, name: &str, found: &T, expected: &T) {
         if found != expected {
             self.add(file, format!("{name} is {found:?}, should be {expected:?}"));
         }
     }
 
-    /// Something that a person should know but that is not a difference.
+    /// Reports something that is not a difference but worth knowing.
     pub(super) fn note(&self, note: impl Into<String>) {
         self.gathered().notes.push(note.into());
     }
@@ -101,7 +101,7 @@ impl Differences {
 
 const NO_PERMISSION: &str = "permission denied";
 
-/// A file that cannot be read, in words.
+/// The description of a file that cannot be read.
 pub(super) fn read_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "is missing".to_owned(),

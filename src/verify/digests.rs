@@ -1,4 +1,4 @@
-//! The files of tables and ledgers against the digests in `_run.json`.
+//! Checks the files of tables and ledgers against the digests in `_run.json`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,14 +24,14 @@ const THREADS: usize = 4;
 
 /// The files that the record names, by table.
 pub(super) struct PublishedFiles {
-    /// Folders with their files in order of number; `None`: one of them is not what was published.
+    /// Folders with their files in order of number; `None`: one of the files was changed.
     pub(super) folders: BTreeMap<PathBuf, Option<Vec<String>>>,
-    /// The file of `targets`, if it is what was published.
+    /// The file of `targets`, if it is unchanged.
     pub(super) targets: Option<String>,
     pub(super) named: BTreeSet<String>,
 }
 
-/// Checks every file of the tables that the record names.
+/// Checks every table file that the record names.
 pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differences) -> PublishedFiles {
     let sound = in_parallel(&record.files, |file| is_sound(dir, file, &record.made_of, differences));
     let mut published = PublishedFiles { folders: BTreeMap::new(), targets: None, named: BTreeSet::new() };
@@ -62,14 +62,14 @@ pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differe
         if let Some([_, (_, path, _)]) = files.array_windows().find(|[one, next]| one.0 + 1 != next.0) {
             differences.add(path, "is out of sequence: its number does not follow the previous file's");
         }
-        // Of a folder with a file that is not sound too much would be missing.
+        // If one file of a folder was changed, too many rows would be missing.
         let is_sound = files.iter().all(|(.., is_sound)| *is_sound);
         published.folders.insert(folder, is_sound.then(|| files.into_iter().map(|(_, path, _)| path).collect()));
     }
     published
 }
 
-/// The number in a file's name (0: it has none); `None`: no file of a table may be there, or not with this name.
+/// The number in a file's name (0 without a number); `None`: a file of this name is not part of a table.
 fn number(path: &Path, made_of: &Provenance) -> Option<u64> {
     let path = path.to_str()?;
     let (folder, name) = path.rsplit_once('/')?;
@@ -85,7 +85,7 @@ fn number(path: &Path, made_of: &Provenance) -> Option<u64> {
     own.strip_prefix('-')?.parse().ok().filter(|_| fits)
 }
 
-/// Whether a file is what the record says.
+/// Whether a file matches the record.
 fn is_sound(dir: &Path, file: &Part, made_of: &Provenance, differences: &Differences) -> bool {
     let name = file.path.display().to_string();
     let path = dir.join(&file.path);
@@ -126,7 +126,7 @@ fn is_sound(dir: &Path, file: &Part, made_of: &Provenance, differences: &Differe
     true
 }
 
-/// Checks every file of the ledgers as far as the dataset was made of it; returns whether all are what they were.
+/// Checks every ledger file, as far as the dataset was made from it; returns whether all are unchanged.
 pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differences) -> bool {
     let digests = (0..).zip(&record.made_of.ledgers).flat_map(|(number, ledger): (usize, _)| {
         ledger.files.iter().map(move |(file, bytes)| {
@@ -163,8 +163,7 @@ pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differ
         if own.iter().all(|sound| *sound == Some(true)) {
             continue;
         }
-        // Each record has checksums of its own: they tell where the damage is, and whether there is any without a
-        // digest.
+        // Each record has its own checksums: they locate the damage, and detect damage to files without a digest.
         let checked = Archive::read(&ledger.run_dir(dir)).and_then(|archive| archive.check_bodies());
         is_sound &=
             checked.map_err(|error| report_ledger(dir, &error, differences)).is_ok() && !own.contains(&Some(false));
@@ -172,7 +171,7 @@ pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differ
     is_sound
 }
 
-/// Reports what is wrong with a ledger by the name of its file.
+/// Reports a problem with a ledger under the name of its file.
 pub(super) fn report_ledger(dir: &Path, error: &LedgerError, differences: &Differences) {
     let label = |path: &Path| path.strip_prefix(dir).unwrap_or(path).display().to_string();
     match error {
@@ -184,7 +183,8 @@ pub(super) fn report_ledger(dir: &Path, error: &LedgerError, differences: &Diffe
     }
 }
 
-/// Compares where the ledgers end with how far the dataset was made of them; returns whether they end there.
+/// Compares the ends of the ledgers with the positions up to which the dataset was made from them; returns whether they
+/// are equal.
 pub(super) fn compare_ends(dir: &Path, record: &Provenance, now: &Provenance, differences: &Differences) -> bool {
     let mut is_current = true;
     for (then, now) in record.ledgers.iter().zip(&now.ledgers) {
@@ -208,12 +208,12 @@ pub(super) fn compare_ends(dir: &Path, record: &Provenance, now: &Provenance, di
     is_current
 }
 
-/// How a ledger's file is named in differences.
+/// The name of a ledger file in differences.
 fn label(ledger: &LedgerRecord, file: &str) -> String {
     ledger.file(Path::new(""), file).display().to_string()
 }
 
-/// Does something with every item on several threads; returns the results in order.
+/// Applies `check` to every item on several threads; returns the results in order.
 fn in_parallel<T: Sync, R: Send>(items: &[T], check: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let work = &|| {

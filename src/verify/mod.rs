@@ -6,8 +6,8 @@
 //!         -> calls, cost and sums -> _run.json, _SUCCESS
 //! ```
 //!
-//! The dataset is a pure function of the ledger, so the export's own code says what it should be. Differences are
-//! named by file; the first one ends nothing, and nothing is ever fixed.
+//! The dataset is a pure function of the ledger, so the export's own code determines its expected content. Differences
+//! are listed by file. Checking continues after the first one, and nothing is ever fixed.
 
 mod difference;
 mod digests;
@@ -43,7 +43,7 @@ pub enum VerifyError {
     NoDirectory(PathBuf),
     #[error("cannot open {}: {source}", path.display())]
     Open { path: PathBuf, source: io::Error },
-    /// A run is under way there, or the directory cannot be opened.
+    /// A run is in progress there, or the directory cannot be opened.
     #[error(transparent)]
     Lock(#[from] LedgerError),
 }
@@ -71,7 +71,7 @@ pub struct Checked {
     pub bytes: u64,
     pub ledger_bytes: u64,
     pub calls: u64,
-    /// What they cost, as far as it is known.
+    /// Their cost, as far as it is known.
     #[serde(rename = "cost_micros_usd")]
     pub cost: Usd,
 }
@@ -81,18 +81,18 @@ pub struct Verified {
     pub ok: bool,
     /// How much was checked.
     pub checked: Checked,
-    /// What does not agree, by file; [`MOST_DIFFERENCES`] at most.
+    /// What does not agree, by file; at most [`MOST_DIFFERENCES`].
     pub differences: Vec<Difference>,
     /// How many more differences there are.
     pub more_differences: u64,
-    /// What a person should know and is not a difference.
+    /// Remarks that are not differences.
     pub notes: Vec<String>,
     /// What to do about the differences.
     #[serde(skip)]
     pub advice: Option<Advice>,
 }
 
-/// Checks a run's directory, and keeps runs out of it meanwhile. Blocks on the disk.
+/// Checks a run's directory, and keeps runs out meanwhile. Blocks on the disk.
 pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
     match dir.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
@@ -150,7 +150,7 @@ impl Verification<'_> {
         }
     }
 
-    /// The ledgers that the dataset was made of, if they still are what it was made of; else why not is reported.
+    /// The ledgers that the dataset was made from, if they are unchanged; otherwise, the reason is reported.
     fn merged_ledgers(&self) -> Option<(MergedLedgers, Provenance)> {
         let Self { dir, record, differences } = *self;
         let ledgers = &record.made_of.ledgers;
@@ -182,7 +182,7 @@ impl Verification<'_> {
         }
     }
 
-    /// Everything that can be known.
+    /// Checks everything, with the ledgers.
     fn with_ledgers(
         &self,
         merged: &MergedLedgers,
@@ -203,7 +203,7 @@ impl Verification<'_> {
         Ok(())
     }
 
-    /// What can be known without any answer.
+    /// Checks everything that is possible without any answer.
     fn without_ledgers(&self, published: &PublishedFiles, checked: &mut Checked) {
         let Some(counts) = tables::compare(self.dir, self.record, published, self.differences) else { return };
         checked.lines = counts.lines as u64;

@@ -1,5 +1,5 @@
-//! `_run.json` against the ledgers: what the dataset is made of, how many lines came to what, every call and its cost,
-//! and whether the run deserved `_SUCCESS`.
+//! Checks `_run.json` against the ledgers: what the dataset was made from, the counts of lines, every call and its
+//! cost, and whether the run was entitled to `_SUCCESS`.
 
 use std::{fs, io, path::Path};
 
@@ -14,7 +14,7 @@ use crate::{
     targets::Counts,
 };
 
-/// Compares what the ledgers say with the record.
+/// Compares the ledgers with the record.
 pub(super) fn compare(
     dir: &Path,
     record: &RunRecord,
@@ -23,7 +23,7 @@ pub(super) fn compare(
     totals: &Totals,
     differences: &Differences,
 ) {
-    // The version that made the dataset may be another one, which has been noted.
+    // A different version may have made the dataset, which is already noted.
     let made_of = Provenance { version: record.made_of.version.clone(), ..made_of.clone() };
     expect("", &record.made_of, &made_of, differences);
     expect("totals", &record.totals, totals, differences);
@@ -33,7 +33,7 @@ pub(super) fn compare(
     compare_summary(dir, record, merged.inputs().counts(), stale, differences);
 }
 
-/// Compares two values, each field by itself.
+/// Compares two values field by field.
 pub(super) fn expect<T: Serialize>(name: &str, found: &T, expected: &T, differences: &Differences) {
     let value = |of: &T| serde_json::to_value(of).expect("text and numbers always serialize");
     expect_value(name, &value(found), &value(expected), differences);
@@ -58,14 +58,15 @@ fn expect_value(name: &str, found: &Value, expected: &Value, differences: &Diffe
 }
 
 /// Compares the stored summary with the numbers that it was made from, and `_SUCCESS`, which is empty, with whether the
-/// run deserved it: it was not stopped, and no more targets than tolerated have no answer, or one that is too old.
+/// run was entitled to it: the run was not stopped, and at most the tolerated number of targets has no answer, or one
+/// that is too old.
 pub(super) fn compare_summary(dir: &Path, record: &RunRecord, counts: Counts, stale: u64, differences: &Differences) {
     let stored = record.summary.clone();
     let numbers = RunSummary { stale, max_failures: stored.max_failures, ..record.numbers(counts) };
     let success = numbers.is_tolerated() && stored.stopped.is_none();
     let expected = RunSummary {
         success,
-        // What concerns the run that published it is known from nowhere else.
+        // Nothing else records the data of the run that published it.
         calls_this_run: stored.calls_this_run,
         cost_usd_this_run: stored.cost_usd_this_run,
         refreshed_this_run: stored.refreshed_this_run,

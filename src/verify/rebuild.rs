@@ -1,5 +1,5 @@
-//! Builds the dataset again from the ledgers, with the export's own code, and compares it with what is published: rows
-//! as they are decoded, side files as their bytes come. Encodes nothing, writes nothing.
+//! Rebuilds the dataset from the ledgers, with the export's own code, and compares it with the published one: rows as
+//! they are decoded, other files byte by byte. Encodes nothing, writes nothing.
 //!
 //! Memory is bounded by the batches of the open folders, whatever the number of rows.
 
@@ -35,10 +35,10 @@ use crate::{
     summary::Totals,
 };
 
-/// Folders that are open at once; more are compared in several rounds.
+/// Folders that are open at once; more are compared in several passes.
 const OPEN_FOLDERS: usize = 128;
 
-/// Compares tables and side files; returns the sums over the rows that there should be, and the number of answers.
+/// Compares the tables and the other files; returns the sums over the expected rows, and the number of answers.
 pub(super) fn compare(
     verification: &Verification<'_>,
     merged: &MergedLedgers,
@@ -77,7 +77,7 @@ fn compare_rows(
     let schema = schema::history();
     let folders: Vec<&PathBuf> = published.folders.keys().collect();
     let mut rounds: Vec<&[&PathBuf]> = folders.chunks(OPEN_FOLDERS).collect();
-    // Even without any folder each answer is read once.
+    // Without any folder, each answer is still read once.
     rounds.extend(rounds.is_empty().then_some::<&[_]>(&[]));
     let mut decoded = Decoded::default();
     for (number, round) in rounds.into_iter().enumerate() {
@@ -119,7 +119,7 @@ fn lacks_all(target: &str, folder: &Path, expected: &[RecordBatch], differences:
     differences.add(folder.display().to_string(), format!("is missing {rows} of {target}"));
 }
 
-/// Compares the rows of one target in one folder: the first that differs is reported.
+/// Compares the rows of one target in one folder, and reports the first difference.
 fn compare_target(
     target: &str,
     stream: &mut Stream<'_>,
@@ -141,7 +141,7 @@ fn compare_target(
     compare_slices(&slices, expected, label, 1, differences);
 }
 
-/// Compares rows with those that should be there, as many as were found; at most so many that differ are reported.
+/// Compares rows with the same number of expected ones; reports differences up to a maximum.
 fn compare_slices(
     slices: &[Slice],
     expected: &[RecordBatch],
@@ -168,7 +168,7 @@ fn compare_slices(
     }
 }
 
-/// What differs first in a row: the column, what is there and what should be.
+/// The first difference in a row: the column, the value found and the value expected.
 fn first_difference(found: &RecordBatch, expected: &RecordBatch, row: usize) -> Option<String> {
     let schema = expected.schema();
     let mut columns = schema.fields().iter().zip(found.columns().iter().zip(expected.columns()));
@@ -178,7 +178,7 @@ fn first_difference(found: &RecordBatch, expected: &RecordBatch, row: usize) -> 
     })
 }
 
-/// What is wrong between two cells: of maps only the first entry that differs.
+/// The difference between two cells; for maps, only the first entry that differs.
 fn between(found: &dyn Array, expected: &dyn Array) -> String {
     let is_map = matches!(expected.data_type(), DataType::Map(..));
     if !is_map || found.is_null(0) || expected.is_null(0) {
@@ -193,16 +193,16 @@ fn between(found: &dyn Array, expected: &dyn Array) -> String {
     format!("has {} as entry {}, should be {}", entry(found, place), place + 1, entry(expected, place))
 }
 
-/// A cell for a person.
+/// A cell for display.
 fn shown(cells: &dyn Array, row: usize) -> String {
     let options = FormatOptions::new().with_null("null");
     let formatter = ArrayFormatter::try_new(cells, &options);
     formatter.map_or_else(|error| error.to_string(), |formatter| formatter.value(row).to_string())
 }
 
-/// Compares `targets` and `_failures.csv` while the rows come that they should have.
+/// Compares `targets` and `_failures.csv` with their expected rows, as these are produced.
 struct LineComparison<'a> {
-    /// The published table; `None`: it cannot be compared, and why has been reported.
+    /// The published table; `None`: it cannot be compared, and the reason has been reported.
     table: Option<Stream<'a>>,
     file: String,
     rows: TargetRows,
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_rows_of_a_target_are_counted_in_words() {
+    fn missing_rows_of_a_target_are_counted_in_the_message() {
         let check = |rows: usize, expected: &str| {
             let differences = Differences::default();
             let rows = RecordBatch::try_new_with_options(

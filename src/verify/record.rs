@@ -1,4 +1,4 @@
-//! `_run.json` itself: whether it is what was written, and whether this version can read it.
+//! Checks `_run.json` itself: whether it is unchanged, and whether this version can read it.
 
 use std::{fs, io, path::Path};
 
@@ -8,7 +8,7 @@ use crate::{dataset::RUN, decode, export::RunRecord, ledger, sha256};
 const UNPUBLISHED: &str = "is missing: no dataset was published; run `backlinks-export run …` again to publish it";
 const NO_RUN: &str = "is missing, and there is no ledger: this is not the directory of a run or replay";
 
-/// Reads the record and checks its own digest; `None`: it cannot be used, and why has been reported.
+/// Reads the record and checks its own digest; `None`: it cannot be used, and the reason has been reported.
 pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRecord> {
     let text = match fs::read(dir.join(RUN)) {
         Ok(text) => text,

@@ -1,4 +1,4 @@
-//! A side file against the bytes that it should have, as they come.
+//! Compares a file with its expected bytes as they are produced.
 
 use std::{
     fs::File,
@@ -8,11 +8,11 @@ use std::{
 
 use super::difference::{Differences, read_error};
 
-/// Compares what is written to it with a file: where they part, and how long both are.
+/// A writer that compares its input with a file: where they first differ, and the length of both.
 pub(super) struct SameBytes {
     name: &'static str,
     file: io::Result<BufReader<File>>,
-    /// Bytes that were written, and the line that they have come to.
+    /// Bytes that were written, and the line that they have reached.
     bytes: u64,
     line: u64,
     /// The first line that differs.
@@ -47,7 +47,7 @@ impl Write for SameBytes {
         let mut found = Vec::with_capacity(expected.len());
         if self.differs.is_none() {
             if let Err(error) = file.take(expected.len() as u64).read_to_end(&mut found) {
-                // Reported under its name at the end; what else there is to compare is compared.
+                // Reported under its name at the end; the other comparisons continue.
                 self.file = Err(error);
                 return Ok(expected.len());
             }

@@ -1,4 +1,4 @@
-//! Published Parquet files of one folder as one stream of rows, of which few are in memory. Never decides what is
+//! The published Parquet files of one folder as one stream of rows, of which few are in memory. Does not decide what is
 //! right.
 
 use std::{collections::VecDeque, fs::File, path::Path};
@@ -15,12 +15,12 @@ use parquet::{
 
 use super::difference::{Differences, read_error};
 
-/// Rows that are read at once of each folder.
+/// Rows that are read at once from each folder.
 const BATCH_ROWS: usize = 1024;
-/// Bytes of them at most, as they are before compression: usual rows have a thousand.
+/// Maximum bytes of these rows before compression: usual rows have a thousand.
 const BATCH_BYTES: u64 = 8 << 20;
 
-/// Rows that follow each other in a file.
+/// Consecutive rows of a file.
 pub(super) struct Slice {
     pub(super) file: String,
     pub(super) rows: RecordBatch,
@@ -40,7 +40,7 @@ pub(super) struct Stream<'a> {
     differences: &'a Differences,
 }
 
-/// Opens a file that has to have the columns of `schema`, in its order.
+/// Opens a file that must have the columns of `schema`, in order.
 pub(super) fn open(path: &Path, schema: &Schema) -> Result<ParquetRecordBatchReader, String> {
     let file = File::open(path).map_err(|error| read_error(&error))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
@@ -56,7 +56,7 @@ pub(super) fn open(path: &Path, schema: &Schema) -> Result<ParquetRecordBatchRea
     builder.with_batch_size(rows).build().map_err(|error| error.to_string())
 }
 
-/// How many of a file's rows have so many bytes together, one at least.
+/// How many of a file's rows have this many bytes together; at least one.
 fn rows_in(bytes: u64, file: &ParquetMetaData) -> usize {
     let sum = |of: fn(&RowGroupMetaData) -> i64| {
         file.row_groups().iter().map(|group| u64::try_from(of(group)).unwrap_or_default()).sum::<u64>()
@@ -76,7 +76,7 @@ impl<'a> Stream<'a> {
         Self { dir, schema, files, file: "", reader: None, batch: None, at: 0, differences }
     }
 
-    /// The rows of a target. Targets have to be asked for in order; rows of any other on the way should not be there.
+    /// The rows of a target. Targets must be requested in order; rows of any other target in between are unexpected.
     pub(super) fn rows_of(&mut self, target: &str) -> Vec<Slice> {
         let mut slices = Vec::new();
         while let Some((found, rows)) = self.next_target() {
@@ -101,7 +101,7 @@ impl<'a> Stream<'a> {
         slices
     }
 
-    /// Reads what is left, which should not be there.
+    /// Reads the remaining rows, which are unexpected.
     pub(super) fn finish(&mut self) {
         while let Some((found, rows)) = self.next_target() {
             self.skip(&found, rows);
@@ -129,7 +129,7 @@ impl<'a> Stream<'a> {
         Some((target.to_owned(), rows))
     }
 
-    /// How many rows follow in the batch, which is the next one if this one has none; `None`: there are no more.
+    /// How many rows are left in the current batch, or else in the next one; `None` at the end.
     fn rows_left(&mut self) -> Option<usize> {
         loop {
             if let Some(batch) = self.batch.as_ref().filter(|batch| self.at < batch.num_rows()) {

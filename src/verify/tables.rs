@@ -1,4 +1,4 @@
-//! What can be checked without the ledgers: the tables against each other and against the record.
+//! The checks that do not need the ledgers: the tables against each other and against the record.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -23,7 +23,7 @@ use crate::{
     targets::Counts,
 };
 
-/// Calls `take` with every batch of a file, of which only these columns are read.
+/// Calls `take` with every batch of a file, reading only these columns.
 fn read(dir: &Path, file: &str, columns: &[&str], mut take: impl FnMut(&RecordBatch)) -> Result<(), String> {
     let file = std::fs::File::open(dir.join(file)).map_err(|error| read_error(&error))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
@@ -48,7 +48,7 @@ pub(super) fn compare(
     let mut rows: BTreeMap<String, u64> = BTreeMap::new();
     let of_history = published.folders.iter().filter(|(folder, _)| folder.starts_with(HISTORY));
     let files: Option<Vec<&Vec<String>>> = of_history.map(|(_, files)| files.as_ref()).collect();
-    // A file that is not what was published has been reported; what it holds says nothing about the others.
+    // A changed file has been reported; its content says nothing about the others.
     let mut is_whole = files.is_some();
     for file in files.into_iter().flatten().flatten() {
         let counted = read(dir, file, &["target"], |batch| {
@@ -71,7 +71,7 @@ pub(super) fn compare(
             differences.add(file, format!("lists {count} rows for {target}, but there are {found}"));
         }
     }
-    // No column says why targets failed, which are subdomains, which items have no date, and which counts differ.
+    // No column has the failure reasons, the number of subdomains, the undated items or the count mismatches.
     sums.totals.failures.clone_from(&record.totals.failures);
     sums.counts.subdomains = usize::try_from(record.summary.subdomains).unwrap_or_default();
     (sums.totals.undated, sums.totals.mismatches) = (record.totals.undated, record.totals.mismatches);
@@ -92,7 +92,7 @@ pub(super) fn compare(
     Some(sums.counts)
 }
 
-/// What the rows of `targets` come to.
+/// The sums over the rows of `targets`.
 #[derive(Default)]
 struct Sums {
     counts: Counts,
@@ -101,7 +101,7 @@ struct Sums {
     calls: u64,
     /// Rows of each target.
     rows: Vec<(String, u64)>,
-    /// Input, source and reason of each line that was rejected.
+    /// Input, source and reason of each rejected line.
     rejected: Vec<[String; 3]>,
 }
 

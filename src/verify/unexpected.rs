@@ -1,4 +1,4 @@
-//! Files in a run's directory that no export wrote.
+//! Finds files in a run's directory that no export wrote.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -11,7 +11,7 @@ use crate::{
 /// The page that `report` writes.
 const REPORT: &str = "report.html";
 
-/// Finds what no export wrote. `known` are the files of the tables and of the ledger.
+/// Finds files that no export wrote. `known` are the files of the tables and of the ledger.
 pub(super) fn find_unexpected(dir: &Path, known: &BTreeSet<String>, differences: &Differences) {
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {

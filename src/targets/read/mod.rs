@@ -25,7 +25,7 @@ use self::input_reader::InputReader;
 pub use self::packed::PackedFormat;
 use super::{Accept, Inputs, InputsBuilder};
 
-/// The path that stands for standard input.
+/// The path that means standard input.
 const STANDARD_INPUT: &str = "-";
 
 #[derive(Clone, Debug, Default)]
@@ -43,7 +43,7 @@ pub struct ReadOptions {
 /// The format of a file whose name does not show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum InputFormat {
-    /// A table if its first line is a header, else a list.
+    /// A table if its first line is a header, otherwise a list.
     #[default]
     Auto,
     /// One domain a line.
@@ -59,7 +59,7 @@ pub enum InputFormat {
 struct Limits {
     /// Decompressed bytes, including comments and blanks: a compressed file can contain many thousand times its size.
     read: u64,
-    /// Stored lines: some gigabyte of memory.
+    /// Stored lines: about a gigabyte of memory.
     lines: usize,
     /// Bytes of stored text.
     text: usize,

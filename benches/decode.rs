@@ -1,6 +1,6 @@
-//! What it costs to turn an answer into rows, beside what it costs to look at its bytes at all.
+//! The cost of turning an answer into rows, compared with only tokenizing it.
 //!
-//! The answer is made up: 95 months with all keys and ten entries in most maps, as large as real ones.
+//! The answer is generated: 95 months with all keys and ten entries in most maps, as large as real ones.
 
 use backlinks_export::decode::{Decoder, Envelope};
 use divan::{Bencher, black_box, counter::BytesCount};
@@ -18,7 +18,7 @@ fn main() {
 enum Shape {
     /// As documented, oldest month first.
     Usual,
-    /// Newest month first: the rows have to be turned round.
+    /// Newest month first: the rows have to be reversed.
     NewestFirst,
     /// A new key in each item.
     UnknownKey,

@@ -1,4 +1,4 @@
-//! What encoding and writing a target's 95 rows costs: Parquet's defaults beside what the dataset does.
+//! The cost of encoding and writing a target's 95 rows: Parquet's defaults compared with the dataset's writer.
 //!
 //! Items are rows: 95 of them make a target. Sizes are printed once at the beginning.
 

@@ -1,4 +1,4 @@
-//! A made-up answer: 95 months with all keys and ten entries in most maps, as large as real ones.
+//! A generated answer: 95 months with all keys and ten entries in most maps, as large as real ones.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use backlinks_export::decode::schema;
 /// Months of a full history.
 pub(crate) const ROWS: usize = 95;
 
-/// An answer of these months, oldest first or in whatever order they come.
+/// An answer with these months, in any order.
 pub(crate) fn answer(months: impl Iterator<Item = usize>, unknown_key: bool) -> Vec<u8> {
     let items: Vec<String> = months.map(|month| item(month, unknown_key)).collect();
     format!(

@@ -48,7 +48,7 @@ pub(crate) fn with_defaults(table: &Path) -> u64 {
     files(table).iter().map(size).sum()
 }
 
-/// How large a table's row groups are. The last one of a file is whatever is left and says nothing.
+/// How large a table's row groups are. The last one of a file has the remaining rows and is not representative.
 pub(crate) fn row_groups(table: &Path) -> String {
     let mut full = Vec::new();
     let mut all = 0;

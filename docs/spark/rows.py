@@ -75,8 +75,8 @@ def history(spark, directories):
     answers = lines.select(
         f.regexp_extract(f.col("_metadata.file_path"), "^(.*)/_raw/", 1).alias("directory"), "value", head.alias("head")
     )
-    said = f.concat(f.lit("damaged ledger, or a run is writing to it: "), "directory")
-    answers = answers.where(f.when(f.col("head.broken").isNull(), True).otherwise(f.raise_error(said)))
+    error = f.concat(f.lit("damaged ledger, or a run is writing to it: "), "directory")
+    answers = answers.where(f.when(f.col("head.broken").isNull(), True).otherwise(f.raise_error(error)))
     final = answers.where("head.record IN ('answer', 'taken_over') AND head.class IN ('data', 'no_data')").select(
         "directory", "head.target", "head.at", "head.class",
         f.when((f.col("head.class") == "data") & (f.col("head.body_bytes") <= LARGEST_ANSWER), f.col("value")).alias("line"),

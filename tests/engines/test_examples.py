@@ -119,7 +119,7 @@ class Examples(unittest.TestCase):
     def test_every_query_file_gives_the_same_in_both_engines(self):
         root, _ = project()
         files = sorted((world.ROOT / "docs/queries").glob("*.sql"))
-        # A session of its own: the views are no other test's. Months begin by the session's time zone, in both engines.
+        # A separate session, with its own views. Months begin by the session's time zone, in both engines.
         connection, session = duckdb("UTC"), spark().newSession()
         session.conf.set("spark.sql.session.timeZone", "UTC")
         for where, text in blocks("sql"):

@@ -183,7 +183,7 @@ class Recipes(unittest.TestCase):
         self.assertIs(workflow["concurrency"]["cancel-in-progress"], False)
         self.assertIs(workflow["jobs"]["fetch"]["strategy"]["fail-fast"], False)
         runner = Runner()
-        # The account is empty midway: every job fails, and what was paid for is kept.
+        # The account runs empty midway: every job fails, and paid answers are kept.
         poor = world.start_sandbox("--no-credit-after", "20")
         succeeded, _ = runner.workflow(workflow, poor)
         self.assertEqual(succeeded, {"fetch": False, "merge": False})
@@ -197,7 +197,7 @@ class Recipes(unittest.TestCase):
         self.assert_is_the_whole(folder / "out/merged")
         self.assertTrue((folder / "out/merged/report.html").exists())
         self.assertEqual(set(runner.artifacts), {"shard-1", "shard-2", "shard-3", "shard-4", "dataset"})
-        # Once more in the same month: nothing is called.
+        # A second run in the same month makes no calls.
         succeeded, folder = runner.workflow(workflow, rich)
         self.assertEqual(succeeded, {"fetch": True, "merge": True}, runner.log)
         self.assertEqual(bill(rich)["calls"], 59 - 20)
@@ -230,7 +230,7 @@ class Recipes(unittest.TestCase):
         done = pod(merge, 0)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_is_the_whole(folder / "data/merged")
-        # Codes that no second try mends.
+        # Codes that a second try does not fix.
         self.assertEqual(spec["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"], [2, 4, 5])
         self.assertGreater(spec["template"]["spec"]["terminationGracePeriodSeconds"], 130, "--timeout")
 

@@ -1,4 +1,4 @@
-"""Names and types are the contract's, in both engines, also where there are no rows."""
+"""Names and types follow the contract in both engines, even without rows."""
 
 import re
 import unittest

@@ -75,7 +75,7 @@ def kill(of, prefix, after):
 def look(prefix):
     """What a careful reader of a store does: the record, then `_SUCCESS`, then the parts, then the record again.
 
-    None where there is no whole dataset to read; otherwise the run's id, once every part has been compared with it.
+    None if there is no complete dataset to read; otherwise the run's id, once every part has been compared with it.
     """
     record = store.read(prefix, "_run.json")
     if record is None or store.read(prefix, "_SUCCESS") is None:

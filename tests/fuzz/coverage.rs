@@ -1,7 +1,7 @@
-//! The same targets under libFuzzer; `tests/fuzz/coverage` builds and runs it, and cargo by itself does not.
+//! The same targets under libFuzzer; `tests/fuzz/coverage` builds and runs it, and cargo alone does not.
 //!
 //! One program for all of them, since building one takes minutes: `FUZZ_TARGET` selects one. With `FUZZ_SEEDS=DIR` it
-//! writes the seeds that are made in code into that directory, the words beside it, and ends.
+//! writes the generated seeds to that directory and the dictionary next to it, and exits.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
 mod engine {
-    //! libFuzzer sees for itself what an input shows.
+    //! libFuzzer measures by itself what an input reaches.
 
     pub(crate) type Seen = ();
 

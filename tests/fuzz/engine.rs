@@ -1,4 +1,4 @@
-//! The search: seeds, mutations, feedback, and what is done about a failure.
+//! The search: seeds, mutations, feedback, and the handling of failures.
 
 use std::{
     collections::HashSet,
@@ -16,21 +16,21 @@ use std::{
 use fastrand::Rng;
 use tokio::time::Instant;
 
-/// How long each target is fuzzed unless `FUZZ_SECONDS` is set: enough to notice a parser that broke.
+/// How long each target is fuzzed unless `FUZZ_SECONDS` is set: enough to notice a broken parser.
 const USUAL_SECONDS: u64 = 3;
 /// The longest input.
 const LONGEST: usize = 64 * 1024;
 /// One input may take this long, in the slowest profile on a busy machine.
 const LONGEST_CASE: Duration = Duration::from_secs(10);
-/// Inputs that are kept since they showed something new.
+/// Maximum inputs that are kept because they showed something new.
 const MOST_SEEDS: usize = 5_000;
-/// The most memory that the process may have had, in KiB.
+/// Maximum memory of the process, in KiB.
 const MOST_MEMORY_KIB: u64 = 1024 * 1024;
 
-/// What a target saw: inputs with the same value count as alike.
+/// What a target observed: inputs with the same value count as equal.
 pub(crate) type Seen = u64;
 
-/// A value that stands for what was seen, the same in every process.
+/// A hash of the observation, the same in every process.
 pub(crate) fn seen(what: impl Hash) -> Seen {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(what)
 }
@@ -83,20 +83,20 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).expect("a seed")).collect()
 }
 
-/// Writes a failing input down and gives its path.
+/// Writes a failing input to a file and returns its path.
 fn keep(name: &str, input: &[u8]) -> String {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}-{:016x}", seen(input)));
     fs::write(&path, input).expect("written");
     path.display().to_string()
 }
 
-/// The most memory that this process has had, in KiB.
+/// The peak memory of this process, in KiB.
 fn high_water() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/status").ok()?;
     text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
 }
 
-/// Ends the process when an input never comes back.
+/// Aborts the process if an input takes too long.
 struct Watch(Arc<AtomicU64>);
 
 impl Watch {
@@ -104,7 +104,7 @@ impl Watch {
         let (ticks, name) = (Arc::new(AtomicU64::new(0)), name.to_owned());
         let watched = Arc::downgrade(&ticks);
         std::thread::spawn(move || {
-            // An even number: nothing is under way.
+            // An even number: no input is being processed.
             let mut before = 0;
             loop {
                 std::thread::park_timeout(2 * LONGEST_CASE);
@@ -129,7 +129,7 @@ impl Watch {
     }
 }
 
-/// Choices at random: the same seed makes the same ones.
+/// Random choices; the same seed makes the same choices.
 pub(crate) struct Dice(Rng);
 
 impl Dice {
@@ -142,7 +142,7 @@ impl Dice {
         if self.below(2) == 0 { TELLING[self.below(TELLING.len())] } else { self.0.u8(..) }
     }
 
-    /// A piece of something that long.
+    /// A random range within this length.
     fn range(&mut self, length: usize) -> std::ops::Range<usize> {
         let from = self.below(length + 1);
         let most = if self.below(4) == 0 { length - from } else { (length - from).min(16) };
@@ -151,7 +151,7 @@ impl Dice {
 }
 
 fn mutated(dice: &mut Dice, seeds: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
-    // The latest finds more often than the others.
+    // The latest seeds find more than the others.
     let pick = |dice: &mut Dice| {
         let last = if dice.below(2) == 0 { seeds.len() } else { seeds.len().min(64) };
         seeds.len() - 1 - dice.below(last)

@@ -1,8 +1,8 @@
-//! Fuzzing: mutated inputs for every parser of foreign bytes. `FUZZ_SECONDS=600 cargo test --release --test fuzz`
+//! Fuzzing: mutated inputs for every parser of untrusted bytes. `FUZZ_SECONDS=600 cargo test --release --test fuzz`
 //!
-//! In-process and on the stable toolchain: seeds from `corpus/` and made here, a seeded generator, and as feedback what
-//! each target reports: an input with a new result joins the seeds. Asserted are no panic, no hang, and the promises of
-//! each target. A failing input is written to the test's temporary folder and named, with the seed.
+//! In-process and on the stable toolchain: seeds from `corpus/` and generated ones, a seeded generator, and as feedback
+//! what each target reports: an input with a new result joins the seeds. Each target checks its own promises; no input
+//! may cause a panic or a hang. A failing input is written to the test's temporary folder and named, with the seed.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test reports its progress")]
 

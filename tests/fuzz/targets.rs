@@ -1,4 +1,4 @@
-//! What is fuzzed, and what each promises on any bytes.
+//! The fuzz targets, and what each promises for any bytes.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -103,7 +103,7 @@ pub(crate) const DATES: &[&str] =
 pub(crate) const CELLS: &[&str] =
     &["domain", "target", "\"", "\"\"", ",", ";", "\t", "\r\n", "\u{feff}", "#", "a.com", "\0", "x.gz"];
 
-/// A target is clean once it has been cleaned, and a name as DNS has them.
+/// Cleaning is idempotent, and a target is a name that DNS allows.
 pub(crate) fn clean(bytes: &[u8]) -> Seen {
     let text = String::from_utf8_lossy(bytes);
     match targets::clean(&text, targets::Accept::DOMAINS) {
@@ -126,7 +126,7 @@ pub(crate) fn clean(bytes: &[u8]) -> Seen {
     }
 }
 
-/// The rows are those of the independent decoder, and what counts as data has some.
+/// The rows equal those of the independent decoder, and an answer that counts as data has some.
 pub(crate) fn answer(bytes: &[u8]) -> Seen {
     let target = targets::clean("a.com", targets::Accept::DOMAINS).expect("a domain").target;
     let reply = Reply { status: 200, body: bytes.to_vec().into(), ..Reply::default() };
@@ -166,16 +166,16 @@ pub(crate) fn ledger(folder: &Path, bytes: &[u8]) -> Seen {
     seen((1, kept, broken, inputs, spending.calls, archive.run().is_some()))
 }
 
-/// Ends a member's content where whole members are made of the bytes.
+/// Separates the contents of members when valid members are made from the bytes.
 const END_OF_MEMBER: u8 = 0x1e;
 
-/// A ledger whose members are sound whatever they hold: behind the checksums, where mutated bytes hardly ever get to.
+/// A ledger with valid members of any content: past the checksums, which mutated bytes hardly ever match.
 pub(crate) fn records(folder: &Path, bytes: &[u8]) -> Seen {
     let contents = bytes.split(|byte| *byte == END_OF_MEMBER);
     ledger(folder, &contents.flat_map(member).collect::<Vec<u8>>())
 }
 
-/// What the members of ledgers hold, as a run writes them.
+/// The contents of a ledger's members, as a run writes them.
 pub(crate) fn some_records() -> Vec<Vec<u8>> {
     let contents = |ledger: Vec<u8>| {
         let contents: Vec<_> = members(&ledger).into_iter().map(|(_, content)| content).collect();
@@ -270,7 +270,7 @@ pub(crate) fn some_tables() -> Vec<Vec<u8>> {
     vec![table.to_vec(), wide, zstd::encode_all(&table[..], 1).expect("room")]
 }
 
-/// A file of any bytes, as a table or as lines, gives lines or an error with words for it.
+/// A file of any bytes, as a table or as lines, yields lines or an error with a message.
 pub(crate) fn table(folder: &Path, bytes: &[u8]) -> Seen {
     let mut all = Vec::new();
     for name in ["a.csv", "a.tsv", "a.txt"] {

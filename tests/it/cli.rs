@@ -1,4 +1,4 @@
-//! The contract of the command line, kept by the real program: exit codes, second runs, what is in DIR.
+//! The command line's contract, checked with the real program: exit codes, second runs, the content of DIR.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
 
@@ -66,7 +66,7 @@ fn a_lock_damage_and_an_unusable_directory_exit_with_1() {
     let (shell, api) = (Shell::with_domains(3), Api::new(""));
     let command = format!("run domains.txt --out out {} {DATES}", api.flags());
     shell.run(&command).expect(0);
-    // Another run has the directory.
+    // Another run is using the directory.
     let lock = Lock::take(&shell.path("out")).expect("free");
     let ran = shell.run(&command).expect(1);
     assert!(ran.stderr.contains("error: out is in use by another run\nhint: wait for it"), "{}", ran.stderr);
@@ -79,7 +79,7 @@ fn a_lock_damage_and_an_unusable_directory_exit_with_1() {
     let ran = shell.run(&command).expect(1);
     assert!(ran.stderr.contains("ledger-0.jsonl.gz is damaged at byte 0"), "{}", ran.stderr);
     assert!(ran.stderr.contains("hint: restore an intact copy"), "{}", ran.stderr);
-    // A place where nothing can be made, for root either.
+    // A path where nothing can be created, even by root.
     let ran = shell.run(&format!("run domains.txt --out /proc/out {}", api.flags())).expect(1);
     assert!(ran.stderr.starts_with("error: cannot make /proc/out"), "{}", ran.stderr);
     assert_eq!(api.bill().calls, 3);
@@ -103,7 +103,7 @@ fn failures_beyond_the_limit_exit_with_3_and_are_retried_by_the_next_run() {
     shell.run(&command(&failing(), "--max-failures 90%")).expect(0);
     shell.run(&command(&failing(), "--max-failures 1%")).expect(3);
     assert!(!shell.is_complete("out"));
-    // Failed targets are called again by each run, and the others are not.
+    // Each run calls failed targets again, and no others.
     let sound = Api::new("");
     shell.run(&command(&sound, "")).expect(0);
     assert_eq!(sound.bill().calls, failed);
@@ -124,7 +124,7 @@ fn a_run_that_tolerates_its_failures_retries_them_only_on_request() {
     assert_eq!(run("domains.txt", "90%").expect(0).json()["calls_this_run"], 0);
     let plan = format!("plan domains.txt --out out --format json --max-failures 90% {DATES}");
     assert_eq!(shell.run(&plan).expect(0).json()["calls"], 0);
-    // The same lines of a file in another folder are the same.
+    // The same lines of a file in another folder count as the same.
     fs::create_dir(shell.path("lists")).expect("made");
     fs::copy(shell.path("domains.txt"), shell.path("lists/domains.txt")).expect("copied");
     let elsewhere = plan.replace("plan domains.txt", "plan lists/domains.txt");
@@ -193,7 +193,7 @@ fn a_wrong_url_exits_with_4() {
     let wrong = api.url().replace("/apis/v1", "/apis/v2");
     let ran = shell.run(&format!("run domains.txt --out out --api {wrong} --progress none")).expect(4);
     assert!(ran.stderr.contains("there is no API at this URL"), "{}", ran.stderr);
-    // The variable sets it, too, and the flag wins.
+    // The variable sets it, too, and the flag takes precedence.
     let shell = Shell::with_domains(3).set("BACKLINKS_API_URL", &wrong);
     shell.run("run domains.txt --out out --progress none").expect(4);
     shell.run(&format!("run domains.txt --out out {}", api.flags())).expect(0);
@@ -354,7 +354,7 @@ fn an_unreadable_record_is_an_error_of_every_command_and_costs_nothing() {
         check("report out", 1);
         shell.run("verify out").expect(1);
     }
-    // The hint advises this.
+    // The hint recommends this.
     fs::remove_file(shell.path("out/_run.json")).expect("removed");
     shell.run(&format!("run domains.txt --out out {flags}")).expect(0);
     assert!(shell.files("out").keys().eq(files.keys()));
@@ -372,7 +372,7 @@ fn another_spelling_of_a_path_changes_nothing() {
         shell.run(&run(input, "")).expect(0);
         assert!(shell.files("out") == before, "{input}");
     }
-    // A file outside the current folder, whatever its path.
+    // A file outside the current folder, with any spelling of its path.
     let elsewhere = tempfile::tempdir().expect("a folder");
     let (folder, copy) = (elsewhere.path().join("lists"), elsewhere.path().join("lists/domains.txt"));
     fs::create_dir(&folder).expect("made");
@@ -397,7 +397,7 @@ fn sandbox_and_api_exclude_each_other() {
     }
     let shell = shell.set("BACKLINKS_API_URL", "http://127.0.0.1:1");
     shell.run(&format!("run domains.txt --out out --sandbox {DATES}")).expect(0);
-    // The command line wins over a file of flags.
+    // The command line takes precedence over a config file.
     shell.write("run.toml", "api = \"http://127.0.0.1:1\"\n");
     shell.run(&format!("run domains.txt --out out --sandbox --config run.toml {DATES}")).expect(0);
 }
@@ -562,7 +562,7 @@ fn log_lines_are_json_on_request() {
     let log = lines("run missing.txt --out other --log-format json", 2);
     assert_eq!((log[0]["level"].as_str(), log.len()), (Some("ERROR"), 1));
     assert!(log[0]["hint"].is_string());
-    // Text among lines of JSON becomes one of them.
+    // In JSON mode, text lines become JSON, too.
     lines(&format!("run domains.txt more.txt --out third --api {} --progress json -v", api.url()), 0);
 }
 
@@ -583,7 +583,7 @@ fn progress_is_what_was_asked_for() {
 
 #[test]
 fn without_a_terminal_no_question_is_asked() {
-    // Far above --confirm-above, and without a terminal: it starts at once.
+    // Far above --confirm-above, but without a terminal it starts at once.
     let (shell, api) = (Shell::with_domains(20), Api::new(""));
     let ran = shell.run_with(&format!("run domains.txt --out out --confirm-above 0 {} {DATES}", api.flags()), "n\n");
     let ran = ran.expect(0);
@@ -597,7 +597,7 @@ fn the_token_appears_only_in_the_header() {
     let shell = Shell::with_domains(30);
     let words = format!("run domains.txt --out out {} {DATES} -vv --max-failures 90%", api.flags());
     let child = shell.command(&words).env("RUST_LOG", "trace").spawn().expect("the program starts");
-    // While it runs, every user of the machine can see this.
+    // While it runs, every user of the machine can read this.
     let seen = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap_or_default();
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -609,7 +609,7 @@ fn the_token_appears_only_in_the_header() {
     }
     let ledger = fs::read(shell.path("out/_raw/ledger-0.jsonl.gz")).expect("a ledger");
     assert!(!has_token(&gunzip(&ledger).expect("sound")));
-    // From a file, with a line break at its end, as editors leave it.
+    // From a file with a line break at its end, as editors write it.
     shell.write("token", format!("{TOKEN}\n"));
     let shell = shell.unset("AISA_API_KEY");
     shell.run(&format!("run domains.txt --out new --token-file token {} --max-failures 90%", api.flags())).expect(0);

@@ -1,4 +1,4 @@
-//! `--config`: flags from a file, and who wins where others are given too.
+//! `--config`: flags from a file, and which value takes precedence over others.
 
 use std::{fmt::Write, fs};
 
@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use super::shell::{Api, Shell, TOKEN};
 
-/// The plan as JSON, which shows what the flags came to.
+/// The plan as JSON, which shows the effect of the flags.
 const PLAN: &str = "plan --config run.toml --format json";
 
 fn shell(config: &str) -> Shell {
@@ -61,16 +61,16 @@ fn the_command_line_wins_and_the_file_wins_over_the_environment() {
     shell.write("other.txt", "site50.com\n");
     let run = |words: &str| shell.run(&format!("{words} --summary json --progress none")).expect(0).json();
     assert_eq!(run("run --config run.toml")["targets"], 6);
-    // Inputs replace the file's; a flag given twice would be an error if the file's were not left out.
+    // Inputs replace the file's; a repeated flag would be an error if the file's were not ignored.
     assert_eq!(run("run other.txt --config run.toml --out b --rate 10000/s")["targets"], 1);
     assert_eq!(run("run other.txt --config=run.toml -o c")["targets"], 1);
     assert_eq!(shell.run("plan --config run.toml --format json -o c -- other.txt").expect(0).json()["held"], 1);
-    // Flags may precede the command, and -v excludes the file's quiet.
+    // Flags may precede the command, and -v overrides the file's quiet.
     assert!(
         shell.run("--log-format json -v run --config run.toml --out d --progress none").expect(0).stderr.contains('{')
     );
     assert!(["a", "b", "c", "d"].iter().all(|name| shell.is_complete(name)));
-    // The flag wins over the file: no server is at its address.
+    // The flag takes precedence over the file: no server is at its address.
     shell.run("run --config run.toml --out e --api http://127.0.0.1:1 --max-attempts 1").expect(3);
 }
 
@@ -142,7 +142,7 @@ fn every_error_in_the_file_is_reported_with_its_line() {
     check(run, "verbose = \"very\"\n");
     check(run, "input = [\"a.txt\", true]\n");
     check(run, "quiet = true\nverbose = 1\n");
-    // A wrong value is wrong where the command line gives another one, and for another command.
+    // An invalid value is an error even if the command line overrides it, and for other commands, too.
     check(&format!("{run} --rate 5/s"), "rate = \"fast\"\n");
     check(run, "format = \"yaml\"\n");
     // The file as a whole
@@ -187,7 +187,7 @@ fn a_token_in_the_file_is_rejected_and_never_shown() {
         let ran = shell.run("run domains.txt --out out --config run.toml").expect(2);
         assert!(!ran.stderr.contains(TOKEN), "{line}: {}", ran.stderr);
     }
-    // The file that contains it may be named.
+    // The file with the token may be named.
     let (shell, api) = (shell("token-file = \"key\"\n").unset("AISA_API_KEY"), Api::new(&format!("--token {TOKEN}")));
     shell.write("key", TOKEN);
     shell.run(&format!("run domains.txt --out out --config run.toml {}", api.flags())).expect(0);

@@ -15,21 +15,21 @@ use super::program::{
     summary, table, targets, verified,
 };
 
-/// Kills over the whole test unless `KILLS` is set.
+/// Kills in the whole test unless `KILLS` is set.
 const KILLS: u64 = 200;
 /// Targets of one directory.
 const TARGETS: usize = 60;
-/// Kills that one directory gets at most before it may finish.
+/// Maximum kills of one directory before it may finish.
 const KILLS_EACH: u64 = 20;
 /// Kills among them after the last call.
 const LATE_KILLS_EACH: usize = 4;
 /// Calls in flight.
 const IN_FLIGHT: u64 = 8;
 
-/// Each target with a stored answer, and how often it was billed by then.
+/// Each target with a stored answer, and how often it was billed up to then.
 type Stored = BTreeMap<String, u64>;
 
-/// What the program was interrupted in.
+/// What the program was doing when it was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Starting,
@@ -42,7 +42,7 @@ fn later(phases: &[Phase]) -> usize {
     phases.iter().filter(|phase| matches!(phase, Phase::Publishing | Phase::Around)).count()
 }
 
-/// Reads the ledger after a kill: what is stored now must never be billed again.
+/// Reads the ledger after a kill: the stored answers must never be billed again.
 fn note_stored(place: &Place, api: &Sandbox, stored: &mut Stored) -> Phase {
     let archive = Archive::read(&place.out()).unwrap_or_else(|error| panic!("after a kill: {error}"));
     let billed = api.bill().billed_targets;
@@ -60,7 +60,7 @@ fn note_stored(place: &Place, api: &Sandbox, stored: &mut Stored) -> Phase {
     }
 }
 
-/// Waits until the API has seen the end of what a killed client sent.
+/// Waits until the API has noticed the end of a killed client's calls.
 async fn settled(api: &Sandbox) {
     let mut before = None;
     loop {
@@ -73,12 +73,12 @@ async fn settled(api: &Sandbox) {
     }
 }
 
-/// Milliseconds in which a run on a finished directory has begun, and in which it has published again: an old table is
-/// kept for a moment, for its readers.
+/// How many milliseconds a run on a finished directory takes to start, and to publish again: an old table is kept for a
+/// moment, for its readers.
 const A_START: u64 = 20;
 const A_PUBLICATION: u64 = 600;
 
-/// One directory, killed again and again, then left to finish. Says in what it was killed each time.
+/// Kills runs in one directory repeatedly, then lets one finish. Returns what each was doing when it was killed.
 async fn killed_and_resumed(settings: Settings, flags: &str, rng: &mut Rng, most: u64) -> Vec<Phase> {
     let (api, place) = (sandbox(settings).await, Place::new(TARGETS));
     let flags = format!("{flags} --concurrency {IN_FLIGHT}");
@@ -95,7 +95,7 @@ async fn killed_and_resumed(settings: Settings, flags: &str, rng: &mut Rng, most
                 }
             }
             Err(output) if output.status.code() == Some(0) => {
-                // All answers are stored: only starts and publications are left to kill.
+                // All answers are stored: only starts and publications can still be killed.
                 let _ = fs::remove_file(place.out().join("_run.json"));
                 longest = A_START;
             }
@@ -136,7 +136,7 @@ fn judge(place: &Place, api: &Sandbox, summary: &serde_json::Value, stored: &Sto
     assert!(place.is_complete() && !place.out().join("_staging").exists());
 }
 
-/// The dataset is, byte for byte, that of a run that was not killed.
+/// The dataset equals, byte for byte, that of a run that was not killed.
 async fn check_same_as_unbroken(place: &Place, flags: &str) {
     let (api, unbroken) = (sandbox(instant()).await, Place::new(TARGETS));
     ended(unbroken.run(&api.url(), flags), 0).await;
@@ -183,7 +183,7 @@ async fn a_killed_replay_can_be_repeated() {
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
         command
     };
-    // Kills fall within the time that the last whole replay took: how busy the machine is changes.
+    // Kills fall within the time that the last complete replay took, since the load of the machine varies.
     let took = |start: tokio::time::Instant| u64::try_from(start.elapsed().as_millis()).expect("short").max(2);
     let start = tokio::time::Instant::now();
     ended(replay(""), 0).await;

@@ -1,4 +1,5 @@
-//! Ledgers of several files, whole and damaged, through the real program: damage is named, nothing is bought or published.
+//! Ledgers of several files, intact and damaged, with the real program: damage is named, and nothing is bought or
+//! published.
 
 use std::{fs, path::Path};
 
@@ -10,19 +11,19 @@ use super::program::{Place, ended, instant, sandbox, stderr, table, verified};
 /// Targets of a small run.
 const TARGETS: usize = 60;
 
-/// The byte that an error names.
+/// The byte offset in an error.
 fn named(words: &str) -> Option<usize> {
     words.split_once("damaged at byte ").and_then(|(_, rest)| rest.split(':').next()?.parse().ok())
 }
 
-/// Divides a ledger of one file into three, as one that has grown past the size of a file.
+/// Splits a ledger of one file into three, like one that has exceeded the size of a file.
 fn divide(out: &Path) {
     let path = |number: usize| out.join(format!("_raw/ledger-{number}.jsonl.gz"));
     let whole = fs::read(path(0)).expect("readable");
     let mut rest = whole;
     for number in 0..2 {
         let (mut end, least) = (0, rest.len() * (number + 1) / 3);
-        // The next member may begin within a record: then the ledger cannot be read.
+        // If the next member begins within a record, the ledger cannot be read.
         for (member, _) in members(&rest.clone()) {
             end += member.len();
             if end < least {
@@ -37,7 +38,7 @@ fn divide(out: &Path) {
         rest.drain(..end);
     }
     assert!(fs::metadata(path(2)).expect("there").len() > 0);
-    // It contains the length of the one file.
+    // The record contains the length of the one file.
     fs::remove_file(out.join("_run.json")).expect("removed");
 }
 
@@ -54,7 +55,7 @@ async fn a_ledger_of_several_files_is_read_as_one_and_extended() {
     ended(place.run(&api.url(), ""), 0).await;
     assert_eq!(api.bill().billed_calls, TARGETS as u64 + 10);
 
-    // No crash tears a record in a file that another one follows.
+    // No crash leaves an incomplete record in a file that is not the last.
     let middle = place.out().join("_raw/ledger-1.jsonl.gz");
     let whole = fs::read(&middle).expect("readable");
     fs::write(&middle, &whole[..whole.len() - 3]).expect("written");
@@ -79,12 +80,12 @@ async fn a_damaged_ledger_is_named_and_nothing_is_bought_or_published() {
     for place_of_damage in (1..20).map(|part| whole.len() * part / 20) {
         let mut damaged = whole.clone();
         damaged[place_of_damage] ^= 0x10;
-        // A few bits of a member mean nothing: its content and checksum are the same.
+        // A few bits of a member are insignificant: its content and checksum stay the same.
         if gunzip(&damaged).is_ok_and(|content| content == sound) {
             continue;
         }
         fs::write(&file, &damaged).expect("written");
-        // Another form of the dataset makes it read every answer.
+        // With another layout it reads every answer.
         let output = ended(place.run(&api.url(), "--partition-by none"), 1).await;
         let words = stderr(&output);
         assert!(words.contains("ledger-1.jsonl.gz is damaged at byte"), "{words}");
@@ -125,7 +126,7 @@ async fn answers_missing_from_a_ledger_are_bought_again_only_on_request() {
     fs::write(&file, &whole).expect("written");
     ended(place.run(&api.url(), ""), 0).await;
     assert_eq!(api.bill().calls, TARGETS as u64);
-    // Asked for, half of it is bought again.
+    // On request, half of it is bought again.
     fs::write(&file, &whole[..whole.len() / 2]).expect("written");
     fs::remove_file(place.out().join("_run.json")).expect("removed");
     ended(place.run(&api.url(), ""), 0).await;

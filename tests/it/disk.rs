@@ -1,7 +1,7 @@
-//! Disks that fail and disks that fill up: no success is claimed, no further call is bought, nothing is lost.
+//! Failing and full disks: no success is reported, no more calls are bought, and nothing is lost.
 //!
-//! Failures are injected into the real program by `strace`, full disks are small file systems in memory; both need
-//! root, as continuous integration has it. `tests/run` sees to `strace`.
+//! `strace` injects failures into the real program; full disks are small file systems in memory. Both need root, which
+//! continuous integration has. `tests/run` installs `strace`.
 
 use std::{
     collections::BTreeSet,
@@ -25,10 +25,11 @@ use super::program::{
 const TARGETS: usize = 6;
 /// Calls in flight of a small run.
 const IN_FLIGHT: usize = 2;
-/// No small run makes so many calls of one kind in one thread.
+/// No small run makes this many calls of one kind in one thread.
 const MOST: u32 = 120;
 
-/// Whether this machine lets tests break its disk. Root without the tool is an error: no check is skipped unnoticed.
+/// Whether this machine allows fault injection. It is an error if root lacks the tool, so that no check is skipped
+/// silently.
 fn can_inject() -> bool {
     let tool = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
     assert!(tool || !is_root(), "strace is missing: apt-get install strace");
@@ -54,7 +55,7 @@ fn log(place: &Place) -> PathBuf {
     place.root.path().join("strace.log")
 }
 
-/// The calls of one kind that were made to fail, with the files they were about, and how often each came afterwards.
+/// The calls of one kind that failed, with their files, and how many further calls there were for each file.
 fn injected(place: &Place) -> Vec<(String, usize)> {
     let log = fs::read_to_string(log(place)).expect("strace's log");
     let lines: Vec<&str> = log.lines().collect();
@@ -64,7 +65,7 @@ fn injected(place: &Place) -> Vec<(String, usize)> {
     failed
         .map(|(place, line)| {
             let about = file(line).unwrap_or_default();
-            // Another thread may have been inside its call already: only calls begun later count.
+            // Another thread may already have been inside its call: only calls that began later count.
             let again = lines[place + 1..].iter().filter(|later| file(later).as_ref() == Some(&about));
             let again = again.filter(|later| !later.contains("resumed>")).count();
             (about, again)
@@ -78,7 +79,7 @@ fn stored(place: &Place) -> BTreeSet<String> {
     archive.asked().filter(|(_, known)| known.state.is_final()).map(|(target, _)| target.to_string()).collect()
 }
 
-/// After a failure: no success, a clear error, and the next run resumes without losing anything.
+/// Checks after a failure: no success, a clear error, and the next run resumes without losing anything.
 async fn check_failed_and_resumed(place: &Place, api: &Sandbox, output: &Output, case: &str) {
     assert_eq!(output.status.code(), Some(1), "{case}: {}", stderr(output));
     if !output.stdout.is_empty() {
@@ -112,7 +113,7 @@ fn answered(summary: &serde_json::Value) -> u64 {
     summary["ok"].as_u64().unwrap_or(0) + summary["no_data"].as_u64().unwrap_or(0)
 }
 
-/// Breaks the n-th call of a kind for every n of a small run.
+/// Makes the n-th call of a kind fail, for every n of a small run.
 async fn each_fails(call: &str, error: &str, only: Option<&str>, again: bool) -> u32 {
     for nth in 1..MOST {
         let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
@@ -199,18 +200,18 @@ async fn after_a_failed_sync_no_call_is_made() {
     assert!(calls < 60, "{calls}");
 }
 
-/// A disk in memory of this size; gone at the end.
+/// A disk of this size in memory; removed at the end.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// `None`: this machine does not let tests mount anything.
+    /// `None`: this machine does not allow tests to mount anything.
     fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(at).expect("a directory");
         let options = format!("size={size}");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
         let mounted = mounted.expect("mount is there");
         if !mounted.status.success() {
-            // Containers without the right to mount are the one excuse.
+            // The only excuse is a container without permission to mount.
             let error = stderr(&mounted);
             assert!(!is_root() || error.contains("permission denied"), "{error}");
             print(&format!("skipped: {error}"));
@@ -243,7 +244,7 @@ async fn a_full_disk_loses_no_paid_answer_and_the_run_resumes() {
     let settings = Settings { latency: latency(5, 30), ..Settings::default() };
     let (api, place) = (sandbox(settings).await, Place::new(MANY));
     let Some(disk) = SmallDisk::mount(&place.out(), "3m") else { return };
-    // Room for the answers in flight of 8 calls is 1 MiB; what they fill is the rest.
+    // 1 MiB is reserved for the answers of 8 calls in flight; answers fill the rest.
     let output = finished(full(&place, &api.url(), "--concurrency 8")).await;
     let words = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{words}");
@@ -256,7 +257,7 @@ async fn a_full_disk_loses_no_paid_answer_and_the_run_resumes() {
     let json = summary(&output);
     assert_eq!((answered(&json), &json["success"]), (bill.billed_calls, &false.into()), "{json}");
     assert!(json["error"].as_str().is_some_and(|error| error.contains("allocate space in")), "{json}");
-    // While nothing changes, nothing is bought either.
+    // As long as nothing changes, nothing is bought.
     ended(full(&place, &api.url(), "--concurrency 8"), 1).await;
     assert_eq!(api.bill().calls, bill.calls);
     disk.grow("64m");
@@ -282,7 +283,7 @@ async fn a_disk_too_full_to_publish_keeps_everything_for_the_next_run() {
     let (api, place) = (sandbox(instant()).await, Place::new(300));
     let Some(disk) = SmallDisk::mount(&place.out(), "16m") else { return };
     let run = || place.run(&api.url(), "--compression none --concurrency 4");
-    // Everything is fetched, the dataset is lost, and then something else fills the disk.
+    // Everything is fetched, the dataset is deleted, and then other data fills the disk.
     ended(place.run(&api.url(), "--concurrency 4"), 0).await;
     for table in ["backlinks_history", "targets"] {
         fs::remove_dir_all(place.out().join(table)).expect("removed");
@@ -302,11 +303,11 @@ async fn a_disk_too_full_to_publish_keeps_everything_for_the_next_run() {
     assert_eq!(api.bill().calls, calls, "publishing is done again, not fetching");
 }
 
-/// A directory whose present content is a lower layer of an overlay file system, as data of a container image is.
+/// A directory whose content is a lower layer of an overlay file system, like data in a container image.
 struct Overlay(PathBuf);
 
 impl Overlay {
-    /// `None`: this machine does not let tests mount overlays.
+    /// `None`: this machine does not allow tests to mount overlays.
     fn mount(disk: &Path, lower: &Path, at: &Path) -> Option<Self> {
         let [upper, work] = ["upper", "work"].map(|name| disk.join(name));
         for folder in [&upper, &work] {

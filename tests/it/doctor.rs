@@ -1,4 +1,4 @@
-//! `doctor`: what it finds in sound and in faulty setups; nothing is bought, and no file is left behind.
+//! `doctor`: its findings for correct and faulty setups; nothing is bought, and no file is left behind.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ fn message<'a>(json: &'a Value, name: &str) -> &'a str {
     text(&found.unwrap_or_else(|| panic!("no {name} in {json}"))["message"])
 }
 
-/// Runs it with JSON as its result. Whatever fails has a hint, and so has every warning.
+/// Runs it with JSON output. Every failure and every warning has a hint.
 fn doctor(shell: &Shell, words: &str, code: i32) -> (Value, Ran) {
     let ran = shell.run(&format!("doctor --format json {words}")).expect(code);
     let json = ran.json();
@@ -51,7 +51,7 @@ fn a_sound_setup_has_no_warnings() {
     assert_eq!((api.bill().calls, api.bill().strayed), (0, 0));
     let left: Vec<_> = fs::read_dir(shell.path(".")).expect("a folder").collect();
     assert_eq!(left.len(), 1, "{left:?}");
-    // Without anything to look at, too, and with the simulated API of its own.
+    // Also without any argument, and with its own simulated API.
     assert_eq!(levels(&doctor(&shell, "--sandbox", 0).0).len(), 6);
     let shell = shell.unset("AISA_API_KEY");
     doctor(&shell, "domains.txt --out out --sandbox", 0);
@@ -89,7 +89,7 @@ fn a_directory_is_described_by_its_contents() {
     let json = look("out", dates, 1, "out is in use by another run");
     assert!(!levels(&json).contains(&"write ok".to_owned()), "nothing is written beside a run: {json}");
     drop(lock);
-    // Damage, also in what will be replaced.
+    // Damage, and other files among those that will be replaced.
     fs::write(shell.path("out/backlinks_history/notes.txt"), "mine").expect("written");
     look("out", dates, 1, "notes.txt");
     fs::remove_file(shell.path("out/backlinks_history/notes.txt")).expect("removed");
@@ -101,7 +101,7 @@ fn a_directory_is_described_by_its_contents() {
 fn a_directory_of_another_version_is_a_warning() {
     let (shell, api) = (Shell::with_domains(2), Api::new(""));
     shell.run(&format!("run domains.txt --out out {}", api.flags())).expect(0);
-    // The first record, in a member of its own, contains the version that began.
+    // The first record, in its own member, contains the version that started the run.
     let ledger = shell.path("out/_raw/ledger-0.jsonl.gz");
     let bytes = fs::read(&ledger).expect("a ledger");
     let (first, head) = members(&bytes).swap_remove(0);
@@ -111,7 +111,7 @@ fn a_directory_of_another_version_is_a_warning() {
     let older = member(head.replace(version, "\"version\":\"0.0.9\"").as_bytes());
     let rewritten = [&older, &bytes[first.len()..]].concat();
     fs::write(&ledger, rewritten).expect("written");
-    // It contains the length of the ledger.
+    // The record contains the length of the ledger.
     fs::remove_file(shell.path("out/_run.json")).expect("removed");
     let (json, _) = doctor(&shell, &format!("--out out {}", api.flags()), 0);
     assert!(message(&json, "directory").starts_with("out was started with version 0.0.9"), "{json}");
@@ -146,7 +146,7 @@ fn every_failure_has_a_hint() {
     let poor = Api::new("--credit 0");
     check(&poor.flags(), 0, "balance", "$0.00 left on the account");
     assert_eq!([&api, &refusing, &poor].map(|api| api.bill().calls), [0, 0, 0]);
-    // Without a token the way to the API is tried all the same, and nothing is asked.
+    // Without a token, the connection to the API is still tried, and nothing is requested.
     let shell = shell.unset("AISA_API_KEY");
     let (json, _) = doctor(&shell, &api_flags, 1);
     assert!(message(&json, "token").starts_with("no API token: AISA_API_KEY is not set"), "{json}");
@@ -175,7 +175,7 @@ fn the_text_has_a_line_for_each_check() {
     let stdout: Vec<_> =
         ran.stdout.lines().filter(|line| !line.contains("open files") && !line.contains(" free; ")).collect();
     assert_snapshot!(format!("{}\n{}", stdout.join("\n"), ran.stderr));
-    // Flags of run, and a file of flags, serve as well.
+    // Flags of run, and a config file, are accepted, too.
     shell.write(
         "run.toml",
         "input = \"domains.txt\"\nsandbox = true\nout = \"out\"\npartition-by = \"none\"\nyes = true\n",

@@ -1,4 +1,4 @@
-//! The whole pipeline in one process on paused time: lines, calls with faults, a real ledger, real Parquet.
+//! The whole pipeline in one process on paused time: input lines, calls with faults, a real ledger, real Parquet.
 
 use std::{
     collections::BTreeMap,
@@ -26,10 +26,10 @@ use super::{
     program::{quick_folder, rows as rows_of, table},
 };
 
-/// Answers with two to four months each, after the faults that a name asks for. Keeps the bill.
+/// Answers with two to four months each, after the faults that a target's name requests. Keeps a bill.
 #[derive(Default)]
 struct Months {
-    /// Makes answers come in another order.
+    /// Changes the order of answers.
     salt: u32,
     billed: Mutex<BTreeMap<String, u32>>,
     calls: Mutex<BTreeMap<String, u32>>,
@@ -71,7 +71,7 @@ fn answer(name: &str, number: u32) -> String {
     }
     let items: Vec<String> = (0..2 + number % 3)
         .map(|month| {
-            // The latest month first: rows have to be sorted.
+            // The latest month first: rows must be sorted.
             let (year, backlinks) = (2024 - month, u64::from(number) * 10 + u64::from(month));
             format!(
                 r#"{{"type":"backlinks_history","date":"{year}-05-01 00:00:00 +00:00","backlinks":{backlinks},"referring_links_tld":{{"com":{backlinks},"":null}}}}"#
@@ -100,7 +100,7 @@ fn open(dir: &Path, inputs: Inputs) -> Export {
     Export::open(dir, inputs, &QueryParams::default(), clock()).expect("an open directory")
 }
 
-/// One run into `dir`, stopped after `limit` if that is given.
+/// One run into `dir`, stopped after `limit`, if given.
 async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Duration>) -> RunSummary {
     let export = open(dir, inputs);
     let progress = Progress::start(Mode::None, false, ExportScope::of_held(0));
@@ -165,7 +165,7 @@ async fn five_thousand_targets_with_faults_become_a_dataset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_order_of_answers_and_stops_on_the_way_change_no_byte() {
+async fn the_order_of_answers_and_interruptions_do_not_change_the_dataset() {
     let folder = quick_folder();
     let dir = |name: &str| -> PathBuf { folder.path().join(name) };
     let lines = || inputs(folder.path(), 1_000);
@@ -187,7 +187,7 @@ async fn the_order_of_answers_and_stops_on_the_way_change_no_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_lines_are_fetched_and_a_partial_list_forgets_nothing() {
+async fn more_lines_are_fetched_and_a_partial_list_removes_nothing() {
     let folder = quick_folder();
     let (dir, api) = (folder.path().join("run"), leaked(0));
     run(api, &dir, inputs(folder.path(), 100), None).await;
@@ -220,7 +220,7 @@ async fn other_parameters_and_a_directory_of_other_files_are_refused() {
     assert!(matches!(refused, Err(ExportError::Ledger(_))), "a second run is kept out");
 }
 
-/// Answers at once and remembers in which order targets were called.
+/// Answers at once and records the order of the calls.
 #[derive(Default)]
 struct Called(Mutex<Vec<String>>);
 

@@ -1,4 +1,4 @@
-//! Fetching on paused time: thousands of targets against a scripted API, with a bill that the API keeps.
+//! Fetching on paused time: thousands of targets against a scripted API that keeps a bill.
 
 use std::{
     collections::HashMap,
@@ -34,35 +34,35 @@ use super::{
 enum Word {
     /// Answers with one item, billed.
     Answer,
-    /// Answers that there is nothing, billed.
+    /// Answers without data, billed.
     Nothing,
     /// Answers about another target, billed.
     WrongTarget,
     /// Refuses with a status, unbilled.
     Reject(u16),
-    /// Refuses with a status and a page that is not the API's, unbilled.
+    /// Refuses with a status and an HTML page that is not the API's, unbilled.
     Page(u16),
     /// Refuses with a code inside the body, unbilled.
     Code(i64),
     /// Refuses with a code inside the body, billed.
     BilledCode(i64),
-    /// Refuses since the call would cost more than it allows, unbilled.
+    /// Refuses because the call would exceed its price limit, unbilled.
     TooExpensive,
     /// 429 with `Retry-After`, unbilled.
     Hold(Duration),
-    /// The same over an answer with one item, billed.
+    /// The same with an answer of one item, billed.
     AnswerAndHold(Duration),
-    /// Answers, and the answer is lost on the way: billed.
+    /// Answers, but the answer is lost in transit: billed.
     AnswerLost,
     /// Cannot be connected to.
     Unreachable,
     /// Has a host name that does not resolve.
     UnknownHost,
-    /// Something that is not JSON, billed.
+    /// A body that is not JSON, billed.
     Garbage,
 }
 
-/// An API with a script for each call, which keeps the bill.
+/// An API with a scripted response to each call, which keeps a bill.
 struct Scripted<S> {
     script: S,
     latency: Duration,
@@ -81,7 +81,7 @@ struct Books {
     bodies: Vec<String>,
 }
 
-/// What happens to a call, by target, number of the call for this target, and request.
+/// The response to a call, by target, number of the call for this target, and request.
 trait Script: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static {}
 
 impl<S: Fn(&str, u32, &Request) -> Word + Send + Sync + 'static> Script for S {}
@@ -111,7 +111,7 @@ impl<S: Script> Api for Scripted<S> {
             let is_too_expensive = request.max_price.is_some_and(|limit| limit.micros() < self.price);
             if is_too_expensive { Word::TooExpensive } else { (self.script)(name, number, request) }
         };
-        // Between a half and one and a half of the usual, by target.
+        // Between a half and one and a half of the usual price, by target.
         let share = name.bytes().map(u32::from).sum::<u32>() % 100;
         tokio::time::sleep(self.latency * (50 + share) / 100).await;
         let mut books = self.books.lock().expect("sound");
@@ -171,7 +171,7 @@ struct Notes {
     sent: Mutex<Vec<Sent>>,
     answered: Mutex<Vec<Answered>>,
     gave_up: Mutex<Vec<GaveUp>>,
-    /// From now on nothing can be recorded.
+    /// If true, nothing can be recorded any more.
     broken: AtomicBool,
 }
 
@@ -214,7 +214,7 @@ impl Journal for Notes {
     }
 }
 
-/// A script by the number of the call, counted over all targets from 1.
+/// A script by the number of the call over all targets, from 1.
 fn in_order(script: impl Fn(u32) -> Word + Send + Sync + 'static) -> impl Script {
     let calls = AtomicU32::new(0);
     move |_: &str, _: u32, _: &Request| script(1 + calls.fetch_add(1, Ordering::SeqCst))
@@ -245,7 +245,7 @@ impl<S: Script> Fetched<S> {
     }
 }
 
-/// Fetches so many targets from an API with this script.
+/// Fetches this many targets from an API with this script.
 async fn fetched<S: Script>(script: S, targets: usize, limits: FetchLimits) -> Fetched<S> {
     fetched_from(Scripted::new(script), Arc::default(), targets, limits, std::future::pending()).await
 }
@@ -275,7 +275,7 @@ async fn fetched_from<S: Script>(
     Fetched { api, notes, end }
 }
 
-/// A fault for some targets on their first calls, by their number.
+/// Faults on the first calls of some targets, by their number.
 fn faulty(name: &str, call: u32, _: &Request) -> Word {
     let number = number_of(name);
     match (number % 100, call) {
@@ -366,7 +366,7 @@ async fn identical_billed_refusals_without_an_answer_stop_the_run_and_quote_the_
     let calls = run.calls();
     assert!((20..25).contains(&calls), "{calls} calls: those in flight are finished");
 
-    // One answer among twenty shows that nothing is wrong with the calls.
+    // One answer among twenty calls shows that nothing is wrong with the calls.
     let script = in_order(|call| if call % 15 == 0 { Word::Answer } else { Word::BilledCode(40_501) });
     let run = fetched(script, 300, limits(6_000, 1)).await;
     assert_eq!((run.rows(), &run.end), (20, &Ok(FetchEnd::Done)));
@@ -411,7 +411,7 @@ async fn several_targets_in_a_row_refused_by_something_unknown_stop_the_run() {
         name.starts_with("site") && quote == "HTTP 403: <html>Request blocked</html>"
     };
     check(Word::Page(403), is_quoted, 50 + 3 + 5).await;
-    // What the gateway reports about the token or the account applies to all.
+    // What the gateway reports about the token or the account applies to all targets.
     let is_token =
         |ended: &FetchEnd| matches!(ended, FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::TokenRefused, .. }));
     check(Word::Reject(401), is_token, 50 + 1 + 5).await;
@@ -423,7 +423,7 @@ async fn several_targets_in_a_row_refused_by_something_unknown_stop_the_run() {
 #[tokio::test(start_paused = true)]
 async fn before_any_answer_unknown_refusals_of_three_or_all_targets_end_the_run_and_are_quoted() {
     let check = async |targets: usize, calls: usize, last: &str| {
-        // Without retries, which are calls of their own, at random times.
+        // Without retries, which would be further calls at random times.
         let limits = FetchLimits { max_attempts: NonZeroU32::MIN, ..limits(6_000, 1) };
         let run = fetched(|_, _, _| Word::Page(404), targets, limits).await;
         let message = Some(format!("{last}: HTTP 404: <html>Request blocked</html>"));
@@ -486,7 +486,7 @@ async fn a_cap_is_never_exceeded_and_is_used_up_to_one_price() {
         assert_eq!(run.end, Ok(FetchEnd::Stopped(StopReason::Budget)), "{cap}");
         let spent = run.api.books.lock().expect("sound").spent;
         assert!(spent <= cap, "{spent} of {cap}");
-        // Lost calls are booked at their limit, a quarter above the price and for the first call at its own.
+        // Lost calls count their limit: a quarter above the price, or for the first call its own.
         let lost = i64::try_from(run.notes.with(Class::MaybeBilled)).expect("small");
         assert!(cap - spent < 36_000 * (1 + lost) || cap < 36_000, "{spent} of {cap} with {lost} lost");
     }
@@ -539,7 +539,7 @@ async fn once_the_api_has_answered_an_unknown_host_is_an_ordinary_outage() {
     let run = fetched(script, 200, limits(6_000, 20)).await;
     assert_eq!((run.rows(), &run.end), (200, &Ok(FetchEnd::Done)));
 
-    // At the beginning, too, it may come back before it is given up.
+    // At the beginning, too, the API may recover before it is given up.
     let start = Instant::now();
     let script = move |_: &str, _: u32, _: &Request| {
         if start.elapsed() < Duration::from_secs(5) { Word::UnknownHost } else { Word::Answer }
@@ -581,7 +581,7 @@ async fn retry_after_delays(word: fn(Duration) -> Word) {
     };
     let run = fetched(script, 200, limits(6_000, 5)).await;
     assert_eq!((run.rows(), &run.end), (200, &Ok(FetchEnd::Done)));
-    // The answer took some time to arrive; from then on no call was made for as long as was asked.
+    // The answer took some time to arrive; from then on, no call was made for the requested time.
     let since = asked.lock().expect("sound").expect("asked") + Duration::from_millis(700);
     let books = run.api.books.lock().expect("sound");
     let called = |at: &&Instant| **at > since && **at < since + Duration::from_secs(19);

@@ -1,4 +1,4 @@
-//! Lists of domains in all forms, and the paid calls for them: the bill shows every name that was called.
+//! Lists of domains in all forms, and the paid calls for them: the bill contains every name that was called.
 
 use std::{fs, process::Stdio};
 

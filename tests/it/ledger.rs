@@ -1,4 +1,4 @@
-//! The ledger on a real disk: what is acknowledged is there, what is torn is cut, what is damaged is named.
+//! The ledger on a real disk: acknowledged records are present, an incomplete end is cut off, and damage is named.
 
 use super::members::gunzip;
 use std::{fs, path::Path, time::Duration};
@@ -118,7 +118,7 @@ async fn acknowledged_records_are_read_back() {
     assert_eq!((lost.attempts, lost.possibly_billed()), (1, 1));
     let past = archive.past(moment(60));
     assert_eq!(past.calls.len(), 5);
-    // Of three the upstream price is known, of which twice as much may have been debited; one keeps its reservation.
+    // For three calls the upstream price is known, and twice as much may have been debited; one keeps its reservation.
     assert_eq!(past.spent, Usd::from_micros(3 * 2 * 27_000 + 30_000));
     assert_eq!(past.form, Some(BodyForm::Array));
 }
@@ -155,7 +155,7 @@ async fn a_second_run_cannot_lock_the_directory() {
     assert!(Lock::take(dir.path()).is_ok());
 }
 
-/// The names whose answers a ledger holds whole, in order.
+/// The names whose complete answers a ledger has, in order.
 const NAMES: [&str; 3] = ["a.com", "b.com", "c.com"];
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn a_ledger_cut_at_any_byte_keeps_its_whole_records_and_can_be_extended() 
     }
     assert_eq!(most_stored, 3);
 
-    // The torn end is cut off when the ledger is extended, and what is added can be read.
+    // The incomplete end is cut off when the ledger is extended, and what is appended can be read.
     for cut in (0..whole.len()).step_by(7) {
         fs::write(file(dir.path()), &whole[..cut]).expect("written");
         let (ledger, lock) = open(dir.path()).expect("recovered");
@@ -226,7 +226,7 @@ async fn a_flipped_bit_is_reported_and_never_read() {
         }
         torn += usize::from(!all);
     }
-    // Only a flip in the last record can look like a crash's torn tail, and it holds no answer here.
+    // Only a flip in the last record can look like an incomplete end after a crash; here, that record has no answer.
     assert_eq!(torn, 0, "{named} named");
     assert!(named > whole.len() * 7, "{named} of {} flips named", whole.len() * 8);
 }
@@ -248,7 +248,7 @@ async fn an_answer_is_valid_until_there_is_a_newer_one() {
     let refused = r#"{"tasks":[{"status_code":40501,"status_message":"Invalid"}]}"#;
     let open = || open(folder.path()).expect("sound");
     let gave_up = GaveUp { target: target(name), at: moment(102), class: Class::Rejected };
-    // What is known after these records, read from the disk again.
+    // The state after these records, read from the disk again.
     let check = |at: i64, given_up: bool, calls: u64, retries: u64, refreshed: u64| {
         let archive = Archive::read(folder.path()).expect("sound");
         let known = archive.known(target(name).view()).expect("asked");
@@ -282,7 +282,7 @@ async fn an_answer_is_valid_until_there_is_a_newer_one() {
     let kept = archive.kept(archive.known(target(name).view()).expect("asked")).expect("readable").expect("an answer");
     assert_eq!((kept.body.map(|body| body.len()), kept.date_to), (Some(body_of(name, 40).len()), None));
     assert_eq!(archive.asked_up_to(), Some(date(2026, 11, 24)), "no answer was had for the later day");
-    // One that a kill has cut short, one that was called off, and one that succeeds.
+    // Refreshes: one that a kill interrupted, one that was called off, and one that succeeds.
     let (ledger, lock) = open();
     ledger.sent(&sent(name, 1, 200)).await.expect("durable");
     ledger.close().await.expect("closed");
@@ -305,7 +305,7 @@ async fn an_answer_is_valid_until_there_is_a_newer_one() {
     assert!(archive.refusal(target(name).view()).expect("readable").is_none());
     assert_eq!(archive.asked_up_to(), Some(later));
     assert_eq!(archive.spending().possibly_billed, 1, "the call that was cut short");
-    // The first call of a refresh that is called off counts as none.
+    // The first call of a refresh does not count if it is called off.
     let (ledger, lock) = open();
     ledger.sent(&sent(name, 1, 500)).await.expect("durable");
     ledger.called_off(&sent(name, 1, 500)).await.expect("durable");
@@ -353,7 +353,7 @@ async fn an_answer_is_copied_from_ledger_to_ledger_whole_or_not_at_all() {
         assert_eq!((spending.taken_over, spending.calls, spending.upstream), (3, 0, Usd::ZERO));
         assert_eq!(archive.past(moment(60)).spent, Usd::ZERO);
     }
-    // Any byte of a body that was changed since the ledger was opened keeps it from being copied.
+    // If any byte of a body has changed since the ledger was opened, it is not copied.
     let sound = fs::read(file(&from)).expect("readable");
     let known = earlier.known(target("a.com").view()).expect("asked");
     let (_, begin) = known.place();

@@ -1,4 +1,4 @@
-//! One integration binary for all tests that see the program from outside.
+//! One integration binary for all tests that use the program from outside.
 
 mod cli;
 mod config;

@@ -1,4 +1,4 @@
-//! An API in this process, on paused time, that keeps its own bill: for the tests of money and of clocks.
+//! An API in this process, on paused time, that keeps its own bill, for tests of money and clocks.
 
 use std::{
     num::NonZeroU32,
@@ -20,29 +20,29 @@ use backlinks_export::{
 use fastrand::Rng;
 use tokio::time::Instant;
 
-/// How a market behaves.
+/// The behavior of a market.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
-    /// Whether it refuses what would cost more than the call allows.
+    /// Whether it refuses calls whose price would exceed their limit.
     pub(crate) honors: bool,
-    /// The price at the beginning, in millionths of a dollar.
+    /// The initial price, in millionths of a dollar.
     pub(crate) price: i64,
-    /// After so many billed calls the price is so many times as high.
+    /// After this many billed calls, the price is this many times as high.
     pub(crate) rises_after: Option<(u64, i64)>,
-    /// Whether prices also wander a little.
+    /// Whether prices also fluctuate a little.
     pub(crate) wanders: bool,
-    /// One call in so many is refused for now, unbilled; 0: none.
+    /// One call in this many is refused temporarily, unbilled; 0: none.
     pub(crate) busy: u64,
-    /// One answer in so many is lost on its way; 0: none.
+    /// One answer in this many is lost in transit; 0: none.
     pub(crate) lost: u64,
-    /// One answer in so many does not report its debit; 0: none.
+    /// One answer in this many does not report its debit; 0: none.
     pub(crate) silent: u64,
-    /// An answer takes up to so many milliseconds.
+    /// The longest latency of an answer, in milliseconds.
     pub(crate) latency: u64,
 }
 
 impl Terms {
-    /// Always at this price, without faults, and heeding what a call allows.
+    /// Always this price, no faults, and price limits are respected.
     pub(crate) fn steady(price: i64) -> Self {
         Self { honors: true, price, rises_after: None, wanders: false, busy: 0, lost: 0, silent: 0, latency: 500 }
     }
@@ -59,7 +59,7 @@ pub(crate) struct Books {
     pub(crate) spent: i64,
     /// The highest price so far.
     pub(crate) highest: i64,
-    /// Calls without a maximum price.
+    /// Calls without a price limit.
     pub(crate) unlimited: u64,
     pub(crate) arrivals: Vec<Instant>,
 }
@@ -134,7 +134,7 @@ impl Market {
 
 impl Api for Market {
     async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
-        // Decided and billed on arrival: whoever is killed meanwhile has paid.
+        // Decided and billed on arrival: a client that is killed meanwhile has paid.
         let (word, wait) = self.decide(request);
         tokio::time::sleep(wait).await;
         let name = request.target.as_str();
@@ -160,12 +160,12 @@ pub(crate) fn lines(file: &Path) -> Inputs {
     read(&[file.to_owned()], std::io::empty(), &ReadOptions::default()).expect("readable")
 }
 
-/// The time at which these tests begin.
+/// The start time of these tests.
 pub(crate) fn clock() -> Clock {
     Clock::at("2026-11-24T12:00:00Z".parse().expect("a time"))
 }
 
-/// So many calls a minute and in flight, without a cap.
+/// This many calls per minute and in flight, without a cap.
 pub(crate) fn limits(per_minute: u32, concurrency: u32) -> FetchLimits {
     let number = |number| NonZeroU32::new(number).expect("positive");
     FetchLimits {
@@ -178,7 +178,7 @@ pub(crate) fn limits(per_minute: u32, concurrency: u32) -> FetchLimits {
     }
 }
 
-/// The most calls that any minute saw.
+/// The maximum number of calls in any minute.
 pub(crate) fn most_in_a_minute(arrivals: &[Instant]) -> usize {
     let is_within = |first: &Instant, later: &Instant| later.duration_since(*first) < Duration::from_mins(1);
     let mut sorted = arrivals.to_vec();
@@ -187,8 +187,8 @@ pub(crate) fn most_in_a_minute(arrivals: &[Instant]) -> usize {
     (0..sorted.len()).map(from).max().unwrap_or(0)
 }
 
-/// One process's share of a run: opens the directory and fetches until it ends or is killed after `life`.
-/// `None`: it was killed.
+/// One process's part of a run: opens the directory and fetches until it ends or is killed after `life`. `None`: it was
+/// killed.
 pub(crate) async fn live(
     (dir, file): (&Path, &Path),
     market: &Market,
@@ -202,7 +202,7 @@ pub(crate) async fn live(
     let fetching = export.fetch(market.clone(), limits, &form, &progress, std::future::pending());
     let Some(life) = life else { return fetching.await.map(Some) };
     let ended = tokio::time::timeout(life, fetching).await;
-    // What was on its way to the disk arrives there, as it may when a process dies.
+    // Writes in progress still reach the disk, as they may when a process is killed.
     tokio::time::sleep(Duration::from_millis(1)).await;
     ended.map_or(Ok(None), |ended| ended.map(Some))
 }

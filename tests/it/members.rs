@@ -1,4 +1,4 @@
-//! gzip members of a ledger's file, read and made without the program's own code.
+//! gzip members of a ledger's file, read and created without the program's own code.
 
 use std::io::{self, Read, Write};
 
@@ -17,7 +17,7 @@ pub(crate) fn members(mut bytes: &[u8]) -> Vec<(&[u8], Vec<u8>)> {
     found
 }
 
-/// What any gzip reader makes of a file.
+/// What any gzip reader returns for a file.
 pub(crate) fn gunzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     MultiGzDecoder::new(bytes).read_to_end(&mut content)?;

@@ -89,8 +89,8 @@ fn code(text: &str) -> Vec<TokenTree> {
     code
 }
 
-/// Names of the modules of this crate that code imports or names in a path. `depth` is that of its own module: so many
-/// `super` lead to the root of the crate.
+/// Names of the modules of this crate that code imports or names in a path. `depth` is that of its own module: this
+/// many `super` lead to the root of the crate.
 fn imported(code: Vec<TokenTree>, depth: usize) -> BTreeSet<String> {
     let mut modules = BTreeSet::new();
     // How many modules the path so far is below the root of the crate.

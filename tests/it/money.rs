@@ -1,4 +1,4 @@
-//! The spending cap: whatever prices do, whatever is lost or killed, the bill of the API stays within it.
+//! The spending cap: whatever happens to prices, answers and processes, the API's bill stays within it.
 
 use std::{
     collections::BTreeSet,
@@ -22,26 +22,26 @@ use super::{
 /// Simulated runs, each with several processes.
 const RUNS: u64 = 1_000;
 
-/// Lists so many targets in a folder.
+/// Lists this many targets in a folder.
 fn listed(folder: &Path, targets: usize) -> PathBuf {
     let file = folder.join("domains.txt");
     list(&file, targets);
     file
 }
 
-/// As fast as it goes, within this cap in millionths of a dollar.
+/// As fast as possible, within this cap in millionths of a dollar.
 fn capped(cap: i64, in_flight: u32) -> FetchLimits {
     FetchLimits { max_cost: Some(Usd::from_micros(cap)), ..limits(60_000, in_flight) }
 }
 
-/// One directory with a cap, processes that are killed, and a last one that is not.
+/// One directory with a cap, several processes that are killed, and a last one that is not.
 async fn simulated(rng: &mut Rng) {
     let folder = quick_folder();
     let (dir, targets) = (folder.path().join("out"), rng.u8(3..=40));
     let file = listed(folder.path(), targets.into());
     let price = rng.i64(5_000..=90_000);
     let honors = rng.u64(..4) != 0;
-    // No cap holds against an API that ignores the limit and raises its prices while it loses answers.
+    // No cap can hold if the API ignores the limit and raises its prices while it loses answers.
     let terms = Terms {
         honors,
         price,
@@ -64,7 +64,7 @@ async fn simulated(rng: &mut Rng) {
     }
     let ended = live((&dir, &file), &market, limits, clock(), None).await.expect("sound").expect("not killed").0;
     let books = market.books.lock().expect("sound");
-    // Only the last call can exceed it, at an API that ignores the limit and triples its price right then.
+    // Only the last call can exceed it, if the API ignores the limit and triples its price at that moment.
     let unforeseen = if honors || terms.rises_after.is_none() { 0 } else { 2 * price };
     assert!(books.spent <= cap + unforeseen, "{} of {cap}: {terms:?}", books.spent);
     assert_eq!(books.unlimited, 0, "every call has a maximum price");
@@ -87,7 +87,7 @@ async fn no_bill_exceeds_its_cap_in_a_thousand_runs_and_less_than_one_price_is_l
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_price_that_triples_with_thirty_in_flight_breaks_no_cap() {
+async fn a_price_that_triples_with_thirty_in_flight_does_not_break_the_cap() {
     for honors in [true, false] {
         let market = capped_at_a_jump(honors, 3, 30).await;
         let books = market.books.lock().expect("sound");
@@ -95,11 +95,11 @@ async fn a_price_that_triples_with_thirty_in_flight_breaks_no_cap() {
     }
 }
 
-/// Millionths of a dollar: the price of a call before it jumps, and the cap that the run has.
+/// In millionths of a dollar: the price of a call before it jumps, and the cap of the run.
 const JUMP_PRICE: i64 = 30_000;
 const JUMP_CAP: i64 = 3_500_000;
 
-/// What a run with a cap has paid that meets a price so many `times` as high after twenty calls.
+/// What a run with a cap pays if the price becomes `times` as high after twenty calls.
 async fn capped_at_a_jump(honors: bool, times: i64, in_flight: u32) -> Market {
     let folder = quick_folder();
     let (dir, file) = (folder.path().join("out"), listed(folder.path(), 200));
@@ -162,13 +162,13 @@ async fn the_program_keeps_to_its_cap_and_reports_the_source_of_costs() {
     ended(place.run(&api.url(), "--max-cost 1.00"), 5).await;
     assert_eq!(api.bill().calls, bill.calls);
 
-    // A cap below what is presumed for the first call is reported before it, and ends as any other.
+    // A cap below the presumed price of the first call is reported before it, and ends the run like any other.
     let tiny = Place::new(2);
     let output = ended(tiny.run(&api.url(), "--max-cost 0.02"), 5).await;
     assert!(stderr(&output).contains("--max-cost leaves $0.0200, but the first call"), "{output:?}");
     assert_eq!(api.bill().debited_micros, bill.debited_micros);
 
-    // The rest comes from an API that reports no debit.
+    // The rest is from an API that does not report debits.
     let silent = Faults { no_cost_header: Probability::ALL, ..Faults::default() };
     let quiet = sandbox(Settings { faults: silent, ..settings }).await;
     let output = ended(place.run(&quiet.url(), "--max-cost 2.00"), 5).await;
@@ -208,7 +208,7 @@ async fn a_limit_calls_the_first_targets_of_the_input_and_each_further_run_the_n
     let archive = Archive::read(&place.out()).expect("readable");
     let called: BTreeSet<String> = archive.asked().map(|(target, _)| target.to_string()).collect();
     assert_eq!(called, (0..8).map(|number| format!("site{number}.com")).collect());
-    // What is left is no more than the limit, so the run completes.
+    // The rest is not more than the limit, so the run completes.
     ended(run(), 0).await;
     assert_eq!(api.bill().calls, 10);
     verified(&place.out()).await;

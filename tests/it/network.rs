@@ -1,6 +1,6 @@
-//! Between this machine and the API: a private certificate authority, and a proxy.
+//! The network between this machine and the API: a private certificate authority, and a proxy.
 //!
-//! `tls/` has an authority and a server's certificate for 127.0.0.1 and localhost, valid from 2020 to 2120.
+//! `tls/` has a certificate authority and a server certificate for 127.0.0.1 and localhost, valid from 2020 to 2120.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -23,7 +23,7 @@ fn fixture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls").join(name).display().to_string()
 }
 
-/// Serves each connection on a thread of its own; the port.
+/// Serves each connection on its own thread; returns the port.
 fn listen(serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
@@ -32,7 +32,7 @@ fn listen(serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -
         for stream in listener.incoming().flatten() {
             let serve = Arc::clone(&serve);
             thread::spawn(move || {
-                // A client that hangs up is not an error of the server.
+                // A client that hangs up is not a server error.
                 let _ = serve(stream);
             });
         }
@@ -55,7 +55,7 @@ fn request(stream: &mut impl Read) -> io::Result<(String, Vec<u8>)> {
     Ok((head, body))
 }
 
-/// The simulated API behind TLS; the port.
+/// The simulated API behind TLS; returns the port.
 fn behind_tls(api: &Api) -> u16 {
     let certificate = CertificateDer::from_pem_file(fixture("server.pem")).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(fixture("server.key")).expect("a key");
@@ -83,7 +83,7 @@ fn behind_tls(api: &Api) -> u16 {
     })
 }
 
-/// A proxy that keeps the heads of the requests that it gets, and wants a password where it is given one.
+/// A proxy that records the heads of its requests, and requires a password if one is given.
 fn proxy(password: Option<&'static str>) -> (u16, Arc<Mutex<Vec<String>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&seen);

@@ -1,5 +1,5 @@
-//! Another user: whatever the command, it names what it may not read or write, and no hint advises buying what is there.
-//! Needs root, as continuous integration has it.
+//! Another user: every command names what it may not read or write, and no hint recommends buying stored answers. Needs
+//! root, which continuous integration has.
 
 use std::{
     fs::{self, Permissions},
@@ -16,7 +16,7 @@ use super::{
 /// The user `nobody`.
 const NOBODY: u32 = 65534;
 
-/// Returns the mode before.
+/// Sets the mode, and returns the previous one.
 pub(super) fn set_mode(path: &Path, mode: u32) -> u32 {
     let before = fs::metadata(path).expect("there").permissions().mode();
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("changed");
@@ -31,7 +31,7 @@ fn open_for_all(path: &Path) {
     }
 }
 
-/// The program as this user, copied into a folder that is open to all: the original may be in a folder of root's.
+/// The program as this user, copied to a folder that is open to all: the original may be in a folder of root's.
 pub(super) fn as_nobody(folder: &Path) -> Command {
     let copy = folder.join("backlinks-export");
     if !copy.exists() {
@@ -68,7 +68,7 @@ async fn files_that_another_user_may_not_use_are_named_with_a_hint() {
     cases.extend(whole.map(|command| ("out/_run.json", 0o600, command, "_run.json")));
     cases.extend(whole[..6].iter().map(|command| ("out/_raw", read, *command, "_raw")));
     cases.extend(["verify out", "report out"].map(|command| ("out/targets", read, command, "targets")));
-    // A directory that can be read and not be written.
+    // A directory that can be read but not written to.
     let (other_form, more_targets) =
         (run("domains.txt", "--out out --partition-by none"), run("more.txt", "--out out"));
     cases.push(("out", 0o755, &other_form, "out"));

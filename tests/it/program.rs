@@ -1,7 +1,7 @@
-//! The real program, and a simulated API to start it against: what the tests of its promises share.
+//! The real program and a simulated API to run it against, shared by several tests.
 //!
-//! The API runs in the test's own process, so that its bill is at hand; the program is a process of its own, so that
-//! it can be killed.
+//! The API runs in the test's own process, so that its bill is available; the program is its own process, so that it
+//! can be killed.
 
 use std::{
     collections::BTreeMap,
@@ -38,20 +38,20 @@ pub(crate) fn latency(min: u64, max: u64) -> Latency {
     Latency { min: Duration::from_millis(min), max: Duration::from_millis(max) }
 }
 
-/// A run's directory beside the list of its targets, both gone at the end.
+/// A run's directory and the list of its targets, both removed at the end.
 pub(crate) struct Place {
     pub(crate) root: tempfile::TempDir,
 }
 
 impl Place {
-    /// With so many targets.
+    /// With this many targets.
     pub(crate) fn new(targets: usize) -> Self {
         let place = Self { root: quick_folder() };
         place.list(targets);
         place
     }
 
-    /// Lists so many targets from now on.
+    /// Lists this many targets from now on.
     pub(crate) fn list(&self, targets: usize) {
         list(&self.inputs(), targets);
     }
@@ -75,7 +75,7 @@ impl Place {
     }
 }
 
-/// Writes a list of so many targets.
+/// Writes a list of this many targets.
 pub(crate) fn list(file: &Path, targets: usize) {
     let names: Vec<String> = (0..targets).map(|number| format!("site{number}.com\n")).collect();
     fs::write(file, names.concat()).expect("written");
@@ -86,7 +86,8 @@ pub(crate) fn number_of(target: &str) -> u32 {
     target.trim_start_matches("site").trim_end_matches(".com").parse().expect("a number")
 }
 
-/// A folder in memory, where syncing costs nothing; on disk if memory has no room for all tests or runs no programs.
+/// A folder in memory, where syncing costs nothing; on disk if memory is too small for all tests or does not allow
+/// programs.
 pub(crate) fn quick_folder() -> tempfile::TempDir {
     const ROOM: u64 = 2 << 30;
     let memory = Path::new("/dev/shm");
@@ -100,12 +101,12 @@ pub(crate) fn quick_folder() -> tempfile::TempDir {
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_backlinks-export");
 
-/// Whether the tests may do what only root may.
+/// Whether the tests have root's privileges.
 pub(crate) fn is_root() -> bool {
     rustix::fs::stat("/proc/self").is_ok_and(|stat| stat.st_uid == 0)
 }
 
-/// Adds what a run needs to a command that is the program, or starts it.
+/// Adds the arguments of a run to a command that is the program, or that starts it.
 pub(crate) fn run(mut command: Command, inputs: &Path, out: &Path, api: &str, flags: &str) -> Command {
     command.arg("run").arg(inputs).arg("--out").arg(out).args(["--api", api, "--summary", "json"]);
     if !flags.contains("--date-from") {
@@ -123,14 +124,14 @@ pub(crate) fn run(mut command: Command, inputs: &Path, out: &Path, api: &str, fl
     command
 }
 
-/// `verify` on a run's directory, which has to find that everything agrees.
+/// `verify` on a run's directory, which must find no difference.
 pub(crate) async fn verified(out: &Path) {
     let mut command = Command::new(BINARY);
     command.arg("verify").arg(out).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     ended(command, 0).await;
 }
 
-/// A process that is killed when the test gives up on it.
+/// A process that is killed if the test gives up on it.
 pub(crate) struct Running(Option<Child>);
 
 impl Running {
@@ -159,7 +160,7 @@ impl Running {
         self.child().try_wait().expect("it can be waited for").is_some()
     }
 
-    /// Kills it after this time; an error with its output if it has ended before.
+    /// Kills it after this time; an error with its output if it has already ended.
     pub(crate) async fn kill_after(mut self, life: Duration) -> Result<(), Output> {
         const LOOK: Duration = Duration::from_millis(10);
         let end = tokio::time::Instant::now() + life;
@@ -174,7 +175,7 @@ impl Running {
         }
         self.child().kill().expect("killed");
         let status: ExitStatus = self.child().wait().expect("waited for");
-        // It may have ended in the very last moment.
+        // It may have ended at the last moment.
         if status.code().is_some() { Err(self.output().await) } else { Ok(()) }
     }
 
@@ -200,19 +201,18 @@ impl Drop for Running {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command to the end.
 pub(crate) async fn finished(command: Command) -> Output {
     Running::start(command).output().await
 }
 
-/// Runs a command to its end, which has to have this exit code.
+/// Runs a command to the end, which must have this exit code.
 pub(crate) async fn ended(command: Command, code: i32) -> Output {
     let output = finished(command).await;
     assert_eq!(output.status.code(), Some(code), "{}\n{}", stderr(&output), String::from_utf8_lossy(&output.stdout));
     output
 }
 
-/// Standard error.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -251,7 +251,7 @@ pub(crate) fn rows(bytes: &[u8]) -> Vec<RecordBatch> {
     reader.build().expect("a reader").map(|batch| batch.expect("rows")).collect()
 }
 
-/// A row of `targets`, as far as tests look at it.
+/// The columns of a row of `targets` that tests check.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) outcome: String,

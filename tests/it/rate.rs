@@ -1,4 +1,4 @@
-//! The rate as the server sees it: sliding windows over kills, resumes and a process that is stopped for seconds.
+//! The rate as the server sees it: sliding windows across kills, resumes and a process that is suspended for seconds.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use super::{
     program::{Place, Running, ended, instant, latency, list, print, quick_folder, rng, sandbox, stderr},
 };
 
-/// Calls a minute: so few that those which every start may let out at once would pass it, were it not for the window.
+/// Calls per minute: so few that without the window, the burst at each start would exceed it.
 const RATE: usize = 60;
-/// How long the test takes: more than a window, so that calls of early processes leave it again.
+/// How long the test takes: more than a window, so that calls of early processes leave it.
 const SPAN: Duration = Duration::from_secs(75);
 
-/// Kills a run repeatedly and stops it now and then; returns the most calls that any minute saw.
+/// Kills a run repeatedly and suspends it now and then; returns the maximum number of calls in any minute.
 async fn most_in_a_minute_over_kills(longest_latency: u64, lives: (u64, u64), mut rng: Rng) -> usize {
     let settings = Settings { latency: latency(0, longest_latency), ..instant() };
     let (api, place) = (sandbox(settings).await, Place::new(3_000));
@@ -60,7 +60,7 @@ async fn no_minute_sees_more_than_the_rate_over_kills_and_stops_whatever_the_lat
     assert!(quick * 10 >= RATE * 9, "{quick} in a minute: it hardly called");
 }
 
-/// Two processes after each other, between which the wall clock is set by so many minutes, on the same boot or another.
+/// Two processes, between which the wall clock is set by this many minutes, on the same boot or another.
 async fn most_in_a_minute_over_a_set_clock(minutes: i64, same_boot: bool) -> usize {
     let folder = quick_folder();
     let (dir, file) = (folder.path().join("out"), folder.path().join("domains.txt"));
@@ -77,7 +77,7 @@ async fn most_in_a_minute_over_a_set_clock(minutes: i64, same_boot: bool) -> usi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_is_set_between_two_processes_moves_no_window() {
+async fn setting_the_wall_clock_between_two_processes_does_not_move_the_window() {
     for minutes in [-90, -60, -1, 0, 1, 60, 90] {
         let most = most_in_a_minute_over_a_set_clock(minutes, true).await;
         assert!((560..=600).contains(&most), "set by {minutes} min: {most} in a minute");

@@ -1,4 +1,4 @@
-//! Reading the dataset while it is republished, and while publishing is killed, always finds whole tables.
+//! Reading the dataset while it is republished, and while publishing is killed, always finds complete tables.
 
 use std::{
     collections::BTreeSet,
@@ -18,9 +18,9 @@ use fastrand::Rng;
 
 use super::program::{Place, Running, ended, instant, print, rng, rows, sandbox, stderr};
 
-/// Publications, killed ones aside.
+/// Publications, not counting killed ones.
 const PUBLICATIONS: u64 = 200;
-/// Between two looks, so that the publisher has a processor.
+/// The pause between two reads, so that the publisher gets a processor.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Targets of the smallest dataset; the others have up to twice as many.
 const TARGETS: usize = 12;
@@ -38,17 +38,17 @@ fn parquet_files(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// What a reader made of one look.
+/// The result of one read.
 enum Look {
-    /// The table is not there yet, or was replaced while it was read: another look is needed.
+    /// The table does not exist yet, or was replaced while it was read: read again.
     Again,
     /// Its targets.
     Whole(BTreeSet<String>),
 }
 
-/// Reads a table as an engine does. Any file that can be opened has to be whole.
+/// Reads a table like an engine. Any file that can be opened must be complete.
 fn look(table: &Path) -> io::Result<Look> {
-    // The open folder keeps its number from being given to another one meanwhile.
+    // The open folder keeps its inode number from being reused meanwhile.
     let Ok(open) = fs::File::open(table) else { return Ok(Look::Again) };
     let number = open.metadata()?.ino();
     let mut files = Vec::new();
@@ -65,7 +65,7 @@ fn look(table: &Path) -> io::Result<Look> {
     Ok(if same && listed { Look::Whole(targets) } else { Look::Again })
 }
 
-/// Looks until `done`. Every whole table has the targets of one of the datasets that were published.
+/// Reads until `done`. Every complete table has the targets of one of the published datasets.
 #[expect(clippy::disallowed_methods, reason = "a thread of its own, on the real clock")]
 fn poll(out: &Path, done: &AtomicBool, looks: &AtomicU64, allowed: &[BTreeSet<String>]) {
     let history = out.join("backlinks_history");
@@ -78,7 +78,7 @@ fn poll(out: &Path, done: &AtomicBool, looks: &AtomicU64, allowed: &[BTreeSet<St
     }
 }
 
-/// The targets that have a history among so many.
+/// The targets with a history, among this many.
 async fn with_history(api: &str, targets: usize) -> BTreeSet<String> {
     let place = Place::new(targets);
     ended(place.run(api, ""), 0).await;
@@ -96,7 +96,7 @@ async fn a_reader_beside_two_hundred_publications_and_kills_sees_whole_tables() 
         allowed.push(with_history(&api.url(), targets).await);
     }
     ended(place.run(&api.url(), ""), 0).await;
-    // Kills fall within the time that the last whole publication took: how busy the machine is changes.
+    // Kills fall within the time that the last complete publication took, since the load of the machine varies.
     let mut usual = 2;
     let (done, looks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let reader = {
@@ -129,7 +129,7 @@ async fn a_reader_beside_two_hundred_publications_and_kills_sees_whole_tables() 
     assert!(looks > PUBLICATIONS && killed > 10, "{looks} looks, {killed} killed");
 }
 
-/// Another form each time, so that there is something to publish.
+/// A different layout each time, so that there is something to publish.
 fn some_form(rng: &mut Rng) -> String {
     let partitions = ["year", "year,month", "none"][rng.usize(..3)];
     let compression = ["zstd:1", "snappy", "none"][rng.usize(..3)];

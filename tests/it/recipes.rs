@@ -35,7 +35,7 @@ fn the_file_of_flags_works_with_the_commands_named_there() {
     );
     assert!(shell.path("out/audit/report.html").exists());
     assert_eq!(api.bill().calls, targets);
-    // With --out for the other directory, replay uses the flags that apply to it; `_run.json` has the path of the report.
+    // With --out for the other directory, replay uses the applicable flags; `_run.json` has the path of the report.
     shell.run("replay out/audit --config run.toml --out out/again").expect(0);
     for dir in ["out/audit", "out/again"] {
         let record: serde_json::Value = serde_json::from_str(&shell.read(&format!("{dir}/_run.json"))).expect("JSON");
@@ -43,7 +43,7 @@ fn the_file_of_flags_works_with_the_commands_named_there() {
         assert!(shell.path(dir).join("report.html").exists() && shell.is_complete(dir), "{dir}");
         shell.run(&format!("verify {dir}")).expect(0);
     }
-    // A second time nothing changes.
+    // The second time, nothing changes.
     let files = shell.files("out");
     shell.run(&format!("run --config run.toml {}", api.flags())).expect(0);
     shell.run("replay out/audit --config run.toml --out out/again").expect(0);

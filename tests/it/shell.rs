@@ -1,8 +1,7 @@
-//! A person at a shell: a directory of their own, a command line, and what comes back: exit code, standard output and
-//! standard error.
+//! A person at a shell: a directory, a command line, and its results: exit code, standard output and standard error.
 //!
-//! The environment is empty but for the token, so that no machine's settings change a test. The simulated API runs in
-//! the test's process, so that its bill is at hand.
+//! The environment is empty except for the token, so that no machine's settings affect a test. The simulated API runs
+//! in the test's process, so that its bill is available.
 
 use std::{
     collections::BTreeMap,
@@ -20,19 +19,19 @@ use serde_json::Value;
 
 use super::program::{files, quick_folder};
 
-/// Short histories, the same ones on any day.
+/// Short histories, the same on any day.
 pub(crate) const DATES: &str = "--date-from 2023-11-01 --date-to 2024-02-29";
 
 /// The token of every test, which must not appear anywhere else.
 pub(crate) const TOKEN: &str = "sk-canary-3b9d41c7";
 
-/// A shell in a directory of its own, gone at the end.
+/// A shell in its own directory, which is removed at the end.
 pub(crate) struct Shell {
     dir: tempfile::TempDir,
     environment: BTreeMap<&'static str, String>,
 }
 
-/// What a command left behind.
+/// The results of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -49,7 +48,7 @@ impl Shell {
         Self { dir: quick_folder(), environment }
     }
 
-    /// With a file `domains.txt` of so many domains.
+    /// With a file `domains.txt` of this many domains.
     pub(crate) fn with_domains(count: usize) -> Self {
         let shell = Self::new();
         shell.list(0..count);
@@ -84,7 +83,7 @@ impl Shell {
         self
     }
 
-    /// The program with these words, separated by blanks.
+    /// The program with these arguments, separated by blanks.
     pub(crate) fn command(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_backlinks-export"));
         command.args(words.split_whitespace()).current_dir(self.dir.path()).env_clear().envs(&self.environment);
@@ -143,7 +142,7 @@ impl Ran {
     }
 }
 
-/// The flags of `sandbox`, without waits unless they ask for some.
+/// The flags of `sandbox`, without latency unless they request it.
 pub(crate) fn settings(flags: &str) -> Settings {
     #[derive(Debug, Parser)]
     struct Line {
@@ -155,9 +154,9 @@ pub(crate) fn settings(flags: &str) -> Settings {
     Line::try_parse_from(words).unwrap_or_else(|error| panic!("{flags}: {error}")).settings
 }
 
-/// The simulated API on a runtime of its own.
+/// The simulated API on its own runtime.
 pub(crate) struct Api {
-    // Dropped first: it ends the server.
+    // Dropped first, which stops the server.
     sandbox: Sandbox,
     _runtime: tokio::runtime::Runtime,
 }

@@ -12,10 +12,10 @@ use super::program::{Place, Running, ended, instant, latency, sandbox, stderr, s
 
 /// More than can be fetched before the signal.
 const TARGETS: usize = 2_000;
-/// A call that was on its way when the signal came may still arrive within this time.
+/// A call that was sent when the signal came may still arrive within this time.
 const ON_THE_WAY: Duration = Duration::from_millis(100);
 
-/// Waits until the API has seen so many calls.
+/// Waits until the API has received this many calls.
 async fn calls(api: &Sandbox, least: u64) {
     let waiting = async {
         while api.bill().calls < least {
@@ -113,7 +113,7 @@ async fn an_outage_ends_the_run_resumable() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_continued_after_a_stop_keeps_the_answers_that_came_meanwhile() {
+async fn a_suspended_process_keeps_the_answers_that_arrived_meanwhile() {
     let settings = Settings { latency: latency(700, 700), ..instant() };
     let (api, place) = (sandbox(settings).await, Place::new(40));
     let mut running = Running::start(place.run(&api.url(), "--concurrency 10 --timeout 1500ms"));
@@ -139,7 +139,7 @@ async fn a_signal_while_waiting_for_standard_input_or_the_lock_ends_the_program_
             let mut command = Command::new(env!("CARGO_BIN_EXE_backlinks-export"));
             command.args(["run", &input, "--sandbox", "--progress", "none", "--out"]).arg(place.out());
             let mut waiting = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
-            // Within this time it listens for signals, and it gives up waiting for the lock only later.
+            // By then it listens for signals; it only gives up waiting for the lock later.
             sleep(Duration::from_millis(300)).await;
             let killed = Command::new("kill").arg(format!("-{name}")).arg(waiting.id().to_string()).status();
             assert!(killed.expect("kill runs").success());

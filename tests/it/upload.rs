@@ -1,4 +1,4 @@
-//! `--publish` to a store that refuses the dataset: the result is printed all the same.
+//! `--publish` to a store that refuses the dataset: the result is still printed.
 
 use super::{
     hostile::server::{Act, Server},

@@ -1,4 +1,4 @@
-//! `verify` on directories that the real program made: sound ones agree, and whatever is changed is found and named.
+//! `verify` on directories that the real program created: unchanged ones agree, and any change is found and named.
 
 use std::{
     fmt::Write as _,
@@ -35,7 +35,7 @@ use super::{
 
 const FAULTS: &str = "--fail-code 40501:0.15 --fail-502 0.05 --fail-garbage 0.1 --no-cost-header 0.3";
 
-/// Exports some lines of all kinds from a simulated API with these flags.
+/// Exports various lines from a simulated API with these flags.
 fn export(shell: &Shell, out: &str, targets: usize, sandbox: &str, flags: &str) -> Ran {
     let api = Api::new(sandbox);
     let mut csv = "client,domain,note\n".to_owned();
@@ -48,7 +48,7 @@ fn export(shell: &Shell, out: &str, targets: usize, sandbox: &str, flags: &str) 
     shell.run(&format!("run domains.csv --out {out} {} {DATES} --max-attempts 2 {flags}", api.flags()))
 }
 
-/// A successful run in `out` that met faults of all kinds.
+/// A successful run in `out` with all kinds of faults.
 fn exported(targets: usize) -> (Shell, PathBuf) {
     let shell = Shell::new();
     export(&shell, "out", targets, FAULTS, "--max-failures 100%").expect(0);
@@ -66,7 +66,7 @@ fn assert_sound(out: &Path) -> Verified {
     verified
 }
 
-/// A difference has to name this file and contain this text.
+/// A difference must name this file and contain this text.
 fn assert_named(out: &Path, file: &str, text: &str, case: &str) {
     let verified = found(out);
     let named = verified.differences.iter().any(|it| it.file.contains(file) && it.what.contains(text));
@@ -79,7 +79,7 @@ fn files(out: &Path) -> Vec<String> {
     program::files(out).into_iter().map(below).collect()
 }
 
-/// The first file whose path begins so.
+/// The first file whose path has this prefix.
 fn file(out: &Path, beginning: &str) -> String {
     files(out).into_iter().find(|file| file.starts_with(beginning)).expect(beginning)
 }
@@ -117,7 +117,7 @@ fn rewrite(out: &Path, file: &str, change: impl FnOnce(RecordBatch) -> RecordBat
     });
 }
 
-/// The batch with another column of this name.
+/// The batch with this column replaced.
 fn with(batch: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch {
     let (place, _) = batch.schema().column_with_name(name).map(|(place, field)| (place, field.clone())).expect(name);
     let mut columns = batch.columns().to_vec();
@@ -162,7 +162,7 @@ fn any_changed_byte_of_any_file_is_found_and_the_file_named() {
     let (_root, out) = exported(8);
     for file in files(&out).iter().filter(|file| *file != "_SUCCESS") {
         let sound = fs::read(out.join(file)).expect("a file");
-        // Every byte of a small file, and some of a larger one, its ends among them.
+        // Every byte of a small file, and some of a larger one, including its ends.
         let step = (sound.len() / 30).max(1);
         let ends = sound.len().saturating_sub(12)..sound.len();
         for place in (0..12.min(sound.len())).chain((0..sound.len()).step_by(step)).chain(ends) {
@@ -427,11 +427,11 @@ fn without_digests_every_body_is_still_checked_and_damage_has_its_offset() {
     let name = file(&out, "_raw/ledger-0");
     let sound = fs::read(out.join(&name)).expect("a ledger");
     let content = gunzip(&sound).expect("sound");
-    // Bodies of failed calls are among them: one answer in ten was garbage.
+    // This includes bodies of failed calls: one answer in ten was garbage.
     for place in (0..sound.len()).step_by((sound.len() / 60).max(1)) {
         let mut changed = sound.clone();
         changed[place] ^= 0x10;
-        // A few bits of a member mean nothing: without digests, a change of them cannot be found.
+        // A few bits of a member are insignificant: without digests, a change of them cannot be found.
         if gunzip(&changed).is_ok_and(|changed| changed == content) {
             continue;
         }

@@ -1,5 +1,5 @@
-//! The client against the simulated API over real sockets: what each fault looks like from here, and that nothing
-//! leaves but what should. No test here has another host than 127.0.0.1.
+//! The client against the simulated API over real sockets: how it sees each fault, and that nothing is sent that should
+//! not be. No test here uses another host than 127.0.0.1.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -27,9 +27,9 @@ use tokio::{
 use super::shell::settings;
 
 const TOKEN: &str = "sk-test-6f1d";
-/// Has a history without gaps: 72 months in the range that is asked for.
+/// Has a history without gaps: 72 months in the requested range.
 const TARGET: &str = "site3.com";
-/// What those cost.
+/// The price of those.
 const FULL: Usd = Usd::from_micros(39_888);
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -71,7 +71,7 @@ fn understood_about(result: &Result, target: &Target) -> Assessment {
     assess(result, envelope, target)
 }
 
-/// One call under these flags: what it means, what the client knows of its cost, and the bill.
+/// One call with these flags: its class, the client's knowledge of its cost, and the bill.
 async fn one_call(flags: &str) -> (Assessment, Bill) {
     let sandbox = sandbox(flags).await;
     let result = post(&sandbox, TARGET).await;
@@ -79,7 +79,7 @@ async fn one_call(flags: &str) -> (Assessment, Bill) {
     (assessment, settled(&sandbox).await)
 }
 
-/// The bill once every connection has noticed how its call ended.
+/// The bill after every connection has noticed how its call ended.
 async fn settled(sandbox: &Sandbox) -> Bill {
     for _ in 0..200 {
         if sandbox.bill().in_flight == 0 {
@@ -91,7 +91,7 @@ async fn settled(sandbox: &Sandbox) -> Bill {
 }
 
 #[tokio::test]
-async fn a_good_call_brings_a_full_history_and_its_price() {
+async fn a_good_call_returns_a_full_history_and_its_price() {
     let sandbox = sandbox("").await;
     let result = post(&sandbox, TARGET).await;
     let assessment = understood(&result);
@@ -336,7 +336,7 @@ async fn both_forms_of_the_body_are_understood_where_both_are_allowed() {
 }
 
 #[tokio::test]
-async fn every_way_of_having_no_data_is_understood_and_billed() {
+async fn every_form_of_no_data_is_recognized_and_billed() {
     let sandbox = sandbox("").await;
     let api = client(&sandbox.url(), Duration::from_secs(10));
     let mut without = 0;
@@ -413,7 +413,7 @@ async fn faults_that_add_up_to_more_than_all_calls_are_refused() {
     assert!(Sandbox::start(LOCAL, settings("--fail-503 0.7 --fail-502 0.2 --fail-429 0.1")).await.is_ok());
 }
 
-/// Sends bytes and reads what comes until the server closes.
+/// Sends bytes and reads until the server closes the connection.
 async fn raw(sandbox: &Sandbox, request: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(sandbox.address()).await.expect("a listener");
     stream.write_all(request.as_bytes()).await.expect("a reader");

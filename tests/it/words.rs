@@ -1,6 +1,6 @@
-//! The texts of the program, read as a whole: help, schemas, and every error that exits with 2.
+//! The texts of the program: help, schemas, and every error that exits with 2.
 //!
-//! Snapshots, so that a change of wording is seen before it is shipped.
+//! Snapshots, so that a change of wording is reviewed before it is released.
 
 use std::{fmt::Write, fs};
 

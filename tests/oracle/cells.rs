@@ -1,4 +1,4 @@
-//! Columns of a record batch, compared cell by cell with what they should hold.
+//! Columns of a record batch, compared cell by cell with the expected values.
 
 use std::borrow::Cow;
 
@@ -66,7 +66,7 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// Whether a row's cell is as it should be, found out without copying anything.
+    /// Whether a row's cell has the expected value, determined without copying.
     pub(super) fn is(&self, row: usize, expected: &Cell<'_>) -> bool {
         match (self, expected) {
             (Self::Text(column), Cell::Text(text)) => column.is_valid(row) && column.value(row) == text,

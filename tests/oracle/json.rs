@@ -1,7 +1,7 @@
-//! JSON as it is written: numbers as text, objects with every entry in its order.
+//! JSON as written: numbers as text, objects with every entry in order.
 //!
-//! A reader of its own, so that a mistake of the program's scanner would show here. Strings without
-//! escapes are borrowed. What is nested deeper than any column is only skipped.
+//! A separate parser, so that a mistake of the program's scanner shows here. Strings without escapes are borrowed.
+//! Values nested deeper than any column are only skipped.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ pub(super) enum Json<'a> {
     /// With U+FFFD for each half of a surrogate pair, and whether there is one.
     Text(Cow<'a, str>, bool),
     List(Vec<Json<'a>>),
-    /// Every entry in its order, and whether a key has half a surrogate pair.
+    /// Every entry in order, and whether a key has half a surrogate pair.
     Object(Vec<(Cow<'a, str>, Json<'a>)>, bool),
     /// A list or an object nested too deep for any column.
     Deep,
@@ -34,7 +34,7 @@ impl<'a> Json<'a> {
         (reader.at == text.len()).then_some(value)
     }
 
-    /// The last entry under a key that is not null there; `None` for anything but an object, too.
+    /// The last entry of a key that is not null; `None` also for anything but an object.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         let Self::Object(entries, _) = self else { return None };
         let last = entries.iter().rfind(|(name, _)| name == key).map(|(_, value)| value);
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether this byte comes next, blanks aside; if so, it is passed.
+    /// Skips white space and this byte, if it follows; returns whether it did.
     fn passes(&mut self, byte: u8) -> bool {
         self.blanks();
         let is_next = self.byte() == Some(byte);
@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One escape, or several of UTF-16 that follow each other; half a surrogate pair becomes U+FFFD.
+    /// One escape, or several consecutive ones of UTF-16; half a surrogate pair becomes U+FFFD.
     fn escapes(&mut self, into: &mut String) -> Option<bool> {
         let escape = *self.text.as_bytes().get(self.at + 1)?;
         if escape != b'u' {
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_json_is_read_as_it_stands_there() {
+    fn valid_json_is_read_as_written() {
         let text = |text: &'static str| Json::Text(Cow::Borrowed(text), false);
         let check = |written: &str, expected: Json<'_>| assert_eq!(Json::read(written), Some(expected), "{written}");
         check(" [ ] ", Json::List(vec![]));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused_as_the_library_refuses_it() {
+    fn invalid_json_is_refused_like_the_library_does() {
         let words = [
             "",
             "nul",

@@ -1,5 +1,5 @@
-//! An independent decoder of answers, small and slow, that tests compare the program's with: cell by cell, drift
-//! included.
+//! An independent decoder of answers, small and slow. Tests compare the program's results with its own, cell by cell
+//! and including drift.
 //!
 //! It shares nothing with the program but the documentation and the type of the rows that it judges. The unit tests, the
 //! integration tests and the fuzz tests all include it by its path, each into a module that imports that type.
@@ -19,7 +19,7 @@ use self::{
 };
 use super::DecodedRows;
 
-/// Compares the rows that the program decoded from an answer about `a.com`, `None` for an error, with what is in it.
+/// Compares the rows that the program decoded from an answer about `a.com`, `None` for an error, with its content.
 pub(crate) fn compare(body: &[u8], found: Option<&DecodedRows>) {
     let is_object = |body: &[u8]| {
         let text = String::from_utf8_lossy(object_within(body).unwrap_or(body));
@@ -66,7 +66,7 @@ fn by_limit(mut drift: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     drift
 }
 
-/// Where a body's object begins: at the first brace, if that comes soon enough, else after a byte order mark.
+/// Where a body's object begins: at the first brace, if that is early enough, or else after a byte order mark.
 fn object_start(body: &[u8]) -> usize {
     const MOST_BEFORE: usize = 1024;
     let mark = if body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
@@ -100,8 +100,8 @@ fn made_json(body: &[u8]) -> Vec<u8> {
     made
 }
 
-/// The JSON object in a body, where there is more around it: anything but blanks before or after it. `None`: there is
-/// nothing around it, or no whole object. After other text than a byte order mark, the object must have a task.
+/// The JSON object in a body with other content around it, apart from white space. `None`: nothing is around it, or no
+/// object is complete. After text other than a byte order mark, the object must have a task.
 fn object_within(body: &[u8]) -> Option<&[u8]> {
     let is_blank = |bytes: &[u8]| bytes.iter().all(|byte| b" \n\r\t".contains(byte));
     let mark = if body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };

@@ -1,7 +1,7 @@
-//! What an answer should become, from the documented schema only: for each column its cell, and what is noted as drift.
+//! The expected result of an answer, from the documented schema only: the cell of each column, and the drift.
 //!
-//! A key that occurs twice, in an object or in a map, counts with its last value. Map entries keep the order in which
-//! keys first appear. What the API leaves out and what is of another type is null.
+//! If a key is repeated, in an object or in a map, its last value counts. Map entries keep the order in which keys
+//! first appear. Values that the API leaves out, and values of the wrong type, are null.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Counts,
 }
 
-/// One cell as it should be.
+/// An expected cell.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) enum Cell<'a> {
     #[default]
@@ -40,7 +40,7 @@ pub(super) enum Cell<'a> {
     Counts(Vec<(&'a str, Option<i64>)>),
 }
 
-/// The columns of `backlinks_history` as they are documented: name, kind, and other names that the API has used.
+/// The documented columns of `backlinks_history`: name, kind, and other names that the API has used.
 pub(super) const COLUMNS: [(&str, Kind, &str); 36] = [
     ("target", Kind::Text, ""),
     ("type", Kind::Text, ""),
@@ -80,25 +80,25 @@ pub(super) const COLUMNS: [(&str, Kind, &str); 36] = [
     ("referring_links_countries", Kind::Counts, ""),
 ];
 
-/// Items of an answer that are rows; the others are only in the ledger.
+/// Maximum items of an answer that become rows; the others are only in the ledger.
 const MOST_ROWS: usize = 20_000;
 
-/// One row of `backlinks_history` as it should be, in the order of [`COLUMNS`].
+/// An expected row of `backlinks_history`, in the order of [`COLUMNS`].
 pub(super) type Row<'a> = Vec<Cell<'a>>;
 
-/// What an answer should become.
+/// The expected result of an answer.
 #[derive(Default)]
 pub(super) struct Expected<'a> {
     /// By date, those without one last.
     pub(super) rows: Vec<Row<'a>>,
     /// Items that are not objects.
     pub(super) skipped: u64,
-    /// Objects beyond the last that is a row.
+    /// Objects past the last row.
     pub(super) beyond: u64,
     pub(super) drift: Drift,
 }
 
-/// What is not as documented, in the words of the export, and how often.
+/// Differences from the documentation, in the export's wording, and their counts.
 #[derive(Default)]
 pub(super) struct Drift(pub(super) BTreeMap<String, u64>);
 
@@ -149,7 +149,7 @@ impl Drift {
     }
 }
 
-/// What an answer should become; `None`: it is not a JSON object.
+/// The expected result of an answer; `None`: it is not a JSON object.
 pub(super) fn expected<'a>(target: &'a str, answer: &'a Json<'a>) -> Option<Expected<'a>> {
     let Json::Object(..) = answer else { return None };
     let mut all = Expected::default();
@@ -271,7 +271,7 @@ fn cell<'a>(name: &str, kind: Kind, value: &'a Json<'a>, drift: &mut Drift) -> C
     Cell::Null
 }
 
-/// An integer of a column or in a map; null is none.
+/// An integer of a column or in a map; null is not an integer.
 fn count(name: &str, value: &Json<'_>, drift: &mut Drift) -> Option<i64> {
     let found = match value {
         Json::Null => return None,
@@ -288,7 +288,7 @@ fn count(name: &str, value: &Json<'_>, drift: &mut Drift) -> Option<i64> {
     found.map_err(|found| drift.wrong_type(name, "integer", found)).ok()
 }
 
-/// The value of a number that is an integer of 64 bits, however it is written; else what it is.
+/// The value of a number that is a 64-bit integer, in any notation; otherwise, a description of it.
 fn integer(written: &str) -> Result<i64, &'static str> {
     /// More digits than 64 bits hold.
     const DIGITS: i64 = 20;

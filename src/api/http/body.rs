@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(read("deflate", deflate.finish().expect("whole")).await, expected);
         assert_eq!(read("zstd", zstd::encode_all(TEXT.as_bytes(), 1).expect("a frame")).await, expected);
         for encoding in ["deflate", "zstd"] {
-            assert_eq!(read(encoding, TEXT.into()).await, expected, "{encoding} by its header alone");
+            assert_eq!(read(encoding, TEXT.into()).await, expected, "{encoding} by its header only");
         }
         assert!(ContentEncoding::named("br").is_none());
     }

@@ -1,4 +1,4 @@
-//! Answers in one process: assessed and decoded whatever is in them, as an independent decoder does.
+//! Answers in one process: assessed and decoded like an independent decoder does, whatever they contain.
 
 use std::fmt::Write as _;
 
@@ -31,7 +31,7 @@ fn understood(body: &[u8]) -> Assessment {
     assess(&Ok(reply), Envelope::read(body), &target)
 }
 
-/// The rows of an answer, which have to be those of the independent decoder; so has the envelope, those of the answer
+/// The rows of an answer, which must equal those of the independent decoder; the envelope must equal that of the answer
 /// without its rows.
 fn decoded(body: &[u8]) -> Result<DecodedRows, DecodeError> {
     let answer = Decoder::new().decode("a.com", body);
@@ -121,7 +121,7 @@ fn text_that_a_gateway_puts_around_an_answer_is_ignored_and_noted() {
         let body = format!("{before}{whole}{behind}");
         let assessment = understood(body.as_bytes());
         assert_eq!((assessment.class, assessment.items), (Class::Data, 1), "{name}");
-        // It is not JSON on one line, so the ledger keeps it as text.
+        // It is not JSON on one line, so the ledger stores it as text.
         assert!(!assessment.json, "{name}");
         let rows = decoded(body.as_bytes()).expect("rows");
         assert_eq!(rows.batch.num_rows(), 1, "{name}");

@@ -1,4 +1,5 @@
-//! `doctor` against servers that answer badly or not at all: it ends, names the problem, and never shows the token.
+//! `doctor` against servers that answer badly or not at all: it terminates, names the problem, and never shows the
+//! token.
 
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ fn reply(status: &str, headers: &str, body: &str) -> Act {
     )
 }
 
-/// What it finds: the checks by name, each with its level and message.
+/// Its findings: the checks by name, each with its level and message.
 async fn found(api: &str, code: i32) -> Value {
     let mut command = program(&["doctor", "--format", "json", "-vv", "--api", api]);
     command.env("AISA_API_KEY", CANARY).env("RUST_LOG", "trace");
@@ -34,7 +35,7 @@ fn check(found: &Value, name: &str, level: &str, wanted: &str) {
     assert!(check["level"] == level && message.contains(wanted), "{name} is not {level} with {wanted:?}: {check}");
 }
 
-/// What is served, the exit code, and of some checks the name, the level and words of the message.
+/// The response, the exit code, and for some checks the name, the level and a part of the message.
 type Case = (Act, i32, &'static [(&'static str, &'static str, &'static str)]);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +96,7 @@ async fn every_answer_is_judged_and_the_token_is_never_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_drips_or_stays_silent_times_out() {
     let server = Server::start(|_| Act::Drip("HTTP/1.1 200 OK\r\n\r\n{".into())).await;
-    // Connected to, and never accepted.
+    // Accepts a connection, and never reads from it.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let dripping = server.url();

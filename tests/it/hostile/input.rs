@@ -11,7 +11,7 @@ use std::{
 use super::{MOST_MEMORY_KIB, program, ran};
 use crate::program::{files, print};
 
-/// Nothing of this may appear in what people read: an escape, other control characters, marks that reorder text.
+/// None of this may appear in text for people: escapes, other control characters, marks that reorder text.
 fn assert_harmless(what: &str, text: &str) {
     let steers = |character: &char| {
         character.is_control() && !matches!(character, '\n' | '\t')

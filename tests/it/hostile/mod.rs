@@ -1,4 +1,4 @@
-//! Hostile answers and inputs: each is handled in bounded memory, paid answers are kept, and nothing of it reaches a
+//! Hostile answers and inputs: each is handled in bounded memory, paid answers are kept, and nothing in them reaches a
 //! terminal, a spreadsheet or a page as more than text.
 
 mod answers;
@@ -15,14 +15,14 @@ use std::{
     time::Duration,
 };
 
-/// The most that the program may have in memory, whatever comes.
+/// Maximum memory of the program, whatever arrives.
 const MOST_MEMORY_KIB: u64 = 300 * 1024;
 /// A run that takes longer hangs.
 const LONGEST: Duration = Duration::from_mins(5);
 
 use crate::shell::Ran;
 
-/// The real program without the variables of this process's environment that it reads.
+/// The real program without the environment variables that it reads.
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backlinks-export"));
     command.args(arguments).stdin(Stdio::null());
@@ -32,12 +32,12 @@ fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs it to the end.
 async fn ran(command: Command) -> Ran {
     measured(command).await.0
 }
 
-/// Runs it to its end, which takes no more memory than allowed; returns the peak in KiB, too.
+/// Runs it to the end within the memory limit; also returns the peak in KiB.
 async fn measured(mut command: Command) -> (Ran, u64) {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().expect("the program starts");
@@ -58,7 +58,7 @@ async fn measured(mut command: Command) -> (Ran, u64) {
     }
 }
 
-/// The most memory that a process has had so far, in KiB.
+/// The peak memory of a process so far, in KiB.
 fn high_water(status: &Path) -> Option<u64> {
     let text = fs::read_to_string(status).ok()?;
     text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok())

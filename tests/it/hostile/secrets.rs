@@ -1,4 +1,4 @@
-//! The token: only in one header to one host, whatever goes wrong and however much is logged.
+//! The token: only in one header to one host, whatever fails and however verbose the log is.
 
 use std::{fs, path::Path};
 
@@ -10,7 +10,7 @@ use crate::{members::gunzip, program::files};
 
 const CANARY: &str = "sk-canary-7d1f0c2b9e";
 
-/// No file below a directory contains the token, decompressed if need be.
+/// No file below a directory contains the token, even decompressed.
 fn assert_not_kept(out: &Path) {
     for file in files(out) {
         let mut bytes = fs::read(&file).expect("readable");

@@ -13,18 +13,18 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What a call is answered with, after which the connection is closed.
+/// The response to a call, after which the connection is closed.
 #[derive(Clone)]
 pub(crate) enum Act {
     /// These bytes.
     Raw(Bytes),
-    /// A head, and then the same piece so many times.
+    /// A head, followed by repetitions of one piece.
     Repeat(Bytes, Bytes, usize),
-    /// A head and a beginning, and then a byte now and then for ever.
+    /// A head and a beginning, followed by an occasional byte forever.
     Drip(Bytes),
 }
 
-/// Decides by the text of the request.
+/// Chooses a response by the text of the request.
 type Script = dyn Fn(&str) -> Act + Send + Sync;
 
 /// The server; it ends when it is dropped.
@@ -35,7 +35,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers by target.
+    /// Chooses responses by target.
     pub(super) async fn start(script: impl Fn(&str) -> Act + Send + Sync + 'static) -> Self {
         Self::by_request(move |request| {
             let target = request.split(r#""target":""#).nth(1).and_then(|rest| rest.split('"').next());
@@ -65,7 +65,7 @@ impl Server {
         self.address.port()
     }
 
-    /// All that was asked so far, each as it came.
+    /// All requests so far, verbatim.
     pub(super) fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("sound").clone()
     }
@@ -91,7 +91,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
             return None;
         }
-        // What does not begin with a method is not HTTP, but TLS for one.
+        // If it does not begin with a method, it is not HTTP, but for example TLS.
         if !bytes[0].is_ascii_uppercase() {
             return None;
         }

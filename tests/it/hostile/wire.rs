@@ -57,7 +57,7 @@ fn layered(text: &str) -> Vec<u8> {
     gzip.finish().expect("room")
 }
 
-/// Bytes that do not compress and are no text.
+/// Bytes that do not compress and are not text.
 fn noise(length: usize) -> Bytes {
     let mut bytes = vec![0; length];
     fastrand::Rng::with_seed(1).fill(&mut bytes);
@@ -68,7 +68,7 @@ fn head(rest: &str) -> Bytes {
     format!("HTTP/1.1 200 OK\r\nx-aisa-customer-cost-micros-usd: 36000\r\n{rest}\r\n").into()
 }
 
-/// What the server does about each target, by the word that its name begins with.
+/// The response for each target, by the first word of its name.
 fn script() -> impl Fn(&str) -> Act + Send + Sync {
     let (bomb, noise) = (bomb("{\"tasks\":\"", 100), noise(1 << 20));
     move |target| {
@@ -135,7 +135,7 @@ impl Ledger {
     }
 }
 
-/// Runs of this file need the whole machine: one at a time.
+/// Runs in this file need the whole machine: one at a time.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn run(server: &Server, names: &[String], flags: &[&str]) -> (Ran, tempfile::TempDir) {
@@ -143,7 +143,7 @@ async fn run(server: &Server, names: &[String], flags: &[&str]) -> (Ran, tempfil
     (run_in(&dir, server, names, flags).await, dir)
 }
 
-/// The same in a directory that may contain a run already.
+/// The same in a directory that may already contain a run.
 async fn run_in(dir: &tempfile::TempDir, server: &Server, names: &[String], flags: &[&str]) -> Ran {
     let _turn = TURN.lock().await;
     let inputs = dir.path().join("domains.txt");
@@ -166,7 +166,7 @@ async fn assert_sound(out: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_worst_answers_end_no_run_and_no_paid_answer_is_lost() {
+async fn the_worst_answers_do_not_end_a_run_or_lose_a_paid_answer() {
     let server = Server::start(script()).await;
     let kinds = [
         "good",
@@ -222,8 +222,8 @@ async fn the_worst_answers_end_no_run_and_no_paid_answer_is_lost() {
     check("items", "data", 3_000_000, 3_100_000);
     check("keys", "data", 4_000_000, 8_000_000);
     check("long", "data", 20_000_000, 20_100_000);
-    // Two rows of each but the one with a million and the one that is too large to be a history.
-    // None of the million has a date.
+    // Two rows for each answer, except for the one with a million items, none of which has a date, and the one that is
+    // too large to be a history.
     assert_eq!((&summary["rows"], &summary["undated"]), (&(2 * (21 + 2 + 4 + 3) + 1).into(), &19_999.into()));
     assert_eq!((&summary["ok"], &summary["failed"]), (&31.into(), &9.into()), "{summary}");
     let failures = fs::read_to_string(dir.path().join("out/_failures.csv")).expect("a file");
@@ -301,7 +301,7 @@ async fn a_whole_answer_is_accepted_at_the_first_call_whatever_its_headers() {
         (&10.into(), &10.into(), &20.into()),
         "{summary}"
     );
-    // The ledger has every byte as it came.
+    // The ledger has every byte as it arrived.
     let archive = Archive::read(&dir.path().join("out")).expect("a sound ledger");
     let body = |name: &str| {
         let known = archive.known(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("asked");
@@ -381,7 +381,7 @@ async fn a_firewall_that_blocks_one_target_fails_it_and_one_that_blocks_all_stop
         _ => raw(blocked.clone()),
     })
     .await;
-    // Ten good answers first, so that none comes between the refusals; no retries, which would be calls of their own.
+    // Ten good answers first, so that none comes between the refusals; no retries, which would be further calls.
     let (ran, dir) = run(&server, &names, &["--limit", "10"]).await;
     assert_eq!(ran.code, Some(5), "{}", ran.stderr);
     let ran = run_in(&dir, &server, &names, &["--max-attempts", "1"]).await;

@@ -1,4 +1,4 @@
-//! The program killed while it refreshes, and while it reuses answers: nothing is bought twice, nothing is lost.
+//! The program killed while it refreshes and while it reuses answers: nothing is bought twice, nothing is lost.
 
 use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
@@ -41,7 +41,7 @@ async fn a_killed_refresh_resumes_and_buys_nothing_twice() {
             let spending = archive.spending();
             let bill = api.bill();
             for (target, known) in archive.asked() {
-                // Refreshed: it must never be billed again.
+                // It was refreshed and must never be billed again.
                 if known.at().is_some_and(|at| at.as_second() > bill_begins(&archive)) {
                     refreshed.entry(target.to_string()).or_insert(bill.billed_targets[target.as_str()]);
                 }
@@ -64,7 +64,7 @@ async fn a_killed_refresh_resumes_and_buys_nothing_twice() {
     }
 }
 
-/// A moment between the backdated answers and the refreshed ones, in seconds.
+/// A time between the backdated answers and the refreshed ones, in seconds.
 fn bill_begins(archive: &Archive) -> i64 {
     archive.run().expect("a run").started_at.as_second() + 20 * 24 * 3600
 }
@@ -73,7 +73,7 @@ fn bill_begins(archive: &Archive) -> i64 {
 async fn killed_reuse_of_answers_resumes_and_copies_each_answer_once() {
     const EARLIER: usize = 1_500;
     const MORE: usize = 20;
-    /// Bytes of the lines of input, about.
+    /// The approximate size of the input lines, in bytes.
     const LINES: u64 = 8_000;
     let (mut rng, mut kills, wanted) = (rng(), 0, setting("KILLS", KILLS));
     let (api, place) = (sandbox(instant()).await, Place::new(EARLIER));
@@ -93,7 +93,7 @@ async fn killed_reuse_of_answers_resumes_and_copies_each_answer_once() {
         while here < 5 {
             let length = || fs::metadata(out.join("_raw/ledger-0.jsonl.gz")).map_or(0, |metadata| metadata.len());
             let (mut running, before) = (start(), length());
-            // Most kills fall within the time that is meant, which begins when the ledger grows.
+            // Most kills fall within the intended time, which begins when the ledger grows.
             while rng.u64(..100) != 0 && length() <= before + LINES && !running.has_ended() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }

@@ -1,5 +1,6 @@
-//! Answers that are refreshed when they are old, reused from earlier runs, and kept as snapshots: the real program against
-//! the simulated API, judged by its bill. No test waits for answers to age: a ledger's records are backdated.
+//! Answers that are refreshed when they are old, reused from earlier runs, and kept as snapshots: the real program
+//! against the simulated API, checked against its bill. No test waits for answers to age: a ledger's records are
+//! backdated.
 
 mod crash;
 mod previous;
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::members::{gunzip, member, members};
 
-/// Backdates a run's ledger by so many days.
+/// Backdates a run's ledger by this many days.
 pub(super) fn age(out: &Path, days: i64) {
     let files: Vec<PathBuf> =
         fs::read_dir(out.join("_raw")).expect("a ledger").map(|it| it.expect("it").path()).collect();
@@ -30,7 +31,7 @@ pub(super) fn age(out: &Path, days: i64) {
         let bytes = fs::read(&file).expect("readable");
         let mut aged = Vec::new();
         for (whole, content) in members(&bytes) {
-            // Bodies and lines of input have no time of their own.
+            // Bodies and input lines do not contain times.
             if content.starts_with(br#"{"record":"#) && !content.starts_with(br#"{"record":"input","#) {
                 aged.extend(member(&dated_back(content, days)));
             } else {
@@ -50,7 +51,7 @@ pub(super) fn age(out: &Path, days: i64) {
     }
 }
 
-/// A record's line, or its beginning, with its times so many days earlier.
+/// A record's line, or its beginning, with its times moved back by this many days.
 fn dated_back(content: Vec<u8>, days: i64) -> Vec<u8> {
     let mut text = String::from_utf8(content).expect("text");
     for key in ["at", "started_at", "taken_over_at"] {
@@ -64,7 +65,7 @@ fn dated_back(content: Vec<u8>, days: i64) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The records of a run's ledger in their order, bodies aside.
+/// The records of a run's ledger in order, without bodies.
 pub(super) fn records(out: &Path) -> Vec<Map<String, Value>> {
     let bytes = fs::read(out.join("_raw/ledger-0.jsonl.gz")).expect("a ledger");
     let text = String::from_utf8(gunzip(&bytes).expect("sound")).expect("text");
@@ -79,7 +80,7 @@ pub(super) fn target_rows(out: &Path) -> BTreeMap<String, BTreeMap<String, Strin
             for row in 0..batch.num_rows() {
                 let columns = batch.schema_ref().fields().iter().zip(batch.columns());
                 let cells = columns.map(|(field, column)| {
-                    // Times as microseconds: their names need a calendar.
+                    // Times as microseconds: formatting them needs a calendar.
                     let is_time = matches!(column.data_type(), DataType::Timestamp(..));
                     let column = if is_time { &cast(column, &DataType::Int64).expect("a number") } else { column };
                     (field.name().clone(), array_value_to_string(column, row).expect("a value"))
@@ -94,7 +95,7 @@ pub(super) fn target_rows(out: &Path) -> BTreeMap<String, BTreeMap<String, Strin
     targets
 }
 
-/// How many targets have this in a column.
+/// The number of targets with this value in a column.
 pub(super) fn count(out: &Path, column: &str, value: &str) -> usize {
     target_rows(out).values().filter(|cells| cells[column] == value).count()
 }
@@ -110,7 +111,7 @@ pub(super) fn rows_by_partition(out: &Path) -> BTreeMap<String, usize> {
     counts
 }
 
-/// `verify` has to find no difference.
+/// `verify` must find no difference.
 pub(super) fn verified(shell: &Shell, out: &str) {
     shell.run(&format!("verify {out}")).expect(0);
 }

@@ -56,7 +56,7 @@ fn answers_of_an_earlier_run_are_reused_and_cost_nothing() {
     }
     assert!((json["cost_usd"].as_f64().expect("a cost") - cost).abs() < 1e-9);
     verified(&shell, "second");
-    // Once copied it is stored: nothing changes any more, with or without the flag.
+    // Once copied, it is stored: nothing changes any more, with or without the flag.
     let files = shell.files("second");
     shell.run(&command).expect(0);
     shell.run(&run("second", later)).expect(0);
@@ -122,12 +122,12 @@ fn only_recent_answers_are_reused_and_the_newest_of_several() {
         shell.run(&run("fresh", "--previous older --previous young --previous old --max-age 30d")).expect(0).json();
     assert_eq!([&json["taken_over"], &json["calls"], &json["stale"]], [2, 4, 0]);
     verified(&shell, "fresh");
-    // An answer of its own that is too old makes room for a younger one of an earlier run.
+    // An own answer that is too old is replaced by a newer one of an earlier run.
     age(&shell.path("any"), 100);
     let json = shell.run(&run("any", "--previous young --max-age 30d")).expect(0).json();
     assert_eq!([&json["taken_over_this_run"], &json["calls"], &json["refreshed"]], [2, 4, 4]);
     verified(&shell, "any");
-    // What failed before it was reused keeps the cost of its attempts.
+    // A target that failed before its answer was reused keeps the cost of its attempts.
     let failing = Api::new("--fail-code 40501:1");
     let own = format!("run domains.txt --out tried {} {DATES}", failing.flags());
     shell.run(&own).expect(3);
@@ -180,7 +180,7 @@ fn an_unsuitable_earlier_run_is_rejected_before_any_call() {
     let lock = Lock::share(&shell.path("first")).expect("free");
     shell.run(&run("beside", "--previous first")).expect(0);
     drop(lock);
-    // Damage: of a record, and of a body.
+    // Damage to a record, and to a body.
     let file = shell.path("first/_raw/ledger-0.jsonl.gz");
     let sound = fs::read(&file).expect("readable");
     for place in [sound.len() / 3, sound.len() * 2 / 3, 20] {

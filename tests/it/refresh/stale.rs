@@ -1,4 +1,4 @@
-//! `--max-age`: older answers are refreshed, and stay valid as long as there is no newer one.
+//! `--max-age`: older answers are refreshed, and are used until a newer one exists.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn older_answers_are_refreshed_up_to_today_and_recent_ones_are_not() {
     let run = |more: &str| format!("run domains.txt --out out --summary json {} {more}", api.flags());
     shell.run(&run(DATES)).expect(0);
     age(&shell.path("out"), 40);
-    // Three more that are new, and of no age yet.
+    // Three more targets that are new and have no answer.
     shell.list(0..15);
     shell.run(&run(DATES)).expect(0);
     let before = target_rows(&shell.path("out"));
@@ -102,7 +102,8 @@ fn a_target_that_cannot_be_refreshed_keeps_its_older_answer_and_is_reported() {
         assert_eq!(after[target]["attempts"], "2");
     }
     assert_eq!(count(&shell.path("out"), "outcome", "failed"), 0);
-    // --max-failures tolerates them like failures; without --max-age no target is stale. The same ones fail at each new API.
+    // --max-failures tolerates them like failures; without --max-age no target is stale. Each new API fails the same
+    // targets.
     let failing = Api::new("--fail-code 40501:0.3");
     shell.run(&run(&failing, &format!("{DATES} --max-age 30d --max-failures 100%"))).expect(0);
     assert!(shell.is_complete("out"));
@@ -111,10 +112,10 @@ fn a_target_that_cannot_be_refreshed_keeps_its_older_answer_and_is_reported() {
     shell.run(&run(&failing, DATES)).expect(0);
     assert_eq!(failing.bill().calls, calls);
     verified(&shell, "out");
-    // A replay has the same older answers and asks for no age.
+    // A replay has the same older answers and no maximum age.
     shell.run("replay out --out other").expect(0);
     verified(&shell, "other");
-    // The list is an input for another try.
+    // The list is an input for another attempt.
     let sound = Api::new("");
     shell.run(&run(&sound, &format!("{DATES} --max-age 30d")).replace("domains.txt", "out/_failures.csv")).expect(0);
     assert_eq!(sound.bill().calls, stale);

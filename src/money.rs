@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dollars_become_micros_and_nonsense_becomes_none() {
+    fn dollars_become_micros_and_invalid_values_none() {
         let check =
             |dollars: f64, expected: Option<i64>| assert_eq!(Usd::from_dollars(dollars).map(Usd::micros), expected);
         check(0.0, Some(0));

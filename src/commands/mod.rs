@@ -174,12 +174,12 @@ fn command() -> ExitCode {
     };
     let ended = match cli.command {
         Command::Run(arguments) => {
-            result::check_places(&arguments.own.display).and_then(|()| run::run(&arguments, &context))
+            result::check_metrics_path(&arguments.own.display).and_then(|()| run::run(&arguments, &context))
         }
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Doctor(arguments) => doctor::doctor(&arguments, &context),
         Command::Replay(arguments) => {
-            result::check_places(&arguments.display).and_then(|()| replay::replay(&arguments, &context))
+            result::check_metrics_path(&arguments.display).and_then(|()| replay::replay(&arguments, &context))
         }
         Command::Verify(arguments) => verify::verify(&arguments, &context),
         Command::Report(arguments) => report::report(&arguments),

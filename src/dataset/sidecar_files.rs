@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn csv_files_have_a_header_even_without_lines_and_are_replaced_whole() {
+    fn csv_files_have_a_header_even_without_lines_and_are_replaced_as_a_whole() {
         let dir = tempfile::tempdir().unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
         FailuresFile::begin(dir.path()).unwrap().finish().unwrap();

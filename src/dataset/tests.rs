@@ -533,7 +533,7 @@ fn a_targets_table_without_lines_is_still_a_table() {
 }
 
 #[test]
-fn names_of_input_columns_are_unique_whatever_the_case() {
+fn names_of_input_columns_are_unique_ignoring_case() {
     let check = |columns: &[&str], expected: &[&str]| {
         let columns: Vec<_> = columns.iter().map(|column| (*column).to_owned()).collect();
         assert_eq!(input_column_names(&columns), expected);

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_execution_time_is_a_number_of_seconds_or_nothing() {
+    fn the_execution_time_is_a_number_of_seconds_or_none() {
         let check = |time: &str, expected: Option<f64>| {
             let body = format!(r#"{{"time":"9 sec.","tasks":[{{"time":{time}}}]}}"#);
             assert_eq!(Envelope::read(body.as_bytes()).expect("an object").seconds, expected, "{time}");

@@ -421,7 +421,7 @@ fn items_beyond_the_most_rows_are_counted() {
 }
 
 #[test]
-fn what_was_decoded_before_changes_nothing() {
+fn earlier_answers_do_not_affect_the_result() {
     let mut decoder = Decoder::new();
     for seed in 0..60 {
         let body = generated::odd_answer(&mut generated::Dice::new(seed));
@@ -454,7 +454,7 @@ fn damaged_answers_are_decoded_or_refused() {
 }
 
 #[test]
-fn numbers_and_dates_are_decoded_however_written() {
+fn numbers_and_dates_are_decoded_in_any_notation() {
     let check = |item: &str| {
         assert_eq!(decoded(answer(item)).expect(item).0.len(), 1, "{item}");
     };

@@ -118,7 +118,7 @@ pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
         return Check::warning(
             NAME,
             "not compared: the API's answer has no date",
-            "check it yourself: a wrong date changes which days are requested",
+            "check the clock yourself: a wrong date changes which days are requested",
         );
     };
     let difference = now.duration_since(server);
@@ -129,7 +129,7 @@ pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
     Check::warning(
         NAME,
         format!("about {} {side} the server's", humanize::rough_duration(difference.unsigned_abs())),
-        "set it (timedatectl set-ntp true): requested dates, records and TLS depend on it",
+        "set the clock (timedatectl set-ntp true): requested dates, records and TLS depend on it",
     )
 }
 

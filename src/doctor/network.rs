@@ -129,7 +129,7 @@ fn judged(code: u16, status: &str, whose: &str, problem: &str) -> Vec<Check> {
     };
     let with =
         |token: Check, balance: Option<Check>| [Check::ok("api", status), token].into_iter().chain(balance).collect();
-    let not_refused = || Check::ok("token", format!("{whose} is not refused"));
+    let not_refused = || Check::ok("token", format!("{whose} was not refused"));
     match code {
         200..300 if problem.is_empty() => with(Check::ok("token", format!("{whose} is accepted")), None),
         200..300 => {
@@ -137,7 +137,7 @@ fn judged(code: u16, status: &str, whose: &str, problem: &str) -> Vec<Check> {
         }
         401 | 403 => {
             let refused = format!("{whose} is refused: {problem}");
-            with(Check::failed("token", refused, "copy it again from the account page"), None)
+            with(Check::failed("token", refused, "copy the token again from the account page"), None)
         }
         402 => {
             with(not_refused(), Some(Check::failed("balance", format!("no credit: {problem}"), "top up the account")))

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_kept_while_there_is_room_and_the_last_in_order_are_dropped() {
+    fn rows_are_kept_while_there_is_space_and_the_last_in_order_are_dropped() {
         let window = Window::new(vec![false; 4]);
         for position in [3, 1, 2] {
             window.settle(position, Some(rows(WINDOW_BYTES / 2)));

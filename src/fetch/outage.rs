@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn first_tries_earn_a_tenth_of_a_retry_and_successes_two() {
+    async fn a_first_try_earns_a_tenth_of_a_retry_and_a_success_two() {
         let check = |first_tries: u32, successes: u32, expected: u32| {
             let mut breaker = Breaker::new(20, 1_000);
             for _ in 0..first_tries {

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn slow_downs_double_the_distance_once_a_second_up_to_a_limit_and_calm_takes_a_quarter_off() {
+    async fn a_slow_down_doubles_the_interval_and_calm_shortens_it_by_a_quarter() {
         let start = Instant::now();
         let check = |slowed_at: &[u64], now: u64, distance: u64| {
             let mut pacer = Pacer::new(rate(1, Duration::from_mins(1)), []);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_wait_ends_exactly_when_announced() {
+    async fn every_wait_ends_at_the_announced_time() {
         let mut pacer = Pacer::new(rate(60, Duration::from_mins(1)), []);
         pacer.check(Instant::now()).expect("the first call").mark_sent();
         let asked = Instant::now();

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn retries_go_first_when_they_are_due_and_allowed() {
+    async fn retries_come_first_when_they_are_due_and_allowed() {
         let mut queue = Queue::new(["a.com", "b.com", "c.com"].map(target).into_iter());
         let mut first = queue.next(Instant::now(), Allowed::Everything, |_| false).expect("a target");
         first.calls = 1;

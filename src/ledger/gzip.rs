@@ -246,7 +246,7 @@ fn inflated(data: &[u8], length: u32) -> io::Result<Vec<u8>> {
     let mut decoder = DeflateDecoder::new(data);
     decoder.by_ref().take(u64::from(length) + 1).read_to_end(&mut content)?;
     if !decoder.get_mut().fill_buf()?.is_empty() {
-        return Err(broken("a member with something behind its content"));
+        return Err(broken("a member with data after its content"));
     }
     Ok(content)
 }

@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_in_no_known_form_is_an_error() {
+    fn a_body_in_an_unknown_form_is_an_error() {
         let check = |head: &str, tail: &str, expected: &str| {
             let error = body(head.as_bytes(), tail.as_bytes().to_vec()).expect_err(expected).to_string();
             assert!(error.contains(expected), "{head} {tail}: {error}");

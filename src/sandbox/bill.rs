@@ -174,7 +174,7 @@ mod tests {
     const PRICE: Usd = Usd::from_micros(41_130);
 
     #[test]
-    fn debits_are_counted_by_call_and_target_and_lost_ones_apart() {
+    fn debits_are_counted_by_call_and_target_and_lost_ones_separately() {
         let bill = SharedBill::default();
         let call = |target: Option<&str>, delivered: bool| {
             let mut receipt = bill.arrival(Instant::now());

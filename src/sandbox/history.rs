@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_differ_as_real_ones_do() {
+    fn hosts_differ_like_real_ones() {
         let all: Vec<_> = profiles().map(|(_, profile)| (ascending(&profile, FIRST, TO), profile)).collect();
         let share = |holds: &dyn Fn(&[MonthCounts], &Profile) -> bool| {
             let count = all.iter().filter(|(months, profile)| holds(months, profile)).count();

@@ -116,7 +116,7 @@ async fn with_old(old: &Dataset) -> InMemory {
 }
 
 #[tokio::test]
-async fn a_dataset_is_uploaded_without_the_ledger_and_nothing_twice() {
+async fn a_dataset_is_uploaded_once_without_the_ledger() {
     let old = old();
     let store = Store::new(InMemory::new(), Fault::Never, &[&old]);
     let published = publish(&store, &old).await.unwrap();
@@ -171,7 +171,7 @@ async fn after_a_failure_at_any_operation_readers_see_a_whole_dataset_or_none_an
 }
 
 #[tokio::test]
-async fn success_is_deleted_and_written_as_the_directory_has_it() {
+async fn success_is_deleted_and_written_like_in_the_directory() {
     let (old, new, complete) = (old(), new(false), new(true));
     let store = Store::new(with_old(&old).await, Fault::Never, &[&old, &complete]);
     let published = publish(&store, &new).await.unwrap();
@@ -186,7 +186,7 @@ async fn success_is_deleted_and_written_as_the_directory_has_it() {
 }
 
 #[tokio::test]
-async fn a_prefix_with_other_objects_is_refused_and_left_alone() {
+async fn a_prefix_with_other_objects_is_refused_and_not_changed() {
     let new = new(true);
     let check = async |name: &str, simulated: bool, expected: &str| {
         let store = Store::new(InMemory::new(), Fault::Never, &[]);

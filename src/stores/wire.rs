@@ -46,7 +46,7 @@ enum WireError {
     Unreached { host: String, reason: String },
     #[error("the connection to {host} failed: {reason}")]
     Broken { host: String, reason: String },
-    #[error("the answer of {host} is larger than {} MiB", LARGEST_ANSWER >> 20)]
+    #[error("the answer from {host} is larger than {} MiB", LARGEST_ANSWER >> 20)]
     TooLarge { host: String },
     #[error("the request has no URL")]
     NoUrl,

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_back_as_pushed_and_repeated_targets_as_duplicates() {
+    fn lines_are_returned_as_pushed_and_repeated_targets_as_duplicates() {
         let mut builder = InputsBuilder::new();
         push(&mut builder, 2, "https://B.com", target("b.com"), &[(0, "Ünal"), (1, ""), (2, "x")]);
         push(&mut builder, 3, "nonsense", LineStatus::Rejected("no"), &[(1, "y")]);
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn no_lines_are_fine() {
+    fn no_lines_are_accepted() {
         let inputs = InputsBuilder::new().finish();
         assert_eq!((inputs.lines().len(), inputs.targets().len(), inputs.counts()), (0, 0, Counts::default()));
         assert_eq!(inputs.first_subdomain(), None);

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fuller_reading_replaces_and_a_partial_one_adds() {
+    fn a_complete_list_replaces_and_a_partial_one_adds() {
         let first = || reading("a.csv", &["client"], &[(2, "a.com"), (3, "nonsense"), (4, "b.com")]);
         let fuller = reading("b.csv", &[], &[(1, "c.com"), (2, "b.com"), (3, "a.com")]);
         assert_eq!(shown(&first().followed_by(fuller)), ["b.csv:1 c.com", "b.csv:2 b.com", "b.csv:3 a.com"]);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_hold_every_line_once_and_become_the_whole_again() {
+    fn shares_have_every_line_once_and_merge_into_the_whole() {
         let lines: Vec<(u64, String)> = (1..400)
             .map(|number| {
                 (number, if number % 9 == 0 { format!("x{number}") } else { format!("s{}.com", number % 250) })

@@ -23,12 +23,12 @@ import engines  # noqa: E402
 import world  # noqa: E402
 
 
-# Tests that start many processes and share no dataset with the others: beside them in a process of their own
+# Tests that start many processes and share no dataset with the others: they run in a separate process
 APART = ["test_readers.", "test_recipes.", "test_store.", "test_wheel."]
 
 
 class Result(unittest.TextTestResult):
-    """One line a test, with the time it took."""
+    """One line per test, with its duration."""
 
     def startTest(self, test):
         self._begun, self._passed = time.monotonic(), False
@@ -60,7 +60,7 @@ def name(test):
 
 
 class Apart:
-    """The tests of `APART`, whose words are printed once they have ended."""
+    """The tests of `APART`, whose output is printed when they have ended."""
 
     def __init__(self):
         self.words = tempfile.TemporaryFile("w+")
@@ -88,7 +88,7 @@ def those_not_apart(suite):
 
 
 def main():
-    # As an exit, so that what was started is ended here too
+    # Exits normally, so that started processes are ended here, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{word}*" for word in sys.argv[1:]] or None

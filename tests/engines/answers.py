@@ -1,4 +1,4 @@
-"""The ledger read a third way: plain Python, neither the program's code nor an engine's.
+"""A third reader of the ledger: plain Python, without the program's code or an engine's.
 
 Knows only what is documented of `_raw/*.jsonl.gz`: gzip members of JSON lines, of which those with `record` =
 `answer` carry the API's answer verbatim under `body`.
@@ -38,7 +38,7 @@ def stored(directory):
 
 
 def rows(directory):
-    """The rows of `backlinks_history` that the ledger's answers come to, sorted by target and date."""
+    """The expected rows of `backlinks_history`, from the ledger's answers, sorted by target and date."""
     return [row for target, body in sorted(stored(directory).items()) for row in rows_of(target, body)]
 
 
@@ -51,7 +51,7 @@ def rows_of(target, body):
 
 
 def integer(value):
-    """An exact integer in a string is that integer; any other string is none."""
+    """The integer in a string; None for any other string."""
     if not isinstance(value, str):
         return value
     return int(value) if re.fullmatch(r"-?[0-9]+", value) and -(2**63) <= int(value) < 2**63 else None

@@ -1,4 +1,4 @@
-"""The engines, each in the way a newcomer would start it, far from UTC so that no reading of a date is by luck."""
+"""The engines, each started as a newcomer would, in a time zone far from UTC, so that no date is right by luck."""
 
 import functools
 import shutil

@@ -1,5 +1,5 @@
-"""Answers that the simulated API never gives: extreme numbers, empty maps, odd keys, no dates. Written by hand here,
-and so is what has to come of them."""
+"""Answers that the simulated API never gives: extreme numbers, empty maps, odd keys, no dates. Written by hand
+here, as are the expected rows."""
 
 import functools
 import itertools
@@ -11,7 +11,7 @@ import world
 
 LARGEST = 2**63 - 1
 
-# What each host's items are, as they are in the answer; None: no data
+# The items of each host's answer; None: no data
 ITEMS = {
     # Extremes, integers in strings, keys that are missing, the misspelt keys beside and instead of the right ones
     "extremes-odd.com": """[
@@ -27,10 +27,10 @@ ITEMS = {
          "referring_links_types":{},"referring_links_countries":null,"referring_links_flags":{"nofollow":9}},
         {"date":"2020-03-31 12:00:00 +00:00","info":{"platform_type":[],"is_ip":true,"cms":"","country":null}},
         {"date":"2020-04-30 12:00:00 +00:00","info":{"platform_type":["cms",null,"blogs"],"target_spam_score":0}}]""",
-    # Items whose date is not one go to backlinks_undated
+    # Items without a valid date go to backlinks_undated
     "undated-odd.com": """[
         {"date":null,"rank":1},{"date":"soon","rank":2},{"rank":3},{"date":"2021-01-01 00:00:00 +00:00","rank":4}]""",
-    # The same moment in other clothes; New Year is another year in Tokyo and in New York
+    # The same moment in other notations; around New Year, the year differs between Tokyo and New York
     "moments-odd.com": """[
         {"date":"2022-12-31 23:30:00 +00:00","rank":1},{"date":"2023-01-01 00:30:00 +00:00","rank":2},
         {"date":"2023-01-01 02:45:00 +02:00","rank":3},{"date":"2022-12-31 23:30:00.123456 +00:00","rank":4}]""",

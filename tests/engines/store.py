@@ -18,9 +18,9 @@ import world
 SERVER = Path(sys.executable).with_name("weed")
 BUCKET = "datasets"
 KEY, SECRET = "AKIDOFTHETESTS", "secret-of-the-tests-0123456789abcdef"
-# It takes some three seconds.
+# It takes about three seconds.
 LONGEST_START = 60
-# Those of its parts, each of which would take a port of its own choice
+# The ports of its parts, each of which would otherwise choose its own
 PORTS = ["master", "volume", "filer", "s3"]
 
 
@@ -106,14 +106,14 @@ def names(prefix):
 
 
 def read(prefix, name):
-    """An object's bytes; None where there is none, or none any more."""
+    """An object's bytes; None if it does not exist, or no longer exists."""
     try:
         with filesystem().open_input_stream(f"{BUCKET}/{prefix}/{name}") as stream:
             return stream.read()
     except FileNotFoundError:
         return None
     except OSError as error:
-        # It went between the question for its size and that for its bytes.
+        # It was deleted between the request for its size and that for its bytes.
         if "RESOURCE_NOT_FOUND" in str(error) or "NO_SUCH_KEY" in str(error):
             return None
         raise

@@ -1,4 +1,4 @@
-"""What README.md and docs/ show is run: every shell command in a copy of the project, then every query on its result.
+"""Runs everything that README.md and docs/ show: every shell command in a copy of the project, then every query on its result.
 
 How a block is marked:
 
@@ -143,7 +143,7 @@ class Examples(unittest.TestCase):
         print(f"{len(files)} queries run in both engines ", end="")
 
 
-# How a statement begins that has rows
+# The beginnings of statements with rows
 QUERY = ("SELECT", "WITH", "FROM")
 
 
@@ -170,7 +170,7 @@ def in_a_clickhouse():
     return lambda statement: clickhouse(statement).to_pylist()
 
 
-# What starts a session of each engine and gives what runs a statement in it
+# For each engine, a function that starts a session and returns one that runs a statement
 SESSIONS = {"duckdb": in_a_duckdb, "spark": in_a_spark, "clickhouse": in_a_clickhouse}
 
 

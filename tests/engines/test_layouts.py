@@ -14,7 +14,7 @@ from engines import in_spark as spark
 
 LAYOUTS = ["year", "month", "run_date", "year,month", "year,month,run_date", "run_date,year", "none"]
 COMPRESSIONS = {"zstd:1": "ZSTD", "zstd:19": "ZSTD", "snappy": "SNAPPY", "lz4": "LZ4_RAW", "none": "UNCOMPRESSED"}
-# What the engines make of a partition's name
+# The engines' types for partition columns
 KEYS_IN_DUCKDB = {"year": "BIGINT", "month": "BIGINT", "run_date": "DATE"}
 KEYS_IN_SPARK = {"year": "int", "month": "int", "run_date": "date"}
 
@@ -22,7 +22,7 @@ COLUMNS = ", ".join(HISTORY)
 
 
 def fingerprint_in_duckdb(source):
-    """Rows, and what all their values come to in any order."""
+    """The number of rows, and a digest of their values in any order."""
     return duckdb("UTC").execute(f"SELECT count(*), bit_xor(hash({COLUMNS})) FROM {source}").fetchall()
 
 

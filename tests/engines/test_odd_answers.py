@@ -1,4 +1,4 @@
-"""What the API rarely sends, as both engines read it: extremes, empty maps, odd keys, rows without a date."""
+"""Rare answers of the API, as both engines read them: extremes, empty maps, odd keys, rows without a date."""
 
 import unittest
 

@@ -1,4 +1,4 @@
-"""docs/queries/*.sql against a second way to each answer: plain Python over the ledger's answers as they came.
+"""Compares docs/queries/*.sql with plain Python over the ledger's original answers.
 
 Each function of `ANSWERS` reads the question at the head of its query's file, not the SQL below it: dicts and loops,
 exact fractions where the query divides. DuckDB runs the file unchanged; that Spark agrees is checked in
@@ -19,7 +19,7 @@ from contract import MAPS
 from engines import in_duckdb as duckdb
 
 QUERIES = world.ROOT / "docs/queries"
-# So many lines has a list of the most.
+# The number of lines in a list of the largest values.
 TOP = 20
 
 
@@ -33,7 +33,7 @@ class Ledger:
                 for item in result["items"]:
                     row = answers.row_of(target, {**item, "date": None})
                     row["date"] = moment(item.get("date"))
-                    # Items without a date are in a table of their own
+                    # Items without a date are in a separate table
                     self.rows[target] += [row] if row["date"] else []
         self.dated = {target: sorted(rows, key=lambda row: row["date"]) for target, rows in self.rows.items()}
         self.newest = max(month_of(row) for row in self.dated_rows())
@@ -83,7 +83,7 @@ def lines(dataset, rows):
             # The valid answer, or else the latest unusable one
             last = (of_use or came[target] or [{}])[-1]
             outcome = {"data": "ok", "no_data": "no_data", None: "pending"}.get(last.get("class"), "failed")
-            # A call whose answer never came, or was lost on the way with its cost unknown
+            # A call without an answer, or whose answer was lost in transit, with unknown cost
             lost = [one for one in came[target] if one["class"] == "maybe_billed" and one["cost_source"] == "unknown"]
             yield {
                 **own,
@@ -114,7 +114,7 @@ def first_of(month):
 
 
 def total(values):
-    """The sum of what is known; of nothing, it is not known."""
+    """The sum of the known values; None if no value is known."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
@@ -170,7 +170,7 @@ def share_of_com_by_year(ledger):
 def portfolio_month_by_month(ledger):
     months = collections.defaultdict(dict)
     for row in ledger.dated_rows():
-        # The rows of a target come in order: what stays is its latest of the month.
+        # The rows of a target are in order, so the last one of a month is kept.
         months[month_of(row)][row["target"]] = row
     return [
         {
@@ -312,7 +312,7 @@ ANSWERS = {
     "13-coverage-by-country": countries_of_servers,
     "14-cost-by-client": cost_by_client,
 }
-# The columns that give the order, where lines can be equal in all of them and may then come in any order
+# The sort columns of queries whose lines can be equal in all of them, and then may be in any order
 ORDERED_BY = {"12-failures": ["targets", "outcome", "message"]}
 
 

@@ -18,14 +18,14 @@ from engines import in_duckdb as duckdb
 PUBLICATIONS = 200
 # Many small files: more to list and open between two exchanges, and quickly written
 FORM = ["--date-from", "2024-06-01", "--date-to", "2024-12-31", "--partition-by", "year,month"]
-# Between two looks, so that the publisher has a processor
+# Between two reads, so that the publisher gets a processor
 PAUSE_S = 0.005
 FIRST_TARGETS = 5
-# Of so many, one is killed at a random moment
+# One publication in this many is killed at a random moment
 ONE_KILLED_OF = 3
-# Answers that lack a partition although nothing was noticed at the time, and would have been with a look at _run.json
+# Results that lack a partition without an error; comparing _run.json would have revealed them
 MOST_UNNOTICED = 2
-# What a reader may meet in place of a table: files that were listed are gone. It has to read again, and gets no row.
+# What a reader may encounter: listed files are gone. It gets an error, no rows, and has to read again.
 GONE = ["No such file", "No files found", "does not exist"]
 
 HISTORY = "SELECT count(*), count(DISTINCT target), sum(rank), sum(backlinks) FROM read_parquet('{}')"
@@ -33,7 +33,7 @@ TARGETS = "SELECT count(*), count(DISTINCT target), sum(rows), min(outcome) FROM
 
 
 def mark(out):
-    """What a careful reader looks at before and after; `None`: a publication is under way."""
+    """What a careful reader checks before and after; `None`: a publication is in progress."""
     try:
         record = (out / "_run.json").read_bytes()
         return record if (out / "_SUCCESS").exists() else None
@@ -42,7 +42,7 @@ def mark(out):
 
 
 class Reader(threading.Thread):
-    """Asks the same question until it is stopped; keeps how often each answer came, and which of them are certain."""
+    """Runs the same query until it is stopped; counts each result, and records which are certain."""
 
     def __init__(self, question, out):
         super().__init__()
@@ -51,7 +51,7 @@ class Reader(threading.Thread):
 
     def run(self):
         connection = duckdb("UTC").cursor()
-        # Else metadata of an earlier file of the same name would be a way of its own to go wrong
+        # Otherwise, cached metadata of an earlier file of the same name could cause errors of its own
         connection.execute("SET enable_object_cache = false")
         while not self.stopped.wait(PAUSE_S):
             try:
@@ -98,7 +98,7 @@ class Readers(unittest.TestCase):
             return ended
 
         self.assertEqual(publish(FIRST_TARGETS), 0)
-        # Kills fall within the time that the last whole publication took: how busy the machine is changes.
+        # Kills fall within the time that the last complete publication took, since the load of the machine varies.
         usual = 0
         readers = {table: Reader(question, path / "out") for table, question in questions.items()}
         for reader in readers.values():

@@ -23,9 +23,9 @@ import yaml
 
 PAGE = (world.ROOT / "docs/recipes.md").read_text()
 DOCKERFILE = (world.ROOT / "Dockerfile").read_text()
-# What a Debian image without anything installed has of what a Rust program may link.
+# The libraries of a bare Debian image that a Rust program may link.
 IN_DEBIAN = {"libc.so.6", "libgcc_s.so.1", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "linux-vdso.so.1"}
-# Stands in for cargo where the program is built already.
+# Replaces cargo, since the program is already built.
 CARGO = """#!/bin/sh
 [ "$*" = "install --locked --path ." ] || { echo "cargo $* is not what this test knows" >&2; exit 64; }
 """
@@ -48,7 +48,7 @@ def commands():
 
 
 def environment(api, **more):
-    """Of a command as a machine has it that knows nothing of this test."""
+    """The environment of a command on a machine without this test."""
     path = f"{commands()}{os.pathsep}{os.environ['PATH']}"
     return {"PATH": path, "HOME": str(commands()), "BACKLINKS_API_URL": api, **more}
 

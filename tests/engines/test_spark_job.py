@@ -1,4 +1,4 @@
-"""docs/spark/rows.py reads the ledgers by itself; what it finds is what `replay` and `run` have published."""
+"""docs/spark/rows.py reads the ledgers by itself, and finds the rows that `replay` and `run` published."""
 
 import functools
 import os

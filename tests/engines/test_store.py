@@ -49,7 +49,7 @@ def files(of):
 
 
 def publish(of, prefix, **options):
-    """The same command again, which has nothing to fetch."""
+    """Runs the same command again, which has nothing to fetch."""
     return world.call(*of.command, "--publish", store.url(prefix), **options)
 
 
@@ -58,7 +58,7 @@ def published_to(output):
 
 
 def kill(of, prefix, after):
-    """Publishes, and kills the program after so many seconds; whether it was still at it."""
+    """Publishes, and kills the program after this many seconds; returns whether it was still running."""
     command = [world.PROGRAM, *map(str, of.command), "--publish", store.url(prefix)]
     environment = {**os.environ, "AISA_API_KEY": "any-token"}
     process = subprocess.Popen(
@@ -149,7 +149,7 @@ class Stores(unittest.TestCase):
             was_killed = kill(here, prefix, 1.3 * takes * (number + random.random()) / KILLS)
             killed += was_killed
             if not was_killed:
-                # An upload takes less time now than when it was measured, or it is among the last, which come too late.
+                # An upload now takes less time than when it was measured, or this is one of the last kills, which are too late.
                 takes *= 0.8
             self.assertIn(look(prefix), [None, older.record["run_id"], here.record["run_id"]])
             sent += published_to(publish(here, prefix))["files_sent"]
@@ -179,7 +179,7 @@ class Stores(unittest.TestCase):
                     kill(one, prefix, random.uniform(0.02, 0.2))
                 before = len(seen)
                 publish(one, prefix)
-                # Until the reader has seen it: on a slow machine one look takes longer than any fixed pause.
+                # Until the reader has seen it: on a slow machine, one read takes longer than any fixed pause.
                 patience = time.monotonic() + 10
                 while one.record["run_id"] not in seen[before:] and time.monotonic() < patience:
                     time.sleep(0.02)

@@ -567,7 +567,7 @@ fn log_lines_are_json_on_request() {
 }
 
 #[test]
-fn progress_is_what_was_asked_for() {
+fn progress_is_shown_as_requested() {
     let (shell, api) = (Shell::with_domains(5), Api::new(""));
     let stderr = |flags: &str, dir: &str| {
         shell.run(&format!("run domains.txt --out {dir} --api {} {DATES} {flags}", api.url())).expect(0).stderr

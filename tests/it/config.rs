@@ -53,7 +53,7 @@ fn every_kind_of_value_is_a_flag() {
 }
 
 #[test]
-fn the_command_line_wins_and_the_file_wins_over_the_environment() {
+fn the_command_line_overrides_the_file_and_the_file_the_environment() {
     let api = Api::new("");
     let config =
         format!("api = \"{}\"\ninput = \"domains.txt\"\nout = \"a\"\nrate = \"20000/s\"\nquiet = true\n", api.url());

@@ -37,7 +37,7 @@ fn doctor(shell: &Shell, words: &str, code: i32) -> (Value, Ran) {
 }
 
 #[test]
-fn a_sound_setup_has_no_warnings() {
+fn a_correct_setup_has_no_warnings() {
     let (shell, api) = (Shell::with_domains(20), Api::new(""));
     let (json, _) = doctor(&shell, &format!("domains.txt --out out --max-cost 5 {}", api.flags()), 0);
     let names =

@@ -318,7 +318,7 @@ async fn five_thousand_targets_with_faults_end_as_expected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_window_sees_more_than_the_rate_whatever_the_latency() {
+async fn no_window_has_more_calls_than_the_rate_at_any_latency() {
     for latency in [0, 50, 1_000, 5_000] {
         let latency = Duration::from_millis(latency);
         let api = Arc::new(Scripted { script: faulty, latency, price: 1, books: Mutex::default() });
@@ -373,7 +373,7 @@ async fn identical_billed_refusals_without_an_answer_stop_the_run_and_quote_the_
 }
 
 #[tokio::test(start_paused = true)]
-async fn targets_refused_by_something_unknown_are_given_up_and_the_others_fetched() {
+async fn targets_refused_by_an_unknown_party_are_given_up_and_the_others_fetched() {
     let check = async |status: u16, refused: &'static [&'static str]| {
         let script = move |name: &str, _: u32, _: &Request| {
             if refused.contains(&name) { Word::Page(status) } else { Word::Answer }
@@ -397,7 +397,7 @@ async fn targets_refused_by_something_unknown_are_given_up_and_the_others_fetche
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_targets_in_a_row_refused_by_something_unknown_stop_the_run() {
+async fn several_targets_in_a_row_refused_by_an_unknown_party_stop_the_run() {
     let check = async |word: Word, expected: fn(&FetchEnd) -> bool, most: usize| {
         let script = in_order(move |call| if call > 50 { word } else { Word::Answer });
         let run = fetched(script, 300, limits(6_000, 5)).await;

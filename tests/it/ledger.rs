@@ -242,7 +242,7 @@ async fn a_missing_file_in_between_is_named() {
 }
 
 #[tokio::test]
-async fn an_answer_is_valid_until_there_is_a_newer_one() {
+async fn an_answer_counts_until_there_is_a_newer_one() {
     let folder = tempfile::tempdir().expect("a directory");
     let name = "a.com";
     let refused = r#"{"tasks":[{"status_code":40501,"status_message":"Invalid"}]}"#;
@@ -315,7 +315,7 @@ async fn an_answer_is_valid_until_there_is_a_newer_one() {
 }
 
 #[tokio::test]
-async fn an_answer_is_copied_from_ledger_to_ledger_whole_or_not_at_all() {
+async fn an_answer_is_copied_between_ledgers_completely_or_not_at_all() {
     let folder = tempfile::tempdir().expect("a directory");
     let (from, to) = (folder.path().join("from"), folder.path().join("to"));
     let (ledger, lock) = open(&from).expect("new");

@@ -51,7 +51,7 @@ async fn most_in_a_minute_over_kills(longest_latency: u64, lives: (u64, u64), mu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_minute_sees_more_than_the_rate_over_kills_and_stops_whatever_the_latency() {
+async fn no_minute_has_more_calls_than_the_rate_across_kills_and_suspensions() {
     let rng = rng();
     let (quick, _) = tokio::join!(
         most_in_a_minute_over_kills(40, (600, 1_500), rng.clone()),
@@ -89,7 +89,7 @@ async fn setting_the_wall_clock_between_two_processes_does_not_move_the_window()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_in_flight_never_pass_their_limit_during_retries_and_at_the_end() {
+async fn calls_in_flight_never_exceed_their_limit() {
     let faults = Faults {
         fail_503: "0.2".parse().expect("a share"),
         fail_drip: "0.1".parse().expect("a share"),

@@ -89,7 +89,7 @@ async fn with_history(api: &str, targets: usize) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_reader_beside_two_hundred_publications_and_kills_sees_whole_tables() {
+async fn a_reader_during_two_hundred_publications_and_kills_sees_complete_tables() {
     let (api, place, mut rng) = (sandbox(Settings { gzip: false, ..instant() }).await, Place::new(TARGETS), rng());
     let mut allowed = Vec::new();
     for targets in TARGETS..=2 * TARGETS {

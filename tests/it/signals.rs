@@ -88,7 +88,7 @@ async fn closed_output_pipes_do_not_stop_a_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_ends_the_run_resumable() {
+async fn a_run_ended_by_an_outage_can_be_resumed() {
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let closed = format!("http://{}/apis/v1", port.local_addr().expect("an address"));
     drop(port);

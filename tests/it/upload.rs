@@ -21,7 +21,7 @@ fn refusing_store(request: &str) -> Act {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upload_that_is_refused_leaves_the_result_on_standard_output() {
+async fn the_result_is_printed_even_if_the_upload_is_refused() {
     let (api, place) = (sandbox(instant()).await, Place::new(3));
     let store = Server::by_request(refusing_store).await;
     let run = |flags: &str| {

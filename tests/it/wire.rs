@@ -125,7 +125,7 @@ async fn compressed_and_plain_answers_are_the_same() {
 }
 
 #[tokio::test]
-async fn every_fault_is_understood_and_billed_as_it_should_be() {
+async fn every_fault_is_recognized_and_billed_correctly() {
     let check = async |flags: &str, class: Class, cost: Cost, billed: u64, lost: u64| {
         let (assessment, bill) = one_call(flags).await;
         assert_eq!((assessment.class, assessment.cost), (class, cost), "{flags}: {assessment:?}");
@@ -184,7 +184,7 @@ async fn a_stalled_call_times_out_and_is_billed() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_after_the_timeout_is_billed() {
+async fn an_answer_that_arrives_after_the_timeout_is_billed() {
     let sandbox = Sandbox::start(LOCAL, Settings::default()).await.expect("a free port");
     let api = client(&sandbox.url(), Duration::from_millis(50));
     let result = api.post(&request(TARGET, None, BodyForm::Array)).await;
@@ -216,7 +216,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_reset_is_a_reset_and_a_cut_off_answer_ends_too_soon() {
+async fn resets_and_cut_off_answers_are_distinguished() {
     let body = r#"[{"target":"site3.com"}]"#;
     let call = format!(
         "POST /apis/v1/dataforseo/backlinks/history/live HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\
@@ -382,7 +382,7 @@ async fn the_token_is_sent_only_in_its_header() {
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_are_turned_away_and_the_bill_can_be_read() {
+async fn other_paths_and_methods_are_refused_and_the_bill_can_be_read() {
     let sandbox = sandbox("--credit 1.00").await;
     post(&sandbox, TARGET).await.expect("a reply");
     settled(&sandbox).await;

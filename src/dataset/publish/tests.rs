@@ -13,7 +13,7 @@ fn word_in(path: &Path) -> Option<String> {
 }
 
 #[test]
-fn a_table_is_replaced_whole_with_and_without_exchange() {
+fn a_table_is_replaced_as_a_whole_with_and_without_exchange() {
     type Way = fn(&Path, &Path, &Path) -> Result<(), DatasetError>;
     let check = |way: Way, is_kept: bool| {
         let dir = tempfile::tempdir().unwrap();

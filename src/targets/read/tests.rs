@@ -318,7 +318,7 @@ fn the_requested_column_is_used() {
 }
 
 #[test]
-fn overlong_lines_and_control_characters_are_rejected_and_harmless() {
+fn overlong_lines_and_control_characters_are_rejected_safely() {
     let mut text = "a.com\n".to_owned();
     text.push_str(&"ü".repeat(MOST_LINE));
     text.push_str("\nb.com #");

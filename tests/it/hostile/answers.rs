@@ -43,7 +43,7 @@ fn decoded(body: &[u8]) -> Result<DecodedRows, DecodeError> {
 }
 
 #[test]
-fn odd_but_whole_answers_become_rows() {
+fn irregular_complete_answers_become_rows() {
     let check = |name: &str, body: &[u8], rows: usize| {
         let begun = Instant::now();
         let assessment = understood(body);

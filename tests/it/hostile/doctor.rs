@@ -57,7 +57,7 @@ async fn every_answer_is_judged_and_the_token_is_never_shown() {
         (
             reply("200 OK", "", r#"{"plan":"free"}"#),
             0,
-            &[("api", "ok", "HTTP 200"), ("token", "ok", "is not refused"), ("balance", "warning", "no balance")],
+            &[("api", "ok", "HTTP 200"), ("token", "ok", "was not refused"), ("balance", "warning", "no balance")],
         ),
         (
             reply("200 OK", "date: Tue, 24 Nov 2020 12:00:00 GMT\r\n", r#"{"balance_usd":3}"#),

@@ -116,7 +116,7 @@ async fn the_token_goes_to_no_other_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_program_leaves_no_core_and_no_memory_to_read() {
+async fn the_program_leaves_no_core_dump_and_no_readable_memory() {
     use std::process::Stdio;
     let mut command = program(&["sandbox", "--listen", "127.0.0.1:0"]);
     command.stdout(Stdio::piped());

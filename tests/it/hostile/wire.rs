@@ -166,7 +166,7 @@ async fn assert_sound(out: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_worst_answers_do_not_end_a_run_or_lose_a_paid_answer() {
+async fn the_worst_answers_neither_end_a_run_nor_lose_a_paid_answer() {
     let server = Server::start(script()).await;
     let kinds = [
         "good",
@@ -269,7 +269,7 @@ async fn forty_answers_that_are_almost_too_large_are_published_in_bounded_memory
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_answer_is_accepted_at_the_first_call_whatever_its_headers() {
+async fn a_complete_answer_is_accepted_at_the_first_call_with_any_headers() {
     let server = Server::start(|target| {
         let whole = good(target, "");
         let headers = match target.trim_end_matches(".com") {

@@ -79,7 +79,7 @@ fn answers_of_an_earlier_run_are_reused_and_cost_nothing() {
 }
 
 #[test]
-fn a_reused_record_repeats_the_first_and_adds_to_no_count_of_answers() {
+fn a_reused_record_repeats_the_first_and_is_not_counted_as_an_answer() {
     let (shell, api) = (Shell::with_domains(3), Api::new(""));
     let run = |out: &str, more: &str| format!("run domains.txt --out {out} {} {DATES} {more}", api.flags());
     shell.run(&run("first", "")).expect(0);

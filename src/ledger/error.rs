@@ -35,7 +35,7 @@ pub enum LedgerError {
         reason: String,
     },
     /// A valid record that this version does not know.
-    #[error("{} was written by a newer version of backlinks-export", path.display())]
+    #[error("{} was made by a newer version of backlinks-export", path.display())]
     NewerVersion { path: PathBuf },
     /// The stored input lines are not as they were written.
     #[error("the input lines in the ledger cannot be used: {reason}")]

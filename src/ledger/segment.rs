@@ -491,7 +491,7 @@ mod tests {
             let error = scanned(&bytes).err().expect("refused").to_string();
             assert!(error.ends_with(expected), "{record}: {error}");
         };
-        let newer = "ledger-3.jsonl.gz was written by a newer version of backlinks-export";
+        let newer = "ledger-3.jsonl.gz was made by a newer version of backlinks-export";
         check(r#"{"record":"summed_up","of":7}"#, newer);
         check(r#"{"record":"summed_up","body":"#, newer);
         check(r#"{"record":"sent","target":"a.com","form":"graph"}"#, newer);

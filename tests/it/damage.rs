@@ -169,7 +169,7 @@ async fn a_ledger_of_a_newer_version_is_reported_as_such_and_left_unchanged() {
         fs::write(&file, &newer).expect("written");
         for flags in ["", "--partition-by none"] {
             let words = stderr(&ended(place.run(&api.url(), flags), 1).await);
-            assert!(words.contains("ledger-0.jsonl.gz was written by a newer version of backlinks-export"), "{words}");
+            assert!(words.contains("ledger-0.jsonl.gz was made by a newer version of backlinks-export"), "{words}");
             assert!(words.contains("upgrade backlinks-export"), "{words}");
             assert!(!words.contains("truncate") && !words.contains("damaged"), "{words}");
         }

@@ -51,7 +51,7 @@ pub struct Request {
 }
 
 /// What a run requests for each of its targets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
     /// First day of the history.
     pub date_from: Date,
@@ -64,11 +64,12 @@ pub struct Parameters {
 }
 
 /// The scale of ranks: 0 to 1,000 or 0 to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum RankScale {
     /// 0 to 1,000, the API's default.
+    #[default]
     OneThousand,
     /// 0 to 100.
     OneHundred,

@@ -46,11 +46,12 @@ pub struct RateArgs {
 }
 
 /// Account plans, which limit calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum AccountPlan {
     /// 60 a minute, 5 in flight
     Free,
     /// 600 a minute, 20 in flight
+    #[default]
     Starter,
     /// 3,000 a minute, 30 in flight
     Growth,
@@ -94,7 +95,7 @@ impl CallArgs {
     pub fn limits(&self, shard: Shard) -> Result<(Rate, NonZeroU32), TooManyShards> {
         let plan = match self.rates.plan {
             None if self.sandbox => SANDBOX_LIMITS,
-            plan => plan.unwrap_or(AccountPlan::Starter).limits(),
+            plan => plan.unwrap_or_default().limits(),
         };
         let [per_minute, in_flight] = [plan.0, plan.1].map(|limit| NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN));
         let rate = self.rates.rate.unwrap_or(Rate { calls: per_minute, period: Duration::from_mins(1) });

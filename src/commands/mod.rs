@@ -37,6 +37,7 @@ use crate::{
     export::ExportError,
     logging::Console,
     sanitize,
+    stores::StoreError,
     summary::Signal,
     targets::InputError,
 };
@@ -109,8 +110,8 @@ impl Failure {
 
 impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Self {
-        let hint = error.hint();
-        if error.is_usage() { Self::usage(error).hint(hint) } else { Self::unexpected(error).hint(hint) }
+        let exit = if error.is_usage() { exit::USAGE } else { exit::ERROR };
+        Self { exit, hint: Some(error.hint()), ..Self::unexpected(error) }
     }
 }
 
@@ -119,21 +120,13 @@ macro_rules! usage_errors {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                let hint = error.hint();
-                Self::usage(error).hint(hint)
+                Self { hint: error.hint().into(), ..Self::usage(error) }
             }
         }
     )*};
 }
 
-usage_errors!(TokenError, TooManyShards, SetupError);
-
-impl From<InputError> for Failure {
-    fn from(error: InputError) -> Self {
-        let hint = error.hint();
-        Self { exit: exit::USAGE, error: error.to_string(), hint }
-    }
-}
+usage_errors!(TokenError, TooManyShards, SetupError, InputError, StoreError);
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {

@@ -87,7 +87,7 @@ fn preview(arguments: &PlanArgs, inputs: &Inputs, query: &QueryParams, context: 
     };
     let bare = Preview::new(None, inputs, &[], query, clock)?;
     let held = inputs.counts().targets as u64;
-    Ok(Preview { parameters: record.made_of.parameters.unwrap_or(bare.parameters.clone()), held, remaining: 0, ..bare })
+    Ok(Preview { parameters: record.made_of.parameters, held, remaining: 0, ..bare })
 }
 
 impl Plan<'_> {

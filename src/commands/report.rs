@@ -18,11 +18,8 @@ pub(super) fn report(arguments: &ReportArgs) -> Result<u8, Failure> {
 
 impl From<ReportError> for Failure {
     fn from(error: ReportError) -> Self {
-        let failure = if error.is_usage() { Self::usage(&error) } else { Self::unexpected(&error) };
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        let exit = if error.is_usage() { exit::USAGE } else { exit::ERROR };
+        Self { exit, hint: error.hint(), ..Self::unexpected(error) }
     }
 }
 

@@ -11,14 +11,9 @@ use crate::{
 /// Connects to the store where the dataset is to be uploaded, and makes sure that it can be.
 pub(super) async fn connect(url: Option<&StoreUrl>, simulated: bool) -> Result<Option<Destination>, Failure> {
     let Some(url) = url else { return Ok(None) };
-    let checking = async {
-        let destination = Destination::connect(url)?;
-        destination.check(simulated).await.map(|()| destination)
-    };
-    checking.await.map(Some).map_err(|error: StoreError| {
-        let hint = error.hint();
-        Failure { hint, ..Failure::usage(error) }
-    })
+    let destination = Destination::connect(url)?;
+    destination.check(simulated).await?;
+    Ok(Some(destination))
 }
 
 /// Uploads what was published. `lock` prevents changes to the directory meanwhile.

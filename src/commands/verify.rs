@@ -10,10 +10,8 @@ use crate::{
 };
 
 pub(super) fn verify(arguments: &VerifyArgs, context: &Context) -> Result<u8, Failure> {
-    let verified = reconcile(&arguments.dir).map_err(|error| {
-        let hint = error.hint();
-        Failure { hint, ..Failure::unexpected(error) }
-    })?;
+    let verified =
+        reconcile(&arguments.dir).map_err(|error| Failure { hint: error.hint(), ..Failure::unexpected(error) })?;
     let text = match arguments.format {
         Format::Json => json(&verified)?,
         Format::Text => text(&verified, &arguments.dir.display().to_string()),

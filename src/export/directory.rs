@@ -77,15 +77,15 @@ pub fn discarded(
     clock: Clock,
 ) -> Result<Option<RunRecord>, ExportError> {
     let Some(record) = RunRecord::read(dir)?.filter(|record| record.raw_discarded) else { return Ok(None) };
-    let stored = record.made_of.parameters.clone().map(|parameters| Run {
+    let stored = Run {
         run_id: record.made_of.run_id.clone(),
         started_at: clock.now(),
-        parameters,
+        parameters: record.made_of.parameters.clone(),
         version: record.made_of.version.clone(),
         shard: None,
         simulated: record.made_of.simulated,
-    });
-    query.parameters(stored.as_ref(), "", clock.today())?;
+    };
+    query.parameters(Some(&stored), "", clock.today())?;
     // If the age of its oldest answer is unknown, all answers may be too old.
     let is_fresh = query.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
     let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);

@@ -30,7 +30,7 @@ impl Export {
     ) -> Result<(FetchEnd, Fetched), ExportError> {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
         let pays_for_all = self.pays_for_all(&limits, &past);
-        let earlier = earlier(&past, limits.rate);
+        let earlier = prior_calls(&past, limits.rate);
         let is_limited = self.is_limited;
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, mut remaining, previous, clock, .. } = self;
         if pays_for_all && !is_limited {
@@ -61,7 +61,7 @@ impl Export {
             reader: ledger.reader(),
             inputs: Arc::clone(&inputs),
             run_date: run_date(&run),
-            options: publish::options(run.run_id.clone(), Some(&asked), layout),
+            options: publish::options(run.run_id.clone(), &asked, layout),
             asked,
             progress: progress.clone(),
         };
@@ -100,7 +100,7 @@ pub struct Fetched {
 }
 
 /// Calls of earlier processes as instants of this process, if they still count toward the rate.
-fn earlier(past: &ResumeState, rate: Rate) -> fetch::PriorCalls {
+fn prior_calls(past: &ResumeState, rate: Rate) -> fetch::PriorCalls {
     let now = tokio::time::Instant::now();
     let recent = past.calls.iter().filter(|(ago, _)| *ago < rate.window());
     let moments = recent.filter_map(|(ago, calls)| now.checked_sub(*ago).map(|at| (at, *calls)));

@@ -19,7 +19,7 @@ pub trait LineSink {
 
 pub(super) struct LineRows<'a> {
     merged: &'a MergedLedgers,
-    asked: Option<Parameters>,
+    asked: Parameters,
     answers: &'a [AnswerRef],
     /// Positions in `answers` by target; `None`: it is sorted by target itself.
     by_target: Option<Vec<u32>>,
@@ -71,9 +71,9 @@ impl<'a> LineRows<'a> {
             return sink.row(&TargetRow { outcome: LineOutcome::Duplicate, ..bare }, cells);
         }
         let bare = TargetRow {
-            date_from: self.asked.as_ref().map(|asked| asked.date_from),
-            date_to: self.asked.as_ref().map(|asked| asked.date_to),
-            rank_scale: self.asked.as_ref().map(|asked| asked.rank_scale.as_str()),
+            date_from: Some(self.asked.date_from),
+            date_to: Some(self.asked.date_to),
+            rank_scale: Some(self.asked.rank_scale.as_str()),
             ..bare
         };
         let Some(entry) = self.merged.entry(target) else {

@@ -75,7 +75,7 @@ impl LiveWriter {
         let thread = thread::spawn(move || {
             let Feed { window, answers, has_failed } = &*shared;
             let _no_one_waits_for_room = AbortOnDrop(window);
-            let staged = StagedHistory::write(stage, answers, Some(window), Some(asked), &options, &progress);
+            let staged = StagedHistory::write(stage, answers, Some(window), asked, &options, &progress);
             has_failed.store(matches!(staged, Err(Interrupted::Failed(_))), Ordering::Relaxed);
             // Nobody waits for it if the fetch was dropped.
             drop(done.send(staged));

@@ -129,8 +129,7 @@ impl MergedLedgers {
 
     fn check_queries(&self) -> Result<(), ExportError> {
         let differs = self.sources.array_windows().find_map(|[Source { run: one, .. }, Source { run: next, .. }]| {
-            QueryDifference::of_api(one.simulated, next.simulated)
-                .or_else(|| QueryDifference::find(&one.parameters, &next.parameters))
+            QueryDifference::find(one, Some(next.simulated), &next.parameters)
         });
         differs.map_or(Ok(()), |differs| Err(ExportError::DifferentQueries(differs)))
     }
@@ -204,10 +203,11 @@ impl MergedLedgers {
     }
 
     /// The query parameters, with the latest day that was requested.
-    pub fn parameters(&self) -> Option<Parameters> {
-        let latest = self.sources.iter().map(|source| &source.run.parameters).max_by_key(|asked| asked.date_to)?;
+    pub fn parameters(&self) -> Parameters {
+        let asked = self.sources.iter().map(|source| &source.run.parameters);
+        let latest = asked.max_by_key(|asked| asked.date_to).expect("a dataset is built from one ledger or more");
         let up_to = self.sources.iter().filter_map(|source| source.archive.asked_up_to()).max();
-        Some(Parameters { date_to: up_to.unwrap_or(latest.date_to), ..latest.clone() })
+        Parameters { date_to: up_to.unwrap_or(latest.date_to), ..latest.clone() }
     }
 
     /// Every answer with rows, by target; with snapshots, by day first.

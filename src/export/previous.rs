@@ -121,8 +121,8 @@ impl Previous {
             let (lock, theirs, archive) =
                 read_run(dir, &lock).map_err(|error| PreviousError::Unusable(Box::new(error)))?;
             // Without a run nothing is known of the API that is called.
-            let of_api = run.and_then(|run| QueryDifference::of_api(theirs.simulated, run.simulated));
-            if let Some(differs) = of_api.or_else(|| QueryDifference::find(&theirs.parameters, parameters)) {
+            let simulated = run.map(|run| run.simulated);
+            if let Some(differs) = QueryDifference::find(&theirs, simulated, parameters) {
                 return Err(PreviousError::Differs(dir.clone(), differs).into());
             }
             earlier.push(Earlier { archive, _lock: lock });

@@ -44,7 +44,7 @@ pub(super) fn publish(
     progress: &Progress,
 ) -> Result<Published, ExportError> {
     let asked = merged.parameters();
-    let options = options(merged.run_id(), asked.as_ref(), layout);
+    let options = options(merged.run_id(), &asked, layout);
     let rebuild = Rebuild::new(merged);
     progress.publishing(rebuild.answers() as u64);
     let staged = match staged.filter(|staged| staged.asked == asked && staged.decoded.rows.len() == rebuild.answers()) {
@@ -79,7 +79,7 @@ impl LineSink for LineFiles {
 }
 
 /// How to write the files of a dataset with answers to `asked`.
-pub(super) fn options(run_id: String, asked: Option<&Parameters>, layout: &DatasetLayout) -> Options {
+pub(super) fn options(run_id: String, asked: &Parameters, layout: &DatasetLayout) -> Options {
     let metadata = file_metadata(decode::schema::VERSION, env!("CARGO_PKG_VERSION"), asked);
     Options { layout: layout.clone(), run_id, metadata }
 }
@@ -90,7 +90,7 @@ pub struct StagedHistory {
     stage: Stage,
     parts: Vec<Part>,
     decoded: Decoded,
-    asked: Option<Parameters>,
+    asked: Parameters,
 }
 
 impl StagedHistory {
@@ -99,14 +99,12 @@ impl StagedHistory {
         stage: Stage,
         answers: &S,
         window: Option<&Window>,
-        asked: Option<Parameters>,
+        asked: Parameters,
         options: &Options,
         progress: &Progress,
     ) -> Result<Self, Interrupted> {
         let mut history = stage.history(decode::schema::history(), options)?;
-        if let Some(asked) = &asked {
-            history.without_rows(asked.date_to);
-        }
+        history.without_rows(asked.date_to);
         let mut decoded = Decoded::default();
         rows_in_order(answers, window, |position, answer| {
             if let Some(batch) = &answer.batch {

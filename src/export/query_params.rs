@@ -76,15 +76,18 @@ pub struct QueryDifference {
 
 impl QueryDifference {
     /// The first flag in which two queries differ, if their answers may not be in one dataset. The last day may differ,
-    /// since each row of `targets` has its own.
-    pub(super) fn find(stored: &Parameters, asked: &Parameters) -> Option<Self> {
+    /// since each row of `targets` has its own. With `simulated`, real answers differ from simulated ones.
+    pub(super) fn find(stored: &Run, simulated: Option<bool>, asked: &Parameters) -> Option<Self> {
+        let of_api = simulated.and_then(|simulated| Self::of_api(stored.simulated, simulated));
+        let stored = &stored.parameters;
         let scale = |of: &Parameters| of.rank_scale.as_str();
-        Self::of("date-from", &stored.date_from, &asked.date_from)
+        of_api
+            .or_else(|| Self::of("date-from", &stored.date_from, &asked.date_from))
             .or_else(|| Self::of("rank-scale", &scale(stored), &scale(asked)))
     }
 
     /// The difference between real answers and simulated ones.
-    pub(super) fn of_api(stored: bool, asked: bool) -> Option<Self> {
+    fn of_api(stored: bool, asked: bool) -> Option<Self> {
         let flag =
             |simulated| if simulated { "--sandbox (simulated answers)" } else { "real answers (without --sandbox)" };
         (stored != asked).then(|| Self { stored: flag(stored).to_owned(), asked: flag(asked).to_owned() })
@@ -109,16 +112,12 @@ pub(super) fn check_shard(stored: Option<&Run>, given: &Inputs) -> Result<(), Qu
 impl QueryParams {
     /// The parameters of every call: those of the directory's run, if the command line does not contradict them.
     pub fn parameters(&self, stored: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QueryError> {
-        let differs =
-            |difference: Option<QueryDifference>| difference.map_or(Ok(()), |it| Err(QueryError::Differs(it)));
-        if let (Some(run), Some(simulated)) = (stored, self.simulated) {
-            differs(QueryDifference::of_api(run.simulated, simulated))?;
-        }
-        let stored = stored.map(|run| &run.parameters);
+        let run = stored;
+        let stored = run.map(|run| &run.parameters);
         let asked = Parameters {
             date_from: self.date_from.unwrap_or(EARLIEST_DATE),
             date_to: self.date_to.unwrap_or_else(|| self.usual_date_to(stored, today)),
-            rank_scale: self.rank_scale.unwrap_or(RankScale::OneThousand),
+            rank_scale: self.rank_scale.unwrap_or_default(),
             tag: self.tag.clone().or(stored.map(|stored| stored.tag.clone())).unwrap_or_else(|| run_id.to_owned()),
         };
         if asked.date_from > asked.date_to {
@@ -128,13 +127,13 @@ impl QueryParams {
         if moves_on && asked.date_to > today {
             return Err(QueryError::Future { to: asked.date_to, today });
         }
-        if let Some(stored) = stored {
-            differs(QueryDifference::find(stored, &asked))?;
-            if !moves_on {
-                differs(QueryDifference::of("date-to", &stored.date_to, &asked.date_to))?;
-            }
+        let Some(run) = run else { return Ok(asked) };
+        let last_day = || QueryDifference::of("date-to", &run.parameters.date_to, &asked.date_to);
+        let differs = QueryDifference::find(run, self.simulated, &asked);
+        match differs.or_else(|| last_day().filter(|_| !moves_on)) {
+            Some(differs) => Err(QueryError::Differs(differs)),
+            None => Ok(asked),
         }
-        Ok(asked)
     }
 
     /// The last day if the command line does not set one.

@@ -50,7 +50,7 @@ pub struct Provenance {
     pub schema_version: u32,
     pub run_id: String,
     pub simulated: bool,
-    pub parameters: Option<Parameters>,
+    pub parameters: Parameters,
     #[serde(flatten)]
     pub layout: DatasetLayout,
     pub inputs_sha256: String,
@@ -92,7 +92,7 @@ impl Provenance {
 
     /// The key-value metadata of every Parquet file.
     pub fn file_metadata(&self) -> Vec<(String, String)> {
-        file_metadata(self.schema_version, &self.version, self.parameters.as_ref())
+        file_metadata(self.schema_version, &self.version, &self.parameters)
     }
 
     /// The provenance of a dataset of `merged` in `dir`.
@@ -127,18 +127,15 @@ impl Provenance {
 }
 
 /// The key-value metadata of Parquet files with answers to `asked`.
-pub(super) fn file_metadata(schema: u32, program: &str, asked: Option<&Parameters>) -> Vec<(String, String)> {
-    let asked = asked.map(|asked| {
-        let Parameters { date_from, date_to, rank_scale, .. } = asked;
-        [
-            ("date_from", date_from.to_string()),
-            ("date_to", date_to.to_string()),
-            ("rank_scale", rank_scale.as_str().to_owned()),
-        ]
-    });
-    let versions = [("schema_version", schema.to_string()), ("program_version", program.to_owned())];
-    let entries = versions.into_iter().chain(asked.into_iter().flatten());
-    entries.map(|(name, value)| (format!("backlinks_export.{name}"), value)).collect()
+pub(super) fn file_metadata(schema: u32, program: &str, asked: &Parameters) -> Vec<(String, String)> {
+    let entries = [
+        ("schema_version", schema.to_string()),
+        ("program_version", program.to_owned()),
+        ("date_from", asked.date_from.to_string()),
+        ("date_to", asked.date_to.to_string()),
+        ("rank_scale", asked.rank_scale.as_str().to_owned()),
+    ];
+    entries.map(|(name, value)| (format!("backlinks_export.{name}"), value)).to_vec()
 }
 
 /// The digests of all ledger files, over as many bytes as in `made_of`, whatever a run appends meanwhile.

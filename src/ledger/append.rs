@@ -275,16 +275,11 @@ impl LedgerWriter {
         }
         // Twice the headroom, so that most groups need no new reservation; on a nearly full disk, only what is needed.
         let wanted = needed + self.headroom();
-        for until in [wanted, needed] {
-            match self.allocate(until) {
-                Ok(()) => {
-                    self.reserved = until;
-                    return Ok(());
-                }
-                Err(Errno::NOSPC | Errno::DQUOT) if until == wanted => {}
-                Err(errno) => return Err(LedgerError::io("allocate space in", &self.path, errno.into())),
-            }
-        }
+        let reserved = match self.allocate(wanted) {
+            Err(Errno::NOSPC | Errno::DQUOT) => self.allocate(needed).map(|()| needed),
+            done => done.map(|()| wanted),
+        };
+        self.reserved = reserved.map_err(|errno| LedgerError::io("allocate space in", &self.path, errno.into()))?;
         Ok(())
     }
 

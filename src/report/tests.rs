@@ -90,7 +90,7 @@ fn record(partition_by: &str, files: Vec<Part>) -> RunRecord {
         made_of: Provenance {
             program: "backlinks-export".to_owned(),
             run_id: "r1".to_owned(),
-            parameters: Some(parameters),
+            parameters,
             layout: DatasetLayout { partition_by: partition_by.parse().unwrap(), ..DatasetLayout::default() },
             ..Provenance::default()
         },

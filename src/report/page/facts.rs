@@ -39,11 +39,10 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
         let (first, last) = (moment(first), moment(last));
         fact("Answers fetched", if first == last { first } else { format!("{first} to {last}") });
     }
-    if let Some(asked) = &made_of.parameters {
-        fact("Requested dates", format!("{} to {}", asked.date_from, asked.date_to));
-        fact("Rank scale", asked.rank_scale.as_str().replace('_', " "));
-        fact("Tag", asked.tag.clone());
-    }
+    let asked = &made_of.parameters;
+    fact("Requested dates", format!("{} to {}", asked.date_from, asked.date_to));
+    fact("Rank scale", asked.rank_scale.as_str().replace('_', " "));
+    fact("Tag", asked.tag.clone());
     fact("Built from", humanize::counted(made_of.ledgers.len() as u64, "run", "runs"));
     let bytes = record.files.iter().map(|file| file.bytes).sum();
     let rows = humanize::counted(record.totals.rows, "row", "rows");

@@ -23,21 +23,21 @@ pub(super) fn header(content: &PageContent<'_>) -> Html {
     let PageContent { record, lines, portfolio, .. } = content;
     let months = portfolio.months.first().zip(portfolio.latest);
     let months = months.map(|((first, _), latest)| html!(", {} to {}", first, latest));
-    let asked = record.made_of.parameters.as_ref();
-    let asked = asked.map(|asked| html!(", requested dates {} to {}", asked.date_from, asked.date_to));
+    let asked = &record.made_of.parameters;
     let warning = record
         .made_of
         .simulated
         .then(|| html!("<p class=warning>Simulated answers: these are not data about real sites.</p>\n"));
     html!(
         "<header>\n<p class=kicker>backlinks-export</p>\n<h1>Backlinks history</h1>\n<p class=lead>{}, {}, {}{}</p>\n\
-         <p class=note>Run <code>{}</code>{}</p>\n{}{}</header>\n",
+         <p class=note>Run <code>{}</code>, requested dates {} to {}</p>\n{}{}</header>\n",
         humanize::counted(lines.targets.len() as u64, "target", "targets"),
         humanize::counted(lines.count(LineOutcome::Ok), "history", "histories"),
         humanize::counted(record.totals.rows, "monthly row", "monthly rows"),
         months.unwrap_or_default(),
         record.made_of.run_id,
-        asked.unwrap_or_default(),
+        asked.date_from,
+        asked.date_to,
         warning.unwrap_or_default(),
         key_figures(content),
     )

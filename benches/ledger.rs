@@ -10,7 +10,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use backlinks_export::{
     api::{
         BodyForm, Parameters, RankScale,
-        record::{Answered, Sent},
+        calls::{Answered, Sent},
         status::{Assessment, Class, Cost, Stated},
     },
     clock::Clock,

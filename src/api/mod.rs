@@ -4,7 +4,7 @@
 //! - [`request`] turns a call's fields into a body.
 //! - [`pricing`] is the money rule: what a call counts as, however much is known about its price.
 //! - [`account`] reads the balance, which costs nothing.
-//! - [`record`] is what is recorded about a call.
+//! - [`calls`] is what is recorded about a call.
 //! - [`status`] maps every HTTP status and in-body code to one [`status::Class`].
 //!
 //! Nothing here waits, retries or stores anything; the body of a reply is passed on unchanged.
@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::{money::Usd, targets::Target};
 
 pub mod account;
+pub mod calls;
 pub mod http;
 pub mod pricing;
-pub mod record;
 mod reply_body;
 pub mod request;
 pub mod status;

@@ -2,7 +2,7 @@
 
 use super::{AnswerRef, ExportError, MergedEntry, MergedLedgers, rows::Decoded};
 use crate::{
-    api::{Parameters, record::TargetState},
+    api::{Parameters, calls::TargetState},
     dataset::{FailedTarget, LineOutcome, TargetRow},
     ledger::{CostSource, StoredAnswer},
     summary::Totals,

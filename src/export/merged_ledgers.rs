@@ -14,7 +14,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{ExportError, QueryDifference};
 use crate::{
-    api::{Parameters, record::TargetState},
+    api::{Parameters, calls::TargetState},
     ledger::{Archive, Body, CostSource, LedgerError, Run, Spending, StoredAnswer, TargetEntry},
     money::Usd,
     sha256,

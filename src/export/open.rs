@@ -14,7 +14,7 @@ use super::{
     query_params::check_shard,
 };
 use crate::{
-    api::{Parameters, record::TargetState},
+    api::{Parameters, calls::TargetState},
     clock::Clock,
     dataset,
     fetch::FetchLimits,

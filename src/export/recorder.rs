@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{ExportError, live::Feed, rows::AnswerRows};
 use crate::{
     api::{
-        record::{Answered, GaveUp, Sent, TargetState},
+        calls::{Answered, GaveUp, Sent, TargetState},
         status::Class,
     },
     decode::{DecodeError, DecodedRows},

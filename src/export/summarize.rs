@@ -11,7 +11,7 @@ use super::{
     record::ledger_digests,
 };
 use crate::{
-    api::record::TargetState,
+    api::calls::TargetState,
     dataset::{self, DatasetLayout},
     ledger::{self, Archive, Lock, Spending},
     money::Usd,

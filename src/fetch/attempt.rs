@@ -14,7 +14,7 @@ use super::{Journal, budget::Reservation, queue::Job, sliding_window::CallSlot};
 use crate::{
     api::{
         Api, BodyForm, ErrorKind, Parameters, Reply, Request,
-        record::{Answered, Sent},
+        calls::{Answered, Sent},
         request,
         status::{Assessment, assess},
     },

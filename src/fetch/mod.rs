@@ -17,8 +17,8 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use crate::{
     api::{
         Api, BodyForm, Parameters,
+        calls::{Answered, GaveUp, Sent},
         pricing::MaxPrice,
-        record::{Answered, GaveUp, Sent},
         status::Fatal,
     },
     clock::Clock,

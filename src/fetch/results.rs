@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{
         Api, BodyForm,
-        record::GaveUp,
+        calls::GaveUp,
         status::{Assessment, Class},
     },
     money::Usd,

@@ -19,7 +19,7 @@ use super::{
     segment::{End, FoundRecord, Segment},
 };
 use crate::{
-    api::{record::TargetState, status::Stated},
+    api::{calls::TargetState, status::Stated},
     clock::Moment,
     sha256,
     targets::{Inputs, TargetRef},

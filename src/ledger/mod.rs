@@ -22,7 +22,7 @@ use std::{
 use jiff::civil::Date;
 
 use crate::{
-    api::record::{Answered, GaveUp, Sent},
+    api::calls::{Answered, GaveUp, Sent},
     clock::{Clock, SinceBoot},
     targets::Inputs,
 };

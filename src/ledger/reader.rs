@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Archive, Body, LedgerError, archive::body_at, segment::Segment};
-use crate::{api::record::TargetState, targets::TargetRef};
+use crate::{api::calls::TargetState, targets::TargetRef};
 
 /// A handle on a [`Ledger`](super::Ledger) for other threads.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::gzip::BodyMember;
 use crate::{
     api::{
         BodyForm, Parameters,
-        record::{Answered, GaveUp, Sent},
+        calls::{Answered, GaveUp, Sent},
         status::{Assessment, Class, Cost, Stated},
     },
     clock::{Moment, SinceBoot},

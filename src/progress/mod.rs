@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    api::record::TargetState,
+    api::calls::TargetState,
     fetch::{FetchState, pace::Rate},
     money::Usd,
     sanitize,

@@ -4,8 +4,9 @@ use std::{fs, path::Path, time::Duration};
 
 use backlinks_export::{
     api::{
-        BodyForm, Parameters, RankScale, Reply, http,
-        record::{Answered, GaveUp, Sent},
+        BodyForm, Parameters, RankScale, Reply,
+        calls::{Answered, GaveUp, Sent},
+        http,
         status::{self, Class},
     },
     clock::Clock,

@@ -6,7 +6,7 @@ use std::{fs, path::Path, time::Duration};
 use backlinks_export::{
     api::{
         BodyForm, Parameters, RankScale, Reply,
-        record::{Answered, GaveUp, Sent, TargetState},
+        calls::{Answered, GaveUp, Sent, TargetState},
         status::{Class, assess},
     },
     decode::Envelope,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::record::TargetState,
+    api::calls::TargetState,
     ledger::{Location, record::CostSource},
     money::Usd,
 };

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     api::{
         BodyForm,
+        calls::TargetState,
         pricing::{MaxPrice, counted_cost, unpriced},
-        record::TargetState,
         status::{Class, Cost, UnknownClass},
     },
     clock::Moment,

@@ -8,14 +8,12 @@
 
 use std::{
     collections::HashMap,
-    mem,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
     compute::concat_batches,
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     record_batch::RecordBatch,
@@ -26,17 +24,11 @@ use sha2::{Digest, Sha256};
 use super::{
     DatasetError, Options, Part, PartitionBy, UNDATED,
     encoding::WriterConfig,
+    frame::Frame,
     part::{OpenPart, first_number},
     partition::PartitionValues,
 };
 
-/// Rows in a frame: some 5 MB in memory, about 43 full histories.
-const FRAME_ROWS: usize = 4096;
-/// A frame ends early when its texts, lists and maps exceed this many bytes, four times the usual: a single row may
-/// have as many as an answer.
-const FRAME_BYTES: usize = 12 << 20;
-/// This many batches are joined into one: the fifty or so arrays of a one-row batch take far more memory than its row.
-const JOINED: usize = 64;
 /// Memory for the open row groups of all partitions: nine of 20,000 rows, some 5 MB each. Past it the largest one is
 /// ended early.
 const OPEN_BYTES: usize = 48 << 20;
@@ -55,12 +47,8 @@ pub struct HistoryWriter {
     undated_config: WriterConfig,
     run_id: String,
     partition_by: PartitionBy,
-    /// Batches of one run date that do not fill a frame yet.
-    frame: Vec<RecordBatch>,
-    /// How many batches at the front of `frame` are joined ones.
-    frame_joined: usize,
-    frame_rows: usize,
-    frame_bytes: usize,
+    /// Rows of one run date that do not fill a frame yet.
+    frame: Frame,
     run_date: Option<Date>,
     /// The day whose partition gets the file of a table without rows.
     empty_date: Option<Date>,
@@ -101,10 +89,7 @@ impl HistoryWriter {
             undated_config,
             run_id: options.run_id.clone(),
             partition_by,
-            frame: Vec::new(),
-            frame_joined: 0,
-            frame_rows: 0,
-            frame_bytes: 0,
+            frame: Frame::default(),
             run_date: None,
             empty_date: None,
             frames: 0,
@@ -122,18 +107,8 @@ impl HistoryWriter {
         }
         let mut start = 0;
         while start < batch.num_rows() {
-            let rows = (batch.num_rows() - start).min(FRAME_ROWS - self.frame_rows);
-            let piece = batch.slice(start, rows);
-            self.frame_bytes += variable_bytes(piece.columns());
-            self.frame.push(piece);
-            if self.frame.len() == self.frame_joined + JOINED {
-                let small = self.frame.split_off(self.frame_joined);
-                self.frame.push(concat_batches(&small[0].schema(), &small)?);
-                self.frame_joined += 1;
-            }
-            self.frame_rows += rows;
-            start += rows;
-            if self.frame_rows == FRAME_ROWS || self.frame_bytes > FRAME_BYTES {
+            start += self.frame.push(batch, start)?;
+            if self.frame.is_full() {
                 self.split_frame()?;
             }
         }
@@ -185,11 +160,10 @@ impl HistoryWriter {
 
     /// Writes each row of the frame to its partition, in order of the partitions' first appearance.
     fn split_frame(&mut self) -> Result<(), DatasetError> {
-        if self.frame_rows == 0 {
+        let frame = self.frame.take();
+        if frame.is_empty() {
             return Ok(());
         }
-        let frame = mem::take(&mut self.frame);
-        (self.frame_joined, self.frame_rows, self.frame_bytes) = (0, 0, 0);
         self.frames += 1;
         let mut runs: Vec<Vec<(usize, Range<usize>)>> = vec![Vec::new(); self.partitions.len()];
         for (number, batch) in frame.iter().enumerate() {
@@ -302,33 +276,6 @@ fn with_null_dates(schema: &Schema) -> SchemaRef {
         if is_date(field) { Arc::new(field.as_ref().clone().with_nullable(true)) } else { Arc::clone(field) }
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-/// Bytes of the texts, lists and maps of a batch, whose sizes vary. Depends on its rows only, not on its buffers.
-fn variable_bytes(columns: &[ArrayRef]) -> usize {
-    /// An entry's value and its key's offset.
-    const ENTRY: usize = 12;
-    let text = |array: &ArrayRef| array.as_string_opt::<i32>().map_or(0, |texts| span(texts.value_offsets()).len());
-    let of = |column: &ArrayRef| match column.data_type() {
-        DataType::List(_) => {
-            let list = column.as_list::<i32>();
-            let entries = span(list.value_offsets());
-            ENTRY * entries.len() + text(&list.values().slice(entries.start, entries.len()))
-        }
-        DataType::Map(..) => {
-            let map = column.as_map();
-            let entries = span(map.value_offsets());
-            ENTRY * entries.len() + text(&map.keys().slice(entries.start, entries.len()))
-        }
-        _ => text(column),
-    };
-    columns.iter().map(of).sum()
-}
-
-/// From the first offset to the last.
-fn span(offsets: &[i32]) -> std::ops::Range<usize> {
-    let place = |offset: Option<&i32>| offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
-    place(offsets.first())..place(offsets.last())
 }
 
 fn is_micros(data_type: &DataType) -> bool {

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 mod encoding;
 mod files;
+mod frame;
 mod history;
 mod inspect;
 mod part;

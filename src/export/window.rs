@@ -33,10 +33,8 @@ struct WindowState {
     is_settled: Vec<bool>,
     rows: BTreeMap<u32, AnswerRows>,
     bytes: usize,
-    /// The first position that the writer has not taken.
+    /// The position that the writer takes next, and waits for until it is settled.
     next: u32,
-    /// The position that the writer is waiting for, if any.
-    awaited: Option<u32>,
     phase: Phase,
 }
 
@@ -64,8 +62,7 @@ pub(super) enum Turn {
 impl Window {
     /// A window over targets of which some are settled from the start.
     pub(super) fn new(is_settled: Vec<bool>) -> Self {
-        let (rows, bytes, next, awaited, phase) = (BTreeMap::new(), 0, 0, None, Phase::Fetching);
-        let state = WindowState { is_settled, rows, bytes, next, awaited, phase };
+        let state = WindowState { is_settled, rows: BTreeMap::new(), bytes: 0, next: 0, phase: Phase::Fetching };
         Self { state: Mutex::new(state), changed: Condvar::new(), taken: Notify::new() }
     }
 
@@ -76,7 +73,7 @@ impl Window {
         if let Some(rows) = rows {
             state.keep(position, rows);
         }
-        if state.awaited == Some(position) {
+        if state.next == position {
             self.changed.notify_all();
         }
     }
@@ -133,11 +130,10 @@ impl Window {
     /// Blocks until the target at a position is settled, or the fetch has ended.
     pub(super) fn wait(&self, position: u32) {
         let mut state = self.lock();
-        state.awaited = Some(position);
+        state.next = position;
         while !state.is_settled[position as usize] && state.phase == Phase::Fetching {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.awaited = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, WindowState> {

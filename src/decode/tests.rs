@@ -2,14 +2,17 @@
 
 use std::fmt::Write as _;
 
+use arrow::{
+    array::{ArrayRef, AsArray},
+    datatypes::{DataType, Date32Type, Int64Type, TimestampMicrosecondType},
+};
+use serde_json::{Value, json};
+
 use super::*;
 
 pub(crate) mod generated;
 #[path = "../../tests/oracle/mod.rs"]
 mod oracle;
-mod plain_row;
-
-use self::plain_row::{PlainInfo, PlainRow, rows_of};
 
 /// An answer with these items.
 fn answer(items: &str) -> String {
@@ -18,17 +21,45 @@ fn answer(items: &str) -> String {
     )
 }
 
+/// The rows of a batch, each as an object without its null cells.
+fn rows_of(batch: &RecordBatch) -> Vec<Value> {
+    assert_eq!(batch.schema(), schema::undated());
+    let cell = |row: usize, (name, column): (&String, &ArrayRef)| Some((name.clone(), known(column, row)?));
+    let schema = batch.schema();
+    let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+    let cells = |row| names.iter().copied().zip(batch.columns()).filter_map(move |column| cell(row, column));
+    (0..batch.num_rows()).map(|row| cells(row).collect()).collect()
+}
+
+/// A cell, unless it is null: a date in microseconds or days since 1970, a map as a list of its entries.
+fn known(column: &ArrayRef, row: usize) -> Option<Value> {
+    let all = |column: &ArrayRef| (0..column.len()).map(|row| known(column, row).into()).collect::<Vec<Value>>();
+    column.is_valid(row).then(|| match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Boolean => column.as_boolean().value(row).into(),
+        DataType::Timestamp(..) => column.as_primitive::<TimestampMicrosecondType>().value(row).into(),
+        DataType::Date32 => column.as_primitive::<Date32Type>().value(row).into(),
+        DataType::List(_) => all(&column.as_list::<i32>().value(row)).into(),
+        DataType::Map(..) => {
+            let entries = column.as_map().value(row);
+            all(entries.column(0)).into_iter().zip(all(entries.column(1))).map(|entry| json!(entry)).collect()
+        }
+        other => panic!("a column of type {other}"),
+    })
+}
+
 /// The rows of one answer, which must equal those of the independent decoder.
-fn decoded(body: impl AsRef<[u8]>) -> Result<(Vec<PlainRow>, DecodedRows), String> {
+fn decoded(body: impl AsRef<[u8]>) -> Result<(Vec<Value>, DecodedRows), String> {
     let body = body.as_ref();
     let rows = Decoder::new().decode("a.com", body).rows;
     oracle::compare(body, rows.as_ref().ok());
     let rows = rows.map_err(|error| error.to_string())?;
-    Ok((rows_of(&rows.batch).expect("a batch of the schema"), rows))
+    Ok((rows_of(&rows.batch), rows))
 }
 
 /// The only row of an answer with one item, and its schema drift.
-fn row(item: &str) -> (PlainRow, Vec<String>) {
+pub(super) fn row(item: &str) -> (Value, Vec<String>) {
     let (mut rows, decoded) = decoded(answer(item)).expect(item);
     assert_eq!(rows.len(), 1, "{item}");
     (rows.remove(0), decoded.drift.iter().map(|(surprise, seen)| format!("{}x {surprise}", seen.count)).collect())
@@ -59,29 +90,31 @@ fn nested_fields_have_the_names_that_engines_expect() {
 fn a_usual_item_fills_every_column() {
     let (rows, DecodedRows { drift, .. }) = decoded(generated::usual_answer(3)).expect("an answer");
     assert!(drift.is_empty(), "{drift:?}");
-    let map = || {
-        Some([("", 20_318), ("com", 12_403), ("co.uk", 527)].map(|(key, value)| (key.to_owned(), Some(value))).to_vec())
-    };
-    let expected = PlainRow {
-        target: "a.com".into(),
-        kind: Some("backlinks_history".into()),
-        date: value::date("2019-01-01T12:57:46Z"),
-        integers: std::array::from_fn(|index| i64::try_from(index).ok()),
-        info: PlainInfo {
-            texts: [Some("cloudflare".into()), None, Some("US".into()), Some("192.0.2.7".into())],
-            is_ip: Some(false),
-            platform_type: Some(vec![Some("cms".into()), Some("blogs".into())]),
-            target_spam_score: Some(4),
-        },
-        maps: std::array::from_fn(|_| map()),
-    };
+    let mut expected = json!({
+        "target": "a.com",
+        "type": "backlinks_history",
+        "date": value::date("2019-01-01T12:57:46Z"),
+        "month_start": 17_897,
+        "info_server": "cloudflare",
+        "info_country": "US",
+        "info_ip_address": "192.0.2.7",
+        "info_is_ip": false,
+        "info_platform_type": ["cms", "blogs"],
+        "info_target_spam_score": 4,
+    });
+    for (index, name) in schema::INTEGERS.iter().enumerate() {
+        expected[name] = index.into();
+    }
+    for name in schema::MAPS {
+        expected[name] = json!([["", 20_318], ["com", 12_403], ["co.uk", 527]]);
+    }
     assert_eq!(rows[0], expected);
 }
 
 #[test]
 fn missing_and_null_are_null_and_never_zero() {
     let (missing, surprises) = row("{}");
-    assert_eq!(missing, PlainRow { target: "a.com".into(), ..PlainRow::default() });
+    assert_eq!(missing, json!({"target": "a.com"}));
     assert!(surprises.is_empty());
     let all_null: Vec<String> = (["type", "date", "info"].iter().chain(&schema::INTEGERS).chain(&schema::MAPS))
         .map(|key| format!("\"{key}\":null"))
@@ -94,16 +127,13 @@ fn missing_and_null_are_null_and_never_zero() {
 #[test]
 fn a_null_map_differs_from_an_empty_one() {
     let (row, _) = row(r#"{"referring_links_tld":{},"referring_links_types":null,"info":{"platform_type":[]}}"#);
-    assert_eq!(row.maps[0], Some(vec![]));
-    assert_eq!(row.maps[1], None);
-    assert_eq!(row.info.platform_type, Some(vec![]));
+    assert_eq!(row, json!({"target": "a.com", "referring_links_tld": [], "info_platform_type": []}));
 }
 
 #[test]
 fn map_entries_are_kept_as_served_each_key_once() {
     let (row, surprises) = row(r#"{"referring_links_countries":{"":9,"WW":1,"US":null,"":2,"US":3}}"#);
-    let entries = [("", Some(2)), ("WW", Some(1)), ("US", Some(3))];
-    assert_eq!(row.maps[5], Some(entries.map(|(key, value)| (key.to_owned(), value)).to_vec()));
+    assert_eq!(row["referring_links_countries"], json!([["", 2], ["WW", 1], ["US", 3]]));
     assert!(surprises.is_empty());
 }
 
@@ -111,7 +141,8 @@ fn map_entries_are_kept_as_served_each_key_once() {
 fn a_key_takes_precedence_over_its_alias_in_either_order() {
     let check = |item: &str, expected: Option<i64>, surprises: usize| {
         let (row, seen) = row(item);
-        assert_eq!((row.integers[4], seen.len()), (expected, surprises), "{item}: {seen:?}");
+        let found = row["new_referring_domains"].as_i64();
+        assert_eq!((found, seen.len()), (expected, surprises), "{item}: {seen:?}");
     };
     check(r#"{"new_reffering_domains":1}"#, Some(1), 0);
     check(r#"{"new_reffering_domains":1,"new_referring_domains":2}"#, Some(2), 0);
@@ -124,19 +155,19 @@ fn a_key_takes_precedence_over_its_alias_in_either_order() {
     check(r#"{"new_reffering_domains":"1"}"#, Some(1), 1);
     check(r#"{"new_reffering_domains":"one"}"#, None, 1);
     check(r#"{"new_reffering_domains":1,"new_referring_domains":"two"}"#, None, 1);
-    let map = |item: &str| row(item).0.maps[2].clone();
-    let one = Some(vec![("ugc".to_owned(), Some(1))]);
+    let map = |item: &str| row(item).0["referring_links_attributes"].clone();
+    let one = json!([["ugc", 1]]);
     assert_eq!(map(r#"{"referring_links_flags":{"ugc":1}}"#), one);
     assert_eq!(map(r#"{"referring_links_attributes":{"ugc":1},"referring_links_flags":{"x":2}}"#), one);
     assert_eq!(map(r#"{"referring_links_flags":{"x":2},"referring_links_attributes":{"ugc":1}}"#), one);
     assert_eq!(map(r#"{"referring_links_flags":{"ugc":1},"referring_links_attributes":null}"#), one);
-    assert_eq!(map(r#"{"referring_links_flags":{"ugc":1},"referring_links_attributes":{}}"#), Some(vec![]));
+    assert_eq!(map(r#"{"referring_links_flags":{"ugc":1},"referring_links_attributes":{}}"#), json!([]));
 }
 
 #[test]
 fn unknown_keys_are_counted_and_change_nothing() {
     let (row, surprises) = row(r#"{"rank":1,"new_key":{"a":[1,{}]},"info":{"city":"x"},"backlinks":2,"new_key":3}"#);
-    assert_eq!((row.integers[0], row.integers[1]), (Some(1), Some(2)));
+    assert_eq!(row, json!({"target": "a.com", "rank": 1, "backlinks": 2}));
     assert_eq!(surprises, [r#"1x unknown key "info.city""#, r#"2x unknown key "new_key""#]);
 }
 
@@ -144,14 +175,7 @@ fn unknown_keys_are_counted_and_change_nothing() {
 fn a_value_of_the_wrong_type_only_makes_its_cell_null() {
     let check = |member: &str, surprise: &str| {
         let (row, surprises) = row(&format!(r#"{{"rank":7,{member},"referring_pages":8}}"#));
-        let rest = PlainRow {
-            target: "a.com".into(),
-            integers: std::array::from_fn(|index| {
-                [(0, 7), (17, 8)].iter().find(|cell| cell.0 == index).map(|cell| cell.1)
-            }),
-            ..PlainRow::default()
-        };
-        assert_eq!(row, rest, "{member}");
+        assert_eq!(row, json!({"target": "a.com", "rank": 7, "referring_pages": 8}), "{member}");
         assert_eq!(surprises, [format!("1x {surprise}")], "{member}");
     };
     for text in ["12.0", " 12", "12 ", "+12", "1e2", "", "-", "1,200", "9223372036854775808", r"\ud800"] {
@@ -178,9 +202,8 @@ fn a_value_of_the_wrong_type_only_makes_its_cell_null() {
 fn a_wrong_value_within_a_map_or_list_is_null_there() {
     let (row, surprises) =
         row(r#"{"referring_links_tld":{"com":1,"net":"2.0","org":0.5},"info":{"platform_type":["cms",null,3]}}"#);
-    let entries = [("com", Some(1)), ("net", None), ("org", None)];
-    assert_eq!(row.maps[0], Some(entries.map(|(key, value)| (key.to_owned(), value)).to_vec()));
-    assert_eq!(row.info.platform_type, Some(vec![Some("cms".into()), None, None]));
+    assert_eq!(row["referring_links_tld"], json!([["com", 1], ["net", null], ["org", null]]));
+    assert_eq!(row["info_platform_type"], json!(["cms", null, null]));
     assert_eq!(
         surprises,
         [
@@ -198,8 +221,11 @@ fn integers_written_as_strings_are_integers_and_noted() {
             r#"{{"rank":"{text}","referring_links_tld":{{"":"{text}","com":3}},"info":{{"target_spam_score":"{text}"}}}}"#
         );
         let (row, surprises) = row(&item);
-        assert_eq!((row.integers[0], row.info.target_spam_score), (Some(value), Some(value)), "{text}");
-        assert_eq!(row.maps[0], Some(vec![(String::new(), Some(value)), ("com".to_owned(), Some(3))]), "{text}");
+        let expected = json!({
+            "target": "a.com", "rank": value, "info_target_spam_score": value,
+            "referring_links_tld": [["", value], ["com", 3]],
+        });
+        assert_eq!(row, expected, "{text}");
         let noted = |column: &str| format!("1x {column}: integer written as a string, accepted");
         let columns = ["info_target_spam_score", "rank", "referring_links_tld"];
         assert_eq!(surprises, columns.map(noted), "{text}");
@@ -214,30 +240,33 @@ fn integers_written_as_strings_are_integers_and_noted() {
     check(r"\u0035\u00312", 512);
     let all = schema::INTEGERS.map(|key| format!("\"{key}\":\"7\"")).join(",");
     let (row, surprises) = row(&format!("{{{all}}}"));
-    assert_eq!((row.integers, surprises.len()), ([Some(7); schema::INTEGERS.len()], schema::INTEGERS.len()));
+    assert!(schema::INTEGERS.iter().all(|key| row[key] == 7) && surprises.len() == schema::INTEGERS.len());
 }
 
 #[test]
 fn integers_written_as_floats_are_integers() {
     let (row, surprises) =
         row(r#"{"rank":12.0,"backlinks":1e3,"new_backlinks":-0,"lost_backlinks":9223372036854775807}"#);
-    assert_eq!(row.integers[..4], [Some(12), Some(1_000), Some(0), Some(i64::MAX)]);
+    let expected = json!({
+        "target": "a.com", "rank": 12, "backlinks": 1_000, "new_backlinks": 0, "lost_backlinks": i64::MAX,
+    });
+    assert_eq!(row, expected);
     assert!(surprises.is_empty());
 }
 
 #[test]
 fn the_last_value_of_a_repeated_key_counts() {
-    assert_eq!(row(r#"{"rank":1,"backlinks":5,"rank":2}"#).0.integers[..2], [Some(2), Some(5)]);
-    assert_eq!(row(r#"{"rank":1,"rank":null}"#).0.integers[0], None);
-    assert_eq!(row(r#"{"info":{"cms":"a","cms":"b"}}"#).0.info.texts[1].as_deref(), Some("b"));
-    let map = row(r#"{"referring_links_tld":{"com":1,"net":2,"com":3,"":4,"net":null}}"#).0.maps[0].clone();
-    let entries = [("com", Some(3)), ("net", None), ("", Some(4))];
-    assert_eq!(map, Some(entries.map(|(key, value)| (key.to_owned(), value)).to_vec()), "engines refuse repeated keys");
+    let one = |item: &str, key: &str| row(item).0[key].clone();
+    assert_eq!(row(r#"{"rank":1,"backlinks":5,"rank":2}"#).0, json!({"target": "a.com", "rank": 2, "backlinks": 5}));
+    assert_eq!(one(r#"{"rank":1,"rank":null}"#, "rank"), Value::Null);
+    assert_eq!(one(r#"{"info":{"cms":"a","cms":"b"}}"#, "info_cms"), "b");
+    let map = one(r#"{"referring_links_tld":{"com":1,"net":2,"com":3,"":4,"net":null}}"#, "referring_links_tld");
+    assert_eq!(map, json!([["com", 3], ["net", null], ["", 4]]), "engines refuse repeated keys");
     let replaced = r#"[{"rank":1,"x":0},{"rank":2}]"#;
     let last = r#"[{"rank":1,"rank":3}]"#;
     let check = |body: &str| {
         let (rows, found) = decoded(body).expect(body);
-        assert_eq!(rows.iter().map(|row| row.integers[0]).collect::<Vec<_>>(), [Some(3)], "{body}");
+        assert_eq!(rows, [json!({"target": "a.com", "rank": 3})], "{body}");
         assert!(found.drift.is_empty(), "{body}");
         assert_eq!(Envelope::read(body.as_bytes()).map(|envelope| envelope.items), Some(1), "{body}");
     };
@@ -252,15 +281,15 @@ fn the_last_value_of_a_repeated_key_counts() {
 fn invalid_unicode_is_replaced_and_counted() {
     let (half, surprises) =
         row(r#"{"type":"a\ud83dz","referring_links_tld":{"\udc00":1},"info":{"cms":"\ud83d\ude00"}}"#);
-    assert_eq!(half.kind.as_deref(), Some("a\u{fffd}z"));
-    assert_eq!(half.maps[0], Some(vec![("\u{fffd}".to_owned(), Some(1))]));
-    assert_eq!(half.info.texts[1].as_deref(), Some("😀"));
+    let expected =
+        json!({"target": "a.com", "type": "a\u{fffd}z", "referring_links_tld": [["\u{fffd}", 1]], "info_cms": "😀"});
+    assert_eq!(half, expected);
     assert_eq!(surprises.len(), 2, "{surprises:?}");
     let mut body = answer(r#"{"type":"a?z"}"#).into_bytes();
     let at = body.iter().position(|byte| *byte == b'?').expect("a mark");
     body[at] = 0xff;
     let (rows, DecodedRows { drift, .. }) = decoded(&body).expect("an answer");
-    assert_eq!(rows[0].kind.as_deref(), Some("a\u{fffd}z"));
+    assert_eq!(rows[0]["type"], "a\u{fffd}z");
     assert_eq!(drift.count(&UnexpectedField::NotUtf8), 1);
 }
 
@@ -268,9 +297,8 @@ fn invalid_unicode_is_replaced_and_counted() {
 fn escapes_and_other_scripts_are_decoded() {
     let (row, surprises) =
         row(r#"{"r\u0061nk":4,"type":"\"\\\/\n\u00e9é日本","referring_links_tld":{"\u0440\u0444":1,"рф":2}}"#);
-    assert_eq!(row.integers[0], Some(4));
-    assert_eq!(row.kind.as_deref(), Some("\"\\/\néé日本"));
-    assert_eq!(row.maps[0], Some(vec![("рф".to_owned(), Some(2))]), "the two are one key");
+    assert_eq!((&row["rank"], &row["type"]), (&json!(4), &json!("\"\\/\néé日本")));
+    assert_eq!(row["referring_links_tld"], json!([["рф", 2]]), "the two are one key");
     assert!(surprises.is_empty());
 }
 
@@ -284,12 +312,10 @@ fn rows_are_sorted_by_date_stably_with_undated_rows_last() {
     };
     let items: Vec<String> = dates.iter().enumerate().map(item).collect();
     let (rows, ..) = decoded(answer(&items.join(","))).expect("an answer");
-    let ranks: Vec<_> = rows.iter().filter_map(|row| row.integers[0]).collect();
-    assert_eq!(ranks, [2, 5, 0, 3, 1, 4]);
-    for (row, rank) in rows.iter().zip(ranks) {
-        assert_eq!(row.maps[0], Some(vec![(format!("k{rank}"), Some(rank)), ("x".to_owned(), None)]));
-        assert_eq!(row.info.texts[1], Some(format!("c{rank}")));
-        assert_eq!(row.info.platform_type, Some(vec![Some(format!("p{rank}")), None]));
+    for (row, rank) in rows.iter().zip([2, 5, 0, 3, 1, 4]) {
+        assert_eq!((&row["rank"], &row["info_cms"]), (&json!(rank), &json!(format!("c{rank}"))));
+        assert_eq!(row["referring_links_tld"], json!([[format!("k{rank}"), rank], ["x", null]]));
+        assert_eq!(row["info_platform_type"], json!([format!("p{rank}"), null]));
     }
 }
 
@@ -306,7 +332,7 @@ fn items_that_are_not_objects_are_skipped_and_counted() {
 fn rows_come_from_all_results_of_the_first_task() {
     let check = |body: &str, expected: &[i64], surprises: usize| {
         let (rows, DecodedRows { drift, .. }) = decoded(body).expect(body);
-        assert_eq!(rows.iter().filter_map(|row| row.integers[0]).collect::<Vec<_>>(), expected, "{body}");
+        assert_eq!(rows.iter().map(|row| row["rank"].clone()).collect::<Vec<_>>(), expected, "{body}");
         assert_eq!(drift.iter().count(), surprises, "{body}");
         let counted = Envelope::read(body.as_bytes()).map_or(0, |envelope| envelope.items);
         assert!(counted == expected.len() as u64 || surprises > 0, "the envelope counts {counted}: {body}");
@@ -351,8 +377,7 @@ fn only_a_body_without_a_json_object_is_an_error() {
 fn non_json_numbers_are_null_and_trailing_commas_are_ignored() {
     let check = |item: &str| {
         let (rows, DecodedRows { drift, .. }) = decoded(answer(item)).expect(item);
-        let integers: Vec<_> = rows.iter().map(|row| (row.integers[0], row.integers[1])).collect();
-        assert_eq!(integers, [(Some(7), None)], "{item}");
+        assert_eq!((rows.len(), &rows[0]["rank"], &rows[0]["backlinks"]), (1, &json!(7), &Value::Null), "{item}");
         assert_eq!((drift.iter().count(), drift.count(&UnexpectedField::NotStrictJson)), (1, 1), "{item}");
         let envelope = Envelope::read(answer(item).as_bytes()).expect(item);
         assert!(!envelope.is_json && envelope.items == 1, "{item}");
@@ -372,8 +397,7 @@ fn an_error_does_not_affect_the_next_answer() {
     let cut = decoder.decode("b.com", &whole.as_bytes()[..whole.len() - 1]);
     assert!(cut.rows.is_err() && cut.envelope.is_none());
     let next = decoder.decode("c.com", answer(r#"{"rank":3}"#).as_bytes()).rows.expect("an answer");
-    let row = PlainRow { target: "c.com".into(), ..row(r#"{"rank":3}"#).0 };
-    assert_eq!(rows_of(&next.batch).expect("a batch"), [row]);
+    assert_eq!(rows_of(&next.batch), [json!({"target": "c.com", "rank": 3})]);
     assert!(next.drift.is_empty());
 }
 
@@ -384,7 +408,7 @@ fn any_depth_of_nesting_is_accepted() {
     for value in [deep("[", "]"), deep("{\"a\":", "}")] {
         let (rows, DecodedRows { drift, .. }) =
             decoded(answer(&format!(r#"{{"rank":1,"x":{value},"backlinks":{value}}}"#))).expect("an answer");
-        assert_eq!((rows[0].integers[0], rows[0].integers[1]), (Some(1), None));
+        assert_eq!(rows, [json!({"target": "a.com", "rank": 1})]);
         assert_eq!(drift.iter().count(), 2);
         let around = format!(r#"{{"x":{value},"tasks":[{{"x":{value},"result":[{{"x":{value},"items":[{{}}]}}]}}]}}"#);
         assert_eq!(decoded(around).expect("an answer").0.len(), 1);
@@ -400,7 +424,7 @@ fn a_million_of_anything_is_accepted() {
     assert_eq!((rows.batch.num_rows() as u64, MOST_ROWS + rows.beyond), (MOST_ROWS, MANY as u64));
     let entries: Vec<String> = (0..MANY / 2).map(|entry| format!("\"{entry}\":{entry}")).collect();
     let (row, _) = row(&format!(r#"{{"referring_links_tld":{{{}}}}}"#, entries.join(",")));
-    assert_eq!(row.maps[0].as_ref().map(Vec::len), Some(MANY / 2));
+    assert_eq!(row["referring_links_tld"].as_array().map(Vec::len), Some(MANY / 2));
     let keys: Vec<String> = (0..MANY / 2).map(|key| format!("\"u{key}\":0")).collect();
     let (_, DecodedRows { drift, .. }) = decoded(answer(&format!("{{{}}}", keys.join(",")))).expect("an answer");
     assert_eq!(drift.iter().count(), MOST_UNKNOWN_KEYS + 1);
@@ -454,89 +478,6 @@ fn damaged_answers_are_decoded_or_refused() {
 }
 
 #[test]
-fn numbers_and_dates_are_decoded_in_any_notation() {
-    let check = |item: &str| {
-        assert_eq!(decoded(answer(item)).expect(item).0.len(), 1, "{item}");
-    };
-    let numbers = [
-        "0",
-        "-0",
-        "-0.0",
-        "0e999999999999999999999",
-        "12.0",
-        "1e3",
-        "1E+3",
-        "1.25e2",
-        "1200e-2",
-        "-12.50e1",
-        "9007199254740993.0",
-        "9223372036854775807",
-        "9223372036854775807.0",
-        "-9223372036854775808",
-        "-9.223372036854775808e18",
-        "9223372036854775808",
-        "9.3e18",
-        "1e400",
-        "1e99999999999999999999999",
-        "0.5",
-        "1e-1",
-        "125e-2",
-        "1e-99999999999999999999999",
-        "0.000000000000000000001e21",
-        "100000000000000000000e-2",
-        r#""512""#,
-        r#""-7""#,
-        r#""007""#,
-        r#""\u0035\u0031""#,
-        r#""9223372036854775807""#,
-        r#""-9223372036854775808""#,
-        r#""9223372036854775808""#,
-        "\"\"",
-        r#""-""#,
-        r#""+5""#,
-        r#"" 512""#,
-        r#""512.0""#,
-        r#""5e2""#,
-        r#""\ud800""#,
-        r#""٣""#,
-    ];
-    for number in numbers {
-        check(&format!(r#"{{"rank":{number},"referring_links_tld":{{"com":{number}}}}}"#));
-    }
-    let dates = [
-        "2019-11-15 12:57:46 +00:00",
-        " 2019-11-15 12:57:46 +00:00 ",
-        "2019-11-15 12:57:46.25 +00:00",
-        "2019-11-15 12:57:46 +02:00",
-        "2019-11-15 12:57:46+02:00",
-        "2019-11-15T12:57:46Z",
-        "2019-11-15 12:57:46",
-        "2019-11-15",
-        "2020-02-29",
-        "2019-02-29",
-        "2019-13-01 00:00:00 +00:00",
-        "0000-00-00 00:00:00 +00:00",
-        "0001-01-01 00:00:00 +00:00",
-        "1899-12-31 23:59:59 +00:00",
-        "1900-01-01 00:00:00 +00:00",
-        "9999-12-31 23:59:59 +00:00",
-        "2019-11-15 23:59:60 +00:00",
-        "2019-11-15 24:00:00 +00:00",
-        "",
-        "yesterday",
-        "20191115125746000",
-        "2019-11-15 12:57:46 +00:00[UTC]",
-        "2000-02-29 00:00:00 +00:00",
-        "1900-02-29 00:00:00 +00:00",
-        "1969-12-31 23:59:59 +00:00",
-        "-2019-11-15 12:57:46 +00:00",
-    ];
-    for date in dates {
-        check(&format!(r#"{{"date":"{date}"}}"#));
-    }
-}
-
-#[test]
 fn every_day_of_two_centuries_is_decoded() {
     let first = jiff::civil::date(1900, 1, 1);
     for start in (0..60_000).step_by(20_000) {
@@ -546,7 +487,7 @@ fn every_day_of_two_centuries_is_decoded() {
         let (rows, _) = decoded(answer(&items.join(","))).expect("an answer");
         for (row, day) in rows.iter().zip(days) {
             let noon = jiff::tz::Offset::UTC.to_timestamp(day.at(12, 57, 46, 0)).expect("a time").as_microsecond();
-            assert_eq!(row.date, Some(noon), "{day}");
+            assert_eq!(row["date"], noon, "{day}");
         }
     }
 }

@@ -88,11 +88,20 @@ fn usable(moment: Timestamp) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tests::row, *};
+
+    /// Checks the integers in an item whose value is `json`.
+    fn check_cells(json: &str, expected: Option<i64>) {
+        let (row, _) = row(&format!(r#"{{"rank":{json},"referring_links_tld":{{"com":{json}}}}}"#));
+        assert_eq!((row["rank"].as_i64(), row["referring_links_tld"][0][1].as_i64()), (expected, expected), "{json}");
+    }
 
     #[test]
     fn integers_in_any_notation_are_read_without_rounding() {
-        let check = |token: &str, expected: Result<i64, &'static str>| assert_eq!(integer(token), expected, "{token}");
+        let check = |token: &str, expected: Result<i64, &'static str>| {
+            assert_eq!(integer(token), expected, "{token}");
+            check_cells(token, expected.ok());
+        };
         check("0", Ok(0));
         check("-0", Ok(0));
         check("-0.0", Ok(0));
@@ -104,6 +113,8 @@ mod tests {
         check("1.25e2", Ok(125));
         check("1200e-2", Ok(12));
         check("-12.50e1", Ok(-125));
+        check("0.000000000000000000001e21", Ok(1));
+        check("100000000000000000000e-2", Ok(1_000_000_000_000_000_000));
         check("9007199254740993.0", Ok(9_007_199_254_740_993));
         check("9223372036854775807", Ok(i64::MAX));
         check("9223372036854775807.0", Ok(i64::MAX));
@@ -123,7 +134,10 @@ mod tests {
 
     #[test]
     fn only_a_text_of_digits_is_an_integer() {
-        let check = |text: &str, expected: Option<i64>| assert_eq!(integer_in_text(text), expected, "{text:?}");
+        let check = |text: &str, expected: Option<i64>| {
+            assert_eq!(integer_in_text(text), expected, "{text:?}");
+            check_cells(&format!("\"{text}\""), expected);
+        };
         check("512", Some(512));
         check("-7", Some(-7));
         check("007", Some(7));
@@ -140,6 +154,7 @@ mod tests {
         let check = |text: &str, expected: Option<&str>| {
             let expected = expected.map(|moment| moment.parse::<Timestamp>().expect(moment).as_microsecond());
             assert_eq!(date(text), expected, "{text}");
+            assert_eq!(row(&format!(r#"{{"date":"{text}"}}"#)).0["date"].as_i64(), expected, "{text}");
         };
         check("2019-11-15 12:57:46 +00:00", Some("2019-11-15T12:57:46Z"));
         check(" 2019-11-15 12:57:46 +00:00 ", Some("2019-11-15T12:57:46Z"));
@@ -151,7 +166,16 @@ mod tests {
         check("2019-11-15 12:57:46", Some("2019-11-15T12:57:46Z"));
         check("2019-11-15", Some("2019-11-15T00:00:00Z"));
         check("2020-02-29", Some("2020-02-29T00:00:00Z"));
+        check("2000-02-29 00:00:00 +00:00", Some("2000-02-29T00:00:00Z"));
+        check("1969-12-31 23:59:59 +00:00", Some("1969-12-31T23:59:59Z"));
+        check("1900-01-01 00:00:00 +00:00", Some("1900-01-01T00:00:00Z"));
+        check("2019-11-15 23:59:60 +00:00", Some("2019-11-15T23:59:59Z"));
         check("2019-02-29", None);
+        check("1900-02-29 00:00:00 +00:00", None);
+        check("9999-12-31 23:59:59 +00:00", None);
+        check("2019-11-15 24:00:00 +00:00", None);
+        check("2019-11-15 12:57:46 +00:00[UTC]", None);
+        check("-2019-11-15 12:57:46 +00:00", None);
         check("2019-13-01 00:00:00 +00:00", None);
         check("0000-00-00 00:00:00 +00:00", None);
         check("0001-01-01 00:00:00 +00:00", None);

@@ -40,47 +40,30 @@ pub(super) const NEW_REFERRING_DOMAINS: usize = 2;
 pub(super) const LOST_REFERRING_DOMAINS: usize = 3;
 pub(super) const NEW_BACKLINKS: usize = 4;
 pub(super) const LOST_BACKLINKS: usize = 5;
-const RANK: usize = 6;
-const SPAM_SCORE: usize = 7;
+pub(super) const RANK: usize = 6;
+pub(super) const SPAM_SCORE: usize = 7;
 /// The first columns, which are summed.
 const SUMMED: usize = 6;
 
 type Cells = [Option<i64>; COLUMNS.len()];
-
-/// A sum of known values, and their number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sum {
-    pub(super) total: i128,
-    pub(super) known: u64,
-}
-
-impl Sum {
-    fn add(&mut self, value: Option<i64>) {
-        if let Some(value) = value {
-            self.total += i128::from(value);
-            self.known += 1;
-        }
-    }
-
-    /// The sum, if any value is known.
-    pub(super) fn value(self) -> Option<i128> {
-        (self.known > 0).then_some(self.total)
-    }
-}
 
 /// All targets in one month.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct MonthTotals {
     /// Targets with a row.
     pub(super) targets: u64,
-    /// By column.
-    pub(super) sums: [Sum; SUMMED],
+    /// The sums of known values by column; `None`: no value is known.
+    pub(super) sums: [Option<i128>; SUMMED],
 }
 
 impl MonthTotals {
     fn add(&mut self, cells: &Cells) {
         self.targets += 1;
-        self.sums.iter_mut().zip(cells).for_each(|(sum, cell)| sum.add(*cell));
+        for (sum, cell) in self.sums.iter_mut().zip(cells) {
+            if let Some(cell) = cell {
+                *sum.get_or_insert(0) += i128::from(*cell);
+            }
+        }
     }
 }
 
@@ -90,8 +73,8 @@ pub(super) struct History {
     /// Months with a row.
     pub(super) months: u64,
     pub(super) latest: Option<Month>,
-    /// The cells of its latest month.
-    cells: Cells,
+    /// The cells of its latest month, by column.
+    pub(super) cells: Cells,
     /// Referring domains in the months of the comparison.
     pub(super) window: [Option<i64>; WINDOW],
     /// A bit for each plotted month with a row, starting with the latest.
@@ -121,19 +104,6 @@ impl History {
         let months = self.there.len() * 64;
         let is_around = if back == 0 { has(1) } else { (0..back).any(has) && (back + 1..months).any(has) };
         !has(back) && is_around
-    }
-
-    pub(super) fn referring_domains(&self) -> Option<i64> {
-        self.cells[REFERRING_DOMAINS]
-    }
-    pub(super) fn backlinks(&self) -> Option<i64> {
-        self.cells[BACKLINKS]
-    }
-    pub(super) fn rank(&self) -> Option<i64> {
-        self.cells[RANK]
-    }
-    pub(super) fn spam_score(&self) -> Option<i64> {
-        self.cells[SPAM_SCORE]
     }
 
     /// Referring domains at both ends of the comparison, if both are known.
@@ -200,13 +170,13 @@ impl Portfolio {
         let back = self.months.len().checked_sub(index + 1)?;
         let lacking = self.all().filter(|(_, history)| history.lacks(back));
         lacking
-            .filter_map(|(name, history)| Some((name, history.backlinks()?)))
+            .filter_map(|(name, history)| Some((name, history.cells[BACKLINKS]?)))
             .max_by_key(|(name, links)| (*links, *name))
     }
 
     /// Backlinks of all targets by their latest counts.
     pub(super) fn backlinks(&self) -> i128 {
-        self.histories.iter().filter_map(History::backlinks).map(i128::from).sum()
+        self.histories.iter().filter_map(|history| history.cells[BACKLINKS]).map(i128::from).sum()
     }
 
     /// The sums of the latest month.

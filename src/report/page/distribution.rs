@@ -7,7 +7,7 @@ use crate::{
     report::{
         html::{Html, html},
         plot,
-        portfolio::History,
+        portfolio::{RANK, SPAM_SCORE},
         shares::Share,
     },
 };
@@ -32,8 +32,8 @@ pub(super) fn distribution(content: &PageContent<'_>) -> Html {
         "{}, {}</h2>\n<div class=plots>\n{}{}</div>\n<div class=pair>\n{}{}</div>\n</section>\n",
         head,
         latest,
-        figure(content, "Rank", most_rank, History::rank),
-        figure(content, "Spam score", MOST_SPAM, History::spam_score),
+        figure(content, "Rank", most_rank, RANK),
+        figure(content, "Spam score", MOST_SPAM, SPAM_SCORE),
         shares("Top-level domains", &format!("{} from .com", share(com, tlds.total())), tlds, "."),
         shares(
             "Countries",
@@ -44,12 +44,12 @@ pub(super) fn distribution(content: &PageContent<'_>) -> Html {
     )
 }
 
-fn figure(content: &PageContent<'_>, name: &str, most: i64, of: fn(&History) -> Option<i64>) -> Html {
+fn figure(content: &PageContent<'_>, name: &str, most: i64, column: usize) -> Html {
     let latest = content.portfolio.latest;
     let (mut counts, mut unknown) = ([0_u64; CLASSES], 0_u64);
     let width = most / 10;
     for (_, history) in content.portfolio.all().filter(|(_, history)| history.latest >= latest) {
-        let class = of(history).map(|value| usize::try_from(value.max(0) / width).unwrap_or(usize::MAX));
+        let class = history.cells[column].map(|value| usize::try_from(value.max(0) / width).unwrap_or(usize::MAX));
         match class {
             // The last class includes the highest value and any above.
             Some(class) => counts[class.min(CLASSES - 1)] += 1,

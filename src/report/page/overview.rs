@@ -51,7 +51,7 @@ fn key_figures(content: &PageContent<'_>) -> Html {
     };
     if let (Some(last), Some(latest)) = (portfolio.last(), portfolio.latest) {
         let [value, before] = [Some(last), portfolio.before()]
-            .map(|totals| move |column: usize| totals.and_then(|totals| totals.sums[column].value()));
+            .map(|totals| move |column: usize| totals.and_then(|totals| totals.sums[column]));
         let change = |column| {
             let tenths = before(column).and_then(|before| change_in_tenths(before, value(column)?));
             tenths.map_or_else(|| format!("in {latest}"), |tenths| format!("{} in 12 months", percent(tenths)))
@@ -82,7 +82,7 @@ pub(super) fn figures(content: &PageContent<'_>) -> Html {
     };
     let months: Vec<Month> = portfolio.months.iter().map(|(month, _)| *month).collect();
     let series = |column: usize| -> Series {
-        portfolio.months.iter().map(|(_, totals)| totals.sums[column].value().map(plot::as_f64)).collect()
+        portfolio.months.iter().map(|(_, totals)| totals.sums[column].map(plot::as_f64)).collect()
     };
     let label = |what: &str, values: &Series| {
         let shown = |value: Option<&f64>| known(value, |value| format!("{value:.0}"));
@@ -195,7 +195,7 @@ fn figures_table(months: &[(Month, MonthTotals)]) -> Html {
             NEW_BACKLINKS,
             LOST_BACKLINKS,
         ];
-        let cells = columns.map(|column| html!("<td>{}", known(totals.sums[column].value(), whole)));
+        let cells = columns.map(|column| html!("<td>{}", known(totals.sums[column], whole)));
         let cells: Html = cells.into_iter().collect();
         html!("<tr><th scope=row>{}<td>{}{}\n", month, humanize::count(totals.targets), cells)
     };

@@ -16,7 +16,7 @@ use crate::{
         html::{Html, html},
         lines::{Column, Line, outcome_words},
         month::Month,
-        portfolio::History,
+        portfolio::{BACKLINKS, History, RANK, REFERRING_DOMAINS, SPAM_SCORE},
     },
 };
 
@@ -62,7 +62,7 @@ struct Heading<'a> {
 pub(super) fn targets(content: &PageContent<'_>) -> Html {
     let headings = headings(content);
     let empty = History::default();
-    let of = |line: &Line| content.portfolio.history(&line.target).unwrap_or(&empty).referring_domains();
+    let of = |line: &Line| content.portfolio.history(&line.target).unwrap_or(&empty).cells[REFERRING_DOMAINS];
     let mut lines: Vec<&Line> = content.lines.targets.iter().collect();
     lines.sort_by(|one, other| of(other).cmp(&of(one)).then_with(|| one.target.cmp(&other.target)));
     lines.truncate(MOST_ROWS);
@@ -137,12 +137,12 @@ fn cells<'a>(content: &PageContent<'a>, line: &'a Line, empty: &'a History) -> V
         outcome.and_then(|index| i64::try_from(index).ok()),
         i64::try_from(history.months).ok().filter(|_| line.outcome == LineOutcome::Ok),
         history.latest.map(|latest| latest.0.into()),
-        history.referring_domains(),
+        history.cells[REFERRING_DOMAINS],
         history.change(),
         tenths,
-        history.backlinks(),
-        history.rank(),
-        history.spam_score(),
+        history.cells[BACKLINKS],
+        history.cells[RANK],
+        history.cells[SPAM_SCORE],
         line.cost.map(Usd::micros),
     ];
     cells.extend(numbers.map(CellValue::Number));

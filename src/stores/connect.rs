@@ -8,10 +8,11 @@ use object_store::{
     aws::{AmazonS3Builder, AmazonS3ConfigKey as S3Key},
     azure::{AzureConfigKey as AzureKey, MicrosoftAzureBuilder},
     gcp::{GoogleCloudStorageBuilder, GoogleConfigKey as GcsKey},
+    prefix::PrefixStore,
 };
 
 use super::{
-    StoreError,
+    Destination, StoreError,
     error::describe,
     url::{Service, StoreUrl},
     wire::Wire,
@@ -26,30 +27,25 @@ const LONGEST: Duration = Duration::from_mins(3);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-#[derive(Debug)]
-pub(super) struct Connected {
-    pub(super) hasty: Arc<dyn ObjectStore>,
-    pub(super) patient: Arc<dyn ObjectStore>,
-    pub(super) secrets: Vec<String>,
-}
-
-/// Sets up a bucket's connections; sends nothing.
-pub(super) fn connect(url: &StoreUrl) -> Result<Connected, StoreError> {
-    let refused = |reason: String| StoreError::SetUp { url: url.clone(), reason };
-    let wire = Wire::new().map_err(|error| refused(error.to_string()))?;
-    let secrets = secrets(url.service());
-    let build = |tries| build(url, &wire, tries).map_err(|error| refused(describe(&error, &secrets).1));
-    Ok(Connected { hasty: build(HASTY)?, patient: build(PATIENT)?, secrets: secrets.clone() })
+impl Destination {
+    /// Sets up the connections, with credentials, region and endpoint from the environment; sends nothing.
+    pub fn connect(url: &StoreUrl) -> Result<Self, StoreError> {
+        let refused = |reason: String| StoreError::SetUp { url: url.clone(), reason };
+        let wire = Wire::new().map_err(|error| refused(error.to_string()))?;
+        let secrets = secrets(url.service());
+        let build = |tries| build(url, &wire, tries).map_err(|error| refused(describe(&error, &secrets).1));
+        Ok(Self { url: url.clone(), store: build(PATIENT)?, hasty: build(HASTY)?, secrets: secrets.clone() })
+    }
 }
 
 fn build(url: &StoreUrl, wire: &Wire, tries: usize) -> object_store::Result<Arc<dyn ObjectStore>> {
     let backoff = BackoffConfig { max_backoff: LONGEST_WAIT, ..BackoffConfig::default() };
     let retry = RetryConfig { backoff, max_retries: tries, retry_timeout: LONGEST };
-    let (bucket, wire) = (url.bucket(), wire.clone());
+    let (bucket, prefix, wire) = (url.bucket(), url.prefix().clone(), wire.clone());
     /// The builders have no trait in common.
     macro_rules! store {
         ($builder:expr) => {
-            Arc::new($builder.with_retry(retry).with_http_connector(wire).build()?)
+            Arc::new(PrefixStore::new($builder.with_retry(retry).with_http_connector(wire).build()?, prefix))
         };
     }
     Ok(match url.service() {

@@ -23,7 +23,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path as Name, prefix::PrefixStore};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path as Name};
 
 mod connect;
 mod error;
@@ -61,24 +61,6 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Sets up the connections, with credentials, region and endpoint from the environment; sends nothing.
-    pub fn connect(url: &StoreUrl) -> Result<Self, StoreError> {
-        let connected = connect::connect(url)?;
-        let below = |store| Arc::new(PrefixStore::new(store, url.prefix().clone())) as Arc<dyn ObjectStore>;
-        Ok(Self {
-            url: url.clone(),
-            store: below(connected.patient),
-            hasty: below(connected.hasty),
-            secrets: connected.secrets,
-        })
-    }
-
-    #[cfg(test)]
-    fn new(url: &StoreUrl, store: Arc<dyn ObjectStore>) -> Self {
-        let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, url.prefix().clone()));
-        Self { url: url.clone(), hasty: Arc::clone(&store), store, secrets: Vec::new() }
-    }
-
     pub fn url(&self) -> &StoreUrl {
         &self.url
     }

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
-use object_store::{ObjectStoreExt, PutPayload, memory::InMemory, path::Path as Name};
+use object_store::{ObjectStoreExt, PutPayload, memory::InMemory, path::Path as Name, prefix::PrefixStore};
 use tempfile::TempDir;
 
 use self::faulty_store::{Fault, Store};
@@ -98,14 +98,15 @@ fn new(success: bool) -> Dataset {
     Dataset::new("new", &parts, success)
 }
 
-fn url() -> StoreUrl {
-    "s3://bucket/audit".parse().unwrap()
+fn destination(store: impl ObjectStore) -> Destination {
+    let url: StoreUrl = "s3://bucket/audit".parse().unwrap();
+    let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, url.prefix().clone()));
+    Destination { url, hasty: Arc::clone(&store), store, secrets: Vec::new() }
 }
 
 async fn publish(store: &Store, dataset: &Dataset) -> Result<UploadSummary, StoreError> {
-    let destination = Destination::new(&url(), Arc::new(store.clone()));
     let progress = Progress::start(Mode::None, false, ExportScope::of_held(1));
-    destination.publish_in_pieces(dataset.path(), &progress, PIECE).await
+    destination(store.clone()).publish_in_pieces(dataset.path(), &progress, PIECE).await
 }
 
 /// A store with the old dataset.
@@ -191,7 +192,7 @@ async fn a_prefix_with_other_objects_is_refused_and_not_changed() {
     let check = async |name: &str, simulated: bool, expected: &str| {
         let store = Store::new(InMemory::new(), Fault::Never, &[]);
         store.0.inner.put(&Name::from(format!("audit/{name}")), PutPayload::from_static(b"theirs")).await.unwrap();
-        let destination = Destination::new(&url(), Arc::new(store.clone()));
+        let destination = destination(store.clone());
         assert_eq!(destination.check(simulated).await.expect_err("refused").to_string(), expected);
         assert_eq!(publish(&store, &new).await.expect_err("refused again").to_string(), expected);
         assert_eq!(store.objects().len(), 1, "nothing is written or deleted");
@@ -201,7 +202,7 @@ async fn a_prefix_with_other_objects_is_refused_and_not_changed() {
     check("_run.json", true, "s3://bucket/audit contains _run.json, which is not part of an export").await;
     // A real dataset is not replaced by a simulated one.
     let old = old();
-    let destination = Destination::new(&url(), Arc::new(with_old(&old).await));
+    let destination = destination(with_old(&old).await);
     assert!(matches!(destination.check(true).await, Err(StoreError::Real { .. })));
     destination.check(false).await.unwrap();
 }
@@ -210,7 +211,7 @@ async fn a_prefix_with_other_objects_is_refused_and_not_changed() {
 async fn the_check_leaves_nothing_behind_and_reports_missing_permissions() {
     let check = async |fault: Fault, expected: &str| {
         let store = Store::new(InMemory::new(), fault, &[]);
-        let destination = Destination::new(&url(), Arc::new(store.clone()));
+        let destination = destination(store.clone());
         let error = destination.check(false).await.map_or_else(|error| error.to_string(), |()| String::new());
         assert_eq!(error.replace(" in s3://bucket/audit", ""), expected);
         store

@@ -91,30 +91,19 @@ fn every_end_has_its_exit_code() {
 #[test]
 fn the_end_of_the_fetch_is_that_of_the_run() {
     let check = |ended: fetch::FetchEnd, expected: RunEnd| assert_eq!(RunEnd::of(ended, Signal::Terminate), expected);
-    let message = || Some("why".to_owned());
     check(fetch::FetchEnd::Done, RunEnd::Finished);
-    check(fetch::FetchEnd::Stopped(StopReason::Budget), RunEnd::Stopped(StopReason::Budget));
     check(fetch::FetchEnd::Shutdown, RunEnd::Signal(Signal::Terminate));
-    check(
-        fetch::FetchEnd::Stopped(StopReason::Outage { message: message() }),
-        RunEnd::Stopped(StopReason::Outage { message: message() }),
-    );
-    check(
-        fetch::FetchEnd::Stopped(StopReason::Refused { message: "why".to_owned() }),
-        RunEnd::Stopped(StopReason::Refused { message: "why".to_owned() }),
-    );
-    check(
-        fetch::FetchEnd::Stopped(StopReason::Unreachable { message: message() }),
-        RunEnd::Stopped(StopReason::Unreachable { message: message() }),
-    );
-    check(
-        fetch::FetchEnd::Stopped(StopReason::Contract { message: message() }),
-        RunEnd::Stopped(StopReason::Contract { message: message() }),
-    );
-    check(
-        fetch::FetchEnd::Stopped(StopReason::Fatal { fatal: Fatal::NoCredit, message: None }),
-        fatal(Fatal::NoCredit),
-    );
+    let message = Some("why".to_owned());
+    for reason in [
+        StopReason::Budget,
+        StopReason::Outage { message: message.clone() },
+        StopReason::Refused { message: "why".to_owned() },
+        StopReason::Unreachable { message: message.clone() },
+        StopReason::Contract { message },
+        StopReason::Fatal { fatal: Fatal::NoCredit, message: None },
+    ] {
+        check(fetch::FetchEnd::Stopped(reason.clone()), RunEnd::Stopped(reason));
+    }
 }
 
 #[test]

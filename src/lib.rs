@@ -27,7 +27,7 @@
 //! | [`stores`] | the published dataset under a prefix of an object store |
 //! | [`sandbox`] | the simulated API, with faults and a bill |
 //! | [`humanize`], [`sanitize`] | numbers for people; untrusted text made safe to show |
-//! | [`fs`], [`sha256`] | syncing folders and access hints; digests |
+//! | [`fs`], [`sha256`], `as_text` | syncing folders and access hints; digests; values as texts in JSON |
 //! | [`clock`], [`money`], [`logging`] | the wall clock; exact amounts; log lines |
 //!
 //! Rules that apply everywhere:
@@ -40,6 +40,7 @@
 //! - Only [`commands`], [`progress`] and [`logging`] print; untrusted text passes [`sanitize::plain`] first.
 
 pub mod api;
+mod as_text;
 pub mod cli;
 pub mod clock;
 pub mod commands;

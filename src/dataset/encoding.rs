@@ -19,6 +19,7 @@ use parquet::{
 };
 
 use super::{DatasetLayout, Options};
+use crate::as_text::serde_as_text;
 
 /// Maximum rows in a page, so that one target's rows are found by reading a few kilobytes of each column. Also bounds
 /// the memory of encoders: that of a dictionary column keeps eight bytes a value until the page is full.
@@ -84,6 +85,8 @@ impl fmt::Display for Compression {
     }
 }
 
+serde_as_text!(Compression);
+
 impl From<Compression> for basic::Compression {
     fn from(compression: Compression) -> Self {
         match compression {
@@ -130,6 +133,8 @@ impl fmt::Display for IntegerEncoding {
         })
     }
 }
+
+serde_as_text!(IntegerEncoding);
 
 /// How the files of one table are written.
 #[derive(Clone, Debug)]

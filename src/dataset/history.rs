@@ -15,7 +15,7 @@ use std::{
 
 use arrow::{
     compute::concat_batches,
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    datatypes::{Field, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 use jiff::{civil::Date, tz::Offset};
@@ -73,11 +73,6 @@ struct Partition {
 
 impl HistoryWriter {
     pub(super) fn new(staging: PathBuf, schema: SchemaRef, options: &Options) -> Result<Self, DatasetError> {
-        let partition_by = options.layout.partition_by.clone();
-        let has_date = schema.field_with_name("date").is_ok_and(|field| is_micros(field.data_type()));
-        if partition_by.by_date() && !has_date {
-            return Err(DatasetError::NoDate { by: partition_by });
-        }
         let config = |schema, sorted_by: &[&str]| {
             WriterConfig::new(schema, options, sorted_by).map_err(DatasetError::encode(&staging))
         };
@@ -88,7 +83,7 @@ impl HistoryWriter {
             config,
             undated_config,
             run_id: options.run_id.clone(),
-            partition_by,
+            partition_by: options.layout.partition_by.clone(),
             frame: Frame::default(),
             run_date: None,
             empty_date: None,
@@ -276,8 +271,4 @@ fn with_null_dates(schema: &Schema) -> SchemaRef {
         if is_date(field) { Arc::new(field.as_ref().clone().with_nullable(true)) } else { Arc::clone(field) }
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-fn is_micros(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, _))
 }

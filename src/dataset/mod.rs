@@ -96,13 +96,11 @@ pub fn is_own(name: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetLayout {
     /// The partition columns of `backlinks_history`.
-    #[serde(with = "as_text")]
     pub partition_by: PartitionBy,
     /// How pages are compressed.
-    #[serde(with = "as_text")]
     pub compression: Compression,
     /// How integers are encoded.
-    #[serde(with = "as_text", rename = "parquet_encoding")]
+    #[serde(rename = "parquet_encoding")]
     pub integer_encoding: IntegerEncoding,
     /// Maximum rows in a row group; there are fewer where many partitions are open at once.
     pub row_group_rows: usize,
@@ -121,25 +119,6 @@ impl Default for DatasetLayout {
             integer_encoding: IntegerEncoding::default(),
             row_group_rows: Self::ROW_GROUP_ROWS,
         }
-    }
-}
-
-/// Serializes values as the texts that they are parsed from.
-mod as_text {
-    use std::{fmt::Display, str::FromStr};
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-    where
-        T: FromStr<Err: Display>,
-        D: Deserializer<'de>,
-    {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -167,9 +146,6 @@ pub enum DatasetError {
         #[from]
         source: ArrowError,
     },
-    /// Partitioning by date without a column of dates.
-    #[error("cannot partition by {by}: the rows have no column `date` of type timestamp in microseconds")]
-    NoDate { by: PartitionBy },
     #[error("run id {run_id:?} cannot be part of a file name; use up to 100 letters, digits, `-`, `_` and `.`")]
     RunId { run_id: String },
     #[error("{} is a symbolic link; replacing it could affect files outside of --out", path.display())]

@@ -10,14 +10,11 @@ use std::{
     str::FromStr,
 };
 
-use arrow::{
-    array::{Array, AsArray},
-    datatypes::TimestampMicrosecondType,
-    record_batch::RecordBatch,
-};
+use arrow::{array::AsArray, datatypes::TimestampMicrosecondType, record_batch::RecordBatch};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{HISTORY, UNDATED};
+use crate::as_text::serde_as_text;
 
 /// The value that engines read as null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -101,6 +98,8 @@ impl fmt::Display for PartitionBy {
     }
 }
 
+serde_as_text!(PartitionBy);
+
 /// The values of the partition columns; `None` for those that are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct PartitionValues {
@@ -115,15 +114,10 @@ impl PartitionBy {
         &self.0
     }
 
-    /// Whether a row's date decides where it goes.
-    pub(super) fn by_date(&self) -> bool {
-        self.0.iter().any(|key| matches!(key, PartitionKey::Year | PartitionKey::Month))
-    }
-
     /// The partition of a row by its date, in microseconds since 1970; without a usable date, the null partition.
     pub(super) fn place(&self, micros: Option<i64>, run_date: Option<Date>) -> PartitionValues {
         let has = |key| self.0.contains(&key);
-        let moment = micros.filter(|_| self.by_date()).and_then(|micros| Timestamp::from_microsecond(micros).ok());
+        let moment = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
         let date = moment.map(|moment| TimeZone::UTC.to_datetime(moment).date()).filter(|date| date.year() >= 0);
         PartitionValues {
             year: date.filter(|_| has(PartitionKey::Year)).map(Date::year),
@@ -140,19 +134,16 @@ impl PartitionBy {
     }
 
     /// The ranges of consecutive rows in the same partition, in order, each with its partition; `None`: rows without a
-    /// date in the column of that name, which belong to another table.
+    /// date, which belong to another table.
     pub(super) fn runs(
         &self,
         rows: &RecordBatch,
         run_date: Option<Date>,
     ) -> Vec<(Option<PartitionValues>, Range<usize>)> {
-        let dates = rows.column_by_name("date").and_then(AsArray::as_primitive_opt::<TimestampMicrosecondType>);
-        let place = |row: usize| {
-            let micros = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
-            let is_undated = dates.is_some() && micros.is_none();
-            (!is_undated).then(|| self.place(micros, run_date))
-        };
-        let places: Vec<Option<PartitionValues>> = (0..rows.num_rows()).map(place).collect();
+        let dates = rows.column_by_name("date").expect("a column of the schema");
+        let dates = dates.as_primitive::<TimestampMicrosecondType>().iter();
+        let places: Vec<Option<PartitionValues>> =
+            dates.map(|micros| micros.map(|micros| self.place(Some(micros), run_date))).collect();
         let mut end = 0;
         let run = |same: &[Option<PartitionValues>]| {
             end += same.len();

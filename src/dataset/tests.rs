@@ -368,18 +368,6 @@ fn any_number_of_partitions_is_written_with_few_open_files() {
 }
 
 #[test]
-fn rows_without_a_date_column_can_only_be_unpartitioned() {
-    let dir = tempfile::tempdir().unwrap();
-    let stage = Stage::begin(dir.path()).unwrap();
-    let rows = sample::rows(0..1).project(&[0, 3]).unwrap();
-    let error = stage.history(rows.schema(), &options("year")).err().unwrap().to_string();
-    assert_eq!(error, "cannot partition by year: the rows have no column `date` of type timestamp in microseconds");
-    let mut writer = stage.history(rows.schema(), &options("none")).unwrap();
-    writer.write(&rows, RUN_DATE).unwrap();
-    assert_eq!(writer.finish().unwrap()[0].rows, 95);
-}
-
-#[test]
 fn file_names_repeat_only_if_all_content_is_the_same() {
     let names = |run_id: &str, metadata: &str, rows: &RecordBatch| {
         let dir = tempfile::tempdir().unwrap();

@@ -2,11 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use crate::as_text::serde_as_text;
 
 /// A number of targets, or a share of them; in JSON, as written on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxFailures {
     Count(u64),
     /// In hundredths of a percent of the targets.
@@ -58,20 +57,6 @@ impl FromStr for MaxFailures {
     }
 }
 
-impl TryFrom<String> for MaxFailures {
-    type Error = NotALimit;
-
-    fn try_from(text: String) -> Result<Self, NotALimit> {
-        text.parse()
-    }
-}
-
-impl From<MaxFailures> for String {
-    fn from(limit: MaxFailures) -> Self {
-        limit.to_string()
-    }
-}
-
 impl fmt::Display for MaxFailures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -81,6 +66,8 @@ impl fmt::Display for MaxFailures {
         }
     }
 }
+
+serde_as_text!(MaxFailures);
 
 #[cfg(test)]
 mod tests {

@@ -12,19 +12,20 @@ use super::program::files;
 
 /// Modules from the bottom up, each with those that it may import.
 const MODULES: &[(&str, &[&str])] = &[
+    ("as_text", &[]),
     ("money", &[]),
     ("clock", &[]),
     ("fs", &[]),
     ("sanitize", &[]),
     ("sha256", &[]),
     ("humanize", &["money"]),
-    ("targets", &["sanitize"]),
+    ("targets", &["as_text", "sanitize"]),
     ("decode", &["targets", "money"]),
     ("api", &["decode", "targets", "money", "clock"]),
     ("fetch", &["api", "decode", "targets", "money", "clock"]),
-    ("dataset", &["money", "fs", "sanitize", "sha256"]),
+    ("dataset", &["as_text", "money", "fs", "sanitize", "sha256"]),
     ("ledger", &["api", "targets", "money", "clock", "fs", "sha256"]),
-    ("summary", &["api", "fetch", "ledger", "money", "targets", "humanize", "sanitize"]),
+    ("summary", &["api", "as_text", "fetch", "ledger", "money", "targets", "humanize", "sanitize"]),
     ("progress", &["api", "fetch", "money", "humanize", "sanitize"]),
     (
         "export",

@@ -190,10 +190,8 @@ fn decode<S: AnswerSource>(
 ) -> Result<DecodeResult, LedgerError> {
     Ok(match answers.read(position, most as u64)? {
         None => DecodeResult::Nothing,
-        Some(Body::Whole(body)) => {
-            DecodeResult::Rows(decoder.decode(answers.target(position).as_str(), &body).rows.into())
-        }
+        Some(Body::Whole(body)) => DecodeResult::Rows(decoder.decode(answers.target(position).as_str(), &body).rows),
         Some(Body::Larger(_)) if most < LARGEST_ANSWER => DecodeResult::Deferred,
-        Some(Body::Larger(bytes)) => DecodeResult::Rows(Err(DecodeError::TooLarge { bytes }).into()),
+        Some(Body::Larger(bytes)) => DecodeResult::Rows(Err(DecodeError::TooLarge { bytes })),
     })
 }

@@ -107,8 +107,8 @@ impl StagedHistory {
         history.without_rows(asked.date_to);
         let mut decoded = Decoded::default();
         rows_in_order(answers, window, |position, answer| {
-            if let Some(batch) = &answer.batch {
-                history.write(batch, answers.run_date(position))?;
+            if let Ok(rows) = &answer {
+                history.write(&rows.batch, answers.run_date(position))?;
             }
             decoded.add(answer);
             progress.published(1);
@@ -146,8 +146,8 @@ impl<'a> Rebuild<'a> {
     pub fn rows(&self, mut take: impl FnMut(TargetRef<'_>, Date, &RecordBatch)) -> Result<Decoded, ExportError> {
         let mut decoded = Decoded::default();
         let done = rows_in_order(self, None, |position, answer| {
-            if let Some(batch) = &answer.batch {
-                take(self.target(position), self.run_date(position), batch);
+            if let Ok(rows) = &answer {
+                take(self.target(position), self.run_date(position), &rows.batch);
             }
             decoded.add(answer);
             Ok(())

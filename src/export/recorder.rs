@@ -8,7 +8,6 @@ use crate::{
         calls::{Answered, GaveUp, Sent, TargetState},
         status::Class,
     },
-    decode::{DecodeError, DecodedRows},
     fetch::{FetchState, Journal},
     ledger::Ledger,
     progress::Progress,
@@ -40,11 +39,7 @@ impl Journal for Recorder {
         Ok(())
     }
 
-    async fn answered(
-        &self,
-        answered: &Answered,
-        rows: Option<Result<DecodedRows, DecodeError>>,
-    ) -> Result<(), ExportError> {
+    async fn answered(&self, answered: &Answered, rows: Option<AnswerRows>) -> Result<(), ExportError> {
         self.ledger.answered(answered).await?;
         let assessment = &answered.assessment;
         tracing::debug!(
@@ -59,7 +54,7 @@ impl Journal for Recorder {
             "answered"
         );
         match assessment.class {
-            Class::Data => self.feed.settle(answered.target.view(), rows.map(AnswerRows::from)),
+            Class::Data => self.feed.settle(answered.target.view(), rows),
             Class::NoData => self.feed.settle(answered.target.view(), None),
             _ => {}
         }

@@ -144,12 +144,12 @@ impl Window {
 impl WindowState {
     /// Keeps rows; if there is no space, the ones last in order are dropped.
     fn keep(&mut self, position: u32, rows: AnswerRows) {
-        self.bytes += rows.bytes;
+        self.bytes += memory(&rows);
         self.rows.insert(position, rows);
         while self.bytes > WINDOW_BYTES
             && let Some((_, dropped)) = self.rows.pop_last()
         {
-            self.bytes -= dropped.bytes;
+            self.bytes -= memory(&dropped);
         }
     }
 
@@ -160,19 +160,31 @@ impl WindowState {
 
     fn remove(&mut self, position: u32) -> Option<AnswerRows> {
         let rows = self.rows.remove(&position)?;
-        self.bytes -= rows.bytes;
+        self.bytes -= memory(&rows);
         Some(rows)
     }
 }
 
+/// Bytes that the rows take.
+fn memory(rows: &AnswerRows) -> usize {
+    rows.as_ref().map_or(0, |rows| rows.batch.get_array_memory_size())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray};
     use futures::FutureExt;
 
     use super::*;
+    use crate::decode::{DecodedRows, SchemaDrift};
 
-    fn rows(bytes: usize) -> AnswerRows {
-        AnswerRows { bytes, ..AnswerRows::unreadable(String::new()) }
+    /// Rows with a text of this length.
+    fn rows(bytes: usize) -> DecodedRows {
+        let text: ArrayRef = Arc::new(StringArray::from_iter_values(["x".repeat(bytes)]));
+        let batch = RecordBatch::try_from_iter([("text", text)]).expect("a column");
+        DecodedRows { batch, skipped: 0, beyond: 0, drift: SchemaDrift::default() }
     }
 
     fn is_kept(window: &Window, position: u32) -> bool {
@@ -187,28 +199,28 @@ mod tests {
     fn rows_are_kept_while_there_is_space_and_the_last_in_order_are_dropped() {
         let window = Window::new(vec![false; 4]);
         for position in [3, 1, 2] {
-            window.settle(position, Some(rows(WINDOW_BYTES / 2)));
+            window.settle(position, Some(Ok(rows(WINDOW_BYTES / 2 - 1024))));
         }
         assert!(matches!(window.take(0), Turn::Pending));
         assert_eq!([1, 2, 3].map(|position| is_kept(&window, position)), [true, true, false]);
         assert_eq!(window.lock().bytes, 0);
-        window.settle(0, Some(rows(WINDOW_BYTES + 1)));
+        window.settle(0, Some(Ok(rows(WINDOW_BYTES + 1))));
         assert!(!is_kept(&window, 0));
     }
 
     #[tokio::test]
     async fn the_fetch_waits_for_a_writer_that_has_its_next_rows() {
         let window = Window::new(vec![false; 4]);
-        window.settle(1, Some(rows(BACKPRESSURE_BYTES + 1)));
+        window.settle(1, Some(Ok(rows(BACKPRESSURE_BYTES + 1))));
         window.room().await; // the writer could not take position 0
-        window.settle(0, Some(rows(1)));
+        window.settle(0, Some(Ok(rows(1))));
         let mut waiting = pin!(window.room());
         assert!(waiting.as_mut().now_or_never().is_none());
         assert!(is_kept(&window, 0));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert!(is_kept(&window, 1));
         waiting.await;
-        window.settle(2, Some(rows(BACKPRESSURE_BYTES + 1)));
+        window.settle(2, Some(Ok(rows(BACKPRESSURE_BYTES + 1))));
         let mut waiting = pin!(window.room());
         assert!(waiting.as_mut().now_or_never().is_none());
         window.abort();

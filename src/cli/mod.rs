@@ -159,6 +159,26 @@ pub struct RunArgs {
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
     #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// Flags of `plan` and `doctor`: those of `run`, and the output format.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The run's directory, to check which answers are already stored
+    #[arg(long, short, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// Output format: text or json
+    #[arg(long, default_value = "text", value_name = "FORMAT", hide_possible_values = true, help_heading = "Output")]
+    pub format: Format,
+}
+
+/// What a run does, except for its directory.
+#[derive(Debug, Args)]
+pub struct JobArgs {
+    #[command(flatten)]
     pub config: ConfigArgs,
     #[command(flatten)]
     pub input: InputArgs,
@@ -170,29 +190,6 @@ pub struct RunArgs {
     pub call: CallArgs,
     #[command(flatten)]
     pub own: RunOnlyArgs,
-}
-
-/// Flags of `plan` and `doctor`: those of `run`, and the output format.
-#[derive(Debug, Args)]
-pub struct PlanArgs {
-    /// The run's directory, to check which answers are already stored
-    #[arg(long, short, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    #[command(flatten)]
-    pub input: InputArgs,
-    #[command(flatten)]
-    pub query: QueryArgs,
-    #[command(flatten)]
-    pub reuse: ReuseArgs,
-    #[command(flatten)]
-    pub call: CallArgs,
-    #[command(flatten)]
-    pub ignored: RunOnlyArgs,
-    /// Output format: text or json
-    #[arg(long, default_value = "text", value_name = "FORMAT", hide_possible_values = true, help_heading = "Output")]
-    pub format: Format,
 }
 
 /// Flags of `replay`.

@@ -39,10 +39,8 @@ pub(super) async fn announce(
         let left = cap.minus(export.past().spent).max(Usd::ZERO);
         estimate.cost_high.min(left)
     });
-    let asks = high > arguments.own.confirm_above
-        && !arguments.own.yes
-        && !arguments.call.sandbox
-        && io::stdin().is_terminal();
+    let RunArgs { out, job } = arguments;
+    let asks = high > job.own.confirm_above && !job.own.yes && !job.call.sandbox && io::stdin().is_terminal();
     if !asks && (context.quiet || context.log_format == LogFormat::Json) {
         return Ok(());
     }
@@ -50,7 +48,7 @@ pub(super) async fn announce(
     let rate = humanize::count(limits.rate.calls.get().into());
     let per = limits.rate.to_string();
     let per = per.trim_start_matches(|character: char| character.is_ascii_digit());
-    let cost = if arguments.call.sandbox {
+    let cost = if job.call.sandbox {
         "none: the API is simulated".to_owned()
     } else {
         humanize::money_range(estimate.cost_low.min(high), high)
@@ -75,7 +73,7 @@ pub(super) async fn announce(
             ),
         ),
         ("cost", cost),
-        ("dataset", sanitize::plain(&arguments.out.display().to_string()).into_owned()),
+        ("dataset", sanitize::plain(&out.display().to_string()).into_owned()),
     ];
     let room = width(&console::Term::stderr()).saturating_sub(INDENT + 1).max(20);
     let mut text = String::new();

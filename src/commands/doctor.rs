@@ -14,14 +14,14 @@ use super::{
     inputs::read_inputs,
     print,
     result::{has_color, is_ci, width},
-    run::{fresh_since, tolerated, url},
+    run::{query, url},
     upload,
 };
 use crate::{
     api::http::{ApiEndpoint, HttpApi},
-    cli::{CallArgs, Format, PlanArgs},
+    cli::{CallArgs, Format, InputArgs, JobArgs, PlanArgs},
     doctor::{self, ApiChecks, Check, DirectoryChecks, Level, RunCost},
-    export::{Preview, QueryParams},
+    export::Preview,
     humanize,
     money::Usd,
     sanitize,
@@ -57,20 +57,18 @@ fn harmless(check: Check) -> Check {
 }
 
 fn checks(arguments: &PlanArgs, context: &Context) -> Result<Vec<Check>, Failure> {
+    let JobArgs { input, reuse, call, .. } = &arguments.job;
     let mut checks = Vec::new();
     let mut inputs = None;
-    if !arguments.input.inputs.is_empty() {
-        let (check, read) = read(arguments);
+    if !input.inputs.is_empty() {
+        let (check, read) = read(input);
         checks.push(check);
         inputs = read;
     }
     let none = Inputs::default();
     let given = inputs.as_ref().unwrap_or(&none);
-    let previous = &arguments.reuse.previous;
-    let fresh_since = fresh_since(&arguments.reuse, context)?;
-    let simulated = Some(arguments.call.sandbox);
-    let tolerated = tolerated(&arguments.reuse, arguments.ignored.dataset.max_failures);
-    let query = QueryParams { simulated, fresh_since, tolerated, ..QueryParams::from(&arguments.query) };
+    let previous = &reuse.previous;
+    let query = query(&arguments.job, context)?;
     let directory =
         arguments.out.as_deref().map(|dir| doctor::check_directory(dir, given, previous, &query, context.clock));
     let (found, preview, free) = match directory {
@@ -81,21 +79,21 @@ fn checks(arguments: &PlanArgs, context: &Context) -> Result<Vec<Check>, Failure
         },
     };
     checks.extend(found);
-    let (rate, concurrency) = arguments.call.limits(arguments.input.shard)?;
+    let (rate, concurrency) = call.limits(input.shard)?;
     let estimate = inputs.as_ref().and(preview.as_ref()).map(|preview| preview.estimate(rate, concurrency));
     checks.extend(free.map(|free| doctor::space(free, estimate.as_ref())));
-    let left = arguments.call.max_cost.map(|cap| {
+    let left = call.max_cost.map(|cap| {
         let spent = preview.as_ref().map_or(Usd::ZERO, |preview| preview.past.spent);
         cap.minus(spent).max(Usd::ZERO)
     });
     let money = estimate.as_ref().map(|estimate| RunCost { estimate, left });
-    checks.extend(of_the_api(arguments, money, context)?);
+    checks.extend(of_the_api(&arguments.job, money, context)?);
     checks.extend(of_the_machine(concurrency));
     Ok(checks)
 }
 
-fn read(arguments: &PlanArgs) -> (Check, Option<Inputs>) {
-    let inputs = match read_inputs(&arguments.input) {
+fn read(arguments: &InputArgs) -> (Check, Option<Inputs>) {
+    let inputs = match read_inputs(arguments) {
         Ok(inputs) => inputs,
         Err(failure) => {
             let hint = failure.hint.unwrap_or_else(|| "use a file with one domain per line".to_owned());
@@ -119,7 +117,7 @@ fn read(arguments: &PlanArgs) -> (Check, Option<Inputs>) {
 }
 
 /// Checks that call the API, real or simulated.
-fn of_the_api(arguments: &PlanArgs, money: Option<RunCost<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
+fn of_the_api(arguments: &JobArgs, money: Option<RunCost<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
     super::runtime()?.block_on(async {
         let (url, sandbox) = url(&arguments.call).await?;
         let endpoint = match ApiEndpoint::of(&url) {
@@ -137,7 +135,7 @@ fn of_the_api(arguments: &PlanArgs, money: Option<RunCost<'_>>, context: &Contex
         if let Some(sandbox) = sandbox {
             sandbox.stop().await;
         }
-        if let Some(place) = &arguments.ignored.after.publish {
+        if let Some(place) = &arguments.own.after.publish {
             checks.push(match upload::connect(Some(place), arguments.call.sandbox).await {
                 Ok(_) => Check::ok("store", format!("objects can be written and deleted in {place}")),
                 Err(failure) => {

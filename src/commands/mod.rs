@@ -167,7 +167,7 @@ fn command() -> ExitCode {
     };
     let ended = match cli.command {
         Command::Run(arguments) => {
-            result::check_metrics_path(&arguments.own.display).and_then(|()| run::run(&arguments, &context))
+            result::check_metrics_path(&arguments.job.own.display).and_then(|()| run::run(&arguments, &context))
         }
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Doctor(arguments) => doctor::doctor(&arguments, &context),

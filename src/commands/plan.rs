@@ -11,11 +11,10 @@ use super::{
     balance::{self, Balance},
     exit,
     inputs::{counted_twice, dropped_cells, read_inputs},
-    print,
-    run::{fresh_since, tolerated},
+    print, run,
 };
 use crate::{
-    cli::{Format, PlanArgs},
+    cli::{CallArgs, Format, JobArgs, PlanArgs},
     dataset::RejectedLine,
     export::{Estimate, Preview, PriceSource, QueryParams, discarded, rejected},
     fetch::pace::Rate,
@@ -29,16 +28,15 @@ use crate::{
 const REASONS_SHOWN: usize = 5;
 
 pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failure> {
-    let (rate, concurrency) = arguments.call.limits(arguments.input.shard)?;
-    let inputs = read_inputs(&arguments.input)?;
-    let fresh_since = fresh_since(&arguments.reuse, context)?;
-    let tolerated = tolerated(&arguments.reuse, arguments.ignored.dataset.max_failures);
-    let query = QueryParams { fresh_since, tolerated, ..QueryParams::from(&arguments.query) };
-    let preview = preview(arguments, &inputs, &query, context)?.limited(arguments.call.limit);
+    let JobArgs { input, call, .. } = &arguments.job;
+    let (rate, concurrency) = call.limits(input.shard)?;
+    let inputs = read_inputs(input)?;
+    let query = QueryParams { simulated: None, ..run::query(&arguments.job, context)? };
+    let preview = preview(arguments, &inputs, &query, context)?.limited(call.limit);
     let estimate = preview.estimate(rate, concurrency);
-    let balance = balance::balance(&arguments.call, context);
-    let affordable = arguments.call.max_cost.map(|cap| Affordable::of(&estimate, cap.minus(preview.past.spent)));
-    let plan = Plan { arguments, inputs, preview, estimate, affordable, balance, rate };
+    let balance = balance::balance(call, context);
+    let affordable = call.max_cost.map(|cap| Affordable::of(&estimate, cap.minus(preview.past.spent)));
+    let plan = Plan { call, inputs, preview, estimate, affordable, balance, rate };
     print(&match arguments.format {
         Format::Text => plan.text(),
         Format::Json => plan.json(),
@@ -48,7 +46,7 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
 
 /// What is shown.
 struct Plan<'a> {
-    arguments: &'a PlanArgs,
+    call: &'a CallArgs,
     inputs: Inputs,
     preview: Preview,
     estimate: Estimate,
@@ -83,7 +81,7 @@ fn preview(arguments: &PlanArgs, inputs: &Inputs, query: &QueryParams, context: 
     let clock = context.clock;
     let dropped = arguments.out.as_deref().map(|dir| discarded(dir, inputs, query, None, clock)).transpose()?;
     let Some(record) = dropped.flatten() else {
-        return Ok(Preview::new(arguments.out.as_deref(), inputs, &arguments.reuse.previous, query, clock)?);
+        return Ok(Preview::new(arguments.out.as_deref(), inputs, &arguments.job.reuse.previous, query, clock)?);
     };
     let bare = Preview::new(None, inputs, &[], query, clock)?;
     let held = inputs.counts().targets as u64;
@@ -118,7 +116,7 @@ impl Plan<'_> {
     }
 
     fn text(&self) -> String {
-        let Self { arguments, inputs, preview, estimate, affordable, balance, rate } = self;
+        let Self { call, inputs, preview, estimate, affordable, balance, rate } = self;
         let counts = inputs.counts();
         let mut text = String::new();
         let mut row = |name: &str, value: String| {
@@ -160,11 +158,11 @@ impl Plan<'_> {
         };
         match estimate.calls {
             0 => row("cost", "none".to_owned()),
-            _ if arguments.call.sandbox => row("cost", "none: the API is simulated".to_owned()),
+            _ if call.sandbox => row("cost", "none: the API is simulated".to_owned()),
             _ => row("cost", format!("{} ({source})", humanize::money_range(estimate.cost_low, estimate.cost_high))),
         }
         if let (Some(cap), Some(affordable)) =
-            (arguments.call.max_cost, affordable.filter(|affordable| affordable.low < estimate.calls))
+            (call.max_cost, affordable.filter(|affordable| affordable.low < estimate.calls))
         {
             let number = match (humanize::count(affordable.low), humanize::count(affordable.high)) {
                 (low, high) if low == high => low,

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::http::HttpApi,
-    cli::{CallArgs, QueryArgs, ReuseArgs, RunArgs, Token},
+    cli::{CallArgs, JobArgs, RunArgs, Token},
     dataset::DatasetLayout,
     export::{
         Export, ExportError, Fetched, PublishOptions, QueryParams, discarded, partial_summary, publish_and_summarize,
@@ -75,47 +75,40 @@ impl RunCommand<'_> {
     async fn export(self) -> Result<u8, Failure> {
         let summary = match self.prepare().await? {
             Prepared::AlreadyDone { summary, lock, destination } => self.upload(*summary, lock, destination).await?,
-            Prepared::ToFetch(job) => self.fetch_and_publish(*job).await?,
+            Prepared::ToFetch(run) => self.fetch_and_publish(*run).await?,
         };
-        show(&RunSummary { elapsed: self.started.elapsed(), ..summary }, &self.arguments.own.display, self.context)
+        show(&RunSummary { elapsed: self.started.elapsed(), ..summary }, &self.arguments.job.own.display, self.context)
     }
 
     /// Checks everything that can be checked before the first call, and asks on a terminal whether to go ahead.
     async fn prepare(self) -> Result<Prepared, Failure> {
         let Self { arguments, context, signals, .. } = self;
-        let limits = limits(arguments)?;
-        let input = arguments.input.clone();
+        let RunArgs { out, job } = arguments;
+        let limits = limits(job)?;
+        let input = job.input.clone();
         let inputs = signals.unless_stopped(move || read_inputs(&input)).await?;
         warn_of_cells(&inputs);
-        let query = QueryParams {
-            simulated: Some(arguments.call.sandbox),
-            fresh_since: fresh_since(&arguments.reuse, context)?,
-            tolerated: tolerated(&arguments.reuse, arguments.own.dataset.max_failures),
-            shard: Some(arguments.input.shard).filter(|shard| !shard.is_whole()),
-            ..QueryParams::from(&arguments.query)
-        };
+        let query = query(job, context)?;
         let options = self.publish_options(query.fresh_since);
-        let connecting = upload::connect(arguments.own.after.publish.as_ref(), arguments.call.sandbox);
-        if let Some(record) = discarded(&arguments.out, &inputs, &query, Some(&options.layout), context.clock)? {
-            let lock = Lock::take(&arguments.out).map_err(ExportError::from)?;
+        let connecting = upload::connect(job.own.after.publish.as_ref(), job.call.sandbox);
+        if let Some(record) = discarded(out, &inputs, &query, Some(&options.layout), context.clock)? {
+            let lock = Lock::take(out).map_err(ExportError::from)?;
             let destination = signals.unless("before anything was fetched or published", connecting).await?;
             let options = PublishOptions { before: record.spending, ..options };
-            let summary = summary_from_record(&record, inputs.counts(), &options, &arguments.out);
-            let summary = Box::new(with_report(summary, arguments.own.after.report)?);
+            let summary = summary_from_record(&record, inputs.counts(), &options, out);
+            let summary = Box::new(with_report(summary, job.own.after.report)?);
             return Ok(Prepared::AlreadyDone { summary, lock, destination });
         }
-        let (url, sandbox) = url(&arguments.call).await?;
-        let (token, missing) = match arguments.call.token() {
+        let (url, sandbox) = url(&job.call).await?;
+        let (token, missing) = match job.call.token() {
             Ok(token) => (token, None),
             // No token is needed if nothing is left to call, which is only known once the directory is open.
-            Err(error) if ledger::is_begun(&arguments.out).unwrap_or(false) => {
-                (Token(SecretString::default()), Some(error))
-            }
+            Err(error) if ledger::is_begun(out).unwrap_or(false) => (Token(SecretString::default()), Some(error)),
             Err(error) => return Err(error.into()),
         };
-        let api = HttpApi::new(&url, &token.0, arguments.call.rates.timeout, context.clock)?;
-        let (out, clock, previous) = (arguments.out.clone(), context.clock, arguments.reuse.previous.clone());
-        let limit = arguments.call.limit;
+        let api = HttpApi::new(&url, &token.0, job.call.rates.timeout, context.clock)?;
+        let (out, clock, previous) = (out.clone(), context.clock, job.reuse.previous.clone());
+        let limit = job.call.limit;
         let opening = move || {
             Ok::<_, ExportError>(Export::open(&out, inputs, &query, clock)?.with_previous(&previous)?.limited(limit))
         };
@@ -130,10 +123,11 @@ impl RunCommand<'_> {
         Ok(Prepared::ToFetch(Box::new(PreparedRun { export, api, limits, options, destination, _sandbox: sandbox })))
     }
 
-    async fn fetch_and_publish(self, job: PreparedRun) -> Result<RunSummary, Failure> {
+    async fn fetch_and_publish(self, run: PreparedRun) -> Result<RunSummary, Failure> {
         let Self { arguments, context, signals, .. } = self;
-        let PreparedRun { export, api, limits, options, destination, _sandbox } = job;
-        let progress = display(&arguments.own.display, context, scope(&export, &limits, arguments.call.sandbox));
+        let JobArgs { call, own, .. } = &arguments.job;
+        let PreparedRun { export, api, limits, options, destination, _sandbox } = run;
+        let progress = display(&own.display, context, scope(&export, &limits, call.sandbox));
         context.console.attach(&progress);
         if export.remaining() > 0 {
             warn_of(export.inputs());
@@ -143,7 +137,7 @@ impl RunCommand<'_> {
             let (ended, fetched) = export.fetch(api, limits, &options.layout, &progress, asked_to_stop).await?;
             let ended = RunEnd::of(ended, signals.came().unwrap_or(Signal::Interrupt));
             let is_stopped = matches!(ended, RunEnd::Signal(_));
-            let publishing = publish(fetched, ended, options.clone(), arguments.own.after.report, &progress);
+            let publishing = publish(fetched, ended, options.clone(), own.after.report, &progress);
             if is_stopped {
                 return publishing.await;
             }
@@ -168,7 +162,7 @@ impl RunCommand<'_> {
         if destination.is_none() {
             return Ok(summary);
         }
-        let progress = display(&self.arguments.own.display, self.context, ExportScope::of_held(summary.targets));
+        let progress = display(&self.arguments.job.own.display, self.context, ExportScope::of_held(summary.targets));
         let summary = upload::upload(destination, summary, lock, &progress, self.context, self.signals).await?;
         progress.finish();
         Ok(summary)
@@ -186,11 +180,12 @@ impl RunCommand<'_> {
     }
 
     fn publish_options(self, fresh_since: Option<Timestamp>) -> PublishOptions {
+        let JobArgs { call, own, .. } = &self.arguments.job;
         PublishOptions {
-            layout: DatasetLayout::from(&self.arguments.own.dataset),
-            max_failures: self.arguments.own.dataset.max_failures,
-            max_cost: self.arguments.call.max_cost,
-            discard_raw: self.arguments.own.discard_raw,
+            layout: DatasetLayout::from(&own.dataset),
+            max_failures: own.dataset.max_failures,
+            max_cost: call.max_cost,
+            discard_raw: own.discard_raw,
             fresh_since,
             replayed: false,
             before: Spending::default(),
@@ -216,28 +211,22 @@ pub(super) async fn publish(
     publishing.await.map_err(Failure::unexpected)?
 }
 
-impl From<&QueryArgs> for QueryParams {
-    fn from(arguments: &QueryArgs) -> Self {
-        Self {
-            date_from: arguments.date_from,
-            date_to: arguments.date_to,
-            rank_scale: arguments.rank_scale,
-            tag: arguments.tag.clone(),
-            ..Self::default()
-        }
-    }
-}
-
-/// Answers from before this are too old; `None`: no answer is.
-pub(super) fn fresh_since(arguments: &ReuseArgs, context: &Context) -> Result<Option<Timestamp>, Failure> {
-    let Some(age) = arguments.max_age else { return Ok(None) };
-    let since = context.clock.now().checked_sub(age);
-    since.map(Some).map_err(|_| Failure::usage("--max-age is too long").hint("use a shorter duration, or omit it"))
-}
-
-/// Failures that are not retried: none if earlier runs may have an answer.
-pub(super) fn tolerated(reuse: &ReuseArgs, max_failures: MaxFailures) -> MaxFailures {
-    if reuse.previous.is_empty() { max_failures } else { MaxFailures::default() }
+/// The query of a run with these flags.
+pub(super) fn query(arguments: &JobArgs, context: &Context) -> Result<QueryParams, Failure> {
+    let JobArgs { input, query, reuse, call, own, .. } = arguments;
+    let too_long = |_| Failure::usage("--max-age is too long").hint("use a shorter duration, or omit it");
+    let fresh_since = reuse.max_age.map(|age| context.clock.now().checked_sub(age).map_err(too_long)).transpose()?;
+    Ok(QueryParams {
+        date_from: query.date_from,
+        date_to: query.date_to,
+        rank_scale: query.rank_scale,
+        tag: query.tag.clone(),
+        simulated: Some(call.sandbox),
+        fresh_since,
+        // All failures are retried if earlier runs may have an answer.
+        tolerated: if reuse.previous.is_empty() { own.dataset.max_failures } else { MaxFailures::default() },
+        shard: Some(input.shard).filter(|shard| !shard.is_whole()),
+    })
 }
 
 /// The URL of the API: the real one, or the simulated one, started in this process.
@@ -250,15 +239,16 @@ pub(super) async fn url(arguments: &CallArgs) -> Result<(String, Option<Sandbox>
     Ok((sandbox.url(), Some(sandbox)))
 }
 
-fn limits(arguments: &RunArgs) -> Result<FetchLimits, Failure> {
-    let (rate, concurrency) = arguments.call.limits(arguments.input.shard)?;
+fn limits(arguments: &JobArgs) -> Result<FetchLimits, Failure> {
+    let JobArgs { input, call, .. } = arguments;
+    let (rate, concurrency) = call.limits(input.shard)?;
     Ok(FetchLimits {
         rate,
         concurrency,
-        max_attempts: arguments.call.rates.max_attempts,
-        max_cost: arguments.call.max_cost,
-        max_outage: arguments.call.rates.max_outage,
-        body: arguments.call.body_form(),
+        max_attempts: call.rates.max_attempts,
+        max_cost: call.max_cost,
+        max_outage: call.rates.max_outage,
+        body: call.body_form(),
     })
 }
 

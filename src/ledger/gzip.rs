@@ -28,7 +28,7 @@ const STORED: u8 = b'S';
 const DEFLATED: u8 = b'D';
 /// The size of the field: it contains the member's length.
 const FIELD: [u8; 2] = [4, 0];
-const HEADER_BYTES: usize = 20;
+pub(super) const HEADER_BYTES: usize = 20;
 /// The CRC-32 of the content, and its length.
 const TRAILER_BYTES: usize = 8;
 
@@ -174,14 +174,25 @@ pub(super) enum Measured {
     Foreign,
 }
 
+/// Whether `bytes` begin like a member written here, as far as they go.
+fn is_begun(bytes: &[u8]) -> bool {
+    [STORED, DEFLATED].iter().any(|kind| {
+        let expected = PREFIX.iter().chain([kind]).chain(&FIELD);
+        expected.zip(bytes).all(|(expected, byte)| expected == byte)
+    })
+}
+
+/// Whether the rest of a file can be a member that a crash left incomplete: its beginning, or zeros instead of what the
+/// file system lost.
+pub(super) fn is_torn(rest: &[u8]) -> bool {
+    let start = &rest[..rest.len().min(HEADER_BYTES)];
+    let written = start.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    is_begun(&start[..written])
+}
+
 /// Finds the length of the member at the beginning of `bytes` without decompressing it.
 pub(super) fn measure(bytes: &[u8]) -> Measured {
-    let is_begun = |kind: u8| {
-        let kind = [kind];
-        let expected = PREFIX.iter().chain(&kind).chain(&FIELD);
-        expected.zip(bytes).all(|(expected, byte)| expected == byte)
-    };
-    if !is_begun(STORED) && !is_begun(DEFLATED) {
+    if !is_begun(bytes) {
         return Measured::Foreign;
     }
     let Some(length) = bytes.get(HEADER_BYTES - 4..).and_then(<[u8]>::first_chunk) else {

@@ -163,7 +163,7 @@ impl Segment {
         })
     }
 
-    /// An end without a complete record is due to a crash only if nothing complete follows.
+    /// An end without a complete record is due to a crash only if a record begins there and nothing complete follows.
     fn must_be_torn(&self, offset: u64, length: u64) -> Result<(), LedgerError> {
         const STEP: usize = 1024 * 1024;
         let mut window = ReadWindow::default();
@@ -182,7 +182,11 @@ impl Segment {
             }
             at += STEP as u64;
         }
-        Ok(())
+        let rest = usize::try_from(length - offset).unwrap_or(usize::MAX);
+        if gzip::is_torn(&self.read(offset, rest.min(gzip::HEADER_BYTES))?) {
+            return Ok(());
+        }
+        Err(self.damaged(offset, &"no record begins here; was the file recompressed, or something appended to it?"))
     }
 
     /// Where the body of an incomplete answer ends if it was compressed here and only the end of its line is missing:
@@ -458,8 +462,42 @@ mod tests {
             // A member that is complete only by its size is part of an incomplete end, too.
             let mut unsound = bytes;
             *unsound.last_mut().expect("a checksum") ^= 1;
-            assert_eq!(scanned(&unsound).expect("torn").1, End::Torn(first.len() as u64), "{length} bytes");
+            if length >= gzip::HEADER_BYTES {
+                assert_eq!(scanned(&unsound).expect("torn").1, End::Torn(first.len() as u64), "{length} bytes");
+            } else {
+                assert_eq!(damage(scanned(&unsound)).0, first.len() as u64, "{length} bytes");
+            }
         }
+    }
+
+    #[test]
+    fn only_the_beginning_of_a_record_is_a_torn_end() {
+        let first = lines_of_input(10);
+        let end = |rest: &[u8]| scanned(&[&first[..], rest].concat()).map(|(_, end)| end);
+        let torn = |record: &[u8], written: usize, lost: usize| {
+            let found = end(&[&record[..written], &vec![0; lost]].concat());
+            let found = found.unwrap_or_else(|error| panic!("{written} bytes, {lost} zeros: {error}"));
+            assert_eq!(found, End::Torn(first.len() as u64), "{written} bytes, {lost} zeros");
+        };
+        for record in [answer(BODY).0, lines_of_input(10)] {
+            (1..record.len()).for_each(|written| torn(&record, written, 0));
+            (0..gzip::HEADER_BYTES - 4).for_each(|written| torn(&record, written, 1));
+            (0..gzip::HEADER_BYTES - 4).for_each(|written| torn(&record, written, 4096));
+        }
+        let foreign = |name: Option<&str>| {
+            let builder = name.map_or_else(flate2::GzBuilder::new, |name| flate2::GzBuilder::new().filename(name));
+            let mut encoder = builder.write(Vec::new(), flate2::Compression::fast());
+            io::Write::write_all(&mut encoder, b"{\"record\":\"refund\"}\n").expect("memory");
+            encoder.finish().expect("memory")
+        };
+        let (plain, named) = (foreign(None), foreign(Some("notes.txt")));
+        for rest in [&plain[..], &named, &plain[..plain.len() - 1], &named[..4], b"\n", b"a line", &[0, 0, 0, 1]] {
+            let (offset, reason) = damage(end(rest));
+            assert_eq!(offset, first.len() as u64, "{rest:?}");
+            assert!(reason.contains("was the file recompressed, or something appended to it?"), "{reason}");
+        }
+        // A file that was decompressed and compressed again
+        assert_eq!(damage(scanned(&plain)).0, 0);
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub struct Difference {
 pub enum Advice {
     /// Some files could not be read by this user.
     Permissions,
+    /// The directory was written by a newer version, which can check it.
+    Upgrade,
+    /// There is nothing to check.
+    OtherDirectory,
     /// A ledger, from which everything else can be rebuilt, is damaged or missing.
     RestoreLedger,
     /// The ledger is valid, or there is none: the dataset can be rebuilt from it.
@@ -44,6 +48,10 @@ impl Gathered {
             None
         } else if any(&|it| it.what.ends_with(NO_PERMISSION)) {
             Some(Advice::Permissions)
+        } else if any(&|it| it.what == NEWER_VERSION) {
+            Some(Advice::Upgrade)
+        } else if any(&|it| it.what == NO_RUN) {
+            Some(Advice::OtherDirectory)
         } else if any(&|it| Path::new(&it.file).components().any(|part| part.as_os_str() == ledger::FOLDER)) {
             Some(Advice::RestoreLedger)
         } else {
@@ -100,6 +108,8 @@ impl Differences {
 }
 
 const NO_PERMISSION: &str = "permission denied";
+pub(super) const NEWER_VERSION: &str = "was made by a newer version of backlinks-export";
+pub(super) const NO_RUN: &str = "is missing, and there is no ledger: this is not the directory of a run or replay";
 
 /// The description of a file that cannot be read.
 pub(super) fn read_error(error: &io::Error) -> String {

@@ -11,7 +11,7 @@ use std::{
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::difference::{Differences, read_error};
+use super::difference::{Differences, NEWER_VERSION, read_error};
 use crate::{
     dataset::{HISTORY, Part, RUN, TARGETS, UNDATED},
     export::{LedgerRecord, Provenance, RunRecord},
@@ -178,6 +178,7 @@ pub(super) fn report_ledger(dir: &Path, error: &LedgerError, differences: &Diffe
         LedgerError::Damaged { path, offset, reason } => {
             differences.add(label(path), format!("is damaged at byte {offset}: {reason}"));
         }
+        LedgerError::NewerVersion { path } => differences.add(label(path), NEWER_VERSION),
         LedgerError::Io { path, source, .. } => differences.add(label(path), read_error(source)),
         other => differences.add(ledger::FOLDER, other.to_string()),
     }

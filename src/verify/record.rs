@@ -2,11 +2,10 @@
 
 use std::{fs, io, path::Path};
 
-use super::difference::{Differences, read_error};
+use super::difference::{Differences, NEWER_VERSION, NO_RUN, read_error};
 use crate::{dataset::RUN, decode, export::RunRecord, ledger, sha256};
 
 const UNPUBLISHED: &str = "is missing: no dataset was published; run `backlinks-export run …` again to publish it";
-const NO_RUN: &str = "is missing, and there is no ledger: this is not the directory of a run or replay";
 
 /// Reads the record and checks its own digest; `None`: it cannot be used, and the reason has been reported.
 pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRecord> {
@@ -32,7 +31,8 @@ pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRe
     let made_of = &record.made_of;
     if made_of.schema_version != decode::schema::VERSION {
         let (theirs, ours) = (made_of.schema_version, decode::schema::VERSION);
-        differences.add(RUN, format!("has schema version {theirs}, but this program only supports version {ours}"));
+        let older = format!("has schema version {theirs}, but this program only supports version {ours}");
+        differences.add(RUN, if theirs > ours { NEWER_VERSION.to_owned() } else { older });
         return None;
     }
     if made_of.version != env!("CARGO_PKG_VERSION") {

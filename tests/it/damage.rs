@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use backlinks_export::ledger::Archive;
 
-use super::members::{gunzip, member, members};
+use super::members::{gunzip, gzip, member, members};
 use super::program::{Place, ended, instant, sandbox, stderr, table, verified};
 
 /// Targets of a small run.
@@ -150,6 +150,25 @@ async fn a_torn_end_is_cut_off_even_if_no_call_is_left() {
         ended(place.run(&api.url(), ""), 0).await;
         verified(&place.out()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_that_another_program_has_written_to_is_named_and_left_unchanged() {
+    let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
+    ended(place.run(&api.url(), ""), 0).await;
+    let file = place.out().join("_raw/ledger-0.jsonl.gz");
+    let whole = fs::read(&file).expect("readable");
+    let appended = [&whole[..], &gzip(b"{\"record\":\"refund\"}\n")].concat();
+    for (changed, offset) in [(appended, whole.len()), (gzip(&gunzip(&whole).expect("sound")), 0)] {
+        fs::write(&file, &changed).expect("written");
+        for flags in ["", "--partition-by none"] {
+            let words = stderr(&ended(place.run(&api.url(), flags), 1).await);
+            let expected = format!("ledger-0.jsonl.gz is damaged at byte {offset}: no record begins here");
+            assert!(words.contains(&expected) && words.contains("restore an intact copy of the file"), "{words}");
+        }
+        assert!(fs::read(&file).expect("readable") == changed, "left as it is");
+    }
+    assert_eq!(api.bill().calls, TARGETS as u64, "nothing was bought");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

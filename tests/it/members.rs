@@ -24,6 +24,13 @@ pub(crate) fn gunzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// A member as any other program writes it.
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzBuilder::new().write(Vec::new(), Compression::new(6));
+    encoder.write_all(content).expect("room");
+    encoder.finish().expect("room")
+}
+
 /// A member as the ledger's format describes it, with its own length in the extra field `BD`.
 pub(crate) fn member(content: &[u8]) -> Vec<u8> {
     let extra = b"BD\x04\0\0\0\0\0".to_vec();

@@ -27,7 +27,7 @@ use parquet::{
 use serde_json::{Value, json};
 
 use super::{
-    members::{gunzip, members},
+    members::{gunzip, member, members},
     permissions::{as_nobody, set_mode},
     program::{self, is_root},
     shell::{Api, DATES, Ran, Shell},
@@ -336,9 +336,14 @@ fn a_dataset_older_than_its_ledger_and_a_torn_end_are_named() {
     let ledger = out.join("_raw/ledger-0.jsonl.gz");
     let sound = fs::read(&ledger).expect("a ledger");
     let first = members(&sound)[0].0.len();
-    for added in [&sound[..first - 1], b"\n", b"a line", &[0; 4096]] {
+    for added in [&sound[..first - 1], &[0; 4096]] {
         fs::write(&ledger, [&sound[..], added].concat()).expect("written");
         assert_named(&out, "_raw/ledger-0", "ends within a line", "a torn end");
+    }
+    for added in [b"\n", &b"a line"[..]] {
+        fs::write(&ledger, [&sound[..], added].concat()).expect("written");
+        let words = format!("is damaged at byte {}: no record begins here", sound.len());
+        assert_named(&out, "_raw/ledger-0", &words, "foreign data");
     }
     fs::write(&ledger, [&sound[..], &sound[..first]].concat()).expect("written");
     assert_named(&out, "_raw/ledger-0", "older than the ledger", "a record added to the ledger");
@@ -462,7 +467,12 @@ fn no_hint_advises_buying_again_or_the_same_command() {
     check(&ledger, None, "restore intact copies of the named ledger files");
     check("_rejected.csv", Some(b"x"), "`backlinks-export run …` on this directory again");
     check("_run.json", None, "no dataset was published; run `backlinks-export run …` again");
+    let refund = [fs::read(out.join(&ledger)).expect("a ledger"), member(b"{\"record\":\"refund\"}\n")].concat();
+    check(&ledger, Some(&refund), "hint: upgrade backlinks-export and verify again");
     assert_sound(&out);
+    fs::create_dir(shell.path("empty")).expect("made");
+    let ran = shell.run("verify empty").expect(1);
+    assert!(ran.stderr.contains("hint: use a directory that was the --out of a run or a replay"), "{ran:?}");
 }
 
 #[test]

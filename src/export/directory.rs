@@ -19,6 +19,9 @@ pub(super) fn check_is_run(dir: &Path) -> Result<(), ExportError> {
     let fails = ExportError::io("read", dir);
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.is_symlink() => {
+            return Err(ExportError::DanglingLink(dir.to_owned()));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             return Err(ExportError::NoDirectory(dir.to_owned()));

@@ -38,6 +38,8 @@ pub enum ExportError {
     Twice(PathBuf, PathBuf),
     #[error("{} is not a directory", .0.display())]
     NoDirectory(PathBuf),
+    #[error("{} is a symbolic link to a path that does not exist", .0.display())]
+    DanglingLink(PathBuf),
     #[error("{} is the directory of a run, which has its own dataset", .0.display())]
     OfARun(PathBuf),
     #[error("{} contains a dataset of another run, {run_id}", dir.display())]
@@ -81,11 +83,16 @@ impl ExportError {
             | Self::OtherRuns { .. }
             | Self::Missing(_)
             | Self::NoRun(_)
-            | Self::UnreadableRecord { .. }
+            | Self::DanglingLink(_)
             | Self::NotUtf8(_)
             | Self::Discarded(_) => true,
             Self::Previous(error) => error.is_usage(),
-            Self::Ledger(_) | Self::CutShort { .. } | Self::Dataset(_) | Self::WriterFailed | Self::Io { .. } => false,
+            Self::Ledger(_)
+            | Self::CutShort { .. }
+            | Self::UnreadableRecord { .. }
+            | Self::Dataset(_)
+            | Self::WriterFailed
+            | Self::Io { .. } => false,
         }
     }
 
@@ -98,6 +105,7 @@ impl ExportError {
             Self::Foreign(_) | Self::OfAReplay(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
                 "use a new or empty directory for --out".to_owned()
             }
+            Self::DanglingLink(_) => "create the directory that the link leads to, or use another --out".to_owned(),
             Self::OtherRuns { .. } => {
                 "add that run's directory, or use a new directory for --out; --replace overwrites the dataset in it"
                     .to_owned()

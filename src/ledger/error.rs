@@ -59,6 +59,7 @@ impl LedgerError {
             Self::NewerVersion { .. } => "upgrade backlinks-export and run the same command again".to_owned(),
             Self::Symlink { .. } => "remove the link, or use another --out".to_owned(),
             Self::Io { source, .. } if let Some(hint) = access_hint(source) => hint.to_owned(),
+            Self::Io { verb: "make", .. } => "check the path, or use another --out".to_owned(),
             Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
                 "all paid answers are saved; fix the problem above and run the same command again".to_owned()
             }

@@ -308,7 +308,7 @@ fn a_replay_replaces_the_dataset_of_other_runs_only_with_replace() {
     check("one --out merged --replace", 0);
     // An unreadable record may be of any run.
     shell.write("merged/_run.json", "{}");
-    let refused = shell.run("replay two --out merged").expect(2);
+    let refused = shell.run("replay two --out merged").expect(1);
     assert!(refused.stderr.contains("cannot read merged/_run.json: missing field"), "{}", refused.stderr);
     check("two --out merged --replace", 0);
 }
@@ -339,19 +339,19 @@ fn an_unreadable_record_is_an_error_of_every_command_and_costs_nothing() {
     let flags = format!("{} {DATES}", api.flags());
     shell.run(&format!("run domains.txt --out out {flags}")).expect(0);
     let (record, files, calls) = (shell.read("out/_run.json"), shell.files("out"), api.bill().calls);
-    let check = |words: &str, code: i32| {
-        let ran = shell.run(words).expect(code);
+    let check = |words: &str| {
+        let ran = shell.run(words).expect(1);
         let error = "cannot read out/_run.json: ";
         assert!([ran.stderr, ran.stdout].concat().contains(error), "{words}");
     };
     for text in ["", "{}", &record[..record.len() / 2], &record.replace("zstd:1", "new:9")] {
         shell.write("out/_run.json", text);
-        check(&format!("run domains.txt --out out {flags}"), 2);
-        check(&format!("plan domains.txt --out out {DATES}"), 2);
-        check(&format!("doctor domains.txt --out out {flags}"), 1);
-        check(&format!("run domains.txt --out other --previous out {flags}"), 2);
-        check("replay out --out merged", 2);
-        check("report out", 1);
+        check(&format!("run domains.txt --out out {flags}"));
+        check(&format!("plan domains.txt --out out {DATES}"));
+        check(&format!("doctor domains.txt --out out {flags}"));
+        check(&format!("run domains.txt --out other --previous out {flags}"));
+        check("replay out --out merged");
+        check("report out");
         shell.run("verify out").expect(1);
     }
     // The hint recommends this.
@@ -400,6 +400,17 @@ fn sandbox_and_api_exclude_each_other() {
     // The command line takes precedence over a config file.
     shell.write("run.toml", "api = \"http://127.0.0.1:1\"\n");
     shell.run(&format!("run domains.txt --out out --sandbox --config run.toml {DATES}")).expect(0);
+}
+
+#[test]
+fn a_broken_link_as_the_directory_is_rejected() {
+    let shell = Shell::with_domains(1);
+    std::os::unix::fs::symlink("nowhere", shell.path("out")).expect("a link");
+    for command in ["run domains.txt --out out --sandbox", "plan domains.txt --out out"] {
+        let ran = shell.run(command).expect(2);
+        assert!(ran.stderr.contains("out is a symbolic link to a path that does not exist"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("hint: create the directory that the link leads to"), "{}", ran.stderr);
+    }
 }
 
 #[test]

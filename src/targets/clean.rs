@@ -165,6 +165,10 @@ fn host_in(written: &str) -> Result<&str, Reject> {
         Some(_) => return Err(Reject::Email),
         None => authority,
     };
+    let (name, _) = host.split_once(':').unwrap_or((host, ""));
+    if ["http", "https"].iter().any(|scheme| name.eq_ignore_ascii_case(scheme)) {
+        return Err(Reject::Scheme);
+    }
     if host.is_empty() { Err(Reject::Empty) } else { Ok(host) }
 }
 

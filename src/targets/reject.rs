@@ -28,6 +28,8 @@ pub enum Reject {
     Email,
     #[error("a single word without a dot")]
     SingleLabel,
+    #[error("a URL without `://` after http or https")]
+    Scheme,
     #[error("a public suffix such as co.uk, not a domain; --allow-suffix accepts it")]
     PublicSuffix,
     #[error("`.{0}` is not a known top-level domain")]

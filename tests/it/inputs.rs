@@ -4,8 +4,8 @@ use std::{fs, process::Stdio};
 
 use super::shell::{Api, DATES, Shell};
 
-const UTF_8_HINT: &str =
-    "bytes that are not valid UTF-8; set the encoding of the file, such as --input-encoding windows-1251";
+const UTF_8_HINT: &str = "bytes that are not valid UTF-8; set the encoding of the file, \
+                          such as --input-encoding windows-1252, windows-1251, gbk or shift_jis";
 
 /// Names that were billed.
 fn called(api: &Api) -> Vec<String> {

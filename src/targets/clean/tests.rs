@@ -105,6 +105,11 @@ fn invalid_names_are_rejected_with_the_reason() {
     check("mailto:someone@example.com", Reject::Email);
     check("localhost", Reject::SingleLabel);
     check("com", Reject::SingleLabel);
+    check("https//example.com", Reject::Scheme);
+    check("HTTP:/example.com/a", Reject::Scheme);
+    check("http:example.com", Reject::Scheme);
+    check("https://https//example.com", Reject::Scheme);
+    check("https", Reject::Scheme);
     check("co.uk", Reject::PublicSuffix);
     check("foo.ck", Reject::PublicSuffix);
     check("example.invalidtld", Reject::UnknownSuffix("invalidtld".into()));

@@ -25,6 +25,8 @@ pub enum InputError {
     Damaged { path: PathBuf, compression: &'static str, source: io::Error },
     #[error("{} is {}, not text", path.display(), format.name)]
     Packed { path: PathBuf, format: PackedFormat },
+    #[error("{} is in UTF-32, which is not supported", path.display())]
+    Utf32 { path: PathBuf },
     #[error("the header of {} has {}", path.display(), not_valid(encoding))]
     Encoding { path: PathBuf, encoding: &'static Encoding },
     #[error("standard input (-) is given more than once")]
@@ -65,6 +67,7 @@ impl InputError {
             Self::Unreadable { .. } => "check that you can read the file and that its disk is available".into(),
             Self::Damaged { .. } => "the file is truncated or damaged; download or create it again".into(),
             Self::Packed { path, format } => format.hint(path),
+            Self::Utf32 { .. } => "convert it to UTF-8, such as with iconv -f UTF-32 -t UTF-8".into(),
             Self::Encoding { .. } => encoding_hint().into(),
             Self::StandardInputAgain => "use - only once".into(),
             Self::NoTable { .. } => {
@@ -96,7 +99,7 @@ pub(super) fn not_valid(encoding: &'static Encoding) -> String {
 }
 
 pub(super) fn encoding_hint() -> &'static str {
-    "set the encoding of the file, such as --input-encoding windows-1251"
+    "set the encoding of the file, such as --input-encoding windows-1252, windows-1251, gbk or shift_jis"
 }
 
 /// Whether a domain was given instead of a file.

@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     io::{self, Read},
+    mem,
     path::{Path, PathBuf},
 };
 
@@ -33,7 +34,8 @@ pub(super) struct InputReader<'a> {
     builder: InputsBuilder,
     columns: AllColumns,
     lines: usize,
-    has_table: bool,
+    /// Whether any file has the domain column.
+    has_column: bool,
 }
 
 struct Header {
@@ -70,7 +72,7 @@ impl<'a> InputReader<'a> {
             builder: InputsBuilder::new(),
             columns: AllColumns::default(),
             lines: 0,
-            has_table: false,
+            has_column: false,
         }
     }
 
@@ -115,10 +117,11 @@ impl<'a> InputReader<'a> {
         Ok(())
     }
 
-    /// Reads lines, starting with line `first` of the file.
+    /// Reads lines, starting with line `first` of the file. The name of the domain column at the top is a header, as in
+    /// a table with one column.
     fn read_lines(&mut self, file: &InputFile<'_>, first: u64, text: &mut impl io::BufRead) -> Result<(), ReadFailure> {
         let too_long = format!("the line is longer than {} KiB", MOST_LINE / 1024);
-        let mut line = Vec::new();
+        let (mut line, mut is_top) = (Vec::new(), true);
         for number in first.. {
             let Some(length) = read_line(text, &mut line)? else { break };
             let (whole, is_text) = match decoded(&line, length) {
@@ -136,11 +139,21 @@ impl<'a> InputReader<'a> {
                 (false, true) => None,
             };
             let written = content.trim();
-            if !written.is_empty() || unusable.is_some() {
-                self.add(file, &UncleanedLine { number, written, unusable, cells: &[] })?;
+            if written.is_empty() && unusable.is_none() {
+                continue;
             }
+            if mem::take(&mut is_top) && unusable.is_none() && self.is_header(written) {
+                self.has_column = true;
+                continue;
+            }
+            self.add(file, &UncleanedLine { number, written, unusable, cells: &[] })?;
         }
         Ok(())
+    }
+
+    fn is_header(&self, line: &str) -> bool {
+        let names = columns::names(std::iter::once(line.into()));
+        columns::find(&names, self.options.column.as_deref()).is_some()
     }
 
     fn read_table(
@@ -150,7 +163,7 @@ impl<'a> InputReader<'a> {
         delimiter: Option<u8>,
         text: &mut impl io::BufRead,
     ) -> Result<(), ReadFailure> {
-        self.has_table = true;
+        self.has_column = true;
         if head.is_cut() {
             return Err(InputError::NoHeader { path: file.path.into() }.into());
         }
@@ -256,7 +269,7 @@ impl<'a> InputReader<'a> {
 
     /// The lines of `paths`; an error if none of them has a target.
     pub(super) fn finish(mut self, paths: &[PathBuf]) -> Result<Inputs, InputError> {
-        if let Some(wanted) = self.options.column.as_ref().filter(|_| !self.has_table) {
+        if let Some(wanted) = self.options.column.as_ref().filter(|_| !self.has_column) {
             return Err(InputError::NoTable { wanted: wanted.clone() });
         }
         self.builder.set_columns(self.columns.into_names());

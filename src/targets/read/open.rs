@@ -69,6 +69,7 @@ pub(super) fn decompressed<'a>(path: &Path, reader: impl Read + 'a) -> Result<Op
     let unreadable = |source| InputError::Unreadable { path: path.into(), source };
     let refuse = |head: &[u8]| match packed::format_of(head, &extension(path)) {
         Some(format) => Err(InputError::Packed { path: path.into(), format }),
+        None if text::is_utf_32(head) => Err(InputError::Utf32 { path: path.into() }),
         None => Ok(()),
     };
     let (head, reader) = text::peek(reader, HEAD).map_err(unreadable)?;

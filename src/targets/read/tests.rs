@@ -134,6 +134,31 @@ fn standard_input_is_a_list_which_may_be_compressed() {
 }
 
 #[test]
+fn the_name_of_the_domain_column_above_a_list_is_its_header() {
+    let check = |name: &str, text: &str, column: Option<&str>, expected: &[&str]| {
+        let options = ReadOptions { column: column.map(Into::into), ..ReadOptions::default() };
+        let inputs = match name {
+            "-" => read(&["-".into()], text.as_bytes(), &options),
+            name => reading(name, text.as_bytes(), &options),
+        };
+        assert_eq!(lines(&inputs.expect("inputs")), expected, "{name}: {text:?} {column:?}");
+    };
+    for header in ["domain", "URL", "website", "Target", "host", "\u{feff}\"Domain\"", " 'url' ", "domain # of shops"] {
+        for name in ["-", "list", "a.txt"] {
+            check(name, &format!("{header}\na.com # A\n#b.com\n"), None, &["2 a.com -> a.com"]);
+            check(name, &format!("# shops\n\n{header}\na.com\n"), None, &["4 a.com -> a.com"]);
+        }
+    }
+    let not_a_domain = "a single word without a dot";
+    for name in ["-", "a.csv", "a.txt"] {
+        check(name, "site\na.com\n", Some("site"), &["2 a.com -> a.com"]);
+        check(name, "domain\na.com\ndomain\n", None, &["2 a.com -> a.com", &format!("3 domain: {not_a_domain}")]);
+    }
+    check("-", "domains\na.com\n", None, &[&format!("1 domains: {not_a_domain}"), "2 a.com -> a.com"]);
+    check("-", "a.com\nurl\n", None, &["1 a.com -> a.com", &format!("2 url: {not_a_domain}")]);
+}
+
+#[test]
 fn addresses_are_read_if_allowed() {
     let options = ReadOptions { accept: Accept { addresses: true, ..Accept::DOMAINS }, ..ReadOptions::default() };
     let inputs = read(&["-".into()], &b"http://192.0.2.7/"[..], &options).expect("inputs");
@@ -194,7 +219,8 @@ fn reading(name: &str, content: &[u8], options: &ReadOptions) -> Result<Inputs, 
 
 #[test]
 fn no_encoding_is_guessed() {
-    let reason = "bytes that are not valid UTF-8; set the encoding of the file, such as --input-encoding windows-1251";
+    let reason = "bytes that are not valid UTF-8; set the encoding of the file, \
+                  such as --input-encoding windows-1252, windows-1251, gbk or shift_jis";
     let text = b"\xef\xf0\xe8\xec\xe5\xf0.com\r\nb.com # M\xfcller\n# M\xfcller\nc.com\n\xff";
     let expected = [
         format!("1 \u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}.com: {reason}"),
@@ -221,7 +247,7 @@ fn no_encoding_is_guessed() {
         [
             "1 中国.cn -> xn--fiqs8s.cn",
             "2 \u{fffd}\u{fffd}.cn: bytes that are not valid GBK; \
-             set the encoding of the file, such as --input-encoding windows-1251"
+             set the encoding of the file, such as --input-encoding windows-1252, windows-1251, gbk or shift_jis"
         ]
     );
 }
@@ -414,6 +440,8 @@ fn unusable_files_are_errors_with_a_hint() {
         ("cut.csv.zst", &half(zstd(long_text.as_bytes()))),
         ("no-bytes.gz", b""),
         ("no-bytes.zst", b""),
+        ("utf-32.txt", b"\xff\xfe\0\0a\0\0\0.\0\0\0d\0\0\0e\0\0\0"),
+        ("utf-32-be.txt", b"\0\0\0a\0\0\0.\0\0\0d\0\0\0e"),
         ("sheet.xlsx", b"PK\x03\x04\x14\0"),
         ("zip.txt.gz", &gzip(b"PK\x03\x04\x14\0")),
         ("header.csv", b"domain,Gr\xf6\xdfe\na.com,1\n"),
@@ -436,12 +464,17 @@ fn unusable_files_are_errors_with_a_hint() {
         "sheet.xlsx is a workbook, not text\n\
          unpack it first: libreoffice --headless --convert-to csv sheet.xlsx",
     );
+    for name in ["utf-32.txt", "utf-32-be.txt"] {
+        let expected =
+            "is in UTF-32, which is not supported\nconvert it to UTF-8, such as with iconv -f UTF-32 -t UTF-8";
+        check(&[name], None, &format!("{name} {expected}"));
+    }
     check(&["zip.txt.gz"], None, "zip.txt.gz is a zip archive, not text\nunpack it first: unzip zip.txt.gz");
     check(
         &["header.csv"],
         None,
         "the header of header.csv has bytes that are not valid UTF-8\n\
-         set the encoding of the file, such as --input-encoding windows-1251",
+         set the encoding of the file, such as --input-encoding windows-1252, windows-1251, gbk or shift_jis",
     );
     check(
         &["no-columns.csv"],

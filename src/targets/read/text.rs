@@ -19,6 +19,12 @@ pub(super) fn peek<R: Read>(mut reader: R, count: u64) -> io::Result<(Vec<u8>, i
     Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 
+/// Whether a text is in UTF-32, by its byte order mark or the zeros of its first two characters.
+pub(super) fn is_utf_32(head: &[u8]) -> bool {
+    let has_mark = matches!(head, [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..]);
+    has_mark || matches!(head, [1..=255, 0, 0, 0, 1..=255, 0, 0, 0, ..] | [0, 0, 0, 1..=255, 0, 0, 0, 1..=255, ..])
+}
+
 /// Replaces bytes that cannot be decoded; never part of UTF-8.
 const INVALID: u8 = 0xff;
 

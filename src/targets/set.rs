@@ -2,6 +2,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use hashbrown::{HashTable, hash_table::Entry};
+
 use super::TargetRef;
 
 /// The names of targets in one string.
@@ -44,26 +46,18 @@ fn narrow(number: usize) -> u32 {
     u32::try_from(number).expect("all names together have less than four gigabytes")
 }
 
-/// A set of numbered targets: a hash table of numbers with linear probing, at most half full, beside the names.
+/// A set of numbered targets: a hash table of their numbers, beside the names.
 #[derive(Clone, Debug, Default)]
 pub struct TargetSet {
     names: Names,
-    slots: Vec<u32>,
+    numbers: HashTable<u32>,
     hasher: RandomState,
 }
-
-/// An empty slot.
-const FREE: u32 = u32::MAX;
-/// The initial number of slots; a power of two, like all later sizes.
-const SMALLEST: usize = 64;
 
 impl TargetSet {
     /// The number of a target, if it is in the set.
     pub fn number(&self, target: TargetRef<'_>) -> Option<u32> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        Some(self.slots[self.slot_of(target)]).filter(|number| *number != FREE)
+        self.numbers.find(self.hasher.hash_one(target), |number| self.names.get(*number) == target).copied()
     }
 
     /// Adds a target and returns its number and whether it is new.
@@ -72,17 +66,17 @@ impl TargetSet {
     ///
     /// If all names together have four gigabytes.
     pub fn insert(&mut self, target: TargetRef<'_>) -> (u32, bool) {
-        if (self.names.len() + 1) * 2 > self.slots.len() {
-            self.grow();
+        let Self { names, numbers, hasher } = self;
+        let hash = |number: &u32| hasher.hash_one(names.get(*number));
+        match numbers.entry(hasher.hash_one(target), |number| names.get(*number) == target, hash) {
+            Entry::Occupied(known) => (*known.get(), false),
+            Entry::Vacant(free) => {
+                let number = narrow(names.len());
+                free.insert(number);
+                names.push(target);
+                (number, true)
+            }
         }
-        let slot = self.slot_of(target);
-        if self.slots[slot] != FREE {
-            return (self.slots[slot], false);
-        }
-        self.names.push(target);
-        let number = narrow(self.names.len() - 1);
-        self.slots[slot] = number;
-        (number, true)
     }
 
     pub fn get(&self, number: u32) -> TargetRef<'_> {
@@ -100,29 +94,6 @@ impl TargetSet {
 
     pub(super) fn text_length(&self) -> usize {
         self.names.text_length()
-    }
-
-    fn grow(&mut self) {
-        let length = (self.slots.len() * 2).max(SMALLEST);
-        // The old table is freed first: both at once would be the peak of memory.
-        self.slots = Vec::new();
-        self.slots = vec![FREE; length];
-        for number in 0..self.names.len() {
-            let number = narrow(number);
-            let slot = self.slot_of(self.names.get(number));
-            self.slots[slot] = number;
-        }
-    }
-
-    /// The slot of a target, or the free one where it belongs. Terminates, since half of the slots are free.
-    fn slot_of(&self, target: TargetRef<'_>) -> usize {
-        let mask = self.slots.len() - 1;
-        #[expect(clippy::cast_possible_truncation, reason = "the mask keeps only the low bits")]
-        let mut slot = self.hasher.hash_one(target) as usize & mask;
-        while self.slots[slot] != FREE && self.names.get(self.slots[slot]) != target {
-            slot = (slot + 1) & mask;
-        }
-        slot
     }
 }
 

@@ -22,12 +22,6 @@ pub(super) fn read_inputs(arguments: &InputArgs) -> Result<Inputs, Failure> {
     Ok(if shard.is_whole() { inputs } else { inputs.share(|name| shard.holds(name)) })
 }
 
-pub(super) fn warn_of_cells(inputs: &Inputs) {
-    if let Some(dropped) = dropped_cells(inputs) {
-        tracing::warn!("{dropped}");
-    }
-}
-
 /// Warning about cells beyond a table's header.
 pub(super) fn dropped_cells(inputs: &Inputs) -> Option<String> {
     let LongerRows { count, first } = inputs.longer_rows()?;

@@ -94,12 +94,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_visible_flag_of_every_command_has_a_description_in_its_page() {
+    fn the_page_of_every_command_has_the_version_and_a_description_of_every_visible_flag() {
         let mut definition = definition();
         definition.build();
         for command in std::iter::once(&definition).chain(definition.get_subcommands()) {
             let page = String::from_utf8(page(command).expect("a page")).expect("text");
             let lines: Vec<&str> = page.lines().collect();
+            let version = concat!("\"backlinks-export ", env!("CARGO_PKG_VERSION"), "\"");
+            assert!(lines.iter().any(|line| line.starts_with(".TH") && line.contains(version)), "{page}");
+            assert!(!page.contains("EXTRA"), "{page}");
             for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
                 let name = match argument.get_long() {
                     Some(long) => format!("\\fB\\-\\-{}\\fR", long.replace('-', "\\-")),
@@ -115,15 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_the_version_and_shows_its_examples_verbatim() {
-        let mut definition = definition();
-        definition.build();
-        for command in std::iter::once(&definition).chain(definition.get_subcommands()) {
-            let page = String::from_utf8(page(command).expect("a page")).expect("text");
-            let version = concat!("\"backlinks-export ", env!("CARGO_PKG_VERSION"), "\"");
-            assert!(page.lines().any(|line| line.starts_with(".TH") && line.contains(version)), "{page}");
-            assert!(!page.contains("EXTRA"), "{page}");
-        }
+    fn a_page_shows_its_examples_verbatim() {
         let text = "Takes more.\n\nExamples:\n  a --b\n.c\n\nExit codes:\n  0  'fine'\\";
         let sections = ".SH \"NOTES\"\n.nf\nTakes more.\n\n.fi\n.SH \"EXAMPLES\"\n.nf\n  a \\-\\-b\n\\&.c\n\n.fi\n\
                         .SH \"EXIT CODES\"\n.nf\n  0  \\(aqfine\\(aq\\e\n.fi\n";

@@ -10,7 +10,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::{
     Context, Failure,
     announce::{announce, warn_of_cap},
-    inputs::{read_inputs, warn_of, warn_of_cells},
+    inputs::{dropped_cells, read_inputs, warn_of},
     report::with_report,
     result::{display, show},
     signals::{self, Signals},
@@ -87,7 +87,9 @@ impl RunCommand<'_> {
         let limits = limits(job)?;
         let input = job.input.clone();
         let inputs = signals.unless_stopped(move || read_inputs(&input)).await?;
-        warn_of_cells(&inputs);
+        if let Some(dropped) = dropped_cells(&inputs) {
+            tracing::warn!("{dropped}");
+        }
         let query = query(job, context)?;
         let options = self.publish_options(query.fresh_since);
         let connecting = upload::connect(job.own.after.publish.as_ref(), job.call.sandbox);

@@ -79,7 +79,7 @@ impl Preview {
             drop_tolerated_failures(&mut left, inputs, &archive, query.tolerated);
         }
         let held = (inputs.targets().len() - left.len()) as u64;
-        let mut previous = Previous::look(previous, dir, archive.run(), &parameters)?;
+        let mut previous = Previous::open(previous, dir, archive.run(), &parameters, |_| Ok(None))?;
         previous.choose(inputs, &mut left, query.fresh_since);
         Ok(Self {
             answered: archive.asked().filter(|(_, known)| known.state.is_final()).count() as u64,

@@ -90,22 +90,8 @@ struct Chosen {
 }
 
 impl Previous {
-    /// Reads the ledgers of `dirs` for a `run` in the directory `own`, and keeps other runs out of them.
-    pub(super) fn open(dirs: &[PathBuf], own: &Path, run: &Run, parameters: &Parameters) -> Result<Self, ExportError> {
-        Self::read(dirs, Some(own), Some(run), parameters, |dir| Lock::share(dir).map(Some))
-    }
-
-    /// The same without a lock, for a plan.
-    pub(super) fn look(
-        dirs: &[PathBuf],
-        own: Option<&Path>,
-        run: Option<&Run>,
-        parameters: &Parameters,
-    ) -> Result<Self, ExportError> {
-        Self::read(dirs, own, run, parameters, |_| Ok(None))
-    }
-
-    fn read(
+    /// Reads the ledgers of `dirs` for a `run` in the directory `own`; `lock` keeps other runs out of them.
+    pub(super) fn open(
         dirs: &[PathBuf],
         own: Option<&Path>,
         run: Option<&Run>,

@@ -1,10 +1,23 @@
-//! The file system: durable file names, and hints for denied access.
+//! The file system: durable file names, and hints for denied access and full disks.
 
 use std::{fs::File, io, path::Path};
 
-/// Makes the names in a folder durable.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Makes the names in a folder durable. `error` converts an error that occurs while doing this (a verb) to a path.
+pub fn sync_folder<'a, E, F: FnOnce(io::Error) -> E>(
+    folder: &'a Path,
+    error: impl FnOnce(&'static str, &'a Path) -> F,
+) -> Result<(), E> {
+    File::open(folder).and_then(|open| open.sync_all()).map_err(error("sync", folder))
+}
+
+/// Whether the disk, or the user's quota, is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The end of the message for a full disk; empty for any other error.
+pub fn if_full(error: &io::Error) -> &'static str {
+    if is_full(error) { "; free some space and run the same command again" } else { "" }
 }
 
 /// The hint for a user without access; `None` for any other error.

@@ -1,4 +1,4 @@
-//! The file system operations of tables: new files, renames, synced folders. The only module that renames.
+//! The file system operations of tables: new files, renames. The only module that renames.
 //!
 //! Never follows a symbolic link: its target does not belong to the export.
 
@@ -9,15 +9,11 @@ use std::{
 };
 
 use super::{DatasetError, UNFINISHED};
+use crate::fs::sync_folder;
 
 /// Creates a file; fails if the path exists, even as a link.
 pub(super) fn create_new(path: &Path) -> Result<File, DatasetError> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(DatasetError::io("make", path))
-}
-
-/// Makes the names in a folder durable.
-pub(super) fn sync_folder(path: &Path) -> Result<(), DatasetError> {
-    crate::fs::sync_folder(path).map_err(DatasetError::io("sync", path))
 }
 
 /// Renames; durable once the folder is synced.
@@ -34,7 +30,7 @@ pub fn probe(folder: &Path) -> Result<(), DatasetError> {
         let mut file = create_new(&first)?;
         file.write_all(b"probe").and_then(|()| file.sync_all()).map_err(DatasetError::io("write", &first))?;
         rename(&first, &second)?;
-        sync_folder(folder)
+        sync_folder(folder, DatasetError::io)
     };
     // A file of that name was left by a process that no longer runs.
     let _ = fs::remove_file(&first);

@@ -23,6 +23,8 @@ use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 
+use crate::fs::if_full;
+
 mod encoding;
 mod files;
 mod frame;
@@ -135,7 +137,7 @@ pub struct Options {
 /// Why a dataset cannot be written or published.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    #[error("cannot {verb} {}: {source}{}", path.display(), advice(source))]
+    #[error("cannot {verb} {}: {source}{}", path.display(), if_full(source))]
     Io { verb: &'static str, path: PathBuf, source: io::Error },
     /// Rows that cannot be encoded as Parquet.
     #[error("cannot encode rows for {}: {source}", path.display())]
@@ -172,13 +174,6 @@ impl DatasetError {
             },
             source => Self::Encode { path: path.to_owned(), source },
         }
-    }
-}
-
-fn advice(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run the same command again",
-        _ => "",
     }
 }
 

@@ -33,9 +33,10 @@ use rustix::{
 
 use super::{
     DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNDATED,
-    files::{entries, exists, remove_tree, rename, sync_folder},
+    files::{entries, exists, remove_tree, rename},
     inspect, part, sidecar_files,
 };
+use crate::fs::sync_folder;
 
 /// The longest run id: a file name has 255 bytes.
 const LONGEST_RUN_ID: usize = 100;
@@ -72,7 +73,7 @@ impl Stage {
             let (aside, place) = (staging.join(set_aside(table)), dir.join(table));
             if exists(&aside)? && !exists(&place)? {
                 rename(&aside, &place)?;
-                sync_folder(dir)?;
+                sync_folder(dir, DatasetError::io)?;
             }
         }
         if holds_parts(&staging)? {
@@ -121,7 +122,7 @@ impl Stage {
             let_readers_finish();
         }
         remove_tree(&self.staging)?;
-        sync_folder(&self.dir)
+        sync_folder(&self.dir, DatasetError::io)
     }
 
     /// Creates the folders of `parts` that a published table does not have; whether there were any.
@@ -147,7 +148,7 @@ impl Stage {
         let (place, aside) = (self.dir.join(table), self.staging.join(set_aside(table)));
         if exists(&place)? {
             rename(&place, &aside)?;
-            sync_folder(&self.dir)?;
+            sync_folder(&self.dir, DatasetError::io)?;
         }
         Ok(())
     }
@@ -160,10 +161,10 @@ impl Stage {
         }
         let staged = self.staging.join(table);
         sync_tree(&staged)?;
-        sync_folder(&self.staging)?;
+        sync_folder(&self.staging, DatasetError::io)?;
         swap(&staged, &self.dir.join(table), &self.staging.join(set_aside(table)))?;
-        sync_folder(&self.dir)?;
-        sync_folder(&self.staging)
+        sync_folder(&self.dir, DatasetError::io)?;
+        sync_folder(&self.staging, DatasetError::io)
     }
 }
 
@@ -237,7 +238,7 @@ fn sync_tree(folder: &Path) -> Result<(), DatasetError> {
             return Err(DatasetError::Unfinished { path });
         }
     }
-    sync_folder(folder)
+    sync_folder(folder, DatasetError::io)
 }
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use serde::Serialize;
 
 use super::{
     DatasetError, FAILURES, REJECTED, RUN, SUCCESS,
-    files::{create_new, rename, sync_folder},
+    files::{create_new, rename},
 };
-use crate::{sanitize::cell, sha256};
+use crate::{fs::sync_folder, sanitize::cell, sha256};
 
 /// A target that needs attention.
 #[derive(Clone, Copy, Debug)]
@@ -165,7 +165,7 @@ pub fn mark_success(dir: &Path) -> Result<(), DatasetError> {
 pub fn unmark_success(dir: &Path) -> Result<(), DatasetError> {
     let path = dir.join(SUCCESS);
     match fs::remove_file(&path) {
-        Ok(()) => sync_folder(dir),
+        Ok(()) => sync_folder(dir, DatasetError::io),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(DatasetError::io("remove", &path)(source)),
     }
@@ -220,7 +220,7 @@ impl Unfinished {
     fn finish(self, file: &fs::File) -> Result<(), DatasetError> {
         file.sync_all().map_err(self.failed("sync"))?;
         rename(&self.temporary, &self.place)?;
-        self.place.parent().map_or(Ok(()), sync_folder)
+        self.place.parent().map_or(Ok(()), |folder| sync_folder(folder, DatasetError::io))
     }
 }
 

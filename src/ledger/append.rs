@@ -25,7 +25,7 @@ use super::{
     LedgerError, Location,
     segment::{self, Segment},
 };
-use crate::sha256;
+use crate::{fs::sync_folder, sha256};
 
 /// A file that exceeds this size is followed by the next one: small enough to copy.
 const ROLL: u64 = 1 << 30;
@@ -167,10 +167,7 @@ impl LedgerWriter {
         largest: u64,
     ) -> Result<Self, LedgerError> {
         let path = folder.join(Segment::name(number));
-        let fails = |verb| {
-            let path = path.clone();
-            move |source| LedgerError::io(verb, &path, source)
-        };
+        let fails = |verb| LedgerError::io(verb, &path);
         let mut options = OpenOptions::new();
         options.create(true).append(true).mode(0o600).custom_flags(segment::NO_LINK);
         let file = options.open(&path).map_err(fails("open"))?;
@@ -179,7 +176,7 @@ impl LedgerWriter {
             file.set_len(end).map_err(fails("cut"))?;
             file.sync_all().map_err(fails("sync"))?;
         }
-        sync_folder(folder)?;
+        sync_folder(folder, LedgerError::io)?;
         Ok(Self {
             folder: folder.to_owned(),
             number,
@@ -236,7 +233,7 @@ impl LedgerWriter {
                 places.push(Err(error.clone()));
                 continue;
             }
-            self.file.write_all(bytes).map_err(|source| LedgerError::io("write", &self.path, source))?;
+            self.file.write_all(bytes).map_err(LedgerError::io("write", &self.path))?;
             if let Some(hash) = &mut self.hash {
                 hash.update(bytes);
             }
@@ -244,7 +241,7 @@ impl LedgerWriter {
             end += bytes.len() as u64;
         }
         if end > self.end {
-            self.file.sync_data().map_err(|source| LedgerError::io("sync", &self.path, source))?;
+            self.file.sync_data().map_err(LedgerError::io("sync", &self.path))?;
         }
         self.end = end;
         Ok(places)
@@ -258,7 +255,7 @@ impl LedgerWriter {
         let mut next = Self::open(&self.folder, self.number + 1, 0, self.in_flight, self.largest)?;
         if let Err(error) = next.set_aside(size) {
             // The space for future answers is in the current file, which therefore stays the last one.
-            fs::remove_file(&next.path).map_err(|source| LedgerError::io("remove", &next.path, source))?;
+            fs::remove_file(&next.path).map_err(LedgerError::io("remove", &next.path))?;
             return Err(error);
         }
         self.trim()?;
@@ -279,7 +276,7 @@ impl LedgerWriter {
             Err(Errno::NOSPC | Errno::DQUOT) => self.allocate(needed).map(|()| needed),
             done => done.map(|()| wanted),
         };
-        self.reserved = reserved.map_err(|errno| LedgerError::io("allocate space in", &self.path, errno.into()))?;
+        self.reserved = reserved.map_err(|errno| LedgerError::io("allocate space in", &self.path)(errno.into()))?;
         Ok(())
     }
 
@@ -309,11 +306,6 @@ impl LedgerWriter {
         if self.failed.is_some() {
             return Ok(());
         }
-        self.file.set_len(self.end).map_err(|source| LedgerError::io("trim", &self.path, source))
+        self.file.set_len(self.end).map_err(LedgerError::io("trim", &self.path))
     }
-}
-
-/// Makes the names in a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), LedgerError> {
-    crate::fs::sync_folder(folder).map_err(|source| LedgerError::io("sync", folder, source))
 }

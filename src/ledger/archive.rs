@@ -12,7 +12,7 @@ use jiff::{Timestamp, civil::Date};
 
 use super::{
     FOLDER, LedgerError, Location, Lock,
-    append::{self, FileDigest},
+    append::FileDigest,
     index::{Index, ResumeState, Spending, TargetEntry},
     inputs,
     record::{FORMAT, Record, Run},
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     api::{calls::TargetState, status::Stated},
     clock::Moment,
+    fs::sync_folder,
     sha256,
     targets::{Inputs, TargetRef},
 };
@@ -154,7 +155,7 @@ impl Archive {
     /// Syncs what was read: a process that was killed may have left unsynced records.
     pub fn sync(&self) -> Result<(), LedgerError> {
         let Some(last) = self.segments.last() else { return Ok(()) };
-        last.file.sync_data().map_err(|source| LedgerError::io("sync", &last.path, source))
+        last.file.sync_data().map_err(LedgerError::io("sync", &last.path))
     }
 
     /// The totals of all calls.
@@ -269,7 +270,7 @@ impl Archive {
             return Ok(written.sha256.clone());
         }
         let digest = File::open(&segment.path).and_then(|file| sha256::of_reader(file.take(bytes)));
-        digest.map_err(|source| LedgerError::io("read", &segment.path, source))
+        digest.map_err(LedgerError::io("read", &segment.path))
     }
 
     /// Whether a crash left an incomplete record after the last complete one.
@@ -303,7 +304,7 @@ pub(super) fn body_at(segment: &Segment, location: &Location, most: u64) -> Resu
 /// is not a ledger.
 pub fn is_begun(dir: &Path) -> Result<bool, LedgerError> {
     let folder = dir.join(FOLDER);
-    let fails = |source| LedgerError::io("read", &folder, source);
+    let fails = LedgerError::io("read", &folder);
     match fs::metadata(&folder) {
         Ok(metadata) if metadata.is_dir() => {}
         Err(error) if ![io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
@@ -323,11 +324,11 @@ pub(super) fn segment_numbers(folder: &Path) -> Result<Vec<u32>, LedgerError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(LedgerError::io("read", folder, source)),
+        Err(source) => return Err(LedgerError::io("read", folder)(source)),
     };
     let mut numbers = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|source| LedgerError::io("read", folder, source))?;
+        let entry = entry.map_err(LedgerError::io("read", folder))?;
         numbers.extend(entry.file_name().to_str().and_then(Segment::number));
     }
     numbers.sort_unstable();
@@ -339,7 +340,7 @@ pub fn discard(lock: &Lock) -> Result<(), LedgerError> {
     let folder = lock.dir.join(FOLDER);
     for number in segment_numbers(&folder)?.into_iter().rev() {
         let path = folder.join(Segment::name(number));
-        fs::remove_file(&path).map_err(|source| LedgerError::io("remove", &path, source))?;
+        fs::remove_file(&path).map_err(LedgerError::io("remove", &path))?;
     }
-    append::sync_folder(&folder)
+    sync_folder(&folder, LedgerError::io)
 }

@@ -6,13 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use crate::fs::access_hint;
+use crate::fs::{access_hint, if_full, is_full};
 
 /// Why the ledger cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The file system reports an error.
-    #[error("cannot {verb} {}: {source}{}", path.display(), advice(source))]
+    #[error("cannot {verb} {}: {source}{}", path.display(), if_full(source))]
     Io {
         verb: &'static str,
         path: PathBuf,
@@ -66,24 +66,16 @@ impl LedgerError {
         }
     }
 
-    pub(super) fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
-        // The error of opening a link without following it.
-        if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
-            return Self::Symlink { path: path.to_owned() };
+    pub(super) fn io(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| match source.raw_os_error() {
+            // The error of opening a link without following it.
+            Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => Self::Symlink { path: path.to_owned() },
+            _ => Self::Io { verb, path: path.to_owned(), source: Arc::new(source) },
         }
-        Self::Io { verb, path: path.to_owned(), source: Arc::new(source) }
     }
 
     /// Whether the disk, or the user's quota, is full.
     pub(super) fn is_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } if is_full(source))
     }
-}
-
-fn is_full(source: &io::Error) -> bool {
-    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-fn advice(source: &io::Error) -> &'static str {
-    if is_full(source) { "; free some space and run the same command again" } else { "" }
 }

@@ -175,7 +175,7 @@ pub(super) enum Measured {
 }
 
 /// Whether `bytes` begin like a member written here, as far as they go.
-fn is_begun(bytes: &[u8]) -> bool {
+fn is_prefix(bytes: &[u8]) -> bool {
     [STORED, DEFLATED].iter().any(|kind| {
         let expected = PREFIX.iter().chain([kind]).chain(&FIELD);
         expected.zip(bytes).all(|(expected, byte)| expected == byte)
@@ -187,12 +187,12 @@ fn is_begun(bytes: &[u8]) -> bool {
 pub(super) fn is_torn(rest: &[u8]) -> bool {
     let start = &rest[..rest.len().min(HEADER_BYTES)];
     let written = start.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    is_begun(&start[..written])
+    is_prefix(&start[..written])
 }
 
 /// Finds the length of the member at the beginning of `bytes` without decompressing it.
 pub(super) fn measure(bytes: &[u8]) -> Measured {
-    if !is_begun(bytes) {
+    if !is_prefix(bytes) {
         return Measured::Foreign;
     }
     let Some(length) = bytes.get(HEADER_BYTES - 4..).and_then(<[u8]>::first_chunk) else {

@@ -24,7 +24,7 @@ pub struct Lock {
 impl Lock {
     /// Locks a run's directory, creating it if it does not exist.
     pub fn take(dir: &Path) -> Result<Self, LedgerError> {
-        fs::create_dir_all(dir).map_err(|source| LedgerError::io("make", dir, source))?;
+        fs::create_dir_all(dir).map_err(LedgerError::io("make", dir))?;
         Self::wait(dir, File::try_lock)
     }
 
@@ -38,13 +38,13 @@ impl Lock {
     }
 
     fn wait(dir: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>) -> Result<Self, LedgerError> {
-        let open = File::open(dir).map_err(|source| LedgerError::io("open", dir, source))?;
+        let open = File::open(dir).map_err(LedgerError::io("open", dir))?;
         for look in 1.. {
             match lock(&open) {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if look < LOCK_ATTEMPTS => std::thread::park_timeout(BETWEEN_ATTEMPTS),
                 Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse { path: dir.to_owned() }),
-                Err(TryLockError::Error(source)) => return Err(LedgerError::io("lock", dir, source)),
+                Err(TryLockError::Error(source)) => return Err(LedgerError::io("lock", dir)(source)),
             }
         }
         Ok(Self { dir: dir.to_owned(), _open: open })

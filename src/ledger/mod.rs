@@ -13,7 +13,7 @@
 //! - [`Ledger`] appends, for the one process that has the [`Lock`].
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,6 +24,7 @@ use jiff::civil::Date;
 use crate::{
     api::calls::{Answered, GaveUp, Sent},
     clock::{Clock, SinceBoot},
+    fs::sync_folder,
     targets::Inputs,
 };
 
@@ -106,8 +107,8 @@ impl Ledger {
         let folder = lock.dir.join(FOLDER);
         // Paid answers and a user's list of sites are private.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        made.map_err(|source| LedgerError::io("make", &folder, source))?;
-        append::sync_folder(&lock.dir)?;
+        made.map_err(LedgerError::io("make", &folder))?;
+        sync_folder(&lock.dir, LedgerError::io)?;
         let appender = Appender::start(LedgerWriter::open(&folder, number, end, in_flight, archive.largest())?);
         let compressor = Compressor::default();
         Ok(Self { folder, clock, compressor, appender, archive: Arc::new(Mutex::new(archive)), date_to: None })
@@ -139,7 +140,7 @@ impl Ledger {
             digest.add(&chunk);
             chunks += 1;
             let member = self.compressor.member(|out| out.write_all(&chunk));
-            let (member, _) = member.map_err(|source| self.uncompressed(source))?;
+            let (member, _) = member.map_err(LedgerError::io("compress data for", &self.folder))?;
             let location = self.appender.append(Purpose::Ahead, member, 0).await?;
             inputs::Stored::note_chunk(&mut stored, location);
         }
@@ -177,7 +178,7 @@ impl Ledger {
             (&gzip[..], BodyMember::of_server(gzip))
         } else {
             let made = self.compressor.member(|out| written.write(out));
-            let (member, described) = made.map_err(|source| self.uncompressed(source))?;
+            let (member, described) = made.map_err(LedgerError::io("compress data for", &self.folder))?;
             compressed = member;
             (&compressed[..], described)
         };
@@ -227,10 +228,6 @@ impl Ledger {
 
     fn note(&self, record: &Record, location: Location) {
         self.archive().index.take(record, location).expect("this version knows its own words");
-    }
-
-    fn uncompressed(&self, source: io::Error) -> LedgerError {
-        LedgerError::io("compress data for", &self.folder, source)
     }
 
     fn archive(&self) -> MutexGuard<'_, Archive> {

@@ -78,11 +78,8 @@ impl Segment {
     }
 
     pub(super) fn open(path: &Path, number: u32) -> Result<Self, LedgerError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(NO_LINK)
-            .open(path)
-            .map_err(|source| LedgerError::io("open", path, source))?;
+        let file =
+            OpenOptions::new().read(true).custom_flags(NO_LINK).open(path).map_err(LedgerError::io("open", path))?;
         Ok(Self { number, path: path.to_owned(), file })
     }
 
@@ -267,7 +264,7 @@ impl Segment {
     }
 
     pub(super) fn length(&self) -> Result<u64, LedgerError> {
-        let metadata = self.file.metadata().map_err(|source| LedgerError::io("read", &self.path, source))?;
+        let metadata = self.file.metadata().map_err(LedgerError::io("read", &self.path))?;
         Ok(metadata.len())
     }
 
@@ -289,7 +286,7 @@ impl Segment {
             Err(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.damaged(offset, &"the file ends here"))
             }
-            Err(source) => Err(LedgerError::io("read", &self.path, source)),
+            Err(source) => Err(LedgerError::io("read", &self.path)(source)),
         }
     }
 
@@ -517,7 +514,7 @@ mod tests {
         }
         // An error of the visitor ends the scan.
         let refused =
-            segment(&bytes).1.scan(|_| Err(LedgerError::io("keep", Path::new("x"), io::Error::other("full"))));
+            segment(&bytes).1.scan(|_| Err(LedgerError::io("keep", Path::new("x"))(io::Error::other("full"))));
         assert!(matches!(refused, Err(LedgerError::Io { .. })), "{refused:?}");
     }
 

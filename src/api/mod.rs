@@ -126,10 +126,8 @@ pub struct ApiError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Unknown host, untrusted certificate, or a proxy that refuses: the request never reached the API, and waiting
-    /// does not help.
-    Unreachable,
-    /// Connection refused, no route, or a timeout while connecting: the request never reached the API.
+    /// Unknown host, connection refused, no route, a timeout while connecting, an untrusted certificate, or a proxy that
+    /// refuses: the request never reached the API.
     NotSent,
     /// Timed out, reset or cut off after it was sent: it may have been billed.
     Lost,

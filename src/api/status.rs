@@ -3,7 +3,6 @@
 //! The pure function [`assess`] considers both the HTTP status and the status inside the body. `fetch::judge`, which
 //! sees no bytes, decides what to do about it (wait, give up, stop). Messages vary, so codes decide. Messages are used
 //! only where the API documents no code: for `No Search Results`, and for a gateway's report of an exhausted quota.
-//! code of its own: `No Search Results`, and a gateway's word for a used-up quota.
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +82,7 @@ pub fn assess(result: &Result<Reply, ApiError>, envelope: Option<Envelope>, targ
         Err(error) => error,
     };
     let (class, cost) = match error.kind {
-        ErrorKind::Unreachable | ErrorKind::NotSent => (Class::Transient, Cost::Nothing),
+        ErrorKind::NotSent => (Class::Transient, Cost::Nothing),
         ErrorKind::Lost => (Class::MaybeBilled, Cost::Unknown),
         ErrorKind::TooLarge => (Class::Rejected, Cost::Unknown),
     };

@@ -186,11 +186,17 @@ impl<'t> AnswerReader<'t, '_> {
         Ok(())
     }
 
+    /// Reads the items and returns how many of them are objects.
     fn items(&mut self) -> Scan<u64> {
-        self.list("items", |reader| match &mut reader.rows {
-            Some(rows) if reader.in_first_task => rows.item(&mut reader.scanner),
-            _ => reader.scanner.skip(),
-        })
+        let mut objects = 0;
+        self.list("items", |reader| {
+            objects += u64::from(reader.scanner.peek() == b'{');
+            match &mut reader.rows {
+                Some(rows) if reader.in_first_task => rows.item(&mut reader.scanner),
+                _ => reader.scanner.skip(),
+            }
+        })?;
+        Ok(objects)
     }
 
     /// Reads a value of any type; null is `None`.

@@ -26,7 +26,7 @@ pub struct Envelope {
     pub task_id: Option<String>,
     /// The total upstream cost of all tasks.
     pub cost: Option<Usd>,
-    /// Items in all results of the first task.
+    /// Items in all results of the first task, as far as they are objects.
     pub items: u64,
     /// The number of items that these results report.
     pub items_count: Option<i64>,
@@ -194,8 +194,11 @@ fn seconds(text: Option<&str>) -> Option<f64> {
     number.parse().ok().filter(|seconds: &f64| is_decimal && seconds.is_finite())
 }
 
+/// Dollars, which may be written as a string.
 pub(super) fn money(text: Option<&str>) -> Option<Usd> {
-    serde_json::from_str(text?).ok().and_then(Usd::from_dollars)
+    let text = text?;
+    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    serde_json::from_str(number).ok().and_then(Usd::from_dollars)
 }
 
 /// The code and text of a gateway's `error`, which is a string or an object.
@@ -245,7 +248,8 @@ mod tests {
         check(r#"{"tasks":[{"result":[null]}]}"#, true, 0);
         check(r#"{"tasks":[{"result":[{"items":null}]}]}"#, true, 0);
         check(r#"{"tasks":[{"result":[{"items":{"a":[1]}}]}]}"#, true, 0);
-        check(r#"{"tasks":[{"result":[{"items":[{},{}]},{"items":[{}]}]}]}"#, true, 3);
+        check(r#"{"tasks":[{"result":[{"items":[null,3]}]}]}"#, true, 0);
+        check(r#"{"tasks":[{"result":[{"items":[{},{}]},{"items":[{},null]}]}]}"#, true, 3);
     }
 
     #[test]
@@ -271,7 +275,10 @@ mod tests {
         let results = tasks.first().map(|task| list(task.get("result"))).unwrap_or_default();
         let other = |value: &serde_json::Value| !value.is_object() && !value.is_null();
         let odd = tasks.iter().any(|task| other(task) || list(task.get("result")).iter().any(other));
-        let items = results.iter().map(|result| list(result.get("items")).len() as u64).sum();
+        let items = results
+            .iter()
+            .map(|result| list(result.get("items")).iter().filter(|item| item.is_object()).count() as u64)
+            .sum();
         tasks.truncate(1);
         if !before.trim_ascii().is_empty() && !tasks.first()?.is_object() {
             return None;
@@ -313,7 +320,7 @@ mod tests {
         check(r#"{"st\u0061tus_code":1}"#, Some(1), 0);
         check(r#"{"status_code":1,"status_code":2}"#, Some(2), 0);
         check(r#"{"status_code":1,"\ud800":2}"#, Some(1), 0);
-        check(r#"{"tasks":[{"result":[{"items":[1,2],"items":[3]}]}],"x":"\ud800"}"#, None, 1);
+        check(r#"{"tasks":[{"result":[{"items":[{},{}],"items":[{}]}]}],"x":"\ud800"}"#, None, 1);
     }
 
     #[test]
@@ -342,6 +349,8 @@ mod tests {
         check("", r#""result_count":0,"#, "null", None);
         check("", "", r#"[{"items_count":null,"items":[{}]}]"#, None);
         check("", "", r#"[{"items_count":"many","items":[{}]}]"#, None);
+        let null = "items_count is 2, but the answer has 1 item";
+        check("", "", r#"[{"items_count":2,"items":[{},null]}]"#, Some(null));
         let items = "items_count is 95, but the answer has 1 item";
         check("", "", r#"[{"items_count":95,"items":[{}]}]"#, Some(items));
         check("", "", r#"[{"items_count":95,"items":null}]"#, Some("items_count is 95, but the answer has 0 items"));

@@ -16,10 +16,6 @@ pub(super) struct ItemReader {
     drift: SchemaDrift,
     /// The target of the answer.
     target: String,
-    /// Items that are not objects and therefore have no row.
-    skipped: u64,
-    /// Items past [`MOST_ROWS`](super::MOST_ROWS), which have no row.
-    beyond: u64,
     keys: [Keys; 2],
     /// Buffer for one short text at a time.
     scratch: Vec<u8>,
@@ -31,8 +27,6 @@ impl Default for ItemReader {
             columns: ColumnBuilders::default(),
             drift: SchemaDrift::default(),
             target: String::new(),
-            skipped: 0,
-            beyond: 0,
             keys: [Keys::of_item(), Keys::of_info()],
             scratch: Vec::new(),
         }
@@ -50,17 +44,11 @@ impl ItemReader {
     pub(super) fn clear(&mut self) {
         self.columns.clear();
         self.drift.clear();
-        (self.skipped, self.beyond) = (0, 0);
     }
 
     /// Ends the answer.
     pub(super) fn finish(&mut self) -> DecodedRows {
-        DecodedRows {
-            batch: self.columns.finish(&self.target),
-            skipped: self.skipped,
-            beyond: self.beyond,
-            drift: std::mem::take(&mut self.drift),
-        }
+        DecodedRows { batch: self.columns.finish(&self.target), drift: std::mem::take(&mut self.drift) }
     }
 
     pub(super) fn note_if(&mut self, is_so: bool, field: UnexpectedField) {
@@ -72,11 +60,9 @@ impl ItemReader {
     /// Reads an item and appends its row, if it is an object.
     pub(super) fn item(&mut self, scanner: &mut Scanner<'_>) -> Scan<()> {
         if scanner.peek() != b'{' {
-            self.skipped += 1;
             return self.wrong_type(scanner, "items[]", "object");
         }
         if self.columns.rows() as u64 == super::MOST_ROWS {
-            self.beyond += 1;
             self.note_if(true, UnexpectedField::TooManyItems);
             return scanner.skip();
         }

@@ -79,10 +79,6 @@ pub struct DecodedAnswer {
 pub struct DecodedRows {
     /// Sorted by date: equal dates in the answer's order, rows without a date last.
     pub batch: RecordBatch,
-    /// Items that are not objects and therefore have no row.
-    pub skipped: u64,
-    /// Items beyond [`MOST_ROWS`], which have no row.
-    pub beyond: u64,
     /// Differences from the schema.
     pub drift: SchemaDrift,
 }
@@ -91,6 +87,11 @@ impl DecodedRows {
     /// The number of rows without a usable date; they come last.
     pub fn undated(&self) -> u64 {
         self.batch.column_by_name(schema::DATE).map_or(0, |dates| dates.null_count() as u64)
+    }
+
+    /// The number of items beyond [`MOST_ROWS`], which have no row.
+    pub fn beyond(&self) -> u64 {
+        self.drift.count(&UnexpectedField::TooManyItems)
     }
 }
 

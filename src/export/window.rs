@@ -184,7 +184,7 @@ mod tests {
     fn rows(bytes: usize) -> DecodedRows {
         let text: ArrayRef = Arc::new(StringArray::from_iter_values(["x".repeat(bytes)]));
         let batch = RecordBatch::try_from_iter([("text", text)]).expect("a column");
-        DecodedRows { batch, skipped: 0, beyond: 0, drift: SchemaDrift::default() }
+        DecodedRows { batch, drift: SchemaDrift::default() }
     }
 
     fn is_kept(window: &Window, position: u32) -> bool {

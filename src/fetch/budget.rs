@@ -2,12 +2,12 @@
 //!
 //! Each call has a price limit above which the API refuses it, unbilled. Several times that is reserved, in case a
 //! gateway ignores the limit. Until the first price is known, one call at a time is sent and reserves the whole
-//! remaining budget. Once a call has cost more than its limit, calls are sent one at a time until the price is steady.
+//! remaining budget, which must cover at least the list price. Once a call has cost more than its limit, calls are sent one at a time until the price is steady.
 //! [`crate::api::pricing`] decides what a finished call counts as. Without a cap, only the sum is kept.
 
 use crate::{
     api::{
-        pricing::{MaxPrice, PRESUMED_PRICE, counted_cost},
+        pricing::{MaxPrice, PRESUMED_PRICE, counted_cost, list_price},
         status::Cost,
     },
     money::Usd,
@@ -15,10 +15,9 @@ use crate::{
 
 /// A call's limit exceeds the highest known price by a quarter, so that a normal price increase is not refused.
 const HEADROOM: i64 = 4;
-/// Multiple of the highest price that is reserved for one call: even a price that triples while calls are in flight
-/// does not break the cap. Only the last few calls before the cap are affected, since they are sent one after the
-/// other.
-const RISE: i64 = 3;
+/// Multiple of the highest price that is reserved for one call: even a price that rises tenfold while calls are in flight
+/// does not break the cap. Only the calls shortly before the cap are affected: fewer of them are in flight.
+const RISE: i64 = 10;
 
 /// A call that costs more than its limit shows that the gateway ignores limits and that the price is rising: calls are
 /// then sent one at a time until this many in a row have stayed within theirs. After three, a price that rises with
@@ -82,7 +81,8 @@ impl Budget {
         let highest = self.max_price.price();
         let expected = highest.max(least.unwrap_or_default());
         // While no price is known, the one call in flight reserves the whole rest.
-        if rest <= Usd::ZERO || rest < expected {
+        let least_price = if highest == Usd::ZERO { list_price(0) } else { Usd::ZERO };
+        if rest <= Usd::ZERO || rest < expected.max(least_price) {
             return Err(refused);
         }
         let limit = if expected == Usd::ZERO { PRESUMED_PRICE } else { expected.plus(expected.part(HEADROOM)) };
@@ -194,18 +194,18 @@ mod tests {
     }
 
     #[test]
-    fn a_price_that_triples_without_refusals_does_not_break_the_cap() {
-        let mut budget = of(3_000_000, 0, 30_000);
+    fn a_price_that_rises_tenfold_without_refusals_does_not_break_the_cap() {
+        let mut budget = of(10_000_000, 0, 30_000);
         let mut in_flight = Vec::new();
         while let Ok(reservation) = budget.reserve(None) {
             in_flight.push(reservation);
         }
         assert!(in_flight.len() > 30);
-        let price = usd(90_000);
+        let price = usd(300_000);
         for reservation in in_flight {
             budget.settle(reservation, Cost::Debit(price));
         }
-        assert!(budget.spent <= usd(3_000_000));
+        assert!(budget.spent <= usd(10_000_000));
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_a_quarter_above_the_price_and_a_reservation_three_times_the_highest() {
+    fn a_limit_is_a_quarter_above_the_price_and_a_reservation_ten_times_the_highest() {
         let check =
             |cap: i64, spent: i64, highest: i64, least: Option<i64>, expected: Result<(i64, i64), ReserveError>| {
                 let mut budget = of(cap, spent, highest);
@@ -273,13 +273,14 @@ mod tests {
         // No price is known: everything is reserved.
         check(1_000_000, 0, 0, None, Ok((100_000, 1_000_000)));
         check(1_000_000, 940_000, 0, None, Ok((60_000, 60_000)));
-        check(1_000_000, 999_999, 0, None, Ok((1, 1)));
+        check(1_000_000, 976_000, 0, None, Ok((24_000, 24_000)));
+        check(1_000_000, 976_001, 0, None, Err(ReserveError::Exhausted));
         check(1_000_000, 1_000_000, 0, None, Err(ReserveError::Exhausted));
         check(1_000_000, 0, 0, Some(100_001), Ok((125_001, 1_000_000)));
         check(1_000_000, 900_000, 0, Some(100_001), Err(ReserveError::Exhausted));
-        check(1_000_000, 0, 40_000, None, Ok((50_000, 120_000)));
-        check(1_000_000, 0, 40_000, Some(30_000), Ok((50_000, 120_000)));
-        check(1_000_000, 0, 40_000, Some(200_000), Ok((250_000, 250_000)));
+        check(1_000_000, 0, 40_000, None, Ok((50_000, 400_000)));
+        check(1_000_000, 0, 40_000, Some(30_000), Ok((50_000, 400_000)));
+        check(1_000_000, 0, 40_000, Some(200_000), Ok((250_000, 400_000)));
         // The last call may use all that is left, if that covers it.
         check(1_000_000, 900_000, 40_000, None, Ok((50_000, 100_000)));
         check(1_000_000, 960_000, 40_000, None, Ok((40_000, 40_000)));
@@ -289,13 +290,13 @@ mod tests {
 
     #[test]
     fn a_call_waits_until_its_whole_reservation_fits_beside_others() {
-        let mut budget = of(240_000, 0, 40_000);
+        let mut budget = of(800_000, 0, 40_000);
         let [first, second] = [0, 1].map(|_| budget.reserve(None).expect("room for two"));
         assert_eq!(budget.reserve(None), Err(ReserveError::Wait));
         budget.release(first);
         budget.settle(second, Cost::Debit(usd(30_000)));
         let third = budget.reserve(None).expect("room");
-        // 90,000 would cover a call, but not one whose price triples.
+        // 370,000 would cover a call, but not one whose price rises tenfold.
         assert_eq!(budget.reserve(None), Err(ReserveError::Wait));
         budget.settle(third, Cost::Nothing);
         assert_eq!((budget.spent, budget.reserved, budget.in_flight), (usd(30_000), Usd::ZERO, 0));

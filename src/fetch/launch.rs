@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{api::Api, targets::Target};
 
-/// If no call of a run was answered, an unreachable host is given up this long after the first call: about four tries.
-/// A try in progress at that moment ends within the same time again, so the run ends within 30 s.
-const MAX_UNREACHABLE: Duration = Duration::from_secs(15);
+/// If no call of a run was answered, an API that cannot be reached is given up this long after the first call, which
+/// leaves time for five tries. Most likely, the URL, the network or a proxy is wrong.
+const MAX_UNREACHABLE: Duration = Duration::from_secs(20);
 
 impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     /// Starts one call if all guards allow it; otherwise returns what to wait for.

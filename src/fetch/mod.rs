@@ -46,7 +46,7 @@ use self::{
     outage::{Breaker, Contact},
     pace::{Pacer, Rate},
     queue::Queue,
-    refusals::{BilledRefusals, RefusedTargets},
+    refusals::FailedTargets,
 };
 
 /// Records what a fetch does. A record is durable when its future is ready.
@@ -153,10 +153,15 @@ pub enum StopReason {
         /// The API's message.
         message: Option<String>,
     },
-    /// The first answers, or many identical billed refusals, mean that the calls are malformed.
+    /// The first answers mean that the calls are malformed.
     Contract {
         /// The API's message.
         message: Option<String>,
+    },
+    /// Many calls in a row were billed without a usable answer.
+    BilledFailures {
+        /// How many, and the result of the last one.
+        message: String,
     },
     /// Several targets in a row were refused by something other than the API.
     Refused {
@@ -168,7 +173,7 @@ pub enum StopReason {
         /// The failure of the last call.
         message: Option<String>,
     },
-    /// No call was answered because of the host's name, its certificate or a proxy.
+    /// No call of this run could be sent: the host's name, its port, its certificate or a proxy may be wrong.
     Unreachable {
         /// The failure of the last call.
         message: Option<String>,
@@ -223,8 +228,8 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     count: u32,
     budget: Budget,
     breaker: Breaker,
-    refusals: BilledRefusals,
-    refused_targets: RefusedTargets,
+    billed_failures: FailedTargets,
+    refused_targets: FailedTargets,
     pacer: Pacer,
     running: JoinSet<Result<Attempted, Unrecorded<J::Error>>>,
     form: BodyForm,
@@ -266,8 +271,8 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             budget: Budget::new(limits.max_cost, earlier.spent, earlier.max_price),
             breaker: Breaker::new(concurrency, count),
             count: u32::try_from(count).unwrap_or(u32::MAX),
-            refusals: BilledRefusals::default(),
-            refused_targets: RefusedTargets::default(),
+            billed_failures: FailedTargets::default(),
+            refused_targets: FailedTargets::default(),
             pacer: Pacer::new(limits.rate, earlier.calls),
             running: JoinSet::new(),
             form: limits.body.or(earlier.form).unwrap_or(BodyForm::Array),

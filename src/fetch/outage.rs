@@ -58,9 +58,9 @@ pub(super) struct Failures {
 /// Whether the API can be reached, by the calls of this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Contact {
-    /// No call has returned, or the last one failed in transit.
+    /// No call has returned, or the last one failed after it was sent.
     Unknown,
-    /// The last call failed for a reason that waiting does not change.
+    /// No call was answered, and the last one could not be sent.
     Unreachable,
     /// A call was answered, with data or an error.
     Answered,
@@ -72,8 +72,8 @@ impl Contact {
         match failure {
             _ if self == Self::Answered => self,
             None => Self::Answered,
-            Some(ErrorKind::Unreachable) => Self::Unreachable,
-            Some(ErrorKind::NotSent | ErrorKind::Lost | ErrorKind::TooLarge) => Self::Unknown,
+            Some(ErrorKind::NotSent) => Self::Unreachable,
+            Some(ErrorKind::Lost | ErrorKind::TooLarge) => Self::Unknown,
         }
     }
 }
@@ -321,12 +321,11 @@ mod tests {
         let check = |before: Contact, failure: Option<ErrorKind>, expected: Contact| {
             assert_eq!(before.after(failure), expected, "{before:?} {failure:?}");
         };
-        check(Contact::Unknown, Some(ErrorKind::Unreachable), Contact::Unreachable);
-        check(Contact::Unreachable, Some(ErrorKind::Unreachable), Contact::Unreachable);
-        check(Contact::Unreachable, Some(ErrorKind::NotSent), Contact::Unknown);
+        check(Contact::Unknown, Some(ErrorKind::NotSent), Contact::Unreachable);
+        check(Contact::Unreachable, Some(ErrorKind::NotSent), Contact::Unreachable);
         check(Contact::Unreachable, Some(ErrorKind::Lost), Contact::Unknown);
         check(Contact::Unreachable, None, Contact::Answered);
-        check(Contact::Answered, Some(ErrorKind::Unreachable), Contact::Answered);
+        check(Contact::Answered, Some(ErrorKind::NotSent), Contact::Answered);
     }
 
     #[tokio::test(start_paused = true)]

@@ -94,6 +94,11 @@ impl<I: Iterator<Item = Target>> Queue<I> {
         !self.ready.is_empty()
     }
 
+    /// Whether a target is left that has not been called.
+    pub(super) fn has_fresh(&mut self) -> bool {
+        self.fresh.peek().is_some()
+    }
+
     /// Whether nothing is left.
     pub(super) fn is_empty(&mut self) -> bool {
         self.ready.is_empty() && self.waiting.is_empty() && self.fresh.peek().is_none()

@@ -10,7 +10,7 @@ use super::{
     judge::{self, Decision, MAX_REFUSED_TARGETS, RunContext, Stop},
     outage::Contact,
     queue::Job,
-    refusals::MAX_BILLED_REFUSALS,
+    refusals::{MAX_BILLED_FAILURES, is_billed_failure},
 };
 use crate::{
     api::{
@@ -42,11 +42,12 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         self.budget.settle(reservation, result.assessment.cost);
         self.learn(&mut job, &result, is_probe, now);
         let CallResult { assessment, retry_after, .. } = result;
+        let is_refused = matches!(assessment.class, Class::Refused(_));
         let run_context = RunContext {
             max_attempts: self.limits.max_attempts.get(),
             proven: self.proven,
             other_form: form != self.form || self.other_form,
-            refused_targets: self.refused_targets.count(assessment.class, job.tried.refused == 1),
+            refused_targets: self.refused_targets.count(assessment.class, is_refused && job.tried.refused == 1),
             // A run of one or two targets cannot reach the maximum: it ends if all of them are refused.
             max_refused_targets: if self.proven { MAX_REFUSED_TARGETS } else { MAX_REFUSED_TARGETS.min(self.count) },
         };
@@ -82,8 +83,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             },
             Decision::GiveUp => return Some(self.give_up(job, assessment.class)),
             Decision::Stop(Stop::Fatal(fatal)) => {
-                let is_by_unknown = matches!(assessment.class, Class::Refused(_));
-                let message = if is_by_unknown { Some(refusal(&job, &assessment)) } else { assessment.message };
+                let message = if is_refused { Some(refusal(&job, &assessment)) } else { assessment.message };
                 self.stop(StopReason::Fatal { fatal, message });
             }
             Decision::Stop(Stop::Refused) => self.stop(StopReason::Refused { message: refusal(&job, &assessment) }),
@@ -120,13 +120,15 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         if assessment.class == Class::SlowDown || assessment.http_status == Some(429) {
             self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
         }
-        if self.refusals.is_exceeded_by(assessment) {
-            let words = assessment.message.as_deref().unwrap_or("no reason given");
-            let message = format!(
-                "{MAX_BILLED_REFUSALS} identical billed refusals in a row, the last for {}: {words}",
-                job.target
-            );
-            self.stop(StopReason::Contract { message: Some(message) });
+        let is_first = assessment.class != Class::WrongTarget || job.tried.wrong_target == 1;
+        let failures = self.billed_failures.count(assessment.class, is_first && is_billed_failure(assessment));
+        if failures >= MAX_BILLED_FAILURES && self.queue.has_fresh() {
+            let words = match assessment.class {
+                Class::WrongTarget => "answered about another target",
+                _ => assessment.message.as_deref().unwrap_or("no reason given"),
+            };
+            let message = format!("{failures} targets in a row, the last {}: {words}", job.target);
+            self.stop(StopReason::BilledFailures { message });
         }
     }
 

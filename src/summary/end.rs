@@ -109,6 +109,7 @@ impl RunSummary {
             RunEnd::Stopped(
                 StopReason::Fatal { .. }
                 | StopReason::Contract { .. }
+                | StopReason::BilledFailures { .. }
                 | StopReason::Refused { .. }
                 | StopReason::Outage { .. }
                 | StopReason::Unreachable { .. },
@@ -149,6 +150,10 @@ impl RunSummary {
             StopReason::Contract { message } => (
                 with_message("the API rejects the format of the requests", message.as_deref()),
                 then_run_again("check --body, --api, --date-from and --date-to"),
+            ),
+            StopReason::BilledFailures { message } => (
+                format!("too many calls were billed without a usable answer ({})", sanitize::plain(message)),
+                then_run_again("check the input, --api, --date-from and --date-to"),
             ),
             StopReason::Refused { message } => (
                 with_message("several targets in a row were refused by something other than the API", Some(message)),
@@ -215,6 +220,7 @@ fn stop_word(reason: &StopReason) -> &'static str {
         StopReason::Fatal { fatal: Fatal::AccountBlocked, .. } => "account_blocked",
         StopReason::Fatal { fatal: Fatal::WrongUrl, .. } => "wrong_url",
         StopReason::Contract { .. } => "contract",
+        StopReason::BilledFailures { .. } => "billed_failures",
         StopReason::Refused { .. } => "refused",
         StopReason::Outage { .. } => "outage",
         StopReason::Unreachable { .. } => "unreachable",

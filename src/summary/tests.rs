@@ -79,6 +79,7 @@ fn every_end_has_its_exit_code() {
         check(fatal(reason), 4);
     }
     check(RunEnd::Stopped(StopReason::Contract { message: None }), 4);
+    check(RunEnd::Stopped(StopReason::BilledFailures { message: "20 targets in a row".to_owned() }), 4);
     check(RunEnd::Stopped(StopReason::Refused { message: "a.com: HTTP 403".to_owned() }), 4);
     check(RunEnd::Stopped(StopReason::Outage { message: None }), 4);
     check(RunEnd::Stopped(StopReason::Unreachable { message: None }), 4);
@@ -121,6 +122,9 @@ fn every_end_explains_what_happened_and_how_to_resume() {
         message: Some("invalid_api_key:\u{1b}[31m unknown\nkey ".to_owned()),
     })));
     add(stopped(&RunEnd::Stopped(StopReason::Contract { message: Some("Invalid Field: 'tag'.".to_owned()) })));
+    add(stopped(&RunEnd::Stopped(StopReason::BilledFailures {
+        message: "20 targets in a row, the last a.com: Invalid\u{1b}[31m Field: 'date_to'.".to_owned(),
+    })));
     add(stopped(&RunEnd::Stopped(StopReason::Refused { message: "a.com: HTTP 403: <html>\u{1b}[31mno".to_owned() })));
     add(stopped(&RunEnd::Stopped(StopReason::Outage { message: Some("connection refused".to_owned()) })));
     let unreachable = RunEnd::Stopped(StopReason::Unreachable { message: Some("dns error".to_owned()) });
@@ -155,6 +159,9 @@ fn every_end_explains_what_happened_and_how_to_resume() {
 
     error: export stopped after 1,204 of 5,000 targets: the API rejects the format of the requests (last message: Invalid Field: 'tag'.)
     hint: all paid answers are saved; check --body, --api, --date-from and --date-to, then run the same command again
+
+    error: export stopped after 1,204 of 5,000 targets: too many calls were billed without a usable answer (20 targets in a row, the last a.com: Invalid Field: 'date_to'.)
+    hint: all paid answers are saved; check the input, --api, --date-from and --date-to, then run the same command again
 
     error: export stopped after 1,204 of 5,000 targets: several targets in a row were refused by something other than the API (last message: a.com: HTTP 403: <html>no)
     hint: all paid answers are saved; check the token, --api, and any proxy or firewall in between, then run the same command again

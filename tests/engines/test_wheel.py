@@ -15,7 +15,7 @@ class Wheel(unittest.TestCase):
         folder = world.folder()
         # With the crates that tests/run has compiled; the program that other tests run meanwhile stays as it is.
         settings = {
-            "MATURIN_PEP517_ARGS": "--profile dev",
+            "MATURIN_PEP517_ARGS": "--profile dev --features tokio/test-util",
             "CARGO_BUILD_BUILD_DIR": str(world.PROGRAM.parents[1]),
             "CARGO_TARGET_DIR": str(folder / "target"),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -55,7 +55,7 @@ enum Word {
     /// Answers, but the answer is lost in transit: billed.
     AnswerLost,
     /// Cannot be connected to.
-    Unreachable,
+    ConnectionRefused,
     /// Has a host name that does not resolve.
     UnknownHost,
     /// A body that is not JSON, billed.
@@ -160,8 +160,8 @@ fn reply(word: Word, name: &str, price: i64) -> Result<Reply, ApiError> {
             billed(about(name)).map(|reply| Reply { status: 429, retry_after: Some(wait), ..reply })
         }
         Word::AnswerLost => Err(ApiError { kind: ErrorKind::Lost, message: "connection reset".to_owned() }),
-        Word::Unreachable => Err(ApiError { kind: ErrorKind::NotSent, message: "connection refused".to_owned() }),
-        Word::UnknownHost => Err(ApiError { kind: ErrorKind::Unreachable, message: "dns error".to_owned() }),
+        Word::ConnectionRefused => Err(ApiError { kind: ErrorKind::NotSent, message: "connection refused".to_owned() }),
+        Word::UnknownHost => Err(ApiError { kind: ErrorKind::NotSent, message: "dns error".to_owned() }),
     }
 }
 
@@ -284,7 +284,7 @@ fn faulty(name: &str, call: u32, _: &Request) -> Word {
         (5, 1) => Word::AnswerLost,
         (6, 1) => Word::Garbage,
         (7, 1) => Word::WrongTarget,
-        (8, 1) => Word::Unreachable,
+        (8, 1) => Word::ConnectionRefused,
         (9, _) => Word::Nothing,
         (10, _) => Word::Code(40_501),
         (11, _) => Word::AnswerLost,
@@ -356,15 +356,18 @@ async fn fatal_answers_stop_the_run_after_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn identical_billed_refusals_without_an_answer_stop_the_run_and_quote_the_api() {
-    let run = fetched(|_, _, _| Word::BilledCode(40_501), 300, limits(6_000, 5)).await;
-    let Ok(FetchEnd::Stopped(StopReason::Contract { message: Some(message) })) = &run.end else {
-        panic!("{:?}", run.end)
+async fn billed_failures_without_an_answer_between_stop_the_run() {
+    let check = async |word: fn(u32) -> Word, end: &str| {
+        let run = fetched(in_order(word), 300, limits(6_000, 5)).await;
+        let Ok(FetchEnd::Stopped(StopReason::BilledFailures { message })) = &run.end else { panic!("{:?}", run.end) };
+        assert!(message.starts_with("20 targets in a row, the last site"), "{message}");
+        assert!(message.ends_with(end), "{message}");
+        let calls = run.calls();
+        assert!((20..45).contains(&calls), "{calls} calls: those in flight are finished, and some retried before");
     };
-    assert!(message.starts_with("20 identical billed refusals in a row, the last for site"), "{message}");
-    assert!(message.ends_with(".com: Invalid Field: 'date_to'."), "{message}");
-    let calls = run.calls();
-    assert!((20..25).contains(&calls), "{calls} calls: those in flight are finished");
+    check(|_| Word::BilledCode(40_501), ".com: Invalid Field: 'date_to'.").await;
+    check(|call| Word::BilledCode([40_501, 40_401, 40_205][call as usize % 3]), "Invalid Field: 'date_to'.").await;
+    check(|_| Word::WrongTarget, ".com: answered about another target").await;
 
     // One answer among twenty calls shows that nothing is wrong with the calls.
     let script = in_order(|call| if call % 15 == 0 { Word::Answer } else { Word::BilledCode(40_501) });
@@ -494,7 +497,7 @@ async fn a_cap_is_never_exceeded_and_is_used_up_to_one_price() {
 
 #[tokio::test(start_paused = true)]
 async fn a_total_outage_is_probed_at_intervals_and_stops_the_run() {
-    for word in [Word::Reject(503), Word::AnswerLost, Word::Unreachable] {
+    for word in [Word::Reject(503), Word::AnswerLost] {
         let script = move |_: &str, _: u32, _: &Request| word;
         let start = Instant::now();
         let run = fetched(script, 10_000, limits(6_000, 30)).await;
@@ -510,22 +513,25 @@ async fn a_total_outage_is_probed_at_intervals_and_stops_the_run() {
 
 #[tokio::test(start_paused = true)]
 async fn an_api_that_was_never_reached_is_given_up_after_a_few_tries() {
-    let check = async |targets: usize, max_outage: Duration| {
+    let check = async |word: Word, message: &str, targets: usize, max_outage: Duration| {
         let (start, limits) = (Instant::now(), FetchLimits { max_outage, ..limits(600, 20) });
-        let run = fetched(|_, _, _| Word::UnknownHost, targets, limits).await;
+        let run = fetched(move |_: &str, _: u32, _: &Request| word, targets, limits).await;
         assert_eq!(
             run.end,
-            Ok(FetchEnd::Stopped(StopReason::Unreachable { message: Some("dns error".to_owned()) })),
-            "{targets} targets"
+            Ok(FetchEnd::Stopped(StopReason::Unreachable { message: Some(message.to_owned()) })),
+            "{word:?}, {targets} targets"
         );
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
         let calls = run.calls();
-        assert!((2..=6).contains(&calls), "{targets} targets: {calls} calls");
+        assert!((2..=6).contains(&calls), "{word:?}, {targets} targets: {calls} calls");
         assert_eq!(run.given_up(), 0, "no target is to blame");
     };
-    check(1, Duration::from_mins(10)).await;
-    check(300, Duration::from_mins(10)).await;
-    check(300, Duration::from_secs(2)).await;
+    for (word, message) in [(Word::UnknownHost, "dns error"), (Word::ConnectionRefused, "connection refused")] {
+        check(word, message, 1, Duration::from_mins(10)).await;
+        check(word, message, 30, Duration::from_mins(10)).await;
+        check(word, message, 300, Duration::from_mins(10)).await;
+        check(word, message, 300, Duration::from_secs(2)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

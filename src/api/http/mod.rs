@@ -169,37 +169,8 @@ fn hide(token: &[u8], body: &mut [u8]) -> bool {
 }
 
 fn lost(error: &reqwest::Error) -> ApiError {
-    let kind = match error.is_connect() {
-        true if error.is_timeout() || has_transport_failed(error) => ErrorKind::NotSent,
-        true => ErrorKind::Unreachable,
-        false => ErrorKind::Lost,
-    };
+    let kind = if error.is_connect() { ErrorKind::NotSent } else { ErrorKind::Lost };
     ApiError { kind, message: chain(error) }
-}
-
-/// Whether connecting failed because of the network or a closed port. Otherwise the cause is the host's name, the
-/// certificate or the proxy.
-fn has_transport_failed(error: &reqwest::Error) -> bool {
-    use std::io::ErrorKind::{
-        AddrInUse, AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset,
-        HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut, UnexpectedEof,
-    };
-    sources(error).filter_map(|inner| inner.downcast_ref::<std::io::Error>()).any(|inner| {
-        matches!(
-            inner.kind(),
-            AddrInUse
-                | AddrNotAvailable
-                | BrokenPipe
-                | ConnectionAborted
-                | ConnectionRefused
-                | ConnectionReset
-                | HostUnreachable
-                | NetworkDown
-                | NetworkUnreachable
-                | TimedOut
-                | UnexpectedEof
-        )
-    })
 }
 
 /// The source chain of an error, outermost first.

@@ -210,7 +210,6 @@ fn a_lost_call_is_free_only_if_nothing_was_sent() {
         let assessment = assess(&error, &target());
         assert_eq!((assessment.class, assessment.cost), (class, cost));
     };
-    check(ErrorKind::Unreachable, Class::Transient, Cost::Nothing);
     check(ErrorKind::NotSent, Class::Transient, Cost::Nothing);
     check(ErrorKind::Lost, Class::MaybeBilled, Cost::Unknown);
     check(ErrorKind::TooLarge, Class::Rejected, Cost::Unknown);

@@ -199,8 +199,8 @@ impl HistoryWriter {
         if part.bytes() > ROLL_BYTES {
             self.close(index)?;
         }
-        while self.parts().map(|(_, part)| part.memory()).sum::<usize>() > OPEN_BYTES {
-            let Some(largest) = self.parts().max_by_key(|(_, part)| part.memory()).map(|(index, _)| index) else {
+        while self.parts().map(|(_, part)| part.memory).sum::<usize>() > OPEN_BYTES {
+            let Some(largest) = self.parts().max_by_key(|(_, part)| part.memory).map(|(index, _)| index) else {
                 break;
             };
             self.open(largest)?.flush()?;

@@ -58,7 +58,8 @@ pub(super) struct OpenPart {
     file: SerializedFileWriter<HashedFile>,
     row_group: Option<RowGroup>,
     rows: u64,
-    memory: usize,
+    /// Memory of the open row group.
+    pub(super) memory: usize,
 }
 
 impl OpenPart {
@@ -100,11 +101,6 @@ impl OpenPart {
         self.memory = 0;
         let Some(row_group) = self.row_group.take() else { return Ok(()) };
         row_group.append_to(&mut self.file, self.config.zstd).map_err(DatasetError::encode(&self.staged))
-    }
-
-    /// Memory of the open row group.
-    pub(super) fn memory(&self) -> usize {
-        self.memory
     }
 
     /// Written row groups, whose metadata stays in memory until the file is closed.

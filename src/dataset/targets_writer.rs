@@ -67,7 +67,7 @@ impl TargetsWriter {
 
     fn write(&mut self) -> Result<(), DatasetError> {
         self.part.write(&self.rows.take()?)?;
-        if self.part.memory() > OPEN_BYTES {
+        if self.part.memory > OPEN_BYTES {
             self.part.flush()?;
         }
         Ok(())

@@ -32,7 +32,7 @@ impl Destination {
     pub fn connect(url: &StoreUrl) -> Result<Self, StoreError> {
         let refused = |reason: String| StoreError::SetUp { url: url.clone(), reason };
         let wire = Wire::new().map_err(|error| refused(error.to_string()))?;
-        let secrets = secrets(url.service());
+        let secrets = secrets(url.service);
         let build = |tries| build(url, &wire, tries).map_err(|error| refused(describe(&error, &secrets).1));
         Ok(Self { url: url.clone(), store: build(PATIENT)?, hasty: build(HASTY)?, secrets: secrets.clone() })
     }
@@ -41,14 +41,14 @@ impl Destination {
 fn build(url: &StoreUrl, wire: &Wire, tries: usize) -> object_store::Result<Arc<dyn ObjectStore>> {
     let backoff = BackoffConfig { max_backoff: LONGEST_WAIT, ..BackoffConfig::default() };
     let retry = RetryConfig { backoff, max_retries: tries, retry_timeout: LONGEST };
-    let (bucket, prefix, wire) = (url.bucket(), url.prefix().clone(), wire.clone());
+    let (bucket, prefix, wire) = (url.bucket.as_str(), url.prefix.clone(), wire.clone());
     /// The builders have no trait in common.
     macro_rules! store {
         ($builder:expr) => {
             Arc::new(PrefixStore::new($builder.with_retry(retry).with_http_connector(wire).build()?, prefix))
         };
     }
-    Ok(match url.service() {
+    Ok(match url.service {
         // Not every compatible store can delete several objects in one request.
         Service::S3 => store!(AmazonS3Builder::from_env().with_bucket_name(bucket).with_disable_bulk_delete(true)),
         Service::Gcs => store!(GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket)),

@@ -51,11 +51,11 @@ impl StoreError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::SetUp { url, .. } => Some(credentials(url.service())),
+            Self::SetUp { url, .. } => Some(credentials(url.service)),
             Self::Refused { url, cause, .. } => Some(match cause {
-                Cause::Access => credentials(url.service()),
-                Cause::Bucket => format!("create the {} first, or check its name", url.service().bucket()),
-                Cause::Store => format!("check the network and {}", endpoint(url.service())),
+                Cause::Access => credentials(url.service),
+                Cause::Bucket => format!("create the {} first, or check its name", url.service.bucket()),
+                Cause::Store => format!("check the network and {}", endpoint(url.service)),
             }),
             Self::Foreign { .. } | Self::TooMany { .. } => {
                 Some("use a --publish prefix that is empty or contains an export".to_owned())

@@ -100,7 +100,7 @@ fn new(success: bool) -> Dataset {
 
 fn destination(store: impl ObjectStore) -> Destination {
     let url: StoreUrl = "s3://bucket/audit".parse().unwrap();
-    let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, url.prefix().clone()));
+    let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, url.prefix.clone()));
     Destination { url, hasty: Arc::clone(&store), store, secrets: Vec::new() }
 }
 

@@ -32,9 +32,9 @@ impl Service {
 /// A prefix in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreUrl {
-    service: Service,
-    bucket: String,
-    prefix: Name,
+    pub(super) service: Service,
+    pub(super) bucket: String,
+    pub(super) prefix: Name,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,20 +45,6 @@ pub enum StoreUrlError {
     Bucket,
     #[error("the prefix has an empty, `.` or `..` segment, or characters that not all object stores accept")]
     Prefix,
-}
-
-impl StoreUrl {
-    pub(super) fn service(&self) -> Service {
-        self.service
-    }
-
-    pub(super) fn bucket(&self) -> &str {
-        &self.bucket
-    }
-
-    pub(super) fn prefix(&self) -> &Name {
-        &self.prefix
-    }
 }
 
 impl FromStr for StoreUrl {

@@ -241,11 +241,11 @@ impl InputsBuilder {
 
     /// Bytes of text so far, of lines or of targets, whichever is more.
     pub(super) fn text_length(&self) -> usize {
-        self.inputs.text.len().max(self.targets.text_length())
+        self.inputs.text.len().max(self.targets.names.text_length())
     }
 
     pub fn finish(self) -> Inputs {
-        Inputs { targets: self.targets.into_names(), ..self.inputs }
+        Inputs { targets: self.targets.names, ..self.inputs }
     }
 
     fn target(&mut self, target: TargetRef<'_>) -> StoredStatus {

@@ -49,7 +49,7 @@ fn narrow(number: usize) -> u32 {
 /// A set of numbered targets: a hash table of their numbers, beside the names.
 #[derive(Clone, Debug, Default)]
 pub struct TargetSet {
-    names: Names,
+    pub(super) names: Names,
     numbers: HashTable<u32>,
     hasher: RandomState,
 }
@@ -87,14 +87,6 @@ impl TargetSet {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = TargetRef<'_>> {
         self.names.iter()
     }
-
-    pub(super) fn into_names(self) -> Names {
-        self.names
-    }
-
-    pub(super) fn text_length(&self) -> usize {
-        self.names.text_length()
-    }
 }
 
 #[cfg(test)]
@@ -125,6 +117,6 @@ mod tests {
         }
         let expected = || targets[..5_000].iter().map(Target::as_str);
         assert!(set.iter().map(TargetRef::as_str).eq(expected()));
-        assert!(set.into_names().iter().map(TargetRef::as_str).eq(expected()));
+        assert!(set.names.iter().map(TargetRef::as_str).eq(expected()));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The only lists of characters that are invisible or that reorder text.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path};
 
 /// The longest text that [`plain`] returns, in characters.
 const LONGEST: usize = 300;
@@ -40,6 +40,11 @@ pub fn plain(text: &str) -> Cow<'_, str> {
         length += 1;
     }
     Cow::Owned(shown)
+}
+
+/// A path as plain text.
+pub fn path(path: &Path) -> String {
+    plain(&path.display().to_string()).into_owned()
 }
 
 /// A CSV cell that no spreadsheet treats as a formula and no terminal as a command. Joiners stay: some scripts need

@@ -65,14 +65,11 @@ impl Cli {
     /// Parses a command line and the config file that it names.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         let arguments = config::with_file(arguments.into_iter().collect())?;
-        let command = without_api_variable(without_empty_variables(Self::command(), variable), &arguments);
+        let command =
+            without_api_variable(without_empty_variables(Self::command(), |name| std::env::var_os(name)), &arguments);
         let matches = command.try_get_matches_from(arguments);
         Ok(matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(without_credentials)?)
     }
-}
-
-fn variable(name: &OsStr) -> Option<OsString> {
-    std::env::var_os(name)
 }
 
 /// An empty variable counts as unset: CI services set every variable that a job may have.

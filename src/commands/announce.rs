@@ -73,7 +73,7 @@ pub(super) async fn announce(
             ),
         ),
         ("cost", cost),
-        ("dataset", sanitize::plain(&out.display().to_string()).into_owned()),
+        ("dataset", sanitize::path(out)),
     ];
     let room = width(&console::Term::stderr()).saturating_sub(INDENT + 1).max(20);
     let mut text = String::new();

@@ -41,7 +41,7 @@ pub(super) fn doctor(arguments: &PlanArgs, context: &Context) -> Result<u8, Fail
         Format::Text => text(&checks),
         Format::Json => json(&checks),
     })?;
-    let failed = count(&checks, Level::Failed);
+    let failed = number_at(&checks, Level::Failed);
     if failed == 0 {
         return Ok(exit::SUCCESS);
     }
@@ -182,16 +182,16 @@ fn of_the_machine(concurrency: NonZeroU32) -> [Check; 2] {
     [doctor::files(limit, concurrency), Check::ok("terminal", shown)]
 }
 
-fn count(checks: &[Check], level: Level) -> u64 {
+fn number_at(checks: &[Check], level: Level) -> u64 {
     checks.iter().filter(|check| check.level == level).count() as u64
 }
 
 fn json(checks: &[Check]) -> String {
     let json = json!({
         "checks": checks,
-        "failed": count(checks, Level::Failed),
-        "warnings": count(checks, Level::Warning),
-        "ok": count(checks, Level::Failed) == 0,
+        "failed": number_at(checks, Level::Failed),
+        "warnings": number_at(checks, Level::Warning),
+        "ok": number_at(checks, Level::Failed) == 0,
     });
     format!("{json:#}\n")
 }

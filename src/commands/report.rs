@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) fn report(arguments: &ReportArgs) -> Result<u8, Failure> {
     let report = report::write(&arguments.dir, arguments.output.as_deref())?;
-    print(&format!("{} ({})\n", sanitize::plain(&report.path.display().to_string()), humanize::bytes(report.bytes)))?;
+    print(&format!("{} ({})\n", sanitize::path(&report.path), humanize::bytes(report.bytes)))?;
     Ok(exit::SUCCESS)
 }
 

@@ -3,7 +3,6 @@
 use std::{
     fs::OpenOptions,
     io::{self, IsTerminal, Write},
-    path::Path,
 };
 
 use super::{Context, Failure, print};
@@ -49,13 +48,14 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, scope: ExportS
 /// Refuses a metrics file that could not be written at the end.
 pub(super) fn check_metrics_path(arguments: &DisplayArgs) -> Result<(), Failure> {
     let Some(path) = &arguments.metrics else { return Ok(()) };
-    let shown = |path: &Path| sanitize::plain(&path.display().to_string()).into_owned();
     if path.is_dir() {
-        return Err(Failure::usage(format!("--metrics {} is a directory", shown(path))).hint("use the path of a file"));
+        return Err(
+            Failure::usage(format!("--metrics {} is a directory", sanitize::path(path))).hint("use the path of a file")
+        );
     }
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-            let error = format!("--metrics: the directory {} does not exist", shown(folder));
+            let error = format!("--metrics: the directory {} does not exist", sanitize::path(folder));
             Err(Failure::usage(error).hint("create the directory, or use another path"))
         }
         _ => Ok(()),

@@ -31,33 +31,33 @@ pub(super) fn schema(arguments: &SchemaArgs) -> Result<u8, Failure> {
 }
 
 fn arrow(text: &mut String, name: &str, schema: &Schema) {
-    line(text, format_args!("{name}"));
+    push_line(text, format_args!("{name}"));
     for field in schema.fields() {
         let nullable = if field.is_nullable() { "" } else { " not null" };
-        line(text, format_args!("  {}: {}{nullable}", field.name(), PLAIN.name(field.data_type())));
+        push_line(text, format_args!("  {}: {}{nullable}", field.name(), PLAIN.name(field.data_type())));
     }
 }
 
 fn markdown(text: &mut String, name: &str, schema: &Schema) {
-    line(text, format_args!("## {name}\n\n| column | type | null |\n| --- | --- | --- |"));
+    push_line(text, format_args!("## {name}\n\n| column | type | null |\n| --- | --- | --- |"));
     for field in schema.fields() {
         let nullable = if field.is_nullable() { "yes" } else { "no" };
-        line(text, format_args!("| `{}` | {} | {nullable} |", field.name(), PLAIN.name(field.data_type())));
+        push_line(text, format_args!("| `{}` | {} | {nullable} |", field.name(), PLAIN.name(field.data_type())));
     }
 }
 
 fn ddl(text: &mut String, table: &str, schema: &Schema, types: &Types, end: &str) {
-    line(text, format_args!("CREATE TABLE {table} ("));
+    push_line(text, format_args!("CREATE TABLE {table} ("));
     let last = schema.fields().len() - 1;
     for (number, field) in schema.fields().iter().enumerate() {
         let nullable = if field.is_nullable() { "" } else { " NOT NULL" };
         let comma = if number < last { "," } else { "" };
-        line(text, format_args!("  {} {}{nullable}{comma}", field.name(), types.name(field.data_type())));
+        push_line(text, format_args!("  {} {}{nullable}{comma}", field.name(), types.name(field.data_type())));
     }
-    line(text, format_args!("{end}"));
+    push_line(text, format_args!("{end}"));
 }
 
-fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
+fn push_line(text: &mut String, words: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{words}");
 }

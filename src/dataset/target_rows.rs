@@ -105,11 +105,11 @@ impl<'a> TargetRow<'a> {
             ("input", false, Cell::Text(Some(self.input))),
             ("target", true, Cell::Text(self.target)),
             ("outcome", false, Cell::Text(Some(self.outcome.as_str()))),
-            ("rows", true, Cell::Number(self.rows.map(count))),
+            ("rows", true, Cell::Number(self.rows.map(int64))),
             ("cost_usd", true, Cell::Decimal(self.cost.map(Usd::dollars))),
             ("cost_source", true, Cell::Text(self.cost_source)),
-            ("attempts", true, Cell::Number(self.attempts.map(count))),
-            ("possibly_billed", true, Cell::Number(self.possibly_billed.map(count))),
+            ("attempts", true, Cell::Number(self.attempts.map(int64))),
+            ("possibly_billed", true, Cell::Number(self.possibly_billed.map(int64))),
             ("http_status", true, Cell::Number(self.http_status.map(i64::from))),
             ("api_status_code", true, Cell::Number(self.api_status_code)),
             ("message", true, Cell::Text(self.message)),
@@ -117,7 +117,7 @@ impl<'a> TargetRow<'a> {
             ("items_count", true, Cell::Number(self.items_count)),
             ("api_version", true, Cell::Text(self.api_version)),
             ("api_seconds", true, Cell::Decimal(self.api_seconds)),
-            ("latency_ms", true, Cell::Number(self.latency_ms.map(count))),
+            ("latency_ms", true, Cell::Number(self.latency_ms.map(int64))),
             ("fetched_at", true, Cell::Moment(self.fetched_at.map(Timestamp::as_microsecond))),
             ("date_from", true, Cell::Day(self.date_from.map(days))),
             ("date_to", true, Cell::Day(self.date_to.map(days))),
@@ -239,7 +239,7 @@ fn builders(schema: &Schema) -> Vec<Box<dyn ArrayBuilder>> {
 }
 
 /// A count in a signed column.
-fn count(count: u64) -> i64 {
+fn int64(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

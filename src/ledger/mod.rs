@@ -220,7 +220,7 @@ impl Ledger {
     }
 
     async fn append(&self, purpose: Purpose, record: Record) -> Result<(), LedgerError> {
-        let member = gzip::stored(&record::line(&record));
+        let member = gzip::stored(&record::to_line(&record));
         let location = self.appender.append(purpose, member, 0).await?;
         self.note(&record, location);
         Ok(())

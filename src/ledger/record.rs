@@ -259,7 +259,7 @@ const JSON: &str = "body";
 const TEXT: &str = "body_text";
 const LATIN_1: &str = "body_latin1";
 
-pub(super) fn line(record: &Record) -> Vec<u8> {
+pub(super) fn to_line(record: &Record) -> Vec<u8> {
     let mut line = serde_json::to_vec(record).expect("records always serialize");
     line.push(b'\n');
     line
@@ -453,7 +453,7 @@ mod tests {
             let answer = Answer::of(&answered(cost, Some("{}")), MEMBER, None, None);
             assert_eq!(answer.class().expect("a class"), Class::Data);
             let line: serde_json::Value =
-                serde_json::from_slice(&line(&Record::Answer(Box::new(answer)))).expect("JSON");
+                serde_json::from_slice(&to_line(&Record::Answer(Box::new(answer)))).expect("JSON");
             let mut whole = serde_json::json!({
                 "record": "answer", "target": "a.com", "attempt": 2, "at": "2026-11-24T12:00:00.5Z",
                 "latency_micros": 1_500_000, "class": "data", "http_status": 200, "api_status_code": 20000,
@@ -510,12 +510,12 @@ mod tests {
     #[test]
     fn the_beginning_of_an_answer_is_parsed_like_its_whole_line() {
         let record = Record::Answer(Box::new(Answer::of(&answered(Cost::Unknown, Some("{}")), MEMBER, None, None)));
-        let whole = line(&record);
-        assert_eq!(line(&parse(&whole).expect("a record")), whole);
+        let whole = to_line(&record);
+        assert_eq!(to_line(&parse(&whole).expect("a record")), whole);
         for key in [JSON, TEXT, LATIN_1] {
             let head = answer_head(&record, key);
             assert_eq!(body_key(&head), Some(key));
-            assert_eq!(line(&parse(&head).expect("a record")), whole);
+            assert_eq!(to_line(&parse(&head).expect("a record")), whole);
         }
         assert_eq!(body_key(&whole), None);
     }

@@ -12,7 +12,7 @@ use arrow::{
 
 use super::{
     ReportError,
-    read::{Batch, Dataset, number, text},
+    read::{Batch, Dataset, number, string_at},
 };
 use crate::{
     dataset::{LineOutcome, targets_schema},
@@ -118,8 +118,8 @@ impl Lines {
             inputs.push(rows.texts(&column.name)?);
         }
         for row in 0..rows.len() {
-            let (word, message) = (text(outcomes, row).unwrap_or_default(), text(messages, row));
-            let (outcome, target) = match (LineOutcome::parse(word), text(targets, row)) {
+            let (word, message) = (string_at(outcomes, row).unwrap_or_default(), string_at(messages, row));
+            let (outcome, target) = match (LineOutcome::parse(word), string_at(targets, row)) {
                 (Some(outcome), Some(target)) if LineOutcome::OF_TARGETS.contains(&outcome) => (outcome, target),
                 (outcome, _) => {
                     self.no_target(outcome, message);
@@ -140,7 +140,7 @@ impl Lines {
                 });
             }
             let columns = self.columns.iter_mut().zip(&inputs);
-            let cells = columns.map(|(column, texts)| column.place(text(texts, row)?)).collect();
+            let cells = columns.map(|(column, texts)| column.place(string_at(texts, row)?)).collect();
             let cost = number(costs, row).and_then(Usd::from_dollars);
             self.targets.push(Line { target: target.into(), outcome, cost, cells });
         }

@@ -22,7 +22,7 @@ const YEAR_LABELS: i32 = 9;
 pub(super) type Series = Vec<Option<f64>>;
 
 /// A line with the area below it.
-pub(super) fn line(label: &str, months: &[Month], values: &Series) -> Html {
+pub(super) fn line_chart(label: &str, months: &[Month], values: &Series) -> Html {
     let mut chart = Chart::of_months(months, 0.0..top(values));
     let points: Vec<_> = values.iter().enumerate().map(|(index, value)| (position(index), *value)).collect();
     // No line is drawn through unknown values.
@@ -236,7 +236,7 @@ mod tests {
     fn charts_are_labeled_and_colored_by_the_page() {
         let months: Vec<Month> = (24_240..24_300).map(Month).collect();
         let values: Series = (0..60).map(|index| (index % 7 != 3).then(|| f64::from(index) * 1e6)).collect();
-        let svg = line("A <plot> & \"more\"", &months, &values).into_string();
+        let svg = line_chart("A <plot> & \"more\"", &months, &values).into_string();
         assert!(svg.starts_with("<svg class=plot viewBox=\"0 0 560 250\" role=img aria-label=\"A &lt;plot&gt; &amp; "));
         assert!(svg.trim_end().ends_with("</svg>"));
         assert_eq!(svg.matches("<polyline").count(), 9, "one for each stretch of known values");
@@ -249,7 +249,7 @@ mod tests {
     fn charts_of_nothing_and_of_the_largest_numbers_can_be_drawn() {
         let months = [Month(24_310)];
         let check = |values: Series| {
-            let charts = [line("x", &months, &values), gains_and_losses("x", &months, &values, &values)];
+            let charts = [line_chart("x", &months, &values), gains_and_losses("x", &months, &values, &values)];
             for svg in charts.map(Html::into_string) {
                 assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
             }
@@ -257,7 +257,7 @@ mod tests {
         check(vec![None]);
         check(vec![Some(0.0)]);
         check(vec![Some(as_f64(i128::from(i64::MAX) * 10_000))]);
-        line("x", &[], &Vec::new());
+        line_chart("x", &[], &Vec::new());
         histogram("x", 10, &[0; 10]);
         assert!(sparkline(&[None; 13]).into_string().contains("cy=\"11\""));
         assert!(bar(1, 0).into_string().contains("width=\"0\""));

@@ -174,7 +174,7 @@ impl Batch<'_> {
     }
 }
 
-pub(super) fn text(texts: &StringArray, row: usize) -> Option<&str> {
+pub(super) fn string_at(texts: &StringArray, row: usize) -> Option<&str> {
     texts.is_valid(row).then(|| texts.value(row))
 }
 

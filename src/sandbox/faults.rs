@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     random::Random,
-    values::{Expected, duration, percent},
+    values::{Expected, duration, factor_in_percent},
 };
 
 /// The faults of the simulated API, all off by default. `P` is a share of the calls, from 0 to 1.
@@ -254,9 +254,9 @@ pub struct PriceRise {
 }
 
 fn price_rise(text: &str) -> Result<PriceRise, Expected> {
-    let rise = text
-        .split_once(':')
-        .and_then(|(after, factor)| Some(PriceRise { after: after.parse().ok()?, percent: percent(factor)? }));
+    let rise = text.split_once(':').and_then(|(after, factor)| {
+        Some(PriceRise { after: after.parse().ok()?, percent: factor_in_percent(factor)? })
+    });
     rise.ok_or("expected a number of calls and a factor, such as 100:2.5")
 }
 

@@ -104,7 +104,7 @@ async fn route(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Res
 
 /// The account's balance. The shape of this answer is assumed; it is not documented.
 fn balance(api: &SimulatedApi, headers: &HeaderMap) -> Response<Outgoing> {
-    if !api.is_authorized(text(headers, header::AUTHORIZATION.as_str())) {
+    if !api.is_authorized(header_text(headers, header::AUTHORIZATION.as_str())) {
         return plain_response(StatusCode::UNAUTHORIZED, SimulatedApi::unauthorized(&api.request_id(0)).body);
     }
     let left = api.settings.credit.unwrap_or(UNLIMITED).minus(api.bill.snapshot().debited_micros);
@@ -121,8 +121,8 @@ async fn call(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Resp
         Err(_) => return Err(Abort::CutOff),
     };
     let call = ReceivedCall {
-        authorization: text(&head.headers, header::AUTHORIZATION.as_str()),
-        max_price: text(&head.headers, MAX_PRICE),
+        authorization: header_text(&head.headers, header::AUTHORIZATION.as_str()),
+        max_price: header_text(&head.headers, MAX_PRICE),
         body: body.as_deref(),
     };
     let reply = api.decide(&call, &mut receipt);
@@ -189,10 +189,10 @@ fn compressed(body: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    text(headers, header::ACCEPT_ENCODING.as_str())
+    header_text(headers, header::ACCEPT_ENCODING.as_str())
         .is_some_and(|accepted| accepted.split(',').any(|one| one.split(';').next().map(str::trim) == Some("gzip")))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }

@@ -7,7 +7,7 @@ use clap::{Args, FromArgMatches};
 use super::{
     faults::Faults,
     random::Random,
-    values::{Expected, duration, percent},
+    values::{Expected, duration, factor_in_percent},
 };
 use crate::money::Usd;
 
@@ -153,7 +153,7 @@ impl fmt::Display for Price {
 fn price(text: &str) -> Result<Price, Expected> {
     let (upstream, factor) = text.split_once('x').unwrap_or((text, "1"));
     let (call, row) = upstream.split_once('+').unwrap_or((upstream, "0"));
-    let percent = percent(factor).ok_or("expected a price such as 0.03 or 0.024+0.000036x1.5")?;
+    let percent = factor_in_percent(factor).ok_or("expected a price such as 0.03 or 0.024+0.000036x1.5")?;
     Ok(Price { call: call.parse()?, row: row.parse()?, percent })
 }
 

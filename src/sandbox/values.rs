@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(super) type Expected = &'static str;
 
 /// A factor in hundredths.
-pub(super) fn percent(factor: &str) -> Option<u32> {
+pub(super) fn factor_in_percent(factor: &str) -> Option<u32> {
     const MOST: f64 = 1000.0;
     let factor: f64 = factor.parse().ok()?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]

@@ -1,6 +1,6 @@
 //! How a run ended, and the consequences: exit code, error message, and a hint on how to resume.
 
-use super::{RunSummary, shown};
+use super::RunSummary;
 use crate::{
     api::status::Fatal,
     fetch::{self, StopReason},
@@ -196,7 +196,7 @@ impl RunSummary {
         } else {
             "run the same command again to retry them"
         };
-        (error, format!("see {}; {again}", shown(&self.out.join("_failures.csv"))))
+        (error, format!("see {}; {again}", sanitize::path(&self.out.join("_failures.csv"))))
     }
 
     fn cap_reached(&self) -> String {

@@ -4,18 +4,13 @@
 //! it as text, Markdown and metrics. Nothing here reads or writes files. All untrusted text is sanitized when it is
 //! shown.
 
-use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
-use crate::{humanize, ledger::Spending, money::Usd, sanitize, targets::Counts};
+use crate::{humanize, ledger::Spending, money::Usd, targets::Counts};
 
 mod end;
 mod max_failures;
@@ -261,11 +256,6 @@ fn write_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 
 fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(D::Error::custom)
-}
-
-/// A path for display.
-fn shown(path: &Path) -> String {
-    sanitize::plain(&path.display().to_string()).into_owned()
 }
 
 #[cfg(test)]

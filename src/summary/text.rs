@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{FailureReason, RunSummary, UploadSummary, shown};
+use super::{FailureReason, RunSummary, UploadSummary};
 use crate::{humanize, money::Usd, sanitize};
 
 /// The column of the values, after two spaces and the longest label.
@@ -89,7 +89,7 @@ impl RunSummary {
             );
         }
         let has_failures = self.failed + self.stale > 0 && self.published;
-        add("failures", has_failures.then(|| shown(&self.out.join("_failures.csv"))));
+        add("failures", has_failures.then(|| sanitize::path(&self.out.join("_failures.csv"))));
         for line in &self.drift {
             add("note", Some(sanitize::plain(line).into_owned()));
         }
@@ -97,7 +97,7 @@ impl RunSummary {
         add("report", self.report.as_ref().map(|report| sanitize::plain(report).into_owned()));
         add("uploaded", self.published_to.as_ref().map(format_upload));
         if self.published && self.rows > 0 {
-            let value = duckdb(&shown(&self.out));
+            let value = duckdb(&sanitize::path(&self.out));
             entries.push(SummaryLine { label: "read it", value, whole: true });
         }
         entries
@@ -140,7 +140,7 @@ impl RunSummary {
     fn format_input(&self) -> [Option<String>; 3] {
         // The file is written with the dataset.
         let list = if self.published {
-            shown(&self.out.join("_rejected.csv"))
+            sanitize::path(&self.out.join("_rejected.csv"))
         } else {
             "plan --format json lists them".to_owned()
         };
@@ -193,7 +193,7 @@ impl RunSummary {
             return "not published yet; run the same command again to resume".to_owned();
         }
         let (files, bytes) = (humanize::counted(self.files, "file", "files"), humanize::bytes(self.bytes));
-        let folder = shown(&self.out.join("backlinks_history"));
+        let folder = sanitize::path(&self.out.join("backlinks_history"));
         let unfinished = if self.success { "" } else { ", without _SUCCESS" };
         format!("{folder} ({files}, {bytes}{unfinished})")
     }

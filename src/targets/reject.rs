@@ -46,10 +46,10 @@ pub enum Reject {
     Hyphens,
     #[error("an underscore, which is not allowed in a host name")]
     Underscore,
-    #[error("the character {}, which is not allowed in a domain name", shown(*.0))]
+    #[error("the character {}, which is not allowed in a domain name", quoted_character(*.0))]
     Character(char),
     /// A character that is allowed only next to certain others.
-    #[error("the character {}, which is not allowed in this position", shown(*.0))]
+    #[error("the character {}, which is not allowed in this position", quoted_character(*.0))]
     Misplaced(char),
     #[error("NUL characters; UTF-16 without a byte order mark needs --input-encoding utf-16le or utf-16be")]
     Nul,
@@ -64,7 +64,7 @@ pub enum Reject {
 }
 
 /// A character in quotes and escaped, with its code point unless it is ASCII.
-fn shown(character: char) -> String {
+fn quoted_character(character: char) -> String {
     let quoted = format!("{character:?}");
     // An escaped character shows its code point already.
     if character.is_ascii() || quoted.starts_with("'\\") {

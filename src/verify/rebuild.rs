@@ -107,12 +107,12 @@ fn by_folder(partition_by: &PartitionBy, rows: &RecordBatch, run_date: Date) -> 
     folders
 }
 
-fn count<'a>(rows: impl IntoIterator<Item = &'a RecordBatch>) -> usize {
+fn row_count<'a>(rows: impl IntoIterator<Item = &'a RecordBatch>) -> usize {
     rows.into_iter().map(RecordBatch::num_rows).sum()
 }
 
 fn lacks_all(target: &str, folder: &Path, expected: &[RecordBatch], differences: &Differences) {
-    let rows = match count(expected) {
+    let rows = match row_count(expected) {
         1 => "the only row".to_owned(),
         rows => format!("all {rows} rows"),
     };
@@ -129,13 +129,13 @@ fn compare_target(
 ) {
     let slices = stream.rows_of(target);
     let Some(first) = slices.first() else { return lacks_all(target, folder, expected, differences) };
-    let (found, should) = (count(slices.iter().map(|slice| &slice.rows)), count(expected));
+    let (found, should) = (row_count(slices.iter().map(|slice| &slice.rows)), row_count(expected));
     if found != should {
         let what = format!("{target}: the number of rows is {found}, should be {should}");
         return differences.add(&first.file, what);
     }
     let label = |expected: &RecordBatch, row: usize| {
-        let date = expected.column_by_name(schema::DATE).map(|dates| shown(dates, row)).unwrap_or_default();
+        let date = expected.column_by_name(schema::DATE).map(|dates| value_text(dates, row)).unwrap_or_default();
         format!("{target}, {date}")
     };
     compare_slices(&slices, expected, label, 1, differences);
@@ -182,11 +182,11 @@ fn first_difference(found: &RecordBatch, expected: &RecordBatch, row: usize) -> 
 fn between(found: &dyn Array, expected: &dyn Array) -> String {
     let is_map = matches!(expected.data_type(), DataType::Map(..));
     if !is_map || found.is_null(0) || expected.is_null(0) {
-        return format!("is {}, should be {}", shown(found, 0), shown(expected, 0));
+        return format!("is {}, should be {}", value_text(found, 0), value_text(expected, 0));
     }
     let entry = |map: &dyn Array, place: usize| {
         let entries = map.as_map().value(0);
-        if place >= entries.len() { "nothing".to_owned() } else { shown(&entries, place) }
+        if place >= entries.len() { "nothing".to_owned() } else { value_text(&entries, place) }
     };
     let entries = found.as_map().value(0).len().max(expected.as_map().value(0).len());
     let place = (0..entries).find(|place| entry(found, *place) != entry(expected, *place)).unwrap_or_default();
@@ -194,7 +194,7 @@ fn between(found: &dyn Array, expected: &dyn Array) -> String {
 }
 
 /// A cell for display.
-fn shown(cells: &dyn Array, row: usize) -> String {
+fn value_text(cells: &dyn Array, row: usize) -> String {
     let options = FormatOptions::new().with_null("null");
     let formatter = ArrayFormatter::try_new(cells, &options);
     formatter.map_or_else(|error| error.to_string(), |formatter| formatter.value(row).to_string())
@@ -227,9 +227,9 @@ impl LineComparison<'_> {
         let expected = self.rows.take()?;
         let Some(table) = &mut self.table else { return Ok(()) };
         let slices = table.next_rows(expected.num_rows());
-        self.missing += expected.num_rows() - count(slices.iter().map(|slice| &slice.rows));
+        self.missing += expected.num_rows() - row_count(slices.iter().map(|slice| &slice.rows));
         let label = |expected: &RecordBatch, row: usize| {
-            let cell = |name| expected.column_by_name(name).map(|cells| shown(cells, row)).unwrap_or_default();
+            let cell = |name| expected.column_by_name(name).map(|cells| value_text(cells, row)).unwrap_or_default();
             format!("{} ({})", cell("source"), cell("input"))
         };
         compare_slices(&slices, &[expected], label, usize::MAX, self.differences);

@@ -95,7 +95,7 @@ fn change_in_tenths(first: i128, last: i128) -> Option<i64> {
 }
 
 /// `+12.3 %`
-fn percent(tenths: i64) -> String {
+fn signed_percent(tenths: i64) -> String {
     let size = tenths.unsigned_abs();
     let sign = match tenths {
         1.. => "+",
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!((share(1, 3), share(0, 0)), ("33.3 %".into(), "\u{2013}".into()));
         assert_eq!(moment(0), "1970-01-01 00:00 UTC");
         let check = |first: i128, last: i128, expected: Option<&str>| {
-            assert_eq!(change_in_tenths(first, last).map(percent).as_deref(), expected, "{first} to {last}");
+            assert_eq!(change_in_tenths(first, last).map(signed_percent).as_deref(), expected, "{first} to {last}");
         };
         check(100, 112, Some("+12.0 %"));
         check(1_000, 999, Some("\u{2212}0.1 %"));

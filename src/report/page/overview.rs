@@ -1,6 +1,6 @@
 //! The head of the page with its key figures, and the section on all targets by month.
 
-use super::{PageContent, change_in_tenths, known, percent, share, signed, whole};
+use super::{PageContent, change_in_tenths, known, share, signed, signed_percent, whole};
 use crate::{
     dataset::LineOutcome,
     humanize,
@@ -54,7 +54,7 @@ fn key_figures(content: &PageContent<'_>) -> Html {
             .map(|totals| move |column: usize| totals.and_then(|totals| totals.sums[column]));
         let change = |column| {
             let tenths = before(column).and_then(|before| change_in_tenths(before, value(column)?));
-            tenths.map_or_else(|| format!("in {latest}"), |tenths| format!("{} in 12 months", percent(tenths)))
+            tenths.map_or_else(|| format!("in {latest}"), |tenths| format!("{} in 12 months", signed_percent(tenths)))
         };
         key("Referring domains", known(value(REFERRING_DOMAINS), whole), change(REFERRING_DOMAINS));
         key("Backlinks", known(value(BACKLINKS), whole), change(BACKLINKS));
@@ -102,7 +102,7 @@ pub(super) fn figures(content: &PageContent<'_>) -> Html {
         html!("<figure><figcaption>{}{}</figcaption>{}</figure>\n", caption, since, svg)
     };
     let line = |name: &'static str, values: &Series| {
-        figure(Html::literal(name), values, plot::line(&label(name, values), &months, values))
+        figure(Html::literal(name), values, plot::line_chart(&label(name, values), &months, values))
     };
     let name = "New and lost referring domains, all targets by month";
     let not_plotted = (portfolio.outside > 0 || portfolio.undated > 0).then(|| {

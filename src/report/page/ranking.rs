@@ -1,6 +1,6 @@
 //! The section on winners and losers over twelve months.
 
-use super::{PageContent, change_in_tenths, known, percent, signed, span, whole};
+use super::{PageContent, change_in_tenths, known, signed, signed_percent, span, whole};
 use crate::{
     humanize,
     report::{
@@ -42,7 +42,7 @@ fn list(name: &str, none: &str, class: &str, movers: &[Mover<'_>]) -> Html {
             plot::sparkline(&mover.history.window),
             whole(last.into()),
             signed(mover.change.into()),
-            known(change_in_tenths(first.into(), last.into()), percent),
+            known(change_in_tenths(first.into(), last.into()), signed_percent),
         )
     };
     html!(

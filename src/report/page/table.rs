@@ -7,7 +7,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::{PageContent, change_in_tenths, percent, signed, whole};
+use super::{PageContent, change_in_tenths, signed, signed_percent, whole};
 use crate::{
     dataset::LineOutcome,
     humanize,
@@ -75,7 +75,7 @@ pub(super) fn targets(content: &PageContent<'_>) -> Html {
     let row = |line: &&Line| {
         let cells = headings.iter().zip(cells(content, line, &empty));
         let cells: Html =
-            cells.map(|(heading, cell)| html!("<td{}>{}", class(heading), shown(heading, &cell))).collect();
+            cells.map(|(heading, cell)| html!("<td{}>{}", class(heading), cell_text(heading, &cell))).collect();
         html!("<tr>{}\n", cells)
     };
     let rows: Vec<_> = lines.iter().map(|line| cells(content, line, &empty)).collect();
@@ -150,7 +150,7 @@ fn cells<'a>(content: &PageContent<'a>, line: &'a Line, empty: &'a History) -> V
 }
 
 /// A cell formatted as the script does.
-fn shown(heading: &Heading<'_>, cell: &CellValue<'_>) -> String {
+fn cell_text(heading: &Heading<'_>, cell: &CellValue<'_>) -> String {
     let number = match cell {
         CellValue::Text(text) => return (*text).to_owned(),
         CellValue::Number(None) => return String::new(),
@@ -163,7 +163,7 @@ fn shown(heading: &Heading<'_>, cell: &CellValue<'_>) -> String {
         }
         Kind::Count => whole(number.into()),
         Kind::Signed => signed(number.into()),
-        Kind::Percent => percent(number),
+        Kind::Percent => signed_percent(number),
         Kind::Month => i32::try_from(number).map_or_else(|_| String::new(), |month| Month(month).to_string()),
         Kind::Money => humanize::money(Usd::from_micros(number)),
     }

@@ -71,7 +71,7 @@ fn the_command_line_overrides_the_file_and_the_file_the_environment() {
     );
     assert!(["a", "b", "c", "d"].iter().all(|name| shell.is_complete(name)));
     // The flag takes precedence over the file: no server is at its address.
-    shell.run("run --config run.toml --out e --api http://127.0.0.1:1 --max-attempts 1").expect(3);
+    shell.run("run --config run.toml --out e --api http://127.0.0.1:1 --max-outage 1s").expect(4);
 }
 
 #[test]

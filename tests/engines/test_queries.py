@@ -145,14 +145,14 @@ def who_grew_most_in_a_year(ledger):
     return most(found, "percent", "target")
 
 
-def who_lost_more_than_it_won_in_a_year(ledger):
+def who_lost_more_than_it_gained_in_a_year(ledger):
     found = []
     for target, rows in ledger.dated.items():
         year = [row for row in rows if month_of(row) > ledger.newest - 12]
-        lost, won = (total(row[name] for row in year) for name in ["lost_referring_domains", "new_referring_domains"])
-        if lost is not None and won is not None and lost > won:
-            found.append({"target": target, "lost": lost, "won": won})
-    return sorted(found, key=lambda line: (line["won"] - line["lost"], line["target"]))[:TOP]
+        lost, gained = (total(row[name] for row in year) for name in ["lost_referring_domains", "new_referring_domains"])
+        if lost is not None and gained is not None and lost > gained:
+            found.append({"target": target, "lost": lost, "gained": gained})
+    return sorted(found, key=lambda line: (line["gained"] - line["lost"], line["target"]))[:TOP]
 
 
 def share_of_com_by_year(ledger):
@@ -201,14 +201,14 @@ def months_of_sudden_gains(ledger):
     for target, rows in ledger.dated.items():
         counted = [row for row in rows if month_of(row) >= began and row["new_referring_domains"] is not None]
         for row in counted:
-            date, won = row["date"], row["new_referring_domains"]
+            date, gained = row["date"], row["new_referring_domains"]
             before = [
                 other["new_referring_domains"] for other in counted if 1 <= month_of(row) - month_of(other) <= 12
             ]
             usual = Fraction(sum(before), len(before)) if before else 0
-            if usual > 10 and won > 5 * usual:
-                line = {"target": target, "date": date, "won": won, "usual": rounded(usual, 1)}
-                found.append((-won / usual, target, date, line))
+            if usual > 10 and gained > 5 * usual:
+                line = {"target": target, "date": date, "gained": gained, "usual": rounded(usual, 1)}
+                found.append((-gained / usual, target, date, line))
     return [line for *_, line in sorted(found, key=lambda each: each[:3])][:TOP]
 
 
@@ -298,7 +298,7 @@ def cost_by_client(ledger):
 
 ANSWERS = {
     "01-growth": who_grew_most_in_a_year,
-    "02-net-loss": who_lost_more_than_it_won_in_a_year,
+    "02-net-loss": who_lost_more_than_it_gained_in_a_year,
     "03-com-share": share_of_com_by_year,
     "04-portfolio-by-month": portfolio_month_by_month,
     "05-latest": where_every_target_stands,

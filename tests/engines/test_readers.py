@@ -1,6 +1,6 @@
 """DuckDB reads a directory again and again while it is published again and publishers are killed: whole tables only.
 
-DuckDB skips a file that disappears between listing and opening it. An exchange within those microseconds can
+DuckDB skips a file that disappears between listing and opening it. A swap within those microseconds can
 cost an answer one partition; a reader that
 checks `_SUCCESS` and `_run.json` before and after, as in docs/reliability.md, notices it.
 """
@@ -16,7 +16,7 @@ import world
 from engines import in_duckdb as duckdb
 
 PUBLICATIONS = 200
-# Many small files: more to list and open between two exchanges, and quickly written
+# Many small files: more to list and open between two swaps, and quickly written
 FORM = ["--date-from", "2024-06-01", "--date-to", "2024-12-31", "--partition-by", "year,month"]
 # Between two reads, so that the publisher gets a processor
 PAUSE_S = 0.005

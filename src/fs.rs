@@ -1,4 +1,4 @@
-//! The file system: durable file names, and hints for denied access and full disks.
+//! The file system: durable file names, and hints for errors.
 
 use std::{fs::File, io, path::Path};
 
@@ -15,14 +15,10 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// The end of the message for a full disk; empty for any other error.
-pub fn if_full(error: &io::Error) -> &'static str {
-    if is_full(error) { "; free some space and run the same command again" } else { "" }
-}
-
-/// The hint for a user without access; `None` for any other error.
-pub fn access_hint(error: &io::Error) -> Option<&'static str> {
+/// The hint for a full disk or denied access; `None` for any other error.
+pub fn io_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
+        _ if is_full(error) => Some("all paid answers are saved; free some disk space and run the same command again"),
         io::ErrorKind::PermissionDenied => {
             Some("run as a user with access to that path, or give this user access; nothing is lost")
         }

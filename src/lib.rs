@@ -20,7 +20,7 @@
 //! | [`ledger`] | the archive and write-ahead log of paid answers |
 //! | [`decode`] | an answer's text to its envelope and its rows as Arrow record batches; the schema |
 //! | [`dataset`] | record batches to Parquet tables that appear whole |
-//! | [`summary`], [`progress`] | the result of a run, and its progress meanwhile |
+//! | [`summary`], [`progress`] | the result of a run, and its progress while it runs |
 //! | [`verify`] | checks a directory against its digests, ledger, cost and a rebuilt dataset |
 //! | [`doctor`] | checks before a run: API, token, directory, machine |
 //! | [`report`] | the published dataset to one HTML page |

@@ -17,7 +17,8 @@ impl Usd {
         Self(micros)
     }
 
-    /// From dollars as the API writes them; `None` if it is not an amount of money (NaN, negative, beyond 2^53 millionths).
+    /// From dollars as the API writes them; `None` if it is not an amount of money (NaN, negative, beyond 2^53
+    /// millionths).
     pub fn from_dollars(dollars: f64) -> Option<Self> {
         const LARGEST: f64 = 9_007_199_254.0;
         #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]

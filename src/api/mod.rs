@@ -94,7 +94,7 @@ pub enum BodyForm {
     Object,
 }
 
-/// An HTTP response, whatever its status.
+/// An HTTP response of any status.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     pub status: u16,

@@ -1,4 +1,4 @@
-//! The request body of a call.
+//! The request body of a call. Its path is in `http/endpoint.rs`.
 
 use bytes::Bytes;
 use serde::Serialize;

@@ -61,10 +61,10 @@ pub struct InputArgs {
     /// are not valid in the encoding are rejected.
     #[arg(long, value_name = "NAME", value_parser = values::encoding, hide_short_help = true)]
     pub input_encoding: Option<&'static Encoding>,
-    /// Accept IP addresses as targets; the API may not know them
+    /// Accept IP addresses as targets; the API may have no data for them
     #[arg(long, hide_short_help = true)]
     pub allow_ip: bool,
-    /// Accept public suffixes such as gov.uk as targets; some of them are sites
+    /// Accept public suffixes such as gov.uk as targets; some have a website of their own
     #[arg(long, hide_short_help = true)]
     pub allow_suffix: bool,
     /// Process shard I of N at 1/N of the rate
@@ -126,8 +126,8 @@ pub struct DatasetArgs {
     pub row_group_rows: usize,
     /// Failed targets tolerated before exit code 3: 5 or 1%
     ///
-    /// A run with fewer failures counts as complete: running it again makes no calls. To retry the failed targets, use
-    /// `run DIR/_failures.csv --out DIR`.
+    /// A run with at most this many failures counts as complete: running it again makes no calls. To retry the failed
+    /// targets, use `run DIR/_failures.csv --out DIR`.
     #[arg(long, value_name = "N|P%", default_value = "0")]
     pub max_failures: MaxFailures,
 }

@@ -192,7 +192,7 @@ pub struct JobArgs {
 /// Flags of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// Directories of runs; where several have a target, the newest answer is used
+    /// Directories of runs; if several contain the same target, the newest answer is used
     #[arg(required = true, value_name = "DIR")]
     pub sources: Vec<PathBuf>,
     /// The directory of the new dataset

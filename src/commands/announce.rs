@@ -97,15 +97,15 @@ pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
     let is_unknown = past.max_price.price() == Usd::ZERO;
     if export.remaining() > 0 && is_unknown && left > Usd::ZERO && left < PRESUMED_PRICE {
         tracing::warn!(
-            "--max-cost leaves {}, but the first call may cost up to {}, as its price is not known yet: possibly \
-             nothing will be fetched",
+            "--max-cost leaves {}, but the first call may cost up to {} (its price is not known yet), so the run may \
+             fetch nothing; raise --max-cost to be sure",
             humanize::money(left),
             humanize::money(PRESUMED_PRICE)
         );
     }
 }
 
-/// Asks on a separate thread, so that a signal can end the program meanwhile.
+/// Asks on a separate thread, so that a signal can end the program during the wait.
 async fn confirm(signals: &Signals) -> Result<(), Failure> {
     let asking = signals.unless_stopped(|| {
         let _ = io::stderr().write_all(b"Continue? [y/N] ");

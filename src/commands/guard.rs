@@ -46,7 +46,7 @@ mod tests {
         let hears = Arc::clone(&heard);
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
-            // Other tests of this process may panic meanwhile.
+            // Other tests of this process may panic at the same time.
             if panic.payload_as_str().is_some_and(|text| text.ends_with("news")) {
                 *hears.lock().unwrap() = format_panic(panic);
             }

@@ -44,7 +44,10 @@ pub(super) fn warn_of(inputs: &Inputs) {
     let counts = inputs.counts();
     if let Some(example) = inputs.first_subdomain() {
         let subdomains = humanize::counted(counts.subdomains as u64, "target is a subdomain", "targets are subdomains");
-        tracing::warn!("{subdomains}, such as {example}: sent as written, but the API may only support whole domains");
+        tracing::warn!(
+            "{subdomains}, such as {example}: they are sent as written, but the API may have data only for the \
+             registrable domain"
+        );
     }
     if let Some(twice) = counted_twice(inputs) {
         tracing::warn!("{twice}");

@@ -96,8 +96,8 @@ impl Failure {
     }
 
     /// Ended by a signal, without a summary.
-    fn interrupted(signal: Signal, meanwhile: &str) -> Self {
-        let error = format!("interrupted by {} {meanwhile}", signal.name());
+    fn interrupted(signal: Signal, suffix: &str) -> Self {
+        let error = format!("interrupted by {} {suffix}", signal.name());
         Self { exit: signal.exit_code(), error, hint: None }
             .hint("all paid answers are saved; run the same command again to resume")
     }

@@ -27,7 +27,8 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     let merged = signals.unless_stopped(move || gather(&sources, &partition_by)).await?;
     let missing: Vec<String> = merged.missing_shards().iter().map(ToString::to_string).collect();
     if !missing.is_empty() {
-        tracing::warn!("shards {} are not in these directories: their targets will be missing", missing.join(", "));
+        let missing = missing.join(", ");
+        tracing::warn!("missing shards: {missing}; add their directories, or the dataset will lack their targets");
     }
     let lock = open_for_replay(&arguments.out, &merged, arguments.replace)?;
     let connecting = upload::connect(arguments.after.publish.as_ref(), merged.is_simulated());

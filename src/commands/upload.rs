@@ -16,7 +16,7 @@ pub(super) async fn connect(url: Option<&StoreUrl>, simulated: bool) -> Result<O
     Ok(Some(destination))
 }
 
-/// Uploads what was published. `lock` prevents changes to the directory meanwhile.
+/// Uploads what was published. `lock` prevents changes to the directory during the upload.
 pub(super) async fn upload(
     destination: Option<Destination>,
     summary: RunSummary,

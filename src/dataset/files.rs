@@ -13,7 +13,7 @@ use crate::fs::sync_folder;
 
 /// Creates a file; fails if the path exists, even as a link.
 pub(super) fn create_new(path: &Path) -> Result<File, DatasetError> {
-    OpenOptions::new().write(true).create_new(true).open(path).map_err(DatasetError::io("make", path))
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(DatasetError::io("create", path))
 }
 
 /// Renames; durable once the folder is synced.

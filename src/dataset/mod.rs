@@ -3,13 +3,13 @@
 //! ```text
 //! batches -> HistoryWriter -> DIR/_staging/backlinks_history/year=2024/part-<run>-<n>.unfinished ┐
 //! rows    -> TargetsWriter -> DIR/_staging/targets/part-<run>.unfinished ───────────────────────┤
-//!            Stage::publish: names ending in .parquet, each table's directory exchanged  <──────┘
-//!            then the side files, and _SUCCESS last
+//!            Stage::publish: names ending in .parquet, each table's directory swapped in <──────┘
+//!            then the sidecar files, and _SUCCESS last
 //! ```
 //!
 //! - The output depends only on the sequence of rows and on [`Options`], not on how the rows were cut into batches.
 //!   There is no clock and no randomness.
-//! - Memory is bounded by named limits, whatever the number of rows and partitions.
+//! - Memory is bounded by named limits, regardless of the number of rows and partitions.
 //! - The schema comes with the batches: nothing here depends on where rows come from.
 //! - Everything blocks on the disk; callers use a thread that may block. One is enough: encoding a target's rows takes
 //!   less time than decoding its answer, which happens on another thread.
@@ -22,8 +22,6 @@ use std::{
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
-
-use crate::fs::if_full;
 
 mod encoding;
 mod files;
@@ -137,7 +135,7 @@ pub struct Options {
 /// Why a dataset cannot be written or published.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    #[error("cannot {verb} {}: {source}{}", path.display(), if_full(source))]
+    #[error("cannot {verb} {}: {source}", path.display())]
     Io { verb: &'static str, path: PathBuf, source: io::Error },
     /// Rows that cannot be encoded as Parquet.
     #[error("cannot encode rows for {}: {source}", path.display())]

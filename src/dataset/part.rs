@@ -67,7 +67,7 @@ impl OpenPart {
     pub(super) fn create(staging: &Path, path: PathBuf, config: &WriterConfig) -> Result<Self, DatasetError> {
         let staged = unfinished(&staging.join(&path));
         if let Some(folder) = staged.parent() {
-            fs::create_dir_all(folder).map_err(DatasetError::io("make", folder))?;
+            fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
         }
         let file = HashedFile { file: create_new(&staged)?, hash: Sha256::new(), bytes: 0 };
         let file = SerializedFileWriter::new(file, config.columns.root_schema_ptr(), Arc::clone(&config.properties))

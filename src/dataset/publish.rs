@@ -12,8 +12,8 @@
 //! a folder of the old table empty, or does not find one that only the new table has, would read the new table without
 //! some of its partitions, and get no error. Two things prevent that:
 //!
-//! - the old table stays as it is for [`LISTING_TIME`] after the exchange;
-//! - folders that only the new table has are created in the old one, empty, for as long before the exchange.
+//! - the old table stays as it is for [`LISTING_TIME`] after the swap;
+//! - folders that only the new table has are created in the old one, empty, for as long before the swap.
 //!
 //! Never follows a symbolic link and never deletes what an export did not write.
 
@@ -81,7 +81,7 @@ impl Stage {
             let_readers_finish_listing();
         }
         remove_tree(&staging)?;
-        fs::create_dir_all(&staging).map_err(DatasetError::io("make", &staging))?;
+        fs::create_dir_all(&staging).map_err(DatasetError::io("create", &staging))?;
         Ok(Self { dir: dir.to_owned(), staging, is_publishing: false })
     }
 
@@ -97,8 +97,8 @@ impl Stage {
         TargetsWriter::new(self.staging.clone(), self.dir.join(TARGETS), options, columns)
     }
 
-    /// Publishes all tables that have parts, and removes `_SUCCESS`. The caller writes the side files and a new
-    /// `_SUCCESS` next.
+    /// Publishes all tables that have parts, and removes `_SUCCESS`. The caller writes the sidecar files and a
+    /// new `_SUCCESS` next.
     pub fn publish(self, parts: &[Part]) -> Result<(), DatasetError> {
         self.publish_beside_readers(parts, let_readers_finish_listing)
     }
@@ -135,7 +135,7 @@ impl Stage {
             for folder in parts.iter().filter_map(|part| part.path.parent().filter(|path| path.starts_with(table))) {
                 let folder = self.dir.join(folder);
                 if !exists(&folder)? {
-                    fs::create_dir_all(&folder).map_err(DatasetError::io("make", &folder))?;
+                    fs::create_dir_all(&folder).map_err(DatasetError::io("create", &folder))?;
                     are_new = true;
                 }
             }
@@ -196,7 +196,7 @@ fn check_run_id(run_id: &str) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// The name of an old table in the staging folder where directories cannot be exchanged.
+/// The name of an old table in the staging folder where directories cannot be swapped in one step.
 pub(super) fn set_aside(table: &str) -> String {
     format!("{table}.old")
 }
@@ -214,8 +214,8 @@ fn swap(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
     }
 }
 
-/// For file systems that cannot exchange. Between the two renames the old table is in the staging folder; after a crash
-/// [`Stage::begin`] moves it back.
+/// For file systems that cannot swap in one step. Between the two renames the old table is in the staging folder; after
+/// a crash [`Stage::begin`] moves it back.
 fn swap_in_two(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
     rename(place, aside)?;
     rename(from, place)

@@ -1,4 +1,5 @@
-//! The rows of `targets`, one for each input line, as record batches.
+//! The columns and rows of `targets`, one row for each input line, as record batches. `export/lines.rs` fills in the
+//! values.
 
 use std::{collections::HashSet, iter, mem, sync::Arc};
 

@@ -1,8 +1,8 @@
 //! Parses an answer in one pass, from its first byte down to its items, which [`ItemReader`] turns into rows.
 //!
 //! Lenient, because the answer is paid for: every field may be missing, null or of another type. If a key is repeated,
-//! its last value counts; the pass is then made again without the values that it replaces. Whatever gateways write
-//! before and after the object is ignored.
+//! its last value counts; the pass is then made again without the values that it replaces. Anything that gateways write
+//! before or after the object is ignored.
 
 use std::borrow::Cow;
 

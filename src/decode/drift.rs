@@ -56,7 +56,9 @@ impl fmt::Display for UnexpectedField {
             Self::NotUtf8 => write!(f, "invalid UTF-8, replaced"),
             Self::Surrounded => write!(f, "text around the answer, ignored"),
             Self::NotStrictJson => write!(f, "NaN, Infinity or a trailing comma, accepted"),
-            Self::TooManyItems => write!(f, "items beyond the first {}, dropped", super::MOST_ROWS),
+            Self::TooManyItems => {
+                write!(f, "items beyond the first {}: not in the dataset, but stored in the ledger", super::MOST_ROWS)
+            }
         }
     }
 }

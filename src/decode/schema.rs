@@ -1,6 +1,9 @@
 //! The table `backlinks_history`: the fields of an item as columns, in order, with types that engines read without a
-//! cast. To support a new integer or map of the API, add it to [`INTEGERS`] or [`MAPS`]. A new text, or a key of
-//! `info`, also needs an entry in `item_keys`.
+//! cast.
+//!
+//! To add an integer or a map, extend [`INTEGERS`] or [`MAPS`]; a text of `info`, [`INFO_TEXTS`] and
+//! [`INFO_TEXT_COLUMNS`]. Any other field also needs a `KeyKind` in `item_keys` and a builder in `column_builders`.
+//! Then increment [`VERSION`].
 //!
 //! No unsigned or 32-bit integers, no nanoseconds; the timestamp has a time zone, so that no engine treats it as local
 //! time. Nested fields have the names that Parquet prescribes (`key_value`, `key`, `value`, `element`), which engines

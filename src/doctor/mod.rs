@@ -142,7 +142,7 @@ pub fn space(free: u64, estimate: Option<&Estimate>) -> Check {
     const OTHER: u64 = 50_000_000;
     let needed = estimate.map_or(0, |estimate| estimate.calls * PER_ANSWER + 2 * estimate.bytes) + OTHER;
     let shown = format!("{} free; the run needs about {}", humanize::bytes(free), humanize::bytes(needed));
-    let hint = "free some space, or use an --out on another disk; a full disk stops the run, but loses no answers";
+    let hint = "free some disk space, or use an --out on another disk; a full disk stops the run, but loses no answers";
     if free < needed {
         Check::failed(NAME, shown, hint)
     } else if free < 2 * needed {

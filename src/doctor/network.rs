@@ -1,5 +1,6 @@
-//! Checks the API by asking for the balance, which is free: whether it answers and accepts the token, the balance itself
-//! and the server's time. Without an answer, DNS and the connection are tried one by one to name the step that fails.
+//! Checks the API by requesting the balance, which is free: whether it answers and accepts the token, the balance
+//! itself and the server's time. Without an answer, DNS and the connection are tried one by one to name the step that
+//! fails.
 
 use std::time::Duration;
 
@@ -155,7 +156,7 @@ fn judged(code: u16, status: &str, whose: &str, problem: &str) -> Vec<Check> {
         429 => api(
             Check::warning,
             format!("{status} ({problem})"),
-            "this token is also used elsewhere; lower --rate, or wait",
+            "lower --rate, or wait; the token may also be in use elsewhere",
         ),
         500.. => api(
             Check::failed,

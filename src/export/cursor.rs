@@ -1,8 +1,8 @@
 //! The rows of all targets in order: those that the fetch has just decoded, else those of the ledger.
 //!
 //! One thread writes. Answers that have to be read back from the ledger are decoded by a few others, a little ahead of
-//! it, so that memory is bounded whatever the number of targets and the size of their answers. Which rows come in which
-//! order does not depend on threads, on the fetch, or on what fit into memory.
+//! it, so that memory is bounded regardless of the number of targets and the size of their answers. Which rows come in
+//! which order does not depend on threads, on the fetch, or on what fit into memory.
 
 use std::{
     collections::VecDeque,

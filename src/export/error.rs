@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{PreviousError, QueryDifference, QueryError};
-use crate::{dataset::DatasetError, fs::access_hint, ledger::LedgerError};
+use crate::{dataset::DatasetError, fs::io_hint, ledger::LedgerError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
@@ -26,7 +26,7 @@ pub enum ExportError {
     LedgerGone(PathBuf),
     #[error("{} contains a dataset built by replay", .0.display())]
     OfAReplay(PathBuf),
-    #[error("{} has lost paid answers: it has {found} bytes, but the dataset was built from {expected}", path.display())]
+    #[error("{} has lost paid answers: it has {found} bytes; the dataset was built from {expected}", path.display())]
     CutShort {
         path: PathBuf,
         /// Bytes of complete records.
@@ -117,7 +117,9 @@ impl ExportError {
                 "restore a complete copy of the file; without one, see docs/faq.md before you change anything"
                     .to_owned()
             }
-            Self::Twice(..) => "give each run once; of two copies, give the one that was continued".to_owned(),
+            Self::Twice(..) => {
+                "list each run only once; if one is a copy, list the one with the later calls".to_owned()
+            }
             Self::Missing(_) => "check the path; relative paths start from the current directory".to_owned(),
             Self::UnreadableRecord { .. } => {
                 "restore the file from a copy; or, if _raw is complete, delete the file and run `run` or `replay` \
@@ -131,7 +133,7 @@ impl ExportError {
                     .to_owned()
             }
             Self::Dataset(DatasetError::Io { source, .. }) | Self::Io { source, .. }
-                if let Some(hint) = access_hint(source) =>
+                if let Some(hint) = io_hint(source) =>
             {
                 hint.to_owned()
             }

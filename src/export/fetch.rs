@@ -1,4 +1,4 @@
-//! The fetch: calls the remaining targets, stores their answers, and stages the dataset meanwhile.
+//! The fetch: calls the remaining targets, stores their answers, and stages the dataset as they arrive.
 
 use std::{iter, pin::pin, sync::Arc};
 
@@ -18,7 +18,8 @@ use crate::{
 };
 
 impl Export {
-    /// Fetches the remaining targets, in target order if the cap covers all of them, and stages the dataset meanwhile.
+    /// Fetches the remaining targets, in target order if the cap covers all of them, and stages the dataset as answers
+    /// arrive.
     /// The directory stays locked until the result is dropped.
     pub async fn fetch<A: Api>(
         self,

@@ -1,4 +1,5 @@
-//! The rows of `targets` and `_failures.csv`: the outcome of each input line, in input order. Only sums are kept.
+//! The values of the rows of `targets` and `_failures.csv`: the outcome of each input line, in input order. Only sums
+//! are kept in memory. The columns are in `dataset/target_rows.rs`.
 
 use super::{AnswerRef, ExportError, MergedEntry, MergedLedgers, rows::Decoded};
 use crate::{

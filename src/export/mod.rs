@@ -8,8 +8,8 @@
 //! publish:  staged dataset, else ledger -> cursor -> staged dataset; renamed into place
 //! ```
 //!
-//! The dataset is a pure function of the ledger, whether it was staged during the fetch or built afterwards. Nothing here
-//! prints or reads flags.
+//! The dataset is a pure function of the ledger, whether it was staged during the fetch or built afterwards. Nothing
+//! here prints or reads flags.
 
 mod cursor;
 mod directory;

@@ -7,6 +7,7 @@ use jiff::{Timestamp, civil::Date};
 
 use crate::{
     api::{EARLIEST_DATE, Parameters, RankScale},
+    humanize,
     ledger::Run,
     summary::MaxFailures,
     targets::{Inputs, Shard, TargetRef},
@@ -39,17 +40,12 @@ pub enum QueryError {
     Future { to: Date, today: Date },
     #[error("this directory was started with {}, but this command uses {}", .0.stored, .0.asked)]
     Differs(QueryDifference),
-    #[error("this directory contains shard {stored}, but {} of other shards, such as {example}", targets_are(*others))]
-    OtherShard {
-        stored: Shard,
-        /// How many targets belong to other shards.
-        others: usize,
-        example: String,
-    },
+    #[error("this directory contains shard {stored}, but {} to other shards, such as {example}", belong(*others))]
+    OtherShard { stored: Shard, others: usize, example: String },
 }
 
-fn targets_are(count: usize) -> String {
-    if count == 1 { "1 target is".to_owned() } else { format!("{count} targets are") }
+fn belong(count: usize) -> String {
+    humanize::counted(count as u64, "target belongs", "targets belong")
 }
 
 impl QueryError {

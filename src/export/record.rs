@@ -138,7 +138,7 @@ pub(super) fn file_metadata(schema: u32, program: &str, asked: &Parameters) -> V
     entries.map(|(name, value)| (format!("backlinks_export.{name}"), value)).to_vec()
 }
 
-/// The digests of all ledger files, over as many bytes as in `made_of`, whatever a run appends meanwhile.
+/// The digests of all ledger files, over as many bytes as in `made_of`, even if a run has appended more since.
 pub(super) fn ledger_digests(
     merged: &MergedLedgers,
     made_of: &Provenance,

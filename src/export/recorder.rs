@@ -64,7 +64,7 @@ impl Journal for Recorder {
             _ => (None, 0),
         };
         self.progress.answered(state, rows, assessment.cost.known());
-        // The call stays in flight meanwhile, so no other takes its place.
+        // The call stays in flight during the wait, so no other takes its place.
         self.feed.room().await;
         Ok(())
     }

@@ -16,8 +16,8 @@ use super::rows::AnswerRows;
 
 /// Memory for rows that wait for the writer: about 120 full histories.
 const WINDOW_BYTES: usize = 16 << 20;
-/// With so many bytes waiting, the fetch waits for a writer that could take the next rows at once. The rest of the window
-/// is for the answers of calls in flight.
+/// With so many bytes waiting, the fetch waits for a writer that could take the next rows at once. The rest of the
+/// window is for the answers of calls in flight.
 const BACKPRESSURE_BYTES: usize = WINDOW_BYTES / 2;
 
 /// What the fetch has settled so far. Positions count the targets in the writer's order.

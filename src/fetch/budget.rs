@@ -44,7 +44,7 @@ pub(super) struct Reservation(Option<Amounts>);
 struct Amounts {
     /// The price above which the API refuses the call.
     limit: Usd,
-    /// The amount that no other call may use meanwhile.
+    /// Reserved: unavailable to other calls until this one settles.
     held: Usd,
 }
 

@@ -22,8 +22,8 @@ use crate::{
     targets::Target,
 };
 
-/// A target whose call is answered with a longer `Retry-After` is given up at once, whatever `--max-attempts` is; the
-/// next run tries it again.
+/// A target whose call is answered with a longer `Retry-After` is given up at once, regardless of `--max-attempts`;
+/// the next run tries it again.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {

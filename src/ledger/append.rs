@@ -157,7 +157,7 @@ pub(super) struct LedgerWriter {
 }
 
 impl LedgerWriter {
-    /// Opens the file of a `number` to continue at `end`, truncating whatever a crash left after it. Space is reserved for
+    /// Opens the file of a `number` to continue at `end`, truncating what a crash left after it. Space is reserved for
     /// the answers of `in_flight` calls; `largest` is the size of the largest record so far, in bytes.
     pub(super) fn open(
         folder: &Path,
@@ -247,7 +247,7 @@ impl LedgerWriter {
         Ok(places)
     }
 
-    /// Reserves space for this group and for the answers in flight; starts the next file if this one has passed [`ROLL`].
+    /// Reserves space for this group and for the answers in flight; starts the next file if this one exceeds [`ROLL`].
     fn make_room(&mut self, size: u64) -> Result<(), LedgerError> {
         if self.end <= ROLL {
             return self.set_aside(size);
@@ -306,6 +306,6 @@ impl LedgerWriter {
         if self.failed.is_some() {
             return Ok(());
         }
-        self.file.set_len(self.end).map_err(LedgerError::io("trim", &self.path))
+        self.file.set_len(self.end).map_err(LedgerError::io("truncate", &self.path))
     }
 }

@@ -6,13 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use crate::fs::{access_hint, if_full, is_full};
+use crate::fs::{io_hint, is_full};
 
 /// Why the ledger cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The file system reports an error.
-    #[error("cannot {verb} {}: {source}{}", path.display(), if_full(source))]
+    #[error("cannot {verb} {}: {source}", path.display())]
     Io {
         verb: &'static str,
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum LedgerError {
         reason: String,
     },
     /// Writing has ended.
-    #[error("the ledger is closed")]
+    #[error("the ledger accepts no more records after an earlier write error")]
     Closed,
 }
 
@@ -58,8 +58,8 @@ impl LedgerError {
             }
             Self::NewerVersion { .. } => "upgrade backlinks-export and run the same command again".to_owned(),
             Self::Symlink { .. } => "remove the link, or use another --out".to_owned(),
-            Self::Io { source, .. } if let Some(hint) = access_hint(source) => hint.to_owned(),
-            Self::Io { verb: "make", .. } => "check the path, or use another --out".to_owned(),
+            Self::Io { source, .. } if let Some(hint) = io_hint(source) => hint.to_owned(),
+            Self::Io { verb: "create", .. } => "check the path, or use another --out".to_owned(),
             Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
                 "all paid answers are saved; fix the problem above and run the same command again".to_owned()
             }

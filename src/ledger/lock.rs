@@ -24,7 +24,7 @@ pub struct Lock {
 impl Lock {
     /// Locks a run's directory, creating it if it does not exist.
     pub fn take(dir: &Path) -> Result<Self, LedgerError> {
-        fs::create_dir_all(dir).map_err(LedgerError::io("make", dir))?;
+        fs::create_dir_all(dir).map_err(LedgerError::io("create", dir))?;
         Self::wait(dir, File::try_lock)
     }
 

@@ -107,7 +107,7 @@ impl Ledger {
         let folder = lock.dir.join(FOLDER);
         // Paid answers and a user's list of sites are private.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        made.map_err(LedgerError::io("make", &folder))?;
+        made.map_err(LedgerError::io("create", &folder))?;
         sync_folder(&lock.dir, LedgerError::io)?;
         let appender = Appender::start(LedgerWriter::open(&folder, number, end, in_flight, archive.largest())?);
         let compressor = Compressor::default();

@@ -1,7 +1,8 @@
 //! The ledger's records as lines of JSON.
 //!
-//! A reader with `DuckDB` or Spark sees one table: the column `record` is the kind of the line. An
-//! answer's line ends in its body, verbatim where that is JSON on one line, else as a text.
+//! A reader with `DuckDB` or Spark sees one table: the column `record` is the kind of the line. An answer's line ends
+//! in its body, verbatim where that is JSON on one line, else as a text. The gzip members that contain the lines are in
+//! `gzip`.
 
 use std::{fmt, io, time::Duration};
 

@@ -176,7 +176,7 @@ mod tests {
         check(scope(5_000, 600, 20), Past { seconds: 0, per_second: 0, in_flight: 0 }, Some(500));
         // At the rate limit.
         check(scope(5_000, 600, 20), Past { seconds: 60, per_second: 10, in_flight: 5 }, Some(440));
-        // 20 in flight, each taking 4 s, allow 5 per second, whatever the rate.
+        // 20 in flight, each taking 4 s, allow 5 per second, regardless of the rate.
         check(scope(5_000, 600, 20), Past { seconds: 60, per_second: 5, in_flight: 20 }, Some(940));
         // After a minute at half the possible speed: in between.
         check(scope(5_000, 600, 20), Past { seconds: 60, per_second: 5, in_flight: 5 }, Some(626));

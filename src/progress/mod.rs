@@ -204,7 +204,7 @@ impl Progress {
 
     /// Runs code that writes to standard error itself, such as a log, without the bar. It must not call back here.
     pub fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
-        // The display's lock is released meanwhile: other events only wait for the bar.
+        // The display's lock is released before the write: other events only wait for the bar.
         let bar = self.0.shared.display().bar();
         match bar {
             Some(bar) => bar.suspend(write),

@@ -1,4 +1,5 @@
-//! A snapshot of the counters, and the texts derived from it.
+//! A snapshot of the counters, and the texts derived from it: the words of the progress display. `render` has the
+//! layout of the bar.
 
 use std::time::Duration;
 

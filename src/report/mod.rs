@@ -33,7 +33,7 @@ use self::{lines::Lines, page::PageContent, portfolio::Portfolio, read::Dataset,
 use crate::{
     dataset::{self, DatasetError},
     export::{ExportError, RunRecord},
-    fs::access_hint,
+    fs::io_hint,
 };
 
 /// The default name of the page.
@@ -71,7 +71,7 @@ impl ReportError {
             }
             Self::Record(error) => return Some(error.hint()),
             Self::Directory(_) => "use a file name",
-            Self::Read { source, .. } | Self::Write(DatasetError::Io { source, .. }) => access_hint(source)?,
+            Self::Read { source, .. } | Self::Write(DatasetError::Io { source, .. }) => io_hint(source)?,
             Self::Write(_) => return None,
         };
         Some(hint.to_owned())

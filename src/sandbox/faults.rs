@@ -69,13 +69,13 @@ pub struct Faults {
     /// An answer of 40 MiB, small on the wire if gzip is on; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_oversized: Probability,
-    /// A good answer whose body takes `--drip-time`; billed
+    /// A valid answer whose body takes `--drip-time`; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub fail_drip: Probability,
     /// How long a body takes with --fail-drip [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub drip_time: Option<Duration>,
-    /// A good answer without the debit header; billed
+    /// A valid answer without the debit header; billed
     #[arg(long, value_name = "P", default_value = "0", hide_default_value = true)]
     pub no_cost_header: Probability,
     /// Retry-After of 429 and 503: seconds, or `date:SECONDS` to send it as an HTTP date [default: none]
@@ -101,7 +101,7 @@ pub struct Faults {
     pub quota_after: Option<u64>,
 }
 
-/// What happens to a call instead of a good answer.
+/// What happens to a call instead of a valid answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Status(u16),
@@ -180,7 +180,7 @@ impl Faults {
     }
 }
 
-/// How long a dripping body takes: longer than any good answer, shorter than any sensible time-out.
+/// How long a dripping body takes: longer than any valid answer, shorter than any sensible time-out.
 pub(super) const DRIP_TIME: Duration = Duration::from_secs(5);
 
 /// Purposes of random draws for one attempt.

@@ -1,5 +1,6 @@
 //! Sets up the client library for a store. The library itself reads the `AWS_*`, `GOOGLE_*` and `AZURE_*` variables,
-//! under the names that the services' own tools use. To add a service, start in `url`.
+//! under the names that the services' own tools use. To add a service: its scheme in `url`, its builder and secrets
+//! here, its hints in `error`.
 
 use std::{sync::Arc, time::Duration};
 

@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::PathBuf};
 
 use super::url::{Service, StoreUrl};
-use crate::{export::ExportError, fs::access_hint, humanize, sanitize};
+use crate::{export::ExportError, fs::io_hint, humanize, sanitize};
 
 /// What to fix after a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum StoreError {
     /// Simulated rows would replace real ones.
     #[error("{url} contains a dataset of the real API, but this one is simulated")]
     Real { url: StoreUrl },
-    #[error("{url} was modified during the upload: {name} is not as uploaded; _SUCCESS was not written")]
+    #[error("{url} was modified during the upload: {name} differs from what was uploaded; _SUCCESS was not written")]
     Disturbed { url: StoreUrl, name: String },
     #[error("{} was changed after publishing: its digest differs from the one in _run.json", .0.display())]
     Changed(PathBuf),
@@ -61,12 +61,14 @@ impl StoreError {
                 Some("use a --publish prefix that is empty or contains an export".to_owned())
             }
             Self::Real { .. } => Some("use another --publish prefix".to_owned()),
-            Self::Disturbed { .. } => Some("let only one command at a time publish to this prefix".to_owned()),
+            Self::Disturbed { .. } => Some(
+                "make sure that no other command publishes to this prefix, then run the same command again".to_owned(),
+            ),
             Self::Changed(_) => {
                 Some("move that file away and run the same command again to rebuild it from the ledger".to_owned())
             }
             Self::Record(error) => Some(error.hint()),
-            Self::Io { source, .. } => access_hint(source).map(str::to_owned),
+            Self::Io { source, .. } => io_hint(source).map(str::to_owned),
             Self::NoDataset(_) => None,
         }
     }
@@ -75,8 +77,8 @@ impl StoreError {
 fn credentials(service: Service) -> String {
     match service {
         Service::S3 => {
-            "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (AWS_ENDPOINT_URL for other stores than \
-             Amazon's), with permission to list, read, write and delete; profiles are not read: \
+            "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (and AWS_ENDPOINT_URL for other S3-compatible \
+             stores), with permission to list, read, write and delete; profiles are not read: \
              `aws configure export-credentials --format env` prints them"
         }
         Service::Gcs => {

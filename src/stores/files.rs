@@ -38,7 +38,7 @@ pub(super) struct LocalDataset {
 }
 
 impl LocalDataset {
-    /// Lists the files of a directory, which must not change meanwhile. Blocks on the disk.
+    /// Lists the files of a directory, which must not change until they are uploaded. Blocks on the disk.
     pub(super) fn read(dir: &Path) -> Result<Self, StoreError> {
         let record = RunRecord::read(dir)?.ok_or_else(|| StoreError::NoDataset(dir.to_owned()))?;
         let mut others = Vec::with_capacity(record.files.len() + 3);

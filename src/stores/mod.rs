@@ -17,8 +17,8 @@
 //!   `_run.json` on the way, so memory is bounded by the pieces in flight.
 //! - A prefix has one writer at a time. A second one is detected before `_SUCCESS` is written, not prevented.
 //!
-//! The client library reads credentials from the environment; they are never shown. To add an object store, follow
-//! `url::Service`: its scheme, its builder and secrets in `connect`, its hints in `error`.
+//! The client library reads credentials from the environment; they are never shown. To add an object store: its
+//! scheme in `url`, its builder and secrets in `connect`, its hints in `error`.
 
 use std::{collections::BTreeMap, sync::Arc};
 

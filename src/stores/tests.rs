@@ -161,7 +161,7 @@ async fn after_a_failure_at_any_operation_readers_see_a_whole_dataset_or_none_an
                 let error = first.expect_err("a failure is reported").to_string();
                 assert!(error.starts_with("cannot ") && error.contains(" in s3://bucket/audit: "), "{error}");
                 failures += 1;
-                // The next try finds whatever was left.
+                // The next try finds what was left.
                 let again = Store::new(store.0.inner.fork(), Fault::Never, &[&old, &new]);
                 publish(&again, &new).await.unwrap_or_else(|error| panic!("{:?}: {error}", fault(nth)));
                 assert_eq!(again.objects(), new.objects(), "{:?}", fault(nth));

@@ -19,7 +19,8 @@ use crate::{
 const FILES_AT_ONCE: usize = 4;
 
 impl Destination {
-    /// Uploads what differs of the dataset in `dir`, which must not change meanwhile, and `_SUCCESS` if `dir` has it.
+    /// Uploads what differs of the dataset in `dir`, and `_SUCCESS` if `dir` has it. `dir` must not change during the
+    /// upload.
     pub async fn publish(&self, dir: &Path, progress: &Progress) -> Result<UploadSummary, StoreError> {
         self.publish_in_pieces(dir, progress, PIECE).await
     }

@@ -3,8 +3,8 @@
 //! People paste what their browser, spreadsheet or mail shows: URLs with paths, upper case, quotes, invisible
 //! characters, names in their own script. This wrapping is removed and the name normalized. The result must be a valid
 //! host name under a registrable domain, by IDNA2008 and the Public Suffix List, since each wrong target would be a
-//! paid call without an answer. Apart from `www.`, a name is never shortened, completed or corrected; a rejection may
-//! include a suggestion. Cleaning is idempotent.
+//! paid call that returns no data. Apart from `www.`, a name is never shortened, completed or corrected; a rejection
+//! may include a suggestion. Cleaning is idempotent.
 
 use std::{
     borrow::Cow,

@@ -53,10 +53,10 @@ pub enum Reject {
     Misplaced(char),
     #[error("NUL characters; UTF-16 without a byte order mark needs --input-encoding utf-16le or utf-16be")]
     Nul,
-    #[error("what follows the colon is not a port number")]
+    #[error("the text after the colon is not a port number")]
     Port,
     /// UTF-8 that was read as another encoding, as in `bÃ¼cher`.
-    #[error("garbled text: UTF-8 decoded in another encoding")]
+    #[error("garbled text: UTF-8 decoded with the wrong encoding")]
     Garbled,
     /// Such as a label that cannot be decoded.
     #[error("not a valid internationalized domain name")]

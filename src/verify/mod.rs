@@ -31,7 +31,7 @@ use self::{difference::Differences, digests::PublishedFiles};
 use crate::{
     dataset,
     export::{ExportError, MergedLedgers, Provenance, RunRecord, gather},
-    fs::access_hint,
+    fs::io_hint,
     ledger::{FOLDER, LedgerError, Lock},
     money::Usd,
 };
@@ -52,7 +52,7 @@ impl VerifyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoDirectory(_) => Some("use a directory that was the --out of a run or a replay".to_owned()),
-            Self::Open { source, .. } => access_hint(source).map(str::to_owned),
+            Self::Open { source, .. } => io_hint(source).map(str::to_owned),
             Self::Lock(error) => Some(error.hint()),
         }
     }
@@ -92,7 +92,7 @@ pub struct Verified {
     pub advice: Option<Advice>,
 }
 
-/// Checks a run's directory, and keeps runs out meanwhile. Blocks on the disk.
+/// Checks a run's directory, and locks it against runs during the check. Blocks on the disk.
 pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
     match dir.metadata() {
         Ok(metadata) if metadata.is_dir() => {}

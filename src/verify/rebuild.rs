@@ -1,7 +1,7 @@
 //! Rebuilds the dataset from the ledgers, with the export's own code, and compares it with the published one: rows as
 //! they are decoded, other files byte by byte. Encodes nothing, writes nothing.
 //!
-//! Memory is bounded by the batches of the open folders, whatever the number of rows.
+//! Memory is bounded by the batches of the open folders, regardless of the number of rows.
 
 use std::{
     collections::BTreeMap,
@@ -50,20 +50,20 @@ pub(super) fn compare(
     let decoded = compare_rows(dir, &rebuild, published, partition_by, differences)?;
     let columns = merged.inputs().columns();
     let schema = targets_schema(columns);
-    let failures = FailureRows::begin(SameBytes::open(dir, FAILURES)).map_err(compare_error)?;
+    let failures = FailureRows::begin(SameBytes::open(dir, FAILURES)).map_err(compare_error(FAILURES))?;
     let table = published.targets.as_ref().map(|file| Stream::new(dir, [file], &schema, differences));
     let file = published.targets.clone().unwrap_or_default();
     let mut lines = LineComparison { table, file, rows: TargetRows::new(columns), missing: 0, failures, differences };
     let totals = rebuild.lines(&decoded, &mut lines)?;
     lines.finish(merged.inputs().counts().lines)?;
-    let written =
-        write_rejected_rows(SameBytes::open(dir, REJECTED), rejected(merged.inputs())).map_err(compare_error)?;
-    written.finish(differences);
+    write_rejected_rows(SameBytes::open(dir, REJECTED), rejected(merged.inputs()))
+        .map_err(compare_error(REJECTED))?
+        .finish(differences);
     Ok((totals, rebuild.answers()))
 }
 
-fn compare_error(source: io::Error) -> ExportError {
-    ExportError::Io { verb: "compare", path: PathBuf::from(FAILURES), source }
+fn compare_error(name: &'static str) -> impl Fn(io::Error) -> ExportError {
+    move |source| ExportError::Io { verb: "compare", path: PathBuf::from(name), source }
 }
 
 /// Compares `backlinks_history` and `backlinks_undated` with the answers, row by row.
@@ -218,7 +218,7 @@ impl LineSink for LineComparison<'_> {
     }
 
     fn failure(&mut self, failure: &FailedTarget<'_>) -> Result<(), ExportError> {
-        self.failures.push(failure).map_err(compare_error)
+        self.failures.push(failure).map_err(compare_error(FAILURES))
     }
 }
 
@@ -248,7 +248,7 @@ impl LineComparison<'_> {
         if self.table.is_some_and(|mut table| !table.next_rows(1).is_empty()) {
             self.differences.add(&self.file, format!("has more rows than the {lines} input lines"));
         }
-        self.failures.finish().map_err(compare_error)?.finish(self.differences);
+        self.failures.finish().map_err(compare_error(FAILURES))?.finish(self.differences);
         Ok(())
     }
 }

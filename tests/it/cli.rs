@@ -81,7 +81,7 @@ fn a_lock_damage_and_an_unusable_directory_exit_with_1() {
     assert!(ran.stderr.contains("hint: restore an intact copy"), "{}", ran.stderr);
     // A path where nothing can be created, even by root.
     let ran = shell.run(&format!("run domains.txt --out /proc/out {}", api.flags())).expect(1);
-    assert!(ran.stderr.starts_with("error: cannot make /proc/out"), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("error: cannot create /proc/out"), "{}", ran.stderr);
     assert_eq!(api.bill().calls, 3);
 }
 
@@ -255,9 +255,9 @@ fn shards_are_disjoint_and_a_replay_of_all_is_the_whole_dataset() {
     assert!(bill.calls == 120 && bill.billed_targets.values().all(|calls| *calls == 2), "each target in one shard");
     let shell = shell.unset("AISA_API_KEY");
     let some = shell.run("replay part1 part4 --out some").expect(0).stderr;
-    assert!(some.contains("shards 2/4, 3/4 are not in these directories"), "{some}");
+    assert!(some.contains("missing shards: 2/4, 3/4;"), "{some}");
     let all = shell.run("replay part1 part2 part3 part4 --out merged --summary json").expect(0);
-    assert!(!all.stderr.contains("not among"), "{}", all.stderr);
+    assert!(!all.stderr.contains("missing shards"), "{}", all.stderr);
     let json = all.json();
     assert_eq!((&json["targets"], &json["calls"]), (&60.into(), &60.into()));
     assert!(shell.is_complete("merged"));
@@ -281,7 +281,7 @@ fn a_directory_of_one_shard_rejects_lines_of_another() {
         }
     }
     assert_eq!(api.bill().calls, calls, "nothing is called");
-    // Lines of this shard are accepted, whatever the flag.
+    // Lines of this shard are accepted, regardless of the flag.
     shell.run(&run("run", "part/_failures.csv", "")).expect(0);
     assert!(api.bill().calls > calls);
 }

@@ -168,9 +168,9 @@ async fn a_disk_that_fails_at_any_write_claims_no_success_and_loses_nothing() {
 async fn a_disk_that_fails_at_any_rename_claims_no_success_and_loses_nothing() {
     if can_inject() {
         let moved = each_fails("rename", "EIO", None, false).await;
-        let exchanged = each_fails("renameat2", "EIO", None, true).await;
-        print(&format!("rename: {moved}, renameat2: {exchanged}"));
-        assert!(moved >= 5 && exchanged >= 2, "{moved} {exchanged}");
+        let swapped = each_fails("renameat2", "EIO", None, true).await;
+        print(&format!("rename: {moved}, renameat2: {swapped}"));
+        assert!(moved >= 5 && swapped >= 2, "{moved} {swapped}");
     }
 }
 
@@ -249,7 +249,7 @@ async fn a_full_disk_loses_no_paid_answer_and_the_run_resumes() {
     let words = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{words}");
     assert!(words.contains("allocate space in") && words.contains("ledger-0.jsonl.gz"), "{words}");
-    assert!(words.contains("free some space and run the same command again"), "{words}");
+    assert!(words.contains("free some disk space and run the same command again"), "{words}");
     let bill = api.bill();
     let stored = stored(&place);
     assert!(bill.billed_calls > 20 && bill.billed_calls < MANY as u64, "{}", bill.billed_calls);
@@ -272,7 +272,7 @@ async fn space_for_the_calls_in_flight_is_reserved_before_the_first_one() {
     let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
     let Some(disk) = SmallDisk::mount(&place.out(), "1m") else { return };
     let output = ended(place.run(&api.url(), "--concurrency 30"), 1).await;
-    assert!(stderr(&output).contains("free some space"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("free some disk space"), "{}", stderr(&output));
     assert_eq!(api.bill().calls, 0, "the disk was too small for the answers of 30 calls");
     disk.grow("16m");
     ended(place.run(&api.url(), "--concurrency 30"), 0).await;
@@ -295,8 +295,8 @@ async fn a_disk_too_full_to_publish_keeps_everything_for_the_next_run() {
         size -= 4096 * 16;
     }
     let calls = api.bill().calls;
-    let output = ended(run(), 1).await;
-    assert!(stderr(&output).contains("free some space") && stderr(&output).contains("_staging"), "{}", stderr(&output));
+    let words = stderr(&ended(run(), 1).await);
+    assert!(words.contains("free some disk space") && words.contains("_staging"), "{words}");
     fs::remove_file(ballast).expect("removed");
     disk.grow("32m");
     ended(run(), 0).await;

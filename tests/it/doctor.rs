@@ -138,7 +138,7 @@ fn every_failure_has_a_hint() {
     check("--api http://127.0.0.1:1", 1, "api", "cannot reach http://127.0.0.1:1 at 127.0.0.1:1: Connection refused");
     check("--api http://127.0.0.1:1", 1, "token", "could not be checked");
     check(&format!("{api_flags} --token-file missing"), 1, "token", "cannot read the token from missing");
-    check(&format!("--out /proc/none {api_flags}"), 1, "write", "cannot make /proc/");
+    check(&format!("--out /proc/none {api_flags}"), 1, "write", "cannot create /proc/");
     // A store that does not exist.
     check(&format!("{api_flags} --publish s3://bucket/latest"), 1, "store", "s3://bucket/latest");
     let refusing = Api::new("--token another");

@@ -134,7 +134,7 @@ impl Market {
 
 impl Api for Market {
     async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
-        // Decided and billed on arrival: a client that is killed meanwhile has paid.
+        // Decided and billed on arrival: a client that is killed before the answer has paid.
         let (word, wait) = self.decide(request);
         tokio::time::sleep(wait).await;
         let name = request.target.as_str();

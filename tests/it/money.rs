@@ -1,4 +1,4 @@
-//! The spending cap: whatever happens to prices, answers and processes, the API's bill stays within it.
+//! The spending cap: regardless of prices, answers and killed processes, the API's bill stays within it.
 
 use std::{
     collections::BTreeSet,

@@ -48,7 +48,7 @@ enum Look {
 
 /// Reads a table like an engine. Any file that can be opened must be complete.
 fn look(table: &Path) -> io::Result<Look> {
-    // The open folder keeps its inode number from being reused meanwhile.
+    // The open folder keeps its inode number from being reused.
     let Ok(open) = fs::File::open(table) else { return Ok(Look::Again) };
     let number = open.metadata()?.ino();
     let mut files = Vec::new();

@@ -1,4 +1,4 @@
-//! Signals and closed pipes, with the real program: it stops at once, keeps what is in flight, and reports how to resume.
+//! Signals and closed pipes, with the real program: it stops at once, saves what is in flight, and prints how to resume.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ async fn a_run_ended_by_an_outage_can_be_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspended_process_keeps_the_answers_that_arrived_meanwhile() {
+async fn a_suspended_process_keeps_the_answers_that_arrived_during_the_pause() {
     let settings = Settings { latency: latency(700, 700), ..instant() };
     let (api, place) = (sandbox(settings).await, Place::new(40));
     let mut running = Running::start(place.run(&api.url(), "--concurrency 10 --timeout 1500ms"));

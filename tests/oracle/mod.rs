@@ -1,8 +1,8 @@
 //! An independent decoder of answers, small and slow. Tests compare the program's results with its own, cell by cell
 //! and including drift.
 //!
-//! It shares nothing with the program but the documentation and the type of the rows that it judges. The unit tests, the
-//! integration tests and the fuzz tests all include it by its path, each into a module that imports that type.
+//! It shares nothing with the program but the documentation and the type of the rows that it judges. The unit tests,
+//! the integration tests and the fuzz tests all include it by its path, each into a module that imports that type.
 
 mod cells;
 mod json;

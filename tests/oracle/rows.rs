@@ -160,7 +160,7 @@ pub(super) fn expected<'a>(target: &'a str, answer: &'a Json<'a>) -> Option<Expe
         for item in drift.list("items", result.get("items")) {
             let is_object = matches!(item, Json::Object(..));
             if is_object && rows.len() == MOST_ROWS {
-                drift.note(format!("items beyond the first {MOST_ROWS}, dropped"));
+                drift.note(format!("items beyond the first {MOST_ROWS}: not in the dataset, but stored in the ledger"));
             } else if drift.object("items[]", item) {
                 rows.push(row(target, item, drift));
             }

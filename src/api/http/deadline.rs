@@ -8,7 +8,7 @@ use crate::api::{ApiError, ErrorKind};
 
 /// A timer that fires this late shows that this process was suspended.
 const OVERDUE: Duration = Duration::from_millis(500);
-/// The time that a suspended process gets to read what arrived meanwhile: it is paid for.
+/// The time that a resumed process gets to read what arrived while it was suspended: it is paid for.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]

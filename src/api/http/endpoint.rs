@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use super::is_proxied;
 
-/// Path of the endpoint, relative to the base URL.
+/// Path of the endpoint, relative to the base URL. The sandbox has its own copy, which checks this one.
 pub const ENDPOINT: &str = "dataforseo/backlinks/history/live";
 
 /// Path of the account's balance, relative to the base URL.

@@ -13,7 +13,7 @@ fn word_in(path: &Path) -> Option<String> {
 }
 
 #[test]
-fn a_table_is_replaced_as_a_whole_with_and_without_exchange() {
+fn a_table_is_replaced_as_a_whole_with_and_without_an_atomic_swap() {
     type Way = fn(&Path, &Path, &Path) -> Result<(), DatasetError>;
     let check = |way: Way, is_kept: bool| {
         let dir = tempfile::tempdir().unwrap();
@@ -127,7 +127,7 @@ fn the_next_stage_removes_what_a_crash_during_publication_leaves() {
     let (place, staging) = (dir.path().join(HISTORY), dir.path().join(STAGING));
     folder_with(&place.join("year=2025"), "old");
     let parts = ["year=2025", "year=2026"].map(|folder| part_in(&staging, folder));
-    for _before_and_after_the_exchange in 0..2 {
+    for _before_and_after_the_swap in 0..2 {
         // Like a killed process, it removes nothing.
         let stage = Stage { dir: dir.path().to_owned(), staging: staging.clone(), is_publishing: true };
         let publish = std::panic::AssertUnwindSafe(|| stage.publish_beside_readers(&parts, || panic!("killed")));

@@ -169,14 +169,14 @@ fn names_that_idna_2008_disallows_are_rejected_with_a_suggestion() {
     check("xn--example-.com", "not a valid internationalized domain name");
     check("\u{301}a.com", "not a valid internationalized domain name; did you mean a.com?");
     for garbled in ["bÃ¼cher.de", "bĂĽcher.de", "bГјcher.de", "https://www.bÃ¼cher.de/neu"] {
-        check(garbled, "garbled text: UTF-8 decoded in another encoding; did you mean bücher.de?");
+        check(garbled, "garbled text: UTF-8 decoded with the wrong encoding; did you mean bücher.de?");
     }
     for garbled in ["straÃŸe.de", "straÃ\u{9f}e.de"] {
-        check(garbled, "garbled text: UTF-8 decoded in another encoding; did you mean straße.de?");
+        check(garbled, "garbled text: UTF-8 decoded with the wrong encoding; did you mean straße.de?");
     }
-    check("æ—¥æœ¬.jp", "garbled text: UTF-8 decoded in another encoding; did you mean 日本.jp?");
+    check("æ—¥æœ¬.jp", "garbled text: UTF-8 decoded with the wrong encoding; did you mean 日本.jp?");
     for garbled in ["РїСЂРёРјРµСЂ.com", "Ð¿Ñ€Ð¸Ð¼ÐµÑ€.com"] {
-        check(garbled, "garbled text: UTF-8 decoded in another encoding; did you mean пример.com?");
+        check(garbled, "garbled text: UTF-8 decoded with the wrong encoding; did you mean пример.com?");
     }
 }
 

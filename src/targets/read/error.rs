@@ -44,12 +44,12 @@ pub enum InputError {
     },
     #[error("the first row of {} is too long for a header", path.display())]
     NoHeader { path: PathBuf },
-    #[error("more than {MOST_COLUMNS} columns in the input up to {}", path.display())]
+    #[error("the files up to and including {} have more than {MOST_COLUMNS} columns", path.display())]
     TooManyColumns { path: PathBuf },
     #[error("{}: unclosed quotation mark in the row that starts on line {line}", path.display())]
     Unclosed { path: PathBuf, line: u64 },
     /// The limit is a text such as `10000000 lines`.
-    #[error("too much input: more than {limit} up to {}", path.display())]
+    #[error("too much input: the files up to and including {} exceed {limit}", path.display())]
     TooMuch { path: PathBuf, limit: String },
     #[error("no domains in {}: {why}", list(files))]
     NoDomains { files: Vec<String>, why: String },

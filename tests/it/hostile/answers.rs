@@ -1,4 +1,4 @@
-//! Answers in one process: assessed and decoded like an independent decoder does, whatever they contain.
+//! Answers in one process: assessed and decoded like an independent decoder does, regardless of what they contain.
 
 use std::fmt::Write as _;
 

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-/// Maximum memory of the program, whatever arrives.
+/// Maximum memory of the program, regardless of what arrives.
 const MOST_MEMORY_KIB: u64 = 300 * 1024;
 /// A run that takes longer hangs.
 const LONGEST: Duration = Duration::from_mins(5);

@@ -1,4 +1,4 @@
-//! The token: only in one header to one host, whatever fails and however verbose the log is.
+//! The token: only in one header to one host, even if anything fails and however verbose the log is.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! The real program against a server that answers as badly as possible: it continues, keeps paid answers, and stays small.
+//! The real program against a server that answers badly in every way: it continues, saves paid answers, stays small.
 
 use std::{
     fmt::Write as _,

@@ -80,7 +80,7 @@ fn runs_of_one_day_are_one_snapshot_in_which_the_newest_answer_counts() {
     if day(&shell, "morning") == day(&shell, "evening") {
         assert_eq!(total(&shell, "day"), total(&shell, "newest"));
     }
-    // A run's own dataset is one snapshot, whatever was refreshed or copied.
+    // A run's own dataset is one snapshot, regardless of what was refreshed or copied.
     age(&shell.path("morning"), 40);
     shell.list(0..12);
     let refresh = "--date-from 2023-11-01 --max-age 30d --previous evening --partition-by run_date,year";

@@ -20,9 +20,9 @@ impl Usd {
     /// From dollars as the API writes them; `None` if it is not an amount of money (NaN, negative, beyond 2^53
     /// millionths).
     pub fn from_dollars(dollars: f64) -> Option<Self> {
-        const LARGEST: f64 = 9_007_199_254.0;
+        const MAX: f64 = 9_007_199_254.0;
         #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-        let micros = (0.0..=LARGEST).contains(&dollars).then(|| (dollars * 1e6).round() as i64);
+        let micros = (0.0..=MAX).contains(&dollars).then(|| (dollars * 1e6).round() as i64);
         micros.map(Self)
     }
 

@@ -5,7 +5,7 @@
 use std::{borrow::Cow, path::Path};
 
 /// The longest text that [`plain`] returns, in characters.
-const LONGEST: usize = 300;
+const MAX_LENGTH: usize = 300;
 
 /// Whether the text has nothing that controls a terminal, is invisible, or reorders text.
 pub fn is_plain(text: &str) -> bool {
@@ -15,14 +15,14 @@ pub fn is_plain(text: &str) -> bool {
 /// Text on one line, without anything that controls a terminal or reorders text: escape sequences, control characters,
 /// bidirectional marks and other invisible characters; truncated to 300 characters.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    if text.len() <= LONGEST && is_plain(text) {
+    if text.len() <= MAX_LENGTH && is_plain(text) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::new();
     let mut characters = text.chars().peekable();
     let mut length = 0;
     while let Some(character) = characters.next() {
-        if length == LONGEST {
+        if length == MAX_LENGTH {
             shown.push('…');
             break;
         }

@@ -31,7 +31,7 @@ pub use reply_body::ReplyBody;
 pub const EARLIEST_DATE: Date = jiff::civil::date(2019, 1, 1);
 
 /// Maximum length of `tag`, in characters.
-pub const LONGEST_TAG: usize = 255;
+pub const MAX_TAG_LENGTH: usize = 255;
 
 /// One paid call at a time. Implementations must put every byte that arrived into the reply.
 pub trait Api: Send + Sync + 'static {

@@ -31,18 +31,18 @@ const CONFIG: &str = "config";
 /// The keys of arguments that have no flag.
 const POSITIONALS: [(&str, &str); 2] = [("inputs", "input"), ("sources", "dir")];
 /// Maximum size in bytes: a longer file does not contain flags.
-const LONGEST: u64 = 256 * 1024;
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// Parts of key names that indicate a secret.
 const SECRETS: [&str; 7] = ["token", "api-key", "apikey", "secret", "password", "authorization", "bearer"];
 /// How often a counted flag can be repeated.
-const MOST_REPEATED: usize = 9;
+const MAX_REPEATED: usize = 9;
 
 /// Why a file of flags cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read --config {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("--config {} is not a text file of at most {} KiB", .0.display(), LONGEST >> 10)]
+    #[error("--config {} is not a text file of at most {} KiB", .0.display(), MAX_FILE_BYTES >> 10)]
     NotText(PathBuf),
     /// An error in the file. `place` is the file and the line.
     #[error("{place}: {message}")]
@@ -268,7 +268,7 @@ fn as_flags(argument: &Arg, key: &str, value: &DeValue<'_>) -> Result<Vec<String
                 DeValue::Integer(_) => scalar(value).and_then(|text| text.parse().ok()),
                 _ => None,
             };
-            let times = times.filter(|times| *times <= MOST_REPEATED);
+            let times = times.filter(|times| *times <= MAX_REPEATED);
             (times.map(|times| vec![flag; times]), ("takes a number, the count of repetitions", "1"))
         }
         (ArgAction::Append, _) => {
@@ -301,8 +301,8 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 fn read(path: &Path) -> Result<String, ConfigError> {
     let fails = |source| ConfigError::Io { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    File::open(path).map_err(fails)?.take(LONGEST + 1).read_to_end(&mut bytes).map_err(fails)?;
-    if bytes.len() as u64 > LONGEST {
+    File::open(path).map_err(fails)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(fails)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(ConfigError::NotText(path.to_owned()));
     }
     String::from_utf8(bytes).map_err(|_| ConfigError::NotText(path.to_owned()))

@@ -80,13 +80,13 @@ const SANDBOX_LIMITS: (u32, u32) = (6000, 30);
 pub struct TooManyShards {
     of: NonZeroU32,
     limit: String,
-    most: NonZeroU32,
+    max: NonZeroU32,
 }
 
 impl TooManyShards {
     /// What to do about it.
     pub fn hint(&self) -> String {
-        format!("use at most {} shards, or a higher limit if the account allows it", self.most)
+        format!("use at most {} shards, or a higher limit if the account allows it", self.max)
     }
 }
 
@@ -100,8 +100,8 @@ impl CallArgs {
         let [per_minute, in_flight] = [plan.0, plan.1].map(|limit| NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN));
         let rate = self.rates.rate.unwrap_or(Rate { calls: per_minute, period: Duration::from_mins(1) });
         let concurrency = self.rates.concurrency.unwrap_or(in_flight);
-        let part = |most: NonZeroU32, limit: &dyn Fn() -> String| {
-            shard.part_of(most).ok_or_else(|| TooManyShards { of: shard.of, limit: limit(), most })
+        let part = |max: NonZeroU32, limit: &dyn Fn() -> String| {
+            shard.part_of(max).ok_or_else(|| TooManyShards { of: shard.of, limit: limit(), max })
         };
         let calls = part(rate.calls, &|| format!("a rate of {rate}"))?;
         Ok((Rate { calls, ..rate }, part(concurrency, &|| format!("{concurrency} in flight"))?))
@@ -127,7 +127,7 @@ mod tests {
             let shard = Shard { number: NonZeroU32::MIN, of: NonZeroU32::new(of).expect("positive") };
             let found = call.limits(shard);
             let found = found.map(|(rate, in_flight)| (rate.calls.get(), in_flight.get()));
-            assert_eq!(found.map_err(|error| error.most.get()), expected, "{flags}, {of} shards");
+            assert_eq!(found.map_err(|error| error.max.get()), expected, "{flags}, {of} shards");
         };
         check("", 1, Ok((600, 20)));
         check("--sandbox", 1, Ok((6000, 30)));

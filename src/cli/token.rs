@@ -9,7 +9,7 @@ use super::CallArgs;
 const VARIABLE: &str = "AISA_API_KEY";
 
 /// Maximum size in bytes: a longer file does not contain a token.
-const LONGEST: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug)]
 pub struct Token(pub SecretString);
@@ -67,7 +67,7 @@ impl CallArgs {
 
 fn from_file(path: &PathBuf) -> Result<Token, TokenError> {
     let fails = |source| TokenError::File { path: path.clone(), source };
-    if fs::metadata(path).map_err(fails)?.len() > LONGEST {
+    if fs::metadata(path).map_err(fails)?.len() > MAX_FILE_BYTES {
         return Err(TokenError::NoToken(path.clone()));
     }
     let text = fs::read_to_string(path).map_err(fails)?;

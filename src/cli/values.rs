@@ -6,7 +6,7 @@ use encoding_rs::Encoding;
 use jiff::{SignedDuration, Span, SpanRelativeTo, civil::Date};
 
 use crate::{
-    api::{EARLIEST_DATE, LONGEST_TAG},
+    api::{EARLIEST_DATE, MAX_TAG_LENGTH},
     fetch::pace::Rate,
 };
 
@@ -65,8 +65,8 @@ pub(super) fn date(text: &str) -> Result<Date, String> {
 /// A tag that the API accepts.
 pub(super) fn tag(text: &str) -> Result<String, String> {
     let length = text.chars().count();
-    if length > LONGEST_TAG {
-        return Err(format!("has {length} characters; the API accepts at most {LONGEST_TAG}"));
+    if length > MAX_TAG_LENGTH {
+        return Err(format!("has {length} characters; the API accepts at most {MAX_TAG_LENGTH}"));
     }
     if text.is_empty() || text.contains(char::is_control) {
         return Err("must not be empty or contain control characters".to_owned());
@@ -77,9 +77,9 @@ pub(super) fn tag(text: &str) -> Result<String, String> {
 /// The number of rows in a row group.
 pub(super) fn rows(text: &str) -> Result<usize, String> {
     /// The default of other writers.
-    const MOST: usize = 1 << 20;
-    let rows = text.replace([',', '_'], "").parse().ok().filter(|rows| (1..=MOST).contains(rows));
-    rows.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
+    const MAX: usize = 1 << 20;
+    let rows = text.replace([',', '_'], "").parse().ok().filter(|rows| (1..=MAX).contains(rows));
+    rows.ok_or_else(|| format!("expected a number from 1 to {MAX}"))
 }
 
 #[cfg(test)]

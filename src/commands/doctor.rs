@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Timeout of the free request to the API.
-const LONGEST: Duration = Duration::from_secs(10);
+const BALANCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Column where messages begin, after the level and the check's name.
 const INDENT: usize = 20;
 
@@ -151,7 +151,7 @@ fn of_the_api(arguments: &JobArgs, money: Option<RunCost<'_>>, context: &Context
 async fn asked(call: &CallArgs, url: &str, endpoint: &ApiEndpoint, context: &Context) -> ApiChecks {
     let set_up = call.token().map_err(|error| (error.to_string(), error.hint()));
     let set_up = set_up.and_then(|token| {
-        let api = HttpApi::new(url, &token.0, LONGEST, context.clock);
+        let api = HttpApi::new(url, &token.0, BALANCE_TIMEOUT, context.clock);
         api.map_err(|error| (error.to_string(), error.hint()))
     });
     match set_up {

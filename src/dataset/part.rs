@@ -38,9 +38,9 @@ pub struct Part {
 /// A reader lists names first and then opens the files one by one, some of them twice: if the files of two publications
 /// had the same names, it could read some of each.
 pub(super) fn first_number(content: Sha256) -> u64 {
-    const LEAST: u64 = 100_000_000;
-    const MANY: u64 = 800_000_000;
-    LEAST + content.finalize().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) % MANY
+    const FIRST: u64 = 100_000_000;
+    const COUNT: u64 = 800_000_000;
+    FIRST + content.finalize().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) % COUNT
 }
 
 /// The path of a file until its table is published.

@@ -39,7 +39,7 @@ use super::{
 use crate::fs::sync_folder;
 
 /// The longest run id: a file name has 255 bytes.
-const LONGEST_RUN_ID: usize = 100;
+const MAX_RUN_ID_LENGTH: usize = 100;
 /// How long a reader may take to list a folder, including the time in which it does not run: a container that has used
 /// up its share of the processors is stopped for up to 100 ms.
 const LISTING_TIME: Duration = Duration::from_millis(250);
@@ -190,7 +190,7 @@ fn holds_parts(folder: &Path) -> Result<bool, DatasetError> {
 
 fn check_run_id(run_id: &str) -> Result<(), DatasetError> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if run_id.is_empty() || run_id.len() > LONGEST_RUN_ID || !run_id.bytes().all(fits) {
+    if run_id.is_empty() || run_id.len() > MAX_RUN_ID_LENGTH || !run_id.bytes().all(fits) {
         return Err(DatasetError::RunId { run_id: run_id.to_owned() });
     }
     Ok(())

@@ -17,14 +17,14 @@ use super::{
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Maximum bytes before the object, in which gateways may write a comment, an anti-hijacking prefix, or anything else.
-const MOST_BEFORE: usize = 1024;
+const MAX_BYTES_BEFORE: usize = 1024;
 
 /// Where the object begins, and whether it is an answer only if it has a task: after other text, such as in an HTML
 /// page, there may be an unrelated object.
 fn object_start(body: &[u8]) -> (usize, bool) {
     let mark = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r');
-    match body.iter().take(MOST_BEFORE).position(|byte| *byte == b'{') {
+    match body.iter().take(MAX_BYTES_BEFORE).position(|byte| *byte == b'{') {
         Some(brace) if !body[mark..brace].iter().all(is_blank) => (brace, true),
         _ => (mark, false),
     }

@@ -93,7 +93,7 @@ pub(super) struct ColumnBuilders {
     pub(super) maps: [Entries; MAPS],
 }
 
-/// A length as an Arrow offset. [`super::LARGEST_ANSWER`] keeps it in range.
+/// A length as an Arrow offset. [`super::MAX_ANSWER_BYTES`] keeps it in range.
 fn offset(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }

@@ -2,23 +2,23 @@
 //!
 //! No difference makes an answer unusable. Counts and examples do not depend on the order of the answers (the
 //! alphabetically first target is the example), so that reports of the same ledger agree. If there are more than
-//! [`MOST_UNKNOWN_KEYS`] unknown keys, the order decides which of them are named.
+//! [`MAX_UNKNOWN_KEYS`] unknown keys, the order decides which of them are named.
 
 use std::{collections::BTreeMap, fmt};
 
 /// Number of unknown keys that are counted by name; further ones are counted together. The API has about thirty keys in
 /// all.
-pub const MOST_UNKNOWN_KEYS: usize = 100;
+pub const MAX_UNKNOWN_KEYS: usize = 100;
 
 /// Maximum characters of an unknown key.
-const LONGEST_KEY: usize = 80;
+const MAX_KEY_LENGTH: usize = 80;
 
 /// A way in which an answer differs from the schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UnexpectedField {
     /// A key without a column, as `key` or `info.key`.
     UnknownKey(String),
-    /// An unknown key after [`MOST_UNKNOWN_KEYS`] others.
+    /// An unknown key after [`MAX_UNKNOWN_KEYS`] others.
     FurtherUnknownKeys,
     /// A value of the wrong type: the cell is null and the row is kept; an item that is not an object has no row.
     WrongType {
@@ -39,7 +39,7 @@ pub enum UnexpectedField {
     Surrounded,
     /// `NaN` or `Infinity`, read as null, or a comma after the last element, ignored.
     NotStrictJson,
-    /// An item beyond [`MOST_ROWS`](super::MOST_ROWS): no row.
+    /// An item beyond [`MAX_ROWS`](super::MAX_ROWS): no row.
     TooManyItems,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for UnexpectedField {
             Self::Surrounded => write!(f, "text around the answer, ignored"),
             Self::NotStrictJson => write!(f, "NaN, Infinity or a trailing comma, accepted"),
             Self::TooManyItems => {
-                write!(f, "items beyond the first {}: not in the dataset, but stored in the ledger", super::MOST_ROWS)
+                write!(f, "items beyond the first {}: not in the dataset, but stored in the ledger", super::MAX_ROWS)
             }
         }
     }
@@ -112,7 +112,7 @@ impl SchemaDrift {
     }
 
     pub(super) fn unknown_key(&mut self, prefix: &str, key: &str, target: &str) {
-        let kept: String = prefix.chars().chain(key.chars().take(LONGEST_KEY)).collect();
+        let kept: String = prefix.chars().chain(key.chars().take(MAX_KEY_LENGTH)).collect();
         self.note(UnexpectedField::UnknownKey(kept), target);
     }
 
@@ -125,7 +125,7 @@ impl SchemaDrift {
             return;
         }
         if matches!(field, UnexpectedField::UnknownKey(_)) {
-            if self.unknown_keys == MOST_UNKNOWN_KEYS {
+            if self.unknown_keys == MAX_UNKNOWN_KEYS {
                 field = UnexpectedField::FurtherUnknownKeys;
                 if self.seen.contains_key(&field) {
                     return self.add(field, count, target);
@@ -146,17 +146,17 @@ mod tests {
     fn unknown_keys_are_counted_by_name_up_to_a_limit_and_counted_beyond() {
         let mut drift = SchemaDrift::default();
         for round in 0..3 {
-            for key in 0..MOST_UNKNOWN_KEYS + 5 {
+            for key in 0..MAX_UNKNOWN_KEYS + 5 {
                 drift.unknown_key("", &format!("k{key}"), if round == 1 { "a.com" } else { "b.com" });
             }
         }
-        assert_eq!(drift.iter().count(), MOST_UNKNOWN_KEYS + 1);
+        assert_eq!(drift.iter().count(), MAX_UNKNOWN_KEYS + 1);
         assert_eq!(drift.count(&UnexpectedField::UnknownKey("k7".into())), 3);
         assert_eq!(drift.count(&UnexpectedField::FurtherUnknownKeys), 15);
         assert!(drift.iter().all(|(_, seen)| seen.example == "a.com"));
         let mut twice = drift.clone();
         twice.absorb(drift);
-        assert_eq!(twice.iter().count(), MOST_UNKNOWN_KEYS + 1);
+        assert_eq!(twice.iter().count(), MAX_UNKNOWN_KEYS + 1);
         assert_eq!(twice.count(&UnexpectedField::FurtherUnknownKeys), 30);
     }
 

@@ -45,9 +45,9 @@ pub(super) struct Keys {
 }
 
 /// The keys of an item: those not listed in `schema.rs` are the type, the date and `info`.
-pub(super) const MOST_KEYS: usize = 3 + schema::INTEGERS.len() + schema::MAPS.len() + schema::ALIASES.len();
+pub(super) const ITEM_KEYS: usize = 3 + schema::INTEGERS.len() + schema::MAPS.len() + schema::ALIASES.len();
 /// Each key is a bit of a word. `info` has fewer keys: those not listed in `schema.rs` are a flag, a list and a number.
-const _: () = assert!(MOST_KEYS <= 64 && schema::INFO_TEXTS.len() + 3 <= MOST_KEYS);
+const _: () = assert!(ITEM_KEYS <= 64 && schema::INFO_TEXTS.len() + 3 <= ITEM_KEYS);
 
 /// The keys of an item, and of its `info`.
 pub(super) const ITEM: usize = 0;

@@ -5,7 +5,7 @@ use super::{
     DecodedRows,
     column_builders::{ColumnBuilders, RowCells, bit},
     drift::{SchemaDrift, UnexpectedField},
-    item_keys::{INFO, ITEM, Key, KeyKind, Keys, MOST_KEYS},
+    item_keys::{INFO, ITEM, ITEM_KEYS, Key, KeyKind, Keys},
     scan::{Scan, Scanner},
     schema, value,
 };
@@ -62,7 +62,7 @@ impl ItemReader {
         if scanner.peek() != b'{' {
             return self.wrong_type(scanner, "items[]", "object");
         }
-        if self.columns.rows() as u64 == super::MOST_ROWS {
+        if self.columns.rows() as u64 == super::MAX_ROWS {
             self.note_if(true, UnexpectedField::TooManyItems);
             return scanner.skip();
         }
@@ -87,7 +87,7 @@ impl ItemReader {
     fn object(&mut self, scanner: &mut Scanner<'_>, which: usize, row: &mut RowCells) -> Scan<()> {
         // The position of each key's value, the keys with a value that is not null, and the positions of the aliases'
         // values
-        let (mut places, mut given) = ([0; MOST_KEYS], 0_u64);
+        let (mut places, mut given) = ([0; ITEM_KEYS], 0_u64);
         let mut aliases = [None; schema::ALIASES.len()];
         let mut is_broken = false;
         let mut more = scanner.open(b'}');

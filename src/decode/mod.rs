@@ -37,20 +37,20 @@ mod value;
 
 use self::items::ItemReader;
 pub use self::{
-    drift::{MOST_UNKNOWN_KEYS, SchemaDrift, Seen, UnexpectedField},
+    drift::{MAX_UNKNOWN_KEYS, SchemaDrift, Seen, UnexpectedField},
     envelope::Envelope,
 };
 
 /// The largest answer that is read as rows: sixty times a full history. One that consists of maps takes seven times its
 /// size in memory, so that the 32-bit offsets of a batch always suffice.
-pub const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// The largest answer that is decoded concurrently with others: seven times a full history. Several larger ones at once
 /// would take too much memory.
-pub const LARGEST_AHEAD: usize = 1024 * 1024;
+pub const MAX_BYTES_AHEAD: usize = 1024 * 1024;
 
 /// Maximum rows of one answer: a row is a month, so this is sixteen centuries.
-pub const MOST_ROWS: u64 = 20_000;
+pub const MAX_ROWS: u64 = 20_000;
 
 /// Why an answer has no rows.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum DecodeError {
     #[error("the answer is a JSON {found}, not an object")]
     NotAnObject { found: &'static str },
     /// No history is that long.
-    #[error("the answer has {bytes} bytes, more than the limit of {LARGEST_ANSWER}")]
+    #[error("the answer has {bytes} bytes, more than the limit of {MAX_ANSWER_BYTES}")]
     TooLarge { bytes: u64 },
 }
 
@@ -89,7 +89,7 @@ impl DecodedRows {
         self.batch.column_by_name(schema::DATE).map_or(0, |dates| dates.null_count() as u64)
     }
 
-    /// The number of items beyond [`MOST_ROWS`], which have no row.
+    /// The number of items beyond [`MAX_ROWS`], which have no row.
     pub fn beyond(&self) -> u64 {
         self.drift.count(&UnexpectedField::TooManyItems)
     }
@@ -107,7 +107,7 @@ impl Decoder {
 
     /// Decodes an answer for `target`.
     pub fn decode(&mut self, target: &str, body: &[u8]) -> DecodedAnswer {
-        if body.len() > LARGEST_ANSWER {
+        if body.len() > MAX_ANSWER_BYTES {
             let rows = Err(DecodeError::TooLarge { bytes: body.len() as u64 });
             return DecodedAnswer { envelope: Envelope::read(body), rows };
         }
@@ -135,9 +135,9 @@ fn reason(body: &[u8]) -> DecodeError {
 pub struct DecoderPool(Mutex<Vec<Decoder>>);
 
 impl DecoderPool {
-    /// Decodes an answer for `target`; one that is larger than [`LARGEST_AHEAD`] without its rows.
+    /// Decodes an answer for `target`; one that is larger than [`MAX_BYTES_AHEAD`] without its rows.
     pub fn decode(&self, target: &str, body: &[u8]) -> (Option<Envelope>, Option<Result<DecodedRows, DecodeError>>) {
-        if body.len() > LARGEST_AHEAD {
+        if body.len() > MAX_BYTES_AHEAD {
             return (Envelope::read(body), None);
         }
         let mut decoder = self.lock().pop().unwrap_or_default();

@@ -420,24 +420,24 @@ fn a_million_of_anything_is_accepted() {
     const MANY: usize = 1_000_000;
     let body = answer(&vec!["{}"; MANY].join(","));
     let rows = Decoder::new().decode("a.com", body.as_bytes()).rows.expect("an answer");
-    assert_eq!((rows.batch.num_rows() as u64, MOST_ROWS + rows.beyond()), (MOST_ROWS, MANY as u64));
+    assert_eq!((rows.batch.num_rows() as u64, MAX_ROWS + rows.beyond()), (MAX_ROWS, MANY as u64));
     let entries: Vec<String> = (0..MANY / 2).map(|entry| format!("\"{entry}\":{entry}")).collect();
     let (row, _) = row(&format!(r#"{{"referring_links_tld":{{{}}}}}"#, entries.join(",")));
     assert_eq!(row["referring_links_tld"].as_array().map(Vec::len), Some(MANY / 2));
     let keys: Vec<String> = (0..MANY / 2).map(|key| format!("\"u{key}\":0")).collect();
     let (_, DecodedRows { drift, .. }) = decoded(answer(&format!("{{{}}}", keys.join(",")))).expect("an answer");
-    assert_eq!(drift.iter().count(), MOST_UNKNOWN_KEYS + 1);
+    assert_eq!(drift.iter().count(), MAX_UNKNOWN_KEYS + 1);
 }
 
 #[test]
 fn items_beyond_the_most_rows_are_counted() {
-    let most = usize::try_from(MOST_ROWS).expect("small");
+    let max = usize::try_from(MAX_ROWS).expect("small");
     for beyond in [0, 1, 3] {
         // With a repeated key before them, too
         for first in ["{}", r#"{"rank":1,"rank":2}"#] {
-            let items = [vec![first], vec!["{}"; most - 1], vec!["{}"; beyond], vec!["null"]].concat();
+            let items = [vec![first], vec!["{}"; max - 1], vec!["{}"; beyond], vec!["null"]].concat();
             let (rows, found) = decoded(answer(&items.join(","))).expect("an answer");
-            assert_eq!((rows.len(), found.beyond()), (most, beyond as u64));
+            assert_eq!((rows.len(), found.beyond()), (max, beyond as u64));
         }
     }
 }

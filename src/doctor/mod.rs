@@ -113,7 +113,7 @@ pub fn balance(balance: Usd, cost: Option<RunCost<'_>>) -> Check {
 pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
     const NAME: &str = "clock";
     /// `Date` headers have whole seconds, and an answer takes a few.
-    const MOST: u64 = 60;
+    const MAX_DIFFERENCE_S: u64 = 60;
     let Some(server) = server else {
         return Check::warning(
             NAME,
@@ -122,8 +122,8 @@ pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
         );
     };
     let difference = now.duration_since(server);
-    if difference.unsigned_abs().as_secs() <= MOST {
-        return Check::ok(NAME, format!("within {MOST} s of the server's"));
+    if difference.unsigned_abs().as_secs() <= MAX_DIFFERENCE_S {
+        return Check::ok(NAME, format!("within {MAX_DIFFERENCE_S} s of the server's"));
     }
     let side = if difference.is_negative() { "behind" } else { "ahead of" };
     Check::warning(

@@ -23,7 +23,7 @@ use crate::{
 /// The longest DNS lookup or connection attempt.
 const STEP: Duration = Duration::from_secs(5);
 /// Addresses of a host that are tried.
-const MOST_ADDRESSES: usize = 4;
+const MAX_ADDRESSES: usize = 4;
 const NO_ANSWER: &str = "no answer in time";
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub async fn reach(endpoint: &ApiEndpoint) -> Check {
         Check::failed(NAME, message, "check the name in --api, this machine's DNS (resolv.conf) and its network")
     };
     let addresses = match timeout(STEP, lookup_host((host.as_str(), *port))).await {
-        Ok(Ok(addresses)) => addresses.take(MOST_ADDRESSES),
+        Ok(Ok(addresses)) => addresses.take(MAX_ADDRESSES),
         Ok(Err(error)) => return unknown(&error.to_string()),
         Err(_) => return unknown(NO_ANSWER),
     };

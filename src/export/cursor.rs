@@ -22,7 +22,7 @@ use super::{
     window::{Turn, Window},
 };
 use crate::{
-    decode::{DecodeError, Decoder, LARGEST_AHEAD, LARGEST_ANSWER},
+    decode::{DecodeError, Decoder, MAX_ANSWER_BYTES, MAX_BYTES_AHEAD},
     ledger::{Body, LedgerError},
     targets::TargetRef,
 };
@@ -30,7 +30,7 @@ use crate::{
 /// Targets that are prepared ahead of the writer: about 2 MB of rows.
 const AHEAD: usize = 16;
 /// Maximum decoding threads; the writer cannot keep up with more.
-const MOST_THREADS: usize = 4;
+const MAX_THREADS: usize = 4;
 
 /// Answers that can be read from the ledger, by position in the order of the rows.
 pub(super) trait AnswerSource: Sync {
@@ -39,9 +39,9 @@ pub(super) trait AnswerSource: Sync {
     fn target(&self, position: u32) -> TargetRef<'_>;
     /// The day (UTC) on which the run that has the target's answer began.
     fn run_date(&self, position: u32) -> Date;
-    /// The body of the target's answer, if it has at most `most` bytes; `None`: it has no answer with rows. Called once
-    /// the target is settled.
-    fn read(&self, position: u32, most: u64) -> Result<Option<Body>, LedgerError>;
+    /// The body of the target's answer, if it has at most `max_bytes` bytes; `None`: it has no answer with rows. Called
+    /// once the target is settled.
+    fn read(&self, position: u32, max_bytes: u64) -> Result<Option<Body>, LedgerError>;
 }
 
 /// Why rows stop before the last target.
@@ -65,7 +65,7 @@ pub(super) fn rows_in_order<S: AnswerSource>(
     window: Option<&Window>,
     mut write: impl FnMut(u32, AnswerRows) -> Result<(), ExportError>,
 ) -> Result<(), Interrupted> {
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).clamp(1, MOST_THREADS);
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).clamp(1, MAX_THREADS);
     let (sender, jobs) = sync_channel(AHEAD);
     let jobs = Mutex::new(jobs);
     thread::scope(|scope| {
@@ -163,7 +163,7 @@ impl Upcoming {
         match decoded {
             DecodeResult::Nothing => Ok(None),
             DecodeResult::Rows(rows) => Ok(Some(rows)),
-            DecodeResult::Deferred => match decode(answers, position, LARGEST_ANSWER, decoder)? {
+            DecodeResult::Deferred => match decode(answers, position, MAX_ANSWER_BYTES, decoder)? {
                 DecodeResult::Rows(rows) => Ok(Some(rows)),
                 DecodeResult::Nothing | DecodeResult::Deferred => Ok(None),
             },
@@ -178,20 +178,20 @@ fn decode_jobs<S: AnswerSource>(answers: &S, jobs: &Mutex<Receiver<DecodeJob>>) 
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(DecodeJob { position, done }) = next else { return };
         // A writer that has failed needs no more answers.
-        let _ = done.send(decode(answers, position, LARGEST_AHEAD, &mut decoder));
+        let _ = done.send(decode(answers, position, MAX_BYTES_AHEAD, &mut decoder));
     }
 }
 
 fn decode<S: AnswerSource>(
     answers: &S,
     position: u32,
-    most: usize,
+    max_bytes: usize,
     decoder: &mut Decoder,
 ) -> Result<DecodeResult, LedgerError> {
-    Ok(match answers.read(position, most as u64)? {
+    Ok(match answers.read(position, max_bytes as u64)? {
         None => DecodeResult::Nothing,
         Some(Body::Whole(body)) => DecodeResult::Rows(decoder.decode(answers.target(position).as_str(), &body).rows),
-        Some(Body::Larger(_)) if most < LARGEST_ANSWER => DecodeResult::Deferred,
+        Some(Body::Larger(_)) if max_bytes < MAX_ANSWER_BYTES => DecodeResult::Deferred,
         Some(Body::Larger(bytes)) => DecodeResult::Rows(Err(DecodeError::TooLarge { bytes })),
     })
 }

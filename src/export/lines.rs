@@ -171,9 +171,10 @@ impl<'a> LineRows<'a> {
             (None, None) => String::new(),
         };
         let bare = format!("{}:{code}", kept.class);
-        let message: String = kept.message.iter().flat_map(|message| message.chars()).take(LONGEST_MESSAGE).collect();
+        let message: String =
+            kept.message.iter().flat_map(|message| message.chars()).take(MAX_MESSAGE_LENGTH).collect();
         let worded = format!("{bare} {message}");
-        let known = self.totals.failures.contains_key(&worded) || self.totals.failures.len() < MOST_WORDED;
+        let known = self.totals.failures.contains_key(&worded) || self.totals.failures.len() < MAX_REASONS_WITH_MESSAGE;
         let reason = if known { worded } else { bare };
         reason.trim_end_matches([' ', ':']).to_owned()
     }
@@ -208,6 +209,6 @@ pub(super) const UNREADABLE: &str = "the answer is saved but cannot be read as r
 
 /// Maximum reasons that include the API's message. If messages differ from target to target, further reasons only have
 /// codes.
-const MOST_WORDED: usize = 20;
+const MAX_REASONS_WITH_MESSAGE: usize = 20;
 /// Characters of the API's message in a reason.
-const LONGEST_MESSAGE: usize = 80;
+const MAX_MESSAGE_LENGTH: usize = 80;

@@ -169,7 +169,7 @@ impl AnswerSource for RunAnswers {
         self.run_date
     }
 
-    fn read(&self, position: u32, most: u64) -> Result<Option<Body>, LedgerError> {
-        self.reader.body(self.target(position), most)
+    fn read(&self, position: u32, max_bytes: u64) -> Result<Option<Body>, LedgerError> {
+        self.reader.body(self.target(position), max_bytes)
     }
 }

@@ -245,10 +245,10 @@ impl MergedLedgers {
         targets.filter(|entry| entry.state.is_final()).filter_map(|entry| entry.known.at()).min()
     }
 
-    /// The body of an answer, verbatim, if it has at most `most` bytes.
-    pub fn body_within(&self, answer: AnswerRef, most: u64) -> Result<Body, LedgerError> {
+    /// The body of an answer, verbatim, if it has at most `max_bytes` bytes.
+    pub fn body_within(&self, answer: AnswerRef, max_bytes: u64) -> Result<Body, LedgerError> {
         let archive = &self.sources[answer.source as usize].archive;
-        archive.body(archive.numbered(answer.number).1, most)
+        archive.body(archive.numbered(answer.number).1, max_bytes)
     }
 
     /// The entry of a target; `None`: it was never called.

@@ -175,8 +175,8 @@ impl AnswerSource for Rebuild<'_> {
         self.merged.run_date(self.answers[position as usize])
     }
 
-    fn read(&self, position: u32, most: u64) -> Result<Option<Body>, LedgerError> {
-        self.merged.body_within(self.answers[position as usize], most).map(Some)
+    fn read(&self, position: u32, max_bytes: u64) -> Result<Option<Body>, LedgerError> {
+        self.merged.body_within(self.answers[position as usize], max_bytes).map(Some)
     }
 }
 

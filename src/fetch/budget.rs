@@ -70,8 +70,8 @@ impl Budget {
         Self { cap, spent, reserved: Usd::ZERO, in_flight: 0, max_price, steady: STEADY_CALLS }
     }
 
-    /// Reserves money for one call that is expected to cost at least `least`.
-    pub(super) fn reserve(&mut self, least: Option<Usd>) -> Result<Reservation, ReserveError> {
+    /// Reserves money for one call that is expected to cost at least `min_price_limit`.
+    pub(super) fn reserve(&mut self, min_price_limit: Option<Usd>) -> Result<Reservation, ReserveError> {
         let Some(cap) = self.cap else { return Ok(Reservation(None)) };
         if self.steady < STEADY_CALLS && self.in_flight > 0 {
             return Err(ReserveError::Wait);
@@ -79,7 +79,7 @@ impl Budget {
         let rest = cap.minus(self.spent).minus(self.reserved);
         let refused = if self.in_flight > 0 { ReserveError::Wait } else { ReserveError::Exhausted };
         let highest = self.max_price.price();
-        let expected = highest.max(least.unwrap_or_default());
+        let expected = highest.max(min_price_limit.unwrap_or_default());
         // While no price is known, the one call in flight reserves the whole rest.
         let least_price = if highest == Usd::ZERO { list_price(0) } else { Usd::ZERO };
         if rest <= Usd::ZERO || rest < expected.max(least_price) {
@@ -140,13 +140,13 @@ mod tests {
             let (cap, mut price) = (random.i64(1..=2_000_000), random.i64(1..=60_000));
             let mut budget = of(cap, 0, 0);
             let (mut billed, mut in_flight) = (0_i64, Vec::new());
-            let mut least = None;
+            let mut min_price_limit = None;
             for _ in 0..500 {
                 if random.u8(..50) == 0 {
                     price *= 3;
                 }
                 if in_flight.len() < 30 && random.u8(..2) == 0 {
-                    match budget.reserve(least) {
+                    match budget.reserve(min_price_limit) {
                         Ok(reservation) => in_flight.push(reservation),
                         Err(ReserveError::Wait) => assert!(!in_flight.is_empty()),
                         Err(ReserveError::Exhausted) => {
@@ -158,7 +158,7 @@ mod tests {
                     let allowed = reservation.limit().expect("a cap");
                     if usd(price) > allowed {
                         budget.settle(reservation, Cost::Nothing);
-                        least = Some(usd(allowed.micros() + 1));
+                        min_price_limit = Some(usd(allowed.micros() + 1));
                     } else {
                         billed += price;
                         let cost = if random.u8(..10) == 0 { Cost::Unknown } else { Cost::Debit(usd(price)) };
@@ -263,13 +263,16 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_quarter_above_the_price_and_a_reservation_ten_times_the_highest() {
-        let check =
-            |cap: i64, spent: i64, highest: i64, least: Option<i64>, expected: Result<(i64, i64), ReserveError>| {
-                let mut budget = of(cap, spent, highest);
-                let amounts = budget.reserve(least.map(usd)).map(|reservation| reservation.0.expect("a cap"));
-                let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.held.micros()));
-                assert_eq!(found, expected, "{cap}, {spent} spent, highest {highest}, at least {least:?}");
-            };
+        let check = |cap: i64,
+                     spent: i64,
+                     highest: i64,
+                     min_price_limit: Option<i64>,
+                     expected: Result<(i64, i64), ReserveError>| {
+            let mut budget = of(cap, spent, highest);
+            let amounts = budget.reserve(min_price_limit.map(usd)).map(|reservation| reservation.0.expect("a cap"));
+            let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.held.micros()));
+            assert_eq!(found, expected, "{cap}, {spent} spent, highest {highest}, at least {min_price_limit:?}");
+        };
         // No price is known: everything is reserved.
         check(1_000_000, 0, 0, None, Ok((100_000, 1_000_000)));
         check(1_000_000, 940_000, 0, None, Ok((60_000, 60_000)));

@@ -86,7 +86,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
 
     /// Reserves budget and a slot in the rate limit, and sends the call.
     fn launch(&mut self, mut job: Job, now: Instant) -> Step {
-        let reservation = match self.budget.reserve(job.least) {
+        let reservation = match self.budget.reserve(job.min_price_limit) {
             Ok(reservation) => reservation,
             Err(refused) => {
                 self.queue.put_back(job);

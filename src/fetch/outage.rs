@@ -15,14 +15,14 @@ use crate::api::ErrorKind;
 /// The first probe is sent this long after the breaker opened; each further wait is twice as long.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 /// The longest wait between two probes.
-const LONGEST_PROBE: Duration = Duration::from_secs(30);
+const MAX_PROBE_WAIT: Duration = Duration::from_secs(30);
 /// What a first try earns, in retries.
 const EARNED_BY_TRY: f64 = 0.1;
 /// What a success earns, in retries: enough for the throughput to recover.
 const EARNED_BY_SUCCESS: f64 = 2.0;
 
 /// The minimum threshold for any concurrency: more failures in a row than one target has tries.
-const LEAST_THRESHOLD: u32 = 10;
+const MIN_THRESHOLD: u32 = 10;
 
 /// What may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Breaker {
     /// A breaker for `targets` targets and `concurrency` calls in flight. If a run is too small to distinguish an
     /// outage from a few bad targets, its retries are free.
     pub(super) fn new(concurrency: u32, targets: usize) -> Self {
-        let threshold = concurrency.saturating_mul(2).max(LEAST_THRESHOLD);
+        let threshold = concurrency.saturating_mul(2).max(MIN_THRESHOLD);
         let small = targets <= threshold as usize;
         let most_tokens = if small { f64::INFINITY } else { f64::from(threshold) };
         Self {
@@ -175,7 +175,7 @@ impl Breaker {
         let in_a_row = if self.successes == 0 { self.failures_in_a_row } else { self.targets_in_a_row };
         match &mut self.down {
             Some(down) if probe => {
-                down.wait = (down.wait * 2).min(LONGEST_PROBE);
+                down.wait = (down.wait * 2).min(MAX_PROBE_WAIT);
                 down.next_probe = now + down.wait;
                 down.probing = false;
             }
@@ -305,7 +305,7 @@ mod tests {
             breaker.failed(moment, true, None);
         }
         assert_eq!(breaker.down_since(), Some(since));
-        tokio::time::advance(LONGEST_PROBE).await;
+        tokio::time::advance(MAX_PROBE_WAIT).await;
         breaker.on_send(true, None);
         breaker.called_off();
         assert_eq!(breaker.admission(Instant::now()), EVERYTHING);

@@ -50,9 +50,9 @@ impl Rate {
     /// server's clock. A hundredth keeps 99 % of the rate; the bounds keep the margin useful for periods of a second
     /// and small for those of an hour.
     pub fn window(self) -> Duration {
-        const LEAST: Duration = Duration::from_millis(20);
-        const MOST: Duration = Duration::from_secs(1);
-        self.period + (self.period / 100).clamp(LEAST, MOST)
+        const MIN: Duration = Duration::from_millis(20);
+        const MAX: Duration = Duration::from_secs(1);
+        self.period + (self.period / 100).clamp(MIN, MAX)
     }
 
     /// How many calls may be sent at once after a pause: those of 50 ms, so that timers which fire a little late cost

@@ -23,7 +23,7 @@ pub(super) struct Job {
     /// Its failures that may be due to an outage.
     pub(super) failures: Option<Failures>,
     /// The minimum cost of the next call, once a price was refused.
-    pub(super) least: Option<Usd>,
+    pub(super) min_price_limit: Option<Usd>,
 }
 
 impl Job {
@@ -34,7 +34,7 @@ impl Job {
             tried: TargetAttempts::default(),
             waits: Waits::default(),
             failures: None,
-            least: None,
+            min_price_limit: None,
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 
 /// A target whose call is answered with a longer `Retry-After` is given up at once, regardless of `--max-attempts`;
 /// the next run tries it again.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     /// Decides what to do about a call's target, given its result. Returns the target if it is given up.
@@ -56,7 +56,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         self.first_is_back |= decision != Decision::OtherForm;
         match decision {
             Decision::Done => {}
-            Decision::Retry if retry_after.is_some_and(|wait| wait > LONGEST_RETRY_AFTER) => {
+            Decision::Retry if retry_after.is_some_and(|wait| wait > MAX_RETRY_AFTER) => {
                 return Some(self.give_up(job, assessment.class));
             }
             Decision::Retry => {
@@ -75,7 +75,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             }
             Decision::RaiseLimit => match reservation.limit() {
                 Some(refused) => {
-                    job.least = Some(refused.plus(Usd::from_micros(1)));
+                    job.min_price_limit = Some(refused.plus(Usd::from_micros(1)));
                     self.queue.put_back(job);
                 }
                 // A price was refused although there was no limit.
@@ -118,7 +118,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         }
         // HTTP 429 asks for fewer calls, even with a complete answer.
         if assessment.class == Class::SlowDown || assessment.http_status == Some(429) {
-            self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER));
+            self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= MAX_RETRY_AFTER));
         }
         let is_first = assessment.class != Class::WrongTarget || job.tried.wrong_target == 1;
         let failures = self.billed_failures.count(assessment.class, is_first && is_billed_failure(assessment));

@@ -10,7 +10,7 @@ use backoff::{ExponentialBackoffBuilder, backoff::Backoff};
 /// The median of the first wait.
 const FIRST: Duration = Duration::from_millis(500);
 /// The median of the longest wait; six tries take about half a minute.
-const LONGEST: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// The median doubles with each wait.
 const GROWTH: f64 = 2.0;
 /// Full jitter: from zero to twice the median, so that targets which failed together do not retry together.
@@ -24,7 +24,7 @@ impl Default for Waits {
     fn default() -> Self {
         let schedule = ExponentialBackoffBuilder::new()
             .with_initial_interval(FIRST)
-            .with_max_interval(LONGEST)
+            .with_max_interval(MAX_WAIT)
             .with_multiplier(GROWTH)
             .with_randomization_factor(JITTER)
             .with_max_elapsed_time(None)
@@ -36,7 +36,7 @@ impl Default for Waits {
 impl Waits {
     /// The next wait; what the server asked for is the minimum.
     pub(super) fn next(&mut self, retry_after: Option<Duration>) -> Duration {
-        let wait = self.0.next_backoff().unwrap_or(LONGEST);
+        let wait = self.0.next_backoff().unwrap_or(MAX_WAIT);
         wait.max(retry_after.unwrap_or_default())
     }
 }
@@ -59,7 +59,7 @@ mod tests {
         assert!((300..700).contains(&mean(0).as_millis()), "{:?}", mean(0));
         assert!(mean(2) > mean(1) && mean(1) > mean(0));
         let mut waits = Waits::default();
-        assert!((0..50).map(|_| waits.next(None)).all(|wait| wait <= 2 * LONGEST));
+        assert!((0..50).map(|_| waits.next(None)).all(|wait| wait <= 2 * MAX_WAIT));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::pace::Rate;
 #[derive(Debug)]
 pub(super) struct SlidingWindow {
     calls: Arc<Mutex<SentCalls>>,
-    most: usize,
+    max_calls: usize,
     length: Duration,
 }
 
@@ -27,11 +27,11 @@ struct SentCalls {
 
 impl SlidingWindow {
     pub(super) fn new(rate: Rate, earlier: impl IntoIterator<Item = Instant>) -> Self {
-        let most = usize::try_from(rate.calls.get()).unwrap_or(usize::MAX);
+        let max_calls = usize::try_from(rate.calls.get()).unwrap_or(usize::MAX);
         let mut left_at: Vec<_> = earlier.into_iter().map(Some).collect();
         left_at.sort();
         let calls = SentCalls { left_at: left_at.into(), gone: 0 };
-        Self { calls: Arc::new(Mutex::new(calls)), most, length: rate.window() }
+        Self { calls: Arc::new(Mutex::new(calls)), max_calls, length: rate.window() }
     }
 
     pub(super) fn has_room(&self, now: Instant) -> Result<(), Instant> {
@@ -45,7 +45,7 @@ impl SlidingWindow {
             calls.left_at.pop_front();
             calls.gone += 1;
         }
-        if calls.left_at.len() < self.most {
+        if calls.left_at.len() < self.max_calls {
             return Ok(());
         }
         Err(calls.left_at.front().copied().flatten().map_or(now + SOON, |left| left + self.length))

@@ -211,11 +211,11 @@ impl Archive {
         Some(self.index.asked_up_to().map_or(run.parameters.date_to, |other| other.max(run.parameters.date_to)))
     }
 
-    /// The body of a target's answer if it has at most `most` bytes; empty if there is none.
-    pub fn body(&self, known: &TargetEntry, most: u64) -> Result<Body, LedgerError> {
-        known
-            .last()
-            .map_or(Ok(Body::Whole(Vec::new())), |location| body_at(self.segment(location.segment), &location, most))
+    /// The body of a target's answer if it has at most `max_bytes` bytes; empty if there is none.
+    pub fn body(&self, known: &TargetEntry, max_bytes: u64) -> Result<Body, LedgerError> {
+        known.last().map_or(Ok(Body::Whole(Vec::new())), |location| {
+            body_at(self.segment(location.segment), &location, max_bytes)
+        })
     }
 
     fn kept_at(&self, location: &Location, with_body: bool) -> Result<StoredAnswer, LedgerError> {
@@ -289,12 +289,12 @@ impl Archive {
     }
 }
 
-/// The body of the answer at a location if it has at most `most` bytes; empty if there is none.
-pub(super) fn body_at(segment: &Segment, location: &Location, most: u64) -> Result<Body, LedgerError> {
+/// The body of the answer at a location if it has at most `max_bytes` bytes; empty if there is none.
+pub(super) fn body_at(segment: &Segment, location: &Location, max_bytes: u64) -> Result<Body, LedgerError> {
     let head = segment.head(location)?;
     let record = segment.record(&head, location)?;
     match record.answer() {
-        Some(answer) if answer.body_bytes > most => Ok(Body::Larger(answer.body_bytes)),
+        Some(answer) if answer.body_bytes > max_bytes => Ok(Body::Larger(answer.body_bytes)),
         Some(answer) if location.body > 0 => segment.body(location, &head, answer).map(Body::Whole),
         _ => Ok(Body::Whole(Vec::new())),
     }

@@ -15,10 +15,10 @@ use flate2::{
     write::DeflateEncoder,
 };
 
-use crate::api::http::LARGEST_BODY;
+use crate::api::http::MAX_BODY_BYTES;
 
 /// Maximum content of one member: the largest body as a JSON string, in which a byte may take six.
-const LARGEST: u64 = 6 * LARGEST_BODY as u64 + 1024;
+const MAX_CONTENT_BYTES: u64 = 6 * MAX_BODY_BYTES as u64 + 1024;
 
 /// The beginning of every member written here: deflate, an extra field, no time, no file name, unknown system; then an
 /// extra field of eight bytes, and the first letter of its name.
@@ -76,7 +76,7 @@ impl BodyMember {
 
     /// Decompresses the member, which must match the record.
     pub(super) fn content(self, member: &[u8]) -> io::Result<Vec<u8>> {
-        if self.content_bytes > LARGEST {
+        if self.content_bytes > MAX_CONTENT_BYTES {
             return Err(broken("a body with an implausible size"));
         }
         self.check(member)?;
@@ -250,7 +250,7 @@ fn stored_content(mut data: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn inflated(data: &[u8], length: u32) -> io::Result<Vec<u8>> {
-    if u64::from(length) > LARGEST {
+    if u64::from(length) > MAX_CONTENT_BYTES {
         return Err(broken("a member with an implausible size"));
     }
     let mut content = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
@@ -381,7 +381,7 @@ mod tests {
             for wrong in [
                 BodyMember { content_bytes: described.content_bytes - 1, ..described },
                 BodyMember { content_bytes: described.content_bytes + 1, ..described },
-                BodyMember { content_bytes: LARGEST + 1, ..described },
+                BodyMember { content_bytes: MAX_CONTENT_BYTES + 1, ..described },
                 BodyMember { bytes: described.bytes + 1, ..described },
                 BodyMember { crc32: described.crc32 ^ 1, ..described },
             ] {
@@ -393,15 +393,15 @@ mod tests {
     #[test]
     fn only_a_member_with_a_plausible_size_is_decompressed() {
         // A body of 32 MiB in which each byte takes six, and the bytes around it
-        const MOST: u32 = 201_327_616;
+        const MAX: u32 = 201_327_616;
         let claims = |size: u32| {
             let (mut member, _) = deflated(b"content");
             let end = member.len() - 4;
             member[end..].copy_from_slice(&size.to_le_bytes());
             content(&member).expect_err("of another size").to_string()
         };
-        assert_eq!(claims(MOST), "a member with a wrong checksum");
-        assert_eq!(claims(MOST + 1), "a member with an implausible size");
+        assert_eq!(claims(MAX), "a member with a wrong checksum");
+        assert_eq!(claims(MAX + 1), "a member with an implausible size");
         assert_eq!(claims(u32::MAX), "a member with an implausible size");
     }
 

@@ -23,14 +23,14 @@ impl LedgerReader {
         Self { folder, archive, segments: Mutex::default() }
     }
 
-    /// The body of a target's answer, if it has at most `most` bytes; `None`: the target has no answer with rows.
-    pub fn body(&self, target: TargetRef<'_>, most: u64) -> Result<Option<Body>, LedgerError> {
+    /// The body of a target's answer, if it has at most `max_bytes` bytes; `None`: the target has no answer with rows.
+    pub fn body(&self, target: TargetRef<'_>, max_bytes: u64) -> Result<Option<Body>, LedgerError> {
         let location = {
             let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
             let stored = archive.known(target).filter(|known| known.state == TargetState::Ok);
             stored.and_then(super::TargetEntry::last)
         };
-        location.map(|location| body_at(&*self.segment(location.segment)?, &location, most)).transpose()
+        location.map(|location| body_at(&*self.segment(location.segment)?, &location, max_bytes)).transpose()
     }
 
     fn segment(&self, number: u32) -> Result<Arc<Segment>, LedgerError> {

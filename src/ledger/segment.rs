@@ -22,7 +22,7 @@ use super::{
 /// Bytes read at once for a head: most heads fit, and often those of the next calls, too.
 const WINDOW: usize = 4 * 1024;
 /// The longest member other than a body: a chunk of input lines.
-const LONGEST_MEMBER: usize = 16 * 1024 * 1024;
+const MAX_MEMBER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Do not follow links: a ledger's file must be at its path.
 pub(super) const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
@@ -121,7 +121,7 @@ impl Segment {
         loop {
             match gzip::measure(&window.bytes[start..]) {
                 Measured::Whole(size) => return Ok(Some(start..start + size)),
-                Measured::Begun(needed) if needed <= rest.min(LONGEST_MEMBER) => {
+                Measured::Begun(needed) if needed <= rest.min(MAX_MEMBER_BYTES) => {
                     self.read_window(window, offset, needed.max(WINDOW).min(rest))?;
                     start = 0;
                 }

@@ -18,7 +18,7 @@ const SETTLED: Duration = Duration::from_mins(1);
 /// The full weight of the past: measurements count as much as the limits.
 const WEIGHT: f64 = 0.5;
 /// Maximum expected calls per target, however the first targets fared.
-const MOST_CALLS: f64 = 6.0;
+const MAX_CALLS: f64 = 6.0;
 
 /// Before this many targets are settled, their mean price is not used: prices depend on the length of a history.
 const SETTLED_TARGETS: u64 = 10;
@@ -78,7 +78,7 @@ impl ThroughputEstimator {
         }
         let settled = counted.done.saturating_sub(scope.held) + counted.failed;
         let calls_each =
-            if settled == 0 { 1.0 } else { (float(counted.answers) / float(settled)).clamp(1.0, MOST_CALLS) };
+            if settled == 0 { 1.0 } else { (float(counted.answers) / float(settled)).clamp(1.0, MAX_CALLS) };
         let allowed = f64::from(scope.rate.calls.get()) / scope.rate.period.as_secs_f64().max(1e-9);
         let latency = self.busy / float(counted.answers);
         let possible = match f64::from(scope.concurrency.get()) / latency {

@@ -5,11 +5,11 @@ use super::snapshot::{Activity, Snapshot};
 use crate::humanize;
 
 /// A shorter bar is not useful.
-const SHORTEST_BAR: usize = 8;
+const MIN_BAR_WIDTH: usize = 8;
 /// A longer bar shows no more detail.
-const LONGEST_BAR: usize = 40;
+const MAX_BAR_WIDTH: usize = 40;
 /// Maximum length of lines on wide terminals: longer lines are hard to read.
-const LONGEST_LINE: usize = 110;
+const MAX_LINE_WIDTH: usize = 110;
 
 /// Separates the fields of the first line.
 const GAP: &str = "  ";
@@ -35,7 +35,7 @@ fn field(expendable: u8, style: &'static str, text: String) -> Field {
 
 /// Two lines, each shorter than `width`: a terminal moves the cursor to the next line after its last column.
 pub(super) fn render(snapshot: &Snapshot, width: usize, color: bool) -> [String; 2] {
-    let room = width.saturating_sub(1).min(LONGEST_LINE);
+    let room = width.saturating_sub(1).min(MAX_LINE_WIDTH);
     [way(snapshot, room, color), facts(snapshot, room, color)]
 }
 
@@ -50,12 +50,12 @@ fn way(snapshot: &Snapshot, room: usize, color: bool) -> String {
         fields.push(field(1, AS_IS, format!("about {} left", humanize::rough_duration(left))));
     }
     let for_bar = |fields: &[Field]| room.saturating_sub(length(fields, GAP) + GAP.len());
-    if for_bar(&fields) < SHORTEST_BAR {
+    if for_bar(&fields) < MIN_BAR_WIDTH {
         // The bar also shows it.
         fields.retain(|field| field.expendable != 2);
     }
-    let cells = for_bar(&fields).min(LONGEST_BAR);
-    if cells < SHORTEST_BAR {
+    let cells = for_bar(&fields).min(MAX_BAR_WIDTH);
+    if cells < MIN_BAR_WIDTH {
         return joined(fields, GAP, room, color);
     }
     let bar = bar(done.saturating_add(over), total, cells, color);

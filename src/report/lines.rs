@@ -21,16 +21,16 @@ use crate::{
 };
 
 /// Input columns that are shown, the first ones.
-pub(super) const MOST_COLUMNS: usize = 4;
+pub(super) const MAX_COLUMNS: usize = 4;
 /// Maximum size of the different texts of an input column, in bytes; columns with more do not group targets and are
 /// left out.
 const COLUMN_BYTES: usize = 128 << 10;
 /// The longest text of an input column that is shown, in characters.
-const LONGEST_CELL: usize = 60;
+const MAX_CELL_LENGTH: usize = 60;
 /// Failed targets that are listed; `_failures.csv` has all.
-pub(super) const MOST_FAILURES: usize = 100;
+pub(super) const MAX_LISTED_FAILURES: usize = 100;
 /// Different reasons of rejection that are listed.
-const MOST_REASONS: usize = 20;
+const MAX_REASONS: usize = 20;
 /// The label for all further reasons.
 const OTHER_REASONS: &str = "other reasons";
 
@@ -98,7 +98,7 @@ impl Lines {
         dataset.targets(|rows| {
             if lines.columns.is_empty() && lines.left_out.is_empty() {
                 let mut names: Vec<_> = rows.names().into_iter().filter(|name| !fixed.contains(name)).collect();
-                lines.left_out = names.split_off(names.len().min(MOST_COLUMNS));
+                lines.left_out = names.split_off(names.len().min(MAX_COLUMNS));
                 lines.columns = names.into_iter().map(|name| Column { name, ..Column::default() }).collect();
             }
             lines.add(rows)
@@ -130,7 +130,7 @@ impl Lines {
                 let (first, last) = self.fetched.unwrap_or((at, at));
                 self.fetched = Some((first.min(at), last.max(at)));
             }
-            if outcome == LineOutcome::Failed && self.failures.len() < MOST_FAILURES {
+            if outcome == LineOutcome::Failed && self.failures.len() < MAX_LISTED_FAILURES {
                 self.failures.push(Failed {
                     target: target.into(),
                     http_status: number(http, row),
@@ -154,7 +154,7 @@ impl Lines {
         }
         self.rejected += 1;
         let reason = sanitize::plain(message.unwrap_or(OTHER_REASONS)).into_owned();
-        let is_listed = self.reasons.len() < MOST_REASONS || self.reasons.contains_key(&reason);
+        let is_listed = self.reasons.len() < MAX_REASONS || self.reasons.contains_key(&reason);
         *self.reasons.entry(if is_listed { reason } else { OTHER_REASONS.to_owned() }).or_default() += 1;
     }
 
@@ -180,7 +180,7 @@ impl Column {
     /// The index of a truncated text among those of the column; `None` for an empty one, or if there are too many.
     fn place(&mut self, text: &str) -> Option<u32> {
         let text = sanitize::plain(text.trim());
-        let shown = match text.char_indices().nth(LONGEST_CELL) {
+        let shown = match text.char_indices().nth(MAX_CELL_LENGTH) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.into_owned(),
         };

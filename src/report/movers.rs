@@ -3,7 +3,7 @@
 use super::portfolio::{History, Portfolio};
 
 /// Targets in each list.
-pub(super) const MOST: usize = 25;
+pub(super) const MAX_MOVERS: usize = 25;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mover<'a> {
@@ -30,8 +30,9 @@ impl<'a> Movers<'a> {
         });
         let mut all: Vec<_> = compared.collect();
         all.sort_unstable_by(|one, other| other.change.cmp(&one.change).then_with(|| one.target.cmp(other.target)));
-        let winners = all.iter().take_while(|mover| mover.change > 0).take(MOST).copied().collect();
-        let mut losers: Vec<_> = all.iter().rev().take_while(|mover| mover.change < 0).take(MOST).copied().collect();
+        let winners = all.iter().take_while(|mover| mover.change > 0).take(MAX_MOVERS).copied().collect();
+        let mut losers: Vec<_> =
+            all.iter().rev().take_while(|mover| mover.change < 0).take(MAX_MOVERS).copied().collect();
         losers.sort_by(|one, other| one.change.cmp(&other.change).then_with(|| one.target.cmp(other.target)));
         Self { winners, losers, compared: all.len() }
     }

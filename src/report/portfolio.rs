@@ -19,9 +19,9 @@ pub(super) const SPAN: i32 = 12;
 /// Months of a comparison, including both ends.
 const WINDOW: usize = SPAN as usize + 1;
 /// The latest months, which are plotted.
-const MOST_PLOTTED: i32 = 240;
+const MAX_PLOTTED_MONTHS: i32 = 240;
 /// Words of 64 bits with a bit for each plotted month.
-const PLOTTED_WORDS: usize = (MOST_PLOTTED as usize).div_ceil(64);
+const PLOTTED_WORDS: usize = (MAX_PLOTTED_MONTHS as usize).div_ceil(64);
 
 /// The columns that are read besides target and date, in the order of [`Cells`].
 pub(super) const COLUMNS: [&str; 8] = [
@@ -229,7 +229,7 @@ impl PortfolioBuilder {
         let Some((index, month, cells)) = self.open.take() else { return };
         self.portfolio.histories[index].add(month, &cells, self.portfolio.latest);
         // Absurd dates must not add sums that are not plotted; they are counted as outside.
-        let is_plotted = self.portfolio.latest.is_some_and(|end| end.back(MOST_PLOTTED) < month && month <= end);
+        let is_plotted = self.portfolio.latest.is_some_and(|end| end.back(MAX_PLOTTED_MONTHS) < month && month <= end);
         if is_plotted {
             self.totals.entry(month).or_default().add(&cells);
         }

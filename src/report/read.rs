@@ -28,7 +28,7 @@ use crate::{
 /// Some 1 MB of the few columns that are read.
 const BATCH_ROWS: usize = 8_192;
 /// Months that are counted; histories begin in 2019, and only absurd dates give more.
-const MOST_MONTHS: usize = 4_096;
+const MAX_MONTHS: usize = 4_096;
 /// The latest month has at least one row for this many of the fullest month: a newer one is still incomplete.
 const LATEST_SHARE: u64 = 2;
 
@@ -123,7 +123,7 @@ impl Dataset {
         self.history(&[schema::DATE], None, |rows| {
             for date in rows.dates()? {
                 match date.and_then(Month::of_micros) {
-                    Some(month) if months.rows.len() < MOST_MONTHS || months.rows.contains_key(&month) => {
+                    Some(month) if months.rows.len() < MAX_MONTHS || months.rows.contains_key(&month) => {
                         *months.rows.entry(month).or_default() += 1;
                     }
                     _ => months.undated += 1,

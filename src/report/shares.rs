@@ -16,9 +16,9 @@ use super::{
 const TLDS: &str = "referring_links_tld";
 const COUNTRIES: &str = "referring_links_countries";
 /// Keys that are counted separately; they are untrusted, and there are some 1,500 top-level domains.
-const MOST_KEYS: usize = 4_096;
+const MAX_KEYS: usize = 4_096;
 /// The longest key that is counted separately, in bytes: a domain name has at most 253.
-const LONGEST_KEY: usize = 253;
+const MAX_KEY_LENGTH: usize = 253;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
@@ -74,7 +74,7 @@ impl Share {
         // A negative count has no share.
         let links = i128::from(links.max(0));
         let key = key.trim_start_matches('.');
-        let is_within_limits = self.links.len() < MOST_KEYS && key.len() <= LONGEST_KEY;
+        let is_within_limits = self.links.len() < MAX_KEYS && key.len() <= MAX_KEY_LENGTH;
         if key.is_empty() {
             self.unknown += links;
         } else if is_within_limits || self.links.contains_key(key) {
@@ -89,11 +89,11 @@ impl Share {
         self.links.values().sum::<i128>() + self.unknown + self.rest
     }
 
-    /// The `most` keys with most links, and the links of all other keys except the unknown.
-    pub(super) fn top(&self, most: usize) -> (Vec<(&str, i128)>, i128) {
+    /// The `max` keys with most links, and the links of all other keys except the unknown.
+    pub(super) fn top(&self, max: usize) -> (Vec<(&str, i128)>, i128) {
         let mut top: Vec<_> = self.links.iter().map(|(key, links)| (&**key, *links)).collect();
         top.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(other.0)));
-        top.truncate(most);
+        top.truncate(max);
         let listed: i128 = top.iter().map(|(_, links)| links).sum();
         let rest = self.total() - self.unknown - listed;
         (top, rest)

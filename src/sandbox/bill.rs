@@ -103,8 +103,8 @@ impl BillState {
 
     /// Whether the rate limit allows one more call; counts it if so.
     pub(super) fn admits(&mut self, now: Instant, limit: RateLimit) -> bool {
-        let most = usize::try_from(limit.calls.get()).unwrap_or(usize::MAX);
-        let admits = self.admitted.count(now, limit.period) < most;
+        let max = usize::try_from(limit.calls.get()).unwrap_or(usize::MAX);
+        let admits = self.admitted.count(now, limit.period) < max;
         if admits {
             self.admitted.push(now, limit.period);
         }

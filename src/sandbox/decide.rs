@@ -166,7 +166,7 @@ impl SimulatedApi {
         if let Some(refusal) = self.refused_for_cost(call, debit, state, request_id) {
             return Err(refusal);
         }
-        if self.settings.max_in_flight.is_some_and(|most| state.bill.in_flight > most.get() as usize) {
+        if self.settings.max_in_flight.is_some_and(|max| state.bill.in_flight > max.get() as usize) {
             return Err(self.refused_inside(
                 &AnswerContent::code(40209),
                 &asked.echo,

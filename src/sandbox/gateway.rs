@@ -50,21 +50,21 @@ impl SimulatedApi {
     ) -> Option<CallReply> {
         let faults = &self.settings.faults;
         if let Some(written) = call.max_price {
-            let Some(most) = written.trim().parse().ok().and_then(Usd::from_dollars) else {
+            let Some(max) = written.trim().parse().ok().and_then(Usd::from_dollars) else {
                 return Some(CallReply::json(400, answer::plain_error("request does not match the endpoint contract")));
             };
-            if debit > most {
+            if debit > max {
                 let text = "The estimated request price exceeds the configured maximum.";
                 let code = "estimated_price_exceeds_max_price";
                 return Some(CallReply::json(402, answer::nested_error(code, text, request_id, false)));
             }
         }
         let used = self.settings.credit.is_some_and(|credit| state.bill.debited_micros.plus(debit) > credit);
-        if used || faults.no_credit_after.is_some_and(|most| state.bill.billed_calls >= most) {
+        if used || faults.no_credit_after.is_some_and(|max| state.bill.billed_calls >= max) {
             let text = "The account has not enough credit for this request.";
             return Some(CallReply::json(402, answer::nested_error("insufficient_balance", text, request_id, false)));
         }
-        faults.quota_after.is_some_and(|most| state.bill.billed_calls >= most).then(|| Self::quota(request_id))
+        faults.quota_after.is_some_and(|max| state.bill.billed_calls >= max).then(|| Self::quota(request_id))
     }
 
     pub(super) fn unauthorized(request_id: &str) -> CallReply {

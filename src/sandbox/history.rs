@@ -134,8 +134,8 @@ impl Profile {
         // Most hosts are small, a few have more backlinks than 32 bits can count.
         let giant = draws.chance(0.01);
         let size = draws.unit();
-        let some_months = |draws: &mut Random, most: usize| -> Vec<i32> {
-            (0..=draws.below(most)).map(|_| index(draws.below(HORIZON))).collect()
+        let some_months = |draws: &mut Random, max: usize| -> Vec<i32> {
+            (0..=draws.below(max)).map(|_| index(draws.below(HORIZON))).collect()
         };
         let shocks = some_months(&mut draws, 3);
         let gaps = if draws.chance(0.2) { some_months(&mut draws, 3) } else { Vec::new() };

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Maximum entries of a map, as served by the API.
-const LARGEST_MAP: usize = 10;
+const MAX_MAP_ENTRIES: usize = 10;
 
 /// Each map's name and its possible keys, separated by commas, the usual ones first. One key may be empty.
 const POOLS: [(&str, &str); 6] = [
@@ -68,7 +68,7 @@ impl ItemWriter {
     pub(super) fn write(&self, month: &MonthCounts, out: &mut Vec<u8>) {
         let mut draws = self.random.part(u64::from(month.index.unsigned_abs()) + 10_000);
         let missing = draws.chance(0.015).then(|| draws.pick(&MAY_BE_MISSING));
-        let mut below = |most: usize| if self.days == Days::Stored { draws.below(most) } else { 0 };
+        let mut below = |max: usize| if self.days == Days::Stored { draws.below(max) } else { 0 };
         let (hour, minute, second) = (below(24), below(60), below(60));
         let _ = write!(
             out,
@@ -133,7 +133,7 @@ impl Map {
             let other = (index + draws.below(4)).min(keys.len() - 1);
             keys.swap(index, other);
         }
-        keys.truncate(keys.len().min(LARGEST_MAP) - draws.below(4));
+        keys.truncate(keys.len().min(MAX_MAP_ENTRIES) - draws.below(4));
         let mut share = 1.0;
         let mut shares: Vec<(&'static str, f64)> = Vec::with_capacity(keys.len());
         for key in keys {

@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 
 use super::settings::AcceptedForm;
 
-pub(super) const LARGEST_BODY: usize = 1024 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Tasks in one call; all after the first are answered with an error.
-const MOST_TASKS: usize = 100;
+const MAX_TASKS: usize = 100;
 const EARLIEST: Date = date(2019, 1, 1);
 /// In characters, as the next two.
-const LONGEST_TAG: usize = 255;
-const LONGEST_TARGET: usize = 253;
-const LONGEST_LABEL: usize = 63;
+const MAX_TAG_LENGTH: usize = 255;
+const MAX_TARGET_LENGTH: usize = 253;
+const MAX_LABEL_LENGTH: usize = 63;
 /// The fields of a task, in the order of the echo.
 const FIELDS: [&str; 5] = ["target", "date_from", "date_to", "rank_scale", "tag"];
 
@@ -43,7 +43,7 @@ pub(super) fn read(body: &[u8], form: AcceptedForm, today: Date) -> Result<Histo
     let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::Contract)?;
     let (fields, extra_tasks) = match body {
         Value::Object(fields) if form != AcceptedForm::Array => (fields, 0),
-        Value::Array(tasks) if form != AcceptedForm::Object && tasks.len() <= MOST_TASKS => {
+        Value::Array(tasks) if form != AcceptedForm::Object && tasks.len() <= MAX_TASKS => {
             let extra_tasks = tasks.len().saturating_sub(1);
             match tasks.into_iter().next() {
                 Some(Value::Object(fields)) => (fields, extra_tasks),
@@ -81,7 +81,7 @@ fn check(fields: &Map<String, Value>, today: Date) -> Result<HistoryRequest, (i6
         Some("one_hundred") => true,
         Some(_) => return Err(invalid("rank_scale")),
     };
-    if text("tag")?.is_some_and(|tag| tag.chars().count() > LONGEST_TAG) {
+    if text("tag")?.is_some_and(|tag| tag.chars().count() > MAX_TAG_LENGTH) {
         return Err(invalid("tag"));
     }
     Ok(HistoryRequest {
@@ -107,12 +107,12 @@ fn day(text: &str) -> Option<Date> {
 /// Whether this is the name of a site, in the form that the API expects.
 fn is_target(name: &str) -> bool {
     let label = |label: &str| {
-        (1..=LONGEST_LABEL).contains(&label.len())
+        (1..=MAX_LABEL_LENGTH).contains(&label.len())
             && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    name.len() <= LONGEST_TARGET
+    name.len() <= MAX_TARGET_LENGTH
         && name.split('.').all(label)
         && (is_registered(name) || is_suffix(name))
         && !name.strip_prefix("www.").is_some_and(is_registered)

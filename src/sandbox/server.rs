@@ -26,7 +26,7 @@ use super::{
     decide::{CallReply, Delivery, ReceivedCall, SimulatedApi},
     faults::DRIP_TIME,
     gateway::MAX_PRICE,
-    request::LARGEST_BODY,
+    request::MAX_BODY_BYTES,
 };
 use crate::money::Usd;
 
@@ -34,14 +34,14 @@ const ENDPOINT: &str = "/apis/v1/dataforseo/backlinks/history/live";
 const BALANCE: &str = "/apis/v1/credits/balance";
 const BILL: &str = "/bill";
 /// Open connections; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: usize = 1024;
 /// Idle connections are closed after this time, as gateways do.
 const IDLE: Duration = Duration::from_mins(1);
-const LONGEST_STALL: Duration = Duration::from_mins(10);
+const MAX_STALL: Duration = Duration::from_mins(10);
 /// The pause after a failure to accept, so that running out of files does not cause a busy loop.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// Smaller bodies are not compressed.
-const LEAST_COMPRESSED: usize = 1024;
+const MIN_COMPRESSED_BYTES: usize = 1024;
 /// The part of a latency before the answer's first byte; the rest is before its last.
 const FIRST_BYTE_PERCENT: u32 = 85;
 /// The balance of an account with unlimited credit.
@@ -51,7 +51,7 @@ const UNLIMITED: Usd = Usd::from_micros(1_000_000_000);
 pub(super) async fn serve(listener: TcpListener, api: Arc<SimulatedApi>) {
     let mut connections = JoinSet::new();
     loop {
-        while connections.len() >= MOST_CONNECTIONS {
+        while connections.len() >= MAX_CONNECTIONS {
             connections.join_next().await;
         }
         while connections.try_join_next().is_some() {}
@@ -114,7 +114,7 @@ fn balance(api: &SimulatedApi, headers: &HeaderMap) -> Response<Outgoing> {
 async fn call(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Response<Outgoing>, Abort> {
     let mut receipt = api.bill.arrival(Instant::now());
     let (head, body) = request.into_parts();
-    let body = match Limited::new(body, LARGEST_BODY).collect().await {
+    let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(body) => Some(body.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => None,
         // The client hung up in the middle of its request.
@@ -128,7 +128,7 @@ async fn call(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Resp
     let reply = api.decide(&call, &mut receipt);
     if reply.delivery == Delivery::Stall {
         // The connection's task, including this wait, ends as soon as the client hangs up.
-        sleep(LONGEST_STALL).await;
+        sleep(MAX_STALL).await;
         return Err(Abort::Reset);
     }
     let gzip = api.settings.gzip && accepts_gzip(&head.headers);
@@ -145,7 +145,7 @@ async fn call(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Resp
 
 fn response(reply: CallReply, gzip: bool, drip_time: Duration, receipt: Receipt) -> Response<Outgoing> {
     let compressed =
-        (gzip && reply.body.len() >= LEAST_COMPRESSED).then(|| compressed(&reply.body)).and_then(Result::ok);
+        (gzip && reply.body.len() >= MIN_COMPRESSED_BYTES).then(|| compressed(&reply.body)).and_then(Result::ok);
     let is_compressed = compressed.is_some();
     let body = Bytes::from(compressed.unwrap_or(reply.body));
     let pause = reply.after * (100 - FIRST_BYTE_PERCENT) / 100;

@@ -24,9 +24,9 @@ const HASTY: usize = 3;
 /// Retries of a request during the upload: about a minute.
 const PATIENT: usize = 10;
 /// No retry starts later than this: the signature of a request expires.
-const LONGEST: Duration = Duration::from_mins(3);
+const MAX_RETRY_TIME: Duration = Duration::from_mins(3);
 /// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+const MAX_WAIT: Duration = Duration::from_secs(15);
 
 impl Destination {
     /// Sets up the connections, with credentials, region and endpoint from the environment; sends nothing.
@@ -40,8 +40,8 @@ impl Destination {
 }
 
 fn build(url: &StoreUrl, wire: &Wire, tries: usize) -> object_store::Result<Arc<dyn ObjectStore>> {
-    let backoff = BackoffConfig { max_backoff: LONGEST_WAIT, ..BackoffConfig::default() };
-    let retry = RetryConfig { backoff, max_retries: tries, retry_timeout: LONGEST };
+    let backoff = BackoffConfig { max_backoff: MAX_WAIT, ..BackoffConfig::default() };
+    let retry = RetryConfig { backoff, max_retries: tries, retry_timeout: MAX_RETRY_TIME };
     let (bucket, prefix, wire) = (url.bucket.as_str(), url.prefix.clone(), wire.clone());
     /// The builders have no trait in common.
     macro_rules! store {

@@ -25,7 +25,7 @@ pub enum StoreError {
     /// An object that publishing would mix with its own, or delete.
     #[error("{url} contains {}, which is not part of an export", sanitize::plain(name))]
     Foreign { url: StoreUrl, name: String },
-    #[error("{url} contains more than {} objects, more than any export", humanize::count(super::MOST_OBJECTS as u64))]
+    #[error("{url} contains more than {} objects, more than any export", humanize::count(super::MAX_OBJECTS as u64))]
     TooMany { url: StoreUrl },
     /// Simulated rows would replace real ones.
     #[error("{url} contains a dataset of the real API, but this one is simulated")]

@@ -97,12 +97,12 @@ impl Pieces {
         Ok(Self { file, path, left: published.bytes, sha256: published.sha256.clone(), digest: Sha256::new() })
     }
 
-    /// The next `most` bytes or the rest; after the last piece, an error unless the file equals the published one.
-    pub(super) fn next(&mut self, most: usize) -> Result<Vec<u8>, StoreError> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(most);
-        let mut piece = vec![0; most];
+    /// The next `max` bytes or the rest; after the last piece, an error unless the file equals the published one.
+    pub(super) fn next(&mut self, max: usize) -> Result<Vec<u8>, StoreError> {
+        let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(max);
+        let mut piece = vec![0; max];
         let read = self.file.read_exact(&mut piece);
-        self.left -= most as u64;
+        self.left -= max as u64;
         self.digest.update(&piece);
         match read {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(StoreError::Changed(self.path.clone())),

@@ -41,9 +41,9 @@ pub use self::{
 };
 
 /// Maximum objects under a prefix: a hundred times the parts of a large dataset. A prefix with more is not an export.
-const MOST_OBJECTS: usize = 100_000;
+const MAX_OBJECTS: usize = 100_000;
 /// The largest `_run.json` that is read back.
-const LARGEST_RECORD: u64 = 16 << 20;
+const MAX_RECORD_BYTES: u64 = 16 << 20;
 /// Written and deleted to check the permissions.
 const PROBE: &str = "_backlinks-export-probe";
 /// Maximum requests for metadata, and deletions, in flight.
@@ -79,7 +79,7 @@ impl Destination {
     async fn list(&self, store: &Arc<dyn ObjectStore>, simulated: bool) -> Result<RemoteListing, StoreError> {
         let sizes = self.sizes(store).await?;
         let record = match sizes.get(crate::dataset::RUN) {
-            Some(bytes) if *bytes <= LARGEST_RECORD => self.record(store).await?,
+            Some(bytes) if *bytes <= MAX_RECORD_BYTES => self.record(store).await?,
             _ => Vec::new(),
         };
         let listing = RemoteListing { sizes, record };
@@ -93,7 +93,7 @@ impl Destination {
         let mut listing = store.list(None);
         while let Some(object) = listing.try_next().await.map_err(|error| self.refused("list objects", &error))? {
             sizes.insert(object.location.to_string(), object.size);
-            if sizes.len() > MOST_OBJECTS {
+            if sizes.len() > MAX_OBJECTS {
                 return Err(StoreError::TooMany { url: self.url.clone() });
             }
         }

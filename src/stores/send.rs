@@ -22,7 +22,7 @@ pub(super) const PIECE: usize = 8 << 20;
 /// Pieces in memory, of all files together.
 const PIECES_AT_ONCE: usize = 4;
 /// Maximum pieces of an object, by the rules of S3.
-const MOST_PIECES: u64 = 10_000;
+const MAX_PIECES: u64 = 10_000;
 
 /// The metadata key of an object's digest: a name that all stores accept.
 pub(super) const SHA256: &str = "sha256";
@@ -72,7 +72,7 @@ impl<'a> Sender<'a> {
         mut pieces: Pieces,
         upload: &mut dyn MultipartUpload,
     ) -> Result<(), StoreError> {
-        let size = usize::try_from(file.bytes.div_ceil(MOST_PIECES)).unwrap_or(usize::MAX).max(self.piece);
+        let size = usize::try_from(file.bytes.div_ceil(MAX_PIECES)).unwrap_or(usize::MAX).max(self.piece);
         let mut in_flight = JoinSet::new();
         while !pieces.is_at_end() {
             let room = self.room().await;
@@ -114,8 +114,8 @@ impl<'a> Sender<'a> {
 }
 
 /// Reads the next piece on a thread that may block.
-async fn next(mut pieces: Pieces, most: usize) -> Result<(Pieces, Vec<u8>), StoreError> {
-    on_disk(move || pieces.next(most).map(|piece| (pieces, piece))).await
+async fn next(mut pieces: Pieces, max: usize) -> Result<(Pieces, Vec<u8>), StoreError> {
+    on_disk(move || pieces.next(max).map(|piece| (pieces, piece))).await
 }
 
 pub(super) async fn on_disk<T: Send + 'static>(

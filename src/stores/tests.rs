@@ -25,7 +25,7 @@ use crate::{
 /// Larger files are uploaded in pieces.
 const PIECE: usize = 16;
 /// More operations than any upload in these tests.
-const MOST: usize = 200;
+const MAX_OPERATIONS: usize = 200;
 
 /// A directory with a dataset.
 struct Dataset {
@@ -150,7 +150,7 @@ async fn after_a_failure_at_any_operation_readers_see_a_whole_dataset_or_none_an
     for fault in [Fault::Refused, Fault::AnswerLost, Fault::Gone] {
         for has_old in [false, true] {
             for nth in 1.. {
-                assert!(nth < MOST, "the upload ends");
+                assert!(nth < MAX_OPERATIONS, "the upload ends");
                 let inner = if has_old { with_old(&old).await } else { InMemory::new() };
                 let store = Store::new(inner, fault(nth), &[&old, &new]);
                 let first = publish(&store, &new).await;

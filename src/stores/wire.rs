@@ -24,7 +24,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// This machine and metadata services answer at once or do not exist.
 const CONNECT_NEAR: Duration = Duration::from_secs(1);
 /// The largest answer that is read: twice the largest `_run.json`, thirty times a page of a listing.
-const LARGEST_ANSWER: usize = 32 << 20;
+const MAX_ANSWER_BYTES: usize = 32 << 20;
 
 const GOOGLE_METADATA: &str = "metadata.google.internal";
 /// For machines and for containers, by IPv6; the IPv4 addresses are link-local.
@@ -46,7 +46,7 @@ enum WireError {
     Unreached { host: String, reason: String },
     #[error("the connection to {host} failed: {reason}")]
     Broken { host: String, reason: String },
-    #[error("the answer from {host} is larger than {} MiB", LARGEST_ANSWER >> 20)]
+    #[error("the answer from {host} is larger than {} MiB", MAX_ANSWER_BYTES >> 20)]
     TooLarge { host: String },
     #[error("the request has no URL")]
     NoUrl,
@@ -118,7 +118,7 @@ fn may_be_plain(url: &Url) -> bool {
 async fn read(mut response: Response, host: &str) -> Result<Bytes, HttpError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error, host))? {
-        if body.len() + chunk.len() > LARGEST_ANSWER {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
             return Err(HttpError::new(HttpErrorKind::Unknown, WireError::TooLarge { host: host.to_owned() }));
         }
         body.extend_from_slice(&chunk);

@@ -24,7 +24,7 @@ impl MaxFailures {
     /// Whether `failures` of `targets` are tolerated.
     pub fn allows(self, failures: u64, targets: u64) -> bool {
         match self {
-            Self::Count(most) => failures <= most,
+            Self::Count(max) => failures <= max,
             Self::Share(share) => u128::from(failures) * u128::from(WHOLE) <= u128::from(targets) * u128::from(share),
         }
     }
@@ -60,7 +60,7 @@ impl FromStr for MaxFailures {
 impl fmt::Display for MaxFailures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Count(most) => write!(f, "{most}"),
+            Self::Count(max) => write!(f, "{max}"),
             Self::Share(share) if share % 100 == 0 => write!(f, "{}%", share / 100),
             Self::Share(share) => write!(f, "{}.{:02}%", share / 100, share % 100),
         }

@@ -24,7 +24,7 @@ pub use self::{
 };
 
 /// Reasons for failures that a summary lists.
-const MOST_REASONS: usize = 5;
+const MAX_REASONS: usize = 5;
 
 /// Sums over the rows of `targets`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,7 +193,7 @@ impl RunSummary {
             totals.failures.iter().map(|(reason, count)| FailureReason { reason: reason.clone(), count: *count });
         let mut failure_reasons: Vec<_> = reasons.collect();
         failure_reasons.sort_by_key(|reason| Reverse(reason.count));
-        failure_reasons.truncate(MOST_REASONS);
+        failure_reasons.truncate(MAX_REASONS);
         Self {
             targets: counts.targets as u64,
             ok: totals.ok,

@@ -16,14 +16,14 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use super::{
     Target, idna2008,
-    reject::{LONGEST_LABEL, LONGEST_NAME, Reject, Rejection},
+    reject::{MAX_LABEL_LENGTH, MAX_NAME_LENGTH, Reject, Rejection},
     suggest,
 };
 use crate::sanitize::is_invisible;
 
 /// Bytes of a host as written: four for each character of the longest name. The mapping of Unicode names takes more
 /// than linear time, so longer ones are not mapped.
-const LONGEST_WRITTEN: usize = 4 * LONGEST_NAME;
+const MAX_WRITTEN_BYTES: usize = 4 * MAX_NAME_LENGTH;
 
 /// What counts as a target besides registrable domains and their subdomains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +84,7 @@ fn cleaned(written: &str, accept: Accept) -> Result<Cleaned, Reject> {
         return address_as_target(address.into(), accept);
     }
     let host = without_port(host)?;
-    if host.len() > LONGEST_WRITTEN {
+    if host.len() > MAX_WRITTEN_BYTES {
         return Err(Reject::LongName);
     }
     let name = in_ascii(host)?;
@@ -225,14 +225,14 @@ fn check_syntax(name: &str) -> Result<(), Reject> {
         None => {}
     }
     let Some((_, last)) = name.rsplit_once('.') else { return Err(Reject::SingleLabel) };
-    if name.len() > LONGEST_NAME {
+    if name.len() > MAX_NAME_LENGTH {
         return Err(Reject::LongName);
     }
     for label in name.split('.') {
         if label.is_empty() {
             return Err(Reject::EmptyLabel);
         }
-        if label.len() > LONGEST_LABEL {
+        if label.len() > MAX_LABEL_LENGTH {
             return Err(Reject::LongLabel);
         }
         if label.starts_with('-') || label.ends_with('-') {

@@ -185,7 +185,7 @@ pub struct InputsBuilder {
 
 impl InputsBuilder {
     /// Bytes of text, including cells, that one builder takes at most: its offsets have 32 bits.
-    pub const MOST_TEXT: usize = u32::MAX as usize;
+    pub const MAX_TEXT_BYTES: usize = u32::MAX as usize;
 
     pub fn new() -> Self {
         Self::default()
@@ -200,7 +200,7 @@ impl InputsBuilder {
     ///
     /// # Panics
     ///
-    /// If all lines have more than [`MOST_TEXT`](Self::MOST_TEXT) bytes of text.
+    /// If all lines have more than [`MAX_TEXT_BYTES`](Self::MAX_TEXT_BYTES) bytes of text.
     pub fn push(&mut self, line: RawLine<'_>) {
         let inputs = &mut self.inputs;
         let entry_text = narrow(inputs.text.len());
@@ -305,7 +305,8 @@ enum StoredStatus {
 }
 
 fn narrow(number: usize) -> u32 {
-    u32::try_from(number).expect("text is limited to MOST_TEXT, and every index counts something of at least a byte")
+    u32::try_from(number)
+        .expect("text is limited to MAX_TEXT_BYTES, and every index counts something of at least a byte")
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The reasons for rejecting an input line, as texts for `_rejected.csv`.
 
 /// Characters of a host name, by RFC 1035 (255 octets with the root and the length octets).
-pub(super) const LONGEST_NAME: usize = 253;
+pub(super) const MAX_NAME_LENGTH: usize = 253;
 /// Characters of one label, by RFC 1035.
-pub(super) const LONGEST_LABEL: usize = 63;
+pub(super) const MAX_LABEL_LENGTH: usize = 63;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}{}", suggestion.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default())]
@@ -36,9 +36,9 @@ pub enum Reject {
     UnknownSuffix(Box<str>),
     #[error("an empty label: two dots in a row or a leading dot")]
     EmptyLabel,
-    #[error("a label is longer than {LONGEST_LABEL} characters")]
+    #[error("a label is longer than {MAX_LABEL_LENGTH} characters")]
     LongLabel,
-    #[error("the name is longer than {LONGEST_NAME} characters")]
+    #[error("the name is longer than {MAX_NAME_LENGTH} characters")]
     LongName,
     #[error("a label begins or ends with a hyphen")]
     Hyphen,

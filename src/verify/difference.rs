@@ -12,9 +12,9 @@ use serde::Serialize;
 use crate::ledger;
 
 /// Differences that are reported; the rest is counted.
-pub const MOST_DIFFERENCES: usize = 100;
+pub const MAX_DIFFERENCES: usize = 100;
 /// Maximum bytes of untrusted text in one of them.
-const LONGEST: usize = 300;
+const MAX_TEXT_BYTES: usize = 300;
 
 /// Two things that do not agree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,14 +74,14 @@ pub(super) struct Gathered {
 impl Differences {
     pub(super) fn add(&self, file: impl Into<String>, what: impl Into<String>) {
         let mut what = what.into();
-        if what.len() > LONGEST {
-            what.truncate(what.floor_char_boundary(LONGEST));
+        if what.len() > MAX_TEXT_BYTES {
+            what.truncate(what.floor_char_boundary(MAX_TEXT_BYTES));
             what.push('…');
         }
         let mut gathered = self.gathered();
         gathered.count += 1;
         gathered.first.insert(Difference { file: file.into(), what });
-        if gathered.first.len() > MOST_DIFFERENCES {
+        if gathered.first.len() > MAX_DIFFERENCES {
             gathered.first.pop_last();
         }
     }
@@ -131,7 +131,7 @@ mod tests {
             differences.add("a", format!("{number:03}{}", "ü".repeat(400)));
         }
         let gathered = differences.finish();
-        assert_eq!((gathered.first.len(), gathered.count), (MOST_DIFFERENCES, 250));
+        assert_eq!((gathered.first.len(), gathered.count), (MAX_DIFFERENCES, 250));
         assert!(gathered.first.last().expect("some").what.starts_with("099"));
     }
 }

@@ -26,7 +26,7 @@ use std::{
 
 use serde::Serialize;
 
-pub use self::difference::{Advice, Difference, MOST_DIFFERENCES};
+pub use self::difference::{Advice, Difference, MAX_DIFFERENCES};
 use self::{difference::Differences, digests::PublishedFiles};
 use crate::{
     dataset,
@@ -81,7 +81,7 @@ pub struct Verified {
     pub ok: bool,
     /// How much was checked.
     pub checked: Checked,
-    /// What does not agree, by file; at most [`MOST_DIFFERENCES`].
+    /// What does not agree, by file; at most [`MAX_DIFFERENCES`].
     pub differences: Vec<Difference>,
     /// How many more differences there are.
     pub more_differences: u64,

@@ -146,7 +146,7 @@ fn compare_slices(
     slices: &[Slice],
     expected: &[RecordBatch],
     label: impl Fn(&RecordBatch, usize) -> String,
-    most: usize,
+    max: usize,
     differences: &Differences,
 ) {
     let expected = match expected {
@@ -162,7 +162,7 @@ fn compare_slices(
             continue;
         }
         let differing = (0..rows.num_rows()).filter_map(|row| Some((row, first_difference(rows, &expected, row)?)));
-        for (row, what) in differing.take(most) {
+        for (row, what) in differing.take(max) {
             differences.add(file, format!("{}: {what}", label(&expected, row)));
         }
     }

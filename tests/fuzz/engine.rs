@@ -19,13 +19,13 @@ use tokio::time::Instant;
 /// How long each target is fuzzed unless `FUZZ_SECONDS` is set: enough to notice a broken parser.
 const USUAL_SECONDS: u64 = 3;
 /// The longest input.
-const LONGEST: usize = 64 * 1024;
+const MAX_INPUT_BYTES: usize = 64 * 1024;
 /// One input may take this long, in the slowest profile on a busy machine.
-const LONGEST_CASE: Duration = Duration::from_secs(10);
+const MAX_CASE_TIME: Duration = Duration::from_secs(10);
 /// Maximum inputs that are kept because they showed something new.
-const MOST_SEEDS: usize = 5_000;
+const MAX_SEEDS: usize = 5_000;
 /// Maximum memory of the process, in KiB.
-const MOST_MEMORY_KIB: u64 = 1024 * 1024;
+const MAX_MEMORY_KIB: u64 = 1024 * 1024;
 
 /// What a target observed: inputs with the same value count as equal.
 pub(crate) type Seen = u64;
@@ -58,15 +58,15 @@ pub(crate) fn fuzz(name: &str, seeds: &[Vec<u8>], words: &[&str], target: impl F
         let took = begun.elapsed();
         watch.end();
         let Ok(seen) = result else { panic!("{name}: it panics on {}, FUZZ_SEED={seed}", keep(name, &input)) };
-        assert!(took < LONGEST_CASE, "{name}: {took:?} for {}, FUZZ_SEED={seed}", keep(name, &input));
-        if known.insert(seen) && seeds.len() < MOST_SEEDS {
+        assert!(took < MAX_CASE_TIME, "{name}: {took:?} for {}, FUZZ_SEED={seed}", keep(name, &input));
+        if known.insert(seen) && seeds.len() < MAX_SEEDS {
             seeds.push(input);
         }
         executions += 1;
     }
     println!("{name}: {executions} executions in {seconds} s, {} kinds of behavior, seed {seed}", known.len());
     let memory = high_water().unwrap_or(0);
-    assert!(memory < MOST_MEMORY_KIB, "{name}: {} MiB", memory / 1024);
+    assert!(memory < MAX_MEMORY_KIB, "{name}: {} MiB", memory / 1024);
 }
 
 fn setting(name: &str) -> Option<u64> {
@@ -107,11 +107,11 @@ impl Watch {
             // An even number: no input is being processed.
             let mut before = 0;
             loop {
-                std::thread::park_timeout(2 * LONGEST_CASE);
+                std::thread::park_timeout(2 * MAX_CASE_TIME);
                 let Some(ticks) = watched.upgrade() else { return };
                 let now = ticks.load(Ordering::Relaxed);
                 if now == before && now % 2 == 1 {
-                    eprintln!("{name}: an input has taken {LONGEST_CASE:?} and does not end");
+                    eprintln!("{name}: an input has taken {MAX_CASE_TIME:?} and does not end");
                     std::process::abort();
                 }
                 before = now;
@@ -193,7 +193,7 @@ fn mutated(dice: &mut Dice, seeds: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
                 input.splice(at..at, repeated);
             }
         }
-        input.truncate(LONGEST);
+        input.truncate(MAX_INPUT_BYTES);
     }
     input
 }

@@ -26,7 +26,7 @@ const TARGETS: usize = 6;
 /// Calls in flight of a small run.
 const IN_FLIGHT: usize = 2;
 /// No small run makes this many calls of one kind in one thread.
-const MOST: u32 = 120;
+const MAX_CALLS: u32 = 120;
 
 /// Whether this machine allows fault injection. It is an error if root lacks the tool, so that no check is skipped
 /// silently.
@@ -115,7 +115,7 @@ fn answered(summary: &serde_json::Value) -> u64 {
 
 /// Makes the n-th call of a kind fail, for every n of a small run.
 async fn each_fails(call: &str, error: &str, only: Option<&str>, again: bool) -> u32 {
-    for nth in 1..MOST {
+    for nth in 1..MAX_CALLS {
         let (api, place) = (sandbox(instant()).await, Place::new(TARGETS));
         if again {
             ended(place.run(&api.url(), ""), 0).await;
@@ -139,7 +139,7 @@ async fn each_fails(call: &str, error: &str, only: Option<&str>, again: bool) ->
         assert!(calls <= (TARGETS + IN_FLIGHT) as u64, "{case}");
         check_failed_and_resumed(&place, &api, &output, &case).await;
     }
-    panic!("{call}: more than {MOST} calls")
+    panic!("{call}: more than {MAX_CALLS} calls")
 }
 
 const LEDGER: &str = "_raw/ledger-0.jsonl.gz";

@@ -21,7 +21,7 @@ use fastrand::Rng;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// A program that runs longer than this hangs.
-const LONGEST: Duration = Duration::from_mins(3);
+const MAX_TIME: Duration = Duration::from_mins(3);
 
 /// The simulated API on a free port.
 pub(crate) async fn sandbox(settings: Settings) -> Sandbox {
@@ -184,7 +184,7 @@ impl Running {
         let child = self.0.take().expect("it was not waited for");
         let id = child.id();
         let waiting = tokio::task::spawn_blocking(move || child.wait_with_output());
-        let Ok(output) = tokio::time::timeout(LONGEST, waiting).await else {
+        let Ok(output) = tokio::time::timeout(MAX_TIME, waiting).await else {
             let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
             panic!("the program does not end")
         };

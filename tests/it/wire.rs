@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use backlinks_export::{
     api::{
         Api, ApiError, BodyForm, ErrorKind, Parameters, RankScale, Reply, Request,
-        http::{HttpApi, LARGEST_BODY},
+        http::{HttpApi, MAX_BODY_BYTES},
         request,
         status::{Assessment, Class, Cost, Fatal, assess},
     },
@@ -201,7 +201,7 @@ async fn a_body_beyond_the_limit_is_cut_there_compressed_or_not() {
         assert_eq!(understood(&result).class, Class::Rejected, "{flags}");
         let reply = result.expect("a reply");
         assert_eq!(reply.cut.map(|error| error.kind), Some(ErrorKind::TooLarge), "{flags}");
-        assert_eq!(reply.body.len(), LARGEST_BODY, "{flags}");
+        assert_eq!(reply.body.len(), MAX_BODY_BYTES, "{flags}");
         assert_eq!(settled(&sandbox).await.billed_lost, 1, "{flags}");
     }
 }

@@ -67,9 +67,9 @@ fn by_limit(mut drift: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
 
 /// Where a body's object begins: at the first brace, if that is early enough, or else after a byte order mark.
 fn object_start(body: &[u8]) -> usize {
-    const MOST_BEFORE: usize = 1024;
+    const MAX_BYTES_BEFORE: usize = 1024;
     let mark = if body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-    body.iter().take(MOST_BEFORE).position(|byte| *byte == b'{').unwrap_or(mark)
+    body.iter().take(MAX_BYTES_BEFORE).position(|byte| *byte == b'{').unwrap_or(mark)
 }
 
 /// A body with null for numbers that JSON does not have, and without commas after the last element.

@@ -81,7 +81,7 @@ pub(super) const COLUMNS: [(&str, Kind, &str); 36] = [
 ];
 
 /// Maximum items of an answer that become rows; the others are only in the ledger.
-const MOST_ROWS: usize = 20_000;
+const MAX_ROWS: usize = 20_000;
 
 /// An expected row of `backlinks_history`, in the order of [`COLUMNS`].
 pub(super) type Row<'a> = Vec<Cell<'a>>;
@@ -159,8 +159,8 @@ pub(super) fn expected<'a>(target: &'a str, answer: &'a Json<'a>) -> Option<Expe
         }
         for item in drift.list("items", result.get("items")) {
             let is_object = matches!(item, Json::Object(..));
-            if is_object && rows.len() == MOST_ROWS {
-                drift.note(format!("items beyond the first {MOST_ROWS}: not in the dataset, but stored in the ledger"));
+            if is_object && rows.len() == MAX_ROWS {
+                drift.note(format!("items beyond the first {MAX_ROWS}: not in the dataset, but stored in the ledger"));
             } else if drift.object("items[]", item) {
                 rows.push(row(target, item, drift));
             }

@@ -24,7 +24,7 @@ use super::{
 use crate::api::{ApiError, ErrorKind, ReplyBody};
 
 /// The largest body that is read, after decompression: about 200 times a full history.
-pub const LARGEST_BODY: usize = 32 * 1024 * 1024;
+pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 
 /// Bodies up to this size are read concurrently: seven times a full history.
 pub const USUAL_BODY: usize = 1024 * 1024;
@@ -36,7 +36,7 @@ const LARGE_AT_ONCE: usize = 1;
 const FIRST_ROOM: usize = 160 * 1024;
 
 /// Maximum number of times a body is decompressed.
-const MOST_LAYERS: usize = 2;
+const MAX_LAYERS: usize = 2;
 
 /// Reads bodies, and limits how many of them are large at the same time.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Bodies {
                 if body.bytes.len() + chunk.len() > USUAL_BODY && body.permit.is_none() {
                     body.permit = Arc::clone(&self.large).acquire_owned().await.ok();
                 }
-                let room = LARGEST_BODY - body.bytes.len();
+                let room = MAX_BODY_BYTES - body.bytes.len();
                 body.bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 if chunk.len() > room {
                     return Err(too_large());
@@ -76,7 +76,7 @@ impl Bodies {
         let mut end = deadline.meet(reading).await.and_then(|end| end);
         let mut encoding = named.or_else(|| ContentEncoding::seen(&body.bytes));
         // Decompress even if reading ended early: a partial body is useful, too.
-        for _ in 0..MOST_LAYERS {
+        for _ in 0..MAX_LAYERS {
             let Some(layer) = encoding else { break };
             end = end.and(self.decompress(&mut body, layer, deadline).await);
             encoding = ContentEncoding::seen(&body.bytes);
@@ -112,11 +112,11 @@ impl Bodies {
                 }
             }
             // One byte more than allowed, to detect content that is too large.
-            let most = LARGEST_BODY - USUAL_BODY + 1;
-            read = decoder.by_ref().take(most as u64).read_to_end(&mut body.bytes);
+            let max = MAX_BODY_BYTES - USUAL_BODY + 1;
+            read = decoder.by_ref().take(max as u64).read_to_end(&mut body.bytes);
         }
-        if body.bytes.len() > LARGEST_BODY {
-            body.bytes.truncate(LARGEST_BODY);
+        if body.bytes.len() > MAX_BODY_BYTES {
+            body.bytes.truncate(MAX_BODY_BYTES);
             return Err(too_large());
         }
         if read.is_err() && body.bytes.is_empty() {
@@ -156,8 +156,8 @@ impl BodyBuffer {
         let (text, _) = encoding.decode_without_bom_handling(&self.bytes[mark..]);
         self.bytes = text.into_owned().into_bytes();
         self.gzip = None;
-        if self.bytes.len() > LARGEST_BODY {
-            self.bytes.truncate(LARGEST_BODY);
+        if self.bytes.len() > MAX_BODY_BYTES {
+            self.bytes.truncate(MAX_BODY_BYTES);
             return Err(too_large());
         }
         Ok(())
@@ -188,7 +188,7 @@ impl AsRef<[u8]> for BodyBuffer {
 }
 
 fn too_large() -> ApiError {
-    let message = format!("the body is larger than {} MiB and was truncated", LARGEST_BODY >> 20);
+    let message = format!("the body is larger than {} MiB and was truncated", MAX_BODY_BYTES >> 20);
     ApiError { kind: ErrorKind::TooLarge, message }
 }
 
@@ -295,9 +295,9 @@ mod tests {
         check(text.into(), None);
         check(Vec::new(), None);
 
-        let units = [0xfe, 0xff].into_iter().chain([0x65, 0xe5].into_iter().cycle().take(LARGEST_BODY - 2));
+        let units = [0xfe, 0xff].into_iter().chain([0x65, 0xe5].into_iter().cycle().take(MAX_BODY_BYTES - 2));
         let mut body = BodyBuffer { bytes: units.collect(), ..BodyBuffer::default() };
-        assert!(body.decode_utf16().is_err() && body.bytes.len() == LARGEST_BODY, "three bytes for two");
+        assert!(body.decode_utf16().is_err() && body.bytes.len() == MAX_BODY_BYTES, "three bytes for two");
     }
 
     #[tokio::test]

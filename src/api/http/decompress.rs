@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 
-use super::LARGEST_BODY;
+use super::MAX_BODY_BYTES;
 
 /// How every gzip member begins (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -58,7 +58,7 @@ impl<'a> Decompressor<'a> {
             ContentEncoding::Deflate => Self::Deflate(DeflateDecoder::new(compressed)),
             ContentEncoding::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).expect("memory for a context");
-                decoder.window_log_max(LARGEST_BODY.ilog2()).expect("a window that zstd allows");
+                decoder.window_log_max(MAX_BODY_BYTES.ilog2()).expect("a window that zstd allows");
                 Self::Zstd(decoder)
             }
         }

@@ -1,7 +1,7 @@
 //! The API over HTTP: reqwest with rustls, HTTP/1.1, one attempt per call.
 //!
 //! Never follows a redirect, never repeats a call by itself, never sends the token to another host than its own, and
-//! never keeps more of a body than [`LARGEST_BODY`]. HTTP/2 is off because one lost connection would make thirty paid
+//! never keeps more of a body than [`MAX_BODY_BYTES`]. HTTP/2 is off because one lost connection would make thirty paid
 //! calls uncertain at once.
 
 mod body;
@@ -28,7 +28,7 @@ use self::{
     headers::{date, debit, text},
 };
 pub use self::{
-    body::{LARGEST_BODY, USUAL_BODY},
+    body::{MAX_BODY_BYTES, USUAL_BODY},
     endpoint::{ApiEndpoint, ENDPOINT, SetupError, is_loopback},
     headers::retry_after,
     proxy::is_proxied,
@@ -41,7 +41,7 @@ use crate::clock::Clock;
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
 /// Maximum number of response headers; an answer with more cannot be read. The parser's default is a hundred.
-const MOST_HEADERS: usize = 400;
+const MAX_HEADERS: usize = 400;
 /// Time limit for connecting; a call that fails here was never sent.
 const CONNECT: Duration = Duration::from_secs(15);
 
@@ -49,7 +49,7 @@ const CONNECT: Duration = Duration::from_secs(15);
 const SCHEME: &str = "Bearer ";
 
 /// Shorter tokens are not redacted from answers: they may be ordinary words.
-const SHORTEST_SECRET: usize = 16;
+const MIN_SECRET_LENGTH: usize = 16;
 
 const MAX_PRICE: HeaderName = HeaderName::from_static("x-aisa-max-price-usd");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -80,7 +80,7 @@ impl HttpApi {
             .http1_ignore_invalid_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
-            .http1_max_headers(MOST_HEADERS);
+            .http1_max_headers(MAX_HEADERS);
         if endpoint.scheme() == "http" {
             // Over plain http a proxy would see the token; over https it only sees the host's name.
             client = client.no_proxy();
@@ -155,7 +155,7 @@ pub fn client_builder() -> ClientBuilder {
 /// Redacts the token if a server echoes it, since answers are stored and their messages shown. Returns whether it was
 /// found.
 fn hide(token: &[u8], body: &mut [u8]) -> bool {
-    if token.len() < SHORTEST_SECRET {
+    if token.len() < MIN_SECRET_LENGTH {
         return false;
     }
     let finder = memmem::Finder::new(token);

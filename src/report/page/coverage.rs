@@ -8,7 +8,7 @@ use crate::{
     humanize,
     report::{
         html::{Html, html},
-        lines::{Failed, MOST_FAILURES, outcome_words},
+        lines::{Failed, MAX_LISTED_FAILURES, outcome_words},
     },
 };
 
@@ -69,7 +69,7 @@ fn failed_targets(content: &PageContent<'_>, failed: u64) -> Html {
         return Html::default();
     }
     let more = (failed > listed.len() as u64)
-        .then(|| html!(", of which the first {} are listed; all are in _failures.csv", MOST_FAILURES));
+        .then(|| html!(", of which the first {} are listed; all are in _failures.csv", MAX_LISTED_FAILURES));
     let row = |failed: &Failed| {
         let number = |number: Option<i64>| known(number, |number| number.to_string());
         html!(

@@ -15,7 +15,7 @@ use crate::{
 /// Classes of ranks and of spam scores.
 const CLASSES: usize = 10;
 /// The highest spam score.
-const MOST_SPAM: i64 = 100;
+const MAX_SPAM_SCORE: i64 = 100;
 /// Rows of a table of shares.
 const ROWS: usize = 10;
 
@@ -33,7 +33,7 @@ pub(super) fn distribution(content: &PageContent<'_>) -> Html {
         head,
         latest,
         figure(content, "Rank", most_rank, RANK),
-        figure(content, "Spam score", MOST_SPAM, SPAM_SCORE),
+        figure(content, "Spam score", MAX_SPAM_SCORE, SPAM_SCORE),
         shares("Top-level domains", &format!("{} from .com", share(com, tlds.total())), tlds, "."),
         shares(
             "Countries",
@@ -44,10 +44,10 @@ pub(super) fn distribution(content: &PageContent<'_>) -> Html {
     )
 }
 
-fn figure(content: &PageContent<'_>, name: &str, most: i64, column: usize) -> Html {
+fn figure(content: &PageContent<'_>, name: &str, max: i64, column: usize) -> Html {
     let latest = content.portfolio.latest;
     let (mut counts, mut unknown) = ([0_u64; CLASSES], 0_u64);
-    let width = most / 10;
+    let width = max / 10;
     for (_, history) in content.portfolio.all().filter(|(_, history)| history.latest >= latest) {
         let class = history.cells[column].map(|value| usize::try_from(value.max(0) / width).unwrap_or(usize::MAX));
         match class {

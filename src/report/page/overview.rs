@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Listed months with fewer targets than those around them.
-const MOST_THIN: usize = 6;
+const MAX_THIN_MONTHS: usize = 6;
 
 /// Title, summary and key figures.
 pub(super) fn header(content: &PageContent<'_>) -> Html {
@@ -140,8 +140,8 @@ fn thin_months(portfolio: &Portfolio) -> Html {
         return Html::default();
     }
     thin.sort_by_key(|(index, around)| std::cmp::Reverse(around - counts[*index]));
-    let more = thin.len().saturating_sub(MOST_THIN) as u64;
-    thin.truncate(MOST_THIN);
+    let more = thin.len().saturating_sub(MAX_THIN_MONTHS) as u64;
+    thin.truncate(MAX_THIN_MONTHS);
     thin.sort_unstable();
     let mut list = Html::default();
     for (listed, (index, around)) in thin.into_iter().enumerate() {

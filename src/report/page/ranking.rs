@@ -5,7 +5,7 @@ use crate::{
     humanize,
     report::{
         html::{Html, html},
-        movers::{MOST, Mover, Movers},
+        movers::{MAX_MOVERS, Mover, Movers},
         plot,
     },
 };
@@ -24,7 +24,7 @@ pub(super) fn movers(content: &PageContent<'_>, movers: &Movers<'_>) -> Html {
         head,
         span(latest),
         humanize::counted(movers.compared as u64, "target", "targets"),
-        MOST,
+        MAX_MOVERS,
         list("Winners", "No target has gained referring domains.", "gain", &movers.winners),
         list("Losers", "No target has lost referring domains.", "loss", &movers.losers),
     )

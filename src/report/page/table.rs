@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Targets in the table: those with most referring domains.
-const MOST_ROWS: usize = 20_000;
+const MAX_ROWS: usize = 20_000;
 /// Rows that are shown at once.
 const PAGE: usize = 100;
 /// The prefix of input columns in the dataset.
@@ -65,7 +65,7 @@ pub(super) fn targets(content: &PageContent<'_>) -> Html {
     let of = |line: &Line| content.portfolio.history(&line.target).unwrap_or(&empty).cells[REFERRING_DOMAINS];
     let mut lines: Vec<&Line> = content.lines.targets.iter().collect();
     lines.sort_by(|one, other| of(other).cmp(&of(one)).then_with(|| one.target.cmp(&other.target)));
-    lines.truncate(MOST_ROWS);
+    lines.truncate(MAX_ROWS);
     let class = |heading: &Heading<'_>| Html::literal(if heading.kind.is_text() { "" } else { " class=n" });
     let head = headings.iter().map(|heading| {
         let sort = Html::literal(if heading.name == SORTED_BY { " aria-sort=descending" } else { "" });
@@ -180,17 +180,17 @@ fn status(rows: usize) -> String {
 fn notes(content: &PageContent<'_>) -> Html {
     let change =
         content.portfolio.latest.map(|latest| html!("The change is in referring domains, {}. ", super::span(latest)));
-    let most = (content.lines.targets.len() > MOST_ROWS).then(|| {
+    let note = (content.lines.targets.len() > MAX_ROWS).then(|| {
         html!(
             "The {} targets with the most referring domains are listed; the dataset has all. ",
-            humanize::count(MOST_ROWS as u64)
+            humanize::count(MAX_ROWS as u64)
         )
     });
     let left_out: Vec<_> = content.lines.left_out.iter().map(|name| without_prefix(name)).collect();
     let left_out = (!left_out.is_empty()).then(|| html!("Input columns not shown: {}.", left_out.join(", ")));
     html!(
         "<p class=note>Each target is shown for its own latest month. {}</p>\n",
-        [change, most, left_out].into_iter().flatten().collect::<Html>()
+        [change, note, left_out].into_iter().flatten().collect::<Html>()
     )
 }
 

@@ -11,7 +11,7 @@ use crate::{sanitize::is_invisible, targets::clean::is_wrapping};
 /// Default names of the domain column, in order of preference.
 pub(super) const DOMAIN_NAMES: [&str; 5] = ["domain", "target", "url", "website", "host"];
 /// Characters of a column's name.
-const LONGEST_NAME: usize = 100;
+const MAX_NAME_LENGTH: usize = 100;
 
 /// The names in a header, of limited length; empty ones are numbered, and no two are equal when case is ignored.
 pub(super) fn names<'a>(header: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> Vec<String> {
@@ -19,7 +19,7 @@ pub(super) fn names<'a>(header: impl Iterator<Item = std::borrow::Cow<'a, str>>)
     let mut take = |name: String| taken.insert(name.to_lowercase()).then_some(name);
     let mut names = Vec::new();
     for (index, cell) in header.enumerate() {
-        let name = match safe(&visible(&cell), LONGEST_NAME) {
+        let name = match safe(&visible(&cell), MAX_NAME_LENGTH) {
             empty if empty.is_empty() => format!("column_{}", index + 1),
             name => name.into_owned(),
         };
@@ -61,11 +61,11 @@ pub(super) fn nearest<'a>(names: &'a [String], wanted: Option<&str>) -> Option<&
 
 /// The name that differs from `wanted` in fewest characters, if they are few.
 fn similar<'a>(names: &'a [String], wanted: &str) -> Option<&'a str> {
-    let wanted: String = wanted.to_lowercase().chars().take(LONGEST_NAME).collect();
-    let most = wanted.chars().count().div_ceil(3);
+    let wanted: String = wanted.to_lowercase().chars().take(MAX_NAME_LENGTH).collect();
+    let max = wanted.chars().count().div_ceil(3);
     let near = |name: &&'a String| {
         let distance = strsim::levenshtein(&wanted, &name.to_lowercase());
-        (distance <= most).then_some(distance)
+        (distance <= max).then_some(distance)
     };
     names
         .iter()

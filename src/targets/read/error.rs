@@ -7,11 +7,11 @@ use std::{
 
 use encoding_rs::{Encoding, UTF_8};
 
-use super::{columns, packed::PackedFormat, table::MOST_COLUMNS};
+use super::{columns, packed::PackedFormat, table::MAX_COLUMNS};
 use crate::targets::{Accept, clean};
 
 /// Names listed in a message.
-const MOST_LISTED: usize = 12;
+const MAX_LISTED: usize = 12;
 
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
@@ -44,7 +44,7 @@ pub enum InputError {
     },
     #[error("the first row of {} is too long for a header", path.display())]
     NoHeader { path: PathBuf },
-    #[error("the files up to and including {} have more than {MOST_COLUMNS} columns", path.display())]
+    #[error("the files up to and including {} have more than {MAX_COLUMNS} columns", path.display())]
     TooManyColumns { path: PathBuf },
     #[error("{}: unclosed quotation mark in the row that starts on line {line}", path.display())]
     Unclosed { path: PathBuf, line: u64 },
@@ -119,8 +119,8 @@ fn wanted_list(wanted: Option<&str>) -> String {
 }
 
 fn list(names: &[String]) -> String {
-    let shown = names[..names.len().min(MOST_LISTED)].join(", ");
-    match names.len().saturating_sub(MOST_LISTED) {
+    let shown = names[..names.len().min(MAX_LISTED)].join(", ");
+    match names.len().saturating_sub(MAX_LISTED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

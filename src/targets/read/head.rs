@@ -7,8 +7,8 @@ use std::io::{self, BufRead, Read as _};
 
 use super::{
     columns,
-    table::{MOST_ROW, Row, Rows},
-    text::MOST_LINE,
+    table::{MAX_ROW_BYTES, Row, Rows},
+    text::MAX_LINE_BYTES,
 };
 use crate::targets::{Accept, clean};
 
@@ -47,9 +47,9 @@ impl Head {
         let has_comments = !column.is_some_and(|name| name.starts_with('#'));
         let mut head = Self { bytes: Vec::new(), line: 1, named_delimiter: None };
         let mut lines = 0;
-        while lines < LINES && head.bytes.len() < MOST_ROW {
+        while lines < LINES && head.bytes.len() < MAX_ROW_BYTES {
             let start = head.bytes.len();
-            if text.take(MOST_LINE as u64 + 1).read_until(b'\n', &mut head.bytes)? == 0 {
+            if text.take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut head.bytes)? == 0 {
                 break;
             }
             match head.bytes[start..] {
@@ -72,7 +72,7 @@ impl Head {
 
     /// Whether the first line is longer than a line may be.
     pub(super) fn is_cut(&self) -> bool {
-        self.bytes.len() > MOST_LINE && !self.bytes[..=MOST_LINE].contains(&b'\n')
+        self.bytes.len() > MAX_LINE_BYTES && !self.bytes[..=MAX_LINE_BYTES].contains(&b'\n')
     }
 
     /// Whether the first line is a header: it has the domain column, and others too unless the column was named.
@@ -188,7 +188,7 @@ mod tests {
         check("\n\n", 3, "");
         let head_of = |column| Head::read(&mut &b"#site,client\na.com,A\n"[..], Some(column)).expect("memory").line;
         assert_eq!((head_of("#site"), head_of("site")), (1, 2));
-        assert!(head(&"x".repeat(MOST_LINE + 1)).is_cut());
-        assert!(!head(&format!("{}\n", "x".repeat(MOST_LINE))).is_cut());
+        assert!(head(&"x".repeat(MAX_LINE_BYTES + 1)).is_cut());
+        assert!(!head(&format!("{}\n", "x".repeat(MAX_LINE_BYTES))).is_cut());
     }
 }

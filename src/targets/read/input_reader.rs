@@ -18,13 +18,13 @@ use super::{
     head::Head,
     open::{Layout, Opened, file_name},
     safe,
-    table::{MOST_COLUMNS, MOST_ROW, Row, Rows},
-    text::{Length, MOST_LINE, Text, decoded, read_line},
+    table::{MAX_COLUMNS, MAX_ROW_BYTES, Row, Rows},
+    text::{Length, MAX_LINE_BYTES, Text, decoded, read_line},
 };
 use crate::targets::{Inputs, InputsBuilder, LineStatus, RawLine, clean, columns::AllColumns};
 
 /// Characters of a rejected line that are stored: enough to find it.
-pub(super) const LONGEST_REJECTED: usize = 200;
+pub(super) const MAX_REJECTED_LENGTH: usize = 200;
 
 pub(super) struct InputReader<'a> {
     options: &'a ReadOptions,
@@ -120,7 +120,7 @@ impl<'a> InputReader<'a> {
     /// Reads lines, starting with line `first` of the file. The name of the domain column at the top is a header, as in
     /// a table with one column.
     fn read_lines(&mut self, file: &InputFile<'_>, first: u64, text: &mut impl io::BufRead) -> Result<(), ReadFailure> {
-        let too_long = format!("the line is longer than {} KiB", MOST_LINE / 1024);
+        let too_long = format!("the line is longer than {} KiB", MAX_LINE_BYTES / 1024);
         let (mut line, mut is_top) = (Vec::new(), true);
         for number in first.. {
             let Some(length) = read_line(text, &mut line)? else { break };
@@ -172,7 +172,7 @@ impl<'a> InputReader<'a> {
         let mut rows = Rows::new(head.bytes.as_slice().chain(text), delimiter, head.line);
         let Some(Header { domain, indices }) = self.header(file, &mut rows)? else { return Ok(()) };
 
-        let too_long = format!("the row is longer than {} KiB", MOST_ROW / 1024);
+        let too_long = format!("the row is longer than {} KiB", MAX_ROW_BYTES / 1024);
         while let Some(length) = whole_row(file.path, &mut rows)? {
             let written = rows.cell(domain);
             let unusable = match length {
@@ -213,7 +213,7 @@ impl<'a> InputReader<'a> {
             Some(Length::Whole) => {}
         }
         let too_many = || InputError::TooManyColumns { path: path.into() };
-        if rows.count() > MOST_COLUMNS {
+        if rows.count() > MAX_COLUMNS {
             return Err(too_many().into());
         }
         let names = columns::names(rows.cells());
@@ -228,7 +228,7 @@ impl<'a> InputReader<'a> {
             .enumerate()
             .map(|(index, name)| (index != domain).then(|| self.columns.index_of(name)))
             .collect();
-        if indices.iter().flatten().any(|index| *index >= MOST_COLUMNS) {
+        if indices.iter().flatten().any(|index| *index >= MAX_COLUMNS) {
             return Err(too_many().into());
         }
         Ok(Some(Header { domain, indices }))
@@ -240,8 +240,8 @@ impl<'a> InputReader<'a> {
             Some(reason) => Err(Cow::Borrowed(reason)),
             None => clean(found.written, self.options.accept).map_err(|rejection| rejection.to_string().into()),
         };
-        let longest = if judged.is_ok() { usize::MAX } else { LONGEST_REJECTED };
-        let input = safe(found.written, longest);
+        let max_length = if judged.is_ok() { usize::MAX } else { MAX_REJECTED_LENGTH };
+        let input = safe(found.written, max_length);
         let too_much = |limit: String| InputError::TooMuch { path: file.path.into(), limit };
         if self.lines == self.limits.lines {
             return Err(too_much(format!("{} lines", self.limits.lines)));

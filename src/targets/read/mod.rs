@@ -66,7 +66,7 @@ struct Limits {
 }
 
 impl Limits {
-    const USUAL: Self = Self { read: 16 << 30, lines: 10_000_000, text: InputsBuilder::MOST_TEXT };
+    const USUAL: Self = Self { read: 16 << 30, lines: 10_000_000, text: InputsBuilder::MAX_TEXT_BYTES };
 }
 
 /// Reads files of domains; `-` stands for `stdin`.
@@ -98,9 +98,9 @@ fn read_within(
     reader.finish(paths)
 }
 
-/// The text with control characters replaced, cut to `longest` characters.
-fn safe(text: &str, longest: usize) -> Cow<'_, str> {
-    let end = text.char_indices().nth(longest).map_or(text.len(), |(index, _)| index);
+/// The text with control characters replaced, cut to `max_length` characters.
+fn safe(text: &str, max_length: usize) -> Cow<'_, str> {
+    let end = text.char_indices().nth(max_length).map_or(text.len(), |(index, _)| index);
     let mut safe = Cow::from(&text[..end]);
     if safe.contains(char::is_control) {
         safe = safe.replace(char::is_control, "\u{fffd}").into();

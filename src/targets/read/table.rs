@@ -12,14 +12,14 @@ use csv_core::ReadRecordResult;
 use super::text::{Length, decoded};
 
 /// Bytes of the cells of one row.
-pub(super) const MOST_ROW: usize = 256 * 1024;
+pub(super) const MAX_ROW_BYTES: usize = 256 * 1024;
 /// Columns of all files together.
-pub(super) const MOST_COLUMNS: usize = 1_000;
+pub(super) const MAX_COLUMNS: usize = 1_000;
 
 /// The result of [`Rows::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Row {
-    /// A row, cut if it is longer than [`MOST_ROW`].
+    /// A row, cut if it is longer than [`MAX_ROW_BYTES`].
     Read(Length),
     /// A quotation mark is not closed before the end of the file.
     Unclosed,
@@ -43,8 +43,8 @@ impl<R: BufRead> Rows<R> {
         let mut parser = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
         parser.set_line(line);
         // One byte more, since the parser asks for space as soon as there is none, even at the end of a row.
-        let cells = vec![0; MOST_ROW + 1].into();
-        Self { text, parser, cells, ends: [0; MOST_COLUMNS + 1].into(), length: 0, count: 0, line }
+        let cells = vec![0; MAX_ROW_BYTES + 1].into();
+        Self { text, parser, cells, ends: [0; MAX_COLUMNS + 1].into(), length: 0, count: 0, line }
     }
 
     /// Reads the next row, skipping empty lines; `None` at the end.
@@ -93,7 +93,7 @@ impl<R: BufRead> Rows<R> {
         self.line
     }
 
-    /// The number of cells of the row, at most one more than [`MOST_COLUMNS`].
+    /// The number of cells of the row, at most one more than [`MAX_COLUMNS`].
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -174,19 +174,19 @@ mod tests {
         check("a\n\"b\nc\n", 2);
         check("a\n\"b", 2);
         check("\"", 1);
-        check(&format!("a\n\nb,\"{}", "c\n".repeat(MOST_ROW)), 3);
+        check(&format!("a\n\nb,\"{}", "c\n".repeat(MAX_ROW_BYTES)), 3);
     }
 
     #[test]
     fn a_row_beyond_the_limit_is_cut_and_the_next_is_whole() {
-        let (longest, beyond) = ("x".repeat(MOST_ROW - 1), "x".repeat(3 * MOST_ROW));
+        let (longest, beyond) = ("x".repeat(MAX_ROW_BYTES - 1), "x".repeat(3 * MAX_ROW_BYTES));
         let rows_text = format!("{longest},y\nsite.com,{beyond},z\nnext,row\n");
         let mut rows = Rows::new(rows_text.as_bytes(), b',', 1);
         assert_eq!(rows.read().expect("text"), Some(Row::Read(Length::Whole)));
         assert_eq!(rows.cell(1), "y");
         assert_eq!(rows.read().expect("text"), Some(Row::Read(Length::Cut)));
         assert_eq!((rows.cell(0).as_ref(), rows.count()), ("site.com", 1));
-        assert_eq!(rows.cell(1).len(), MOST_ROW + 1 - "site.com".len());
+        assert_eq!(rows.cell(1).len(), MAX_ROW_BYTES + 1 - "site.com".len());
         assert_eq!(rows.read().expect("text"), Some(Row::Read(Length::Whole)));
         assert_eq!((rows.cells().collect::<Vec<_>>(), rows.line()), (vec!["next".into(), "row".into()], 3));
         assert_eq!(rows.read().expect("text"), None);
@@ -194,11 +194,11 @@ mod tests {
 
     #[test]
     fn any_number_of_cells_is_read_and_counted_up_to_one_too_many() {
-        let mut rows_text = "c,".repeat(MOST_COLUMNS * 3);
+        let mut rows_text = "c,".repeat(MAX_COLUMNS * 3);
         rows_text.push_str("last\na,b\n");
         let mut rows = Rows::new(rows_text.as_bytes(), b',', 1);
         assert_eq!(rows.read().expect("text"), Some(Row::Read(Length::Whole)));
-        assert_eq!((rows.count(), rows.cell(MOST_COLUMNS)), (MOST_COLUMNS + 1, "c".into()));
+        assert_eq!((rows.count(), rows.cell(MAX_COLUMNS)), (MAX_COLUMNS + 1, "c".into()));
         assert_eq!(rows.read().expect("text"), Some(Row::Read(Length::Whole)));
         assert_eq!(rows.cells().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(rows.cell(2), "");

@@ -9,9 +9,9 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 
 use super::{
-    input_reader::LONGEST_REJECTED,
-    table::{MOST_COLUMNS, MOST_ROW},
-    text::MOST_LINE,
+    input_reader::MAX_REJECTED_LENGTH,
+    table::{MAX_COLUMNS, MAX_ROW_BYTES},
+    text::MAX_LINE_BYTES,
     *,
 };
 use crate::targets::{InputLine, LineStatus};
@@ -346,9 +346,9 @@ fn the_requested_column_is_used() {
 #[test]
 fn overlong_lines_and_control_characters_are_rejected_safely() {
     let mut text = "a.com\n".to_owned();
-    text.push_str(&"ü".repeat(MOST_LINE));
+    text.push_str(&"ü".repeat(MAX_LINE_BYTES));
     text.push_str("\nb.com #");
-    text.push_str(&"x".repeat(3 * MOST_LINE));
+    text.push_str(&"x".repeat(3 * MAX_LINE_BYTES));
     text.push_str("\nc.com\0\n\u{1b}[2Jd.com\ne.com/\u{1b}[2J\n");
     text.push_str(&"y".repeat(1_000));
     let inputs = one_file("a.txt", text.as_bytes());
@@ -356,18 +356,21 @@ fn overlong_lines_and_control_characters_are_rejected_safely() {
         lines(&inputs),
         [
             "1 a.com -> a.com".into(),
-            format!("2 {}…: the line is longer than 64 KiB", "ü".repeat(LONGEST_REJECTED)),
+            format!("2 {}…: the line is longer than 64 KiB", "ü".repeat(MAX_REJECTED_LENGTH)),
             "3 b.com -> b.com".into(),
             "4 c.com\u{fffd}: NUL characters; UTF-16 without a byte order mark needs --input-encoding utf-16le or utf-16be"
                 .into(),
             "5 \u{fffd}[2Jd.com: the character '\\u{1b}', which is not allowed in a domain name".into(),
             "6 e.com/\u{fffd}[2J -> e.com".into(),
-            format!("7 {}…: a single word without a dot", "y".repeat(LONGEST_REJECTED)),
+            format!("7 {}…: a single word without a dot", "y".repeat(MAX_REJECTED_LENGTH)),
         ]
     );
 
-    let table =
-        format!("notes,domain\n{},a.com\nx,b.com\nx,c.com,{}\n", "n".repeat(MOST_ROW + 1), "n".repeat(MOST_ROW));
+    let table = format!(
+        "notes,domain\n{},a.com\nx,b.com\nx,c.com,{}\n",
+        "n".repeat(MAX_ROW_BYTES + 1),
+        "n".repeat(MAX_ROW_BYTES)
+    );
     let inputs = one_file("a.csv", table.as_bytes());
     assert_eq!(
         lines(&inputs),
@@ -396,7 +399,7 @@ fn a_line_of_200_megabytes_is_one_rejected_line() {
     let inputs = read(&["-".into()], giant.chain(&b"\nb.com"[..]), &ReadOptions::default()).expect("inputs");
     let lines: Vec<_> = inputs.lines().collect();
     assert_eq!(lines.len(), 2);
-    assert_eq!(lines[0].input.chars().count(), LONGEST_REJECTED + 1);
+    assert_eq!(lines[0].input.chars().count(), MAX_REJECTED_LENGTH + 1);
     assert_eq!(lines[0].status, LineStatus::Rejected("the line is longer than 64 KiB"));
     assert_eq!(shown(lines[1]), "2 b.com -> b.com");
 }
@@ -518,11 +521,11 @@ fn unusable_files_are_errors_with_a_hint() {
 
 #[test]
 fn tables_beyond_the_limits_are_errors() {
-    let many_columns = format!("domain{}\n", ",x".repeat(MOST_COLUMNS));
-    let long_header = format!("domain,{}\n", "x".repeat(MOST_LINE));
-    let long_quoted_header = format!("domain,\"{}\"\n", "x\n".repeat(MOST_ROW));
+    let many_columns = format!("domain{}\n", ",x".repeat(MAX_COLUMNS));
+    let long_header = format!("domain,{}\n", "x".repeat(MAX_LINE_BYTES));
+    let long_quoted_header = format!("domain,\"{}\"\n", "x\n".repeat(MAX_ROW_BYTES));
     let most = |first: usize| {
-        let names: Vec<String> = (first..first + MOST_COLUMNS - 1).map(|number| format!("c{number}")).collect();
+        let names: Vec<String> = (first..first + MAX_COLUMNS - 1).map(|number| format!("c{number}")).collect();
         format!("domain,{}\na.com\n", names.join(","))
     };
     let files = Files::new(&[

@@ -10,7 +10,7 @@ use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 const BUFFER: usize = 64 * 1024;
 /// Bytes of one line; the rest of a longer one is skipped.
-pub(super) const MOST_LINE: usize = 64 * 1024;
+pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// The first bytes of `reader`, at most `count`, and a reader that returns them again.
 pub(super) fn peek<R: Read>(mut reader: R, count: u64) -> io::Result<(Vec<u8>, impl Read + use<R>)> {
@@ -110,8 +110,8 @@ impl<R: Read> Text<R> {
 fn decode(decoder: &mut Decoder, mut bytes: &[u8], text: &mut Vec<u8>, at_end: bool) {
     loop {
         let start = text.len();
-        let most = decoder.max_utf8_buffer_length_without_replacement(bytes.len());
-        text.resize(start + most.expect("a buffer's length"), 0);
+        let max = decoder.max_utf8_buffer_length_without_replacement(bytes.len());
+        text.resize(start + max.expect("a buffer's length"), 0);
         let (result, read, written) = decoder.decode_to_utf8_without_replacement(bytes, &mut text[start..], at_end);
         text.truncate(start + written);
         bytes = &bytes[read..];
@@ -152,14 +152,14 @@ pub(super) enum Length {
 /// Reads the next line into `line`, without its end; `None` at the end of the text.
 pub(super) fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<Length>> {
     line.clear();
-    text.take(MOST_LINE as u64 + 1).read_until(b'\n', line)?;
+    text.take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', line)?;
     if line.last() == Some(&b'\n') {
         line.pop();
     } else if line.is_empty() {
         return Ok(None);
-    } else if line.len() > MOST_LINE {
+    } else if line.len() > MAX_LINE_BYTES {
         text.skip_until(b'\n')?;
-        line.truncate(MOST_LINE);
+        line.truncate(MAX_LINE_BYTES);
         return Ok(Some(Length::Cut));
     }
     Ok(Some(Length::Whole))
@@ -184,8 +184,8 @@ mod tests {
 
     impl Read for Trickle<'_> {
         fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            let most = self.1.min(into.len());
-            self.0.read(&mut into[..most])
+            let max = self.1.min(into.len());
+            self.0.read(&mut into[..max])
         }
     }
 
@@ -262,10 +262,10 @@ mod tests {
             assert_eq!(read_line(&mut text, &mut line).expect("a line"), Some(Length::Whole));
             assert_eq!(line, b"next");
         };
-        check(MOST_LINE - 1, (Length::Whole, MOST_LINE - 1));
-        check(MOST_LINE, (Length::Whole, MOST_LINE));
-        check(MOST_LINE + 1, (Length::Cut, MOST_LINE));
-        check(5 * MOST_LINE, (Length::Cut, MOST_LINE));
+        check(MAX_LINE_BYTES - 1, (Length::Whole, MAX_LINE_BYTES - 1));
+        check(MAX_LINE_BYTES, (Length::Whole, MAX_LINE_BYTES));
+        check(MAX_LINE_BYTES + 1, (Length::Cut, MAX_LINE_BYTES));
+        check(5 * MAX_LINE_BYTES, (Length::Cut, MAX_LINE_BYTES));
     }
 
     #[test]

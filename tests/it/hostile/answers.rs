@@ -7,7 +7,7 @@ use backlinks_export::{
         Reply,
         status::{Assessment, Class, assess},
     },
-    decode::{DecodeError, DecodedRows, Decoder, Envelope, LARGEST_ANSWER, MOST_ROWS},
+    decode::{DecodeError, DecodedRows, Decoder, Envelope, MAX_ANSWER_BYTES, MAX_ROWS},
     targets::{Accept, clean},
 };
 use tokio::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use tokio::time::{Duration, Instant};
 mod oracle;
 
 /// More than any of these takes in the slowest profile on a busy machine.
-const LONGEST: Duration = Duration::from_secs(30);
+const MAX_TIME: Duration = Duration::from_secs(30);
 
 /// An answer about `a.com` with these items.
 pub(super) fn answer(items: &str) -> String {
@@ -49,7 +49,7 @@ fn irregular_complete_answers_become_rows() {
         let assessment = understood(body);
         assert_eq!(assessment.class, Class::Data, "{name}: {assessment:?}");
         assert_eq!(decoded(body).map(|decoded| decoded.batch.num_rows()).ok(), Some(rows), "{name}");
-        assert!(begun.elapsed() < LONGEST, "{name} took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < MAX_TIME, "{name} took {:?}", begun.elapsed());
     };
     let item = |member: &str| answer(&format!("{{{member}}}")).into_bytes();
     let date = r#""date":"2024-01-01 00:00:00 +00:00""#;
@@ -147,13 +147,13 @@ fn rows_of_one_answer_are_limited_and_the_rest_is_counted() {
         let rows = decoded(body.as_bytes()).expect("an answer");
         assert_eq!((rows.batch.num_rows() as u64, rows.beyond()), (items - beyond, beyond));
     };
-    check(MOST_ROWS, 0);
-    check(MOST_ROWS + 1, 1);
-    check(1_000_000, 1_000_000 - MOST_ROWS);
+    check(MAX_ROWS, 0);
+    check(MAX_ROWS + 1, 1);
+    check(1_000_000, 1_000_000 - MAX_ROWS);
     let odd = answer(&format!("{{\"rank\":1,\"rank\":2}}{}", ",{}".repeat(30_000)));
     let rows = decoded(odd.as_bytes()).expect("an answer");
-    assert_eq!((rows.batch.num_rows() as u64, rows.beyond()), (MOST_ROWS, 30_001 - MOST_ROWS));
-    let large = answer(&format!("{{\"type\":\"{}\"}}", "x".repeat(LARGEST_ANSWER)));
+    assert_eq!((rows.batch.num_rows() as u64, rows.beyond()), (MAX_ROWS, 30_001 - MAX_ROWS));
+    let large = answer(&format!("{{\"type\":\"{}\"}}", "x".repeat(MAX_ANSWER_BYTES)));
     assert!(matches!(decoded(large.as_bytes()), Err(DecodeError::TooLarge { .. })));
 }
 

@@ -8,7 +8,7 @@ use std::{
     process::Stdio,
 };
 
-use super::{MOST_MEMORY_KIB, program, ran};
+use super::{MAX_MEMORY_KIB, program, ran};
 use crate::program::{files, print};
 
 /// None of this may appear in text for people: escapes, other control characters, marks that reorder text.
@@ -167,7 +167,7 @@ async fn a_line_of_a_gigabyte_is_one_rejected_line() {
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&plan["targets"], &plan["rejected"]), (&1.into(), &1.into()));
     print(&format!("{} MiB", most / 1024));
-    assert!(most < MOST_MEMORY_KIB / 4, "{} MiB", most / 1024);
+    assert!(most < MAX_MEMORY_KIB / 4, "{} MiB", most / 1024);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,9 +16,9 @@ use std::{
 };
 
 /// Maximum memory of the program, regardless of what arrives.
-const MOST_MEMORY_KIB: u64 = 300 * 1024;
+const MAX_MEMORY_KIB: u64 = 300 * 1024;
 /// A run that takes longer hangs.
-const LONGEST: Duration = Duration::from_mins(5);
+const MAX_TIME: Duration = Duration::from_mins(5);
 
 use crate::shell::Ran;
 
@@ -43,7 +43,7 @@ async fn measured(mut command: Command) -> (Ran, u64) {
     let child = command.spawn().expect("the program starts");
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
     let waiting = tokio::task::spawn_blocking(move || child.wait_with_output());
-    let mut waiting = std::pin::pin!(tokio::time::timeout(LONGEST, waiting));
+    let mut waiting = std::pin::pin!(tokio::time::timeout(MAX_TIME, waiting));
     let mut most_memory = 0;
     loop {
         tokio::select! {

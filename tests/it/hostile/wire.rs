@@ -9,7 +9,7 @@ use std::{
 };
 
 use backlinks_export::{
-    api::http::LARGEST_BODY,
+    api::http::MAX_BODY_BYTES,
     ledger::{Archive, Body, StoredAnswer},
     targets::{Accept, clean},
 };
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    MOST_MEMORY_KIB, measured, program,
+    MAX_MEMORY_KIB, measured, program,
     server::{Act, Server},
 };
 use crate::{program::print, refresh::target_rows, shell::Ran};
@@ -154,7 +154,7 @@ async fn run_in(dir: &tempfile::TempDir, server: &Server, names: &[String], flag
     command.args(flags).env("AISA_API_KEY", "sk-hostile-0123456789");
     let (ran, most_memory) = measured(command).await;
     print(&format!("{} MiB at most", most_memory / 1024));
-    assert!(most_memory < MOST_MEMORY_KIB, "{} MiB", most_memory / 1024);
+    assert!(most_memory < MAX_MEMORY_KIB, "{} MiB", most_memory / 1024);
     ran
 }
 
@@ -162,7 +162,7 @@ async fn run_in(dir: &tempfile::TempDir, server: &Server, names: &[String], flag
 async fn assert_sound(out: &Path) {
     let (verified, most_memory) = measured(program(&["verify", &out.display().to_string()])).await;
     verified.expect(0);
-    assert!(most_memory < MOST_MEMORY_KIB, "{} MiB", most_memory / 1024);
+    assert!(most_memory < MAX_MEMORY_KIB, "{} MiB", most_memory / 1024);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,10 +205,10 @@ async fn the_worst_answers_neither_end_a_run_nor_lose_a_paid_answer() {
         kept
     };
     let whole = good("good0.com", "").len();
-    let cut = check("bomb", "rejected", LARGEST_BODY, LARGEST_BODY);
+    let cut = check("bomb", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
     assert_eq!(cut.message.as_deref(), Some("the body is larger than 32 MiB and was truncated"));
-    check("large", "rejected", LARGEST_BODY, LARGEST_BODY);
-    let noisy = check("noise", "rejected", LARGEST_BODY, LARGEST_BODY);
+    check("large", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
+    let noisy = check("noise", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
     assert_eq!(noisy.body.as_deref().map(|body| &body[..1 << 20]), Some(&noise(1 << 20)[..]));
     check("short", "maybe_billed", 40, 40);
     check("drip", "maybe_billed", 100, 2_000);
@@ -248,7 +248,7 @@ async fn a_dozen_large_bodies_at_once_need_no_more_memory_than_one() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let ledger = Ledger::of(&dir.path().join("out"));
     for name in names.iter().filter(|name| !name.starts_with("good")) {
-        assert_eq!(ledger.kept(name).body.map(|body| body.len()), Some(LARGEST_BODY), "{name}");
+        assert_eq!(ledger.kept(name).body.map(|body| body.len()), Some(MAX_BODY_BYTES), "{name}");
     }
     assert_sound(&dir.path().join("out")).await;
 }

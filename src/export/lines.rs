@@ -5,7 +5,7 @@ use super::{AnswerRef, ExportError, MergedEntry, MergedLedgers, rows::Decoded};
 use crate::{
     api::{Parameters, calls::TargetState},
     dataset::{FailedTarget, LineOutcome, TargetRow},
-    ledger::{CostSource, StoredAnswer},
+    ledger::{Answer, CostSource, StoredAnswer},
     summary::Totals,
     targets::{InputLine, LineStatus, TargetRef},
 };
@@ -83,18 +83,18 @@ impl<'a> LineRows<'a> {
             return sink.row(&TargetRow { outcome: LineOutcome::Pending, ..row }, cells);
         };
         let (run, latest) = self.merged.latest(&entry)?;
-        let latest = latest.as_ref();
+        let answer = latest.as_ref().map(|kept| &kept.answer);
         // Only one answer counts; with snapshots, the rows of several are kept.
         let position = self.positions_of(target).find(|position| self.answers[*position].is_from_source_of(&entry));
         let is_readable = position.is_some_and(|position| self.decoded.rows[position].is_some());
         let rows = self.positions_of(target).filter_map(|position| self.decoded.rows[position]).map(u64::from).sum();
-        let outcome = self.count(&entry, is_readable, latest);
+        let outcome = self.count(&entry, is_readable, answer);
         let remark = position.and_then(|position| self.decoded.remarks.get(&position)).map(String::as_str);
-        let mismatch = latest.and_then(|kept| kept.stated.mismatch.as_deref());
+        let mismatch = answer.and_then(|answer| answer.stated.mismatch.as_deref());
         self.totals.mismatches += u64::from(mismatch.is_some());
         let remarks: Vec<&str> = mismatch.into_iter().chain(remark).collect();
         let remarks = (!remarks.is_empty()).then(|| remarks.join("; "));
-        let message = remarks.as_deref().or_else(|| latest.and_then(|kept| kept.message.as_deref()));
+        let message = remarks.as_deref().or_else(|| answer.and_then(|answer| answer.message.as_deref()));
         if outcome == LineOutcome::Failed || entry.refresh_given_up {
             self.failure(target, &entry, entry.state == TargetState::Ok && !is_readable, sink)?;
         }
@@ -110,18 +110,18 @@ impl<'a> LineRows<'a> {
             date_to: Some(run.parameters.date_to),
             ..bare
         };
-        let Some(kept) = latest else { return sink.row(&row, cells) };
+        let Some(StoredAnswer { answer, from_run_id }) = &latest else { return sink.row(&row, cells) };
         let row = TargetRow {
-            run_id: kept.from_run_id.as_deref().unwrap_or(row.run_id),
-            http_status: kept.http_status,
-            api_status_code: kept.api_status_code,
-            task_id: kept.task_id.as_deref(),
-            items_count: kept.stated.items_count,
-            api_version: kept.stated.api_version.as_deref(),
-            api_seconds: kept.stated.api_seconds,
-            latency_ms: Some(kept.latency_ms),
-            fetched_at: Some(kept.at),
-            date_to: kept.date_to.or(row.date_to),
+            run_id: from_run_id.as_deref().unwrap_or(row.run_id),
+            http_status: answer.http_status,
+            api_status_code: answer.api_status_code,
+            task_id: answer.task_id.as_deref(),
+            items_count: answer.stated.items_count,
+            api_version: answer.stated.api_version.as_deref(),
+            api_seconds: answer.stated.api_seconds,
+            latency_ms: Some(answer.latency_micros / 1000),
+            fetched_at: Some(answer.at),
+            date_to: answer.date_to.or(row.date_to),
             ..row
         };
         sink.row(&row, cells)
@@ -134,17 +134,17 @@ impl<'a> LineRows<'a> {
         is_unreadable: bool,
         sink: &mut impl LineSink,
     ) -> Result<(), ExportError> {
-        let why = self.merged.failure(target, entry)?;
+        let why = self.merged.failure(target, entry)?.map(|kept| kept.answer);
         let why = why.as_ref();
-        let class = why.map_or(NO_ANSWER, |kept| kept.class.as_str());
+        let class = why.map_or(NO_ANSWER, |answer| answer.class.as_str());
         sink.failure(&FailedTarget {
             domain: target.as_str(),
             reason: if is_unreadable { UNREADABLE_ANSWER } else { class },
-            http_status: why.and_then(|kept| kept.http_status),
-            api_status_code: why.and_then(|kept| kept.api_status_code),
+            http_status: why.and_then(|answer| answer.http_status),
+            api_status_code: why.and_then(|answer| answer.api_status_code),
             attempts: u64::from(entry.attempts),
             possibly_billed: u64::from(entry.possibly_billed),
-            message: Some(UNREADABLE).filter(|_| is_unreadable).or(why.and_then(|kept| kept.message.as_deref())),
+            message: Some(UNREADABLE).filter(|_| is_unreadable).or(why.and_then(|answer| answer.message.as_deref())),
             kept_from: entry.kept_from(),
         })
     }
@@ -161,25 +161,25 @@ impl<'a> LineRows<'a> {
     }
 
     /// Why a target failed, in a text that several targets can share: `rejected: 40501 Invalid Field.`
-    fn reason(&self, state: TargetState, latest: Option<&StoredAnswer>) -> String {
-        let Some(kept) = latest.filter(|_| state != TargetState::Ok) else {
+    fn reason(&self, state: TargetState, answer: Option<&Answer>) -> String {
+        let Some(answer) = answer.filter(|_| state != TargetState::Ok) else {
             return if state == TargetState::Ok { UNREADABLE_ANSWER.to_owned() } else { NO_ANSWER.to_owned() };
         };
-        let code = match (kept.api_status_code, kept.http_status) {
+        let code = match (answer.api_status_code, answer.http_status) {
             (Some(code), _) => format!(" {code}"),
             (None, Some(status)) => format!(" HTTP {status}"),
             (None, None) => String::new(),
         };
-        let bare = format!("{}:{code}", kept.class);
+        let bare = format!("{}:{code}", answer.class);
         let message: String =
-            kept.message.iter().flat_map(|message| message.chars()).take(MAX_MESSAGE_LENGTH).collect();
+            answer.message.iter().flat_map(|message| message.chars()).take(MAX_MESSAGE_LENGTH).collect();
         let worded = format!("{bare} {message}");
         let known = self.totals.failures.contains_key(&worded) || self.totals.failures.len() < MAX_REASONS_WITH_MESSAGE;
         let reason = if known { worded } else { bare };
         reason.trim_end_matches([' ', ':']).to_owned()
     }
 
-    fn count(&mut self, entry: &MergedEntry<'_>, is_readable: bool, latest: Option<&StoredAnswer>) -> LineOutcome {
+    fn count(&mut self, entry: &MergedEntry<'_>, is_readable: bool, answer: Option<&Answer>) -> LineOutcome {
         let (outcome, count) = match entry.state {
             TargetState::Ok if is_readable => (LineOutcome::Ok, &mut self.totals.ok),
             TargetState::NoData => (LineOutcome::NoData, &mut self.totals.no_data),
@@ -188,7 +188,7 @@ impl<'a> LineRows<'a> {
         };
         *count += 1;
         if outcome == LineOutcome::Failed {
-            *self.totals.failures.entry(self.reason(entry.state, latest)).or_default() += 1;
+            *self.totals.failures.entry(self.reason(entry.state, answer)).or_default() += 1;
         }
         outcome
     }

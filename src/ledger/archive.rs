@@ -15,11 +15,11 @@ use super::{
     append::FileDigest,
     index::{Index, ResumeState, Spending, TargetEntry},
     inputs,
-    record::{FORMAT, Record, Run},
+    record::{Answer, FORMAT, Record, Run},
     segment::{End, FoundRecord, Segment},
 };
 use crate::{
-    api::{calls::TargetState, status::Stated},
+    api::calls::TargetState,
     clock::Moment,
     fs::sync_folder,
     sha256,
@@ -32,7 +32,7 @@ pub struct Archive {
     pub(super) segments: Vec<Segment>,
     pub(super) index: Index,
     pub(super) run: Option<Run>,
-    pub(super) inputs: Option<inputs::Stored>,
+    pub(super) inputs: inputs::Stored,
     /// Where the last complete record of the last file ends.
     pub(super) end: u64,
     /// The digests of files that this process has written, by their numbers.
@@ -42,26 +42,9 @@ pub struct Archive {
 /// An answer, or the latest result of a target that has none.
 #[derive(Clone, Debug)]
 pub struct StoredAnswer {
-    pub http_status: Option<u16>,
-    /// The status code inside the body.
-    pub api_status_code: Option<i64>,
-    /// The message of the API or of the network error.
-    pub message: Option<String>,
-    /// The API's id of the task.
-    pub task_id: Option<String>,
-    /// Figures that the answer reports about itself.
-    pub stated: Stated,
-    /// From the first byte sent to the last received, in milliseconds.
-    pub latency_ms: u64,
-    /// When it was complete.
-    pub at: Timestamp,
-    /// Its meaning: the name of an `api::status::Class`.
-    pub class: String,
-    /// The last day that was requested, if it differs from the run's.
-    pub date_to: Option<Date>,
+    pub answer: Answer,
     /// The run that paid for it, if that is another one.
     pub from_run_id: Option<String>,
-    pub body: Option<Vec<u8>>,
 }
 
 /// A body, if it is not larger than the requested maximum.
@@ -100,7 +83,7 @@ impl Archive {
 
     fn take(&mut self, segment: &Segment, FoundRecord { location, record }: FoundRecord) -> Result<(), LedgerError> {
         let Some(record) = record else {
-            inputs::Stored::note_chunk(&mut self.inputs, location);
+            self.inputs.note_chunk(location);
             return Ok(());
         };
         let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
@@ -111,7 +94,7 @@ impl Archive {
         self.index.take(&record, location).map_err(|_| newer())?;
         match record {
             Record::Run { run, .. } if self.run.is_none() => self.run = Some(run),
-            Record::Inputs(end) => inputs::Stored::close(&mut self.inputs, end).map_err(|error| damaged(&error))?,
+            Record::Inputs(end) => self.inputs.close(end).map_err(|error| damaged(&error))?,
             _ => {}
         }
         Ok(())
@@ -165,24 +148,17 @@ impl Archive {
 
     /// The digest of the stored input lines; `None`: there are none.
     pub fn inputs_digest(&self) -> Option<&str> {
-        self.inputs.as_ref()?.digest()
+        self.inputs.digest()
     }
 
     /// The stored input lines, as they were read.
     pub fn inputs(&self) -> Result<Option<Inputs>, LedgerError> {
-        self.inputs
-            .as_ref()
-            .map_or(Ok(None), |stored| stored.read(|location| self.segment(location.segment).head(location)))
+        self.inputs.read(|location| self.segment(location.segment).head(location))
     }
 
-    /// A target's answer, or its latest result; `None`: none of its calls has a result.
-    pub fn kept(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
-        known.last().map(|location| self.kept_at(&location, true)).transpose()
-    }
-
-    /// The same without the body.
+    /// A target's answer, or its latest result, without its body; `None`: none of its calls has a result.
     pub fn head(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
-        known.last().map(|location| self.kept_at(&location, false)).transpose()
+        known.last().map(|location| self.head_at(&location)).transpose()
     }
 
     /// The same, after checking that the body is complete, without keeping it in memory.
@@ -197,7 +173,7 @@ impl Archive {
 
     /// The latest result of a call that was to refresh a target's answer and failed, without its body.
     pub fn refusal(&self, target: TargetRef<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
-        self.index.refusal(target).map(|location| self.kept_at(location, false)).transpose()
+        self.index.refusal(target).map(|location| self.head_at(location)).transpose()
     }
 
     /// Whether refreshing a target's answer was given up.
@@ -218,29 +194,13 @@ impl Archive {
         })
     }
 
-    fn kept_at(&self, location: &Location, with_body: bool) -> Result<StoredAnswer, LedgerError> {
+    fn head_at(&self, location: &Location) -> Result<StoredAnswer, LedgerError> {
         let segment = self.segment(location.segment);
-        let head = segment.head(location)?;
-        let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
-        let (answer, from_run_id) = match segment.record(&head, location)? {
-            Record::Answer(answer) => (*answer, None),
-            Record::TakenOver(taken) => (taken.answer, Some(taken.from_run_id)),
-            _ => return Err(damaged(&"the record is not an answer")),
-        };
-        let body = (with_body && location.body > 0).then(|| segment.body(location, &head, &answer)).transpose()?;
-        Ok(StoredAnswer {
-            http_status: answer.http_status,
-            api_status_code: answer.api_status_code,
-            message: answer.message,
-            task_id: answer.task_id,
-            stated: answer.stated,
-            latency_ms: answer.latency_micros / 1000,
-            at: answer.at,
-            class: answer.class,
-            date_to: answer.date_to,
-            from_run_id,
-            body,
-        })
+        match segment.record(&segment.head(location)?, location)? {
+            Record::Answer(answer) => Ok(StoredAnswer { answer: *answer, from_run_id: None }),
+            Record::TakenOver(taken) => Ok(StoredAnswer { answer: taken.answer, from_run_id: Some(taken.from_run_id) }),
+            _ => Err(segment.damaged(location.offset, &"the record is not an answer")),
+        }
     }
 
     /// Checks that the body of every record is complete, including those of failed calls and of replaced answers.

@@ -115,18 +115,17 @@ struct Closed {
 }
 
 impl Stored {
-    pub(super) fn note_chunk(stored: &mut Option<Self>, location: Location) {
-        stored.get_or_insert_default().open.push(location);
+    pub(super) fn note_chunk(&mut self, location: Location) {
+        self.open.push(location);
     }
 
-    pub(super) fn close(stored: &mut Option<Self>, end: InputsEnd) -> Result<(), LedgerError> {
-        let stored = stored.get_or_insert_default();
-        let mut chunks = std::mem::take(&mut stored.open);
+    pub(super) fn close(&mut self, end: InputsEnd) -> Result<(), LedgerError> {
+        let mut chunks = std::mem::take(&mut self.open);
         // Earlier chunks belong to a set that a crash left open.
         let others = usize::try_from(end.chunks).ok().and_then(|wanted| chunks.len().checked_sub(wanted));
         let others = others.ok_or_else(|| LedgerError::Inputs { reason: "some are missing".to_owned() })?;
         chunks.drain(..others);
-        stored.closed = Some(Closed { chunks, end });
+        self.closed = Some(Closed { chunks, end });
         Ok(())
     }
 
@@ -203,15 +202,15 @@ mod tests {
             let inputs = some_inputs(lines);
             let kept: Vec<Vec<u8>> = chunks(&inputs).collect();
             assert!(kept.iter().all(|chunk| is_chunk(chunk)));
-            let mut stored = None;
+            let mut stored = Stored::default();
             for segment in 0..kept.len() {
                 let segment = u32::try_from(segment).expect("few");
-                Stored::note_chunk(&mut stored, Location { segment, offset: 0, head: 1, body: 0 });
+                stored.note_chunk(Location { segment, offset: 0, head: 1, body: 0 });
             }
             let columns = inputs.columns().to_vec();
             let end = InputsEnd { chunks: kept.len() as u64, lines, columns, sha256: digest(&inputs) };
-            Stored::close(&mut stored, end).expect("all chunks are there");
-            let read = stored.expect("a set").read(|location| Ok(kept[location.segment as usize].clone()));
+            stored.close(end).expect("all chunks are there");
+            let read = stored.read(|location| Ok(kept[location.segment as usize].clone()));
             let read = read.expect("readable").expect("a set");
             assert_eq!((read.counts(), read.columns()), (inputs.counts(), inputs.columns()));
             let show = |inputs: &Inputs| inputs.lines().map(|line| format!("{line:?}")).collect::<Vec<_>>();

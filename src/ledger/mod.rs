@@ -44,7 +44,7 @@ use self::{
     append::{Appender, LedgerWriter, Purpose},
     archive::segment_numbers,
     gzip::{BodyMember, CLOSING_BYTES, Compressor},
-    record::{Answer, FORMAT, InputsEnd, Record, WrittenBody},
+    record::{FORMAT, InputsEnd, Record, WrittenBody},
     segment::Segment,
 };
 pub use self::{
@@ -54,7 +54,7 @@ pub use self::{
     inputs::digest,
     lock::Lock,
     reader::LedgerReader,
-    record::{CostSource, Run},
+    record::{Answer, CostSource, Run},
     takeover::Copied,
 };
 
@@ -135,19 +135,19 @@ impl Ledger {
 
     /// Records the input lines; they count once all are stored.
     pub async fn set_inputs(&self, inputs: &Inputs) -> Result<(), LedgerError> {
-        let (mut digest, mut stored, mut chunks) = (inputs::Digest::default(), None, 0);
+        let (mut digest, mut stored, mut chunks) = (inputs::Digest::default(), inputs::Stored::default(), 0);
         for chunk in inputs::chunks(inputs) {
             digest.add(&chunk);
             chunks += 1;
             let member = self.compressor.member(|out| out.write_all(&chunk));
             let (member, _) = member.map_err(LedgerError::io("compress data for", &self.folder))?;
             let location = self.appender.append(Purpose::Ahead, member, 0).await?;
-            inputs::Stored::note_chunk(&mut stored, location);
+            stored.note_chunk(location);
         }
         let lines = inputs.lines().len() as u64;
         let end = InputsEnd { chunks, lines, columns: inputs.columns().to_vec(), sha256: digest.finish(inputs) };
         self.append(Purpose::Ahead, Record::Inputs(end.clone())).await?;
-        inputs::Stored::close(&mut stored, end).expect("every chunk was noted");
+        stored.close(end).expect("every chunk was noted");
         self.archive().inputs = stored;
         Ok(())
     }

@@ -93,22 +93,29 @@ pub(super) struct InputsEnd {
 
 /// An answer's line without its body.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Answer {
+pub struct Answer {
     pub(super) target: Target,
     pub(super) attempt: u32,
-    pub(super) at: Timestamp,
+    /// When it was complete.
+    pub at: Timestamp,
     #[serde(flatten)]
     pub(super) since_boot: Option<SinceBoot>,
-    pub(super) latency_micros: u64,
-    pub(super) class: String,
-    pub(super) http_status: Option<u16>,
-    pub(super) api_status_code: Option<i64>,
-    pub(super) message: Option<String>,
-    pub(super) task_id: Option<String>,
+    /// From the first byte sent to the last received.
+    pub latency_micros: u64,
+    /// Its meaning: the name of an `api::status::Class`.
+    pub class: String,
+    pub http_status: Option<u16>,
+    /// The status code inside the body.
+    pub api_status_code: Option<i64>,
+    /// The message of the API or of the network error.
+    pub message: Option<String>,
+    /// The API's id of the task.
+    pub task_id: Option<String>,
     pub(super) request_id: Option<String>,
     pub(super) items: u64,
+    /// Figures that the answer reports about itself.
     #[serde(flatten)]
-    pub(super) stated: Stated,
+    pub stated: Stated,
     pub(super) cost_micros_usd: Option<Usd>,
     pub(super) cost_source: Option<CostSource>,
     /// Bytes of the body as it arrived.
@@ -123,7 +130,7 @@ pub(super) struct Answer {
     pub(super) content_crc32: u32,
     /// The last day that was requested, if it differs from the run's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) date_to: Option<Date>,
+    pub date_to: Option<Date>,
 }
 
 /// An answer copied from another ledger, where it was paid for. It has its own kind of record, so that its cost is not

@@ -314,12 +314,8 @@ mod tests {
 
     /// Letters and digits that hardly compress.
     fn noise(bytes: usize) -> String {
-        let mut state = 7_u64;
-        let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            char::from_digit(u32::try_from((state >> 33) % 36).expect("small"), 36).expect("a digit")
-        };
-        (0..bytes).map(|_| next()).collect()
+        let mut random = fastrand::Rng::with_seed(7);
+        (0..bytes).map(|_| random.alphanumeric().to_ascii_lowercase()).collect()
     }
 
     fn lines_of_input(bytes: usize) -> Vec<u8> {

@@ -11,7 +11,7 @@ use backlinks_export::{
     },
     clock::Clock,
     decode::{DecodedRows, Decoder, Envelope},
-    ledger::{Archive, Ledger, Lock, Run},
+    ledger::{Archive, Body, Ledger, Lock, Run},
     targets::{self, LineStatus, ReadOptions, Target, read},
 };
 use jiff::{Timestamp, civil::date};
@@ -157,8 +157,8 @@ pub(crate) fn ledger(folder: &Path, bytes: &[u8]) -> Seen {
     let mut kept = 0;
     let mut broken = 0;
     for (_, known) in archive.asked() {
-        match archive.kept(known) {
-            Ok(found) => kept += usize::from(found.is_some_and(|kept| kept.body.is_some())),
+        match archive.head(known).and_then(|_| archive.body(known, u64::MAX)) {
+            Ok(found) => kept += usize::from(!matches!(found, Body::Whole(body) if body.is_empty())),
             Err(_) => broken += 1,
         }
     }

@@ -10,7 +10,7 @@ use std::{
 
 use backlinks_export::{
     api::http::MAX_BODY_BYTES,
-    ledger::{Archive, Body, StoredAnswer},
+    ledger::{Answer, Archive, Body},
     targets::{Accept, clean},
 };
 use bytes::Bytes;
@@ -128,10 +128,13 @@ impl Ledger {
         Self(Archive::read(out).expect("a sound ledger"))
     }
 
-    fn kept(&self, name: &str) -> StoredAnswer {
+    /// The answer of a target, and its body; empty if it has none.
+    fn kept(&self, name: &str) -> (Answer, Vec<u8>) {
         let known =
             self.0.known(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("it was asked about");
-        self.0.kept(known).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"))
+        let kept = self.0.head(known).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"));
+        let Ok(Body::Whole(body)) = self.0.body(known, u64::MAX) else { panic!("{name}: the body is unreadable") };
+        (kept.answer, body)
     }
 }
 
@@ -198,18 +201,17 @@ async fn the_worst_answers_neither_end_a_run_nor_lose_a_paid_answer() {
     let summary = ran.json();
     let ledger = Ledger::of(&dir.path().join("out"));
     let check = |kind: &str, class: &str, least: usize, most: usize| {
-        let kept = ledger.kept(&format!("{kind}0.com"));
-        let length = kept.body.as_ref().map_or(0, Vec::len);
-        assert_eq!(kept.class, class, "{kind}: {:?}", kept.message);
-        assert!((least..=most).contains(&length), "{kind}: {length} bytes");
-        kept
+        let (answer, body) = ledger.kept(&format!("{kind}0.com"));
+        assert_eq!(answer.class, class, "{kind}: {:?}", answer.message);
+        assert!((least..=most).contains(&body.len()), "{kind}: {} bytes", body.len());
+        (answer, body)
     };
     let whole = good("good0.com", "").len();
-    let cut = check("bomb", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
+    let (cut, _) = check("bomb", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
     assert_eq!(cut.message.as_deref(), Some("the body is larger than 32 MiB and was truncated"));
     check("large", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
-    let noisy = check("noise", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
-    assert_eq!(noisy.body.as_deref().map(|body| &body[..1 << 20]), Some(&noise(1 << 20)[..]));
+    let (_, noisy) = check("noise", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
+    assert_eq!(noisy[..1 << 20], noise(1 << 20)[..]);
     check("short", "maybe_billed", 40, 40);
     check("drip", "maybe_billed", 100, 2_000);
     check("garbage", "maybe_billed", 5, 5);
@@ -248,7 +250,7 @@ async fn a_dozen_large_bodies_at_once_need_no_more_memory_than_one() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let ledger = Ledger::of(&dir.path().join("out"));
     for name in names.iter().filter(|name| !name.starts_with("good")) {
-        assert_eq!(ledger.kept(name).body.map(|body| body.len()), Some(MAX_BODY_BYTES), "{name}");
+        assert_eq!(ledger.kept(name).1.len(), MAX_BODY_BYTES, "{name}");
     }
     assert_sound(&dir.path().join("out")).await;
 }
@@ -302,11 +304,8 @@ async fn a_complete_answer_is_accepted_at_the_first_call_with_any_headers() {
         "{summary}"
     );
     // The ledger has every byte as it arrived.
-    let archive = Archive::read(&dir.path().join("out")).expect("a sound ledger");
-    let body = |name: &str| {
-        let known = archive.known(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("asked");
-        archive.kept(known).expect("readable").and_then(|kept| kept.body).expect("a body")
-    };
+    let ledger = Ledger::of(&dir.path().join("out"));
+    let body = |name: &str| ledger.kept(name).1;
     for name in ["lying.com", "unlabeled.com", "layered.com"] {
         assert_eq!(body(name), good(name, "").into_bytes());
     }

@@ -66,7 +66,7 @@ impl Signals {
         self.unless("before anything was fetched or published", working).await
     }
 
-    /// Waits for `work`; the first signal ends the command at once, at a `moment` that its error names.
+    /// Waits for `work`; the first signal ends the command at once, at a `moment` that ends its error.
     pub(super) async fn unless<T>(
         &self,
         moment: &str,

@@ -75,7 +75,7 @@ impl OpenPart {
         Ok(Self { path, staged, config: config.clone(), file, row_group: None, rows: 0, memory: 0 })
     }
 
-    /// Encodes rows. Where calls end decides where pages end, so calls must depend on the sequence of rows only.
+    /// Encodes rows. Page boundaries follow the calls: for reproducible files, callers must split rows by content only.
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), DatasetError> {
         // The file's schema defines which columns are nullable in this table, the rows' schema which are in any table.
         let mut rest = RecordBatch::try_new(self.config.schema.clone(), rows.columns().to_vec())?;

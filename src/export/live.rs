@@ -29,7 +29,7 @@ use crate::{
     targets::{Inputs, TargetRef},
 };
 
-/// The source of the dataset that is being written.
+/// What a [`LiveWriter`] needs to start.
 pub(super) struct LiveDataset {
     pub(super) stage: Stage,
     pub(super) reader: LedgerReader,
@@ -129,7 +129,7 @@ impl Feed {
     }
 }
 
-/// Aborts a window that the writer takes nothing more from, even after a panic.
+/// Aborts the window when the writer exits, even by a panic.
 struct AbortOnDrop<'a>(&'a Window);
 
 impl Drop for AbortOnDrop<'_> {

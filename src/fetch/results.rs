@@ -27,7 +27,7 @@ use crate::{
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
-    /// Decides what to do about a call's target, given its result. Returns the target if it is given up.
+    /// Applies the result of a call to the budget, the breaker and the queue. Returns the target if it is given up.
     pub(super) fn take(&mut self, attempted: Attempted) -> Option<GaveUp> {
         let Attempted { mut job, grant: Grant { reservation, form, is_probe, .. }, result } = attempted;
         let Some(result) = result else {

@@ -40,8 +40,8 @@ const BLOCK_HEADER_BYTES: usize = 5;
 const LINE_END: &[u8] = b"}\n";
 /// Size of the member with that end.
 pub(super) const CLOSING_BYTES: usize = HEADER_BYTES + BLOCK_HEADER_BYTES + 2 + TRAILER_BYTES;
-/// The bytes that show, without reading a body, whether it is where its record says: its trailer and the end of its
-/// line.
+/// The bytes that show, without reading a body, whether it is where its record places it: its trailer and the end of
+/// its line.
 pub(super) const END_BYTES: usize = TRAILER_BYTES + CLOSING_BYTES;
 
 /// What a record states about the member after it, which is its body.

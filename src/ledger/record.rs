@@ -281,7 +281,7 @@ pub(super) struct WrittenBody<'a> {
 }
 
 impl<'a> WrittenBody<'a> {
-    /// Finds the form of a body; `json` says that it is JSON, in UTF-8.
+    /// Finds the form of a body; `json`: it is JSON, in UTF-8.
     pub(super) fn of(body: &'a [u8], json: bool) -> Self {
         let key = if json && is_one_line(body) {
             JSON

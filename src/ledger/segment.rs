@@ -228,7 +228,7 @@ impl Segment {
         Ok((offset, bytes))
     }
 
-    /// Checks the last bytes of a body, so that a skipped body is where its record says.
+    /// Checks the last bytes of a body, so that a skipped body is where its record places it.
     fn check_body_end(
         &self,
         window: &mut ReadWindow,

@@ -228,7 +228,7 @@ impl PortfolioBuilder {
     fn close(&mut self) {
         let Some((index, month, cells)) = self.open.take() else { return };
         self.portfolio.histories[index].add(month, &cells, self.portfolio.latest);
-        // Absurd dates must not add sums that are not plotted; they are counted as outside.
+        // Implausible dates must not add sums that are not plotted; they are counted as outside.
         let is_plotted = self.portfolio.latest.is_some_and(|end| end.back(MAX_PLOTTED_MONTHS) < month && month <= end);
         if is_plotted {
             self.totals.entry(month).or_default().add(&cells);

@@ -27,7 +27,7 @@ use crate::{
 
 /// Some 1 MB of the few columns that are read.
 const BATCH_ROWS: usize = 8_192;
-/// Months that are counted; histories begin in 2019, and only absurd dates give more.
+/// Months that are counted; histories begin in 2019, and only implausible dates give more.
 const MAX_MONTHS: usize = 4_096;
 /// The latest month has at least one row for this many of the fullest month: a newer one is still incomplete.
 const LATEST_SHARE: u64 = 2;

@@ -139,7 +139,7 @@ fn histories(targets: usize) -> BTreeMap<String, Vec<Value>> {
         }
         histories.insert(format!("target{number}.com"), items);
     }
-    // A single absurd date must not make all others stale.
+    // A single implausible date must not make all others stale.
     histories.get_mut("target3.com").unwrap().push(item(date(2031, 5, 1), 9));
     histories
 }

@@ -22,7 +22,7 @@ use crate::{clock::Clock, money::Usd};
 pub(super) const DEBIT: &str = "x-aisa-customer-cost-micros-usd";
 /// The path of redirects: it does not exist on this server.
 const ELSEWHERE: &str = "/elsewhere";
-/// Purposes of random draws for one attempt.
+/// Streams of random draws for one attempt.
 const LATENCY: u64 = 0x1a;
 const TASK: u64 = 0x7a;
 const REQUEST: u64 = 0x9e;

@@ -183,7 +183,7 @@ impl Faults {
 /// How long a dripping body takes: longer than any valid answer, shorter than any sensible time-out.
 pub(super) const DRIP_TIME: Duration = Duration::from_secs(5);
 
-/// Purposes of random draws for one attempt.
+/// Streams of random draws for one attempt.
 const FAULT: u64 = 0xfa;
 const COST_HEADER: u64 = 0xc0;
 

@@ -118,7 +118,7 @@ fn is_target(name: &str) -> bool {
         && !name.strip_prefix("www.").is_some_and(is_registered)
 }
 
-/// Whether a name is below a public suffix, or is a private suffix such as `github.io`, which is a site itself.
+/// Whether a name is below a public suffix, or is a private suffix such as `github.io`, which is a site of its own.
 fn is_registered(name: &str) -> bool {
     let suffix = psl::suffix(name.as_bytes()).filter(psl::Suffix::is_known);
     suffix.is_some_and(|suffix| {

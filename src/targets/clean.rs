@@ -50,7 +50,7 @@ pub struct Cleaned {
 /// Scheme, credentials, port, path, query, fragment, `www.`, a trailing dot, quotes, blanks and invisible characters
 /// are removed; letters become lower case, and non-ASCII labels A-labels. Names that IDNA2008 does not allow are
 /// rejected, even if compatibility mapping would give a name (`™`, fullwidth letters). A suffix from the private part
-/// of the Public Suffix List (`blogspot.com`, `github.io`) is a site itself and accepted.
+/// of the Public Suffix List (`blogspot.com`, `github.io`) is a site of its own and accepted.
 pub fn clean(written: &str, accept: Accept) -> Result<Cleaned, Rejection> {
     let cleaned = cleaned(written, accept);
     if written.is_ascii() && !matches!(cleaned, Err(Reject::Character(_))) {
@@ -100,7 +100,7 @@ fn cleaned(written: &str, accept: Accept) -> Result<Cleaned, Reject> {
     if is_reserved(name) {
         return Err(Reject::Hyphens);
     }
-    // Never shortened to a suffix, accepted or not: `www.gov.uk` is a site itself.
+    // Never shortened to a suffix, accepted or not: `www.gov.uk` is a site of its own.
     while let Some(rest) = name.strip_prefix("www.")
         && let Ok(rest_is_below) = is_below_registrable(rest)
     {

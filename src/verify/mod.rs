@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! _run.json -> its own digest -> digests of all files, and which files there are
-//! ledgers -> the dataset built again, row by row -> the same rows in the Parquet files; side files byte by byte
+//! ledgers -> the dataset built again, row by row -> the same rows in the Parquet files; sidecar files byte by byte
 //!         -> calls, cost and sums -> _run.json, _SUCCESS
 //! ```
 //!

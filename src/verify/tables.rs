@@ -48,7 +48,7 @@ pub(super) fn compare(
     let mut rows: BTreeMap<String, u64> = BTreeMap::new();
     let of_history = published.folders.iter().filter(|(folder, _)| folder.starts_with(HISTORY));
     let files: Option<Vec<&Vec<String>>> = of_history.map(|(_, files)| files.as_ref()).collect();
-    // A changed file has been reported; its content says nothing about the others.
+    // A changed file has been reported; its content shows nothing about the others.
     let mut is_whole = files.is_some();
     for file in files.into_iter().flatten().flatten() {
         let counted = read(dir, file, &["target"], |batch| {

@@ -1,6 +1,6 @@
 //! Recognizes tables and their delimiter by the first lines of a text.
 //!
-//! A header alone can mislead: a column's name may contain a comma, and spreadsheets in countries with decimal commas
+//! The header by itself can mislead: a column's name may contain a comma, and spreadsheets in countries with decimal commas
 //! use semicolons as delimiters. So several lines count, and most of all whether there is a domain column.
 
 use std::io::{self, BufRead, Read as _};

@@ -289,7 +289,7 @@ fn a_table_is_recognized_if_its_name_does_not_show_it() {
     check("63", "domain\na.com\n", InputFormat::Csv, None, as_table);
 
     let file = one_file("a.txt", format!("{table}b.com\n").as_bytes());
-    assert_eq!(file.counts().rejected, 2, "a .txt is a list unless the flag says otherwise");
+    assert_eq!(file.counts().rejected, 2, "a .txt is a list unless the flag overrides it");
     let options = ReadOptions { format: InputFormat::Txt, ..ReadOptions::default() };
     assert_eq!(lines(&reading("a.csv", table.as_bytes(), &options).expect("inputs")), as_table);
 }

@@ -1,7 +1,7 @@
 //! Recognizes tables and their delimiter by the first lines of a text.
 //!
-//! The header by itself can mislead: a column's name may contain a comma, and spreadsheets in countries with decimal commas
-//! use semicolons as delimiters. So several lines count, and most of all whether there is a domain column.
+//! The header by itself can mislead: a column's name may contain a comma, and spreadsheets in countries with decimal
+//! commas use semicolons as delimiters. So several lines count, and most of all whether there is a domain column.
 
 use std::io::{self, BufRead, Read as _};
 

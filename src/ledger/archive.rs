@@ -165,7 +165,7 @@ impl Archive {
     pub fn sound_head(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
         if let Some(location) = known.last().filter(|location| location.body > 0) {
             let segment = self.segment(location.segment);
-            let record = segment.record(&segment.head(&location)?, &location)?;
+            let record = segment.parse(&segment.head(&location)?, location.offset)?;
             record.answer().map_or(Ok(()), |answer| segment.check_body(&location, answer))?;
         }
         self.head(known)
@@ -196,7 +196,7 @@ impl Archive {
 
     fn head_at(&self, location: &Location) -> Result<StoredAnswer, LedgerError> {
         let segment = self.segment(location.segment);
-        match segment.record(&segment.head(location)?, location)? {
+        match segment.parse(&segment.head(location)?, location.offset)? {
             Record::Answer(answer) => Ok(StoredAnswer { answer: *answer, from_run_id: None }),
             Record::TakenOver(taken) => Ok(StoredAnswer { answer: taken.answer, from_run_id: Some(taken.from_run_id) }),
             _ => Err(segment.damaged(location.offset, &"the record is not an answer")),
@@ -252,7 +252,7 @@ impl Archive {
 /// The body of the answer at a location if it has at most `max_bytes` bytes; empty if there is none.
 pub(super) fn body_at(segment: &Segment, location: &Location, max_bytes: u64) -> Result<Body, LedgerError> {
     let head = segment.head(location)?;
-    let record = segment.record(&head, location)?;
+    let record = segment.parse(&head, location.offset)?;
     match record.answer() {
         Some(answer) if answer.body_bytes > max_bytes => Ok(Body::Larger(answer.body_bytes)),
         Some(answer) if location.body > 0 => segment.body(location, &head, answer).map(Body::Whole),

@@ -145,12 +145,8 @@ impl Segment {
         Ok((location.end() <= length).then_some(FoundRecord { location, record }))
     }
 
-    /// The record whose first member has this content.
-    pub(super) fn record(&self, head: &[u8], location: &Location) -> Result<Record, LedgerError> {
-        self.parse(head, location.offset)
-    }
-
-    fn parse(&self, content: &[u8], offset: u64) -> Result<Record, LedgerError> {
+    /// The record at an offset, whose first member has this content.
+    pub(super) fn parse(&self, content: &[u8], offset: u64) -> Result<Record, LedgerError> {
         record::parse(content).map_err(|error| {
             if record::is_record(content) {
                 LedgerError::NewerVersion { path: self.path.clone() }
@@ -397,7 +393,7 @@ mod tests {
         let second = bytes.len() as u64;
         let location = Location { segment: 3, offset: second, head: size(head), body: size(body) };
         let text = segment.head(&location).expect("sound");
-        let record = segment.record(&text, &location).expect("a record");
+        let record = segment.parse(&text, location.offset).expect("a record");
         let answer = record.answer().expect("an answer");
         assert_eq!(segment.body(&location, &text, answer).expect("sound"), BODY);
         assert_eq!(segment.sound_body_bytes(&location, answer).expect("sound"), bytes[head..]);

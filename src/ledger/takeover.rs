@@ -31,7 +31,7 @@ impl Archive {
         };
         let segment = self.segment(location.segment);
         let head = segment.head(&location)?;
-        let mut taken = match segment.record(&head, &location)? {
+        let mut taken = match segment.parse(&head, location.offset)? {
             // The run that paid for it is recorded, however often the answer has been copied since.
             Record::TakenOver(taken) => TakenOver { copied_at: at, ..*taken },
             Record::Answer(answer) => TakenOver { from_run_id: run.run_id.clone(), copied_at: at, answer: *answer },

@@ -109,6 +109,7 @@ async fn killed_and_resumed(settings: Settings, flags: &str, rng: &mut Rng, most
     assert_eq!(api.bill().calls, bill.calls, "a finished directory makes no call");
     verified(&place.out()).await;
     check_same_as_unbroken(&place, &flags).await;
+    check_same_as_replay(&place, &flags).await;
     phases
 }
 
@@ -143,6 +144,23 @@ async fn check_same_as_unbroken(place: &Place, flags: &str) {
     let [one, other] = [place, &unbroken].map(|place| table(&place.out(), "backlinks_history"));
     assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
     assert!(one == other, "the bytes differ");
+}
+
+/// What was published equals, byte for byte, what a replay of its ledger publishes.
+async fn check_same_as_replay(place: &Place, flags: &str) {
+    let other = place.root.path().join("replayed");
+    let mut replay = Command::new(BINARY);
+    replay.arg("replay").arg(place.out()).arg("--out").arg(&other);
+    replay.args(flags.split_whitespace().take_while(|flag| *flag != "--concurrency"));
+    replay.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+    ended(replay, 0).await;
+    for name in ["backlinks_history", "targets"] {
+        assert!(table(&place.out(), name) == table(&other, name), "the bytes of {name} differ");
+    }
+    for name in ["_failures.csv", "_rejected.csv"] {
+        let [one, replayed] = [place.out(), other.clone()].map(|dir| fs::read(dir.join(name)).expect("a file"));
+        assert!(one == replayed, "the bytes of {name} differ");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

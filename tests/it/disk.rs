@@ -17,8 +17,8 @@ use backlinks_export::{
 };
 
 use super::program::{
-    BINARY, Place, ended, finished, history_rows, instant, is_root, latency, print, run, sandbox, stderr, summary,
-    targets,
+    BINARY, Place, ended, files, finished, history_rows, instant, is_root, latency, print, run, sandbox, stderr,
+    summary, targets,
 };
 
 /// Targets of a small run.
@@ -41,6 +41,11 @@ fn can_inject() -> bool {
 
 /// The program under `strace`, which makes the `nth` call of one kind fail in each thread.
 fn broken(place: &Place, api: &str, call: &str, when: &str, only: Option<&Path>) -> Command {
+    run(failing(place, call, when, only), &place.inputs(), &place.out(), api, &format!("--concurrency {IN_FLIGHT}"))
+}
+
+/// The beginning of that command, without the arguments of the run.
+fn failing(place: &Place, call: &str, when: &str, only: Option<&Path>) -> Command {
     let mut command = Command::new("strace");
     command.args(["-f", "-y", "-qq", "-o"]).arg(log(place));
     command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{when}")]);
@@ -48,7 +53,7 @@ fn broken(place: &Place, api: &str, call: &str, when: &str, only: Option<&Path>)
         command.arg("-P").arg(path);
     }
     command.arg(BINARY);
-    run(command, &place.inputs(), &place.out(), api, &format!("--concurrency {IN_FLIGHT}"))
+    command
 }
 
 fn log(place: &Place) -> PathBuf {
@@ -198,6 +203,31 @@ async fn after_a_failed_sync_no_call_is_made() {
     let calls = calls.unwrap_or_else(|| api.bill().calls);
     assert_eq!(api.bill().calls, calls, "no call after the failure");
     assert!(calls < 60, "{calls}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failure_to_stage_rows_no_call_is_made_and_nothing_is_lost() {
+    const MANY: usize = 300;
+    if !can_inject() {
+        return;
+    }
+    let settings = Settings { latency: latency(20, 40), ..Settings::default() };
+    let (api, place) = (sandbox(settings).await, Place::new(MANY));
+    ended(full(&place, &api.url(), "--limit 1"), 5).await;
+    let published = files(&place.out().join("backlinks_history"));
+    let part = published[0].strip_prefix(place.out()).expect("below it").display().to_string();
+    let (name, _) = part.rsplit_once('-').expect("a number");
+    let staged = place.out().join(format!("_staging/{name}-0.unfinished"));
+    let broken = failing(&place, "openat", "error=ENOSPC:when=1+", Some(&staged));
+    let flags = "--concurrency 8 --date-from 2019-01-01";
+    let output = finished(run(broken, &place.inputs(), &place.out(), &api.url(), flags)).await;
+    let (words, bill) = (stderr(&output), api.bill());
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("_staging") && words.contains("free some disk space"), "{words}");
+    assert!(bill.calls < MANY as u64 / 2, "{} calls", bill.calls);
+    assert_eq!(stored(&place).len() as u64, bill.billed_calls, "every paid answer is stored");
+    ended(full(&place, &api.url(), ""), 0).await;
+    assert_eq!(api.bill().billed_calls, MANY as u64, "nothing was bought twice");
 }
 
 /// A disk of this size in memory; removed at the end.

@@ -132,6 +132,8 @@ async fn a_ledger_is_a_stream_of_json_lines_for_any_reader() {
     small_ledger(dir.path()).await;
     let bytes = fs::read(file(dir.path())).expect("a file");
     let text = String::from_utf8(gunzip(&bytes).expect("gzip")).expect("UTF-8");
+    let printed = std::process::Command::new("gzip").arg("-dc").arg(file(dir.path())).output().expect("gzip is there");
+    assert!(printed.status.success() && printed.stdout == text.as_bytes(), "{:?}", printed.stderr);
     let records: Vec<String> = text
         .lines()
         .map(|line| {

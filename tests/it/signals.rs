@@ -48,7 +48,9 @@ async fn a_signal_stops_the_calls_at_once_and_keeps_those_in_flight() {
         assert_eq!(stored as u64, bill.billed_calls, "SIG{name}");
         assert_eq!(bill.billed_lost, 0);
         assert!(bill.most_in_flight <= 20, "{}", bill.most_in_flight);
-        assert!(!place.out().join("backlinks_history").exists(), "nothing is published");
+        for folder in ["backlinks_history", "_staging"] {
+            assert!(!place.out().join(folder).exists(), "nothing is published, and nothing left behind: {folder}");
+        }
     }
 }
 

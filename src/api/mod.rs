@@ -25,7 +25,7 @@ mod reply_body;
 pub mod request;
 pub mod status;
 
-pub use reply_body::ReplyBody;
+pub use reply_body::{MAX_BODY_BYTES, ReplyBody};
 
 /// The earliest date the API knows (its documentation of `date_from`).
 pub const EARLIEST_DATE: Date = jiff::civil::date(2019, 1, 1);

@@ -4,6 +4,9 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
+/// The largest body that is read, after decompression: about 200 times a full history.
+pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
+
 /// The decompressed text of a body; if it was cut off, the part that arrived.
 #[derive(Clone, Debug, Default)]
 pub struct ReplyBody {

@@ -15,7 +15,7 @@ use flate2::{
     write::DeflateEncoder,
 };
 
-use crate::api::http::MAX_BODY_BYTES;
+use crate::api::MAX_BODY_BYTES;
 
 /// Maximum content of one member: the largest body as a JSON string, in which a byte may take six.
 const MAX_CONTENT_BYTES: u64 = 6 * MAX_BODY_BYTES as u64 + 1024;

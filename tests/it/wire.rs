@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use backlinks_export::{
     api::{
-        Api, ApiError, BodyForm, ErrorKind, Parameters, RankScale, Reply, Request,
-        http::{HttpApi, MAX_BODY_BYTES},
+        Api, ApiError, BodyForm, ErrorKind, MAX_BODY_BYTES, Parameters, RankScale, Reply, Request,
+        http::HttpApi,
         request,
         status::{Assessment, Class, Cost, Fatal, assess},
     },

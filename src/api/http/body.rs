@@ -21,10 +21,7 @@ use super::{
     headers::text,
     hide, lost,
 };
-use crate::api::{ApiError, ErrorKind, ReplyBody};
-
-/// The largest body that is read, after decompression: about 200 times a full history.
-pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
+use crate::api::{ApiError, ErrorKind, MAX_BODY_BYTES, ReplyBody};
 
 /// Bodies up to this size are read concurrently: seven times a full history.
 pub const USUAL_BODY: usize = 1024 * 1024;

@@ -1,8 +1,8 @@
 //! The API over HTTP: reqwest with rustls, HTTP/1.1, one attempt per call.
 //!
 //! Never follows a redirect, never repeats a call by itself, never sends the token to another host than its own, and
-//! never keeps more of a body than [`MAX_BODY_BYTES`]. HTTP/2 is off because one lost connection would make thirty paid
-//! calls uncertain at once.
+//! never keeps more of a body than [`MAX_BODY_BYTES`](super::MAX_BODY_BYTES). HTTP/2 is off because one lost connection
+//! would make thirty paid calls uncertain at once.
 
 mod body;
 mod deadline;
@@ -28,7 +28,7 @@ use self::{
     headers::{date, debit, text},
 };
 pub use self::{
-    body::{MAX_BODY_BYTES, USUAL_BODY},
+    body::USUAL_BODY,
     endpoint::{ApiEndpoint, ENDPOINT, SetupError, is_loopback},
     headers::retry_after,
     proxy::is_proxied,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use backlinks_export::{
-    api::http::MAX_BODY_BYTES,
+    api::MAX_BODY_BYTES,
     ledger::{Answer, Archive, Body},
     targets::{Accept, clean},
 };

@@ -87,8 +87,8 @@ fn checks(arguments: &PlanArgs, context: &Context) -> Result<Vec<Check>, Failure
         cap.minus(spent).max(Usd::ZERO)
     });
     let money = estimate.as_ref().map(|estimate| RunCost { estimate, left });
-    checks.extend(of_the_api(&arguments.job, money, context)?);
-    checks.extend(of_the_machine(concurrency));
+    checks.extend(check_api(&arguments.job, money, context)?);
+    checks.extend(check_machine(concurrency));
     Ok(checks)
 }
 
@@ -117,10 +117,10 @@ fn read(arguments: &InputArgs) -> (Check, Option<Inputs>) {
 }
 
 /// Checks that call the API, real or simulated.
-fn of_the_api(arguments: &JobArgs, money: Option<RunCost<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
+fn check_api(arguments: &JobArgs, money: Option<RunCost<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
     super::runtime()?.block_on(async {
         let (url, sandbox) = url(&arguments.call).await?;
-        let endpoint = match ApiEndpoint::of(&url) {
+        let endpoint = match ApiEndpoint::parse(&url) {
             Ok(endpoint) => endpoint,
             Err(error) => return Ok(vec![Check::failed("api", error.to_string(), error.hint())]),
         };
@@ -171,7 +171,7 @@ fn whose(call: &CallArgs) -> String {
     }
 }
 
-fn of_the_machine(concurrency: NonZeroU32) -> [Check; 2] {
+fn check_machine(concurrency: NonZeroU32) -> [Check; 2] {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let shown = match (io::stderr().is_terminal(), is_ci()) {
         (true, false) => "terminal: progress bar, and confirmation before spending more than --confirm-above",

@@ -19,7 +19,7 @@ pub(super) fn read_inputs(arguments: &InputArgs) -> Result<Inputs, Failure> {
     };
     let inputs = read(&arguments.inputs, io::stdin().lock(), &options)?;
     let shard = arguments.shard;
-    Ok(if shard.is_whole() { inputs } else { inputs.share(|name| shard.holds(name)) })
+    Ok(if shard.is_whole() { inputs } else { inputs.share(|name| shard.contains(name)) })
 }
 
 /// Warning about cells beyond a table's header.
@@ -40,7 +40,7 @@ pub(super) fn counted_twice(inputs: &Inputs) -> Option<String> {
 }
 
 /// Warns about lines that are skipped, and targets that are called but may not have an answer.
-pub(super) fn warn_of(inputs: &Inputs) {
+pub(super) fn warn_about_inputs(inputs: &Inputs) {
     let counts = inputs.counts();
     if let Some(example) = inputs.first_subdomain() {
         let subdomains = humanize::counted(counts.subdomains as u64, "target is a subdomain", "targets are subdomains");

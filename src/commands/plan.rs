@@ -35,7 +35,7 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let preview = preview(arguments, &inputs, &query, context)?.limited(call.limit);
     let estimate = preview.estimate(rate, concurrency);
     let balance = balance::balance(call, context);
-    let affordable = call.max_cost.map(|cap| Affordable::of(&estimate, cap.minus(preview.past.spent)));
+    let affordable = call.max_cost.map(|cap| Affordable::new(&estimate, cap.minus(preview.past.spent)));
     let plan = Plan { call, inputs, preview, estimate, affordable, balance, rate };
     print(&match arguments.format {
         Format::Text => plan.text(),
@@ -66,7 +66,7 @@ struct Affordable {
 }
 
 impl Affordable {
-    fn of(estimate: &Estimate, left: Usd) -> Self {
+    fn new(estimate: &Estimate, left: Usd) -> Self {
         let of = |cost: Usd| {
             let (left, cost) = (i128::from(left.micros().max(0)), i128::from(cost.micros().max(1)));
             let calls = i128::from(estimate.calls) * left / cost;
@@ -84,8 +84,8 @@ fn preview(arguments: &PlanArgs, inputs: &Inputs, query: &QueryParams, context: 
         return Ok(Preview::new(arguments.out.as_deref(), inputs, &arguments.job.reuse.previous, query, clock)?);
     };
     let bare = Preview::new(None, inputs, &[], query, clock)?;
-    let held = inputs.counts().targets as u64;
-    Ok(Preview { parameters: record.made_of.parameters, held, remaining: 0, ..bare })
+    let stored = inputs.counts().targets as u64;
+    Ok(Preview { parameters: record.provenance.parameters, stored, remaining: 0, ..bare })
 }
 
 impl Plan<'_> {
@@ -98,7 +98,7 @@ impl Plan<'_> {
             "rejected_lines": rejected(inputs).collect::<Vec<_>>(),
             "duplicates": counts.duplicates,
             "subdomains": counts.subdomains,
-            "held": preview.held,
+            "held": preview.stored,
             "taken_over": preview.taken_over,
             "refreshed": preview.refreshed,
             "calls": estimate.calls,
@@ -139,7 +139,7 @@ impl Plan<'_> {
         for remark in [counted_twice(inputs), dropped_cells(inputs)].into_iter().flatten() {
             row("", sanitize::plain(&remark).into_owned());
         }
-        row("stored", humanize::count(preview.held));
+        row("stored", humanize::count(preview.stored));
         if preview.taken_over > 0 {
             let answers = humanize::counted(preview.taken_over, "answer", "answers");
             row("previous", format!("{answers} to reuse, at no cost"));
@@ -209,7 +209,7 @@ mod tests {
             bytes: 0,
         };
         let check = |left: i64, low: u64, high: u64| {
-            assert_eq!(Affordable::of(&estimate, micros(left)), Affordable { low, high }, "{left}");
+            assert_eq!(Affordable::new(&estimate, micros(left)), Affordable { low, high }, "{left}");
         };
         check(1_600_000, 26, 53);
         check(3_000_000, 50, 100);
@@ -218,6 +218,6 @@ mod tests {
         check(-1, 0, 0);
         check(i64::MAX, 100, 100);
         let nothing = Estimate { calls: 0, cost_low: Usd::ZERO, cost_high: Usd::ZERO, ..estimate.clone() };
-        assert_eq!(Affordable::of(&nothing, micros(1)), Affordable { low: 0, high: 0 });
+        assert_eq!(Affordable::new(&nothing, micros(1)), Affordable { low: 0, high: 0 });
     }
 }

@@ -32,9 +32,9 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     }
     let lock = open_for_replay(&arguments.out, &merged, arguments.replace)?;
     let connecting = upload::connect(arguments.after.publish.as_ref(), merged.is_simulated());
-    let destination = signals.unless(BEFORE_PUBLISHED, connecting).await?;
+    let destination = signals.interruptible(BEFORE_PUBLISHED, connecting).await?;
     let targets = merged.inputs().counts().targets as u64;
-    let progress = display(&arguments.display, context, ExportScope::of_held(targets));
+    let progress = display(&arguments.display, context, ExportScope::all_stored(targets));
     context.console.attach(&progress);
     let options = PublishOptions {
         layout: DatasetLayout::from(&arguments.dataset),
@@ -48,7 +48,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     };
     let stored = Fetched { merged, staged: None, lock };
     let publishing = publish(stored, RunEnd::Finished, options, arguments.after.report, &progress);
-    let (summary, lock) = signals.unless(BEFORE_PUBLISHED, publishing).await?;
+    let (summary, lock) = signals.interruptible(BEFORE_PUBLISHED, publishing).await?;
     let summary = upload::upload(destination, summary, lock, &progress, context, signals).await?;
     progress.finish();
     show(&RunSummary { elapsed: started.elapsed(), ..summary }, &arguments.display, context)

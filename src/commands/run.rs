@@ -10,7 +10,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::{
     Context, Failure,
     announce::{announce, warn_of_cap},
-    inputs::{dropped_cells, read_inputs, warn_of},
+    inputs::{dropped_cells, read_inputs, warn_about_inputs},
     report::with_report,
     result::{display, show},
     signals::{self, Signals},
@@ -95,7 +95,7 @@ impl RunCommand<'_> {
         let connecting = upload::connect(job.own.after.publish.as_ref(), job.call.sandbox);
         if let Some(record) = discarded(out, &inputs, &query, Some(&options.layout), context.clock)? {
             let lock = Lock::take(out).map_err(ExportError::from)?;
-            let destination = signals.unless("before anything was fetched or published", connecting).await?;
+            let destination = signals.interruptible("before anything was fetched or published", connecting).await?;
             let options = PublishOptions { before: record.spending, ..options };
             let summary = summary_from_record(&record, inputs.counts(), &options, out);
             let summary = Box::new(with_report(summary, job.own.after.report)?);
@@ -118,7 +118,7 @@ impl RunCommand<'_> {
         if let Some(error) = missing.filter(|_| export.remaining() > 0) {
             return Err(error.into());
         }
-        let destination = signals.unless("before anything was fetched or published", connecting).await?;
+        let destination = signals.interruptible("before anything was fetched or published", connecting).await?;
         announce(arguments, context, &export, &limits, signals).await?;
         warn_of_cap(&export, &limits);
         let options = PublishOptions { before: export.spending(), ..options };
@@ -132,19 +132,19 @@ impl RunCommand<'_> {
         let progress = display(&own.display, context, scope(&export, &limits, call.sandbox));
         context.console.attach(&progress);
         if export.remaining() > 0 {
-            warn_of(export.inputs());
+            warn_about_inputs(export.inputs());
         }
         let publishing = async {
             let asked_to_stop = signals.clone().first().map(|_| ());
             let (ended, fetched) = export.fetch(api, limits, &options.layout, &progress, asked_to_stop).await?;
-            let ended = RunEnd::of(ended, signals.came().unwrap_or(Signal::Interrupt));
+            let ended = RunEnd::new(ended, signals.received().unwrap_or(Signal::Interrupt));
             let is_stopped = matches!(ended, RunEnd::Signal(_));
             let publishing = publish(fetched, ended, options.clone(), own.after.report, &progress);
             if is_stopped {
                 return publishing.await;
             }
             // Nothing is published before it is complete; the next run rebuilds what was staged.
-            signals.unless(BEFORE_PUBLISHED, publishing).await
+            signals.interruptible(BEFORE_PUBLISHED, publishing).await
         };
         let summary = match publishing.await {
             Ok((summary, lock)) => upload::upload(destination, summary, lock, &progress, context, signals).await?,
@@ -164,7 +164,7 @@ impl RunCommand<'_> {
         if destination.is_none() {
             return Ok(summary);
         }
-        let progress = display(&self.arguments.job.own.display, self.context, ExportScope::of_held(summary.targets));
+        let progress = display(&self.arguments.job.own.display, self.context, ExportScope::all_stored(summary.targets));
         let summary = upload::upload(destination, summary, lock, &progress, self.context, self.signals).await?;
         progress.finish();
         Ok(summary)
@@ -173,7 +173,7 @@ impl RunCommand<'_> {
     /// The summary of a run that a failure or a signal ended while it fetched or published; `None` without a ledger to
     /// summarize.
     async fn partial_summary(self, options: PublishOptions, failure: &Failure) -> Option<RunSummary> {
-        let ended = match self.signals.came().filter(|signal| signal.exit_code() == failure.exit) {
+        let ended = match self.signals.received().filter(|signal| signal.exit_code() == failure.exit) {
             Some(signal) => RunEnd::Signal(signal),
             None => RunEnd::Unexpected { message: failure.error.clone(), hint: failure.hint.clone() },
         };
@@ -258,7 +258,7 @@ fn scope(export: &Export, limits: &FetchLimits, simulated: bool) -> ExportScope 
     let total = export.inputs().counts().targets as u64;
     ExportScope {
         total,
-        held: total.saturating_sub(export.remaining() as u64),
+        stored: total.saturating_sub(export.remaining() as u64),
         rate: limits.rate,
         concurrency: limits.concurrency,
         spent: export.past().spent,

@@ -10,13 +10,13 @@ use super::Failure;
 use crate::summary::Signal;
 
 /// Runs the work of a command until it is done, or until a second signal comes, at a `moment` that its error names.
-pub(super) fn block_on(moment: &str, work: impl AsyncFnOnce(&Signals) -> Result<u8, Failure>) -> Result<u8, Failure> {
+pub(super) fn block_on(suffix: &str, work: impl AsyncFnOnce(&Signals) -> Result<u8, Failure>) -> Result<u8, Failure> {
     let runtime = super::runtime()?;
     let ended = runtime.block_on(async {
         let signals = Signals::listen()?;
         tokio::select! {
             ended = work(&signals) => ended,
-            signal = signals.clone().second() => Err(Failure::interrupted(signal, moment)),
+            signal = signals.clone().second() => Err(Failure::interrupted(signal, suffix)),
         }
     });
     // Don't let pending disk writes delay the exit.
@@ -48,7 +48,7 @@ impl Signals {
     }
 
     /// The first signal, if there was one.
-    pub(super) fn came(&self) -> Option<Signal> {
+    pub(super) fn received(&self) -> Option<Signal> {
         self.0.borrow().first().copied()
     }
 
@@ -63,18 +63,18 @@ impl Signals {
         E: Into<Failure> + Send + 'static,
     {
         let working = async { spawn_blocking(work).await.map_err(Failure::unexpected)?.map_err(Into::into) };
-        self.unless("before anything was fetched or published", working).await
+        self.interruptible("before anything was fetched or published", working).await
     }
 
     /// Waits for `work`; the first signal ends the command at once, at a `moment` that ends its error.
-    pub(super) async fn unless<T>(
+    pub(super) async fn interruptible<T>(
         &self,
-        moment: &str,
+        suffix: &str,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         tokio::select! {
             done = work => done,
-            signal = self.clone().first() => Err(Failure::interrupted(signal, moment)),
+            signal = self.clone().first() => Err(Failure::interrupted(signal, suffix)),
         }
     }
 

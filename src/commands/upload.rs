@@ -28,7 +28,7 @@ pub(super) async fn upload(
     let Some(destination) = destination.filter(|_| summary.published) else { return Ok(summary) };
     let moment = format!("during the upload to {}, which has no _SUCCESS yet", destination.url());
     let uploading = async { Ok(destination.publish(&summary.out, progress).await) };
-    let uploaded = signals.unless(&moment, uploading).await?;
+    let uploaded = signals.interruptible(&moment, uploading).await?;
     drop(lock);
     match uploaded {
         Ok(uploaded) => Ok(RunSummary { published_to: Some(uploaded), ..summary }),
@@ -72,7 +72,7 @@ mod tests {
         let url: StoreUrl = "az://container/audit".parse().unwrap();
         let attempt = "upload targets/part-a.parquet".to_owned();
         check(
-            StoreError::Refused { url, attempt, cause: Cause::Store, reason: "503 Server Busy".to_owned() },
+            StoreError::RequestFailed { url, attempt, cause: Cause::Store, reason: "503 Server Busy".to_owned() },
             "the dataset is complete in out/audit, but the upload failed: cannot upload \
              targets/part-a.parquet in az://container/audit: 503 Server Busy",
             "check the network and AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT; then run the same command \

@@ -40,7 +40,7 @@ pub(super) fn check_is_run(dir: &Path) -> Result<(), ExportError> {
         return Ok(());
     }
     Err(match RunRecord::read(dir)? {
-        Some(record) if record.made_of.ledgers.iter().any(LedgerRecord::is_own) => {
+        Some(record) if record.provenance.ledgers.iter().any(LedgerRecord::is_own) => {
             ExportError::LedgerGone(dir.to_owned())
         }
         Some(_) => ExportError::OfAReplay(dir.to_owned()),
@@ -59,7 +59,7 @@ pub(super) fn read_ledger(dir: &Path) -> Result<Archive, ExportError> {
 fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
     let Some(record) = RunRecord::read(dir)?.filter(|record| !record.raw_discarded) else { return Ok(()) };
     let found: HashMap<PathBuf, u64> = archive.files()?.into_iter().collect();
-    for (name, expected) in record.made_of.own_files() {
+    for (name, expected) in record.provenance.own_files() {
         let path = dir.join(ledger::FOLDER).join(name);
         let found = found.get(&path).copied().unwrap_or_default();
         if found < *expected {
@@ -81,18 +81,18 @@ pub fn discarded(
 ) -> Result<Option<RunRecord>, ExportError> {
     let Some(record) = RunRecord::read(dir)?.filter(|record| record.raw_discarded) else { return Ok(None) };
     let stored = Run {
-        run_id: record.made_of.run_id.clone(),
+        run_id: record.provenance.run_id.clone(),
         started_at: clock.now(),
-        parameters: record.made_of.parameters.clone(),
-        version: record.made_of.version.clone(),
+        parameters: record.provenance.parameters.clone(),
+        version: record.provenance.version.clone(),
         shard: None,
-        simulated: record.made_of.simulated,
+        simulated: record.provenance.simulated,
     };
     query.parameters(Some(&stored), "", clock.today())?;
     // If the age of its oldest answer is unknown, all answers may be too old.
     let is_fresh = query.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
-    let has_lines = record.made_of.inputs_sha256 == ledger::digest(given);
-    let has_layout = layout.is_none_or(|layout| record.made_of.layout == *layout);
+    let has_lines = record.provenance.inputs_sha256 == ledger::digest(given);
+    let has_layout = layout.is_none_or(|layout| record.provenance.layout == *layout);
     if has_lines && has_layout && is_fresh && record.files_are_there(dir) {
         return Ok(Some(record));
     }
@@ -150,7 +150,7 @@ pub fn open_for_replay(dir: &Path, merged: &MergedLedgers, replace: bool) -> Res
     };
     if let Some(record) = record {
         let is_there = |run_id: &String| merged.sources().iter().any(|source| source.run.run_id == *run_id);
-        let mut lost = record.made_of.ledgers.iter().map(|ledger| &ledger.run_id).filter(|run_id| !is_there(run_id));
+        let mut lost = record.provenance.ledgers.iter().map(|ledger| &ledger.run_id).filter(|run_id| !is_there(run_id));
         if let Some(run_id) = lost.next().filter(|_| !replace) {
             return Err(ExportError::OtherRuns { dir: dir.to_owned(), run_id: run_id.clone() });
         }

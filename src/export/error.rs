@@ -18,7 +18,7 @@ pub enum ExportError {
     QueryParams(#[from] QueryError),
     #[error(transparent)]
     Previous(#[from] PreviousError),
-    #[error("these runs used different query parameters: {} and {}", .0.stored, .0.asked)]
+    #[error("these runs used different query parameters: {} and {}", .0.stored, .0.requested)]
     DifferentQueries(QueryDifference),
     #[error("{} is not empty and does not contain a run", .0.display())]
     Foreign(PathBuf),

@@ -53,17 +53,17 @@ impl Export {
         let mut shutdown = pin!(shutdown);
         let is_stopped = previous.take_over(&ledger, clock.now(), shutdown.as_mut()).await?;
         // Answers just copied from an earlier run may have been requested up to a later day.
-        let date_to = ledger.asked_up_to().map_or(parameters.date_to, |day| day.max(parameters.date_to));
-        let asked = Parameters { date_to, ..run.parameters.clone() };
-        let ledger = ledger.asking_up_to(parameters.date_to);
+        let date_to = ledger.latest_date_to().map_or(parameters.date_to, |day| day.max(parameters.date_to));
+        let requested = Parameters { date_to, ..run.parameters.clone() };
+        let ledger = ledger.with_date_to(parameters.date_to);
         let inputs = Arc::new(inputs);
         let dataset = LiveDataset {
             stage: Stage::begin(lock.dir())?,
             reader: ledger.reader(),
             inputs: Arc::clone(&inputs),
             run_date: run_date(&run),
-            options: publish::options(run.run_id.clone(), &asked, layout),
-            asked,
+            options: publish::options(run.run_id.clone(), &requested, layout),
+            requested,
             progress: progress.clone(),
         };
         let writer = LiveWriter::start(dataset, &remaining);

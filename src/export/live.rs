@@ -36,7 +36,7 @@ pub(super) struct LiveDataset {
     pub(super) inputs: Arc<Inputs>,
     pub(super) run_date: Date,
     /// The query parameters, with the last day that any answer will be requested for.
-    pub(super) asked: Parameters,
+    pub(super) requested: Parameters,
     pub(super) options: Options,
     pub(super) progress: Progress,
 }
@@ -60,7 +60,7 @@ impl LiveWriter {
     /// one of the runtime's: in tests with a paused clock, a blocking task of the runtime would stop the clock from
     /// advancing.
     pub(super) fn start(dataset: LiveDataset, to_call: &[u32]) -> Self {
-        let LiveDataset { stage, reader, inputs, run_date, asked, options, progress } = dataset;
+        let LiveDataset { stage, reader, inputs, run_date, requested, options, progress } = dataset;
         let mut order: Vec<u32> = (0..).take(inputs.targets().len()).collect();
         order.sort_unstable_by_key(|number| inputs.target(*number));
         let mut is_called = vec![false; order.len()];
@@ -74,8 +74,8 @@ impl LiveWriter {
         let (done, staged) = oneshot::channel();
         let thread = thread::spawn(move || {
             let Feed { window, answers, has_failed } = &*shared;
-            let _no_one_waits_for_room = AbortOnDrop(window);
-            let staged = StagedHistory::write(stage, answers, Some(window), asked, &options, &progress);
+            let _abort_on_exit = AbortOnDrop(window);
+            let staged = StagedHistory::write(stage, answers, Some(window), requested, &options, &progress);
             has_failed.store(matches!(staged, Err(Interrupted::Failed(_))), Ordering::Relaxed);
             // Nobody waits for it if the fetch was dropped.
             drop(done.send(staged));

@@ -93,7 +93,7 @@ impl MergedEntry<'_> {
 
     /// Whether its answer came before `since`.
     pub fn is_stale(&self, since: Timestamp) -> bool {
-        self.state.is_final() && !self.known.is_held_since(Some(since))
+        self.state.is_final() && !self.known.is_fresh(Some(since))
     }
 
     /// Known cost of its calls; `None`: no price is known.
@@ -140,7 +140,7 @@ impl MergedLedgers {
         }
         let mut settled = Winners::new();
         for (place, number) in among.iter().enumerate() {
-            for (target, _) in self.sources[*number].archive.asked() {
+            for (target, _) in self.sources[*number].archive.requested() {
                 let knows = |number: &&usize| self.sources[**number].archive.known(target).is_some();
                 if !among[..place].iter().any(|earlier| knows(&earlier))
                     && among[place + 1..].iter().any(|later| knows(&later))
@@ -204,9 +204,10 @@ impl MergedLedgers {
 
     /// The query parameters, with the latest day that was requested.
     pub fn parameters(&self) -> Parameters {
-        let asked = self.sources.iter().map(|source| &source.run.parameters);
-        let latest = asked.max_by_key(|asked| asked.date_to).expect("a dataset is built from one ledger or more");
-        let up_to = self.sources.iter().filter_map(|source| source.archive.asked_up_to()).max();
+        let requested = self.sources.iter().map(|source| &source.run.parameters);
+        let latest =
+            requested.max_by_key(|requested| requested.date_to).expect("a dataset is built from one ledger or more");
+        let up_to = self.sources.iter().filter_map(|source| source.archive.latest_date_to()).max();
         Parameters { date_to: up_to.unwrap_or(latest.date_to), ..latest.clone() }
     }
 
@@ -219,7 +220,7 @@ impl MergedLedgers {
             let counts =
                 |target: TargetRef<'_>| winners.get(target.as_str()).is_none_or(|chosen| *chosen == source as usize);
             let own = (0..)
-                .zip(archive.asked())
+                .zip(archive.requested())
                 .filter(|(_, (target, known))| known.state == TargetState::Ok && counts(*target));
             answers.extend(own.map(|(number, _)| AnswerRef { source, number }));
         }

@@ -16,7 +16,6 @@ mod directory;
 mod error;
 mod estimate;
 mod fetch;
-mod lines;
 mod live;
 mod merged_ledgers;
 mod open;
@@ -28,6 +27,7 @@ mod record;
 mod recorder;
 mod rows;
 mod summarize;
+mod target_lines;
 mod window;
 
 pub use self::{
@@ -35,7 +35,6 @@ pub use self::{
     error::ExportError,
     estimate::{Estimate, PriceSource},
     fetch::Fetched,
-    lines::LineSink,
     merged_ledgers::{AnswerRef, MergedEntry, MergedLedgers, Source},
     open::Export,
     preview::Preview,
@@ -45,4 +44,5 @@ pub use self::{
     record::{LedgerRecord, Provenance, RunRecord},
     rows::Decoded,
     summarize::{PublishOptions, partial_summary, publish_and_summarize, stale_answers, summary_from_record},
+    target_lines::LineSink,
 };

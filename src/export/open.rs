@@ -183,7 +183,7 @@ pub(super) fn remaining(
     for (number, target) in (0..).zip(inputs.targets()).filter(|(_, target)| is_wanted(*target)) {
         if !archive.state(target).is_final() {
             missing.push(number);
-        } else if !archive.is_held_since(target, since) {
+        } else if !archive.is_fresh(target, since) {
             stale.push(number);
         }
     }

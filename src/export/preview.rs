@@ -26,7 +26,7 @@ pub struct Preview {
     pub parameters: Parameters,
     pub past: ResumeState,
     /// Targets of these lines that already have a final answer.
-    pub held: u64,
+    pub stored: u64,
     /// Targets whose answer would be reused from an earlier run.
     pub taken_over: u64,
     /// Targets that would be called.
@@ -42,7 +42,7 @@ pub struct Preview {
 impl Preview {
     /// What a run of these lines would do and cost.
     pub fn estimate(&self, rate: Rate, concurrency: NonZeroU32) -> Estimate {
-        let targets = self.remaining + self.held + self.taken_over;
+        let targets = self.remaining + self.stored + self.taken_over;
         Estimate::new(self.remaining, targets, &self.parameters, rate, concurrency, &self.past)
     }
 
@@ -78,14 +78,14 @@ impl Preview {
         if are_kept {
             drop_tolerated_failures(&mut left, inputs, &archive, query.tolerated);
         }
-        let held = (inputs.targets().len() - left.len()) as u64;
+        let stored = (inputs.targets().len() - left.len()) as u64;
         let mut previous = Previous::open(previous, dir, archive.run(), &parameters, |_| Ok(None))?;
         previous.choose(inputs, &mut left, query.fresh_since);
         Ok(Self {
-            answered: archive.asked().filter(|(_, known)| known.state.is_final()).count() as u64,
+            answered: archive.requested().filter(|(_, known)| known.state.is_final()).count() as u64,
             started_with: archive.run().map(|run| run.version.clone()),
             past: archive.past(clock.moment()),
-            held,
+            stored,
             taken_over: previous.chosen() as u64,
             remaining: left.len() as u64,
             refreshed: to_refresh(&left, inputs, &archive) as u64,

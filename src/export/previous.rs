@@ -38,7 +38,7 @@ pub enum PreviousError {
     Unusable(Box<ExportError>),
     #[error("--previous {} is this run's own directory", .0.display())]
     Itself(PathBuf),
-    #[error("--previous {} was fetched with {}, but this run uses {}", .0.display(), .1.stored, .1.asked)]
+    #[error("--previous {} was fetched with {}, but this run uses {}", .0.display(), .1.stored, .1.requested)]
     Differs(PathBuf, QueryDifference),
 }
 
@@ -123,7 +123,7 @@ impl Previous {
         wanted.retain(|number| {
             let target = inputs.target(*number);
             let known = sources().filter_map(|(source, earlier)| Some((source, earlier.archive.known(target)?)));
-            let suitable = known.filter(|(_, known)| known.is_held_since(since));
+            let suitable = known.filter(|(_, known)| known.is_fresh(since));
             // The same answer in several directories is taken from the first.
             let newest = suitable.max_by_key(|(source, known)| (known.at(), std::cmp::Reverse(*source)));
             chosen.extend(newest.map(|(source, known)| Chosen { source, known: known.clone() }));

@@ -8,9 +8,9 @@ use jiff::civil::Date;
 use super::{
     AnswerRef, ExportError, MergedLedgers,
     cursor::{AnswerSource, Interrupted, rows_in_order},
-    lines::{LineRows, LineSink},
     record::file_metadata,
     rows::Decoded,
+    target_lines::{LineRows, LineSink},
     window::Window,
 };
 use crate::{
@@ -43,15 +43,17 @@ pub(super) fn publish(
     layout: &DatasetLayout,
     progress: &Progress,
 ) -> Result<Published, ExportError> {
-    let asked = merged.parameters();
-    let options = options(merged.run_id(), &asked, layout);
+    let requested = merged.parameters();
+    let options = options(merged.run_id(), &requested, layout);
     let rebuild = Rebuild::new(merged);
     progress.publishing(rebuild.answers() as u64);
-    let staged = match staged.filter(|staged| staged.asked == asked && staged.decoded.rows.len() == rebuild.answers()) {
-        Some(staged) => staged,
-        None => StagedHistory::write(Stage::begin(dir)?, &rebuild, None, asked, &options, progress).map_err(failure)?,
-    };
-    let StagedHistory { stage, mut parts, decoded, asked: _ } = staged;
+    let staged =
+        match staged.filter(|staged| staged.requested == requested && staged.decoded.rows.len() == rebuild.answers()) {
+            Some(staged) => staged,
+            None => StagedHistory::write(Stage::begin(dir)?, &rebuild, None, requested, &options, progress)
+                .map_err(failure)?,
+        };
+    let StagedHistory { stage, mut parts, decoded, requested: _ } = staged;
     let targets = stage.targets(&options, merged.inputs().columns())?;
     let mut files = LineFiles { targets, failures: FailuresFile::begin(dir)? };
     let totals = rebuild.lines(&decoded, &mut files)?;
@@ -78,9 +80,9 @@ impl LineSink for LineFiles {
     }
 }
 
-/// How to write the files of a dataset with answers to `asked`.
-pub(super) fn options(run_id: String, asked: &Parameters, layout: &DatasetLayout) -> Options {
-    let metadata = file_metadata(decode::schema::VERSION, env!("CARGO_PKG_VERSION"), asked);
+/// How to write the files of a dataset with answers to `requested`.
+pub(super) fn options(run_id: String, requested: &Parameters, layout: &DatasetLayout) -> Options {
+    let metadata = file_metadata(decode::schema::VERSION, env!("CARGO_PKG_VERSION"), requested);
     Options { layout: layout.clone(), run_id, metadata }
 }
 
@@ -90,7 +92,7 @@ pub struct StagedHistory {
     stage: Stage,
     parts: Vec<Part>,
     decoded: Decoded,
-    asked: Parameters,
+    requested: Parameters,
 }
 
 impl StagedHistory {
@@ -99,12 +101,12 @@ impl StagedHistory {
         stage: Stage,
         answers: &S,
         window: Option<&Window>,
-        asked: Parameters,
+        requested: Parameters,
         options: &Options,
         progress: &Progress,
     ) -> Result<Self, Interrupted> {
         let mut history = stage.history(decode::schema::history(), options)?;
-        history.without_rows(asked.date_to);
+        history.without_rows(requested.date_to);
         let mut decoded = Decoded::default();
         rows_in_order(answers, window, |position, answer| {
             if let Ok(rows) = &answer {
@@ -114,7 +116,7 @@ impl StagedHistory {
             progress.published(1);
             Ok(())
         })?;
-        Ok(Self { parts: history.finish()?, stage, decoded, asked })
+        Ok(Self { parts: history.finish()?, stage, decoded, requested })
     }
 }
 

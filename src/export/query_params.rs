@@ -38,7 +38,7 @@ pub enum QueryError {
     Order { from: Date, to: Date },
     #[error("--date-to {to} is in the future; today is {today} in UTC")]
     Future { to: Date, today: Date },
-    #[error("this directory was started with {}, but this command uses {}", .0.stored, .0.asked)]
+    #[error("this directory was started with {}, but this command uses {}", .0.stored, .0.requested)]
     Differs(QueryDifference),
     #[error("this directory contains shard {stored}, but {} to other shards, such as {example}", belong(*others))]
     OtherShard { stored: Shard, others: usize, example: String },
@@ -67,38 +67,39 @@ impl QueryError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryDifference {
     pub stored: String,
-    pub asked: String,
+    pub requested: String,
 }
 
 impl QueryDifference {
     /// The first flag in which two queries differ, if their answers may not be in one dataset. The last day may differ,
     /// since each row of `targets` has its own. With `simulated`, real answers differ from simulated ones.
-    pub(super) fn find(stored: &Run, simulated: Option<bool>, asked: &Parameters) -> Option<Self> {
+    pub(super) fn find(stored: &Run, simulated: Option<bool>, requested: &Parameters) -> Option<Self> {
         let of_api = simulated.and_then(|simulated| Self::of_api(stored.simulated, simulated));
         let stored = &stored.parameters;
         let scale = |of: &Parameters| of.rank_scale.as_str();
         of_api
-            .or_else(|| Self::of("date-from", &stored.date_from, &asked.date_from))
-            .or_else(|| Self::of("rank-scale", &scale(stored), &scale(asked)))
+            .or_else(|| Self::of("date-from", &stored.date_from, &requested.date_from))
+            .or_else(|| Self::of("rank-scale", &scale(stored), &scale(requested)))
     }
 
     /// The difference between real answers and simulated ones.
-    fn of_api(stored: bool, asked: bool) -> Option<Self> {
+    fn of_api(stored: bool, requested: bool) -> Option<Self> {
         let flag =
             |simulated| if simulated { "--sandbox (simulated answers)" } else { "real answers (without --sandbox)" };
-        (stored != asked).then(|| Self { stored: flag(stored).to_owned(), asked: flag(asked).to_owned() })
+        (stored != requested).then(|| Self { stored: flag(stored).to_owned(), requested: flag(requested).to_owned() })
     }
 
-    fn of(flag: &str, stored: &impl ToString, asked: &impl ToString) -> Option<Self> {
-        let (stored, asked) = (stored.to_string(), asked.to_string());
-        (stored != asked).then(|| Self { stored: format!("--{flag} {stored}"), asked: format!("--{flag} {asked}") })
+    fn of(flag: &str, stored: &impl ToString, requested: &impl ToString) -> Option<Self> {
+        let (stored, requested) = (stored.to_string(), requested.to_string());
+        (stored != requested)
+            .then(|| Self { stored: format!("--{flag} {stored}"), requested: format!("--{flag} {requested}") })
     }
 }
 
 /// Refuses targets of other shards in the directory of a shard: a replay of all shards would have them twice.
 pub(super) fn check_shard(stored: Option<&Run>, given: &Inputs) -> Result<(), QueryError> {
     let Some(stored) = stored.and_then(|run| run.shard) else { return Ok(()) };
-    let mut others = given.targets().map(TargetRef::as_str).filter(|target| !stored.holds(target));
+    let mut others = given.targets().map(TargetRef::as_str).filter(|target| !stored.contains(target));
     match others.next().map(str::to_owned) {
         None => Ok(()),
         Some(example) => Err(QueryError::OtherShard { stored, others: 1 + others.count(), example }),
@@ -110,25 +111,25 @@ impl QueryParams {
     pub fn parameters(&self, stored: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QueryError> {
         let run = stored;
         let stored = run.map(|run| &run.parameters);
-        let asked = Parameters {
+        let requested = Parameters {
             date_from: self.date_from.unwrap_or(EARLIEST_DATE),
             date_to: self.date_to.unwrap_or_else(|| self.usual_date_to(stored, today)),
             rank_scale: self.rank_scale.unwrap_or_default(),
             tag: self.tag.clone().or(stored.map(|stored| stored.tag.clone())).unwrap_or_else(|| run_id.to_owned()),
         };
-        if asked.date_from > asked.date_to {
-            return Err(QueryError::Order { from: asked.date_from, to: asked.date_to });
+        if requested.date_from > requested.date_to {
+            return Err(QueryError::Order { from: requested.date_from, to: requested.date_to });
         }
-        let moves_on = stored.is_none_or(|stored| self.fresh_since.is_some() && asked.date_to > stored.date_to);
-        if moves_on && asked.date_to > today {
-            return Err(QueryError::Future { to: asked.date_to, today });
+        let moves_on = stored.is_none_or(|stored| self.fresh_since.is_some() && requested.date_to > stored.date_to);
+        if moves_on && requested.date_to > today {
+            return Err(QueryError::Future { to: requested.date_to, today });
         }
-        let Some(run) = run else { return Ok(asked) };
-        let last_day = || QueryDifference::of("date-to", &run.parameters.date_to, &asked.date_to);
-        let differs = QueryDifference::find(run, self.simulated, &asked);
+        let Some(run) = run else { return Ok(requested) };
+        let last_day = || QueryDifference::of("date-to", &run.parameters.date_to, &requested.date_to);
+        let differs = QueryDifference::find(run, self.simulated, &requested);
         match differs.or_else(|| last_day().filter(|_| !moves_on)) {
             Some(differs) => Err(QueryError::Differs(differs)),
-            None => Ok(asked),
+            None => Ok(requested),
         }
     }
 
@@ -201,7 +202,10 @@ mod tests {
         };
         let up_to = |to: Option<Date>, today: Date| {
             let query = QueryParams { date_to: to, ..refresh.clone() };
-            query.parameters(Some(&stored()), "id", today).map(|asked| asked.date_to).map_err(|error| error.to_string())
+            query
+                .parameters(Some(&stored()), "id", today)
+                .map(|requested| requested.date_to)
+                .map_err(|error| error.to_string())
         };
         assert_eq!(up_to(None, TODAY), Ok(TODAY));
         assert_eq!(up_to(Some(date(2026, 2, 5)), TODAY), Ok(date(2026, 2, 5)));

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
     #[serde(flatten)]
-    pub made_of: Provenance,
+    pub provenance: Provenance,
     pub totals: Totals,
     pub spending: Spending,
     /// The summary of the run that published the dataset.
@@ -126,33 +126,33 @@ impl Provenance {
     }
 }
 
-/// The key-value metadata of Parquet files with answers to `asked`.
-pub(super) fn file_metadata(schema: u32, program: &str, asked: &Parameters) -> Vec<(String, String)> {
+/// The key-value metadata of Parquet files with answers to `requested`.
+pub(super) fn file_metadata(schema: u32, program: &str, requested: &Parameters) -> Vec<(String, String)> {
     let entries = [
         ("schema_version", schema.to_string()),
         ("program_version", program.to_owned()),
-        ("date_from", asked.date_from.to_string()),
-        ("date_to", asked.date_to.to_string()),
-        ("rank_scale", asked.rank_scale.as_str().to_owned()),
+        ("date_from", requested.date_from.to_string()),
+        ("date_to", requested.date_to.to_string()),
+        ("rank_scale", requested.rank_scale.as_str().to_owned()),
     ];
     entries.map(|(name, value)| (format!("backlinks_export.{name}"), value)).to_vec()
 }
 
-/// The digests of all ledger files, over as many bytes as in `made_of`, even if a run has appended more since.
+/// The digests of all ledger files, over as many bytes as in `provenance`, even if a run has appended more since.
 pub(super) fn ledger_digests(
     merged: &MergedLedgers,
-    made_of: &Provenance,
+    provenance: &Provenance,
 ) -> Result<Vec<BTreeMap<String, String>>, ExportError> {
     let of_ledger = |(source, record): (&Source, &LedgerRecord)| {
         let digests = record.files.iter().enumerate();
         digests.map(|(file, (name, bytes))| Ok((name.clone(), source.archive.digest(file, *bytes)?))).collect()
     };
-    merged.sources().iter().zip(&made_of.ledgers).map(of_ledger).collect()
+    merged.sources().iter().zip(&provenance.ledgers).map(of_ledger).collect()
 }
 
 impl RunRecord {
     pub fn new(
-        made_of: Provenance,
+        provenance: Provenance,
         published: &Published,
         spending: Spending,
         raw_sha256: Vec<BTreeMap<String, String>>,
@@ -163,7 +163,7 @@ impl RunRecord {
             format!("{surprise}: {times}, such as in the answer for {}", seen.example)
         });
         Self {
-            made_of,
+            provenance,
             totals: published.totals.clone(),
             spending,
             drift: drift.collect(),
@@ -215,7 +215,7 @@ impl RunRecord {
             files: self.files.len() as u64,
             bytes: self.files.iter().map(|file| file.bytes).sum(),
             drift: self.drift.clone(),
-            simulated: self.made_of.simulated,
+            simulated: self.provenance.simulated,
             ..RunSummary::new(counts, &self.totals, self.spending)
         }
     }

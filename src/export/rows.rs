@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::UNREADABLE;
+use super::target_lines::UNREADABLE;
 use crate::decode::{DecodeError, DecodedRows, SchemaDrift};
 
 /// What one answer adds to the dataset, or why it cannot be read as rows.

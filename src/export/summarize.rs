@@ -88,7 +88,7 @@ pub fn publish_and_summarize(
     if let RunEnd::Signal(_) = ended {
         return Ok(options.unpublished(merged, dir, ended));
     }
-    let made_of = Provenance::new(merged, dir, &options.layout)?;
+    let provenance = Provenance::new(merged, dir, &options.layout)?;
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
     let current = match RunRecord::read(dir) {
         // Only `replay --replace` gets here with an unreadable record, and overwrites it.
@@ -96,14 +96,14 @@ pub fn publish_and_summarize(
         read => read?,
     };
     let current =
-        current.filter(|record| record.made_of == made_of && record.files_are_there(dir) && side_files_are_there);
+        current.filter(|record| record.provenance == provenance && record.files_are_there(dir) && side_files_are_there);
     let is_new = current.is_none();
     let mut record = if let Some(record) = current {
         record
     } else {
         let published = publish(merged, staged, dir, &options.layout, progress)?;
-        let digests = ledger_digests(merged, &made_of)?;
-        RunRecord::new(made_of, &published, merged.spending(), digests, merged.oldest_answer())
+        let digests = ledger_digests(merged, &provenance)?;
+        RunRecord::new(provenance, &published, merged.spending(), digests, merged.oldest_answer())
     };
     let numbers = RunSummary { stale: options.stale(merged), ..record.numbers(merged.inputs().counts()) };
     let summary = options.summary(numbers, dir, ended);

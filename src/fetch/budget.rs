@@ -45,7 +45,7 @@ struct Amounts {
     /// The price above which the API refuses the call.
     limit: Usd,
     /// Reserved: unavailable to other calls until this one settles.
-    held: Usd,
+    reserved: Usd,
 }
 
 impl Reservation {
@@ -86,20 +86,20 @@ impl Budget {
             return Err(refused);
         }
         let limit = if expected == Usd::ZERO { PRESUMED_PRICE } else { expected.plus(expected.part(HEADROOM)) };
-        let held = if highest == Usd::ZERO { rest } else { limit.max(highest.times(RISE)) };
-        if held > rest && self.in_flight > 0 {
+        let reserved = if highest == Usd::ZERO { rest } else { limit.max(highest.times(RISE)) };
+        if reserved > rest && self.in_flight > 0 {
             return Err(ReserveError::Wait);
         }
-        let held = held.min(rest);
-        self.reserved = self.reserved.plus(held);
+        let reserved = reserved.min(rest);
+        self.reserved = self.reserved.plus(reserved);
         self.in_flight += 1;
-        Ok(Reservation(Some(Amounts { limit: limit.min(rest), held })))
+        Ok(Reservation(Some(Amounts { limit: limit.min(rest), reserved })))
     }
 
     /// Returns an unused reservation.
     pub(super) fn release(&mut self, reservation: Reservation) {
         if let Some(amounts) = reservation.0 {
-            self.reserved = self.reserved.minus(amounts.held);
+            self.reserved = self.reserved.minus(amounts.reserved);
             self.in_flight -= 1;
         }
     }
@@ -270,7 +270,7 @@ mod tests {
                      expected: Result<(i64, i64), ReserveError>| {
             let mut budget = of(cap, spent, highest);
             let amounts = budget.reserve(min_price_limit.map(usd)).map(|reservation| reservation.0.expect("a cap"));
-            let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.held.micros()));
+            let found = amounts.map(|amounts| (amounts.limit.micros(), amounts.reserved.micros()));
             assert_eq!(found, expected, "{cap}, {spent} spent, highest {highest}, at least {min_price_limit:?}");
         };
         // No price is known: everything is reserved.

@@ -28,7 +28,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         }
         // A call counts as in flight until its answer is on disk, which limits how many answers a crash can cost.
         let concurrency = self.limits.concurrency.get() as usize;
-        if self.running.len() >= concurrency || (!self.first_is_back && !self.running.is_empty()) {
+        if self.running.len() >= concurrency || (!self.first_call_returned && !self.running.is_empty()) {
             return self.wait(FetchState::Calling, None);
         }
         let allowed = match self.admitted(now) {

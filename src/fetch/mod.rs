@@ -238,7 +238,7 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     /// Whether the API has accepted a call.
     proven: bool,
     /// Whether the first call is back.
-    first_is_back: bool,
+    first_call_returned: bool,
     ended: Option<FetchEnd>,
     /// Why no more calls can be recorded.
     failure: Option<J::Error>,
@@ -278,7 +278,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             form: limits.body.or(earlier.form).unwrap_or(BodyForm::Array),
             other_form: limits.body.is_none(),
             proven: earlier.form.is_some(),
-            first_is_back: false,
+            first_call_returned: false,
             ended: None,
             failure: None,
             last_failure: None,

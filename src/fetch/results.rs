@@ -53,7 +53,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         };
         let decision = judge::judge(assessment.class, job.tried, run_context);
         // The others wait for the first call only while the form of the body is unknown.
-        self.first_is_back |= decision != Decision::OtherForm;
+        self.first_call_returned |= decision != Decision::OtherForm;
         match decision {
             Decision::Done => {}
             Decision::Retry if retry_after.is_some_and(|wait| wait > MAX_RETRY_AFTER) => {

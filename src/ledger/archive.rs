@@ -111,7 +111,7 @@ impl Archive {
     }
 
     /// All targets that were ever called, in order of their first calls.
-    pub fn asked(&self) -> impl Iterator<Item = (TargetRef<'_>, &TargetEntry)> {
+    pub fn requested(&self) -> impl Iterator<Item = (TargetRef<'_>, &TargetEntry)> {
         self.index.iter()
     }
 
@@ -126,8 +126,8 @@ impl Archive {
     }
 
     /// Whether a target's answer is stored and is not older than `since`, if given.
-    pub fn is_held_since(&self, target: TargetRef<'_>, since: Option<Timestamp>) -> bool {
-        self.known(target).is_some_and(|known| known.is_held_since(since))
+    pub fn is_fresh(&self, target: TargetRef<'_>, since: Option<Timestamp>) -> bool {
+        self.known(target).is_some_and(|known| known.is_fresh(since))
     }
 
     /// What the next calls have to respect.
@@ -182,9 +182,9 @@ impl Archive {
     }
 
     /// The last day that was requested for the run or for any answer; `None` without a run.
-    pub fn asked_up_to(&self) -> Option<Date> {
+    pub fn latest_date_to(&self) -> Option<Date> {
         let run = self.run.as_ref()?;
-        Some(self.index.asked_up_to().map_or(run.parameters.date_to, |other| other.max(run.parameters.date_to)))
+        Some(self.index.latest_date_to().map_or(run.parameters.date_to, |other| other.max(run.parameters.date_to)))
     }
 
     /// The body of a target's answer if it has at most `max_bytes` bytes; empty if there is none.

@@ -116,14 +116,14 @@ impl Ledger {
 
     /// Sets the last day that calls request from now on; by default that of the run.
     #[must_use]
-    pub fn asking_up_to(self, day: Date) -> Self {
+    pub fn with_date_to(self, day: Date) -> Self {
         let of_run = self.archive().run.as_ref().map(|run| run.parameters.date_to);
         Self { date_to: Some(day).filter(|day| of_run != Some(*day)), ..self }
     }
 
     /// The last day that was requested for the run or for any answer; `None` without a run.
-    pub fn asked_up_to(&self) -> Option<Date> {
-        self.archive().asked_up_to()
+    pub fn latest_date_to(&self) -> Option<Date> {
+        self.archive().latest_date_to()
     }
 
     /// Records the start of the run.

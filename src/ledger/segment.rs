@@ -92,7 +92,7 @@ impl Segment {
         let (mut offset, mut window) = (0, ReadWindow::default());
         while offset < length {
             let Some(found) = self.record_at(&mut window, offset, length)? else {
-                self.must_be_torn(offset, length)?;
+                self.check_torn(offset, length)?;
                 return Ok(End::Torn(offset));
             };
             let next = found.location.end();
@@ -157,7 +157,7 @@ impl Segment {
     }
 
     /// An end without a complete record is due to a crash only if a record begins there and nothing complete follows.
-    fn must_be_torn(&self, offset: u64, length: u64) -> Result<(), LedgerError> {
+    fn check_torn(&self, offset: u64, length: u64) -> Result<(), LedgerError> {
         const STEP: usize = 1024 * 1024;
         let mut window = ReadWindow::default();
         let mut at = self.end_of_own_body(&mut window, offset, length)?.unwrap_or(offset + 1);
@@ -204,11 +204,11 @@ impl Segment {
 
     /// Checks that an answer's body is complete, without keeping it in memory.
     pub(super) fn check_body(&self, location: &Location, answer: &Answer) -> Result<(), LedgerError> {
-        self.sound_body_bytes(location, answer).map(drop)
+        self.verified_body_bytes(location, answer).map(drop)
     }
 
     /// An answer's body as stored, with the end of its line, once its checksum has been verified.
-    pub(super) fn sound_body_bytes(&self, location: &Location, answer: &Answer) -> Result<Vec<u8>, LedgerError> {
+    pub(super) fn verified_body_bytes(&self, location: &Location, answer: &Answer) -> Result<Vec<u8>, LedgerError> {
         let (offset, bytes) = self.body_bytes(location, answer)?;
         let checked = answer.body_member().check(&bytes[..bytes.len() - CLOSING_BYTES]);
         checked.map_err(|source| self.damaged(offset, &source))?;
@@ -396,7 +396,7 @@ mod tests {
         let record = segment.parse(&text, location.offset).expect("a record");
         let answer = record.answer().expect("an answer");
         assert_eq!(segment.body(&location, &text, answer).expect("sound"), BODY);
-        assert_eq!(segment.sound_body_bytes(&location, answer).expect("sound"), bytes[head..]);
+        assert_eq!(segment.verified_body_bytes(&location, answer).expect("sound"), bytes[head..]);
         segment.check_body(&location, answer).expect("sound");
         for wrong in [0, 1, END_BYTES - 1, body - 1] {
             let shorter = Location { body: size(wrong), ..location };

@@ -38,7 +38,7 @@ impl Archive {
             _ => return Err(segment.damaged(location.offset, &"the record is not an answer")),
         };
         taken.answer.date_to.get_or_insert(run.parameters.date_to);
-        let body = if location.body > 0 { segment.sound_body_bytes(&location, &taken.answer)? } else { Vec::new() };
+        let body = if location.body > 0 { segment.verified_body_bytes(&location, &taken.answer)? } else { Vec::new() };
         Ok(Some(Copied { taken, key: record::body_key(&head), body }))
     }
 }

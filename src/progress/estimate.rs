@@ -76,7 +76,7 @@ impl ThroughputEstimator {
         if targets == 0 {
             return None;
         }
-        let settled = counted.done.saturating_sub(scope.held) + counted.failed;
+        let settled = counted.done.saturating_sub(scope.stored) + counted.failed;
         let calls_each =
             if settled == 0 { 1.0 } else { (float(counted.answers) / float(settled)).clamp(1.0, MAX_CALLS) };
         let allowed = f64::from(scope.rate.calls.get()) / scope.rate.period.as_secs_f64().max(1e-9);
@@ -98,7 +98,7 @@ impl ThroughputEstimator {
 /// What all runs of the directory will have spent once every target is settled, if the rest costs as much per target as
 /// in this run; `None`: too few are settled, or none is left.
 pub(super) fn projected(counted: &Counted, scope: &ExportScope) -> Option<Usd> {
-    let settled = (counted.done + counted.failed).saturating_sub(scope.held);
+    let settled = (counted.done + counted.failed).saturating_sub(scope.stored);
     let left = scope.total.saturating_sub(counted.done + counted.failed);
     let is_calling = !matches!(
         counted.activity,
@@ -132,7 +132,7 @@ mod tests {
         let number = |number| NonZeroU32::new(number).expect("above zero");
         ExportScope {
             total,
-            held: 0,
+            stored: 0,
             rate: Rate { calls: number(per_minute), period: Duration::from_mins(1) },
             concurrency: number(concurrency),
             spent: Usd::ZERO,

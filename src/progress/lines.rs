@@ -18,7 +18,7 @@ fn stamp(elapsed: Duration) -> String {
 }
 
 pub(super) fn plain_start(scope: &ExportScope) -> String {
-    let left = scope.total.saturating_sub(scope.held);
+    let left = scope.total.saturating_sub(scope.stored);
     if left == 0 {
         let targets = match scope.total {
             1 => "the target is".to_owned(),

@@ -51,7 +51,7 @@ const LINE: Duration = Duration::from_secs(10);
 pub struct ExportScope {
     pub total: u64,
     /// Targets whose answers were stored by earlier runs.
-    pub held: u64,
+    pub stored: u64,
     /// Calls in any sliding period.
     pub rate: Rate,
     /// Maximum calls in flight.
@@ -65,10 +65,10 @@ pub struct ExportScope {
 
 impl ExportScope {
     /// A scope of `targets` targets that all have their answers.
-    pub fn of_held(targets: u64) -> Self {
+    pub fn all_stored(targets: u64) -> Self {
         let rate = Rate { calls: NonZeroU32::MIN, period: Duration::from_secs(1) };
         let (concurrency, spent) = (NonZeroU32::MIN, Usd::ZERO);
-        Self { total: targets, held: targets, rate, concurrency, spent, cap: None, simulated: false }
+        Self { total: targets, stored: targets, rate, concurrency, spent, cap: None, simulated: false }
     }
 }
 
@@ -106,7 +106,7 @@ impl Progress {
         };
         let shared = Arc::new(Shared {
             started,
-            counters: Mutex::new(Counted { done: scope.held, ..Counted::default() }),
+            counters: Mutex::new(Counted { done: scope.stored, ..Counted::default() }),
             changed: Notify::new(),
             display: Mutex::new(Display::new(mode, color, scope, out)),
         });

@@ -102,9 +102,9 @@ impl Snapshot {
     /// `9,500 rows`; `None` if all targets already had their answers.
     pub(super) fn rows(&self) -> Option<String> {
         let rows = humanize::count(self.counted.rows);
-        match self.scope.held {
+        match self.scope.stored {
             0 => Some(format!("{rows} rows")),
-            held if held < self.scope.total => Some(format!("{rows} new rows")),
+            stored if stored < self.scope.total => Some(format!("{rows} new rows")),
             _ => None,
         }
     }

@@ -36,7 +36,7 @@ fn number(number: u32) -> NonZeroU32 {
 fn scope() -> ExportScope {
     ExportScope {
         total: 5_000,
-        held: 20,
+        stored: 20,
         rate: Rate { calls: number(600), period: Duration::from_mins(1) },
         concurrency: number(20),
         spent: Usd::from_micros(550_000),
@@ -104,7 +104,7 @@ async fn lines_show_a_whole_run() {
 async fn an_upload_is_a_separate_phase_in_bytes() {
     let check = async |mode: Mode, expected: &[&str]| {
         let paper = Paper::default();
-        let progress = Progress::start_with(mode, false, ExportScope::of_held(4), Box::new(paper.clone()));
+        let progress = Progress::start_with(mode, false, ExportScope::all_stored(4), Box::new(paper.clone()));
         progress.uploading(3_000_000);
         tokio::time::sleep(Duration::from_secs(1)).await;
         progress.uploaded(1_500_000);
@@ -228,7 +228,7 @@ fn snapshot(activity: Activity) -> Snapshot {
     };
     Snapshot {
         counted,
-        scope: ExportScope { held: 0, spent: Usd::ZERO, cap: Some(Usd::from_micros(150_000_000)), ..scope() },
+        scope: ExportScope { stored: 0, spent: Usd::ZERO, cap: Some(Usd::from_micros(150_000_000)), ..scope() },
         per_minute: 598,
         left: matches!(activity, Activity::Calling | Activity::RateLimit | Activity::AskedToWait(_))
             .then_some(Duration::from_secs(380)),

@@ -15,7 +15,7 @@
 //! - Untrusted text stays text: markup consists of literals of this program (see `html`).
 
 mod html;
-mod lines;
+mod input_results;
 mod month;
 mod movers;
 mod page;
@@ -29,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::{lines::Lines, page::PageContent, portfolio::Portfolio, read::Dataset, shares::Shares};
+use self::{input_results::Lines, page::PageContent, portfolio::Portfolio, read::Dataset, shares::Shares};
 use crate::{
     dataset::{self, DatasetError},
     export::{ExportError, RunRecord},

@@ -12,12 +12,12 @@ pub(super) struct Month(pub(super) i32);
 
 impl Month {
     /// The month in UTC of a time in microseconds since 1970.
-    pub(super) fn of_micros(micros: i64) -> Option<Self> {
+    pub(super) fn from_micros(micros: i64) -> Option<Self> {
         let moment = Timestamp::from_microsecond(micros).ok()?;
-        Some(Self::of_date(TimeZone::UTC.to_datetime(moment).date()))
+        Some(Self::from_date(TimeZone::UTC.to_datetime(moment).date()))
     }
 
-    pub(super) fn of_date(date: Date) -> Self {
+    pub(super) fn from_date(date: Date) -> Self {
         Self(i32::from(date.year()) * 12 + i32::from(date.month()) - 1)
     }
 
@@ -54,13 +54,13 @@ mod tests {
     fn months_are_in_utc() {
         let check = |moment: &str, shown: &str| {
             let micros = moment.parse::<Timestamp>().unwrap().as_microsecond();
-            assert_eq!(Month::of_micros(micros).unwrap().to_string(), shown);
+            assert_eq!(Month::from_micros(micros).unwrap().to_string(), shown);
         };
         check("2026-11-30T00:00:00Z", "Nov 2026");
         check("2026-12-31T23:59:59.999999Z", "Dec 2026");
         check("2027-01-01T00:30:00+01:00", "Dec 2026");
         check("1969-01-01T00:00:00Z", "Jan 1969");
-        assert_eq!(Month::of_micros(i64::MAX), None);
-        assert_eq!(Month::of_date(jiff::civil::date(2026, 1, 31)).back(12).to_string(), "Jan 2025");
+        assert_eq!(Month::from_micros(i64::MAX), None);
+        assert_eq!(Month::from_date(jiff::civil::date(2026, 1, 31)).back(12).to_string(), "Jan 2025");
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Movers<'a> {
 }
 
 impl<'a> Movers<'a> {
-    pub(super) fn of(portfolio: &'a Portfolio) -> Self {
+    pub(super) fn new(portfolio: &'a Portfolio) -> Self {
         let compared = portfolio.all().filter_map(|(target, history)| {
             let change = history.change()?;
             Some(Mover { target, history, change })

@@ -145,7 +145,7 @@ impl Portfolio {
                 numbers.push(rows.numbers::<Int64Type>(name)?);
             }
             for row in 0..rows.len() {
-                let Some(month) = number(dates, row).and_then(Month::of_micros) else { continue };
+                let Some(month) = number(dates, row).and_then(Month::from_micros) else { continue };
                 let mut cells = Cells::default();
                 cells.iter_mut().zip(&numbers).for_each(|(cell, numbers)| *cell = number(numbers, row));
                 builder.row(targets.value(row), month, cells);

@@ -122,7 +122,7 @@ impl Dataset {
         let mut months = Months { undated: self.undated, ..Months::default() };
         self.history(&[schema::DATE], None, |rows| {
             for date in rows.dates()? {
-                match date.and_then(Month::of_micros) {
+                match date.and_then(Month::from_micros) {
                     Some(month) if months.rows.len() < MAX_MONTHS || months.rows.contains_key(&month) => {
                         *months.rows.entry(month).or_default() += 1;
                     }
@@ -203,7 +203,10 @@ fn read(
         let dates = ProjectionMask::columns(builder.parquet_schema(), [schema::DATE]);
         let is_of_month = move |batch: RecordBatch| {
             let dates = batch.column(0).as_primitive::<TimestampMicrosecondType>();
-            Ok(dates.iter().map(|date| Some(date.and_then(Month::of_micros) == Some(month))).collect::<BooleanArray>())
+            Ok(dates
+                .iter()
+                .map(|date| Some(date.and_then(Month::from_micros) == Some(month)))
+                .collect::<BooleanArray>())
         };
         builder = builder.with_row_filter(RowFilter::new(vec![Box::new(ArrowPredicateFn::new(dates, is_of_month))]));
     }

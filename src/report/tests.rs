@@ -87,7 +87,7 @@ fn record(partition_by: &str, files: Vec<Part>) -> RunRecord {
         tag: "<b>tag</b>".to_owned(),
     };
     RunRecord {
-        made_of: Provenance {
+        provenance: Provenance {
             program: "backlinks-export".to_owned(),
             run_id: "r1".to_owned(),
             parameters,
@@ -146,14 +146,14 @@ fn histories(targets: usize) -> BTreeMap<String, Vec<Value>> {
 
 fn month_of(item: &Value) -> Option<Month> {
     let day: Date = item["date"].as_str()?.get(..10)?.parse().ok()?;
-    Some(Month::of_date(day))
+    Some(Month::from_date(day))
 }
 
 #[test]
 fn sums_by_month_and_target_equal_a_simple_count_for_any_partitioning() {
     let histories = histories(40);
     let given: Vec<_> = histories.iter().map(|(target, items)| ok(target, items.clone())).collect();
-    let latest = Month::of_date(date(2026, 11, 1));
+    let latest = Month::from_date(date(2026, 11, 1));
     // The last item served for a target and month
     let mut cells: BTreeMap<(Month, &str), &Value> = BTreeMap::new();
     for (target, items) in &histories {
@@ -224,7 +224,7 @@ fn winners_and_losers_are_those_with_the_greatest_changes_and_a_value_at_both_en
     let dir = publish("year", &[], &given);
     let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap().unwrap()).unwrap();
     let portfolio = Portfolio::read(&dataset, &dataset.months().unwrap()).unwrap();
-    let movers = Movers::of(&portfolio);
+    let movers = Movers::new(&portfolio);
     let shown = |list: &[movers::Mover<'_>]| {
         list.iter().fold(String::new(), |mut shown, mover| {
             let _ = write!(shown, "{} {:+};", mover.target, mover.change);

@@ -31,17 +31,17 @@ pub(super) enum AnswerContent {
 }
 
 impl AnswerContent {
-    pub(super) fn of(asked: &HistoryRequest, today: jiff::civil::Date) -> Self {
-        match history_of(&asked.target) {
-            Ok(profile) => Self::history(&asked.target, profile, asked, today),
+    pub(super) fn of(request: &HistoryRequest, today: jiff::civil::Date) -> Self {
+        match history_of(&request.target) {
+            Ok(profile) => Self::history(&request.target, profile, request, today),
             Err(nothing) => Self::NoData(nothing),
         }
     }
 
     /// An answer about another host.
-    pub(super) fn of_another(asked: &HistoryRequest, today: jiff::civil::Date) -> Self {
-        let another = if asked.target == "example.net" { "example.org" } else { "example.net" };
-        Self::history(another, Box::new(Profile::of(another)), asked, today)
+    pub(super) fn of_another(request: &HistoryRequest, today: jiff::civil::Date) -> Self {
+        let another = if request.target == "example.net" { "example.org" } else { "example.net" };
+        Self::history(another, Box::new(Profile::new(another)), request, today)
     }
 
     /// A status code with its usual message.
@@ -49,8 +49,8 @@ impl AnswerContent {
         Self::Code(code, message(code).to_owned())
     }
 
-    fn history(about: &str, profile: Box<Profile>, asked: &HistoryRequest, today: jiff::civil::Date) -> Self {
-        let months = profile.months(asked.date_from, asked.date_to.min(today));
+    fn history(about: &str, profile: Box<Profile>, request: &HistoryRequest, today: jiff::civil::Date) -> Self {
+        let months = profile.months(request.date_from, request.date_to.min(today));
         if months.is_empty() {
             return Self::NoData(NoData::NoItems);
         }
@@ -85,7 +85,11 @@ pub(super) struct EnvelopeFields<'a> {
     pub(super) draws: Random,
 }
 
-pub(super) fn envelope(task: &EnvelopeFields<'_>, content: &AnswerContent, asked: Option<&HistoryRequest>) -> Vec<u8> {
+pub(super) fn envelope(
+    task: &EnvelopeFields<'_>,
+    content: &AnswerContent,
+    request: Option<&HistoryRequest>,
+) -> Vec<u8> {
     let mut draws = task.draws;
     let (code, text) = content.status();
     let text = serde_json::Value::from(text);
@@ -118,7 +122,7 @@ pub(super) fn envelope(task: &EnvelopeFields<'_>, content: &AnswerContent, asked
         task.echo,
     );
     out.extend_from_slice(head.as_bytes());
-    result(content, asked, &mut out);
+    result(content, request, &mut out);
     out.push(b'}');
     for _ in 0..task.extra_tasks {
         let extra = format!(
@@ -133,18 +137,18 @@ pub(super) fn envelope(task: &EnvelopeFields<'_>, content: &AnswerContent, asked
     out
 }
 
-fn result(content: &AnswerContent, asked: Option<&HistoryRequest>, out: &mut Vec<u8>) {
+fn result(content: &AnswerContent, request: Option<&HistoryRequest>, out: &mut Vec<u8>) {
     let head = |about: &str, count: usize| {
-        let (from, to) = asked.map_or_else(Default::default, |asked| (asked.date_from, asked.date_to));
+        let (from, to) = request.map_or_else(Default::default, |request| (request.date_from, request.date_to));
         format!(
             "[{{\"target\":\"{about}\",\"date_from\":\"{from}\",\"date_to\":\"{to}\",\"items_count\":{count},\"items\":"
         )
     };
-    let about = asked.map_or("", |asked| asked.target.as_str());
+    let about = request.map_or("", |request| request.target.as_str());
     match content {
         AnswerContent::History { about, profile, months } => {
             out.extend_from_slice(head(about, months.len()).as_bytes());
-            let writer = ItemWriter::new(profile, asked.is_some_and(|asked| asked.one_hundred));
+            let writer = ItemWriter::new(profile, request.is_some_and(|request| request.one_hundred));
             for (index, month) in months.iter().enumerate() {
                 out.push(if index == 0 { b'[' } else { b',' });
                 writer.write(month, out);
@@ -238,21 +242,21 @@ mod tests {
         referring_links_attributes referring_links_platform_types referring_links_semantic_locations \
         referring_links_countries referring_pages_nofollow";
 
-    fn asked(target: &str, more: &str) -> HistoryRequest {
+    fn request(target: &str, more: &str) -> HistoryRequest {
         let body = format!(r#"[{{"target":"{target}"{more}}}]"#);
         request::read(body.as_bytes(), AcceptedForm::Any, TODAY).expect("a good call")
     }
 
-    fn body(asked: &HistoryRequest) -> Vec<u8> {
-        let content = AnswerContent::of(asked, TODAY);
+    fn body(request: &HistoryRequest) -> Vec<u8> {
+        let content = AnswerContent::of(request, TODAY);
         let task = EnvelopeFields {
-            echo: &asked.echo,
-            extra_tasks: asked.extra_tasks,
+            echo: &request.echo,
+            extra_tasks: request.extra_tasks,
             cost: Some(Usd::from_micros(27_420)),
             took: Duration::from_millis(157),
-            draws: Random::of(&asked.target, &[]),
+            draws: Random::new(&request.target, &[]),
         };
-        envelope(&task, &content, Some(asked))
+        envelope(&task, &content, Some(request))
     }
 
     fn read(body: &[u8]) -> Value {
@@ -266,8 +270,8 @@ mod tests {
     #[test]
     fn the_envelope_is_the_documented_one() {
         let target = "site1.com";
-        let asked = asked(target, r#","date_from":"2024-01-01","tag":"t\"1""#);
-        let answer = read(&body(&asked));
+        let request = request(target, r#","date_from":"2024-01-01","tag":"t\"1""#);
+        let answer = read(&body(&request));
         assert_eq!(
             (&answer["status_code"], &answer["cost"], &answer["time"]),
             (&20000.into(), &0.02742.into(), &"0.2001 sec.".into())
@@ -291,7 +295,7 @@ mod tests {
         let keys: Vec<_> = KEYS.split_whitespace().collect();
         let (mut whole, mut all) = (0, 0);
         for n in 0..200 {
-            let answer = read(&body(&asked(&format!("site{n}.com"), "")));
+            let answer = read(&body(&request(&format!("site{n}.com"), "")));
             for item in items(&answer) {
                 let item = item.as_object().expect("an object");
                 let unknown: Vec<_> = item.keys().filter(|key| !keys.contains(&key.as_str())).collect();
@@ -316,7 +320,7 @@ mod tests {
     #[test]
     fn map_entries_are_sorted_by_count() {
         for n in 0..50 {
-            let text = String::from_utf8(body(&asked(&format!("site{n}.com"), ""))).expect("text");
+            let text = String::from_utf8(body(&request(&format!("site{n}.com"), ""))).expect("text");
             for map in text.split("\"referring_links_tld\":{").skip(1) {
                 let entries = map.split('}').next().unwrap_or_default().split(',');
                 let counts: Vec<u64> = entries.filter_map(|entry| entry.rsplit(':').next()?.parse().ok()).collect();
@@ -329,7 +333,7 @@ mod tests {
     fn maps_are_parts_of_the_backlinks() {
         let mut nulls = 0;
         for n in 0..200 {
-            let body = body(&asked(&format!("site{n}.com"), ""));
+            let body = body(&request(&format!("site{n}.com"), ""));
             let answer = read(&body);
             for item in items(&answer) {
                 let backlinks = item["backlinks"].as_u64().expect("a count");
@@ -350,8 +354,8 @@ mod tests {
 
     #[test]
     fn ranks_are_on_the_requested_scale() {
-        let thousand = read(&body(&asked("site1.com", "")));
-        let hundred = read(&body(&asked("site1.com", r#","rank_scale":"one_hundred""#)));
+        let thousand = read(&body(&request("site1.com", "")));
+        let hundred = read(&body(&request("site1.com", r#","rank_scale":"one_hundred""#)));
         for (on_thousand, on_hundred) in items(&thousand).iter().zip(items(&hundred)) {
             let (on_thousand, on_hundred) = (on_thousand["rank"].as_u64(), on_hundred["rank"].as_u64());
             assert_eq!(on_thousand.map(|rank| (rank + 5) / 10), on_hundred);
@@ -362,8 +366,8 @@ mod tests {
     #[test]
     fn a_full_history_is_as_large_as_a_real_one() {
         let sizes: Vec<usize> = (0..400)
-            .map(|n| asked(&format!("site{n}.com"), ""))
-            .map(|asked| (AnswerContent::of(&asked, TODAY).rows(), body(&asked).len()))
+            .map(|n| request(&format!("site{n}.com"), ""))
+            .map(|request| (AnswerContent::of(&request, TODAY).rows(), body(&request).len()))
             .filter(|(rows, _)| *rows == 95)
             .map(|(_, size)| size)
             .collect();
@@ -375,16 +379,16 @@ mod tests {
 
     #[test]
     fn each_form_of_no_data_is_written() {
-        let asked = asked("site1.com", "");
+        let request = request("site1.com", "");
         let check = |nothing: NoData, code: i64, result: &str| {
             let task = EnvelopeFields {
                 echo: "",
                 extra_tasks: 0,
                 cost: Some(Usd::from_micros(24_000)),
                 took: Duration::ZERO,
-                draws: Random::of("", &[]),
+                draws: Random::new("", &[]),
             };
-            let answer = read(&envelope(&task, &AnswerContent::NoData(nothing), Some(&asked)));
+            let answer = read(&envelope(&task, &AnswerContent::NoData(nothing), Some(&request)));
             let task = &answer["tasks"][0];
             assert_eq!((&task["status_code"], &task["cost"]), (&code.into(), &0.024.into()), "{nothing:?}");
             assert_eq!(answer["tasks_error"], i64::from(code >= 40000), "{nothing:?}");

@@ -86,7 +86,7 @@ pub(super) struct SimulatedApi {
 
 /// A call that passed all checks.
 struct Attempt<'a> {
-    asked: &'a HistoryRequest,
+    request: &'a HistoryRequest,
     fault: Option<Fault>,
     /// The debit and the gateway's own cost, if any.
     billed: Option<(Usd, Usd)>,
@@ -113,7 +113,7 @@ impl SimulatedApi {
     }
 
     pub(super) fn request_id(&self, number: u64) -> String {
-        format!("req_{:016x}", Random::of("", &[self.settings.seed, number, REQUEST]).next())
+        format!("req_{:016x}", Random::new("", &[self.settings.seed, number, REQUEST]).next())
     }
 
     fn respond(&self, call: &ReceivedCall<'_>, receipt: &mut Receipt, request_id: &str) -> CallReply {
@@ -124,8 +124,8 @@ impl SimulatedApi {
             return CallReply::json(413, answer::plain_error("request body is too large"));
         };
         let today = self.clock.today();
-        let asked = match request::read(body, self.settings.body_form, today) {
-            Ok(asked) => asked,
+        let request = match request::read(body, self.settings.body_form, today) {
+            Ok(request) => request,
             Err(Refusal::Contract) => {
                 return CallReply::json(400, answer::plain_error("request does not match the endpoint contract"));
             }
@@ -134,15 +134,15 @@ impl SimulatedApi {
                 return self.refused_inside(&refusal, &echo, extra_tasks, receipt.number);
             }
         };
-        let mut content = AnswerContent::of(&asked, today);
+        let mut content = AnswerContent::of(&request, today);
         let mut state = self.bill.open();
-        let attempt = match self.debit(&asked, &content, call, receipt, &mut state, request_id) {
+        let attempt = match self.debit(&request, &content, call, receipt, &mut state, request_id) {
             Ok(attempt) => attempt,
             Err(refusal) => return refusal,
         };
         drop(state);
         match attempt.fault {
-            Some(Fault::WrongTarget) => content = AnswerContent::of_another(&asked, today),
+            Some(Fault::WrongTarget) => content = AnswerContent::of_another(&request, today),
             Some(Fault::Code(code)) => content = AnswerContent::code(code),
             _ => {}
         }
@@ -152,7 +152,7 @@ impl SimulatedApi {
     /// Checks the account and debits it, under one lock.
     fn debit<'a>(
         &self,
-        asked: &'a HistoryRequest,
+        request: &'a HistoryRequest,
         content: &AnswerContent,
         call: &ReceivedCall<'_>,
         receipt: &mut Receipt,
@@ -169,14 +169,14 @@ impl SimulatedApi {
         if self.settings.max_in_flight.is_some_and(|max| state.bill.in_flight > max.get() as usize) {
             return Err(self.refused_inside(
                 &AnswerContent::code(40209),
-                &asked.echo,
-                asked.extra_tasks,
+                &request.echo,
+                request.extra_tasks,
                 receipt.number,
             ));
         }
-        let number = state.attempt(&asked.target);
-        let fault = faults.draw(self.settings.seed, &asked.target, number);
-        let hides_cost = faults.hides_cost(self.settings.seed, &asked.target, number);
+        let number = state.attempt(&request.target);
+        let fault = faults.draw(self.settings.seed, &request.target, number);
+        let hides_cost = faults.hides_cost(self.settings.seed, &request.target, number);
         let rows = match fault {
             Some(Fault::Status(_) | Fault::Html | Fault::Quota | Fault::Redirect | Fault::Reset { billed: false }) => {
                 None
@@ -187,25 +187,25 @@ impl SimulatedApi {
         };
         let billed = rows.map(|rows| (risen(self.settings.price.debit(rows)), self.settings.price.upstream(rows)));
         if let Some((debit, _)) = billed {
-            receipt.debit(state, &asked.target, debit);
+            receipt.debit(state, &request.target, debit);
         }
-        Ok(Attempt { asked, fault, billed, hides_cost, number })
+        Ok(Attempt { request, fault, billed, hides_cost, number })
     }
 
     fn reply(&self, attempt: &Attempt<'_>, content: &AnswerContent, request_id: &str) -> CallReply {
-        let Attempt { asked, fault, billed, .. } = *attempt;
-        let after = self.latency(&asked.target, attempt.number.into());
+        let Attempt { request, fault, billed, .. } = *attempt;
+        let after = self.latency(&request.target, attempt.number.into());
         let late = matches!(fault, Some(Fault::Code(code)) if is_late(code));
         let task = EnvelopeFields {
-            echo: &asked.echo,
-            extra_tasks: asked.extra_tasks,
+            echo: &request.echo,
+            extra_tasks: request.extra_tasks,
             cost: if late { None } else { Some(billed.map_or(Usd::ZERO, |(_, upstream)| upstream)) },
             took: after,
-            draws: Random::of(&asked.target, &[self.settings.seed, attempt.number.into(), TASK]),
+            draws: Random::new(&request.target, &[self.settings.seed, attempt.number.into(), TASK]),
         };
         let good = || {
             let code = Some(content.status().0);
-            CallReply { code, ..CallReply::json(200, answer::envelope(&task, content, Some(asked))) }
+            CallReply { code, ..CallReply::json(200, answer::envelope(&task, content, Some(request))) }
         };
         let empty = |delivery| CallReply { delivery, ..CallReply::json(200, Vec::new()) };
         let mut reply = match fault {
@@ -239,14 +239,14 @@ impl SimulatedApi {
     /// A status code inside the body, not billed.
     fn refused_inside(&self, refusal: &AnswerContent, echo: &str, extra_tasks: usize, number: u64) -> CallReply {
         let after = self.latency("", number) / REFUSAL_SPEEDUP;
-        let draws = Random::of("", &[self.settings.seed, number, TASK]);
+        let draws = Random::new("", &[self.settings.seed, number, TASK]);
         let task = EnvelopeFields { echo, extra_tasks, cost: Some(Usd::ZERO), took: after, draws };
         let body = answer::envelope(&task, refusal, None);
         CallReply { code: Some(refusal.status().0), after, ..CallReply::json(200, body) }
     }
 
     pub(super) fn latency(&self, target: &str, number: u64) -> Duration {
-        self.settings.latency.draw(&mut Random::of(target, &[self.settings.seed, number, LATENCY]))
+        self.settings.latency.draw(&mut Random::new(target, &[self.settings.seed, number, LATENCY]))
     }
 }
 

@@ -124,7 +124,7 @@ impl Faults {
         if self.fail_attempts.is_some_and(|first| attempt >= first) {
             return None;
         }
-        let mut draw = Random::of(target, &[seed, u64::from(attempt), FAULT]).unit();
+        let mut draw = Random::new(target, &[seed, u64::from(attempt), FAULT]).unit();
         for (fault, share) in self.table() {
             if draw < share.0 {
                 return Some(fault);
@@ -137,7 +137,7 @@ impl Faults {
     /// Whether the answer to this attempt lacks the debit header.
     pub(super) fn hides_cost(&self, seed: u64, target: &str, attempt: u32) -> bool {
         self.fail_attempts.is_none_or(|first| attempt < first)
-            && Random::of(target, &[seed, u64::from(attempt), COST_HEADER]).chance(self.no_cost_header.0)
+            && Random::new(target, &[seed, u64::from(attempt), COST_HEADER]).chance(self.no_cost_header.0)
     }
 
     /// Whether every call fails at this time after the start.

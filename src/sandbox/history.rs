@@ -122,14 +122,14 @@ pub(super) struct MonthCounts {
 
 /// A host's history, or how the API reports that it has none.
 pub(super) fn history_of(target: &str) -> Result<Box<Profile>, NoData> {
-    let mut draws = Random::of(target, &[]).part(0);
-    if draws.chance(UNKNOWN_HOSTS) { Err(draws.pick(&NO_DATA)) } else { Ok(Box::new(Profile::of(target))) }
+    let mut draws = Random::new(target, &[]).part(0);
+    if draws.chance(UNKNOWN_HOSTS) { Err(draws.pick(&NO_DATA)) } else { Ok(Box::new(Profile::new(target))) }
 }
 
 impl Profile {
     /// The history of a host, even if the API reports none for it.
-    pub(super) fn of(target: &str) -> Self {
-        let random = Random::of(target, &[]);
+    pub(super) fn new(target: &str) -> Self {
+        let random = Random::new(target, &[]);
         let mut draws = random.part(1);
         // Most hosts are small, a few have more backlinks than 32 bits can count.
         let giant = draws.chance(0.01);

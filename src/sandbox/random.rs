@@ -6,7 +6,7 @@
 pub(super) struct Random(u64);
 
 impl Random {
-    pub(super) fn of(text: &str, numbers: &[u64]) -> Self {
+    pub(super) fn new(text: &str, numbers: &[u64]) -> Self {
         // FNV-1a
         let bytes = text.bytes().chain(numbers.iter().flat_map(|number| number.to_le_bytes()));
         Self(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
@@ -65,16 +65,16 @@ mod tests {
 
     #[test]
     fn a_stream_depends_only_on_its_purpose() {
-        let first = |text: &str, numbers: &[u64]| Random::of(text, numbers).next();
+        let first = |text: &str, numbers: &[u64]| Random::new(text, numbers).next();
         assert_eq!(first("a.com", &[1]), first("a.com", &[1]));
         assert_ne!(first("a.com", &[1]), first("a.com", &[2]));
         assert_ne!(first("a.com", &[1]), first("b.com", &[1]));
-        assert_ne!(Random::of("a.com", &[]).part(0).next(), Random::of("a.com", &[]).part(1).next());
+        assert_ne!(Random::new("a.com", &[]).part(0).next(), Random::new("a.com", &[]).part(1).next());
     }
 
     #[test]
     fn numbers_fill_their_range_evenly() {
-        let mut random = Random::of("a.com", &[]);
+        let mut random = Random::new("a.com", &[]);
         let draws: Vec<f64> = (0..10_000).map(|_| random.unit()).collect();
         assert!(draws.iter().all(|draw| (0.0..1.0).contains(draw)));
         let mean = draws.iter().sum::<f64>() / 10_000.0;

@@ -53,7 +53,7 @@ pub(super) fn read(body: &[u8], form: AcceptedForm, today: Date) -> Result<Histo
         _ => return Err(Refusal::Contract),
     };
     check(&fields, today)
-        .map(|asked| HistoryRequest { extra_tasks, ..asked })
+        .map(|request| HistoryRequest { extra_tasks, ..request })
         .map_err(|(code, message)| Refusal::Task { code, message, echo: echo(&fields), extra_tasks })
 }
 
@@ -152,14 +152,17 @@ mod tests {
 
     #[test]
     fn both_forms_are_equal_and_missing_fields_have_defaults() {
-        let asked = code(r#"{"target":"a.com"}"#).expect("a good call");
-        assert_eq!(code(r#"[{"target":"a.com"}]"#), Ok(asked.clone()));
-        assert_eq!((asked.date_from, asked.date_to, asked.one_hundred), (EARLIEST, TODAY, false));
+        let request = code(r#"{"target":"a.com"}"#).expect("a good call");
+        assert_eq!(code(r#"[{"target":"a.com"}]"#), Ok(request.clone()));
+        assert_eq!((request.date_from, request.date_to, request.one_hundred), (EARLIEST, TODAY, false));
         let full = r#"{"tag":"x\"y","target":"a.com","date_from":"2020-01-01","date_to":"2020-12-31","rank_scale":"one_hundred"}"#;
-        let asked = code(full).expect("a good call");
-        assert_eq!((asked.date_from, asked.date_to, asked.one_hundred), (date(2020, 1, 1), date(2020, 12, 31), true));
+        let request = code(full).expect("a good call");
+        assert_eq!(
+            (request.date_from, request.date_to, request.one_hundred),
+            (date(2020, 1, 1), date(2020, 12, 31), true)
+        );
         let echo = r#","target":"a.com","date_from":"2020-01-01","date_to":"2020-12-31","rank_scale":"one_hundred","tag":"x\"y""#;
-        assert_eq!(asked.echo, echo);
+        assert_eq!(request.echo, echo);
     }
 
     #[test]
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn extra_tasks_are_counted() {
-        assert_eq!(code(r#"[{"target":"a.com"},{"target":"b.com"},{}]"#).map(|asked| asked.extra_tasks), Ok(2));
+        assert_eq!(code(r#"[{"target":"a.com"},{"target":"b.com"},{}]"#).map(|request| request.extra_tasks), Ok(2));
     }
 
     #[test]

@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn latencies_are_between_their_ends_with_most_in_the_middle() {
         let latency = Latency::default();
-        let mut random = Random::of("a.com", &[]);
+        let mut random = Random::new("a.com", &[]);
         let mut draws: Vec<Duration> = (0..1001).map(|_| latency.draw(&mut random)).collect();
         draws.sort();
         assert!(draws[0] >= latency.min && draws[1000] <= latency.max);

@@ -21,7 +21,7 @@ pub enum StoreError {
     #[error("cannot use {url}: {reason}")]
     SetUp { url: StoreUrl, reason: String },
     #[error("cannot {attempt} in {url}: {reason}")]
-    Refused { url: StoreUrl, attempt: String, cause: Cause, reason: String },
+    RequestFailed { url: StoreUrl, attempt: String, cause: Cause, reason: String },
     /// An object that publishing would mix with its own, or delete.
     #[error("{url} contains {}, which is not part of an export", sanitize::plain(name))]
     Foreign { url: StoreUrl, name: String },
@@ -52,7 +52,7 @@ impl StoreError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::SetUp { url, .. } => Some(credentials(url.service)),
-            Self::Refused { url, cause, .. } => Some(match cause {
+            Self::RequestFailed { url, cause, .. } => Some(match cause {
                 Cause::Access => credentials(url.service),
                 Cause::Bucket => format!("create the {} first, or check its name", url.service.bucket()),
                 Cause::Store => format!("check the network and {}", endpoint(url.service)),

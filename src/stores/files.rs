@@ -56,7 +56,7 @@ impl LocalDataset {
                 others.push(beside(dir, name)?);
             }
         }
-        let simulated = record.made_of.simulated;
+        let simulated = record.provenance.simulated;
         Ok(Self { record: beside(dir, RUN)?, others, success: dataset::is_marked(dir), simulated })
     }
 

@@ -113,7 +113,7 @@ impl Destination {
     /// An error of the store, without secrets.
     fn refused(&self, attempt: &str, error: &object_store::Error) -> StoreError {
         let (cause, reason) = error::describe(error, &self.secrets);
-        StoreError::Refused { url: self.url.clone(), attempt: attempt.to_owned(), cause, reason }
+        StoreError::RequestFailed { url: self.url.clone(), attempt: attempt.to_owned(), cause, reason }
     }
 }
 

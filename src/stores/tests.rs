@@ -43,9 +43,9 @@ impl Dataset {
             let sha256 = sha256::of(text);
             Part { path: (*name).into(), rows: 1, bytes: text.len() as u64, sha256 }
         });
-        let made_of =
+        let provenance =
             Provenance { program: "backlinks-export".to_owned(), run_id: run_id.to_owned(), ..Provenance::default() };
-        let record = RunRecord { made_of, files: files.collect(), ..RunRecord::default() };
+        let record = RunRecord { provenance, files: files.collect(), ..RunRecord::default() };
         record.write(dir.path(), success).unwrap();
         fs::write(dir.path().join(FAILURES), "domain\n").unwrap();
         fs::write(dir.path().join(REJECTED), format!("input {run_id}\n")).unwrap();
@@ -105,7 +105,7 @@ fn destination(store: impl ObjectStore) -> Destination {
 }
 
 async fn publish(store: &Store, dataset: &Dataset) -> Result<UploadSummary, StoreError> {
-    let progress = Progress::start(Mode::None, false, ExportScope::of_held(1));
+    let progress = Progress::start(Mode::None, false, ExportScope::all_stored(1));
     destination(store.clone()).publish_in_pieces(dataset.path(), &progress, PIECE).await
 }
 

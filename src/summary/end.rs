@@ -58,7 +58,7 @@ pub enum RunEnd {
 
 impl RunEnd {
     /// How a run ended, from how its fetch ended; `signal` is the one that stopped it, if any did.
-    pub fn of(ended: fetch::FetchEnd, signal: Signal) -> Self {
+    pub fn new(ended: fetch::FetchEnd, signal: Signal) -> Self {
         match ended {
             fetch::FetchEnd::Done => Self::Finished,
             fetch::FetchEnd::Stopped(reason) => Self::Stopped(reason),

@@ -91,7 +91,7 @@ fn every_end_has_its_exit_code() {
 
 #[test]
 fn the_end_of_the_fetch_is_that_of_the_run() {
-    let check = |ended: fetch::FetchEnd, expected: RunEnd| assert_eq!(RunEnd::of(ended, Signal::Terminate), expected);
+    let check = |ended: fetch::FetchEnd, expected: RunEnd| assert_eq!(RunEnd::new(ended, Signal::Terminate), expected);
     check(fetch::FetchEnd::Done, RunEnd::Finished);
     check(fetch::FetchEnd::Shutdown, RunEnd::Signal(Signal::Terminate));
     let message = Some("why".to_owned());

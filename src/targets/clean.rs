@@ -16,7 +16,7 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use super::{
     Target, idna2008,
-    reject::{MAX_LABEL_LENGTH, MAX_NAME_LENGTH, Reject, Rejection},
+    reject::{MAX_LABEL_LENGTH, MAX_NAME_LENGTH, RejectReason, Rejection},
     suggest,
 };
 use crate::sanitize::is_invisible;
@@ -53,7 +53,7 @@ pub struct Cleaned {
 /// of the Public Suffix List (`blogspot.com`, `github.io`) is a site of its own and accepted.
 pub fn clean(written: &str, accept: Accept) -> Result<Cleaned, Rejection> {
     let cleaned = cleaned(written, accept);
-    if written.is_ascii() && !matches!(cleaned, Err(Reject::Character(_))) {
+    if written.is_ascii() && !matches!(cleaned, Err(RejectReason::Character(_))) {
         return cleaned.map_err(|reason| Rejection { reason, suggestion: None });
     }
     let suggestion = |candidate: String| {
@@ -69,7 +69,7 @@ pub fn clean(written: &str, accept: Accept) -> Result<Cleaned, Rejection> {
         Err(_) => repaired.next(),
     };
     if let Some((_, name)) = garbled {
-        return Err(Rejection { reason: Reject::Garbled, suggestion: Some(name) });
+        return Err(Rejection { reason: RejectReason::Garbled, suggestion: Some(name) });
     }
     cleaned.map_err(|reason| {
         let plainer = suggest::plainer(written).and_then(suggestion);
@@ -78,14 +78,14 @@ pub fn clean(written: &str, accept: Accept) -> Result<Cleaned, Rejection> {
 }
 
 /// The same without suggestions.
-fn cleaned(written: &str, accept: Accept) -> Result<Cleaned, Reject> {
+fn cleaned(written: &str, accept: Accept) -> Result<Cleaned, RejectReason> {
     let host = host_in(written)?;
     if let Some(address) = ipv6_in(host) {
         return address_as_target(address.into(), accept);
     }
     let host = without_port(host)?;
     if host.len() > MAX_WRITTEN_BYTES {
-        return Err(Reject::LongName);
+        return Err(RejectReason::LongName);
     }
     let name = in_ascii(host)?;
     let mut name = name.strip_suffix('.').unwrap_or(&name);
@@ -94,11 +94,11 @@ fn cleaned(written: &str, accept: Accept) -> Result<Cleaned, Reject> {
     }
     check_syntax(name)?;
     let mut subdomain = match is_below_registrable(name) {
-        Err(Reject::PublicSuffix) if accept.suffixes => false,
+        Err(RejectReason::PublicSuffix) if accept.suffixes => false,
         judged => judged?,
     };
     if is_reserved(name) {
-        return Err(Reject::Hyphens);
+        return Err(RejectReason::Hyphens);
     }
     // Never shortened to a suffix, accepted or not: `www.gov.uk` is a site of its own.
     while let Some(rest) = name.strip_prefix("www.")
@@ -110,7 +110,7 @@ fn cleaned(written: &str, accept: Accept) -> Result<Cleaned, Reject> {
 }
 
 /// The host in lower-case ASCII. Of all mappings, only letter case and the dots of other scripts are accepted.
-fn in_ascii(host: &str) -> Result<Cow<'_, str>, Reject> {
+fn in_ascii(host: &str) -> Result<Cow<'_, str>, RejectReason> {
     if host.is_ascii() && !host.as_bytes().windows(4).any(|four| four.eq_ignore_ascii_case(b"xn--")) {
         let is_lower = !host.contains(|character: char| character.is_ascii_uppercase());
         return Ok(if is_lower { host.into() } else { host.to_ascii_lowercase().into() });
@@ -121,10 +121,10 @@ fn in_ascii(host: &str) -> Result<Cow<'_, str>, Reject> {
     }
     let (deny, hyphens) = (AsciiDenyList::EMPTY, Hyphens::Allow);
     let uts46 = Uts46::new();
-    let ascii = uts46.to_ascii(folded.as_bytes(), deny, hyphens, DnsLength::Ignore).map_err(|_| Reject::Idna)?;
+    let ascii = uts46.to_ascii(folded.as_bytes(), deny, hyphens, DnsLength::Ignore).map_err(|_| RejectReason::Idna)?;
     // An `xn--` name must decode to a name that would itself be accepted.
     let (unicode, valid) = uts46.to_unicode(ascii.as_bytes(), deny, hyphens);
-    valid.map_err(|_| Reject::Idna)?;
+    valid.map_err(|_| RejectReason::Idna)?;
     match idna2008::violation(&unicode) {
         Some(violation) => Err(violation),
         None => Ok(ascii.into_owned().into()),
@@ -146,13 +146,13 @@ fn folded(host: &str) -> String {
 }
 
 /// An address in digits of other scripts is rejected as an address.
-fn address_in_other_digits(host: &str) -> Option<Reject> {
+fn address_in_other_digits(host: &str) -> Option<RejectReason> {
     let mapped = Uts46::new().to_ascii(host.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore);
-    mapped.ok()?.parse::<Ipv4Addr>().is_ok().then_some(Reject::IpAddress)
+    mapped.ok()?.parse::<Ipv4Addr>().is_ok().then_some(RejectReason::IpAddress)
 }
 
 /// The host and port of a URL or bare name.
-fn host_in(written: &str) -> Result<&str, Reject> {
+fn host_in(written: &str) -> Result<&str, RejectReason> {
     let text = without_operator(written.trim_matches(is_wrapping));
     let after_scheme = text
         .strip_prefix("//")
@@ -162,14 +162,14 @@ fn host_in(written: &str) -> Result<&str, Reject> {
     let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or(rest);
     let host = match authority.rsplit_once('@') {
         Some((_, host)) if after_scheme.is_some() => host,
-        Some(_) => return Err(Reject::Email),
+        Some(_) => return Err(RejectReason::Email),
         None => authority,
     };
     let (name, _) = host.split_once(':').unwrap_or((host, ""));
     if ["http", "https"].iter().any(|scheme| name.eq_ignore_ascii_case(scheme)) {
-        return Err(Reject::Scheme);
+        return Err(RejectReason::Scheme);
     }
-    if host.is_empty() { Err(Reject::Empty) } else { Ok(host) }
+    if host.is_empty() { Err(RejectReason::Empty) } else { Ok(host) }
 }
 
 /// Removes search operators, which occur in exports of Search Console, disavow lists and searches.
@@ -201,61 +201,61 @@ fn ipv6_in(host: &str) -> Option<Ipv6Addr> {
     inside.parse().ok()
 }
 
-fn address_as_target(address: IpAddr, accept: Accept) -> Result<Cleaned, Reject> {
+fn address_as_target(address: IpAddr, accept: Accept) -> Result<Cleaned, RejectReason> {
     let target = Target(address.to_string().into());
-    if accept.addresses { Ok(Cleaned { target, subdomain: false }) } else { Err(Reject::IpAddress) }
+    if accept.addresses { Ok(Cleaned { target, subdomain: false }) } else { Err(RejectReason::IpAddress) }
 }
 
-fn without_port(host: &str) -> Result<&str, Reject> {
+fn without_port(host: &str) -> Result<&str, RejectReason> {
     match host.rsplit_once(':') {
         None => Ok(host),
         Some((name, port)) if port.parse::<u16>().is_ok() || port.is_empty() => Ok(name),
-        Some(_) => Err(Reject::Port),
+        Some(_) => Err(RejectReason::Port),
     }
 }
 
 /// Checks the rules of DNS and RFC 1123 for a host name without a trailing dot.
-fn check_syntax(name: &str) -> Result<(), Reject> {
+fn check_syntax(name: &str) -> Result<(), RejectReason> {
     let is_invalid = |c: &char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.');
     match name.chars().find(is_invalid) {
-        Some('_') => return Err(Reject::Underscore),
-        Some('\0') => return Err(Reject::Nul),
-        Some(character) => return Err(Reject::Character(character)),
-        None if name.is_empty() => return Err(Reject::Empty),
+        Some('_') => return Err(RejectReason::Underscore),
+        Some('\0') => return Err(RejectReason::Nul),
+        Some(character) => return Err(RejectReason::Character(character)),
+        None if name.is_empty() => return Err(RejectReason::Empty),
         None => {}
     }
-    let Some((_, last)) = name.rsplit_once('.') else { return Err(Reject::SingleLabel) };
+    let Some((_, last)) = name.rsplit_once('.') else { return Err(RejectReason::SingleLabel) };
     if name.len() > MAX_NAME_LENGTH {
-        return Err(Reject::LongName);
+        return Err(RejectReason::LongName);
     }
     for label in name.split('.') {
         if label.is_empty() {
-            return Err(Reject::EmptyLabel);
+            return Err(RejectReason::EmptyLabel);
         }
         if label.len() > MAX_LABEL_LENGTH {
-            return Err(Reject::LongLabel);
+            return Err(RejectReason::LongLabel);
         }
         if label.starts_with('-') || label.ends_with('-') {
-            return Err(Reject::Hyphen);
+            return Err(RejectReason::Hyphen);
         }
     }
     let hexadecimal = last.strip_prefix("0x").unwrap_or("");
     let is_number = last.bytes().all(|byte| byte.is_ascii_digit())
         || !hexadecimal.is_empty() && hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_number { Err(Reject::Number) } else { Ok(()) }
+    if is_number { Err(RejectReason::Number) } else { Ok(()) }
 }
 
 /// Whether a name is below its registrable domain; an error if it has none.
-fn is_below_registrable(name: &str) -> Result<bool, Reject> {
+fn is_below_registrable(name: &str) -> Result<bool, RejectReason> {
     let suffix = psl::suffix(name.as_bytes()).filter(psl::Suffix::is_known);
     let Some(suffix) = suffix else {
         let last = name.rsplit('.').next().unwrap_or(name);
-        return Err(Reject::UnknownSuffix(last.into()));
+        return Err(RejectReason::UnknownSuffix(last.into()));
     };
     match psl::domain(name.as_bytes()) {
         Some(domain) => Ok(domain.as_bytes().len() < name.len()),
         None if suffix.typ() == Some(psl::Type::Private) => Ok(false),
-        None => Err(Reject::PublicSuffix),
+        None => Err(RejectReason::PublicSuffix),
     }
 }
 

@@ -16,7 +16,7 @@ use icu_properties::{
     },
 };
 
-use super::reject::Reject;
+use super::reject::RejectReason;
 
 /// The derived property of a code point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +28,25 @@ enum Derived {
 }
 
 /// Checks a name whose A-labels are decoded. ASCII labels are checked elsewhere.
-pub(super) fn violation(name: &str) -> Option<Reject> {
+pub(super) fn violation(name: &str) -> Option<RejectReason> {
     name.split('.').filter(|label| !label.is_ascii()).find_map(violation_in)
 }
 
-fn violation_in(label: &str) -> Option<Reject> {
+fn violation_in(label: &str) -> Option<RejectReason> {
     let characters: Vec<char> = label.chars().collect();
     let beyond_ascii = || characters.iter().enumerate().filter(|(_, character)| !character.is_ascii());
     if let Some((_, stray)) = beyond_ascii().find(|(_, character)| derived(**character) == Derived::Disallowed) {
-        return Some(Reject::Character(*stray));
+        return Some(RejectReason::Character(*stray));
     }
     let misplaced = |(index, character): &(usize, &char)| {
         derived(**character) == Derived::InContext && !is_in_context(&characters, *index)
     };
     if let Some((_, stray)) = beyond_ascii().find(misplaced) {
-        return Some(Reject::Misplaced(*stray));
+        return Some(RejectReason::Misplaced(*stray));
     }
     match characters[..] {
-        ['-', ..] | [.., '-'] => Some(Reject::Hyphen),
-        [_, _, '-', '-', ..] => Some(Reject::Hyphens),
+        ['-', ..] | [.., '-'] => Some(RejectReason::Hyphen),
+        [_, _, '-', '-', ..] => Some(RejectReason::Hyphens),
         _ => None,
     }
 }
@@ -149,26 +149,26 @@ mod tests {
 
     #[test]
     fn contextual_characters_are_allowed_only_in_context() {
-        let check = |name: &str, expected: Option<Reject>| assert_eq!(violation(name), expected, "{name}");
+        let check = |name: &str, expected: Option<RejectReason>| assert_eq!(violation(name), expected, "{name}");
         check("bücher.de", None);
         check("a--b.de", None);
         check("ab--cd.de", None);
-        check("üb--cd.de", Some(Reject::Hyphens));
-        check("-ü.de", Some(Reject::Hyphen));
-        check("ü-.de", Some(Reject::Hyphen));
+        check("üb--cd.de", Some(RejectReason::Hyphens));
+        check("-ü.de", Some(RejectReason::Hyphen));
+        check("ü-.de", Some(RejectReason::Hyphen));
         check("col·lecció.cat", None);
-        check("a·b.com", Some(Reject::Misplaced('·')));
-        check("l·.com", Some(Reject::Misplaced('·')));
-        check("·l.com", Some(Reject::Misplaced('·')));
+        check("a·b.com", Some(RejectReason::Misplaced('·')));
+        check("l·.com", Some(RejectReason::Misplaced('·')));
+        check("·l.com", Some(RejectReason::Misplaced('·')));
         check("͵α.gr", None);
-        check("α͵.gr", Some(Reject::Misplaced('͵')));
+        check("α͵.gr", Some(RejectReason::Misplaced('͵')));
         check("א׳.il", None);
-        check("׳א.il", Some(Reject::Misplaced('׳')));
+        check("׳א.il", Some(RejectReason::Misplaced('׳')));
         check("ア・イ.jp", None);
-        check("a・b.jp", Some(Reject::Misplaced('・')));
+        check("a・b.jp", Some(RejectReason::Misplaced('・')));
         check("ب٠١.com", None);
         check("ب۰۱.com", None);
-        check("ب٠۱.com", Some(Reject::Misplaced('٠')));
-        check("ü.a😀", Some(Reject::Character('😀')));
+        check("ب٠۱.com", Some(RejectReason::Misplaced('٠')));
+        check("ü.a😀", Some(RejectReason::Character('😀')));
     }
 }

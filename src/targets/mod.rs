@@ -29,7 +29,7 @@ pub use clean::{Accept, Cleaned, clean};
 pub use inputs::{Counts, InputLine, Inputs, InputsBuilder, LineStatus, LongerRows, RawLine};
 pub use nested::Nested;
 pub use read::{InputError, InputFormat, PackedFormat, ReadOptions, read};
-pub use reject::{Reject, Rejection};
+pub use reject::{RejectReason, Rejection};
 pub use set::TargetSet;
 pub use shard::Shard;
 

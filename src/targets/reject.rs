@@ -8,13 +8,13 @@ pub(super) const MAX_LABEL_LENGTH: usize = 63;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}{}", suggestion.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default())]
 pub struct Rejection {
-    pub reason: Reject,
+    pub reason: RejectReason,
     /// A valid name that may have been meant.
     pub suggestion: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reject {
+pub enum RejectReason {
     /// Nothing is left without scheme, path and blanks.
     #[error("no host name")]
     Empty,

@@ -43,7 +43,7 @@ impl Shard {
 
     /// Whether a name belongs to this share. The hash, FNV-1a with a final mix, must never change: the shares of a run
     /// must be disjoint on all machines and in all versions.
-    pub fn holds(self, name: &str) -> bool {
+    pub fn contains(self, name: &str) -> bool {
         let hash = name
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
@@ -62,7 +62,7 @@ mod tests {
         let mut sizes = [0; 4];
         for number in 0..10_000 {
             let name = format!("site{number}.com");
-            let holders: Vec<usize> = (0..4).filter(|share| shares[*share].holds(&name)).collect();
+            let holders: Vec<usize> = (0..4).filter(|share| shares[*share].contains(&name)).collect();
             assert_eq!(holders.len(), 1, "{name}");
             sizes[holders[0]] += 1;
         }

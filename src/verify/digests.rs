@@ -33,13 +33,13 @@ pub(super) struct PublishedFiles {
 
 /// Checks every table file that the record names.
 pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differences) -> PublishedFiles {
-    let sound = in_parallel(&record.files, |file| is_sound(dir, file, &record.made_of, differences));
+    let sound = in_parallel(&record.files, |file| is_sound(dir, file, &record.provenance, differences));
     let mut published = PublishedFiles { folders: BTreeMap::new(), targets: None, named: BTreeSet::new() };
     let mut numbered: BTreeMap<PathBuf, Vec<(u64, String, bool)>> = BTreeMap::new();
     let mut of_targets = 0;
     for (file, is_sound) in record.files.iter().zip(sound) {
         let path = file.path.display().to_string();
-        match number(&file.path, &record.made_of) {
+        match number(&file.path, &record.provenance) {
             None => differences.add(RUN, format!("lists {path}, which is not a valid path for a table's file")),
             Some(_) if file.path.starts_with(TARGETS) => {
                 of_targets += 1;
@@ -70,14 +70,14 @@ pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differe
 }
 
 /// The number in a file's name (0 without a number); `None`: a file of this name is not part of a table.
-fn number(path: &Path, made_of: &Provenance) -> Option<u64> {
+fn number(path: &Path, provenance: &Provenance) -> Option<u64> {
     let path = path.to_str()?;
     let (folder, name) = path.rsplit_once('/')?;
-    let own = name.strip_prefix("part-")?.strip_prefix(&*made_of.run_id)?.strip_suffix(".parquet")?;
+    let own = name.strip_prefix("part-")?.strip_prefix(&*provenance.run_id)?.strip_suffix(".parquet")?;
     if own.is_empty() {
         return [TARGETS, UNDATED].contains(&folder).then_some(0);
     }
-    let keys = made_of.layout.partition_by.keys().iter().map(|key| key.name());
+    let keys = provenance.layout.partition_by.keys().iter().map(|key| key.name());
     let levels = folder.strip_prefix(HISTORY).unwrap_or_default().split('/').skip(1);
     let is_partition =
         folder.starts_with(HISTORY) && levels.map(|level| level.split_once('=').map_or("", |(key, _)| key)).eq(keys);
@@ -86,7 +86,7 @@ fn number(path: &Path, made_of: &Provenance) -> Option<u64> {
 }
 
 /// Whether a file matches the record.
-fn is_sound(dir: &Path, file: &Part, made_of: &Provenance, differences: &Differences) -> bool {
+fn is_sound(dir: &Path, file: &Part, provenance: &Provenance, differences: &Differences) -> bool {
     let name = file.path.display().to_string();
     let path = dir.join(&file.path);
     let is_elsewhere = file.path.is_absolute() || name.split('/').any(|part| part == "..");
@@ -118,7 +118,7 @@ fn is_sound(dir: &Path, file: &Part, made_of: &Provenance, differences: &Differe
     };
     let rows = u64::try_from(metadata.num_rows()).unwrap_or_default();
     differences.expect(&name, "the number of rows", &rows, &file.rows);
-    for (key, expected) in made_of.file_metadata() {
+    for (key, expected) in provenance.file_metadata() {
         let entry = metadata.key_value_metadata().into_iter().flatten().find(|entry| entry.key == key);
         let found = entry.and_then(|entry| entry.value.clone());
         differences.expect(&name, &format!("the metadata's {key}"), &found, &Some(expected));
@@ -128,7 +128,7 @@ fn is_sound(dir: &Path, file: &Part, made_of: &Provenance, differences: &Differe
 
 /// Checks every ledger file, as far as the dataset was made from it; returns whether all are unchanged.
 pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differences) -> bool {
-    let digests = (0..).zip(&record.made_of.ledgers).flat_map(|(number, ledger): (usize, _)| {
+    let digests = (0..).zip(&record.provenance.ledgers).flat_map(|(number, ledger): (usize, _)| {
         ledger.files.iter().map(move |(file, bytes)| {
             let digest = record.raw_sha256.get(number).and_then(|digests| digests.get(file));
             (ledger, file, *bytes, digest)
@@ -157,7 +157,7 @@ pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differ
         Some(false)
     });
     let mut is_sound = true;
-    for ledger in &record.made_of.ledgers {
+    for ledger in &record.provenance.ledgers {
         let own = digests.iter().zip(&sound).filter(|((other, ..), _)| std::ptr::eq(*other, ledger));
         let own: Vec<Option<bool>> = own.map(|(_, sound)| *sound).collect();
         if own.iter().all(|sound| *sound == Some(true)) {

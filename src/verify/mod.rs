@@ -9,9 +9,9 @@
 //! The dataset is a pure function of the ledger, so the export's own code determines its expected content. Differences
 //! are listed by file. Checking continues after the first one, and nothing is ever fixed.
 
+mod accounting;
 mod difference;
 mod digests;
-mod money;
 mod rebuild;
 mod record;
 mod same_bytes;
@@ -131,7 +131,7 @@ impl Verification<'_> {
         let Self { dir, record, differences } = *self;
         let published = digests::check_tables(dir, record, differences);
         let mut known = published.named.clone();
-        known.extend(record.made_of.own_files().map(|(file, _)| format!("{FOLDER}/{file}")));
+        known.extend(record.provenance.own_files().map(|(file, _)| format!("{FOLDER}/{file}")));
         unexpected::find_unexpected(dir, &known, differences);
         *checked = Checked {
             rows: record.totals.rows,
@@ -141,8 +141,8 @@ impl Verification<'_> {
             cost: record.spending.known(),
             ..Checked::default()
         };
-        let compared = self.merged_ledgers().is_some_and(|(merged, made_of)| {
-            let done = self.with_ledgers(&merged, &made_of, &published, checked);
+        let compared = self.merged_ledgers().is_some_and(|(merged, provenance)| {
+            let done = self.with_ledgers(&merged, &provenance, &published, checked);
             done.map_err(|error| self.report(&error)).is_ok()
         });
         if !compared {
@@ -153,7 +153,7 @@ impl Verification<'_> {
     /// The ledgers that the dataset was made from, if they are unchanged; otherwise, the reason is reported.
     fn merged_ledgers(&self) -> Option<(MergedLedgers, Provenance)> {
         let Self { dir, record, differences } = *self;
-        let ledgers = &record.made_of.ledgers;
+        let ledgers = &record.provenance.ledgers;
         if record.raw_discarded {
             differences.note("the raw answers were deleted by --discard-raw: rows were not compared with them");
             return None;
@@ -166,13 +166,13 @@ impl Verification<'_> {
             differences.note("the ledger is damaged or missing: rows were not compared with its answers");
             return None;
         }
-        let layout = &record.made_of.layout;
+        let layout = &record.provenance.layout;
         let dirs: Vec<_> = ledgers.iter().map(|ledger| ledger.run_dir(dir)).collect();
         let gathered = gather(&dirs, &layout.partition_by)
-            .and_then(|merged| Provenance::new(&merged, dir, layout).map(|made_of| (merged, made_of)));
-        let (merged, made_of) = gathered.map_err(|error| self.report(&error)).ok()?;
-        let is_current = digests::compare_ends(dir, &record.made_of, &made_of, differences);
-        is_current.then_some((merged, made_of))
+            .and_then(|merged| Provenance::new(&merged, dir, layout).map(|provenance| (merged, provenance)));
+        let (merged, provenance) = gathered.map_err(|error| self.report(&error)).ok()?;
+        let is_current = digests::compare_ends(dir, &record.provenance, &provenance, differences);
+        is_current.then_some((merged, provenance))
     }
 
     fn report(&self, error: &ExportError) {
@@ -186,15 +186,15 @@ impl Verification<'_> {
     fn with_ledgers(
         &self,
         merged: &MergedLedgers,
-        made_of: &Provenance,
+        provenance: &Provenance,
         published: &PublishedFiles,
         checked: &mut Checked,
     ) -> Result<(), ExportError> {
-        let (totals, answers) = rebuild::compare(self, merged, published, &made_of.layout.partition_by)?;
-        money::compare(self.dir, self.record, made_of, merged, &totals, self.differences);
+        let (totals, answers) = rebuild::compare(self, merged, published, &provenance.layout.partition_by)?;
+        accounting::compare(self.dir, self.record, provenance, merged, &totals, self.differences);
         let counts = merged.inputs().counts();
         let spending = merged.spending();
-        checked.ledger_bytes = made_of.ledgers.iter().flat_map(|ledger| &ledger.files).map(|(_, bytes)| bytes).sum();
+        checked.ledger_bytes = provenance.ledgers.iter().flat_map(|ledger| &ledger.files).map(|(_, bytes)| bytes).sum();
         checked.lines = counts.lines as u64;
         checked.answers = answers as u64;
         checked.rows = totals.rows;
@@ -208,6 +208,6 @@ impl Verification<'_> {
         let Some(counts) = tables::compare(self.dir, self.record, published, self.differences) else { return };
         checked.lines = counts.lines as u64;
         let stale = self.record.summary.stale;
-        money::compare_summary(self.dir, self.record, counts, stale, self.differences);
+        accounting::compare_summary(self.dir, self.record, counts, stale, self.differences);
     }
 }

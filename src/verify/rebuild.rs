@@ -89,7 +89,7 @@ fn compare_rows(
                 if let Some(stream) = streams.get_mut(&folder) {
                     compare_target(target.as_str(), stream, &folder, &expected, differences);
                 } else if number == 0 && !published.folders.contains_key(&folder) {
-                    lacks_all(target.as_str(), &folder, &expected, differences);
+                    report_missing_rows(target.as_str(), &folder, &expected, differences);
                 }
             }
         })?;
@@ -111,7 +111,7 @@ fn row_count<'a>(rows: impl IntoIterator<Item = &'a RecordBatch>) -> usize {
     rows.into_iter().map(RecordBatch::num_rows).sum()
 }
 
-fn lacks_all(target: &str, folder: &Path, expected: &[RecordBatch], differences: &Differences) {
+fn report_missing_rows(target: &str, folder: &Path, expected: &[RecordBatch], differences: &Differences) {
     let rows = match row_count(expected) {
         1 => "the only row".to_owned(),
         rows => format!("all {rows} rows"),
@@ -128,7 +128,7 @@ fn compare_target(
     differences: &Differences,
 ) {
     let slices = stream.rows_of(target);
-    let Some(first) = slices.first() else { return lacks_all(target, folder, expected, differences) };
+    let Some(first) = slices.first() else { return report_missing_rows(target, folder, expected, differences) };
     let (found, should) = (row_count(slices.iter().map(|slice| &slice.rows)), row_count(expected));
     if found != should {
         let what = format!("{target}: the number of rows is {found}, should be {should}");
@@ -267,7 +267,7 @@ mod tests {
                 &arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows)),
             )
             .expect("a batch without columns");
-            lacks_all("a.com", Path::new("year=2024"), &[rows], &differences);
+            report_missing_rows("a.com", Path::new("year=2024"), &[rows], &differences);
             let found: Vec<String> = differences.finish().first.into_iter().map(|found| found.what).collect();
             assert_eq!(found, [expected]);
         };

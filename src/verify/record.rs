@@ -28,15 +28,15 @@ pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRe
             return None;
         }
     };
-    let made_of = &record.made_of;
-    if made_of.schema_version != decode::schema::VERSION {
-        let (theirs, ours) = (made_of.schema_version, decode::schema::VERSION);
+    let provenance = &record.provenance;
+    if provenance.schema_version != decode::schema::VERSION {
+        let (theirs, ours) = (provenance.schema_version, decode::schema::VERSION);
         let older = format!("has schema version {theirs}, but this program only supports version {ours}");
         differences.add(RUN, if theirs > ours { NEWER_VERSION.to_owned() } else { older });
         return None;
     }
-    if made_of.version != env!("CARGO_PKG_VERSION") {
-        differences.note(format!("the dataset was built by version {} of this program", made_of.version));
+    if provenance.version != env!("CARGO_PKG_VERSION") {
+        differences.note(format!("the dataset was built by version {} of this program", provenance.version));
     }
     Some(record)
 }

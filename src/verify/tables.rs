@@ -10,9 +10,9 @@ use arrow::{
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::{
+    accounting::expect,
     difference::{Differences, read_error},
     digests::PublishedFiles,
-    money::expect,
     same_bytes::SameBytes,
 };
 use crate::{

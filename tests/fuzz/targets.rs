@@ -156,7 +156,7 @@ pub(crate) fn ledger(folder: &Path, bytes: &[u8]) -> Seen {
     };
     let mut kept = 0;
     let mut broken = 0;
-    for (_, known) in archive.asked() {
+    for (_, known) in archive.requested() {
         match archive.head(known).and_then(|_| archive.body(known, u64::MAX)) {
             Ok(found) => kept += usize::from(!matches!(found, Body::Whole(body) if body.is_empty())),
             Err(_) => broken += 1,

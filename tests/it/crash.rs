@@ -46,7 +46,7 @@ fn later(phases: &[Phase]) -> usize {
 fn note_stored(place: &Place, api: &Sandbox, stored: &mut Stored) -> Phase {
     let archive = Archive::read(&place.out()).unwrap_or_else(|error| panic!("after a kill: {error}"));
     let billed = api.bill().billed_targets;
-    for (target, known) in archive.asked() {
+    for (target, known) in archive.requested() {
         if known.state.is_final() {
             let times = billed.get(target.as_str()).copied().unwrap_or(0);
             stored.entry(target.to_string()).or_insert(times);

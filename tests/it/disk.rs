@@ -81,7 +81,7 @@ fn injected(place: &Place) -> Vec<(String, usize)> {
 /// Targets whose answers are in the ledger.
 fn stored(place: &Place) -> BTreeSet<String> {
     let archive = Archive::read(&place.out()).expect("readable");
-    archive.asked().filter(|(_, known)| known.state.is_final()).map(|(target, _)| target.to_string()).collect()
+    archive.requested().filter(|(_, known)| known.state.is_final()).map(|(target, _)| target.to_string()).collect()
 }
 
 /// Checks after a failure: no success, a clear error, and the next run resumes without losing anything.

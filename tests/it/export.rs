@@ -103,7 +103,7 @@ fn open(dir: &Path, inputs: Inputs) -> Export {
 /// One run into `dir`, stopped after `limit`, if given.
 async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Duration>) -> RunSummary {
     let export = open(dir, inputs);
-    let progress = Progress::start(Mode::None, false, ExportScope::of_held(0));
+    let progress = Progress::start(Mode::None, false, ExportScope::all_stored(0));
     let terms = PublishOptions {
         layout: DatasetLayout::default(),
         max_failures: MaxFailures::default(),
@@ -122,7 +122,7 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
     };
     let fetched = export.fetch(api, limits(60_000, 30), &terms.layout, &progress, stop).await;
     let (ended, Fetched { merged, staged, lock }) = fetched.expect("a sound disk");
-    let ended = RunEnd::of(ended, Signal::Interrupt);
+    let ended = RunEnd::new(ended, Signal::Interrupt);
     publish_and_summarize(&merged, staged, &lock, &ended, &terms, &progress).expect("a sound disk")
 }
 
@@ -243,7 +243,7 @@ async fn calls_are_made_in_target_order_if_the_cap_covers_all_else_in_input_orde
         let limits = FetchLimits { max_cost: max_cost.map(Usd::from_micros), ..limits(60_000, 1) };
         let export = open(&folder.path().join("out"), lines(&list))
             .limited(limit.map(|limit| NonZeroU32::new(limit).expect("positive")));
-        let progress = Progress::start(Mode::None, false, ExportScope::of_held(0));
+        let progress = Progress::start(Mode::None, false, ExportScope::all_stored(0));
         let fetched = export.fetch(api, limits, &DatasetLayout::default(), &progress, std::future::pending()).await;
         drop(fetched.expect("a sound disk"));
         assert_eq!(*api.0.lock().expect("sound"), expected, "{max_cost:?} {limit:?}");

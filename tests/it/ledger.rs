@@ -261,8 +261,8 @@ async fn an_answer_counts_until_there_is_a_newer_one() {
         assert_eq!(archive.is_refresh_given_up(target(name).view()), given_up);
         let spending = archive.spending();
         assert_eq!((spending.calls, spending.retries, spending.refreshed), (calls, retries, refreshed));
-        assert!(archive.is_held_since(target(name).view(), Some(moment(at))));
-        assert!(!archive.is_held_since(target(name).view(), Some(moment(at + 1))));
+        assert!(archive.is_fresh(target(name).view(), Some(moment(at))));
+        assert!(!archive.is_fresh(target(name).view(), Some(moment(at + 1))));
         archive
     };
     let (ledger, lock) = open();
@@ -275,7 +275,7 @@ async fn an_answer_counts_until_there_is_a_newer_one() {
     // A refresh that is refused and given up.
     let later = date(2026, 12, 24);
     let (ledger, lock) = open();
-    let ledger = ledger.asking_up_to(later);
+    let ledger = ledger.with_date_to(later);
     ledger.sent(&sent(name, 1, 100)).await.expect("durable");
     ledger.answered(&answered(name, 1, 101, refused)).await.expect("durable");
     ledger.gave_up(&gave_up).await.expect("durable");
@@ -290,7 +290,7 @@ async fn an_answer_counts_until_there_is_a_newer_one() {
     let kept = archive.head(archive.known(target(name).view()).expect("asked")).expect("readable").expect("an answer");
     let kept_body = body(&archive, name).expect("readable");
     assert_eq!((kept_body.map(|body| body.len()), kept.answer.date_to), (Some(body_of(name, 40).len()), None));
-    assert_eq!(archive.asked_up_to(), Some(date(2026, 11, 24)), "no answer was had for the later day");
+    assert_eq!(archive.latest_date_to(), Some(date(2026, 11, 24)), "no answer was had for the later day");
     // Refreshes: one that a kill interrupted, one that was called off, and one that succeeds.
     let (ledger, lock) = open();
     ledger.sent(&sent(name, 1, 200)).await.expect("durable");
@@ -298,21 +298,21 @@ async fn an_answer_counts_until_there_is_a_newer_one() {
     drop(lock);
     check(1, false, 3, 1, 0);
     let (ledger, lock) = open();
-    let ledger = ledger.asking_up_to(later);
+    let ledger = ledger.with_date_to(later);
     ledger.sent(&sent(name, 1, 300)).await.expect("durable");
     ledger.called_off(&sent(name, 1, 300)).await.expect("durable");
     ledger.close().await.expect("closed");
     drop(lock);
     check(1, false, 3, 1, 0);
     let (ledger, lock) = open();
-    let ledger = ledger.asking_up_to(later);
+    let ledger = ledger.with_date_to(later);
     ledger.sent(&sent(name, 1, 400)).await.expect("durable");
     ledger.answered(&answered(name, 1, 401, &body_of(name, 80))).await.expect("durable");
     ledger.close().await.expect("closed");
     drop(lock);
     let archive = check(401, false, 4, 2, 1);
     assert!(archive.refusal(target(name).view()).expect("readable").is_none());
-    assert_eq!(archive.asked_up_to(), Some(later));
+    assert_eq!(archive.latest_date_to(), Some(later));
     assert_eq!(archive.spending().possibly_billed, 1, "the call that was cut short");
     // The first call of a refresh does not count if it is called off.
     let (ledger, lock) = open();

@@ -197,7 +197,7 @@ pub(crate) async fn live(
     life: Option<Duration>,
 ) -> Result<Option<(FetchEnd, Fetched)>, ExportError> {
     let export = Export::open(dir, lines(file), &QueryParams::default(), clock)?;
-    let progress = Progress::start(Mode::None, false, ExportScope::of_held(0));
+    let progress = Progress::start(Mode::None, false, ExportScope::all_stored(0));
     let form = DatasetLayout::default();
     let fetching = export.fetch(market.clone(), limits, &form, &progress, std::future::pending());
     let Some(life) = life else { return fetching.await.map(Some) };

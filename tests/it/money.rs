@@ -206,7 +206,7 @@ async fn a_limit_calls_the_first_targets_of_the_input_and_each_further_run_the_n
         assert!(!place.is_complete());
     }
     let archive = Archive::read(&place.out()).expect("readable");
-    let called: BTreeSet<String> = archive.asked().map(|(target, _)| target.to_string()).collect();
+    let called: BTreeSet<String> = archive.requested().map(|(target, _)| target.to_string()).collect();
     assert_eq!(called, (0..8).map(|number| format!("site{number}.com")).collect());
     // The rest is not more than the limit, so the run completes.
     ended(run(), 0).await;

@@ -44,7 +44,7 @@ async fn a_signal_stops_the_calls_at_once_and_keeps_those_in_flight() {
         assert!(words.contains("run the same command again to resume"), "{words}");
         assert_eq!(summary(&output)["possibly_billed"], 0, "every answer in flight is kept");
         let archive = Archive::read(&place.out()).expect("readable");
-        let stored = archive.asked().filter(|(_, known)| known.state.is_final()).count();
+        let stored = archive.requested().filter(|(_, known)| known.state.is_final()).count();
         assert_eq!(stored as u64, bill.billed_calls, "SIG{name}");
         assert_eq!(bill.billed_lost, 0);
         assert!(bill.most_in_flight <= 20, "{}", bill.most_in_flight);

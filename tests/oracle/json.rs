@@ -1,8 +1,8 @@
 //! JSON as written: numbers as text, objects with every entry in order.
 //!
-//! A separate parser, so that a mistake of the program's scanner shows here. serde_json cannot take its place: it keeps
-//! neither numbers beyond 64 bits as written, repeated keys, nor half a surrogate pair. Strings without escapes are
-//! borrowed. Values nested deeper than any column are only skipped.
+//! A separate parser, so that a mistake of the program's scanner shows here. `serde_json` cannot take its place: it
+//! keeps neither numbers beyond 64 bits as written, repeated keys, nor half a surrogate pair. Strings without escapes
+//! are borrowed. Values nested deeper than any column are only skipped.
 
 use std::borrow::Cow;
 

@@ -70,7 +70,7 @@ pub struct ApiEndpoint {
 
 impl ApiEndpoint {
     /// The server of a base URL, after the checks that a call makes.
-    pub fn of(base: &str) -> Result<Self, SetupError> {
+    pub fn parse(base: &str) -> Result<Self, SetupError> {
         let url = url(base, BALANCE)?;
         let host = host(&url);
         Ok(Self {

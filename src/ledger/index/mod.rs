@@ -26,12 +26,12 @@ use crate::{
     targets::{Target, TargetRef, TargetSet},
 };
 
-mod known;
 mod spending;
+mod target_entry;
 
 pub use self::{
-    known::TargetEntry,
     spending::{ResumeState, Spending},
+    target_entry::TargetEntry,
 };
 
 /// How long calls are remembered for the rate limit: the longest period that a rate can have.
@@ -74,7 +74,7 @@ pub(super) struct Index {
     refreshed: u64,
     taken_over: u64,
     /// The last day that was requested for an answer, if it differs from the run's.
-    asked_up_to: Option<Date>,
+    latest_date_to: Option<Date>,
     /// When calls with a result were sent, or at the latest for those of killed processes; and how many at each moment.
     recent: VecDeque<(Moment, u32)>,
     /// The form of body that the API has accepted.
@@ -154,8 +154,8 @@ impl Index {
     }
 
     /// The last day that was requested for an answer, if it differs from the run's.
-    pub(super) fn asked_up_to(&self) -> Option<Date> {
-        self.asked_up_to
+    pub(super) fn latest_date_to(&self) -> Option<Date> {
+        self.latest_date_to
     }
 
     /// Adds a record at its `location`.
@@ -279,7 +279,7 @@ impl Index {
         known.settle(state, answer.at, location);
         if state.is_final() {
             self.refreshing.remove(&number);
-            self.asked_up_to = self.asked_up_to.max(answer.date_to);
+            self.latest_date_to = self.latest_date_to.max(answer.date_to);
         }
     }
 

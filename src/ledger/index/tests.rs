@@ -207,11 +207,11 @@ fn an_answer_and_a_later_refusal_have_separate_locations_and_times() {
     assert_eq!(stored(&story), (None, None), "that is another target's");
     story.answered(A, Class::Transient, None);
     assert_eq!(stored(&story), (Some(3), Some(moment(2))));
-    assert!(!story.known(A).is_held_since(None) && story.index.refusal(target(A).view()).is_none());
+    assert!(!story.known(A).is_fresh(None) && story.index.refusal(target(A).view()).is_none());
     story.answered(A, Class::Data, DEBIT);
     assert_eq!(stored(&story), (Some(4), Some(moment(3))));
-    assert!(story.known(A).is_held_since(None) && story.known(A).is_held_since(Some(moment(3))));
-    assert!(!story.known(A).is_held_since(Some(moment(4))));
+    assert!(story.known(A).is_fresh(None) && story.known(A).is_fresh(Some(moment(3))));
+    assert!(!story.known(A).is_fresh(Some(moment(4))));
     assert_eq!(story.index.refusal(target(A).view()), None);
     story.sent(A, BodyForm::Array, None);
     assert_eq!(story.index.refusal(target(A).view()), None, "nothing came of it yet");
@@ -241,7 +241,7 @@ fn copied_answers_cost_nothing_and_are_not_calls() {
     assert_eq!((story.past().spent, story.past().calls.len()), (Usd::ZERO, 0));
     let known = story.known(A);
     assert_eq!((known.state, known.cost_source()), (TargetState::Ok, Some(CostSource::Previous)));
-    assert_eq!(story.index.asked_up_to(), Some(days[1]), "the latest day of all");
+    assert_eq!(story.index.latest_date_to(), Some(days[1]), "the latest day of all");
     assert_eq!(story.index.iter().map(|(target, _)| target.as_str()).collect::<Vec<_>>(), [A]);
 }
 

@@ -8,7 +8,7 @@ use crate::{
     humanize,
     report::{
         html::{Html, html},
-        lines::{Failed, MAX_LISTED_FAILURES, outcome_words},
+        input_results::{Failed, MAX_LISTED_FAILURES, outcome_words},
     },
 };
 

@@ -9,7 +9,7 @@ use crate::{
 
 pub(super) fn facts(content: &PageContent<'_>) -> Html {
     let (record, lines) = (content.record, content.lines);
-    let (made_of, spending) = (&record.made_of, &record.spending);
+    let (provenance, spending) = (&record.provenance, &record.spending);
     let mut facts = Html::default();
     let mut fact = |name: &str, value: String| {
         facts += html!("<div><dt>{}</dt><dd>{}</dd></div>\n", name, value);
@@ -39,11 +39,11 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
         let (first, last) = (moment(first), moment(last));
         fact("Answers fetched", if first == last { first } else { format!("{first} to {last}") });
     }
-    let asked = &made_of.parameters;
-    fact("Requested dates", format!("{} to {}", asked.date_from, asked.date_to));
-    fact("Rank scale", asked.rank_scale.as_str().replace('_', " "));
-    fact("Tag", asked.tag.clone());
-    fact("Built from", humanize::counted(made_of.ledgers.len() as u64, "run", "runs"));
+    let requested = &provenance.parameters;
+    fact("Requested dates", format!("{} to {}", requested.date_from, requested.date_to));
+    fact("Rank scale", requested.rank_scale.as_str().replace('_', " "));
+    fact("Tag", requested.tag.clone());
+    fact("Built from", humanize::counted(provenance.ledgers.len() as u64, "run", "runs"));
     let bytes = record.files.iter().map(|file| file.bytes).sum();
     let rows = humanize::counted(record.totals.rows, "row", "rows");
     let files = humanize::counted(record.files.len() as u64, "file", "files");
@@ -51,9 +51,9 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
     if let Some((day, days)) = content.snapshot {
         fact("Snapshot", format!("{day}, the newest of {days}: this page shows only its rows"));
     }
-    fact("Partitioned by", made_of.layout.partition_by.to_string().replace('_', " "));
-    fact("Compression", made_of.layout.compression.to_string());
-    fact("Program", format!("{} {}, schema {}", made_of.program, made_of.version, made_of.schema_version));
+    fact("Partitioned by", provenance.layout.partition_by.to_string().replace('_', " "));
+    fact("Compression", provenance.layout.compression.to_string());
+    fact("Program", format!("{} {}, schema {}", provenance.program, provenance.version, provenance.schema_version));
     html!(
         "<section aria-labelledby=h-run>\n<h2 id=h-run>Cost and run</h2>\n<dl class=facts>\n{}</dl>\n</section>\n",
         facts

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     html::{Html, html},
-    lines::Lines,
+    input_results::Lines,
     month::Month,
     movers::Movers,
     plot,
@@ -38,7 +38,7 @@ pub(super) struct PageContent<'a> {
 }
 
 pub(super) fn page(content: &PageContent<'_>) -> String {
-    let made_of = &content.record.made_of;
+    let provenance = &content.record.provenance;
     html!(
         "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n\
          <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'sha256-{}'; \
@@ -52,16 +52,16 @@ pub(super) fn page(content: &PageContent<'_>) -> String {
          </footer>\n<script>{}</script>\n</body>\n</html>\n",
         digest(STYLE),
         digest(SCRIPT),
-        made_of.run_id,
+        provenance.run_id,
         Html::literal(STYLE),
         overview::header(content),
         overview::figures(content),
-        ranking::movers(content, &Movers::of(content.portfolio)),
+        ranking::movers(content, &Movers::new(content.portfolio)),
         distribution::distribution(content),
         coverage::coverage(content),
         facts::facts(content),
         table::targets(content),
-        made_of.version,
+        provenance.version,
         Html::literal(SCRIPT),
     )
     .into_string()

@@ -23,9 +23,9 @@ pub(super) fn header(content: &PageContent<'_>) -> Html {
     let PageContent { record, lines, portfolio, .. } = content;
     let months = portfolio.months.first().zip(portfolio.latest);
     let months = months.map(|((first, _), latest)| html!(", {} to {}", first, latest));
-    let asked = &record.made_of.parameters;
+    let requested = &record.provenance.parameters;
     let warning = record
-        .made_of
+        .provenance
         .simulated
         .then(|| html!("<p class=warning>Simulated answers: these are not data about real sites.</p>\n"));
     html!(
@@ -35,9 +35,9 @@ pub(super) fn header(content: &PageContent<'_>) -> Html {
         humanize::counted(lines.count(LineOutcome::Ok), "history", "histories"),
         humanize::counted(record.totals.rows, "monthly row", "monthly rows"),
         months.unwrap_or_default(),
-        record.made_of.run_id,
-        asked.date_from,
-        asked.date_to,
+        record.provenance.run_id,
+        requested.date_from,
+        requested.date_to,
         warning.unwrap_or_default(),
         key_figures(content),
     )

@@ -14,7 +14,7 @@ use crate::{
     money::Usd,
     report::{
         html::{Html, html},
-        lines::{Column, Line, outcome_words},
+        input_results::{Column, Line, outcome_words},
         month::Month,
         portfolio::{BACKLINKS, History, RANK, REFERRING_DOMAINS, SPAM_SCORE},
     },

@@ -87,52 +87,52 @@ fn subdomains_are_recognized() {
 
 #[test]
 fn invalid_names_are_rejected_with_the_reason() {
-    let check = |written: &str, expected: Reject| assert_eq!(rejected(written).reason, expected, "{written:?}");
-    check("", Reject::Empty);
-    check(" \u{200b}\"\" ", Reject::Empty);
-    check("https:///path", Reject::Empty);
-    check(".", Reject::Empty);
-    check("192.0.2.7", Reject::IpAddress);
-    check("http://192.0.2.7:80/x", Reject::IpAddress);
-    check("１９２．0．2．7", Reject::IpAddress);
-    check("2001:db8::1", Reject::IpAddress);
-    check("https://[2001:db8::1]:443/", Reject::IpAddress);
-    check("0x7f.0.0.1", Reject::Number);
-    check("127.1", Reject::Number);
-    check("1.0xff", Reject::Number);
-    check("2130706433", Reject::SingleLabel);
-    check("someone@example.com", Reject::Email);
-    check("mailto:someone@example.com", Reject::Email);
-    check("localhost", Reject::SingleLabel);
-    check("com", Reject::SingleLabel);
-    check("https//example.com", Reject::Scheme);
-    check("HTTP:/example.com/a", Reject::Scheme);
-    check("http:example.com", Reject::Scheme);
-    check("https://https//example.com", Reject::Scheme);
-    check("https", Reject::Scheme);
-    check("co.uk", Reject::PublicSuffix);
-    check("foo.ck", Reject::PublicSuffix);
-    check("example.invalidtld", Reject::UnknownSuffix("invalidtld".into()));
-    check("report.pdf", Reject::UnknownSuffix("pdf".into()));
-    check("a..example.com", Reject::EmptyLabel);
-    check(".example.com", Reject::EmptyLabel);
-    check("example.com..", Reject::EmptyLabel);
-    check(&format!("{}.com", "a".repeat(64)), Reject::LongLabel);
-    check(&format!("{}com", "abcdefg.".repeat(40)), Reject::LongName);
-    check(&"ü".repeat(100_000), Reject::LongName);
-    check("-example.com", Reject::Hyphen);
-    check("example-.com", Reject::Hyphen);
-    check("_dmarc.example.com", Reject::Underscore);
-    check("exam ple.com", Reject::Character(' '));
-    check("*.example.com", Reject::Character('*'));
-    check("ex%61mple.com", Reject::Character('%'));
-    check("\u{1b}[31mexample.com", Reject::Character('\u{1b}'));
-    check("example.com:port", Reject::Port);
-    check("example.com:99999", Reject::Port);
-    check("[example.com]", Reject::Character('['));
-    check("xn--a.com", Reject::Idna);
-    check("a\0.\0c\0o\0m\0", Reject::Nul);
-    check("exa\u{fffd}mple.com", Reject::Character('\u{fffd}'));
+    let check = |written: &str, expected: RejectReason| assert_eq!(rejected(written).reason, expected, "{written:?}");
+    check("", RejectReason::Empty);
+    check(" \u{200b}\"\" ", RejectReason::Empty);
+    check("https:///path", RejectReason::Empty);
+    check(".", RejectReason::Empty);
+    check("192.0.2.7", RejectReason::IpAddress);
+    check("http://192.0.2.7:80/x", RejectReason::IpAddress);
+    check("１９２．0．2．7", RejectReason::IpAddress);
+    check("2001:db8::1", RejectReason::IpAddress);
+    check("https://[2001:db8::1]:443/", RejectReason::IpAddress);
+    check("0x7f.0.0.1", RejectReason::Number);
+    check("127.1", RejectReason::Number);
+    check("1.0xff", RejectReason::Number);
+    check("2130706433", RejectReason::SingleLabel);
+    check("someone@example.com", RejectReason::Email);
+    check("mailto:someone@example.com", RejectReason::Email);
+    check("localhost", RejectReason::SingleLabel);
+    check("com", RejectReason::SingleLabel);
+    check("https//example.com", RejectReason::Scheme);
+    check("HTTP:/example.com/a", RejectReason::Scheme);
+    check("http:example.com", RejectReason::Scheme);
+    check("https://https//example.com", RejectReason::Scheme);
+    check("https", RejectReason::Scheme);
+    check("co.uk", RejectReason::PublicSuffix);
+    check("foo.ck", RejectReason::PublicSuffix);
+    check("example.invalidtld", RejectReason::UnknownSuffix("invalidtld".into()));
+    check("report.pdf", RejectReason::UnknownSuffix("pdf".into()));
+    check("a..example.com", RejectReason::EmptyLabel);
+    check(".example.com", RejectReason::EmptyLabel);
+    check("example.com..", RejectReason::EmptyLabel);
+    check(&format!("{}.com", "a".repeat(64)), RejectReason::LongLabel);
+    check(&format!("{}com", "abcdefg.".repeat(40)), RejectReason::LongName);
+    check(&"ü".repeat(100_000), RejectReason::LongName);
+    check("-example.com", RejectReason::Hyphen);
+    check("example-.com", RejectReason::Hyphen);
+    check("_dmarc.example.com", RejectReason::Underscore);
+    check("exam ple.com", RejectReason::Character(' '));
+    check("*.example.com", RejectReason::Character('*'));
+    check("ex%61mple.com", RejectReason::Character('%'));
+    check("\u{1b}[31mexample.com", RejectReason::Character('\u{1b}'));
+    check("example.com:port", RejectReason::Port);
+    check("example.com:99999", RejectReason::Port);
+    check("[example.com]", RejectReason::Character('['));
+    check("xn--a.com", RejectReason::Idna);
+    check("a\0.\0c\0o\0m\0", RejectReason::Nul);
+    check("exa\u{fffd}mple.com", RejectReason::Character('\u{fffd}'));
 }
 
 #[test]
@@ -192,8 +192,8 @@ fn suffixes_are_targets_if_allowed() {
     check("www.gov.uk", "www.gov.uk");
     check("foo.ck", "foo.ck");
     check("www.example.com", "example.com");
-    assert_eq!(cleaned("com", accept), Err(Reject::SingleLabel));
-    assert_eq!(cleaned("a.invalidtld", accept), Err(Reject::UnknownSuffix("invalidtld".into())));
+    assert_eq!(cleaned("com", accept), Err(RejectReason::SingleLabel));
+    assert_eq!(cleaned("a.invalidtld", accept), Err(RejectReason::UnknownSuffix("invalidtld".into())));
     assert!(rejected("gov.uk").to_string().contains("--allow-suffix"));
 }
 
@@ -201,18 +201,18 @@ fn suffixes_are_targets_if_allowed() {
 fn names_and_labels_may_be_as_long_as_dns_allows() {
     let label = |length: usize| "a".repeat(length);
     let name = |last: usize| [label(63), label(63), label(63), label(last), "com".into()].join(".");
-    let check = |written: &str, expected: Result<usize, Reject>| {
+    let check = |written: &str, expected: Result<usize, RejectReason>| {
         let length = cleaned(written, Accept::DOMAINS).map(|cleaned| cleaned.target.as_str().len());
         assert_eq!(length, expected, "{written}");
     };
     check(&name(57), Ok(253));
-    check(&name(58), Err(Reject::LongName));
+    check(&name(58), Err(RejectReason::LongName));
     check(&format!("{}.com", label(63)), Ok(67));
-    check(&format!("{}.com", label(64)), Err(Reject::LongLabel));
+    check(&format!("{}.com", label(64)), Err(RejectReason::LongLabel));
     // Invisible characters count as written: four bytes for each character of the longest name.
     let with_invisible = |count: usize| format!("exam{}ple-no.com", "\u{ad}".repeat(count));
     check(&with_invisible(499), Ok(14));
-    check(&with_invisible(500), Err(Reject::LongName));
+    check(&with_invisible(500), Err(RejectReason::LongName));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn addresses_are_targets_if_allowed() {
     };
     check("http://192.0.2.7:80/", "192.0.2.7");
     check("[2001:DB8:0::1]:443", "2001:db8::1");
-    assert_eq!(cleaned("127.1", Accept::ALL), Err(Reject::Number));
+    assert_eq!(cleaned("127.1", Accept::ALL), Err(RejectReason::Number));
 }
 
 #[test]

@@ -37,10 +37,14 @@ async fn a_killed_refresh_resumes_and_buys_nothing_twice() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             let archive = Archive::read(&place.out()).expect("sound but for its end");
-            assert_eq!(archive.asked().filter(|(_, known)| known.state.is_final()).count(), TARGETS, "none is lost");
+            assert_eq!(
+                archive.requested().filter(|(_, known)| known.state.is_final()).count(),
+                TARGETS,
+                "none is lost"
+            );
             let spending = archive.spending();
             let bill = api.bill();
-            for (target, known) in archive.asked() {
+            for (target, known) in archive.requested() {
                 // It was refreshed and must never be billed again.
                 if known.at().is_some_and(|at| at.as_second() > bill_begins(&archive)) {
                     refreshed.entry(target.to_string()).or_insert(bill.billed_targets[target.as_str()]);

@@ -58,7 +58,7 @@ impl TargetEntry {
     }
 
     /// Whether its answer is stored and is not older than `since`, if given.
-    pub fn is_held_since(&self, since: Option<Timestamp>) -> bool {
+    pub fn is_fresh(&self, since: Option<Timestamp>) -> bool {
         self.state.is_final() && since.is_none_or(|since| self.at >= since.as_microsecond())
     }
 

@@ -18,14 +18,14 @@ use crate::{
 pub(super) fn compare(
     dir: &Path,
     record: &RunRecord,
-    made_of: &Provenance,
+    provenance: &Provenance,
     merged: &MergedLedgers,
     totals: &Totals,
     differences: &Differences,
 ) {
     // A different version may have made the dataset, which is already noted.
-    let made_of = Provenance { version: record.made_of.version.clone(), ..made_of.clone() };
-    expect("", &record.made_of, &made_of, differences);
+    let provenance = Provenance { version: record.provenance.version.clone(), ..provenance.clone() };
+    expect("", &record.provenance, &provenance, differences);
     expect("totals", &record.totals, totals, differences);
     expect("spending", &record.spending, &merged.spending(), differences);
     expect("oldest_answer", &record.oldest_answer, &merged.oldest_answer(), differences);

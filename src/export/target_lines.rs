@@ -20,7 +20,7 @@ pub trait LineSink {
 
 pub(super) struct LineRows<'a> {
     merged: &'a MergedLedgers,
-    asked: Parameters,
+    requested: Parameters,
     answers: &'a [AnswerRef],
     /// Positions in `answers` by target; `None`: it is sorted by target itself.
     by_target: Option<Vec<u32>>,
@@ -33,8 +33,8 @@ impl<'a> LineRows<'a> {
     pub(super) fn new(merged: &'a MergedLedgers, answers: &'a [AnswerRef], decoded: &'a Decoded) -> Self {
         let is_sorted = answers.is_sorted_by_key(|answer| merged.target(*answer));
         let by_target = (!is_sorted).then(|| by_target(merged, answers));
-        let asked = merged.parameters();
-        Self { merged, asked, answers, by_target, decoded, totals: Totals::default() }
+        let requested = merged.parameters();
+        Self { merged, requested, answers, by_target, decoded, totals: Totals::default() }
     }
 
     /// Passes every row to `sink` and returns the sums.
@@ -72,9 +72,9 @@ impl<'a> LineRows<'a> {
             return sink.row(&TargetRow { outcome: LineOutcome::Duplicate, ..bare }, cells);
         }
         let bare = TargetRow {
-            date_from: Some(self.asked.date_from),
-            date_to: Some(self.asked.date_to),
-            rank_scale: Some(self.asked.rank_scale.as_str()),
+            date_from: Some(self.requested.date_from),
+            date_to: Some(self.requested.date_to),
+            rank_scale: Some(self.requested.rank_scale.as_str()),
             ..bare
         };
         let Some(entry) = self.merged.entry(target) else {
@@ -83,7 +83,7 @@ impl<'a> LineRows<'a> {
             return sink.row(&TargetRow { outcome: LineOutcome::Pending, ..row }, cells);
         };
         let (run, latest) = self.merged.latest(&entry)?;
-        let answer = latest.as_ref().map(|kept| &kept.answer);
+        let answer = latest.as_ref().map(|stored| &stored.answer);
         // Only one answer counts; with snapshots, the rows of several are kept.
         let position = self.positions_of(target).find(|position| self.answers[*position].is_from_source_of(&entry));
         let is_readable = position.is_some_and(|position| self.decoded.rows[position].is_some());
@@ -134,7 +134,7 @@ impl<'a> LineRows<'a> {
         is_unreadable: bool,
         sink: &mut impl LineSink,
     ) -> Result<(), ExportError> {
-        let why = self.merged.failure(target, entry)?.map(|kept| kept.answer);
+        let why = self.merged.failure(target, entry)?.map(|stored| stored.answer);
         let why = why.as_ref();
         let class = why.map_or(NO_ANSWER, |answer| answer.class.as_str());
         sink.failure(&FailedTarget {

@@ -123,11 +123,10 @@ pub struct ApiError {
 }
 
 /// How far a call without a whole reply got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Unknown host, connection refused, no route, a timeout while connecting, an untrusted certificate, or a proxy that
-    /// refuses: the request never reached the API.
+    /// Unknown host, connection refused, no route, a timeout while connecting, an untrusted certificate, or a proxy
+    /// that refuses: the request never reached the API.
     NotSent,
     /// Timed out, reset or cut off after it was sent: it may have been billed.
     Lost,

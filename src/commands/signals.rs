@@ -66,7 +66,7 @@ impl Signals {
         self.interruptible("before anything was fetched or published", working).await
     }
 
-    /// Waits for `work`; the first signal ends the command at once, at a `moment` that ends its error.
+    /// Waits for `work`; the first signal ends the command at once, and its error ends with `suffix`.
     pub(super) async fn interruptible<T>(
         &self,
         suffix: &str,

@@ -1,5 +1,5 @@
-//! The columns and rows of `targets`, one row for each input line, as record batches. `export/target_lines.rs` fills in the
-//! values.
+//! The columns and rows of `targets`, one row for each input line, as record batches. `export/target_lines.rs` fills in
+//! the values.
 
 use std::{collections::HashSet, iter, mem, sync::Arc};
 

@@ -47,12 +47,14 @@ pub(super) fn publish(
     let options = options(merged.run_id(), &requested, layout);
     let rebuild = Rebuild::new(merged);
     progress.publishing(rebuild.answers() as u64);
-    let staged =
-        match staged.filter(|staged| staged.requested == requested && staged.decoded.rows.len() == rebuild.answers()) {
-            Some(staged) => staged,
-            None => StagedHistory::write(Stage::begin(dir)?, &rebuild, None, requested, &options, progress)
-                .map_err(failure)?,
-        };
+    let is_current =
+        |staged: &StagedHistory| staged.requested == requested && staged.decoded.rows.len() == rebuild.answers();
+    let staged = match staged.filter(is_current) {
+        Some(staged) => staged,
+        None => {
+            StagedHistory::write(Stage::begin(dir)?, &rebuild, None, requested, &options, progress).map_err(failure)?
+        }
+    };
     let StagedHistory { stage, mut parts, decoded, requested: _ } = staged;
     let targets = stage.targets(&options, merged.inputs().columns())?;
     let mut files = LineFiles { targets, failures: FailuresFile::begin(dir)? };

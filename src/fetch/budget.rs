@@ -2,8 +2,9 @@
 //!
 //! Each call has a price limit above which the API refuses it, unbilled. Several times that is reserved, in case a
 //! gateway ignores the limit. Until the first price is known, one call at a time is sent and reserves the whole
-//! remaining budget, which must cover at least the list price. Once a call has cost more than its limit, calls are sent one at a time until the price is steady.
-//! [`crate::api::pricing`] decides what a finished call counts as. Without a cap, only the sum is kept.
+//! remaining budget, which must cover at least the list price. Once a call has cost more than its limit, calls are sent
+//! one at a time until the price is steady. [`crate::api::pricing`] decides what a finished call counts as. Without a
+//! cap, only the sum is kept.
 
 use crate::{
     api::{
@@ -15,8 +16,8 @@ use crate::{
 
 /// A call's limit exceeds the highest known price by a quarter, so that a normal price increase is not refused.
 const HEADROOM: i64 = 4;
-/// Multiple of the highest price that is reserved for one call: even a price that rises tenfold while calls are in flight
-/// does not break the cap. Only the calls shortly before the cap are affected: fewer of them are in flight.
+/// Multiple of the highest price that is reserved for one call: even a price that rises tenfold while calls are in
+/// flight does not break the cap. Only the calls shortly before the cap are affected: fewer of them are in flight.
 const RISE: i64 = 10;
 
 /// A call that costs more than its limit shows that the gateway ignores limits and that the price is rising: calls are
@@ -80,12 +81,13 @@ impl Budget {
         let refused = if self.in_flight > 0 { ReserveError::Wait } else { ReserveError::Exhausted };
         let highest = self.max_price.price();
         let expected = highest.max(min_price_limit.unwrap_or_default());
-        // While no price is known, the one call in flight reserves the whole rest.
-        let least_price = if highest == Usd::ZERO { list_price(0) } else { Usd::ZERO };
-        if rest <= Usd::ZERO || rest < expected.max(least_price) {
+        // No call is expected to cost less than the list price unless one did.
+        let least = if highest == Usd::ZERO { expected.max(list_price(0)) } else { expected };
+        if rest < least {
             return Err(refused);
         }
         let limit = if expected == Usd::ZERO { PRESUMED_PRICE } else { expected.plus(expected.part(HEADROOM)) };
+        // While no price is known, the one call in flight reserves the whole rest.
         let reserved = if highest == Usd::ZERO { rest } else { limit.max(highest.times(RISE)) };
         if reserved > rest && self.in_flight > 0 {
             return Err(ReserveError::Wait);

@@ -29,12 +29,13 @@ use crate::{
 
 mod attempt;
 mod budget;
+mod failed_targets;
 mod judge;
 mod launch;
 mod outage;
 pub mod pace;
 mod queue;
-mod refusals;
+
 mod results;
 mod retry;
 mod sliding_window;
@@ -43,10 +44,10 @@ mod tokio_clock;
 use self::{
     attempt::{Attempted, CallContext, Unrecorded},
     budget::Budget,
+    failed_targets::FailedTargets,
     outage::{Breaker, Contact},
     pace::{Pacer, Rate},
     queue::Queue,
-    refusals::FailedTargets,
 };
 
 /// Records what a fetch does. A record is durable when its future is ready.

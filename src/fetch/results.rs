@@ -7,10 +7,10 @@ use tokio::time::{Duration, Instant};
 use super::{
     Fetch, Journal, StopReason,
     attempt::{Attempted, CallResult, Grant},
+    failed_targets::{MAX_BILLED_FAILURES, is_billed_failure},
     judge::{self, Decision, MAX_REFUSED_TARGETS, RunContext, Stop},
     outage::Contact,
     queue::Job,
-    refusals::{MAX_BILLED_FAILURES, is_billed_failure},
 };
 use crate::{
     api::{

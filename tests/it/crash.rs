@@ -2,7 +2,7 @@
 //!
 //! `KILLS=1000 cargo test killed` kills more often, `SEED=…` repeats a run.
 
-use std::{collections::BTreeMap, fs, process::Command, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
 use backlinks_export::{
     ledger::Archive,
@@ -146,14 +146,18 @@ async fn check_same_as_unbroken(place: &Place, flags: &str) {
     assert!(one == other, "the bytes differ");
 }
 
+fn replay(place: &Place, other: &Path, flags: &str) -> Command {
+    let mut command = Command::new(BINARY);
+    command.arg("replay").arg(place.out()).arg("--out").arg(other).args(flags.split_whitespace());
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+    command
+}
+
 /// What was published equals, byte for byte, what a replay of its ledger publishes.
 async fn check_same_as_replay(place: &Place, flags: &str) {
     let other = place.root.path().join("replayed");
-    let mut replay = Command::new(BINARY);
-    replay.arg("replay").arg(place.out()).arg("--out").arg(&other);
-    replay.args(flags.split_whitespace().take_while(|flag| *flag != "--concurrency"));
-    replay.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
-    ended(replay, 0).await;
+    let layout: Vec<&str> = flags.split_whitespace().take_while(|flag| *flag != "--concurrency").collect();
+    ended(replay(place, &other, &layout.join(" ")), 0).await;
     for name in ["backlinks_history", "targets"] {
         assert!(table(&place.out(), name) == table(&other, name), "the bytes of {name} differ");
     }
@@ -195,12 +199,7 @@ async fn a_killed_replay_can_be_repeated() {
     let (api, place, mut rng) = (sandbox(instant()).await, Place::new(TARGETS), rng());
     ended(place.run(&api.url(), ""), 0).await;
     let other = place.root.path().join("other");
-    let replay = |flags: &str| {
-        let mut command = Command::new(BINARY);
-        command.arg("replay").arg(place.out()).arg("--out").arg(&other).args(flags.split_whitespace());
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
-        command
-    };
+    let replay = |flags: &str| replay(&place, &other, flags);
     // Kills fall within the time that the last complete replay took, since the load of the machine varies.
     let took = |start: tokio::time::Instant| u64::try_from(start.elapsed().as_millis()).expect("short").max(2);
     let start = tokio::time::Instant::now();

@@ -173,14 +173,10 @@ fn lost(error: &reqwest::Error) -> ApiError {
     ApiError { kind, message: chain(error) }
 }
 
-/// The source chain of an error, outermost first.
-fn sources(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |inner| (*inner).source())
-}
-
 /// The messages of an error's source chain, without the URL that the outermost repeats.
 pub fn chain(error: &reqwest::Error) -> String {
-    let mut words: Vec<String> = sources(error).map(ToString::to_string).collect();
+    let sources = std::iter::successors(error.source(), |inner| (*inner).source());
+    let mut words: Vec<String> = sources.map(ToString::to_string).collect();
     words.dedup();
     if words.is_empty() { "the connection failed".to_owned() } else { words.join(": ") }
 }

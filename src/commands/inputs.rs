@@ -19,7 +19,7 @@ pub(super) fn read_inputs(arguments: &InputArgs) -> Result<Inputs, Failure> {
     };
     let inputs = read(&arguments.inputs, io::stdin().lock(), &options)?;
     let shard = arguments.shard;
-    Ok(if shard.is_whole() { inputs } else { inputs.share(|name| shard.contains(name)) })
+    Ok(if shard.is_whole() { inputs } else { inputs.shard(|name| shard.contains(name)) })
 }
 
 /// Warning about cells beyond a table's header.

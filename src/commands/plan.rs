@@ -80,12 +80,12 @@ impl Affordable {
 fn preview(arguments: &PlanArgs, inputs: &Inputs, query: &QueryParams, context: &Context) -> Result<Preview, Failure> {
     let clock = context.clock;
     let dropped = arguments.out.as_deref().map(|dir| discarded(dir, inputs, query, None, clock)).transpose()?;
-    let Some(record) = dropped.flatten() else {
+    let Some(manifest) = dropped.flatten() else {
         return Ok(Preview::new(arguments.out.as_deref(), inputs, &arguments.job.reuse.previous, query, clock)?);
     };
     let bare = Preview::new(None, inputs, &[], query, clock)?;
     let stored = inputs.counts().targets as u64;
-    Ok(Preview { parameters: record.provenance.parameters, stored, remaining: 0, ..bare })
+    Ok(Preview { parameters: manifest.provenance.parameters, stored, remaining: 0, ..bare })
 }
 
 impl Plan<'_> {

@@ -3,7 +3,7 @@
 use super::{Failure, exit, print};
 use crate::{
     cli::ReportArgs,
-    export::RunRecord,
+    export::RunManifest,
     humanize,
     report::{self, ReportError},
     sanitize,
@@ -31,6 +31,6 @@ pub(super) fn with_report(summary: RunSummary, wanted: bool) -> Result<RunSummar
     let report = report::write(&summary.out, None).map_err(|error| {
         Failure::unexpected(format!("the dataset was published, but the report was not written: {error}"))
     })?;
-    RunRecord::note_report(&summary.out, &report.path)?;
+    RunManifest::note_report(&summary.out, &report.path)?;
     Ok(RunSummary { report: Some(report.path.display().to_string()), ..summary })
 }

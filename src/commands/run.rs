@@ -22,7 +22,7 @@ use crate::{
     dataset::DatasetLayout,
     export::{
         Export, ExportError, Fetched, PublishOptions, QueryParams, discarded, partial_summary, publish_and_summarize,
-        summary_from_record,
+        summary_from_manifest,
     },
     fetch::FetchLimits,
     ledger::{self, Lock, Spending},
@@ -93,11 +93,11 @@ impl RunCommand<'_> {
         let query = query(job, context)?;
         let options = self.publish_options(query.fresh_since);
         let connecting = upload::connect(job.own.after.publish.as_ref(), job.call.sandbox);
-        if let Some(record) = discarded(out, &inputs, &query, Some(&options.layout), context.clock)? {
+        if let Some(manifest) = discarded(out, &inputs, &query, Some(&options.layout), context.clock)? {
             let lock = Lock::take(out).map_err(ExportError::from)?;
             let destination = signals.interruptible("before anything was fetched or published", connecting).await?;
-            let options = PublishOptions { before: record.spending, ..options };
-            let summary = summary_from_record(&record, inputs.counts(), &options, out);
+            let options = PublishOptions { before: manifest.spending, ..options };
+            let summary = summary_from_manifest(&manifest, inputs.counts(), &options, out);
             let summary = Box::new(with_report(summary, job.own.after.report)?);
             return Ok(Prepared::AlreadyDone { summary, lock, destination });
         }

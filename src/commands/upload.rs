@@ -27,7 +27,7 @@ pub(super) async fn upload(
 ) -> Result<RunSummary, Failure> {
     let Some(destination) = destination.filter(|_| summary.published) else { return Ok(summary) };
     let moment = format!("during the upload to {}, which has no _SUCCESS yet", destination.url());
-    let uploading = async { Ok(destination.publish(&summary.out, progress).await) };
+    let uploading = async { Ok(destination.upload(&summary.out, progress).await) };
     let uploaded = signals.interruptible(&moment, uploading).await?;
     drop(lock);
     match uploaded {

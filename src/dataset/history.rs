@@ -1,9 +1,9 @@
 //! Writes the rows of `backlinks_history` to their partitions, and those without a date to `backlinks_undated`, in
 //! bounded memory.
 //!
-//! Rows are first collected into frames of a fixed number of rows, so that page and row group boundaries do not depend
-//! on how small the batches were. A frame ends early at another run date, and after a batch that makes it too large in
-//! bytes; one answer is one batch, so the same answers always give the same files. A frame is split by partition, and
+//! Rows are first collected into blocks of a fixed number of rows, so that page and row group boundaries do not depend
+//! on how small the batches were. A block ends early at another run date, and after a batch that makes it too large in
+//! bytes; one answer is one batch, so the same answers always give the same files. A block is split by partition, and
 //! each piece is encoded at once into the open row group of its partition's file. Rows are never sorted.
 
 use std::{
@@ -24,9 +24,9 @@ use sha2::{Digest, Sha256};
 use super::{
     DatasetError, Options, Part, PartitionBy, UNDATED,
     encoding::WriterConfig,
-    frame::Frame,
     part::{OpenPart, first_number},
     partition::PartitionValues,
+    row_block::RowBlock,
 };
 
 /// Memory for the open row groups of all partitions: nine of 20,000 rows, some 5 MB each. Past it the largest one is
@@ -47,12 +47,12 @@ pub struct HistoryWriter {
     undated_config: WriterConfig,
     run_id: String,
     partition_by: PartitionBy,
-    /// Rows of one run date that do not fill a frame yet.
-    frame: Frame,
+    /// Rows of one run date that do not fill a block yet.
+    block: RowBlock,
     run_date: Option<Date>,
     /// The day whose partition gets the file of a table without rows.
     empty_date: Option<Date>,
-    frames: u64,
+    blocks: u64,
     /// The index of each in `partitions`; `None`: the rows without a date.
     indexes: HashMap<Option<PartitionValues>, usize>,
     partitions: Vec<Partition>,
@@ -67,8 +67,8 @@ struct Partition {
     part: Option<OpenPart>,
     /// The number of its next file.
     next: u32,
-    /// The last frame that had rows for it.
-    last_frame: u64,
+    /// The last block that had rows for it.
+    last_block: u64,
 }
 
 impl HistoryWriter {
@@ -84,10 +84,10 @@ impl HistoryWriter {
             undated_config,
             run_id: options.run_id.clone(),
             partition_by: options.layout.partition_by.clone(),
-            frame: Frame::default(),
+            block: RowBlock::default(),
             run_date: None,
             empty_date: None,
-            frames: 0,
+            blocks: 0,
             indexes: HashMap::new(),
             partitions: Vec::new(),
             finished: Vec::new(),
@@ -97,14 +97,14 @@ impl HistoryWriter {
     /// Writes rows of the schema, sorted by target and date over all calls, of a run that started on `run_date`.
     pub fn write(&mut self, batch: &RecordBatch, run_date: Date) -> Result<(), DatasetError> {
         if self.run_date != Some(run_date) {
-            self.split_frame()?;
+            self.write_block()?;
             self.run_date = Some(run_date);
         }
         let mut start = 0;
         while start < batch.num_rows() {
-            start += self.frame.push(batch, start)?;
-            if self.frame.is_full() {
-                self.split_frame()?;
+            start += self.block.push(batch, start)?;
+            if self.block.is_full() {
+                self.write_block()?;
             }
         }
         Ok(())
@@ -119,11 +119,11 @@ impl HistoryWriter {
     /// Writes the remaining rows and the footers; returns all files in order of path. A table without rows has one file
     /// without rows, because readers need one.
     pub fn finish(mut self) -> Result<Vec<Part>, DatasetError> {
-        self.split_frame()?;
+        self.write_block()?;
         if self.partitions.iter().all(|partition| is_undated(&partition.folder)) {
             let midnight = self.empty_date.and_then(|day| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok());
             let micros = midnight.map(jiff::Timestamp::as_microsecond);
-            let index = self.partition(Some(self.partition_by.place(micros, self.run_date.or(self.empty_date))));
+            let index = self.partition(Some(self.partition_by.values(micros, self.run_date.or(self.empty_date))));
             self.open(index)?;
         }
         for index in 0..self.partitions.len() {
@@ -153,38 +153,39 @@ impl HistoryWriter {
         self.finished.into_iter().map(name).collect()
     }
 
-    /// Writes each row of the frame to its partition, in order of the partitions' first appearance.
-    fn split_frame(&mut self) -> Result<(), DatasetError> {
-        let frame = self.frame.take();
-        if frame.is_empty() {
+    /// Writes each row of the block to its partition, in order of the partitions' first appearance.
+    fn write_block(&mut self) -> Result<(), DatasetError> {
+        let batches = self.block.take();
+        if batches.is_empty() {
             return Ok(());
         }
-        self.frames += 1;
-        let mut runs: Vec<Vec<(usize, Range<usize>)>> = vec![Vec::new(); self.partitions.len()];
-        for (number, batch) in frame.iter().enumerate() {
-            for (place, run) in self.partition_by.runs(batch, self.run_date) {
-                let index = self.partition(place);
-                if index == runs.len() {
-                    runs.push(Vec::new());
+        self.blocks += 1;
+        let mut ranges: Vec<Vec<(usize, Range<usize>)>> = vec![Vec::new(); self.partitions.len()];
+        for (number, batch) in batches.iter().enumerate() {
+            for (values, range) in self.partition_by.ranges(batch, self.run_date) {
+                let index = self.partition(values);
+                if index == ranges.len() {
+                    ranges.push(Vec::new());
                 }
-                runs[index].push((number, run));
+                ranges[index].push((number, range));
             }
         }
-        for (index, runs) in runs.iter().enumerate().filter(|(_, runs)| !runs.is_empty()) {
+        for (index, ranges) in ranges.iter().enumerate().filter(|(_, ranges)| !ranges.is_empty()) {
             // Slice one partition at a time: by month, each slice is a single row, which takes far less memory than the
             // slice.
-            let slices: Vec<_> = runs.iter().map(|(number, run)| frame[*number].slice(run.start, run.len())).collect();
+            let slices: Vec<_> =
+                ranges.iter().map(|(number, range)| batches[*number].slice(range.start, range.len())).collect();
             self.write_to(index, &concat_batches(&slices[0].schema(), &slices)?)?;
         }
         Ok(())
     }
 
-    fn partition(&mut self, place: Option<PartitionValues>) -> usize {
+    fn partition(&mut self, values: Option<PartitionValues>) -> usize {
         let next = self.partitions.len();
-        let index = *self.indexes.entry(place).or_insert(next);
+        let index = *self.indexes.entry(values).or_insert(next);
         if index == next {
-            let folder = self.partition_by.table_folder(place.as_ref());
-            self.partitions.push(Partition { folder, part: None, next: 0, last_frame: 0 });
+            let folder = self.partition_by.table_folder(values.as_ref());
+            self.partitions.push(Partition { folder, part: None, next: 0, last_block: 0 });
         }
         index
     }
@@ -193,7 +194,7 @@ impl HistoryWriter {
         if self.partitions[index].part.is_none() {
             self.make_room()?;
         }
-        self.partitions[index].last_frame = self.frames;
+        self.partitions[index].last_block = self.blocks;
         let part = self.open(index)?;
         part.write(rows)?;
         if part.bytes() > ROLL_BYTES {
@@ -240,7 +241,7 @@ impl HistoryWriter {
         if self.parts().count() < OPEN_FILES {
             return Ok(());
         }
-        let oldest = self.parts().min_by_key(|(index, _)| self.partitions[*index].last_frame).map(|(index, _)| index);
+        let oldest = self.parts().min_by_key(|(index, _)| self.partitions[*index].last_block).map(|(index, _)| index);
         oldest.map_or(Ok(()), |index| self.close(index))
     }
 

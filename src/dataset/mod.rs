@@ -25,12 +25,12 @@ use serde::{Deserialize, Serialize};
 
 mod encoding;
 mod files;
-mod frame;
 mod history;
 mod inspect;
 mod part;
 mod partition;
 mod publish;
+mod row_block;
 mod row_group;
 mod sidecar_files;
 mod target_rows;

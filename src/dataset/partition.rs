@@ -115,7 +115,7 @@ impl PartitionBy {
     }
 
     /// The partition of a row by its date, in microseconds since 1970; without a usable date, the null partition.
-    pub(super) fn place(&self, micros: Option<i64>, run_date: Option<Date>) -> PartitionValues {
+    pub(super) fn values(&self, micros: Option<i64>, run_date: Option<Date>) -> PartitionValues {
         let has = |key| self.0.contains(&key);
         let moment = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
         let date = moment.map(|moment| TimeZone::UTC.to_datetime(moment).date()).filter(|date| date.year() >= 0);
@@ -129,41 +129,43 @@ impl PartitionBy {
     /// Splits rows into slices of one partition each, in order, with the folder of each, relative to the run's
     /// directory.
     pub fn split(&self, rows: &RecordBatch, run_date: Date) -> Vec<(PathBuf, RecordBatch)> {
-        let runs = self.runs(rows, Some(run_date)).into_iter();
-        runs.map(|(place, run)| (self.table_folder(place.as_ref()), rows.slice(run.start, run.len()))).collect()
+        let ranges = self.ranges(rows, Some(run_date)).into_iter();
+        ranges
+            .map(|(values, range)| (self.table_folder(values.as_ref()), rows.slice(range.start, range.len())))
+            .collect()
     }
 
     /// The ranges of consecutive rows in the same partition, in order, each with its partition; `None`: rows without a
     /// date, which belong to another table.
-    pub(super) fn runs(
+    pub(super) fn ranges(
         &self,
         rows: &RecordBatch,
         run_date: Option<Date>,
     ) -> Vec<(Option<PartitionValues>, Range<usize>)> {
         let dates = rows.column_by_name("date").expect("a column of the schema");
         let dates = dates.as_primitive::<TimestampMicrosecondType>().iter();
-        let places: Vec<Option<PartitionValues>> =
-            dates.map(|micros| micros.map(|micros| self.place(Some(micros), run_date))).collect();
+        let values: Vec<Option<PartitionValues>> =
+            dates.map(|micros| micros.map(|micros| self.values(Some(micros), run_date))).collect();
         let mut end = 0;
-        let run = |same: &[Option<PartitionValues>]| {
+        let range = |same: &[Option<PartitionValues>]| {
             end += same.len();
             (same[0], end - same.len()..end)
         };
-        places.chunk_by(|one, next| one == next).map(run).collect()
+        values.chunk_by(|one, next| one == next).map(range).collect()
     }
 
     /// The directory of a partition, relative to the run's directory; `None`: that of the rows without a date.
-    pub(super) fn table_folder(&self, place: Option<&PartitionValues>) -> PathBuf {
-        place.map_or_else(|| UNDATED.into(), |place| Path::new(HISTORY).join(self.folder(place)))
+    pub(super) fn table_folder(&self, values: Option<&PartitionValues>) -> PathBuf {
+        values.map_or_else(|| UNDATED.into(), |values| Path::new(HISTORY).join(self.folder(values)))
     }
 
     /// The directory of a partition, relative to its table; empty without partitions.
-    pub(super) fn folder(&self, place: &PartitionValues) -> String {
+    pub(super) fn folder(&self, values: &PartitionValues) -> String {
         let level = |key: &PartitionKey| {
             let value = match key {
-                PartitionKey::Year => place.year.map(|year| year.to_string()),
-                PartitionKey::Month => place.month.map(|month| month.to_string()),
-                PartitionKey::RunDate => place.run_date.map(|date| date.to_string()),
+                PartitionKey::Year => values.year.map(|year| year.to_string()),
+                PartitionKey::Month => values.month.map(|month| month.to_string()),
+                PartitionKey::RunDate => values.run_date.map(|date| date.to_string()),
             };
             format!("{}={}", key.name(), value.as_deref().unwrap_or(NULL))
         };
@@ -197,7 +199,7 @@ mod tests {
         let check = |by: &str, date: Option<&str>, expected: &str| {
             let by: PartitionBy = by.parse().unwrap();
             let micros = date.map(|date| date.parse::<Timestamp>().unwrap().as_microsecond());
-            assert_eq!(by.folder(&by.place(micros, Some(jiff::civil::date(2026, 11, 4)))), expected);
+            assert_eq!(by.folder(&by.values(micros, Some(jiff::civil::date(2026, 11, 4)))), expected);
         };
         check("year", Some("2023-12-31T23:59:59.999999Z"), "year=2023");
         check("year", Some("2024-01-01T00:00:00Z"), "year=2024");
@@ -212,6 +214,6 @@ mod tests {
     #[test]
     fn dates_out_of_range_are_in_the_null_partition() {
         let by = PartitionBy::default();
-        assert_eq!(by.folder(&by.place(Some(i64::MAX), None)), "year=__HIVE_DEFAULT_PARTITION__");
+        assert_eq!(by.folder(&by.values(Some(i64::MAX), None)), "year=__HIVE_DEFAULT_PARTITION__");
     }
 }

@@ -38,7 +38,7 @@ fn options(partition_by: &str) -> Options {
 }
 
 /// Paths of parts, with numbers relative to the first one's.
-fn places(parts: &[Part]) -> Vec<String> {
+fn paths(parts: &[Part]) -> Vec<String> {
     let number = |part: &Part| -> Option<u64> {
         part.path.file_stem().unwrap().to_str().unwrap().rsplit_once('-').unwrap().1.parse().ok()
     };
@@ -128,14 +128,14 @@ fn every_row_is_in_its_partition_in_the_given_order() {
     let mut expected: Vec<_> =
         (2019..=2026).map(|year| format!("backlinks_history/year={year}/part-r1-0.parquet")).collect();
     expected.push("backlinks_undated/part-r1.parquet".to_owned());
-    assert_eq!(places(&parts), expected);
+    assert_eq!(paths(&parts), expected);
 
     let dates = rows.column(2).as_primitive::<TimestampMicrosecondType>();
     let years = options("year").layout.partition_by;
     let mut by_folder: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (row, line) in shown(&rows).into_iter().enumerate() {
         let micros = dates.is_valid(row).then(|| dates.value(row));
-        let folder = micros.map_or(UNDATED.to_owned(), |micros| years.folder(&years.place(Some(micros), None)));
+        let folder = micros.map_or(UNDATED.to_owned(), |micros| years.folder(&years.values(Some(micros), None)));
         by_folder.entry(folder).or_default().push(line);
     }
     let undated = by_folder.remove(UNDATED).map(|lines| (UNDATED.to_owned(), lines));
@@ -166,7 +166,7 @@ fn parts_have_the_size_and_digest_of_the_published_files() {
 fn types_and_nulls_are_read_back_without_arrow_metadata() {
     let dir = tempfile::tempdir().unwrap();
     let parts = publish_rows(dir.path(), &options("none"), &sample::rows(49..50));
-    assert_eq!(places(&parts), ["backlinks_history/part-r1-0.parquet", "backlinks_undated/part-r1.parquet"]);
+    assert_eq!(paths(&parts), ["backlinks_history/part-r1-0.parquet", "backlinks_undated/part-r1.parquet"]);
     let (rows_read, metadata) = read(&dir.path().join(&parts[0].path));
     let field = |name: &str| rows_read.schema_ref().field_with_name(name).unwrap().clone();
     let written = sample::schema();
@@ -308,7 +308,7 @@ fn a_dataset_without_rows_has_one_part_with_the_full_schema() {
     let check = |by: &str, path: &str| {
         let dir = tempfile::tempdir().unwrap();
         let parts = publish(dir.path(), &options(by), &[]);
-        assert_eq!(places(&parts), [path]);
+        assert_eq!(paths(&parts), [path]);
         let (rows_read, _) = read(&dir.path().join(&parts[0].path));
         assert_eq!((rows_read.num_rows(), rows_read.num_columns()), (0, sample::schema().fields().len()));
     };
@@ -328,7 +328,7 @@ fn a_part_without_rows_is_in_the_given_partition_so_that_partition_columns_keep_
         let mut writer = stage.history(sample::schema(), &options(by)).unwrap();
         writer.without_rows(date(2026, 11, 24));
         let parts = writer.finish().unwrap();
-        assert_eq!(places(&parts), [path]);
+        assert_eq!(paths(&parts), [path]);
     };
     check("none", "backlinks_history/part-r1-0.parquet");
     check("year", "backlinks_history/year=2026/part-r1-0.parquet");
@@ -346,7 +346,7 @@ fn rows_of_several_runs_are_divided_by_run_date() {
     let parts = publish(dir.path(), &options("run_date"), &batches);
     assert_eq!(parts.iter().map(|part| part.rows).collect::<Vec<_>>(), [190, 95]);
     assert_eq!(
-        places(&parts),
+        paths(&parts),
         [
             "backlinks_history/run_date=2026-11-01/part-r1-0.parquet",
             "backlinks_history/run_date=2026-11-02/part-r1-0.parquet",
@@ -363,7 +363,7 @@ fn any_number_of_partitions_is_written_with_few_open_files() {
     let parts = publish(dir.path(), &options("run_date"), &batches);
     assert_eq!(parts.iter().map(|part| part.rows).sum::<u64>(), 500 * 2);
     // Closed in between to open others, so its rows are in two files.
-    assert!(places(&parts).iter().any(|place| place.ends_with("run_date=2026-11-24/part-r1-1.parquet")));
+    assert!(paths(&parts).iter().any(|place| place.ends_with("run_date=2026-11-24/part-r1-1.parquet")));
     assert_eq!(files(dir.path()).len(), parts.len());
 }
 
@@ -396,7 +396,7 @@ fn publishing_replaces_the_whole_table_and_removes_success() {
     let mut second = options("none");
     second.run_id = "r2".to_owned();
     let parts = publish_rows(dir.path(), &second, &sample::rows(0..2));
-    assert_eq!(places(&parts), ["backlinks_history/part-r2-0.parquet"]);
+    assert_eq!(paths(&parts), ["backlinks_history/part-r2-0.parquet"]);
     assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), [parts[0].path.to_str().unwrap()]);
     assert!(!dir.path().join(STAGING).exists());
 }

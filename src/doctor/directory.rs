@@ -6,7 +6,7 @@ use super::Check;
 use crate::{
     clock::Clock,
     dataset,
-    export::{ExportError, Preview, QueryParams, RunRecord},
+    export::{ExportError, Preview, QueryParams, RunManifest},
     humanize,
     ledger::{FOLDER, Lock},
     targets::Inputs,
@@ -66,9 +66,9 @@ fn check_content(
 ) -> Result<(Check, Preview), ExportError> {
     const NAME: &str = "directory";
     let shown = dir.display();
-    let record = RunRecord::read(dir)?;
-    if let Some(record) = &record
-        && record.raw_discarded
+    let manifest = RunManifest::read(dir)?;
+    if let Some(manifest) = &manifest
+        && manifest.raw_discarded
     {
         let check = Check::warning(
             NAME,
@@ -77,7 +77,7 @@ fn check_content(
         );
         return Ok((check, Preview::new(None, inputs, &[], query, clock)?));
     }
-    if record.is_some() && !dir.join(FOLDER).is_dir() {
+    if manifest.is_some() && !dir.join(FOLDER).is_dir() {
         let check = Check::failed(
             NAME,
             format!("{shown} contains a dataset built by replay, which a run cannot continue"),

@@ -18,8 +18,8 @@ use jiff::civil::Date;
 
 use super::{
     ExportError,
+    row_buffer::{RowBuffer, Turn},
     rows::AnswerRows,
-    window::{Turn, Window},
 };
 use crate::{
     decode::{DecodeError, Decoder, MAX_ANSWER_BYTES, MAX_BYTES_AHEAD},
@@ -40,7 +40,7 @@ pub(super) trait AnswerSource: Sync {
     /// The day (UTC) on which the run that has the target's answer began.
     fn run_date(&self, position: u32) -> Date;
     /// The body of the target's answer, if it has at most `max_bytes` bytes; `None`: it has no answer with rows. Called
-    /// once the target is settled.
+    /// once the target is final.
     fn read(&self, position: u32, max_bytes: u64) -> Result<Option<Body>, LedgerError>;
 }
 
@@ -58,11 +58,11 @@ impl<E: Into<ExportError>> From<E> for Interrupted {
     }
 }
 
-/// Passes the rows of every target that has any to `write`, in order, as soon as the target is settled in the `window`;
-/// without a window, all targets are settled.
+/// Passes the rows of every target that has any to `write`, in order, as soon as the target is final in the `buffer`;
+/// without a buffer, all targets are final.
 pub(super) fn rows_in_order<S: AnswerSource>(
     answers: &S,
-    window: Option<&Window>,
+    buffer: Option<&RowBuffer>,
     mut write: impl FnMut(u32, AnswerRows) -> Result<(), ExportError>,
 ) -> Result<(), Interrupted> {
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).clamp(1, MAX_THREADS);
@@ -72,7 +72,7 @@ pub(super) fn rows_in_order<S: AnswerSource>(
         for _ in 0..threads {
             scope.spawn(|| decode_jobs(answers, &jobs));
         }
-        let mut cursor = Cursor { answers, window, jobs: sender, ahead: VecDeque::with_capacity(AHEAD), next: 0 };
+        let mut cursor = Cursor { answers, buffer, jobs: sender, ahead: VecDeque::with_capacity(AHEAD), next: 0 };
         let mut decoder = Decoder::new();
         loop {
             cursor.look_ahead()?;
@@ -92,7 +92,7 @@ pub(super) fn rows_in_order<S: AnswerSource>(
 /// The writer's position among the targets.
 struct Cursor<'a, S> {
     answers: &'a S,
-    window: Option<&'a Window>,
+    buffer: Option<&'a RowBuffer>,
     jobs: SyncSender<DecodeJob>,
     /// The next targets, with their rows or a channel that will deliver them.
     ahead: VecDeque<(u32, Upcoming)>,
@@ -123,7 +123,7 @@ enum DecodeResult {
 impl<S: AnswerSource> Cursor<'_, S> {
     fn look_ahead(&mut self) -> Result<(), Interrupted> {
         while self.ahead.len() < AHEAD && self.next < self.answers.len() {
-            let slot = match self.window.map_or(Turn::InLedger, |window| window.take(self.next)) {
+            let slot = match self.buffer.map_or(Turn::InLedger, |buffer| buffer.take(self.next)) {
                 Turn::Pending => break,
                 Turn::Aborted => return Err(Interrupted::Aborted),
                 Turn::Rows(rows) => Upcoming::Ready(rows),
@@ -141,8 +141,8 @@ impl<S: AnswerSource> Cursor<'_, S> {
     }
 
     fn wait(&self) {
-        if let Some(window) = self.window {
-            window.wait(self.next);
+        if let Some(buffer) = self.buffer {
+            buffer.wait(self.next);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ExportError, LedgerRecord, MergedLedgers, QueryParams, RunRecord, Source};
+use super::{ExportError, LedgerFiles, MergedLedgers, QueryParams, RunManifest, Source};
 use crate::{
     clock::Clock,
     dataset::{self, DatasetLayout, PartitionBy, PartitionKey},
@@ -39,8 +39,8 @@ pub(super) fn check_is_run(dir: &Path) -> Result<(), ExportError> {
     if is_empty {
         return Ok(());
     }
-    Err(match RunRecord::read(dir)? {
-        Some(record) if record.provenance.ledgers.iter().any(LedgerRecord::is_own) => {
+    Err(match RunManifest::read(dir)? {
+        Some(manifest) if manifest.provenance.ledgers.iter().any(LedgerFiles::is_own) => {
             ExportError::LedgerGone(dir.to_owned())
         }
         Some(_) => ExportError::OfAReplay(dir.to_owned()),
@@ -57,9 +57,9 @@ pub(super) fn read_ledger(dir: &Path) -> Result<Archive, ExportError> {
 }
 
 fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
-    let Some(record) = RunRecord::read(dir)?.filter(|record| !record.raw_discarded) else { return Ok(()) };
+    let Some(manifest) = RunManifest::read(dir)?.filter(|manifest| !manifest.raw_discarded) else { return Ok(()) };
     let found: HashMap<PathBuf, u64> = archive.files()?.into_iter().collect();
-    for (name, expected) in record.provenance.own_files() {
+    for (name, expected) in manifest.provenance.own_files() {
         let path = dir.join(ledger::FOLDER).join(name);
         let found = found.get(&path).copied().unwrap_or_default();
         if found < *expected {
@@ -69,7 +69,7 @@ fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// The record of a directory whose ledger was deleted; `None`: it still has its ledger.
+/// The manifest of a directory whose ledger was deleted; `None`: it still has its ledger.
 ///
 /// Such a directory only answers the command that created it: anything else is an error.
 pub fn discarded(
@@ -78,23 +78,23 @@ pub fn discarded(
     query: &QueryParams,
     layout: Option<&DatasetLayout>,
     clock: Clock,
-) -> Result<Option<RunRecord>, ExportError> {
-    let Some(record) = RunRecord::read(dir)?.filter(|record| record.raw_discarded) else { return Ok(None) };
+) -> Result<Option<RunManifest>, ExportError> {
+    let Some(manifest) = RunManifest::read(dir)?.filter(|manifest| manifest.raw_discarded) else { return Ok(None) };
     let stored = Run {
-        run_id: record.provenance.run_id.clone(),
+        run_id: manifest.provenance.run_id.clone(),
         started_at: clock.now(),
-        parameters: record.provenance.parameters.clone(),
-        version: record.provenance.version.clone(),
+        parameters: manifest.provenance.parameters.clone(),
+        version: manifest.provenance.version.clone(),
         shard: None,
-        simulated: record.provenance.simulated,
+        simulated: manifest.provenance.simulated,
     };
     query.parameters(Some(&stored), "", clock.today())?;
     // If the age of its oldest answer is unknown, all answers may be too old.
-    let is_fresh = query.fresh_since.is_none_or(|since| record.oldest_answer.is_some_and(|oldest| oldest >= since));
-    let has_lines = record.provenance.inputs_sha256 == ledger::digest(given);
-    let has_layout = layout.is_none_or(|layout| record.provenance.layout == *layout);
-    if has_lines && has_layout && is_fresh && record.files_are_there(dir) {
-        return Ok(Some(record));
+    let is_fresh = query.fresh_since.is_none_or(|since| manifest.oldest_answer.is_some_and(|oldest| oldest >= since));
+    let has_lines = manifest.provenance.inputs_sha256 == ledger::digest(given);
+    let has_layout = layout.is_none_or(|layout| manifest.provenance.layout == *layout);
+    if has_lines && has_layout && is_fresh && manifest.files_are_there(dir) {
+        return Ok(Some(manifest));
     }
     Err(ExportError::Discarded(dir.to_owned()))
 }
@@ -104,7 +104,7 @@ pub(super) fn read_run<L>(
     dir: &Path,
     lock: impl FnOnce(&Path) -> Result<L, LedgerError>,
 ) -> Result<(L, Run, Archive), ExportError> {
-    if RunRecord::read(dir)?.is_some_and(|record| record.raw_discarded) {
+    if RunManifest::read(dir)?.is_some_and(|manifest| manifest.raw_discarded) {
         return Err(ExportError::Discarded(dir.to_owned()));
     }
     if !dir.try_exists().map_err(ExportError::io("read", dir))? {
@@ -121,11 +121,11 @@ pub(super) fn read_run<L>(
 pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedgers, ExportError> {
     let mut sources: Vec<Source> = Vec::with_capacity(dirs.len());
     let mut readings = Vec::with_capacity(dirs.len());
-    for (place, dir) in dirs.iter().enumerate() {
+    for (index, dir) in dirs.iter().enumerate() {
         // A run in progress would be read in part; the lock is not kept.
-        let (_, run, archive) = read_run(dir, Lock::share)?;
+        let (_, run, archive) = read_run(dir, Lock::shared)?;
         if let Some(same) = sources.iter().position(|source| source.run.run_id == run.run_id) {
-            return Err(ExportError::Twice(dirs[same].clone(), dirs[place].clone()));
+            return Err(ExportError::Twice(dirs[same].clone(), dirs[index].clone()));
         }
         readings.extend(archive.inputs()?);
         sources.push(Source { run, archive });
@@ -143,14 +143,15 @@ pub fn open_for_replay(dir: &Path, merged: &MergedLedgers, replace: bool) -> Res
     if folder.try_exists().map_err(ExportError::io("read", &folder))? {
         return Err(ExportError::OfARun(dir.to_owned()));
     }
-    let record = match RunRecord::read(dir) {
-        // The unreadable record may be that of any run.
+    let manifest = match RunManifest::read(dir) {
+        // The unreadable manifest may be that of any run.
         Err(ExportError::UnreadableRecord { .. }) if replace && was_begun(dir)? => return Ok(Lock::take(dir)?),
         read => read?,
     };
-    if let Some(record) = record {
+    if let Some(manifest) = manifest {
         let is_there = |run_id: &String| merged.sources().iter().any(|source| source.run.run_id == *run_id);
-        let mut lost = record.provenance.ledgers.iter().map(|ledger| &ledger.run_id).filter(|run_id| !is_there(run_id));
+        let mut lost =
+            manifest.provenance.ledgers.iter().map(|ledger| &ledger.run_id).filter(|run_id| !is_there(run_id));
         if let Some(run_id) = lost.next().filter(|_| !replace) {
             return Err(ExportError::OtherRuns { dir: dir.to_owned(), run_id: run_id.clone() });
         }
@@ -161,7 +162,7 @@ pub fn open_for_replay(dir: &Path, merged: &MergedLedgers, replace: bool) -> Res
 }
 
 /// Whether a directory contains only what a replay leaves behind, such as one that was killed before it wrote its
-/// record. The content of these folders is checked before anything is replaced.
+/// manifest. The content of these folders is checked before anything is replaced.
 fn was_begun(dir: &Path) -> Result<bool, ExportError> {
     let fails = ExportError::io("read", dir);
     let folders = [dataset::STAGING, dataset::HISTORY, dataset::UNDATED, dataset::TARGETS];

@@ -1,6 +1,6 @@
 //! Stages the dataset on its own thread while answers arrive.
 //!
-//! The recorder settles each target once its last record is synced, so nothing reaches the dataset before the ledger.
+//! The recorder marks each target as final once its last record is synced, so nothing reaches the dataset before the ledger.
 //! What is staged is published later, or dropped. If the writer fails, no more calls are made.
 
 use std::{
@@ -18,8 +18,8 @@ use super::{
     ExportError,
     cursor::{AnswerSource, Interrupted},
     publish::StagedHistory,
+    row_buffer::RowBuffer,
     rows::AnswerRows,
-    window::Window,
 };
 use crate::{
     api::Parameters,
@@ -50,7 +50,7 @@ pub(super) struct LiveWriter {
 
 /// Where the recorder delivers its answers.
 pub(super) struct Feed {
-    window: Window,
+    buffer: RowBuffer,
     answers: RunAnswers,
     has_failed: AtomicBool,
 }
@@ -67,15 +67,15 @@ impl LiveWriter {
         for number in to_call {
             is_called[*number as usize] = true;
         }
-        let window = Window::new(order.iter().map(|number| !is_called[*number as usize]).collect());
+        let buffer = RowBuffer::new(order.iter().map(|number| !is_called[*number as usize]).collect());
         let answers = RunAnswers { reader, inputs, order, run_date };
-        let feed = Arc::new(Feed { window, answers, has_failed: AtomicBool::new(false) });
+        let feed = Arc::new(Feed { buffer, answers, has_failed: AtomicBool::new(false) });
         let shared = Arc::clone(&feed);
         let (done, staged) = oneshot::channel();
         let thread = thread::spawn(move || {
-            let Feed { window, answers, has_failed } = &*shared;
-            let _abort_on_exit = AbortOnDrop(window);
-            let staged = StagedHistory::write(stage, answers, Some(window), requested, &options, &progress);
+            let Feed { buffer, answers, has_failed } = &*shared;
+            let _abort_on_exit = AbortOnDrop(buffer);
+            let staged = StagedHistory::write(stage, answers, Some(buffer), requested, &options, &progress);
             has_failed.store(matches!(staged, Err(Interrupted::Failed(_))), Ordering::Relaxed);
             // Nobody waits for it if the fetch was dropped.
             drop(done.send(staged));
@@ -91,9 +91,9 @@ impl LiveWriter {
     /// Finishes the dataset after the last call; `None`: it is not to be published.
     pub(super) async fn finish(mut self, is_published: bool) -> Result<Option<StagedHistory>, ExportError> {
         if is_published {
-            self.feed.window.end();
+            self.feed.buffer.end();
         } else {
-            self.feed.window.abort();
+            self.feed.buffer.abort();
         }
         match (&mut self.staged).await {
             Ok(Ok(staged)) => Ok(Some(staged).filter(|_| is_published)),
@@ -108,19 +108,19 @@ impl LiveWriter {
 }
 
 impl Feed {
-    /// Settles a target whose last record is synced. Without `rows`, the writer reads the target's answer, if any, from
+    /// Marks a target as final whose last record is synced. Without `rows`, the writer reads the target's answer, if any, from
     /// the ledger when its turn comes.
-    pub(super) fn settle(&self, target: TargetRef<'_>, rows: Option<AnswerRows>) {
+    pub(super) fn mark_final(&self, target: TargetRef<'_>, rows: Option<AnswerRows>) {
         let RunAnswers { inputs, order, .. } = &self.answers;
         let found = order.binary_search_by(|number| inputs.target(*number).cmp(&target));
         if let Some(position) = found.ok().and_then(|position| u32::try_from(position).ok()) {
-            self.window.settle(position, rows);
+            self.buffer.mark_final(position, rows);
         }
     }
 
     /// Waits for a writer that is behind.
     pub(super) async fn room(&self) {
-        self.window.room().await;
+        self.buffer.room().await;
     }
 
     /// Whether the dataset cannot be written, so that nothing more should be bought.
@@ -129,8 +129,8 @@ impl Feed {
     }
 }
 
-/// Aborts the window when the writer exits, even by a panic.
-struct AbortOnDrop<'a>(&'a Window);
+/// Aborts the buffer when the writer exits, even by a panic.
+struct AbortOnDrop<'a>(&'a RowBuffer);
 
 impl Drop for AbortOnDrop<'_> {
     fn drop(&mut self) {
@@ -141,7 +141,7 @@ impl Drop for AbortOnDrop<'_> {
 /// A dropped fetch must not leave a writer behind: its stage would block the next one in this directory.
 impl Drop for LiveWriter {
     fn drop(&mut self) {
-        self.feed.window.abort();
+        self.feed.buffer.abort();
         // A panic there has no one left to report to; otherwise the thread ends at its next target.
         drop(self.thread.take().map(JoinHandle::join));
     }

@@ -115,14 +115,14 @@ impl MergedLedgers {
         let mut merged = Self { sources, inputs, inputs_sha256, winners: HashMap::new(), snapshots: None };
         merged.check_queries()?;
         let all: Vec<usize> = (0..merged.sources.len()).collect();
-        merged.winners = merged.settled(&all);
+        merged.winners = merged.winners_among(&all);
         if snapshots {
             let mut days: BTreeMap<Date, Vec<usize>> = BTreeMap::new();
             for number in all {
                 days.entry(merged.sources[number].run_date()).or_default().push(number);
             }
-            let settled = days.into_iter().map(|(day, numbers)| (day, merged.settled(&numbers)));
-            merged.snapshots = Some(settled.collect());
+            let winners = days.into_iter().map(|(day, numbers)| (day, merged.winners_among(&numbers)));
+            merged.snapshots = Some(winners.collect());
         }
         Ok(merged)
     }
@@ -134,22 +134,22 @@ impl MergedLedgers {
         differs.map_or(Ok(()), |differs| Err(ExportError::DifferentQueries(differs)))
     }
 
-    fn settled(&self, among: &[usize]) -> Winners {
+    fn winners_among(&self, among: &[usize]) -> Winners {
         if among.len() < 2 {
             return Winners::new();
         }
-        let mut settled = Winners::new();
-        for (place, number) in among.iter().enumerate() {
+        let mut winners = Winners::new();
+        for (index, number) in among.iter().enumerate() {
             for (target, _) in self.sources[*number].archive.requested() {
                 let knows = |number: &&usize| self.sources[**number].archive.known(target).is_some();
-                if !among[..place].iter().any(|earlier| knows(&earlier))
-                    && among[place + 1..].iter().any(|later| knows(&later))
+                if !among[..index].iter().any(|earlier| knows(&earlier))
+                    && among[index + 1..].iter().any(|later| knows(&later))
                 {
-                    settled.extend(self.best(target, &among[place..]).map(|best| (target.to_target(), best)));
+                    winners.extend(self.best(target, &among[index..]).map(|best| (target.to_target(), best)));
                 }
             }
         }
-        settled
+        winners
     }
 
     /// The source that counts for a target: one with an answer takes precedence, then the newest.

@@ -4,7 +4,7 @@
 //! open:     lock -> ledger -> its query parameters -> input lines, earlier ones included -> remaining targets
 //! reuse:    answers of earlier runs -> ledger
 //! fetch:    remaining targets -> calls -> ledger
-//!           synced answers -> window -> cursor, in target order -> staged dataset
+//!           synced answers -> row buffer -> cursor, in target order -> staged dataset
 //! publish:  staged dataset, else ledger -> cursor -> staged dataset; renamed into place
 //! ```
 //!
@@ -23,12 +23,12 @@ mod preview;
 mod previous;
 mod publish;
 mod query_params;
-mod record;
 mod recorder;
+mod row_buffer;
 mod rows;
+mod run_manifest;
 mod summarize;
 mod target_lines;
-mod window;
 
 pub use self::{
     directory::{discarded, gather, open_for_replay},
@@ -41,8 +41,8 @@ pub use self::{
     previous::PreviousError,
     publish::{Published, Rebuild, StagedHistory, rejected},
     query_params::{QueryDifference, QueryError, QueryParams},
-    record::{LedgerRecord, Provenance, RunRecord},
     rows::Decoded,
-    summarize::{PublishOptions, partial_summary, publish_and_summarize, stale_answers, summary_from_record},
+    run_manifest::{LedgerFiles, Provenance, RunManifest},
+    summarize::{PublishOptions, partial_summary, publish_and_summarize, stale_answers, summary_from_manifest},
     target_lines::LineSink,
 };

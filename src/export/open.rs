@@ -106,7 +106,7 @@ impl Export {
         if dirs.is_empty() {
             return Ok(self);
         }
-        let lock = |dir: &Path| Lock::share(dir).map(Some);
+        let lock = |dir: &Path| Lock::shared(dir).map(Some);
         self.previous = Previous::open(dirs, Some(self.lock.dir()), Some(&self.run), &self.parameters, lock)?;
         self.previous.choose(&self.inputs, &mut self.remaining, self.fresh_since);
         Ok(self)

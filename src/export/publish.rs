@@ -8,10 +8,10 @@ use jiff::civil::Date;
 use super::{
     AnswerRef, ExportError, MergedLedgers,
     cursor::{AnswerSource, Interrupted, rows_in_order},
-    record::file_metadata,
+    row_buffer::RowBuffer,
     rows::Decoded,
+    run_manifest::file_metadata,
     target_lines::{LineRows, LineSink},
-    window::Window,
 };
 use crate::{
     api::Parameters,
@@ -98,11 +98,11 @@ pub struct StagedHistory {
 }
 
 impl StagedHistory {
-    /// Writes the rows of all `answers` to `stage`, each as soon as its target is settled in the `window`.
+    /// Writes the rows of all `answers` to `stage`, each as soon as its target is final in the `buffer`.
     pub(super) fn write<S: AnswerSource>(
         stage: Stage,
         answers: &S,
-        window: Option<&Window>,
+        buffer: Option<&RowBuffer>,
         requested: Parameters,
         options: &Options,
         progress: &Progress,
@@ -110,7 +110,7 @@ impl StagedHistory {
         let mut history = stage.history(decode::schema::history(), options)?;
         history.without_rows(requested.date_to);
         let mut decoded = Decoded::default();
-        rows_in_order(answers, window, |position, answer| {
+        rows_in_order(answers, buffer, |position, answer| {
             if let Ok(rows) = &answer {
                 history.write(&rows.batch, answers.run_date(position))?;
             }
@@ -125,7 +125,7 @@ impl StagedHistory {
 fn failure(interrupted: Interrupted) -> ExportError {
     match interrupted {
         Interrupted::Failed(error) => error,
-        Interrupted::Aborted => unreachable!("only a window aborts"),
+        Interrupted::Aborted => unreachable!("only a row buffer aborts"),
     }
 }
 

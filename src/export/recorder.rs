@@ -54,8 +54,8 @@ impl Journal for Recorder {
             "answered"
         );
         match assessment.class {
-            Class::Data => self.feed.settle(answered.target.view(), rows),
-            Class::NoData => self.feed.settle(answered.target.view(), None),
+            Class::Data => self.feed.mark_final(answered.target.view(), rows),
+            Class::NoData => self.feed.mark_final(answered.target.view(), None),
             _ => {}
         }
         let (state, rows) = match assessment.class {
@@ -71,7 +71,7 @@ impl Journal for Recorder {
 
     async fn gave_up(&self, gave_up: &GaveUp) -> Result<(), ExportError> {
         self.ledger.gave_up(gave_up).await?;
-        self.feed.settle(gave_up.target.view(), None);
+        self.feed.mark_final(gave_up.target.view(), None);
         tracing::info!(target: "backlinks_export::call", domain = %gave_up.target, class = gave_up.class.as_str(), "gave up");
         self.progress.failed();
         Ok(())

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    ExportError, MergedLedgers, Provenance, RunRecord, Source,
+    ExportError, MergedLedgers, Provenance, RunManifest, Source,
     publish::{StagedHistory, publish},
-    record::ledger_digests,
+    run_manifest::ledger_digests,
 };
 use crate::{
     api::calls::TargetState,
@@ -90,33 +90,33 @@ pub fn publish_and_summarize(
     }
     let provenance = Provenance::new(merged, dir, &options.layout)?;
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
-    let current = match RunRecord::read(dir) {
-        // Only `replay --replace` gets here with an unreadable record, and overwrites it.
+    let current = match RunManifest::read(dir) {
+        // Only `replay --replace` gets here with an unreadable manifest, and overwrites it.
         Err(ExportError::UnreadableRecord { .. }) => None,
         read => read?,
     };
-    let current =
-        current.filter(|record| record.provenance == provenance && record.files_are_there(dir) && side_files_are_there);
+    let current = current
+        .filter(|manifest| manifest.provenance == provenance && manifest.files_are_there(dir) && side_files_are_there);
     let is_new = current.is_none();
-    let mut record = if let Some(record) = current {
-        record
+    let mut manifest = if let Some(manifest) = current {
+        manifest
     } else {
         let published = publish(merged, staged, dir, &options.layout, progress)?;
         let digests = ledger_digests(merged, &provenance)?;
-        RunRecord::new(provenance, &published, merged.spending(), digests, merged.oldest_answer())
+        RunManifest::new(provenance, &published, merged.spending(), digests, merged.oldest_answer())
     };
-    let numbers = RunSummary { stale: options.stale(merged), ..record.numbers(merged.inputs().counts()) };
+    let numbers = RunSummary { stale: options.stale(merged), ..manifest.numbers(merged.inputs().counts()) };
     let summary = options.summary(numbers, dir, ended);
     if is_new || summary.success != dataset::is_marked(dir) {
-        record.summary = summary.clone();
+        manifest.summary = summary.clone();
         if !summary.success {
             dataset::unmark_success(dir)?;
         }
-        record.write(dir, summary.success)?;
+        manifest.write(dir, summary.success)?;
     }
-    if options.discard_raw && summary.success && !record.raw_discarded {
-        record.raw_discarded = true;
-        record.write(dir, true)?;
+    if options.discard_raw && summary.success && !manifest.raw_discarded {
+        manifest.raw_discarded = true;
+        manifest.write(dir, true)?;
         ledger::discard(lock)?;
     }
     Ok(summary)
@@ -131,9 +131,14 @@ pub fn partial_summary(dir: &Path, options: &PublishOptions, ended: &RunEnd) -> 
     Some(options.unpublished(&merged, dir, ended))
 }
 
-/// The summary of a directory whose ledger was deleted, from its record only.
-pub fn summary_from_record(record: &RunRecord, counts: Counts, options: &PublishOptions, dir: &Path) -> RunSummary {
-    options.summary(record.numbers(counts), dir, &RunEnd::Finished)
+/// The summary of a directory whose ledger was deleted, from its manifest only.
+pub fn summary_from_manifest(
+    manifest: &RunManifest,
+    counts: Counts,
+    options: &PublishOptions,
+    dir: &Path,
+) -> RunSummary {
+    options.summary(manifest.numbers(counts), dir, &RunEnd::Finished)
 }
 
 /// How many targets are in each state, without reading any answer.

@@ -98,7 +98,7 @@ mod tests {
         let run =
             RunContext { max_attempts: 6, proven: true, other_form: true, refused_targets: 0, max_refused_targets: 3 };
         let fresh = RunContext { proven: false, ..run };
-        let settled = RunContext { proven: false, other_form: false, ..run };
+        let known_body = RunContext { proven: false, other_form: false, ..run };
         let tried =
             |attempts, maybe_billed, wrong_target| TargetAttempts { attempts, maybe_billed, wrong_target, refused: 0 };
         let check = |class, tried, run, expected| assert_eq!(judge(class, tried, run), expected, "{class:?} {tried:?}");
@@ -129,7 +129,7 @@ mod tests {
         check(class, tried(1, 0, 0), of_all, Decision::Stop(Stop::Fatal(Fatal::WrongUrl)));
         check(Class::Contract, tried(1, 0, 0), run, Decision::GiveUp);
         check(Class::Contract, tried(1, 0, 0), fresh, Decision::OtherForm);
-        check(Class::Contract, tried(1, 0, 0), settled, Decision::Stop(Stop::Contract));
+        check(Class::Contract, tried(1, 0, 0), known_body, Decision::Stop(Stop::Contract));
         check(Class::Fatal(Fatal::NoCredit), tried(1, 0, 0), run, Decision::Stop(Stop::Fatal(Fatal::NoCredit)));
     }
 }

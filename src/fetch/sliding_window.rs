@@ -73,8 +73,8 @@ impl CallSlot {
     pub(super) fn mark_sent(&mut self) {
         self.left = true;
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = self.number.checked_sub(calls.gone).and_then(|place| usize::try_from(place).ok());
-        if let Some(moment) = place.and_then(|place| calls.left_at.get_mut(place)) {
+        let index = self.number.checked_sub(calls.gone).and_then(|index| usize::try_from(index).ok());
+        if let Some(moment) = index.and_then(|index| calls.left_at.get_mut(index)) {
             *moment = Some(Instant::now());
         }
     }

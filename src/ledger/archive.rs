@@ -61,9 +61,9 @@ impl Archive {
         let folder = dir.join(FOLDER);
         let mut archive = Self::default();
         let numbers = segment_numbers(&folder)?;
-        for (place, number) in numbers.iter().copied().enumerate() {
+        for (index, number) in numbers.iter().copied().enumerate() {
             let segment = Segment::open(&folder.join(Segment::name(number)), number)?;
-            if u32::try_from(place).is_ok_and(|expected| expected != number) {
+            if u32::try_from(index).is_ok_and(|expected| expected != number) {
                 return Err(
                     segment.damaged(0, &format!("the previous file, {}, is missing", Segment::name(number - 1)))
                 );
@@ -71,7 +71,7 @@ impl Archive {
             let end = segment.scan(|found| archive.take(&segment, found))?;
             archive.end = match end {
                 End::Clean(end) => end,
-                End::Torn(end) if place + 1 == numbers.len() => end,
+                End::Torn(end) if index + 1 == numbers.len() => end,
                 End::Torn(end) => {
                     return Err(segment.damaged(end, &"the file ends within a record, but another file follows"));
                 }
@@ -217,8 +217,8 @@ impl Archive {
     /// The ledger's files, each with the number of bytes of its complete records.
     pub fn files(&self) -> Result<Vec<(PathBuf, u64)>, LedgerError> {
         let last = self.segments.len().saturating_sub(1);
-        let bytes = |(place, segment): (usize, &Segment)| {
-            Ok((segment.path.clone(), if place == last { self.end } else { segment.length()? }))
+        let bytes = |(index, segment): (usize, &Segment)| {
+            Ok((segment.path.clone(), if index == last { self.end } else { segment.length()? }))
         };
         self.segments.iter().enumerate().map(bytes).collect()
     }

@@ -33,7 +33,7 @@ impl Lock {
     }
 
     /// Keeps runs out of a directory that is only read; other processes may read it, too.
-    pub fn share(dir: &Path) -> Result<Self, LedgerError> {
+    pub fn shared(dir: &Path) -> Result<Self, LedgerError> {
         Self::wait(dir, File::try_lock_shared)
     }
 

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Bytes read at once for a head: most heads fit, and often those of the next calls, too.
-const WINDOW: usize = 4 * 1024;
+const READ_AHEAD_BYTES: usize = 4 * 1024;
 /// The longest member other than a body: a chunk of input lines.
 const MAX_MEMBER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -53,14 +53,14 @@ pub(super) struct FoundRecord {
 
 /// A part of a file, read in advance.
 #[derive(Default)]
-struct ReadWindow {
+struct ReadBuffer {
     at: u64,
     bytes: Vec<u8>,
 }
 
-impl ReadWindow {
-    /// The position of a file offset in the window; the window's end if it is outside.
-    fn place_of(&self, offset: u64) -> usize {
+impl ReadBuffer {
+    /// The position of a file offset in the buffer; the buffer's end if it is outside.
+    fn position_of(&self, offset: u64) -> usize {
         let place = offset.checked_sub(self.at).and_then(|place| usize::try_from(place).ok());
         place.filter(|place| *place < self.bytes.len()).unwrap_or(self.bytes.len())
     }
@@ -89,15 +89,15 @@ impl Segment {
         mut visit: impl FnMut(FoundRecord) -> Result<(), LedgerError>,
     ) -> Result<End, LedgerError> {
         let length = self.length()?;
-        let (mut offset, mut window) = (0, ReadWindow::default());
+        let (mut offset, mut buffer) = (0, ReadBuffer::default());
         while offset < length {
-            let Some(found) = self.record_at(&mut window, offset, length)? else {
+            let Some(found) = self.record_at(&mut buffer, offset, length)? else {
                 self.check_torn(offset, length)?;
                 return Ok(End::Torn(offset));
             };
             let next = found.location.end();
             if let Some(answer) = found.record.as_ref().and_then(Record::answer).filter(|_| found.location.body > 0) {
-                self.check_body_end(&mut window, &found.location, answer.body_member(), length)?;
+                self.check_body_end(&mut buffer, &found.location, answer.body_member(), length)?;
                 if next == length {
                     self.check_body(&found.location, answer)?;
                 }
@@ -108,21 +108,21 @@ impl Segment {
         Ok(End::Clean(length))
     }
 
-    /// The position in the window of the complete member at an offset; `None` if the file ends within it, or none
+    /// The position in the buffer of the complete member at an offset; `None` if the file ends within it, or none
     /// begins there.
     fn member_at(
         &self,
-        window: &mut ReadWindow,
+        buffer: &mut ReadBuffer,
         offset: u64,
         length: u64,
     ) -> Result<Option<Range<usize>>, LedgerError> {
-        let mut start = window.place_of(offset);
+        let mut start = buffer.position_of(offset);
         let rest = usize::try_from(length - offset).unwrap_or(usize::MAX);
         loop {
-            match gzip::measure(&window.bytes[start..]) {
+            match gzip::measure(&buffer.bytes[start..]) {
                 Measured::Whole(size) => return Ok(Some(start..start + size)),
                 Measured::Begun(needed) if needed <= rest.min(MAX_MEMBER_BYTES) => {
-                    self.read_window(window, offset, needed.max(WINDOW).min(rest))?;
+                    self.fill_buffer(buffer, offset, needed.max(READ_AHEAD_BYTES).min(rest))?;
                     start = 0;
                 }
                 Measured::Begun(_) | Measured::Foreign => return Ok(None),
@@ -131,9 +131,9 @@ impl Segment {
     }
 
     /// The record at an offset; `None` if the file ends within it, or none begins there.
-    fn record_at(&self, window: &mut ReadWindow, offset: u64, length: u64) -> Result<Option<FoundRecord>, LedgerError> {
-        let Some(head) = self.member_at(window, offset, length)? else { return Ok(None) };
-        let head = &window.bytes[head];
+    fn record_at(&self, buffer: &mut ReadBuffer, offset: u64, length: u64) -> Result<Option<FoundRecord>, LedgerError> {
+        let Some(head) = self.member_at(buffer, offset, length)? else { return Ok(None) };
+        let head = &buffer.bytes[head];
         let content = gzip::content(head).map_err(|source| self.damaged(offset, &source))?;
         let record = if inputs::is_chunk(&content) { None } else { Some(self.parse(&content, offset)?) };
         let body = record.as_ref().and_then(Record::answer).map_or(0, |answer| match answer.frame_bytes {
@@ -159,16 +159,16 @@ impl Segment {
     /// An end without a complete record is due to a crash only if a record begins there and nothing complete follows.
     fn check_torn(&self, offset: u64, length: u64) -> Result<(), LedgerError> {
         const STEP: usize = 1024 * 1024;
-        let mut window = ReadWindow::default();
-        let mut at = self.end_of_own_body(&mut window, offset, length)?.unwrap_or(offset + 1);
+        let mut buffer = ReadBuffer::default();
+        let mut at = self.end_of_own_body(&mut buffer, offset, length)?.unwrap_or(offset + 1);
         while at < length {
             let rest = usize::try_from(length - at).unwrap_or(usize::MAX);
             // Steps overlap a little, so that the beginning of a member is never split between two.
             let bytes = self.read(at, rest.min(STEP + gzip::FOUND_BY))?;
             for start in gzip::find(&bytes) {
                 let place = at + start as u64;
-                let follows = self.member_at(&mut window, place, length)?;
-                if follows.is_some_and(|member| gzip::content(&window.bytes[member]).is_ok()) {
+                let follows = self.member_at(&mut buffer, place, length)?;
+                if follows.is_some_and(|member| gzip::content(&buffer.bytes[member]).is_ok()) {
                     let reason = format!("the record is unreadable, but an intact one follows at byte {place}");
                     return Err(self.damaged(offset, &reason));
                 }
@@ -184,12 +184,12 @@ impl Segment {
 
     /// Where the body of an incomplete answer ends if it was compressed here and only the end of its line is missing:
     /// the body is complete, but not a record.
-    fn end_of_own_body(&self, window: &mut ReadWindow, offset: u64, length: u64) -> Result<Option<u64>, LedgerError> {
-        let Some(head) = self.member_at(window, offset, length)? else { return Ok(None) };
+    fn end_of_own_body(&self, buffer: &mut ReadBuffer, offset: u64, length: u64) -> Result<Option<u64>, LedgerError> {
+        let Some(head) = self.member_at(buffer, offset, length)? else { return Ok(None) };
         let body = offset + head.len() as u64;
-        let record = gzip::content(&window.bytes[head]).ok().and_then(|content| record::parse(&content).ok());
+        let record = gzip::content(&buffer.bytes[head]).ok().and_then(|content| record::parse(&content).ok());
         let Some(answer) = record.as_ref().and_then(Record::answer).filter(|_| body < length) else { return Ok(None) };
-        let member = self.member_at(window, body, length)?.map(|member| member.len() as u64);
+        let member = self.member_at(buffer, body, length)?.map(|member| member.len() as u64);
         Ok(member.filter(|size| *size == answer.frame_bytes).map(|size| body + size))
     }
 
@@ -227,7 +227,7 @@ impl Segment {
     /// Checks the last bytes of a body, so that a skipped body is where its record places it.
     fn check_body_end(
         &self,
-        window: &mut ReadWindow,
+        buffer: &mut ReadBuffer,
         location: &Location,
         member: BodyMember,
         length: u64,
@@ -236,13 +236,13 @@ impl Segment {
         let Some(end) = location.end().checked_sub(END_BYTES as u64).filter(|end| *end >= body) else {
             return self.expect_body_end(body, &[], member);
         };
-        let mut start = window.place_of(end);
-        if window.bytes.len() < start + END_BYTES {
+        let mut start = buffer.position_of(end);
+        if buffer.bytes.len() < start + END_BYTES {
             let rest = usize::try_from(length - end).unwrap_or(usize::MAX);
-            self.read_window(window, end, rest.min(WINDOW))?;
+            self.fill_buffer(buffer, end, rest.min(READ_AHEAD_BYTES))?;
             start = 0;
         }
-        self.expect_body_end(body, &window.bytes[start..start + END_BYTES], member)
+        self.expect_body_end(body, &buffer.bytes[start..start + END_BYTES], member)
     }
 
     fn expect_body_end(&self, offset: u64, end: &[u8], member: BodyMember) -> Result<(), LedgerError> {
@@ -264,9 +264,9 @@ impl Segment {
         Ok(metadata.len())
     }
 
-    fn read_window(&self, window: &mut ReadWindow, offset: u64, size: usize) -> Result<(), LedgerError> {
-        window.at = offset;
-        self.read_into(&mut window.bytes, offset, size)
+    fn fill_buffer(&self, buffer: &mut ReadBuffer, offset: u64, size: usize) -> Result<(), LedgerError> {
+        buffer.at = offset;
+        self.read_into(&mut buffer.bytes, offset, size)
     }
 
     fn read(&self, offset: u64, size: usize) -> Result<Vec<u8>, LedgerError> {

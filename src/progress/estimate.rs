@@ -12,7 +12,7 @@ use super::{
 use crate::money::Usd;
 
 /// The current speed is measured over this time.
-const WINDOW: Duration = Duration::from_secs(15);
+const AVERAGING_PERIOD: Duration = Duration::from_secs(15);
 /// After this time, the past has its full weight.
 const SETTLED: Duration = Duration::from_mins(1);
 /// The full weight of the past: measurements count as much as the limits.
@@ -26,7 +26,7 @@ const SETTLED_TARGETS: u64 = 10;
 /// Remembers the recent past.
 #[derive(Debug)]
 pub(super) struct ThroughputEstimator {
-    /// Counts, oldest first: those of [`WINDOW`] and one before it.
+    /// Counts, oldest first: those of [`AVERAGING_PERIOD`] and one before it.
     seen: VecDeque<Counted>,
     /// Calls in flight times seconds, over the whole run: by Little's law, latency times answers.
     busy: f64,
@@ -46,7 +46,7 @@ impl ThroughputEstimator {
         }
         self.busy += float(counted.calls.saturating_sub(counted.answers)) * passed.as_secs_f64();
         self.seen.push_back(*counted);
-        while self.seen.get(1).is_some_and(|seen| seen.elapsed + WINDOW <= counted.elapsed) {
+        while self.seen.get(1).is_some_and(|seen| seen.elapsed + AVERAGING_PERIOD <= counted.elapsed) {
             self.seen.pop_front();
         }
     }

@@ -101,8 +101,8 @@ fn length(fields: &[Field], gap: &str) -> usize {
 /// The fields in one line of at most `room` columns, without those that do not fit.
 fn joined(mut fields: Vec<Field>, gap: &str, room: usize, color: bool) -> String {
     while length(&fields, gap) > room && fields.len() > 1 {
-        let place = (0..fields.len()).max_by_key(|place| fields[*place].expendable).unwrap_or(0);
-        fields.remove(place);
+        let index = (0..fields.len()).max_by_key(|index| fields[*index].expendable).unwrap_or(0);
+        fields.remove(index);
     }
     if let [field] = &mut fields[..] {
         field.text = field.text.chars().take(room).collect();

@@ -32,7 +32,7 @@ use std::{
 use self::{input_results::Lines, page::PageContent, portfolio::Portfolio, read::Dataset, shares::Shares};
 use crate::{
     dataset::{self, DatasetError},
-    export::{ExportError, RunRecord},
+    export::{ExportError, RunManifest},
     fs::io_hint,
 };
 
@@ -46,7 +46,7 @@ pub enum ReportError {
     #[error("{} is missing, or was changed after publishing", .0.display())]
     Changed(PathBuf),
     #[error(transparent)]
-    Record(#[from] ExportError),
+    Manifest(#[from] ExportError),
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot read {}: {reason}", path.display())]
@@ -69,7 +69,7 @@ impl ReportError {
             Self::Changed(_) | Self::Damaged { .. } => {
                 "move that file away and run the same `run` or `replay` again to rebuild it from the ledger"
             }
-            Self::Record(error) => return Some(error.hint()),
+            Self::Manifest(error) => return Some(error.hint()),
             Self::Directory(_) => "use a file name",
             Self::Read { source, .. } | Self::Write(DatasetError::Io { source, .. }) => io_hint(source)?,
             Self::Write(_) => return None,
@@ -100,14 +100,14 @@ pub fn write(dir: &Path, output: Option<&Path>) -> Result<Report, ReportError> {
 
 /// The page of the dataset in `dir`.
 pub fn render(dir: &Path) -> Result<String, ReportError> {
-    let record = RunRecord::read(dir)?.ok_or_else(|| ReportError::NoDataset(dir.to_owned()))?;
-    let dataset = Dataset::open(dir, &record)?;
+    let manifest = RunManifest::read(dir)?.ok_or_else(|| ReportError::NoDataset(dir.to_owned()))?;
+    let dataset = Dataset::open(dir, &manifest)?;
     let months = dataset.months()?;
     let lines = Lines::read(&dataset)?;
     let portfolio = Portfolio::read(&dataset, &months)?;
     let shares = Shares::read(&dataset, &months)?;
     let snapshot = dataset.snapshot.as_ref();
-    let content = PageContent { record: &record, lines: &lines, portfolio: &portfolio, shares: &shares, snapshot };
+    let content = PageContent { manifest: &manifest, lines: &lines, portfolio: &portfolio, shares: &shares, snapshot };
     Ok(page::page(&content))
 }
 

@@ -17,7 +17,7 @@ use crate::decode::schema;
 /// Months between the ends of a comparison.
 pub(super) const SPAN: i32 = 12;
 /// Months of a comparison, including both ends.
-const WINDOW: usize = SPAN as usize + 1;
+const COMPARED_MONTHS: usize = SPAN as usize + 1;
 /// The latest months, which are plotted.
 const MAX_PLOTTED_MONTHS: i32 = 240;
 /// Words of 64 bits with a bit for each plotted month.
@@ -76,9 +76,9 @@ pub(super) struct History {
     /// The cells of its latest month, by column.
     pub(super) cells: Cells,
     /// Referring domains in the months of the comparison.
-    pub(super) window: [Option<i64>; WINDOW],
+    pub(super) compared: [Option<i64>; COMPARED_MONTHS],
     /// A bit for each plotted month with a row, starting with the latest.
-    there: [u64; PLOTTED_WORDS],
+    months_present: [u64; PLOTTED_WORDS],
 }
 
 impl History {
@@ -88,11 +88,11 @@ impl History {
             (self.latest, self.cells) = (Some(month), *cells);
         }
         let back = end.and_then(|end| usize::try_from(end.0 - month.0).ok());
-        if let Some((back, bits)) = back.and_then(|back| Some((back, self.there.get_mut(back / 64)?))) {
+        if let Some((back, bits)) = back.and_then(|back| Some((back, self.months_present.get_mut(back / 64)?))) {
             *bits |= 1 << (back % 64);
         }
         let index = end.map(|end| month.0 - end.back(SPAN).0).and_then(|index| usize::try_from(index).ok());
-        if let Some(slot) = index.and_then(|index| self.window.get_mut(index)) {
+        if let Some(slot) = index.and_then(|index| self.compared.get_mut(index)) {
             *slot = cells[REFERRING_DOMAINS];
         }
     }
@@ -100,15 +100,15 @@ impl History {
     /// Whether it lacks the month `back` months before the latest, but has one before and one after it. The latest
     /// month is lacking if the one before it exists.
     fn lacks(&self, back: usize) -> bool {
-        let has = |back: usize| self.there.get(back / 64).is_some_and(|bits| bits >> (back % 64) & 1 == 1);
-        let months = self.there.len() * 64;
+        let has = |back: usize| self.months_present.get(back / 64).is_some_and(|bits| bits >> (back % 64) & 1 == 1);
+        let months = self.months_present.len() * 64;
         let is_around = if back == 0 { has(1) } else { (0..back).any(has) && (back + 1..months).any(has) };
         !has(back) && is_around
     }
 
     /// Referring domains at both ends of the comparison, if both are known.
     pub(super) fn ends(&self) -> Option<(i64, i64)> {
-        Some((self.window[0]?, self.window[WINDOW - 1]?))
+        Some((self.compared[0]?, self.compared[COMPARED_MONTHS - 1]?))
     }
 
     /// The change in referring domains over the comparison.
@@ -135,7 +135,7 @@ impl Portfolio {
     /// Reads the history once.
     pub(super) fn read(dataset: &Dataset, months: &Months) -> Result<Self, ReportError> {
         let portfolio = Self { latest: months.latest, undated: months.undated, ..Self::default() };
-        let mut builder = PortfolioBuilder { portfolio, totals: BTreeMap::new(), open: None, same: None };
+        let mut builder = PortfolioBuilder { portfolio, totals: BTreeMap::new(), pending: None, last_target: None };
         let mut columns = vec![schema::TARGET, schema::DATE];
         columns.extend(COLUMNS);
         dataset.history(&columns, None, |rows| {
@@ -180,13 +180,13 @@ impl Portfolio {
     }
 
     /// The sums of the latest month.
-    pub(super) fn last(&self) -> Option<&MonthTotals> {
+    pub(super) fn latest_totals(&self) -> Option<&MonthTotals> {
         self.months.last().map(|(_, totals)| totals)
     }
 
     /// The sums of the month with which the latest is compared.
-    pub(super) fn before(&self) -> Option<&MonthTotals> {
-        let index = self.months.len().checked_sub(WINDOW)?;
+    pub(super) fn comparison_totals(&self) -> Option<&MonthTotals> {
+        let index = self.months.len().checked_sub(COMPARED_MONTHS)?;
         self.months.get(index).map(|(_, totals)| totals).filter(|totals| totals.targets > 0)
     }
 }
@@ -195,22 +195,22 @@ struct PortfolioBuilder {
     portfolio: Portfolio,
     totals: BTreeMap<Month, MonthTotals>,
     /// The last row, which the next may replace.
-    open: Option<(usize, Month, Cells)>,
+    pending: Option<(usize, Month, Cells)>,
     /// The last row's target.
-    same: Option<(Box<str>, usize)>,
+    last_target: Option<(Box<str>, usize)>,
 }
 
 impl PortfolioBuilder {
     fn row(&mut self, target: &str, month: Month, cells: Cells) {
-        let index = match &self.same {
-            Some((same, index)) if **same == *target => *index,
+        let index = match &self.last_target {
+            Some((name, index)) if **name == *target => *index,
             _ => self.index(target),
         };
-        match &mut self.open {
-            Some((same, of, open)) if *same == index && *of == month => *open = cells,
+        match &mut self.pending {
+            Some((of, in_month, pending)) if *of == index && *in_month == month => *pending = cells,
             _ => {
                 self.close();
-                self.open = Some((index, month, cells));
+                self.pending = Some((index, month, cells));
             }
         }
     }
@@ -221,12 +221,12 @@ impl PortfolioBuilder {
         if index == next {
             self.portfolio.histories.push(History::default());
         }
-        self.same = Some((target.into(), index));
+        self.last_target = Some((target.into(), index));
         index
     }
 
     fn close(&mut self) {
-        let Some((index, month, cells)) = self.open.take() else { return };
+        let Some((index, month, cells)) = self.pending.take() else { return };
         self.portfolio.histories[index].add(month, &cells, self.portfolio.latest);
         // Implausible dates must not add sums that are not plotted; they are counted as outside.
         let is_plotted = self.portfolio.latest.is_some_and(|end| end.back(MAX_PLOTTED_MONTHS) < month && month <= end);

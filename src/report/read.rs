@@ -22,7 +22,7 @@ use super::{ReportError, month::Month};
 use crate::{
     dataset::{HISTORY, TARGETS, UNDATED},
     decode::schema,
-    export::RunRecord,
+    export::RunManifest,
 };
 
 /// Some 1 MB of the few columns that are read.
@@ -58,22 +58,22 @@ pub(super) struct Batch<'a> {
 }
 
 impl Dataset {
-    /// Opens the files that `record` names, none of which may be missing or changed in size.
-    pub(super) fn open(dir: &Path, record: &RunRecord) -> Result<Self, ReportError> {
+    /// Opens the files that `manifest` names, none of which may be missing or changed in size.
+    pub(super) fn open(dir: &Path, manifest: &RunManifest) -> Result<Self, ReportError> {
         let of = |table: &str| {
-            let files = record.files.iter().filter(|file| file.path.starts_with(table));
+            let files = manifest.files.iter().filter(|file| file.path.starts_with(table));
             let mut paths: Vec<_> = files.map(|file| &file.path).collect();
             // In order of their numbers: the rows of a target may continue in the next part.
             paths.sort_by_key(|path| (path.parent(), path.as_os_str().len(), *path));
             paths.into_iter().map(|path| dir.join(path)).collect::<Vec<_>>()
         };
         let mut found =
-            Self { history: of(HISTORY), targets: of(TARGETS), undated: rows_of(record, UNDATED), snapshot: None };
+            Self { history: of(HISTORY), targets: of(TARGETS), undated: rows_of(manifest, UNDATED), snapshot: None };
         found.keep_newest_snapshot(dir);
         if found.history.is_empty() || found.targets.is_empty() || !dir.join(HISTORY).is_dir() {
             return Err(ReportError::NoDataset(dir.to_owned()));
         }
-        for file in &record.files {
+        for file in &manifest.files {
             let path = dir.join(&file.path);
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_file() && metadata.len() == file.bytes => {}
@@ -137,8 +137,8 @@ impl Dataset {
     }
 }
 
-fn rows_of(record: &RunRecord, table: &str) -> u64 {
-    record.files.iter().filter(|file| file.path.starts_with(table)).map(|file| file.rows).sum()
+fn rows_of(manifest: &RunManifest, table: &str) -> u64 {
+    manifest.files.iter().filter(|file| file.path.starts_with(table)).map(|file| file.rows).sum()
 }
 
 impl Batch<'_> {

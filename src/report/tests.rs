@@ -19,7 +19,7 @@ use crate::{
     api::{Parameters, RankScale},
     dataset::{DatasetLayout, LineOutcome, Options, Part, Stage, TargetRow},
     decode::{Decoder, schema},
-    export::{Provenance, RunRecord},
+    export::{Provenance, RunManifest},
     ledger::Spending,
     money::Usd,
     summary::Totals,
@@ -45,7 +45,7 @@ fn ok(target: &str, items: Vec<Value>) -> Given<'_> {
     Given { row: TargetRow { cost: Some(Usd::from_micros(30_000)), ..row }, cells: vec![], items }
 }
 
-/// Publishes a dataset of `given`, which is sorted by target, with its record.
+/// Publishes a dataset of `given`, which is sorted by target, with its manifest.
 fn publish(partition_by: &str, columns: &[&str], given: &[Given<'_>]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
@@ -75,18 +75,18 @@ fn publish(partition_by: &str, columns: &[&str], given: &[Given<'_>]) -> TempDir
     let mut parts = history.finish().unwrap();
     parts.push(targets.finish().unwrap());
     stage.publish(&parts).unwrap();
-    record(partition_by, parts).write(dir.path(), true).unwrap();
+    manifest(partition_by, parts).write(dir.path(), true).unwrap();
     dir
 }
 
-fn record(partition_by: &str, files: Vec<Part>) -> RunRecord {
+fn manifest(partition_by: &str, files: Vec<Part>) -> RunManifest {
     let parameters = Parameters {
         date_from: date(2019, 1, 1),
         date_to: RUN_DATE,
         rank_scale: RankScale::OneThousand,
         tag: "<b>tag</b>".to_owned(),
     };
-    RunRecord {
+    RunManifest {
         provenance: Provenance {
             program: "backlinks-export".to_owned(),
             run_id: "r1".to_owned(),
@@ -98,7 +98,7 @@ fn record(partition_by: &str, files: Vec<Part>) -> RunRecord {
         spending: Spending { calls: 3, debited: Usd::from_micros(90_000), ..Spending::default() },
         drift: vec!["unknown key \"</script><script>alert(2)</script>\"".to_owned()],
         files,
-        ..RunRecord::default()
+        ..RunManifest::default()
     }
 }
 
@@ -161,7 +161,7 @@ fn sums_by_month_and_target_equal_a_simple_count_for_any_partitioning() {
     }
     let check = |partition_by: &str| {
         let dir = publish(partition_by, &[], &given);
-        let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap().unwrap()).unwrap();
+        let dataset = Dataset::open(dir.path(), &RunManifest::read(dir.path()).unwrap().unwrap()).unwrap();
         let months = dataset.months().unwrap();
         let portfolio = Portfolio::read(&dataset, &months).unwrap();
         assert_eq!((months.latest, months.undated, portfolio.outside), (Some(latest), 8, 1), "{partition_by}");
@@ -179,8 +179,8 @@ fn sums_by_month_and_target_equal_a_simple_count_for_any_partitioning() {
             let history = portfolio.history(target).unwrap();
             let of =
                 |month: Month| cells.get(&(month, target.as_str())).and_then(|item| item["referring_domains"].as_i64());
-            let window: Vec<_> = (0..=SPAN).map(|place| of(latest.back(SPAN - place))).collect();
-            assert_eq!(history.window.as_slice(), window, "{target} {partition_by}");
+            let compared: Vec<_> = (0..=SPAN).map(|place| of(latest.back(SPAN - place))).collect();
+            assert_eq!(history.compared.as_slice(), compared, "{target} {partition_by}");
             let own: Vec<_> = cells.iter().filter(|((_, of), _)| of == target).collect();
             assert_eq!(history.months, own.len() as u64);
             let ((month, _), item) = own.last().unwrap();
@@ -222,7 +222,7 @@ fn winners_and_losers_are_those_with_the_greatest_changes_and_a_value_at_both_en
         ok("g.com", two(json!(0), json!(i64::MAX))),
     ];
     let dir = publish("year", &[], &given);
-    let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap().unwrap()).unwrap();
+    let dataset = Dataset::open(dir.path(), &RunManifest::read(dir.path()).unwrap().unwrap()).unwrap();
     let portfolio = Portfolio::read(&dataset, &dataset.months().unwrap()).unwrap();
     let movers = Movers::new(&portfolio);
     let shown = |list: &[movers::Mover<'_>]| {
@@ -335,7 +335,7 @@ fn a_missing_or_changed_dataset_is_an_error_with_a_hint() {
     check(empty.path(), "DIR does not contain a dataset", true);
     check(&empty.path().join("none"), "DIR does not contain a dataset", true);
     let dir = publish("year", &[], &[ok("a.com", vec![item(date(2026, 11, 30), 5)])]);
-    let part = RunRecord::read(dir.path()).unwrap().unwrap().files[0].path.clone();
+    let part = RunManifest::read(dir.path()).unwrap().unwrap().files[0].path.clone();
     let bytes = fs::read(dir.path().join(&part)).unwrap();
     fs::write(dir.path().join(&part), vec![7; bytes.len()]).unwrap();
     check(dir.path(), &format!("cannot read DIR/{}", part.display()), false);
@@ -358,7 +358,7 @@ fn input_columns_are_shown_unless_they_are_empty_or_too_large() {
         })
         .collect();
     let dir = publish("year", &["client", "notes", "empty", "market", "fifth"], &given);
-    let dataset = Dataset::open(dir.path(), &RunRecord::read(dir.path()).unwrap().unwrap()).unwrap();
+    let dataset = Dataset::open(dir.path(), &RunManifest::read(dir.path()).unwrap().unwrap()).unwrap();
     let lines = Lines::read(&dataset).unwrap();
     let names: Vec<_> = lines.columns.iter().map(|column| column.name.as_str()).collect();
     // 400 texts of 60 characters are within what is shown; what is empty is not shown.

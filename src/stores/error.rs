@@ -22,7 +22,7 @@ pub enum StoreError {
     SetUp { url: StoreUrl, reason: String },
     #[error("cannot {attempt} in {url}: {reason}")]
     RequestFailed { url: StoreUrl, attempt: String, cause: Cause, reason: String },
-    /// An object that publishing would mix with its own, or delete.
+    /// An object that the upload would mix with its own, or delete.
     #[error("{url} contains {}, which is not part of an export", sanitize::plain(name))]
     Foreign { url: StoreUrl, name: String },
     #[error("{url} contains more than {} objects, more than any export", humanize::count(super::MAX_OBJECTS as u64))]
@@ -37,7 +37,7 @@ pub enum StoreError {
     #[error("{} does not contain a published dataset", .0.display())]
     NoDataset(PathBuf),
     #[error(transparent)]
-    Record(#[from] ExportError),
+    Manifest(#[from] ExportError),
     #[error("cannot read {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -45,7 +45,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the directory is at fault, not the store.
     pub fn is_local(&self) -> bool {
-        matches!(self, Self::Changed(_) | Self::NoDataset(_) | Self::Record(_) | Self::Io { .. })
+        matches!(self, Self::Changed(_) | Self::NoDataset(_) | Self::Manifest(_) | Self::Io { .. })
     }
 
     /// What to do about it.
@@ -67,7 +67,7 @@ impl StoreError {
             Self::Changed(_) => {
                 Some("move that file away and run the same command again to rebuild it from the ledger".to_owned())
             }
-            Self::Record(error) => Some(error.hint()),
+            Self::Manifest(error) => Some(error.hint()),
             Self::Io { source, .. } => io_hint(source).map(str::to_owned),
             Self::NoDataset(_) => None,
         }

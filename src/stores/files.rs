@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::StoreError;
 use crate::{
     dataset::{self, FAILURES, REJECTED, RUN},
-    export::RunRecord,
+    export::RunManifest,
     report, sha256,
 };
 
@@ -29,7 +29,7 @@ pub(super) struct LocalFile {
 #[derive(Debug)]
 pub(super) struct LocalDataset {
     /// `_run.json`.
-    pub(super) record: LocalFile,
+    pub(super) manifest: LocalFile,
     /// The tables' parts, then the other files.
     pub(super) others: Vec<LocalFile>,
     /// Whether it has `_SUCCESS`.
@@ -40,9 +40,9 @@ pub(super) struct LocalDataset {
 impl LocalDataset {
     /// Lists the files of a directory, which must not change until they are uploaded. Blocks on the disk.
     pub(super) fn read(dir: &Path) -> Result<Self, StoreError> {
-        let record = RunRecord::read(dir)?.ok_or_else(|| StoreError::NoDataset(dir.to_owned()))?;
-        let mut others = Vec::with_capacity(record.files.len() + 3);
-        for file in &record.files {
+        let manifest = RunManifest::read(dir)?.ok_or_else(|| StoreError::NoDataset(dir.to_owned()))?;
+        let mut others = Vec::with_capacity(manifest.files.len() + 3);
+        for file in &manifest.files {
             let name: Option<Vec<&str>> = file.path.iter().map(|part| part.to_str()).collect();
             others.push(LocalFile {
                 name: name.ok_or_else(|| StoreError::Changed(dir.join(&file.path)))?.join("/"),
@@ -56,17 +56,17 @@ impl LocalDataset {
                 others.push(beside(dir, name)?);
             }
         }
-        let simulated = record.provenance.simulated;
-        Ok(Self { record: beside(dir, RUN)?, others, success: dataset::is_marked(dir), simulated })
+        let simulated = manifest.provenance.simulated;
+        Ok(Self { manifest: beside(dir, RUN)?, others, success: dataset::is_marked(dir), simulated })
     }
 
     /// All files, `_run.json` first.
     pub(super) fn all(&self) -> impl Iterator<Item = &LocalFile> {
-        [&self.record].into_iter().chain(&self.others)
+        [&self.manifest].into_iter().chain(&self.others)
     }
 }
 
-/// A file outside the tables, whose digest is not in the record.
+/// A file outside the tables, whose digest is not in the manifest.
 fn beside(dir: &Path, name: &str) -> Result<LocalFile, StoreError> {
     let path = dir.join(name);
     let read = || Ok((fs::metadata(&path)?.len(), sha256::of_reader(File::open(&path)?)?));

@@ -20,12 +20,12 @@ pub(super) struct RemoteListing {
     /// Sizes by name below the prefix.
     pub(super) sizes: BTreeMap<String, u64>,
     /// `_run.json`; empty if there is none.
-    pub(super) record: Vec<u8>,
+    pub(super) manifest: Vec<u8>,
 }
 
 /// The parts needed of a `_run.json` that another version may have written.
 #[derive(Debug, Deserialize)]
-struct RemoteRecord {
+struct RemoteManifest {
     program: String,
     #[serde(default)]
     simulated: bool,
@@ -35,15 +35,15 @@ impl RemoteListing {
     /// Refuses objects that are not part of an export, and a dataset of the real API if the new one is `simulated`.
     pub(super) fn inspect(&self, url: &StoreUrl, simulated: bool) -> Result<(), StoreError> {
         let foreign = |name: &str| StoreError::Foreign { url: url.clone(), name: name.to_owned() };
-        let record: Option<RemoteRecord> = serde_json::from_slice(&self.record).ok();
-        let Some(record) = record.filter(|record| record.program == "backlinks-export") else {
+        let manifest: Option<RemoteManifest> = serde_json::from_slice(&self.manifest).ok();
+        let Some(manifest) = manifest.filter(|manifest| manifest.program == "backlinks-export") else {
             let others = self.sizes.iter().find(|(name, bytes)| *name != PROBE && !is_folder(name, **bytes));
             return others.map_or(Ok(()), |(name, _)| Err(foreign(name)));
         };
         if let Some((name, _)) = self.sizes.iter().find(|(name, bytes)| !is_own(name) && !is_folder(name, **bytes)) {
             return Err(foreign(name));
         }
-        if simulated && !record.simulated {
+        if simulated && !manifest.simulated {
             return Err(StoreError::Real { url: url.clone() });
         }
         Ok(())
@@ -62,7 +62,7 @@ impl RemoteListing {
     }
 }
 
-/// Whether publishing creates objects of this name.
+/// Whether an upload creates objects of this name.
 fn is_own(name: &str) -> bool {
     let mut parts: Vec<&str> = name.split('/').collect();
     let Some(file) = parts.pop() else { return false };
@@ -92,13 +92,13 @@ mod tests {
         const REAL: &str = r#"{"program":"backlinks-export","simulated":false,"x":1}"#;
         const SANDBOX: &str = r#"{"program":"backlinks-export","simulated":true}"#;
         let url: StoreUrl = "s3://bucket/prefix".parse().unwrap();
-        let check = |names: &[&str], record: &str, simulated: bool, expected: &str| {
+        let check = |names: &[&str], manifest: &str, simulated: bool, expected: &str| {
             let sizes = names.iter().map(|name| ((*name).to_owned(), u64::from(!name.ends_with("history"))));
             let mut sizes: BTreeMap<String, u64> = sizes.collect();
-            if !record.is_empty() {
-                sizes.insert(RUN.to_owned(), record.len() as u64);
+            if !manifest.is_empty() {
+                sizes.insert(RUN.to_owned(), manifest.len() as u64);
             }
-            let listing = RemoteListing { sizes, record: record.as_bytes().to_vec() };
+            let listing = RemoteListing { sizes, manifest: manifest.as_bytes().to_vec() };
             let error = listing.inspect(&url, simulated).map_or_else(|error| error.to_string(), |()| String::new());
             assert_eq!(error.strip_prefix("s3://bucket/prefix contains ").unwrap_or(&error), expected, "{names:?}");
         };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! check:    list the prefix -> is it empty or an export? -> write and delete a probe     (before anything is paid)
-//! publish:  list, compare digests -> nothing differs: done
+//! upload:   list, compare digests -> nothing differs: done
 //!           else delete _SUCCESS, check that it is gone -> upload _run.json -> delete old parts
 //!                -> upload new parts, then other files -> list again: exactly the dataset -> upload _SUCCESS
 //! ```
@@ -43,7 +43,7 @@ pub use self::{
 /// Maximum objects under a prefix: a hundred times the parts of a large dataset. A prefix with more is not an export.
 const MAX_OBJECTS: usize = 100_000;
 /// The largest `_run.json` that is read back.
-const MAX_RECORD_BYTES: u64 = 16 << 20;
+const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 /// Written and deleted to check the permissions.
 const PROBE: &str = "_backlinks-export-probe";
 /// Maximum requests for metadata, and deletions, in flight.
@@ -78,11 +78,11 @@ impl Destination {
     /// Lists the prefix; an error if it contains anything that is not part of an export.
     async fn list(&self, store: &Arc<dyn ObjectStore>, simulated: bool) -> Result<RemoteListing, StoreError> {
         let sizes = self.sizes(store).await?;
-        let record = match sizes.get(crate::dataset::RUN) {
-            Some(bytes) if *bytes <= MAX_RECORD_BYTES => self.record(store).await?,
+        let manifest = match sizes.get(crate::dataset::RUN) {
+            Some(bytes) if *bytes <= MAX_MANIFEST_BYTES => self.manifest(store).await?,
             _ => Vec::new(),
         };
-        let listing = RemoteListing { sizes, record };
+        let listing = RemoteListing { sizes, manifest };
         listing.inspect(&self.url, simulated)?;
         Ok(listing)
     }
@@ -101,7 +101,7 @@ impl Destination {
     }
 
     /// The stored `_run.json`; empty if it was deleted since it was listed.
-    async fn record(&self, store: &Arc<dyn ObjectStore>) -> Result<Vec<u8>, StoreError> {
+    async fn manifest(&self, store: &Arc<dyn ObjectStore>) -> Result<Vec<u8>, StoreError> {
         let read = async { store.get(&Name::from(crate::dataset::RUN)).await?.bytes().await };
         match read.await {
             Ok(bytes) => Ok(bytes.to_vec()),

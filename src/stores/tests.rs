@@ -16,7 +16,7 @@ use self::faulty_store::{Fault, Store};
 use super::*;
 use crate::{
     dataset::{FAILURES, Part, REJECTED, RUN, SUCCESS},
-    export::{Provenance, RunRecord},
+    export::{Provenance, RunManifest},
     progress::{ExportScope, Mode, Progress},
     sha256,
     summary::UploadSummary,
@@ -45,8 +45,8 @@ impl Dataset {
         });
         let provenance =
             Provenance { program: "backlinks-export".to_owned(), run_id: run_id.to_owned(), ..Provenance::default() };
-        let record = RunRecord { provenance, files: files.collect(), ..RunRecord::default() };
-        record.write(dir.path(), success).unwrap();
+        let manifest = RunManifest { provenance, files: files.collect(), ..RunManifest::default() };
+        manifest.write(dir.path(), success).unwrap();
         fs::write(dir.path().join(FAILURES), "domain\n").unwrap();
         fs::write(dir.path().join(REJECTED), format!("input {run_id}\n")).unwrap();
         fs::create_dir(dir.path().join("_raw")).unwrap();
@@ -104,15 +104,15 @@ fn destination(store: impl ObjectStore) -> Destination {
     Destination { url, hasty: Arc::clone(&store), store, secrets: Vec::new() }
 }
 
-async fn publish(store: &Store, dataset: &Dataset) -> Result<UploadSummary, StoreError> {
+async fn upload(store: &Store, dataset: &Dataset) -> Result<UploadSummary, StoreError> {
     let progress = Progress::start(Mode::None, false, ExportScope::all_stored(1));
-    destination(store.clone()).publish_in_pieces(dataset.path(), &progress, PIECE).await
+    destination(store.clone()).upload_in_pieces(dataset.path(), &progress, PIECE).await
 }
 
 /// A store with the old dataset.
 async fn with_old(old: &Dataset) -> InMemory {
     let store = Store::new(InMemory::new(), Fault::Never, &[old]);
-    publish(&store, old).await.unwrap();
+    upload(&store, old).await.unwrap();
     store.0.inner.fork()
 }
 
@@ -120,15 +120,15 @@ async fn with_old(old: &Dataset) -> InMemory {
 async fn a_dataset_is_uploaded_once_without_the_ledger() {
     let old = old();
     let store = Store::new(InMemory::new(), Fault::Never, &[&old]);
-    let published = publish(&store, &old).await.unwrap();
-    assert_eq!((published.files, published.files_sent, published.success), (9, 8, true));
+    let uploaded = upload(&store, &old).await.unwrap();
+    assert_eq!((uploaded.files, uploaded.files_sent, uploaded.success), (9, 8, true));
     assert_eq!(store.objects(), old.objects());
     let sent = store.0.sent.lock().unwrap().clone();
     assert_eq!(sent.first().map(String::as_str), Some("audit/_run.json"));
     assert_eq!(sent.last().map(String::as_str), Some("audit/_SUCCESS"));
     let again = Store::new(store.0.inner.fork(), Fault::Never, &[&old]);
-    let published = publish(&again, &old).await.unwrap();
-    assert_eq!((published.files, published.files_sent, published.bytes_sent), (9, 0, 0));
+    let uploaded = upload(&again, &old).await.unwrap();
+    assert_eq!((uploaded.files, uploaded.files_sent, uploaded.bytes_sent), (9, 0, 0));
     assert_eq!(again.0.changes.load(SeqCst), 0, "_SUCCESS is not touched");
 }
 
@@ -136,9 +136,9 @@ async fn a_dataset_is_uploaded_once_without_the_ledger() {
 async fn a_newer_dataset_replaces_an_older_one_and_only_differences_are_uploaded() {
     let (old, new) = (old(), new(true));
     let store = Store::new(with_old(&old).await, Fault::Never, &[&old, &new]);
-    let published = publish(&store, &new).await.unwrap();
+    let uploaded = upload(&store, &new).await.unwrap();
     assert_eq!(store.objects(), new.objects(), "the old report and parts are gone");
-    assert_eq!((published.files, published.files_sent), (8, 5));
+    assert_eq!((uploaded.files, uploaded.files_sent), (8, 5));
     let sent = store.0.sent.lock().unwrap().clone();
     assert!(!sent.iter().any(|name| name.ends_with(SAME.0) || name.ends_with(FAILURES)), "{sent:?}");
 }
@@ -153,7 +153,7 @@ async fn after_a_failure_at_any_operation_readers_see_a_whole_dataset_or_none_an
                 assert!(nth < MAX_OPERATIONS, "the upload ends");
                 let inner = if has_old { with_old(&old).await } else { InMemory::new() };
                 let store = Store::new(inner, fault(nth), &[&old, &new]);
-                let first = publish(&store, &new).await;
+                let first = upload(&store, &new).await;
                 if store.0.operations.load(SeqCst) < nth {
                     assert!(first.is_ok() && store.objects() == new.objects());
                     break;
@@ -163,7 +163,7 @@ async fn after_a_failure_at_any_operation_readers_see_a_whole_dataset_or_none_an
                 failures += 1;
                 // The next try finds what was left.
                 let again = Store::new(store.0.inner.fork(), Fault::Never, &[&old, &new]);
-                publish(&again, &new).await.unwrap_or_else(|error| panic!("{:?}: {error}", fault(nth)));
+                upload(&again, &new).await.unwrap_or_else(|error| panic!("{:?}: {error}", fault(nth)));
                 assert_eq!(again.objects(), new.objects(), "{:?}", fault(nth));
             }
         }
@@ -175,15 +175,15 @@ async fn after_a_failure_at_any_operation_readers_see_a_whole_dataset_or_none_an
 async fn success_is_deleted_and_written_like_in_the_directory() {
     let (old, new, complete) = (old(), new(false), new(true));
     let store = Store::new(with_old(&old).await, Fault::Never, &[&old, &complete]);
-    let published = publish(&store, &new).await.unwrap();
-    assert!(!published.success && !store.objects().contains_key(SUCCESS));
+    let uploaded = upload(&store, &new).await.unwrap();
+    assert!(!uploaded.success && !store.objects().contains_key(SUCCESS));
     assert_eq!(store.objects(), new.objects());
-    publish(&store, &complete).await.unwrap();
+    upload(&store, &complete).await.unwrap();
     assert_eq!(store.objects(), complete.objects());
     // Only _SUCCESS is missing.
     store.0.inner.delete(&Name::from("audit/_SUCCESS")).await.unwrap();
-    let published = publish(&store, &complete).await.unwrap();
-    assert_eq!((published.files_sent, store.objects()), (0, complete.objects()));
+    let uploaded = upload(&store, &complete).await.unwrap();
+    assert_eq!((uploaded.files_sent, store.objects()), (0, complete.objects()));
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn a_prefix_with_other_objects_is_refused_and_not_changed() {
         store.0.inner.put(&Name::from(format!("audit/{name}")), PutPayload::from_static(b"theirs")).await.unwrap();
         let destination = destination(store.clone());
         assert_eq!(destination.check(simulated).await.expect_err("refused").to_string(), expected);
-        assert_eq!(publish(&store, &new).await.expect_err("refused again").to_string(), expected);
+        assert_eq!(upload(&store, &new).await.expect_err("refused again").to_string(), expected);
         assert_eq!(store.objects().len(), 1, "nothing is written or deleted");
     };
     let part = "targets/part-x.parquet";
@@ -225,7 +225,7 @@ async fn the_check_leaves_nothing_behind_and_reports_missing_permissions() {
     let new = new(true);
     let store = Store::new(store.0.inner.fork(), Fault::Never, &[&new]);
     assert_eq!(store.objects().len(), 1);
-    publish(&store, &new).await.unwrap();
+    upload(&store, &new).await.unwrap();
     assert_eq!(store.objects(), new.objects());
 }
 
@@ -235,7 +235,7 @@ async fn a_file_changed_after_publishing_ends_the_upload_without_success() {
         let (old, new) = (old(), new(true));
         fs::write(new.path().join(name), text).unwrap();
         let store = Store::new(with_old(&old).await, Fault::Never, &[&old]);
-        let error = publish(&store, &new).await.expect_err("an error").to_string();
+        let error = upload(&store, &new).await.expect_err("an error").to_string();
         assert!(error.contains(name) && error.contains("was changed after publishing"), "{error}");
         assert!(!store.objects().contains_key(SUCCESS));
     };
@@ -252,7 +252,7 @@ async fn another_writer_is_detected_before_success() {
     let check = async |at: usize, name: &'static str| {
         let mut store = Store::new(InMemory::new(), Fault::Never, &[]);
         Arc::get_mut(&mut store.0).unwrap().intruder = Some((at, name));
-        let error = publish(&store, &new).await.expect_err("detected");
+        let error = upload(&store, &new).await.expect_err("detected");
         assert!(matches!(error, StoreError::Disturbed { .. } | StoreError::Foreign { .. }), "{error}");
         assert!(!store.objects().contains_key(SUCCESS));
     };

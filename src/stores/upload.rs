@@ -21,11 +21,11 @@ const FILES_AT_ONCE: usize = 4;
 impl Destination {
     /// Uploads what differs of the dataset in `dir`, and `_SUCCESS` if `dir` has it. `dir` must not change during the
     /// upload.
-    pub async fn publish(&self, dir: &Path, progress: &Progress) -> Result<UploadSummary, StoreError> {
-        self.publish_in_pieces(dir, progress, PIECE).await
+    pub async fn upload(&self, dir: &Path, progress: &Progress) -> Result<UploadSummary, StoreError> {
+        self.upload_in_pieces(dir, progress, PIECE).await
     }
 
-    pub(super) async fn publish_in_pieces(
+    pub(super) async fn upload_in_pieces(
         &self,
         dir: &Path,
         progress: &Progress,
@@ -118,8 +118,8 @@ impl Destination {
         piece: usize,
     ) -> Result<(), StoreError> {
         let sender = &Sender::new(self, progress, piece);
-        if let Some(record) = to_send.iter().find(|file| file.name == RUN) {
-            sender.send(record).await?;
+        if let Some(manifest) = to_send.iter().find(|file| file.name == RUN) {
+            sender.send(manifest).await?;
         }
         let deletions = stream::iter(surplus).map(|name| async move { self.delete(&name).await });
         deletions.buffer_unordered(REQUESTS_AT_ONCE).try_collect::<()>().await?;
@@ -141,9 +141,9 @@ impl Destination {
         if let Some(name) = listing.surplus(files).first() {
             return disturbed(name);
         }
-        // Another writer uploads its record before any part.
+        // Another writer uploads its manifest before any part.
         let digest = self.digest(RUN).await?;
-        if listing.is_marked() || digest.as_ref() != Some(&files.record.sha256) {
+        if listing.is_marked() || digest.as_ref() != Some(&files.manifest.sha256) {
             return disturbed(if listing.is_marked() { SUCCESS } else { RUN });
         }
         Ok(())

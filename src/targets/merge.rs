@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use super::{InputLine, Inputs, InputsBuilder, RawLine, TargetRef, columns::AllColumns};
 
 impl Inputs {
-    /// The lines of one share of the targets. `holds` is called with the target, or with the text of a rejected line,
-    /// so that every line is in exactly one share.
+    /// The lines of one shard of the targets. `holds` is called with the target, or with the text of a rejected line,
+    /// so that every line is in exactly one shard.
     #[must_use]
-    pub fn share(&self, holds: impl Fn(&str) -> bool) -> Self {
+    pub fn shard(&self, holds: impl Fn(&str) -> bool) -> Self {
         let belongs = |line: &InputLine<'_>| holds(line.status.target().map_or(line.input, TargetRef::as_str));
         Self::filtered(&[self], |_, line| belongs(line)).with_remarks_of(self)
     }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_have_every_line_once_and_merge_into_the_whole() {
+    fn shards_have_every_line_once_and_merge_into_the_whole() {
         let lines: Vec<(u64, String)> = (1..400)
             .map(|number| {
                 (number, if number % 9 == 0 { format!("x{number}") } else { format!("s{}.com", number % 250) })
@@ -195,8 +195,8 @@ mod tests {
             .collect();
         let lines: Vec<(u64, &str)> = lines.iter().map(|(number, input)| (*number, input.as_str())).collect();
         let whole = reading("a.txt", &["client"], &lines);
-        let share = |wanted: usize| whole.share(|name| name.len() % 3 == wanted);
-        let shards = [share(0), share(1), share(2)];
+        let shard = |wanted: usize| whole.shard(|name| name.len() % 3 == wanted);
+        let shards = [shard(0), shard(1), shard(2)];
         assert_eq!(shards.iter().map(|shard| shard.counts().lines).sum::<usize>(), whole.counts().lines);
         let merged = Inputs::merged(shards.into());
         assert_eq!(shown(&merged), shown(&whole));

@@ -1,4 +1,4 @@
-//! Shards: disjoint shares of the targets for several machines.
+//! Shards: disjoint parts of the targets for several machines.
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
@@ -36,12 +36,12 @@ impl Shard {
         self.of.get() == 1
     }
 
-    /// A part of a limit that all shares together never exceed; `None` if there are more shares than that.
+    /// A part of a limit that all shards together never exceed; `None` if there are more shards than that.
     pub fn part_of(self, limit: NonZeroU32) -> Option<NonZeroU32> {
         NonZeroU32::new(limit.get() / self.of.get())
     }
 
-    /// Whether a name belongs to this share. The hash, FNV-1a with a final mix, must never change: the shares of a run
+    /// Whether a name belongs to this shard. The hash, FNV-1a with a final mix, must never change: the shards of a run
     /// must be disjoint on all machines and in all versions.
     pub fn contains(self, name: &str) -> bool {
         let hash = name
@@ -57,17 +57,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_disjoint_complete_and_about_equal_in_size() {
-        let shares: Vec<Shard> = (1..=4).map(|number| format!("{number}/4").parse().expect("a share")).collect();
+    fn shards_are_disjoint_complete_and_about_equal_in_size() {
+        let shards: Vec<Shard> = (1..=4).map(|number| format!("{number}/4").parse().expect("a shard")).collect();
         let mut sizes = [0; 4];
         for number in 0..10_000 {
             let name = format!("site{number}.com");
-            let holders: Vec<usize> = (0..4).filter(|share| shares[*share].contains(&name)).collect();
+            let holders: Vec<usize> = (0..4).filter(|shard| shards[*shard].contains(&name)).collect();
             assert_eq!(holders.len(), 1, "{name}");
             sizes[holders[0]] += 1;
         }
         assert!(sizes.iter().all(|size| (2_300..2_700).contains(size)), "{sizes:?}");
-        assert_eq!(shares[2].to_string(), "3/4");
+        assert_eq!(shards[2].to_string(), "3/4");
         for wrong in ["0/4", "5/4", "1", "1/0", "a/b", "1/4/2"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }

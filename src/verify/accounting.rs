@@ -9,28 +9,28 @@ use serde_json::Value;
 use super::difference::{Differences, read_error};
 use crate::{
     dataset::{RUN, SUCCESS},
-    export::{MergedLedgers, Provenance, RunRecord, stale_answers},
+    export::{MergedLedgers, Provenance, RunManifest, stale_answers},
     summary::{RunSummary, Totals},
     targets::Counts,
 };
 
-/// Compares the ledgers with the record.
+/// Compares the ledgers with `_run.json`.
 pub(super) fn compare(
     dir: &Path,
-    record: &RunRecord,
+    manifest: &RunManifest,
     provenance: &Provenance,
     merged: &MergedLedgers,
     totals: &Totals,
     differences: &Differences,
 ) {
     // A different version may have made the dataset, which is already noted.
-    let provenance = Provenance { version: record.provenance.version.clone(), ..provenance.clone() };
-    expect("", &record.provenance, &provenance, differences);
-    expect("totals", &record.totals, totals, differences);
-    expect("spending", &record.spending, &merged.spending(), differences);
-    expect("oldest_answer", &record.oldest_answer, &merged.oldest_answer(), differences);
-    let stale = record.summary.fresh_since.map_or(0, |since| stale_answers(merged, since));
-    compare_summary(dir, record, merged.inputs().counts(), stale, differences);
+    let provenance = Provenance { version: manifest.provenance.version.clone(), ..provenance.clone() };
+    expect("", &manifest.provenance, &provenance, differences);
+    expect("totals", &manifest.totals, totals, differences);
+    expect("spending", &manifest.spending, &merged.spending(), differences);
+    expect("oldest_answer", &manifest.oldest_answer, &merged.oldest_answer(), differences);
+    let stale = manifest.summary.fresh_since.map_or(0, |since| stale_answers(merged, since));
+    compare_summary(dir, manifest, merged.inputs().counts(), stale, differences);
 }
 
 /// Compares two values field by field.
@@ -48,8 +48,8 @@ fn expect_value(name: &str, found: &Value, expected: &Value, differences: &Diffe
             }
         }
         (Value::Array(ones), Value::Array(others)) if ones.len() == others.len() => {
-            for (place, (found, expected)) in ones.iter().zip(others).enumerate() {
-                expect_value(&format!("{name}[{place}]"), found, expected, differences);
+            for (index, (found, expected)) in ones.iter().zip(others).enumerate() {
+                expect_value(&format!("{name}[{index}]"), found, expected, differences);
             }
         }
         _ if found != expected => differences.add(RUN, format!("{name} is {found}, should be {expected}")),
@@ -60,9 +60,15 @@ fn expect_value(name: &str, found: &Value, expected: &Value, differences: &Diffe
 /// Compares the stored summary with the numbers that it was made from, and `_SUCCESS`, which is empty, with whether the
 /// run was entitled to it: the run was not stopped, and at most the tolerated number of targets has no answer, or one
 /// that is too old.
-pub(super) fn compare_summary(dir: &Path, record: &RunRecord, counts: Counts, stale: u64, differences: &Differences) {
-    let stored = record.summary.clone();
-    let numbers = RunSummary { stale, max_failures: stored.max_failures, ..record.numbers(counts) };
+pub(super) fn compare_summary(
+    dir: &Path,
+    manifest: &RunManifest,
+    counts: Counts,
+    stale: u64,
+    differences: &Differences,
+) {
+    let stored = manifest.summary.clone();
+    let numbers = RunSummary { stale, max_failures: stored.max_failures, ..manifest.numbers(counts) };
     let success = numbers.is_tolerated() && stored.stopped.is_none();
     let expected = RunSummary {
         success,
@@ -83,7 +89,7 @@ pub(super) fn compare_summary(dir: &Path, record: &RunRecord, counts: Counts, st
         hint: stored.hint,
         ..numbers
     };
-    expect("summary", &record.summary, &expected, differences);
+    expect("summary", &manifest.summary, &expected, differences);
     match (fs::read(dir.join(SUCCESS)), success) {
         (Ok(content), true) if content.is_empty() => {}
         (Ok(_), true) => differences.add(SUCCESS, "is not empty"),

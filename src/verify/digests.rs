@@ -14,7 +14,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use super::difference::{Differences, NEWER_VERSION, read_error};
 use crate::{
     dataset::{HISTORY, Part, RUN, TARGETS, UNDATED},
-    export::{LedgerRecord, Provenance, RunRecord},
+    export::{LedgerFiles, Provenance, RunManifest},
     ledger::{self, Archive, LedgerError},
     sha256,
 };
@@ -22,7 +22,7 @@ use crate::{
 /// Threads that compute digests.
 const THREADS: usize = 4;
 
-/// The files that the record names, by table.
+/// The files that `_run.json` names, by table.
 pub(super) struct PublishedFiles {
     /// Folders with their files in order of number; `None`: one of the files was changed.
     pub(super) folders: BTreeMap<PathBuf, Option<Vec<String>>>,
@@ -31,15 +31,15 @@ pub(super) struct PublishedFiles {
     pub(super) named: BTreeSet<String>,
 }
 
-/// Checks every table file that the record names.
-pub(super) fn check_tables(dir: &Path, record: &RunRecord, differences: &Differences) -> PublishedFiles {
-    let sound = in_parallel(&record.files, |file| is_sound(dir, file, &record.provenance, differences));
+/// Checks every table file that `_run.json` names.
+pub(super) fn check_tables(dir: &Path, manifest: &RunManifest, differences: &Differences) -> PublishedFiles {
+    let sound = in_parallel(&manifest.files, |file| is_sound(dir, file, &manifest.provenance, differences));
     let mut published = PublishedFiles { folders: BTreeMap::new(), targets: None, named: BTreeSet::new() };
     let mut numbered: BTreeMap<PathBuf, Vec<(u64, String, bool)>> = BTreeMap::new();
     let mut of_targets = 0;
-    for (file, is_sound) in record.files.iter().zip(sound) {
+    for (file, is_sound) in manifest.files.iter().zip(sound) {
         let path = file.path.display().to_string();
-        match number(&file.path, &record.provenance) {
+        match number(&file.path, &manifest.provenance) {
             None => differences.add(RUN, format!("lists {path}, which is not a valid path for a table's file")),
             Some(_) if file.path.starts_with(TARGETS) => {
                 of_targets += 1;
@@ -85,7 +85,7 @@ fn number(path: &Path, provenance: &Provenance) -> Option<u64> {
     own.strip_prefix('-')?.parse().ok().filter(|_| fits)
 }
 
-/// Whether a file matches the record.
+/// Whether a file matches its entry in `_run.json`.
 fn is_sound(dir: &Path, file: &Part, provenance: &Provenance, differences: &Differences) -> bool {
     let name = file.path.display().to_string();
     let path = dir.join(&file.path);
@@ -127,10 +127,10 @@ fn is_sound(dir: &Path, file: &Part, provenance: &Provenance, differences: &Diff
 }
 
 /// Checks every ledger file, as far as the dataset was made from it; returns whether all are unchanged.
-pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differences) -> bool {
-    let digests = (0..).zip(&record.provenance.ledgers).flat_map(|(number, ledger): (usize, _)| {
+pub(super) fn check_ledgers(dir: &Path, manifest: &RunManifest, differences: &Differences) -> bool {
+    let digests = (0..).zip(&manifest.provenance.ledgers).flat_map(|(number, ledger): (usize, _)| {
         ledger.files.iter().map(move |(file, bytes)| {
-            let digest = record.raw_sha256.get(number).and_then(|digests| digests.get(file));
+            let digest = manifest.raw_sha256.get(number).and_then(|digests| digests.get(file));
             (ledger, file, *bytes, digest)
         })
     });
@@ -157,7 +157,7 @@ pub(super) fn check_ledgers(dir: &Path, record: &RunRecord, differences: &Differ
         Some(false)
     });
     let mut is_sound = true;
-    for ledger in &record.provenance.ledgers {
+    for ledger in &manifest.provenance.ledgers {
         let own = digests.iter().zip(&sound).filter(|((other, ..), _)| std::ptr::eq(*other, ledger));
         let own: Vec<Option<bool>> = own.map(|(_, sound)| *sound).collect();
         if own.iter().all(|sound| *sound == Some(true)) {
@@ -186,9 +186,9 @@ pub(super) fn report_ledger(dir: &Path, error: &LedgerError, differences: &Diffe
 
 /// Compares the ends of the ledgers with the positions up to which the dataset was made from them; returns whether they
 /// are equal.
-pub(super) fn compare_ends(dir: &Path, record: &Provenance, now: &Provenance, differences: &Differences) -> bool {
+pub(super) fn compare_ends(dir: &Path, then: &Provenance, now: &Provenance, differences: &Differences) -> bool {
     let mut is_current = true;
-    for (then, now) in record.ledgers.iter().zip(&now.ledgers) {
+    for (then, now) in then.ledgers.iter().zip(&now.ledgers) {
         if then.files != now.files {
             is_current = false;
             let (file, whole) = now.files.last().cloned().unwrap_or_default();
@@ -210,7 +210,7 @@ pub(super) fn compare_ends(dir: &Path, record: &Provenance, now: &Provenance, di
 }
 
 /// The name of a ledger file in differences.
-fn label(ledger: &LedgerRecord, file: &str) -> String {
+fn label(ledger: &LedgerFiles, file: &str) -> String {
     ledger.file(Path::new(""), file).display().to_string()
 }
 
@@ -219,10 +219,10 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], check: impl Fn(&T) -> R + Sync) ->
     let next = AtomicUsize::new(0);
     let work = &|| {
         let mut done = Vec::new();
-        while let Some((place, item)) =
+        while let Some((index, item)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, items.get(at)?)))
         {
-            done.push((place, check(item)));
+            done.push((index, check(item)));
         }
         done
     };
@@ -231,6 +231,6 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], check: impl Fn(&T) -> R + Sync) ->
         let joined = threads.into_iter().flat_map(|thread| thread.join().expect("checks do not panic"));
         joined.collect::<Vec<_>>()
     });
-    results.sort_unstable_by_key(|(place, _)| *place);
+    results.sort_unstable_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
 }

@@ -13,7 +13,7 @@ mod accounting;
 mod difference;
 mod digests;
 mod rebuild;
-mod record;
+mod run_manifest;
 mod same_bytes;
 mod stream;
 mod tables;
@@ -30,7 +30,7 @@ pub use self::difference::{Advice, Difference, MAX_DIFFERENCES};
 use self::{difference::Differences, digests::PublishedFiles};
 use crate::{
     dataset,
-    export::{ExportError, MergedLedgers, Provenance, RunRecord, gather},
+    export::{ExportError, MergedLedgers, Provenance, RunManifest, gather},
     fs::io_hint,
     ledger::{FOLDER, LedgerError, Lock},
     money::Usd,
@@ -101,11 +101,11 @@ pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
         }
         _ => return Err(VerifyError::NoDirectory(dir.to_owned())),
     }
-    let _lock = Lock::share(dir)?;
+    let _lock = Lock::shared(dir)?;
     let differences = Differences::default();
     let mut checked = Checked::default();
-    if let Some(record) = record::read_record(dir, &differences) {
-        Verification { dir, record: &record, differences: &differences }.run(&mut checked);
+    if let Some(manifest) = run_manifest::read(dir, &differences) {
+        Verification { dir, manifest: &manifest, differences: &differences }.run(&mut checked);
     }
     let gathered = differences.finish();
     let reported = gathered.first.len() as u64;
@@ -122,23 +122,23 @@ pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
 #[derive(Clone, Copy)]
 struct Verification<'a> {
     dir: &'a Path,
-    record: &'a RunRecord,
+    manifest: &'a RunManifest,
     differences: &'a Differences,
 }
 
 impl Verification<'_> {
     fn run(&self, checked: &mut Checked) {
-        let Self { dir, record, differences } = *self;
-        let published = digests::check_tables(dir, record, differences);
+        let Self { dir, manifest, differences } = *self;
+        let published = digests::check_tables(dir, manifest, differences);
         let mut known = published.named.clone();
-        known.extend(record.provenance.own_files().map(|(file, _)| format!("{FOLDER}/{file}")));
+        known.extend(manifest.provenance.own_files().map(|(file, _)| format!("{FOLDER}/{file}")));
         unexpected::find_unexpected(dir, &known, differences);
         *checked = Checked {
-            rows: record.totals.rows,
-            files: record.files.len() as u64,
-            bytes: record.files.iter().map(|file| file.bytes).sum(),
-            calls: record.spending.calls,
-            cost: record.spending.known(),
+            rows: manifest.totals.rows,
+            files: manifest.files.len() as u64,
+            bytes: manifest.files.iter().map(|file| file.bytes).sum(),
+            calls: manifest.spending.calls,
+            cost: manifest.spending.known(),
             ..Checked::default()
         };
         let compared = self.merged_ledgers().is_some_and(|(merged, provenance)| {
@@ -152,9 +152,9 @@ impl Verification<'_> {
 
     /// The ledgers that the dataset was made from, if they are unchanged; otherwise, the reason is reported.
     fn merged_ledgers(&self) -> Option<(MergedLedgers, Provenance)> {
-        let Self { dir, record, differences } = *self;
-        let ledgers = &record.provenance.ledgers;
-        if record.raw_discarded {
+        let Self { dir, manifest, differences } = *self;
+        let ledgers = &manifest.provenance.ledgers;
+        if manifest.raw_discarded {
             differences.note("the raw answers were deleted by --discard-raw: rows were not compared with them");
             return None;
         }
@@ -162,16 +162,16 @@ impl Verification<'_> {
             differences.add(dataset::RUN, "lists no ledger, so rows cannot be compared with answers");
             return None;
         }
-        if !digests::check_ledgers(dir, record, differences) {
+        if !digests::check_ledgers(dir, manifest, differences) {
             differences.note("the ledger is damaged or missing: rows were not compared with its answers");
             return None;
         }
-        let layout = &record.provenance.layout;
+        let layout = &manifest.provenance.layout;
         let dirs: Vec<_> = ledgers.iter().map(|ledger| ledger.run_dir(dir)).collect();
         let gathered = gather(&dirs, &layout.partition_by)
             .and_then(|merged| Provenance::new(&merged, dir, layout).map(|provenance| (merged, provenance)));
         let (merged, provenance) = gathered.map_err(|error| self.report(&error)).ok()?;
-        let is_current = digests::compare_ends(dir, &record.provenance, &provenance, differences);
+        let is_current = digests::compare_ends(dir, &manifest.provenance, &provenance, differences);
         is_current.then_some((merged, provenance))
     }
 
@@ -191,7 +191,7 @@ impl Verification<'_> {
         checked: &mut Checked,
     ) -> Result<(), ExportError> {
         let (totals, answers) = rebuild::compare(self, merged, published, &provenance.layout.partition_by)?;
-        accounting::compare(self.dir, self.record, provenance, merged, &totals, self.differences);
+        accounting::compare(self.dir, self.manifest, provenance, merged, &totals, self.differences);
         let counts = merged.inputs().counts();
         let spending = merged.spending();
         checked.ledger_bytes = provenance.ledgers.iter().flat_map(|ledger| &ledger.files).map(|(_, bytes)| bytes).sum();
@@ -205,9 +205,9 @@ impl Verification<'_> {
 
     /// Checks everything that is possible without any answer.
     fn without_ledgers(&self, published: &PublishedFiles, checked: &mut Checked) {
-        let Some(counts) = tables::compare(self.dir, self.record, published, self.differences) else { return };
+        let Some(counts) = tables::compare(self.dir, self.manifest, published, self.differences) else { return };
         checked.lines = counts.lines as u64;
-        let stale = self.record.summary.stale;
-        accounting::compare_summary(self.dir, self.record, counts, stale, self.differences);
+        let stale = self.manifest.summary.stale;
+        accounting::compare_summary(self.dir, self.manifest, counts, stale, self.differences);
     }
 }

@@ -184,13 +184,13 @@ fn between(found: &dyn Array, expected: &dyn Array) -> String {
     if !is_map || found.is_null(0) || expected.is_null(0) {
         return format!("is {}, should be {}", value_text(found, 0), value_text(expected, 0));
     }
-    let entry = |map: &dyn Array, place: usize| {
+    let entry = |map: &dyn Array, index: usize| {
         let entries = map.as_map().value(0);
-        if place >= entries.len() { "nothing".to_owned() } else { value_text(&entries, place) }
+        if index >= entries.len() { "nothing".to_owned() } else { value_text(&entries, index) }
     };
     let entries = found.as_map().value(0).len().max(expected.as_map().value(0).len());
-    let place = (0..entries).find(|place| entry(found, *place) != entry(expected, *place)).unwrap_or_default();
-    format!("has {} as entry {}, should be {}", entry(found, place), place + 1, entry(expected, place))
+    let index = (0..entries).find(|index| entry(found, *index) != entry(expected, *index)).unwrap_or_default();
+    format!("has {} as entry {}, should be {}", entry(found, index), index + 1, entry(expected, index))
 }
 
 /// A cell for display.

@@ -1,4 +1,4 @@
-//! The checks that do not need the ledgers: the tables against each other and against the record.
+//! The checks that do not need the ledgers: the tables against each other and against `_run.json`.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     dataset::{HISTORY, LineOutcome, REJECTED, RUN, RejectedLine, write_rejected_rows},
-    export::RunRecord,
+    export::RunManifest,
     money::Usd,
     summary::Totals,
     targets::Counts,
@@ -41,7 +41,7 @@ fn read(dir: &Path, file: &str, columns: &[&str], mut take: impl FnMut(&RecordBa
 /// Compares the tables; returns how many lines there are, if `targets` can be read.
 pub(super) fn compare(
     dir: &Path,
-    record: &RunRecord,
+    manifest: &RunManifest,
     published: &PublishedFiles,
     differences: &Differences,
 ) -> Option<Counts> {
@@ -72,13 +72,13 @@ pub(super) fn compare(
         }
     }
     // No column has the failure reasons, the number of subdomains, the undated items or the count mismatches.
-    sums.totals.failures.clone_from(&record.totals.failures);
-    sums.counts.subdomains = usize::try_from(record.summary.subdomains).unwrap_or_default();
-    (sums.totals.undated, sums.totals.mismatches) = (record.totals.undated, record.totals.mismatches);
-    sums.totals.rows = if is_whole { rows.values().sum() } else { record.totals.rows };
-    expect("totals", &record.totals, &sums.totals, differences);
-    differences.expect(RUN, "spending.calls", &record.spending.calls, &sums.calls);
-    let spent = record.spending.known();
+    sums.totals.failures.clone_from(&manifest.totals.failures);
+    sums.counts.subdomains = usize::try_from(manifest.summary.subdomains).unwrap_or_default();
+    (sums.totals.undated, sums.totals.mismatches) = (manifest.totals.undated, manifest.totals.mismatches);
+    sums.totals.rows = if is_whole { rows.values().sum() } else { manifest.totals.rows };
+    expect("totals", &manifest.totals, &sums.totals, differences);
+    differences.expect(RUN, "spending.calls", &manifest.spending.calls, &sums.calls);
+    let spent = manifest.spending.known();
     differences.expect(RUN, "the cost of calls, compared to the column cost_usd,", &spent, &sums.cost);
     let lines = sums.rejected.iter().map(|[input, source, reason]| {
         let (file, line) = source.rsplit_once(':').unwrap_or_default();

@@ -250,22 +250,22 @@ impl Index {
         let known = &mut self.known[number as usize];
         known.answered(price, answer.cost_source, answer.possibly_billed());
         self.refreshed += u64::from(known.state.is_final() && matches!(class, Class::Data | Class::NoData));
-        self.settle(number, class, answer, location);
+        self.set_state(number, class, answer, location);
         Ok(())
     }
 
-    /// An answer that an earlier run paid for: it settles its target's state, and adds no call and no cost.
+    /// An answer that an earlier run paid for: it determines its target's state, and adds no call and no cost.
     fn take_taken_over(&mut self, taken: &TakenOver, location: Location) -> Result<(), UnknownClass> {
         let class = taken.answer.class()?;
         let number = self.number(&taken.answer.target);
         self.known[number as usize].has_cost_from(Some(CostSource::Previous));
         self.taken_over += 1;
-        self.settle(number, class, &taken.answer, location);
+        self.set_state(number, class, &taken.answer, location);
         Ok(())
     }
 
     /// The latest final answer counts. Later results explain why it was not refreshed.
-    fn settle(&mut self, number: u32, class: Class, answer: &Answer, location: Location) {
+    fn set_state(&mut self, number: u32, class: Class, answer: &Answer, location: Location) {
         let known = &mut self.known[number as usize];
         let state = match class {
             Class::Data => TargetState::Ok,
@@ -276,7 +276,7 @@ impl Index {
             }
             _ => TargetState::Pending,
         };
-        known.settle(state, answer.at, location);
+        known.set_state(state, answer.at, location);
         if state.is_final() {
             self.refreshing.remove(&number);
             self.latest_date_to = self.latest_date_to.max(answer.date_to);

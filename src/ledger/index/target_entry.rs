@@ -100,7 +100,7 @@ impl TargetEntry {
     }
 
     /// Sets what counts from now on: the latest answer, or else the latest result.
-    pub(super) fn settle(&mut self, state: TargetState, at: Timestamp, location: Location) {
+    pub(super) fn set_state(&mut self, state: TargetState, at: Timestamp, location: Location) {
         let Location { segment, head, body, offset } = location;
         self.segment = segment.try_into().expect("65,536 files of the ledger have a gigabyte each");
         (self.offset, self.head, self.body) = (offset, head, body);

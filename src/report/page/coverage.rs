@@ -16,7 +16,7 @@ pub(super) fn coverage(content: &PageContent<'_>) -> Html {
     let lines = content.lines;
     let outcomes = LineOutcome::OF_TARGETS.map(|outcome| (outcome_words(outcome).to_owned(), lines.count(outcome)));
     let failed = lines.count(LineOutcome::Failed);
-    let failures = content.record.totals.failures.iter();
+    let failures = content.manifest.totals.failures.iter();
     let mut reasons: Vec<_> = failures.map(|(reason, count)| (reason.replace('_', " "), *count)).collect();
     reasons.sort_by_key(|(_, count)| Reverse(*count));
     let reasons = if reasons.is_empty() {
@@ -31,7 +31,7 @@ pub(super) fn coverage(content: &PageContent<'_>) -> Html {
         reasons,
         failed_targets(content, failed),
         unused_lines(content),
-        drift(&content.record.drift),
+        drift(&content.manifest.drift),
     )
 }
 

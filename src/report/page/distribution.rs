@@ -24,7 +24,7 @@ pub(super) fn distribution(content: &PageContent<'_>) -> Html {
     let Some(latest) = content.portfolio.latest else {
         return html!("{}</h2>\n<p>The dataset has no dated rows.</p>\n</section>\n", head);
     };
-    let scale = content.record.provenance.parameters.rank_scale;
+    let scale = content.manifest.provenance.parameters.rank_scale;
     let most_rank = if scale == RankScale::OneHundred { 100 } else { 1_000 };
     let (tlds, countries) = (&content.shares.tlds, &content.shares.countries);
     let com = tlds.top(usize::MAX).0.into_iter().find(|(key, _)| *key == "com").map_or(0, |(_, links)| links);

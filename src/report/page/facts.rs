@@ -1,4 +1,4 @@
-//! The section on cost and run, from the run's record.
+//! The section on cost and run, from `_run.json`.
 
 use super::{PageContent, moment};
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
 };
 
 pub(super) fn facts(content: &PageContent<'_>) -> Html {
-    let (record, lines) = (content.record, content.lines);
-    let (provenance, spending) = (&record.provenance, &record.spending);
+    let (manifest, lines) = (content.manifest, content.lines);
+    let (provenance, spending) = (&manifest.provenance, &manifest.spending);
     let mut facts = Html::default();
     let mut fact = |name: &str, value: String| {
         facts += html!("<div><dt>{}</dt><dd>{}</dd></div>\n", name, value);
@@ -23,7 +23,7 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
         let upstream = humanize::money(spending.upstream);
         fact("At the upstream price", format!("{upstream}; the actual debit may be higher"));
     }
-    let answered = i64::try_from(record.totals.ok + record.totals.no_data).unwrap_or(i64::MAX);
+    let answered = i64::try_from(manifest.totals.ok + manifest.totals.no_data).unwrap_or(i64::MAX);
     if answered > 0 {
         fact("Per answered target", humanize::money(Usd::from_micros(spent.micros() / answered)));
     }
@@ -44,9 +44,9 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
     fact("Rank scale", requested.rank_scale.as_str().replace('_', " "));
     fact("Tag", requested.tag.clone());
     fact("Built from", humanize::counted(provenance.ledgers.len() as u64, "run", "runs"));
-    let bytes = record.files.iter().map(|file| file.bytes).sum();
-    let rows = humanize::counted(record.totals.rows, "row", "rows");
-    let files = humanize::counted(record.files.len() as u64, "file", "files");
+    let bytes = manifest.files.iter().map(|file| file.bytes).sum();
+    let rows = humanize::counted(manifest.totals.rows, "row", "rows");
+    let files = humanize::counted(manifest.files.len() as u64, "file", "files");
     fact("Dataset", format!("{rows}, {files}, {}", humanize::bytes(bytes)));
     if let Some((day, days)) = content.snapshot {
         fact("Snapshot", format!("{day}, the newest of {days}: this page shows only its rows"));

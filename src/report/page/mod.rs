@@ -22,14 +22,14 @@ use super::{
     portfolio::Portfolio,
     shares::Shares,
 };
-use crate::{export::RunRecord, humanize};
+use crate::{export::RunManifest, humanize};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// The data of the page.
 pub(super) struct PageContent<'a> {
-    pub(super) record: &'a RunRecord,
+    pub(super) manifest: &'a RunManifest,
     pub(super) lines: &'a Lines,
     pub(super) portfolio: &'a Portfolio,
     pub(super) shares: &'a Shares,
@@ -38,7 +38,7 @@ pub(super) struct PageContent<'a> {
 }
 
 pub(super) fn page(content: &PageContent<'_>) -> String {
-    let provenance = &content.record.provenance;
+    let provenance = &content.manifest.provenance;
     html!(
         "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n\
          <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'sha256-{}'; \

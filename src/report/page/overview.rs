@@ -20,11 +20,11 @@ const MAX_THIN_MONTHS: usize = 6;
 
 /// Title, summary and key figures.
 pub(super) fn header(content: &PageContent<'_>) -> Html {
-    let PageContent { record, lines, portfolio, .. } = content;
+    let PageContent { manifest, lines, portfolio, .. } = content;
     let months = portfolio.months.first().zip(portfolio.latest);
     let months = months.map(|((first, _), latest)| html!(", {} to {}", first, latest));
-    let requested = &record.provenance.parameters;
-    let warning = record
+    let requested = &manifest.provenance.parameters;
+    let warning = manifest
         .provenance
         .simulated
         .then(|| html!("<p class=warning>Simulated answers: these are not data about real sites.</p>\n"));
@@ -33,9 +33,9 @@ pub(super) fn header(content: &PageContent<'_>) -> Html {
          <p class=note>Run <code>{}</code>, requested dates {} to {}</p>\n{}{}</header>\n",
         humanize::counted(lines.targets.len() as u64, "target", "targets"),
         humanize::counted(lines.count(LineOutcome::Ok), "history", "histories"),
-        humanize::counted(record.totals.rows, "monthly row", "monthly rows"),
+        humanize::counted(manifest.totals.rows, "monthly row", "monthly rows"),
         months.unwrap_or_default(),
-        record.provenance.run_id,
+        manifest.provenance.run_id,
         requested.date_from,
         requested.date_to,
         warning.unwrap_or_default(),
@@ -44,13 +44,13 @@ pub(super) fn header(content: &PageContent<'_>) -> Html {
 }
 
 fn key_figures(content: &PageContent<'_>) -> Html {
-    let PageContent { record, lines, portfolio, .. } = content;
+    let PageContent { manifest, lines, portfolio, .. } = content;
     let mut keys = Html::default();
     let mut key = |name: &str, value: String, note: String| {
         keys += html!("<div><dt>{}</dt><dd><b>{}</b> <span>{}</span></dd></div>\n", name, value, note);
     };
-    if let (Some(last), Some(latest)) = (portfolio.last(), portfolio.latest) {
-        let [value, before] = [Some(last), portfolio.before()]
+    if let (Some(last), Some(latest)) = (portfolio.latest_totals(), portfolio.latest) {
+        let [value, before] = [Some(last), portfolio.comparison_totals()]
             .map(|totals| move |column: usize| totals.and_then(|totals| totals.sums[column]));
         let change = |column| {
             let tenths = before(column).and_then(|before| change_in_tenths(before, value(column)?));
@@ -69,7 +69,11 @@ fn key_figures(content: &PageContent<'_>) -> Html {
         (failed, pending) => format!("{} failed, {} pending", humanize::count(failed), humanize::count(pending)),
     };
     key("Answered", humanize::percent(answered, lines.targets.len() as u64), note);
-    key("Cost", humanize::money(record.spending.known()), humanize::counted(record.spending.calls, "call", "calls"));
+    key(
+        "Cost",
+        humanize::money(manifest.spending.known()),
+        humanize::counted(manifest.spending.calls, "call", "calls"),
+    );
     html!("<dl class=keys>\n{}</dl>\n", keys)
 }
 

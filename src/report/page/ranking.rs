@@ -39,7 +39,7 @@ fn list(name: &str, none: &str, class: &str, movers: &[Mover<'_>]) -> Html {
         html!(
             "<tr><th scope=row>{}<td>{}<td>{}<td class=delta>{}<td>{}\n",
             mover.target,
-            plot::sparkline(&mover.history.window),
+            plot::sparkline(&mover.history.compared),
             whole(last.into()),
             signed(mover.change.into()),
             known(change_in_tenths(first.into(), last.into()), signed_percent),

@@ -314,7 +314,7 @@ fn cells_beyond_the_header_are_counted() {
     let inputs = one_file("a.csv", b"domain,x\na.com,1,2\n");
     let first = &inputs.longer_rows().expect("a row").first;
     assert!(first.ends_with("a.csv:2"), "{first}");
-    assert_eq!(inputs.share(|_| false).longer_rows(), inputs.longer_rows());
+    assert_eq!(inputs.shard(|_| false).longer_rows(), inputs.longer_rows());
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn an_unsuitable_earlier_run_is_rejected_before_any_call() {
     );
     drop(lock);
     // Several runs may read it at the same time.
-    let lock = Lock::share(&shell.path("first")).expect("free");
+    let lock = Lock::shared(&shell.path("first")).expect("free");
     shell.run(&run("beside", "--previous first")).expect(0);
     drop(lock);
     // Damage to a record, and to a body.

@@ -3,12 +3,12 @@
 use std::{fs, io, path::Path};
 
 use super::difference::{Differences, NEWER_VERSION, NO_RUN, read_error};
-use crate::{dataset::RUN, decode, export::RunRecord, ledger, sha256};
+use crate::{dataset::RUN, decode, export::RunManifest, ledger, sha256};
 
 const UNPUBLISHED: &str = "is missing: no dataset was published; run `backlinks-export run …` again to publish it";
 
-/// Reads the record and checks its own digest; `None`: it cannot be used, and the reason has been reported.
-pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRecord> {
+/// Reads `_run.json` and checks its own digest; `None`: it cannot be used, and the reason has been reported.
+pub(super) fn read(dir: &Path, differences: &Differences) -> Option<RunManifest> {
     let text = match fs::read(dir.join(RUN)) {
         Ok(text) => text,
         Err(error) => {
@@ -21,14 +21,14 @@ pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRe
     if !is_its_own(&text) {
         differences.add(RUN, "was changed after it was written: its digest in the last line does not match");
     }
-    let record: RunRecord = match serde_json::from_slice(&text) {
-        Ok(record) => record,
+    let manifest: RunManifest = match serde_json::from_slice(&text) {
+        Ok(manifest) => manifest,
         Err(error) => {
             differences.add(RUN, format!("cannot be read, so nothing else can be checked: {error}"));
             return None;
         }
     };
-    let provenance = &record.provenance;
+    let provenance = &manifest.provenance;
     if provenance.schema_version != decode::schema::VERSION {
         let (theirs, ours) = (provenance.schema_version, decode::schema::VERSION);
         let older = format!("has schema version {theirs}, but this program only supports version {ours}");
@@ -38,7 +38,7 @@ pub(super) fn read_record(dir: &Path, differences: &Differences) -> Option<RunRe
     if provenance.version != env!("CARGO_PKG_VERSION") {
         differences.note(format!("the dataset was built by version {} of this program", provenance.version));
     }
-    Some(record)
+    Some(manifest)
 }
 
 /// Whether the last entry, `"sha256"`, is the digest of the document without it.

@@ -10,16 +10,16 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-/// Rows in a frame: some 5 MB in memory, about 43 full histories.
-const FRAME_ROWS: usize = 4096;
-/// A frame ends early when its texts, lists and maps exceed this many bytes, four times the usual: a single row may
+/// Rows in a block: some 5 MB in memory, about 43 full histories.
+const MAX_ROWS: usize = 4096;
+/// A block ends early when its texts, lists and maps exceed this many bytes, four times the usual: a single row may
 /// have as many as an answer.
-const FRAME_BYTES: usize = 12 << 20;
+const MAX_BYTES: usize = 12 << 20;
 /// This many batches are joined into one: the fifty or so arrays of a one-row batch take far more memory than its row.
 const JOINED: usize = 64;
 
 #[derive(Default)]
-pub(super) struct Frame {
+pub(super) struct RowBlock {
     batches: Vec<RecordBatch>,
     /// How many batches at the front are joined ones.
     joined: usize,
@@ -27,10 +27,10 @@ pub(super) struct Frame {
     bytes: usize,
 }
 
-impl Frame {
+impl RowBlock {
     /// Adds the rows of a batch from `start` on, as far as there is room, and returns how many.
     pub(super) fn push(&mut self, batch: &RecordBatch, start: usize) -> Result<usize, ArrowError> {
-        let rows = (batch.num_rows() - start).min(FRAME_ROWS - self.rows);
+        let rows = (batch.num_rows() - start).min(MAX_ROWS - self.rows);
         let piece = batch.slice(start, rows);
         self.bytes += variable_bytes(piece.columns());
         self.batches.push(piece);
@@ -44,10 +44,10 @@ impl Frame {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.rows == FRAME_ROWS || self.bytes > FRAME_BYTES
+        self.rows == MAX_ROWS || self.bytes > MAX_BYTES
     }
 
-    /// Empties the frame and returns its rows.
+    /// Empties the block and returns its rows.
     pub(super) fn take(&mut self) -> Vec<RecordBatch> {
         mem::take(self).batches
     }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunRecord {
+pub struct RunManifest {
     #[serde(flatten)]
     pub provenance: Provenance,
     pub totals: Totals,
@@ -54,12 +54,12 @@ pub struct Provenance {
     #[serde(flatten)]
     pub layout: DatasetLayout,
     pub inputs_sha256: String,
-    pub ledgers: Vec<LedgerRecord>,
+    pub ledgers: Vec<LedgerFiles>,
 }
 
 /// A ledger up to the position where it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerRecord {
+pub struct LedgerFiles {
     pub run_id: String,
     /// Its directory; `.` for the dataset's own.
     pub dir: PathBuf,
@@ -67,7 +67,7 @@ pub struct LedgerRecord {
     pub files: Vec<(String, u64)>,
 }
 
-impl LedgerRecord {
+impl LedgerFiles {
     /// Whether it is the dataset's own ledger, rather than one that `replay` read elsewhere.
     pub fn is_own(&self) -> bool {
         self.dir == Path::new(".")
@@ -106,7 +106,7 @@ impl Provenance {
             if dir.to_str().is_none() {
                 return Err(ExportError::NotUtf8(dir));
             }
-            Ok(LedgerRecord {
+            Ok(LedgerFiles {
                 run_id: source.run.run_id.clone(),
                 dir,
                 files: files.iter().map(|(path, bytes)| (name(path), *bytes)).collect(),
@@ -143,14 +143,14 @@ pub(super) fn ledger_digests(
     merged: &MergedLedgers,
     provenance: &Provenance,
 ) -> Result<Vec<BTreeMap<String, String>>, ExportError> {
-    let of_ledger = |(source, record): (&Source, &LedgerRecord)| {
-        let digests = record.files.iter().enumerate();
+    let of_ledger = |(source, ledger): (&Source, &LedgerFiles)| {
+        let digests = ledger.files.iter().enumerate();
         digests.map(|(file, (name, bytes))| Ok((name.clone(), source.archive.digest(file, *bytes)?))).collect()
     };
     merged.sources().iter().zip(&provenance.ledgers).map(of_ledger).collect()
 }
 
-impl RunRecord {
+impl RunManifest {
     pub fn new(
         provenance: Provenance,
         published: &Published,
@@ -158,9 +158,9 @@ impl RunRecord {
         raw_sha256: Vec<BTreeMap<String, String>>,
         oldest_answer: Option<Timestamp>,
     ) -> Self {
-        let drift = published.drift.iter().map(|(surprise, seen)| {
+        let drift = published.drift.iter().map(|(field, seen)| {
             let times = humanize::counted(seen.count, "time", "times");
-            format!("{surprise}: {times}, such as in the answer for {}", seen.example)
+            format!("{field}: {times}, such as in the answer for {}", seen.example)
         });
         Self {
             provenance,
@@ -174,7 +174,7 @@ impl RunRecord {
         }
     }
 
-    /// Reads a directory's record; `None`: it has none.
+    /// Reads a directory's manifest; `None`: it has none.
     pub fn read(dir: &Path) -> Result<Option<Self>, ExportError> {
         let path = dir.join(dataset::RUN);
         match fs::read(&path) {
@@ -196,16 +196,16 @@ impl RunRecord {
         Ok(())
     }
 
-    /// Adds the path of the report to a directory's record.
+    /// Adds the path of the report to a directory's manifest.
     pub fn note_report(dir: &Path, report: &Path) -> Result<(), ExportError> {
-        let Some(mut record) = Self::read(dir)? else { return Ok(()) };
+        let Some(mut manifest) = Self::read(dir)? else { return Ok(()) };
         let path = Some(report.display().to_string());
-        if record.summary.report == path {
+        if manifest.summary.report == path {
             return Ok(());
         }
-        record.summary.report = path;
+        manifest.summary.report = path;
         // `_SUCCESS` stays as it is.
-        record.write(dir, false)
+        manifest.write(dir, false)
     }
 
     /// The numbers of a summary of this dataset, whose input lines are counted as `counts`.

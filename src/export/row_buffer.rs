@@ -1,6 +1,6 @@
 //! Decoded answers on their way from the fetch to the writer, in limited memory.
 //!
-//! The fetch settles each target once its state is final, with its rows if it has any; the writer takes the targets in
+//! The fetch marks each target as final, with its rows if it has any; the writer takes the targets in
 //! order. A fetch that is faster than the writer waits for it. Rows that still do not fit, such as those behind a call
 //! that hangs, are dropped, because the ledger already has the answer. Nothing here reads the ledger.
 
@@ -15,25 +15,25 @@ use tokio::sync::Notify;
 use super::rows::AnswerRows;
 
 /// Memory for rows that wait for the writer: about 120 full histories.
-const WINDOW_BYTES: usize = 16 << 20;
+const BUFFER_BYTES: usize = 16 << 20;
 /// With so many bytes waiting, the fetch waits for a writer that could take the next rows at once. The rest of the
-/// window is for the answers of calls in flight.
-const BACKPRESSURE_BYTES: usize = WINDOW_BYTES / 2;
+/// buffer is for the answers of calls in flight.
+const BACKPRESSURE_BYTES: usize = BUFFER_BYTES / 2;
 
-/// What the fetch has settled so far. Positions count the targets in the writer's order.
-pub(super) struct Window {
-    state: Mutex<WindowState>,
+/// What the fetch has finished so far. Positions count the targets in the writer's order.
+pub(super) struct RowBuffer {
+    state: Mutex<BufferState>,
     changed: Condvar,
     /// The writer has taken rows, or is not going to.
     taken: Notify,
 }
 
-struct WindowState {
+struct BufferState {
     /// By position: whether the target can no longer change in this run.
-    is_settled: Vec<bool>,
+    is_final: Vec<bool>,
     rows: BTreeMap<u32, AnswerRows>,
     bytes: usize,
-    /// The position that the writer takes next, and waits for until it is settled.
+    /// The position that the writer takes next, and waits for until it is final.
     next: u32,
     phase: Phase,
 }
@@ -42,7 +42,7 @@ struct WindowState {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Fetching,
-    /// No call is in flight and none will be sent: everything is settled.
+    /// No call is in flight and none will be sent: everything is final.
     Ended,
     /// Nothing will be published, or the writer has ended.
     Aborted,
@@ -53,23 +53,23 @@ pub(super) enum Turn {
     /// A call may still change the target.
     Pending,
     Rows(AnswerRows),
-    /// The target is settled; its answer, if any, is in the ledger.
+    /// The target is final; its answer, if any, is in the ledger.
     InLedger,
     /// Nothing will be published.
     Aborted,
 }
 
-impl Window {
-    /// A window over targets of which some are settled from the start.
-    pub(super) fn new(is_settled: Vec<bool>) -> Self {
-        let state = WindowState { is_settled, rows: BTreeMap::new(), bytes: 0, next: 0, phase: Phase::Fetching };
+impl RowBuffer {
+    /// A buffer for targets of which some are final from the start.
+    pub(super) fn new(is_final: Vec<bool>) -> Self {
+        let state = BufferState { is_final, rows: BTreeMap::new(), bytes: 0, next: 0, phase: Phase::Fetching };
         Self { state: Mutex::new(state), changed: Condvar::new(), taken: Notify::new() }
     }
 
-    /// Settles a target whose answer, if it has one, is synced.
-    pub(super) fn settle(&self, position: u32, rows: Option<AnswerRows>) {
+    /// Marks a target as final whose answer, if it has one, is synced.
+    pub(super) fn mark_final(&self, position: u32, rows: Option<AnswerRows>) {
         let mut state = self.lock();
-        state.is_settled[position as usize] = true;
+        state.is_final[position as usize] = true;
         if let Some(rows) = rows {
             state.keep(position, rows);
         }
@@ -78,8 +78,8 @@ impl Window {
         }
     }
 
-    /// Waits while the window is rather full and the writer has its next rows. It never waits for a target that is not
-    /// settled, nor while the writer reads the ledger.
+    /// Waits while the buffer is rather full and the writer has its next rows. It never waits for a target that is not
+    /// final, nor while the writer reads the ledger.
     pub(super) async fn room(&self) {
         loop {
             let mut taken = pin!(self.taken.notified());
@@ -91,7 +91,7 @@ impl Window {
         }
     }
 
-    /// The fetch has ended: every target is settled.
+    /// The fetch has ended: every target is final.
     pub(super) fn end(&self) {
         self.set_phase(Phase::Ended);
     }
@@ -111,13 +111,13 @@ impl Window {
         self.taken.notify_waiters();
     }
 
-    /// The state of a position now. Removes its rows from the window.
+    /// The state of a position now. Removes its rows from the buffer.
     pub(super) fn take(&self, position: u32) -> Turn {
         let mut state = self.lock();
-        let is_settled = state.is_settled[position as usize] || state.phase == Phase::Ended;
+        let is_final = state.is_final[position as usize] || state.phase == Phase::Ended;
         match state.phase {
             Phase::Aborted => Turn::Aborted,
-            Phase::Fetching | Phase::Ended if is_settled => {
+            Phase::Fetching | Phase::Ended if is_final => {
                 state.next = position + 1;
                 let rows = state.remove(position);
                 self.taken.notify_waiters();
@@ -127,26 +127,26 @@ impl Window {
         }
     }
 
-    /// Blocks until the target at a position is settled, or the fetch has ended.
+    /// Blocks until the target at a position is final, or the fetch has ended.
     pub(super) fn wait(&self, position: u32) {
         let mut state = self.lock();
         state.next = position;
-        while !state.is_settled[position as usize] && state.phase == Phase::Fetching {
+        while !state.is_final[position as usize] && state.phase == Phase::Fetching {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, WindowState> {
+    fn lock(&self) -> MutexGuard<'_, BufferState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl WindowState {
+impl BufferState {
     /// Keeps rows; if there is no space, the ones last in order are dropped.
     fn keep(&mut self, position: u32, rows: AnswerRows) {
         self.bytes += memory(&rows);
         self.rows.insert(position, rows);
-        while self.bytes > WINDOW_BYTES
+        while self.bytes > BUFFER_BYTES
             && let Some((_, dropped)) = self.rows.pop_last()
         {
             self.bytes -= memory(&dropped);
@@ -187,68 +187,68 @@ mod tests {
         DecodedRows { batch, drift: SchemaDrift::default() }
     }
 
-    fn is_kept(window: &Window, position: u32) -> bool {
-        match window.take(position) {
+    fn is_kept(buffer: &RowBuffer, position: u32) -> bool {
+        match buffer.take(position) {
             Turn::Rows(_) => true,
             Turn::InLedger => false,
-            Turn::Pending | Turn::Aborted => panic!("position {position} is not settled"),
+            Turn::Pending | Turn::Aborted => panic!("position {position} is not final"),
         }
     }
 
     #[test]
     fn rows_are_kept_while_there_is_space_and_the_last_in_order_are_dropped() {
-        let window = Window::new(vec![false; 4]);
+        let buffer = RowBuffer::new(vec![false; 4]);
         for position in [3, 1, 2] {
-            window.settle(position, Some(Ok(rows(WINDOW_BYTES / 2 - 1024))));
+            buffer.mark_final(position, Some(Ok(rows(BUFFER_BYTES / 2 - 1024))));
         }
-        assert!(matches!(window.take(0), Turn::Pending));
-        assert_eq!([1, 2, 3].map(|position| is_kept(&window, position)), [true, true, false]);
-        assert_eq!(window.lock().bytes, 0);
-        window.settle(0, Some(Ok(rows(WINDOW_BYTES + 1))));
-        assert!(!is_kept(&window, 0));
+        assert!(matches!(buffer.take(0), Turn::Pending));
+        assert_eq!([1, 2, 3].map(|position| is_kept(&buffer, position)), [true, true, false]);
+        assert_eq!(buffer.lock().bytes, 0);
+        buffer.mark_final(0, Some(Ok(rows(BUFFER_BYTES + 1))));
+        assert!(!is_kept(&buffer, 0));
     }
 
     #[tokio::test]
     async fn the_fetch_waits_for_a_writer_that_has_its_next_rows() {
-        let window = Window::new(vec![false; 4]);
-        window.settle(1, Some(Ok(rows(BACKPRESSURE_BYTES + 1))));
-        window.room().await; // the writer could not take position 0
-        window.settle(0, Some(Ok(rows(1))));
-        let mut waiting = pin!(window.room());
+        let buffer = RowBuffer::new(vec![false; 4]);
+        buffer.mark_final(1, Some(Ok(rows(BACKPRESSURE_BYTES + 1))));
+        buffer.room().await; // the writer could not take position 0
+        buffer.mark_final(0, Some(Ok(rows(1))));
+        let mut waiting = pin!(buffer.room());
         assert!(waiting.as_mut().now_or_never().is_none());
-        assert!(is_kept(&window, 0));
+        assert!(is_kept(&buffer, 0));
         assert!(waiting.as_mut().now_or_never().is_none());
-        assert!(is_kept(&window, 1));
+        assert!(is_kept(&buffer, 1));
         waiting.await;
-        window.settle(2, Some(Ok(rows(BACKPRESSURE_BYTES + 1))));
-        let mut waiting = pin!(window.room());
+        buffer.mark_final(2, Some(Ok(rows(BACKPRESSURE_BYTES + 1))));
+        let mut waiting = pin!(buffer.room());
         assert!(waiting.as_mut().now_or_never().is_none());
-        window.abort();
+        buffer.abort();
         waiting.await;
     }
 
     #[test]
-    fn the_end_of_the_fetch_settles_everything_and_an_abort_is_final() {
-        let window = Window::new(vec![true, false]);
-        assert!(!is_kept(&window, 0));
-        assert!(matches!(window.take(1), Turn::Pending));
-        window.end();
-        window.wait(1);
-        assert!(!is_kept(&window, 1));
-        window.abort();
-        window.end();
-        assert!(matches!(window.take(1), Turn::Aborted));
+    fn the_end_of_the_fetch_makes_everything_final_and_an_abort_is_final() {
+        let buffer = RowBuffer::new(vec![true, false]);
+        assert!(!is_kept(&buffer, 0));
+        assert!(matches!(buffer.take(1), Turn::Pending));
+        buffer.end();
+        buffer.wait(1);
+        assert!(!is_kept(&buffer, 1));
+        buffer.abort();
+        buffer.end();
+        assert!(matches!(buffer.take(1), Turn::Aborted));
     }
 
     #[test]
-    fn a_waiting_writer_wakes_when_its_target_is_settled() {
-        let window = Window::new(vec![false; 2]);
+    fn a_waiting_writer_wakes_when_its_target_is_final() {
+        let buffer = RowBuffer::new(vec![false; 2]);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| window.wait(1));
-            window.settle(0, None);
-            window.settle(1, None);
+            let waiting = scope.spawn(|| buffer.wait(1));
+            buffer.mark_final(0, None);
+            buffer.mark_final(1, None);
             waiting.join().expect("no panic");
         });
-        assert!(!is_kept(&window, 1));
+        assert!(!is_kept(&buffer, 1));
     }
 }

@@ -15,10 +15,18 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// The hint of a command that buys answers, or builds a dataset from them.
+pub fn paid_io_hint(error: &io::Error) -> Option<&'static str> {
+    if is_full(error) {
+        return Some("all paid answers are saved; free some disk space and run the same command again");
+    }
+    io_hint(error)
+}
+
 /// The hint for a full disk or denied access; `None` for any other error.
 pub fn io_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
-        _ if is_full(error) => Some("all paid answers are saved; free some disk space and run the same command again"),
+        _ if is_full(error) => Some("free some disk space and run the same command again"),
         io::ErrorKind::PermissionDenied => {
             Some("run as a user with access to that path, or give this user access; nothing is lost")
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{PreviousError, QueryDifference, QueryError};
-use crate::{dataset::DatasetError, fs::io_hint, ledger::LedgerError};
+use crate::{dataset::DatasetError, fs::paid_io_hint, ledger::LedgerError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
@@ -133,7 +133,7 @@ impl ExportError {
                     .to_owned()
             }
             Self::Dataset(DatasetError::Io { source, .. }) | Self::Io { source, .. }
-                if let Some(hint) = io_hint(source) =>
+                if let Some(hint) = paid_io_hint(source) =>
             {
                 hint.to_owned()
             }

@@ -82,6 +82,11 @@ impl Export {
             Some(recorder) => recorder.ledger.close().await,
             None => Err(LedgerError::Closed),
         };
+        let archive = match archive {
+            // It explains why calls were refused, and why the dataset could not be written.
+            Err(error) if error.is_interference() => return Err(error.into()),
+            archive => archive,
+        };
         // Where the writer has failed, the fetch has failed because of it.
         let (staged, ended, archive) = (staged?, ended?, archive?);
         let ended = if is_limited && ended == FetchEnd::Done { FetchEnd::Stopped(StopReason::Limit) } else { ended };

@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::Write,
     mem,
     os::unix::fs::OpenOptionsExt,
@@ -23,7 +23,8 @@ use tokio::{
 
 use super::{
     LedgerError, Location,
-    segment::{self, Segment},
+    recover::{DirectoryId, copy_deleted},
+    segment::{self, End, Segment},
 };
 use crate::{fs::sync_folder, sha256};
 
@@ -88,13 +89,11 @@ impl Appender {
         Ok(Location { segment, head, body, offset })
     }
 
-    /// Stops writing and releases unused space; returns the digests, by number, of the files that were written here
-    /// from their beginning.
-    pub(super) async fn close(self) -> Result<BTreeMap<u32, FileDigest>, LedgerError> {
+    /// Stops writing and releases unused space; returns what was written.
+    pub(super) async fn close(self) -> Result<Written, LedgerError> {
         drop(self.queue);
-        let mut writer = self.task.await.map_err(|_| LedgerError::Closed)?;
-        let trimmed = spawn_blocking(move || writer.trim().map(|()| writer.digests()));
-        trimmed.await.map_err(|_| LedgerError::Closed)?
+        let writer = self.task.await.map_err(|_| LedgerError::Closed)?;
+        spawn_blocking(move || writer.finish()).await.map_err(|_| LedgerError::Closed)?
     }
 }
 
@@ -134,12 +133,24 @@ pub(super) struct FileDigest {
     pub(super) sha256: String,
 }
 
+/// A ledger at the end of a run.
+pub(super) struct Written {
+    /// All files, in order, open for reading.
+    pub(super) segments: Vec<Segment>,
+    /// Where the last one ends.
+    pub(super) end: u64,
+    /// The digests, by number, of the files that were written here from their beginning.
+    pub(super) digests: BTreeMap<u32, FileDigest>,
+}
+
 /// Writes to the ledger's last file.
 pub(super) struct LedgerWriter {
     folder: PathBuf,
-    number: u32,
-    path: PathBuf,
-    file: File,
+    /// The run's directory, when the file was opened.
+    directory: Option<DirectoryId>,
+    /// The files before the one that is written.
+    earlier: Vec<Segment>,
+    segment: Segment,
     end: u64,
     /// The digest of the file so far; `None`: another process wrote its beginning.
     hash: Option<Sha256>,
@@ -151,7 +162,7 @@ pub(super) struct LedgerWriter {
     /// The bytes of the largest record so far.
     largest: u64,
     /// Why no more calls may be sent, although the results of earlier ones can be written.
-    full: Option<LedgerError>,
+    no_more_calls: Option<LedgerError>,
     /// Why nothing can be written any more.
     failed: Option<LedgerError>,
 }
@@ -169,7 +180,7 @@ impl LedgerWriter {
         let path = folder.join(Segment::name(number));
         let fails = |verb| LedgerError::io(verb, &path);
         let mut options = OpenOptions::new();
-        options.create(true).append(true).mode(0o600).custom_flags(segment::NO_LINK);
+        options.create(true).read(true).append(true).mode(0o600).custom_flags(segment::NO_LINK);
         let file = options.open(&path).map_err(fails("open"))?;
         let length = file.metadata().map_err(fails("read"))?.len();
         if length != end {
@@ -179,18 +190,23 @@ impl LedgerWriter {
         sync_folder(folder, LedgerError::io)?;
         Ok(Self {
             folder: folder.to_owned(),
-            number,
-            path,
-            file,
+            directory: folder.parent().and_then(DirectoryId::of),
+            earlier: Vec::new(),
+            segment: Segment { number, path, file },
             end,
             hash: (end == 0).then(Sha256::new),
             finished: BTreeMap::new(),
             reserved: end,
             in_flight,
             largest,
-            full: None,
+            no_more_calls: None,
             failed: None,
         })
+    }
+
+    /// The same with the files before this one.
+    pub(super) fn after(self, earlier: Vec<Segment>) -> Self {
+        Self { earlier, ..self }
     }
 
     /// Space to reserve beyond what is written.
@@ -207,14 +223,14 @@ impl LedgerWriter {
         let sizes = || group.iter().map(|record| record.bytes.len() as u64);
         let size = sizes().sum();
         self.largest = sizes().max().unwrap_or(0).max(self.largest);
-        if self.full.is_none()
-            && let Err(error) = self.make_room(size)
+        if self.no_more_calls.is_none()
+            && let Err(error) = self.segment.check_in_place(self.end).and_then(|()| self.make_room(size))
         {
-            if !error.is_full() {
+            if !self.can_store_results_after(&error) {
                 self.failed = Some(error.clone());
                 return all_fail(&error);
             }
-            self.full = Some(error);
+            self.no_more_calls = Some(error);
         }
         let written = self.write_and_sync(group);
         if let Err(error) = &written {
@@ -224,24 +240,41 @@ impl LedgerWriter {
         written.unwrap_or_default()
     }
 
+    /// Whether the results of calls in flight can be written after an error: to the space that was reserved for them, to
+    /// a file that was moved or deleted, or after the last complete record of one that was shortened.
+    fn can_store_results_after(&mut self, error: &LedgerError) -> bool {
+        match error {
+            LedgerError::Moved { .. } | LedgerError::Deleted { .. } => true,
+            LedgerError::Resized { .. } => self.cut_to_complete_records().is_ok(),
+            error => error.is_full(),
+        }
+    }
+
+    fn cut_to_complete_records(&mut self) -> Result<(), LedgerError> {
+        let (End::Clean(end) | End::Torn(end)) = self.segment.scan(|_| Ok(()))?;
+        self.segment.file.set_len(end).map_err(LedgerError::io("cut", &self.segment.path))?;
+        (self.end, self.reserved, self.hash) = (end, end, None);
+        Ok(())
+    }
+
     /// Writes the records that may be written; refuses each of the others.
     fn write_and_sync(&mut self, group: &[QueuedRecord]) -> Result<Vec<Placed>, LedgerError> {
         let mut places = Vec::with_capacity(group.len());
         let mut end = self.end;
         for QueuedRecord { bytes, purpose } in group {
-            if let Some(error) = self.full.as_ref().filter(|_| *purpose == Purpose::Ahead) {
+            if let Some(error) = self.no_more_calls.as_ref().filter(|_| *purpose == Purpose::Ahead) {
                 places.push(Err(error.clone()));
                 continue;
             }
-            self.file.write_all(bytes).map_err(LedgerError::io("write", &self.path))?;
+            self.segment.file.write_all(bytes).map_err(LedgerError::io("write", &self.segment.path))?;
             if let Some(hash) = &mut self.hash {
                 hash.update(bytes);
             }
-            places.push(Ok((self.number, end)));
+            places.push(Ok((self.segment.number, end)));
             end += bytes.len() as u64;
         }
         if end > self.end {
-            self.file.sync_data().map_err(LedgerError::io("sync", &self.path))?;
+            self.segment.file.sync_data().map_err(LedgerError::io("sync", &self.segment.path))?;
         }
         self.end = end;
         Ok(places)
@@ -252,15 +285,18 @@ impl LedgerWriter {
         if self.end <= ROLL {
             return self.set_aside(size);
         }
-        let mut next = Self::open(&self.folder, self.number + 1, 0, self.in_flight, self.largest)?;
+        let mut next = Self::open(&self.folder, self.segment.number + 1, 0, self.in_flight, self.largest)?;
         if let Err(error) = next.set_aside(size) {
             // The space for future answers is in the current file, which therefore stays the last one.
-            fs::remove_file(&next.path).map_err(LedgerError::io("remove", &next.path))?;
+            let path = &next.segment.path;
+            fs::remove_file(path).map_err(LedgerError::io("remove", path))?;
             return Err(error);
         }
         self.trim()?;
         next.finished = self.digests();
-        *self = next;
+        next.earlier = mem::take(&mut self.earlier);
+        let full = mem::replace(self, next).segment;
+        self.earlier.push(full);
         Ok(())
     }
 
@@ -276,17 +312,19 @@ impl LedgerWriter {
             Err(Errno::NOSPC | Errno::DQUOT) => self.allocate(needed).map(|()| needed),
             done => done.map(|()| wanted),
         };
-        self.reserved = reserved.map_err(|errno| LedgerError::io("allocate space in", &self.path)(errno.into()))?;
+        self.reserved =
+            reserved.map_err(|errno| LedgerError::io("allocate space in", &self.segment.path)(errno.into()))?;
         Ok(())
     }
 
     fn allocate(&self, until: u64) -> Result<(), Errno> {
         let length = until - self.end;
-        let fallocate = || rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, self.end, length);
+        let fallocate =
+            || rustix::fs::fallocate(&self.segment.file, rustix::fs::FallocateFlags::KEEP_SIZE, self.end, length);
         match rustix::io::retry_on_intr(fallocate) {
             // The space cannot be reserved, but the free space can be checked.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                let free = rustix::fs::fstatvfs(&self.file)?;
+                let free = rustix::fs::fstatvfs(&self.segment.file)?;
                 if free.f_bavail.saturating_mul(free.f_frsize) < length { Err(Errno::NOSPC) } else { Ok(()) }
             }
             allocated => allocated,
@@ -297,15 +335,41 @@ impl LedgerWriter {
     fn digests(&mut self) -> BTreeMap<u32, FileDigest> {
         let mut digests = mem::take(&mut self.finished);
         let sha256 = self.hash.take().filter(|_| self.failed.is_none()).map(|hash| sha256::hex(&hash.finalize()));
-        digests.extend(sha256.map(|sha256| (self.number, FileDigest { bytes: self.end, sha256 })));
+        digests.extend(sha256.map(|sha256| (self.segment.number, FileDigest { bytes: self.end, sha256 })));
         digests
     }
 
     /// Releases space that was reserved and not used.
     fn trim(&self) -> Result<(), LedgerError> {
-        if self.failed.is_some() {
-            return Ok(());
+        self.segment.file.set_len(self.end).map_err(LedgerError::io("truncate", &self.segment.path))
+    }
+
+    /// Ends the ledger, unless another program has changed it. Files that were deleted are copied first.
+    fn finish(mut self) -> Result<Written, LedgerError> {
+        let digests = self.digests();
+        if self.failed.is_none() {
+            self.check_files()?;
+            self.trim()?;
         }
-        self.file.set_len(self.end).map_err(LedgerError::io("truncate", &self.path))
+        let Self { mut earlier, segment, end, .. } = self;
+        earlier.push(segment);
+        Ok(Written { segments: earlier, end, digests })
+    }
+
+    fn check_files(&mut self) -> Result<(), LedgerError> {
+        let mut earlier = self.earlier.iter();
+        let are_in_place = earlier.try_for_each(|file| file.check_in_place(file.length()?));
+        match are_in_place.and_then(|()| self.segment.check_in_place(self.end)) {
+            Err(LedgerError::Deleted { path, .. }) => {
+                let files: Vec<_> = self.earlier.iter().chain([&self.segment]).collect();
+                let dir = self.folder.parent().unwrap_or(&self.folder);
+                Err(match copy_deleted(&files, dir, self.directory.as_ref()) {
+                    Ok(copy) => LedgerError::Deleted { path, copy: Some(copy) },
+                    Err(source) => LedgerError::Lost { path, source: Box::new(source) },
+                })
+            }
+            Ok(()) if let Some(error @ LedgerError::Resized { .. }) = self.no_more_calls.take() => Err(error),
+            checked => checked,
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::fs::{io_hint, is_full};
+use crate::fs::{is_full, paid_io_hint};
 
 /// Why the ledger cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -34,6 +34,24 @@ pub enum LedgerError {
         /// What is invalid.
         reason: String,
     },
+    /// Another program has moved a file that a run was writing to.
+    #[error("{} was moved to {} while the run was writing to it", path.display(), to.display())]
+    Moved { path: PathBuf, to: PathBuf },
+    /// Another program has deleted a file that a run was writing to.
+    #[error("{} was deleted while the run was writing to it", path.display())]
+    Deleted {
+        path: PathBuf,
+        /// The directory with a copy of the ledger; `None`: it is not copied yet.
+        copy: Option<PathBuf>,
+    },
+    /// The same, and its content could not be saved.
+    #[error("{} was deleted while the run was writing to it, and its content could not be saved: {source}", path.display())]
+    Lost { path: PathBuf, source: Box<LedgerError> },
+    /// Another program has changed the size of a file that a run was writing to.
+    #[error(
+        "{} was changed while the run was writing to it: it has {found} bytes instead of {expected}", path.display()
+    )]
+    Resized { path: PathBuf, found: u64, expected: u64 },
     /// A valid record that this version does not know.
     #[error("{} was made by a newer version of backlinks-export", path.display())]
     NewerVersion { path: PathBuf },
@@ -56,9 +74,26 @@ impl LedgerError {
             Self::Damaged { .. } => {
                 "restore an intact copy of the file; without one, see docs/faq.md before you change anything".to_owned()
             }
+            Self::Moved { to, .. } => format!(
+                "all paid answers are in {}; move its directory back and run the same command again, or run it with \
+                 the new path as --out",
+                to.display()
+            ),
+            Self::Deleted { copy: Some(copy), .. } => format!(
+                "all paid answers were saved in {}; run the same command with that --out to resume",
+                copy.display()
+            ),
+            Self::Deleted { copy: None, .. } | Self::Lost { .. } => {
+                "restore the directory from a copy; without one, its answers have to be paid for again".to_owned()
+            }
+            Self::Resized { .. } => {
+                "restore a copy of the file that is complete; without one, the same command fetches the answers that \
+                 were cut off again"
+                    .to_owned()
+            }
             Self::NewerVersion { .. } => "upgrade backlinks-export and run the same command again".to_owned(),
             Self::Symlink { .. } => "remove the link, or use another --out".to_owned(),
-            Self::Io { source, .. } if let Some(hint) = io_hint(source) => hint.to_owned(),
+            Self::Io { source, .. } if let Some(hint) = paid_io_hint(source) => hint.to_owned(),
             Self::Io { verb: "create", .. } => "check the path, or use another --out".to_owned(),
             Self::Io { .. } | Self::Inputs { .. } | Self::Closed => {
                 "all paid answers are saved; fix the problem above and run the same command again".to_owned()
@@ -72,6 +107,12 @@ impl LedgerError {
             Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => Self::Symlink { path: path.to_owned() },
             _ => Self::Io { verb, path: path.to_owned(), source: Arc::new(source) },
         }
+    }
+
+    /// Whether another program has deleted, moved or changed the files while they were written: other errors follow
+    /// from that.
+    pub fn is_interference(&self) -> bool {
+        matches!(self, Self::Moved { .. } | Self::Deleted { .. } | Self::Lost { .. } | Self::Resized { .. })
     }
 
     /// Whether the disk, or the user's quota, is full.

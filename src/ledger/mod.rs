@@ -13,8 +13,7 @@
 //! - [`Ledger`] appends, for the one process that has the [`Lock`].
 
 use std::{
-    fs,
-    os::unix::fs::DirBuilderExt,
+    mem,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -37,15 +36,15 @@ mod inputs;
 mod lock;
 mod reader;
 mod record;
+mod recover;
 mod segment;
 mod takeover;
 
 use self::{
-    append::{Appender, LedgerWriter, Purpose},
-    archive::segment_numbers,
+    append::{Appender, LedgerWriter, Purpose, Written},
     gzip::{BodyMember, CLOSING_BYTES, Compressor},
     record::{FORMAT, InputsEnd, Record, WrittenBody},
-    segment::Segment,
+    recover::make_folder,
 };
 pub use self::{
     archive::{Archive, Body, StoredAnswer, discard, is_begun},
@@ -102,14 +101,19 @@ impl Ledger {
     }
 
     /// The same, reserving space for the answers of `in_flight` calls before they are sent.
-    pub fn open_for(archive: Archive, lock: &Lock, clock: Option<Clock>, in_flight: u32) -> Result<Self, LedgerError> {
-        let (number, end) = archive.segments.last().map_or((0, 0), |segment| (segment.number, archive.end));
+    pub fn open_for(
+        mut archive: Archive,
+        lock: &Lock,
+        clock: Option<Clock>,
+        in_flight: u32,
+    ) -> Result<Self, LedgerError> {
+        let mut earlier = mem::take(&mut archive.segments);
+        let (number, end) = earlier.pop().map_or((0, 0), |segment| (segment.number, archive.end));
         let folder = lock.dir.join(FOLDER);
-        // Paid answers and a user's list of sites are private.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        made.map_err(LedgerError::io("create", &folder))?;
+        make_folder(&folder)?;
         sync_folder(&lock.dir, LedgerError::io)?;
-        let appender = Appender::start(LedgerWriter::open(&folder, number, end, in_flight, archive.largest())?);
+        let writer = LedgerWriter::open(&folder, number, end, in_flight, archive.largest())?;
+        let appender = Appender::start(writer.after(earlier));
         let compressor = Compressor::default();
         Ok(Self { folder, clock, compressor, appender, archive: Arc::new(Mutex::new(archive)), date_to: None })
     }
@@ -197,17 +201,12 @@ impl Ledger {
         self.append(Purpose::Result, Record::from(gave_up)).await
     }
 
-    /// Stops writing and returns the recorded content.
+    /// Stops writing and returns the recorded content. If another program has deleted the files, they are saved
+    /// elsewhere, and the error names the place.
     pub async fn close(self) -> Result<Archive, LedgerError> {
-        let mut archive = std::mem::take(&mut *self.archive());
-        archive.written = self.appender.close().await?;
-        archive.segments.clear();
-        for number in segment_numbers(&self.folder)? {
-            let segment = Segment::open(&self.folder.join(Segment::name(number)), number)?;
-            archive.end = segment.length()?;
-            archive.segments.push(segment);
-        }
-        Ok(archive)
+        let archive = mem::take(&mut *self.archive());
+        let Written { segments, end, digests } = self.appender.close().await?;
+        Ok(Archive { segments, end, written: digests, ..archive })
     }
 
     /// A reader of answers for the time in which this ledger is written.

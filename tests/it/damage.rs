@@ -1,12 +1,15 @@
 //! Ledgers of several files, intact and damaged, with the real program: damage is named, and nothing is bought or
 //! published.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command, time::Duration};
 
-use backlinks_export::ledger::Archive;
+use backlinks_export::{
+    ledger::Archive,
+    sandbox::{Sandbox, Settings},
+};
 
 use super::members::{gunzip, gzip, member, members};
-use super::program::{Place, ended, instant, sandbox, stderr, table, verified};
+use super::program::{BINARY, Place, Running, ended, instant, latency, run, sandbox, stderr, table, verified};
 
 /// Targets of a small run.
 const TARGETS: usize = 60;
@@ -195,4 +198,80 @@ async fn a_ledger_of_a_newer_version_is_reported_as_such_and_left_unchanged() {
         assert!(fs::read(&file).expect("readable") == newer, "left as it is");
     }
     assert_eq!(api.bill().calls, TARGETS as u64, "nothing was bought");
+}
+
+/// Does something to the directory of a run while it writes, and returns what the run says. It must stop at once.
+async fn disturbed(api: &Sandbox, place: &Place, disturb: impl FnOnce(&Path)) -> String {
+    const IN_FLIGHT: u64 = 4;
+    let before = api.bill().calls;
+    let mut running = Running::start(place.run(&api.url(), &format!("--concurrency {IN_FLIGHT}")));
+    while api.bill().calls < before + 20 {
+        assert!(!running.has_ended(), "it ended early");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    disturb(&place.out());
+    let calls = api.bill().calls;
+    let output = running.output().await;
+    let words = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(api.bill().calls <= calls + IN_FLIGHT, "{} calls after it: {words}", api.bill().calls - calls);
+    assert_eq!(api.bill().in_flight, 0, "calls in flight are finished");
+    assert!(!words.contains("internal error"), "{words}");
+    words
+}
+
+/// Replaces a run's directory by that of another run.
+fn replace_by_new(out: &Path) {
+    fs::remove_dir_all(out).expect("removed");
+    fs::create_dir_all(out.join("_raw")).expect("made");
+    fs::write(out.join("_raw/ledger-0.jsonl.gz"), "of another run").expect("written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_deleted_or_moved_during_a_run_stops_it_and_no_answer_is_lost() {
+    const MANY: usize = 150;
+    type Disturb = fn(&Path);
+    let check = async |what: &str, disturb: Disturb, error: &str, resumed_in: &str| {
+        let settings = Settings { latency: latency(20, 40), ..Settings::default() };
+        let (api, place) = (sandbox(settings).await, Place::new(MANY));
+        let words = disturbed(&api, &place, disturb).await;
+        assert!(words.contains(&format!("ledger-0.jsonl.gz was {error}")), "{what}: {words}");
+        let dir = place.root.path().join(resumed_in);
+        assert!(words.contains(&dir.display().to_string()), "{what}: {words}");
+        ended(run(Command::new(BINARY), &place.inputs(), &dir, &api.url(), ""), 0).await;
+        let bill = api.bill();
+        assert_eq!((bill.calls, bill.billed_calls), (MANY as u64, MANY as u64), "{what}: nothing was bought twice");
+        verified(&dir).await;
+    };
+    let remove: Disturb = |out| fs::remove_dir_all(out).expect("removed");
+    let remove_file: Disturb = |out| fs::remove_file(out.join("_raw/ledger-0.jsonl.gz")).expect("removed");
+    let remove_folder: Disturb = |out| fs::remove_dir_all(out.join("_raw")).expect("removed");
+    let rename: Disturb = |out| {
+        let moved = Command::new("mv").arg(out).arg(out.with_file_name("out2")).status().expect("mv is there");
+        assert!(moved.success());
+    };
+    check("the directory", remove, "deleted while", "out").await;
+    check("the folder", remove_folder, "deleted while", "out").await;
+    check("the file", remove_file, "deleted while", "out").await;
+    check("replaced", replace_by_new, "deleted while", "out.recovered").await;
+    check("moved", rename, "moved to", "out2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_shortened_during_a_run_stops_it_and_what_is_left_is_used() {
+    const MANY: usize = 150;
+    for keep in [0, 100, 3_000] {
+        let settings = Settings { latency: latency(20, 40), ..Settings::default() };
+        let (api, place) = (sandbox(settings).await, Place::new(MANY));
+        let cut = |out: &Path| {
+            let file = fs::OpenOptions::new().write(true).open(out.join("_raw/ledger-0.jsonl.gz")).expect("there");
+            file.set_len(keep).expect("cut");
+        };
+        let words = disturbed(&api, &place, cut).await;
+        assert!(words.contains("ledger-0.jsonl.gz was changed while the run was writing to it: it has"), "{words}");
+        assert!(!words.contains("all paid answers are saved"), "{words}");
+        ended(place.run(&api.url(), ""), 0).await;
+        assert!(api.bill().billed_targets.values().all(|times| *times <= 2), "{keep}");
+        verified(&place.out()).await;
+    }
 }

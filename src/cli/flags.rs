@@ -144,7 +144,7 @@ pub struct DisplayArgs {
     /// Summary on standard output: text or json
     #[arg(long, default_value = "text", value_name = "FORMAT", hide_possible_values = true)]
     pub summary: Format,
-    /// Write the summary as metrics in Prometheus text format
+    /// Write the summary as metrics in Prometheus text format; `-` is standard output
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub metrics: Option<PathBuf>,
 }

@@ -232,7 +232,7 @@ pub struct ReportArgs {
     /// Directory of a run or replay with a published dataset
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Write the page to this file [default: DIR/report.html]
+    /// Write the page to this file, or to standard output (`-`) [default: DIR/report.html]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

@@ -24,6 +24,7 @@ mod verify;
 use std::{
     fmt::Display,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -185,6 +186,11 @@ fn command() -> ExitCode {
         context.complain(&failure.error, failure.hint.as_deref());
         failure.exit
     }))
+}
+
+/// Whether a path to write to means standard output, which may itself be a file that must not be replaced.
+fn is_stdout(path: &Path) -> bool {
+    ["-", "/dev/stdout"].iter().any(|name| path == Path::new(name))
 }
 
 /// Writes a result to standard output. A closed pipe is not an error.

@@ -1,6 +1,6 @@
 //! `report`: one HTML page of a published dataset. Makes no call and needs no token.
 
-use super::{Failure, exit, print};
+use super::{Failure, exit, is_stdout, print};
 use crate::{
     cli::ReportArgs,
     export::RunManifest,
@@ -11,6 +11,10 @@ use crate::{
 };
 
 pub(super) fn report(arguments: &ReportArgs) -> Result<u8, Failure> {
+    if arguments.output.as_deref().is_some_and(is_stdout) {
+        print(&report::render(&arguments.dir)?)?;
+        return Ok(exit::SUCCESS);
+    }
     let report = report::write(&arguments.dir, arguments.output.as_deref())?;
     print(&format!("{} ({})\n", sanitize::path(&report.path), humanize::bytes(report.bytes)))?;
     Ok(exit::SUCCESS)

@@ -5,10 +5,10 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use super::{Context, Failure, print};
+use super::{Context, Failure, is_stdout, print};
 use crate::{
     cli::{DatasetArgs, DisplayArgs, Format, LogFormat},
-    dataset::{DatasetLayout, replace_file},
+    dataset::{DatasetLayout, write_output},
     progress::{Environment, ExportScope, Progress, Requested, mode},
     sanitize,
     summary::{RunSummary, wrapped},
@@ -70,7 +70,7 @@ pub(super) fn show(summary: &RunSummary, arguments: &DisplayArgs, context: &Cont
         Format::Text => summary.text(width(&console::Term::stdout()), stdout.is_terminal() && has_color()),
     };
     print(&text)?;
-    write_files(summary, arguments);
+    write_files(summary, arguments)?;
     if let Some(error) = &summary.error {
         context.complain(error, summary.hint.as_deref());
     }
@@ -83,11 +83,15 @@ pub(super) fn width(terminal: &console::Term) -> usize {
 }
 
 /// Writes the summary to the files that were asked for. One that cannot be written is a warning.
-fn write_files(summary: &RunSummary, arguments: &DisplayArgs) {
-    if let Some(path) = &arguments.metrics
-        && let Err(error) = replace_file(path, &summary.metrics())
-    {
-        tracing::warn!("cannot write the metrics: {}", sanitize::plain(&error.to_string()));
+fn write_files(summary: &RunSummary, arguments: &DisplayArgs) -> Result<(), Failure> {
+    match &arguments.metrics {
+        Some(path) if is_stdout(path) => print(&summary.metrics())?,
+        Some(path) => {
+            if let Err(error) = write_output(path, &summary.metrics()) {
+                tracing::warn!("cannot write the metrics: {}", sanitize::plain(&error.to_string()));
+            }
+        }
+        None => {}
     }
     // GitHub shows what a step appends to this file on the page of the workflow run.
     if let Some(path) = variable("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
@@ -97,6 +101,7 @@ fn write_files(summary: &RunSummary, arguments: &DisplayArgs) {
             tracing::warn!("cannot write the step summary: {error}");
         }
     }
+    Ok(())
 }
 
 /// `error: …` or `hint: …`; on a terminal in color and wrapped.

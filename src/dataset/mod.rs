@@ -46,7 +46,7 @@ pub use self::{
     publish::Stage,
     sidecar_files::{
         FailedTarget, FailureRows, FailuresFile, RejectedLine, is_marked, mark_success, replace_file, unmark_success,
-        write_rejected, write_rejected_rows, write_run,
+        write_output, write_rejected, write_rejected_rows, write_run,
     },
     target_rows::{LineOutcome, TargetRow, TargetRows, input_column_names, targets_schema},
     targets_writer::TargetsWriter,

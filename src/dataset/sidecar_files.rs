@@ -5,7 +5,7 @@
 //! need not check.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -176,7 +176,21 @@ pub fn is_marked(dir: &Path) -> bool {
     fs::symlink_metadata(dir.join(SUCCESS)).is_ok()
 }
 
-/// Writes a file at any path, so that it is never seen half-written.
+/// Writes to a path that the user has chosen. A regular file is replaced, also behind a symbolic link; a pipe or a
+/// device is written to.
+pub fn write_output(path: &Path, text: &str) -> Result<(), DatasetError> {
+    // The file behind an open descriptor may have other content.
+    let is_descriptor = ["/dev/stderr", "/dev/fd", "/proc"].iter().any(|open| path.starts_with(open));
+    if is_descriptor || fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let open = OpenOptions::new().append(true).open(path);
+        return open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(DatasetError::io("write to", path));
+    }
+    // A link to a file that does not exist yet stays a link, too.
+    let linked = fs::read_link(path).map(|to| path.parent().unwrap_or(path).join(to));
+    replace_file(&fs::canonicalize(path).or(linked).unwrap_or_else(|_| path.to_owned()), text)
+}
+
+/// Writes a file, so that it is never seen half-written.
 pub fn replace_file(path: &Path, text: &str) -> Result<(), DatasetError> {
     let no_file = || DatasetError::io("write", path)(io::Error::from(io::ErrorKind::InvalidInput));
     let name = path.file_name().and_then(std::ffi::OsStr::to_str).ok_or_else(no_file)?;
@@ -224,9 +238,25 @@ impl Unfinished {
     }
 }
 
+/// After an error, nothing is left to remove by hand. A finished file has its own name.
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let full = |_: &mut BufWriter<fs::File>| Err(io::Error::from(io::ErrorKind::StorageFull));
+        replace(dir.path(), "report.html", full).unwrap_err();
+        FailuresFile::begin(dir.path()).map(drop).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn csv_files_have_a_header_even_without_lines_and_are_replaced_as_a_whole() {

@@ -71,6 +71,9 @@ impl ReportError {
             }
             Self::Manifest(error) => return Some(error.hint()),
             Self::Directory(_) => "use a file name",
+            Self::Write(DatasetError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                "create the directory, or use another path"
+            }
             Self::Read { source, .. } | Self::Write(DatasetError::Io { source, .. }) => io_hint(source)?,
             Self::Write(_) => return None,
         };
@@ -92,8 +95,10 @@ pub fn write(dir: &Path, output: Option<&Path>) -> Result<Report, ReportError> {
         return Err(ReportError::Directory(path));
     }
     let page = render(dir)?;
-    if fs::read(&path).ok().as_deref() != Some(page.as_bytes()) {
-        dataset::replace_file(&path, &page)?;
+    let is_same = || fs::read(&path).is_ok_and(|old| old == page.as_bytes());
+    if !(path.is_file() && is_same()) {
+        let write = if output.is_some() { dataset::write_output } else { dataset::replace_file };
+        write(&path, &page)?;
     }
     Ok(Report { path, bytes: page.len() as u64 })
 }

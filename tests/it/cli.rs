@@ -1,6 +1,6 @@
 //! The command line's contract, checked with the real program: exit codes, second runs, the content of DIR.
 
-use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, process::Command};
 
 use serde_json::Value;
 
@@ -636,4 +636,51 @@ fn simulated_answers_are_never_mixed_with_real_ones() {
     shell.run(&format!("run domains.txt --out real {} {DATES}", api.flags())).expect(0);
     shell.run("replay out real --out both").expect(2);
     assert_eq!(api.bill().calls, 2);
+}
+
+#[test]
+fn a_report_and_metrics_go_where_the_path_leads_and_replace_nothing_else() {
+    let (shell, api) = (Shell::with_domains(3), Api::new(""));
+    let run = format!("run domains.txt --out out {DATES} {}", api.flags());
+    shell.run(&run).expect(0);
+    let page = {
+        shell.run("report out").expect(0);
+        shell.read("out/report.html")
+    };
+    let metrics = |text: &str| text.contains("backlinks_export_targets");
+    for output in ["-", "/dev/stdout"] {
+        assert!(shell.run(&format!("report out --output {output}")).expect(0).stdout == page, "{output}");
+        assert!(metrics(&shell.run(&format!("{run} --metrics {output}")).expect(0).stdout), "{output}");
+    }
+    // Standard output may be a file that has content.
+    shell.write("log", "before\n");
+    let log = fs::OpenOptions::new().append(true).open(shell.path("log")).expect("there");
+    assert!(shell.command("report out --output /dev/stdout").stdout(log).status().expect("it ends").success());
+    assert!(shell.read("log") == format!("before\n{page}"));
+    // A symbolic link stays one, and the file that it leads to is written, whether or not it exists.
+    fs::create_dir(shell.path("real")).expect("made");
+    shell.write("real/old", "old");
+    for name in ["old", "new"] {
+        let link = shell.path(name);
+        std::os::unix::fs::symlink(format!("real/{name}"), &link).expect("linked");
+        shell.run(&format!("report out --output {name}")).expect(0);
+        assert!(link.is_symlink() && shell.read(&format!("real/{name}")) == page, "{name}");
+        shell.run(&format!("{run} --metrics {name}")).expect(0);
+        assert!(link.is_symlink() && metrics(&shell.read(&format!("real/{name}"))), "{name}");
+    }
+    // A named pipe is written to.
+    let pipe = shell.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there").success());
+    for command in ["report out --output pipe", &format!("{run} --metrics pipe")] {
+        let mut child = shell.command(command).spawn().expect("it starts");
+        let read = fs::read_to_string(&pipe).expect("readable");
+        assert!(child.wait().expect("it ends").success());
+        assert!(read == page || metrics(&read), "{command}: {read}");
+        assert!(!pipe.is_file(), "{command}");
+    }
+    // Unsuitable paths.
+    shell.run("report out --output /dev/null").expect(0);
+    let ran = shell.run("report out --output none/x.html").expect(1);
+    assert!(ran.stderr.contains("hint: create the directory, or use another path"), "{}", ran.stderr);
+    assert!(shell.run("report out --output out/targets").expect(2).stderr.contains("is a directory"));
 }

@@ -30,7 +30,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
         let missing = missing.join(", ");
         tracing::warn!("missing shards: {missing}; add their directories, or the dataset will lack their targets");
     }
-    let lock = open_for_replay(&arguments.out, &merged, arguments.replace)?;
+    let lock = open_for_replay(&arguments.out, &arguments.sources, &merged, arguments.replace)?;
     let connecting = upload::connect(arguments.after.publish.as_ref(), merged.is_simulated());
     let destination = signals.interruptible(BEFORE_PUBLISHED, connecting).await?;
     let targets = merged.inputs().counts().targets as u64;

@@ -136,9 +136,21 @@ pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedg
     MergedLedgers::new(sources, inputs, inputs_sha256, snapshots)
 }
 
-/// Opens a directory for a dataset that is built from these ledgers. A dataset that contains other runs, whose rows it
-/// would lose, is only replaced on request.
-pub fn open_for_replay(dir: &Path, merged: &MergedLedgers, replace: bool) -> Result<Lock, ExportError> {
+/// Opens a directory for a dataset that is built from the ledgers of `sources`. A dataset that contains other runs,
+/// whose rows it would lose, is only replaced on request.
+pub fn open_for_replay(
+    dir: &Path,
+    sources: &[PathBuf],
+    merged: &MergedLedgers,
+    replace: bool,
+) -> Result<Lock, ExportError> {
+    let place = absolute(dir);
+    for source in sources {
+        let source_place = absolute(source);
+        if place != source_place && (place.starts_with(&source_place) || source_place.starts_with(&place)) {
+            return Err(ExportError::Nested(dir.to_owned(), source.clone()));
+        }
+    }
     let folder = dir.join(ledger::FOLDER);
     if folder.try_exists().map_err(ExportError::io("read", &folder))? {
         return Err(ExportError::OfARun(dir.to_owned()));
@@ -159,6 +171,13 @@ pub fn open_for_replay(dir: &Path, merged: &MergedLedgers, replace: bool) -> Res
         check_is_run(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
     }
     Ok(Lock::take(dir)?)
+}
+
+/// A path without links, as far as it exists.
+fn absolute(path: &Path) -> PathBuf {
+    let start = |base: &Path| fs::canonicalize(if base.as_os_str().is_empty() { Path::new(".") } else { base });
+    let mut bases = path.ancestors().filter_map(|base| Some(start(base).ok()?.join(path.strip_prefix(base).ok()?)));
+    bases.next().unwrap_or_else(|| path.to_owned())
 }
 
 /// Whether a directory contains only what a replay leaves behind, such as one that was killed before it wrote its

@@ -42,6 +42,8 @@ pub enum ExportError {
     DanglingLink(PathBuf),
     #[error("{} is the directory of a run, which has its own dataset", .0.display())]
     OfARun(PathBuf),
+    #[error("{} and {} are inside each other", .0.display(), .1.display())]
+    Nested(PathBuf, PathBuf),
     #[error("{} contains a dataset of another run, {run_id}", dir.display())]
     OtherRuns {
         dir: PathBuf,
@@ -80,6 +82,7 @@ impl ExportError {
             | Self::Twice(..)
             | Self::NoDirectory(_)
             | Self::OfARun(_)
+            | Self::Nested(..)
             | Self::OtherRuns { .. }
             | Self::Missing(_)
             | Self::NoRun(_)
@@ -105,6 +108,7 @@ impl ExportError {
             Self::Foreign(_) | Self::OfAReplay(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
                 "use a new or empty directory for --out".to_owned()
             }
+            Self::Nested(..) => "use a directory for --out that is beside the others".to_owned(),
             Self::DanglingLink(_) => "create the directory that the link leads to, or use another --out".to_owned(),
             Self::OtherRuns { .. } => {
                 "add that run's directory, or use a new directory for --out; --replace overwrites the dataset in it"

@@ -684,3 +684,27 @@ fn a_report_and_metrics_go_where_the_path_leads_and_replace_nothing_else() {
     assert!(ran.stderr.contains("hint: create the directory, or use another path"), "{}", ran.stderr);
     assert!(shell.run("report out --output out/targets").expect(2).stderr.contains("is a directory"));
 }
+
+#[test]
+fn a_replay_goes_neither_into_its_sources_nor_around_them() {
+    let (shell, api) = (Shell::with_domains(3), Api::new(""));
+    shell.run(&format!("run domains.txt --out all/one {DATES} {}", api.flags())).expect(0);
+    let before = shell.files("all");
+    std::os::unix::fs::symlink(shell.path("all/one"), shell.path("link")).expect("linked");
+    let absolute = shell.path("all").display().to_string();
+    for (source, out) in [
+        ("all/one", "all/one/sub"),
+        ("all/one", "all/one/sub/new"),
+        ("all/one/", "./link/sub"),
+        ("link", "all/one/_raw"),
+        ("all/one", "all"),
+        ("link", &absolute),
+    ] {
+        let ran = shell.run(&format!("replay {source} --out {out}")).expect(2);
+        assert!(ran.stderr.contains("are inside each other"), "{source} {out}: {}", ran.stderr);
+    }
+    assert!(shell.files("all") == before, "nothing was written");
+    for (source, out) in [("all/one", "all/one-replayed"), ("link", "two"), ("all/one", "new/below")] {
+        shell.run(&format!("replay {source} --out {out}")).expect(0);
+    }
+}

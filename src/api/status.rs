@@ -121,6 +121,9 @@ fn assess_reply(reply: &Reply, envelope: Option<Envelope>, target: &Target) -> A
     let is_good = envelope.code == Some(OK) && matches!(class, Class::Data | Class::NoData);
     let odd_status =
         (is_good && !is_success).then(|| format!("HTTP {}, but the answer is complete: accepted", reply.status));
+    // The message of such an answer is that of a success.
+    let no_task =
+        (envelope.code == Some(OK) && class == Class::MaybeBilled).then(|| "the answer has no task".to_owned());
     let stated = Stated {
         mismatch: envelope.mismatch().filter(|_| is_good),
         items_count: envelope.items_count,
@@ -131,7 +134,7 @@ fn assess_reply(reply: &Reply, envelope: Option<Envelope>, target: &Target) -> A
         class,
         http_status: Some(reply.status),
         api_code: envelope.code,
-        message: cut.or(odd_status).or(envelope.message).or_else(|| readable(reply)),
+        message: cut.or(odd_status).or(no_task).or(envelope.message).or_else(|| readable(reply)),
         task_id: envelope.task_id,
         items: envelope.items,
         json,

@@ -255,7 +255,7 @@ fn limits(arguments: &JobArgs) -> Result<FetchLimits, Failure> {
 }
 
 fn scope(export: &Export, limits: &FetchLimits, simulated: bool) -> ExportScope {
-    let total = export.inputs().counts().targets as u64;
+    let total = export.inputs().counts().targets.saturating_sub(export.left_out()) as u64;
     ExportScope {
         total,
         stored: total.saturating_sub(export.remaining() as u64),

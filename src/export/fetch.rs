@@ -32,7 +32,7 @@ impl Export {
         let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
         let pays_for_all = self.pays_for_all(&limits, &past);
         let earlier = prior_calls(&past, limits.rate);
-        let is_limited = self.is_limited;
+        let is_limited = self.left_out > 0;
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, mut remaining, previous, clock, .. } = self;
         if pays_for_all && !is_limited {
             // Rows are written in this order: most answers then arrive when it is their turn.

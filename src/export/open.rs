@@ -34,8 +34,8 @@ pub struct Export {
     pub(super) inputs_sha256: String,
     /// Numbers of the targets to call: those without an answer, then those whose answer is to be refreshed.
     pub(super) remaining: Vec<u32>,
-    /// Whether more targets are left than this run may call.
-    pub(super) is_limited: bool,
+    /// How many more targets are left than this run may call.
+    pub(super) left_out: usize,
     fresh_since: Option<Timestamp>,
     /// Answers of earlier runs, to be reused before any call.
     pub(super) previous: Previous,
@@ -94,7 +94,7 @@ impl Export {
             inputs,
             inputs_sha256,
             remaining,
-            is_limited: false,
+            left_out: 0,
             fresh_since,
             previous,
             clock,
@@ -121,14 +121,19 @@ impl Export {
         };
         let state = |number: &u32| self.archive.state(self.inputs.target(*number));
         self.remaining.sort_by_cached_key(|number| (state(number).is_final(), state(number) == TargetState::Failed));
+        self.left_out = self.remaining.len() - limit;
         self.remaining.truncate(limit);
-        self.is_limited = true;
         self
     }
 
     /// Targets to call: they have no answer yet, or one that is too old.
     pub fn remaining(&self) -> usize {
         self.remaining.len()
+    }
+
+    /// Targets that are left for later runs.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Targets to call that have an answer, which is to be refreshed.

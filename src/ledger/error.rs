@@ -70,7 +70,7 @@ impl LedgerError {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::InUse { .. } => "wait for it to end, or use another --out".to_owned(),
+            Self::InUse { .. } => "wait for it to end, then run the same command again".to_owned(),
             Self::Damaged { .. } => {
                 "restore an intact copy of the file; without one, see docs/faq.md before you change anything".to_owned()
             }

@@ -18,14 +18,19 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Lock {
     pub(super) dir: PathBuf,
+    /// Whether the directory was created for it.
+    is_new: bool,
     _open: File,
 }
 
 impl Lock {
     /// Locks a run's directory, creating it if it does not exist.
     pub fn take(dir: &Path) -> Result<Self, LedgerError> {
+        let is_new = !dir.exists();
         fs::create_dir_all(dir).map_err(LedgerError::io("create", dir))?;
-        Self::wait(dir, File::try_lock)
+        let mut lock = Self::wait(dir, File::try_lock)?;
+        lock.is_new = is_new;
+        Ok(lock)
     }
 
     pub fn dir(&self) -> &Path {
@@ -47,6 +52,16 @@ impl Lock {
                 Err(TryLockError::Error(source)) => return Err(LedgerError::io("lock", dir)(source)),
             }
         }
-        Ok(Self { dir: dir.to_owned(), _open: open })
+        Ok(Self { dir: dir.to_owned(), is_new: false, _open: open })
+    }
+}
+
+/// A run that is refused leaves no empty directory behind.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.is_new {
+            // It is only removed if it is empty.
+            let _ = fs::remove_dir(&self.dir);
+        }
     }
 }

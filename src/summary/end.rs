@@ -1,6 +1,6 @@
 //! How a run ended, and the consequences: exit code, error message, and a hint on how to resume.
 
-use super::RunSummary;
+use super::{RunSummary, text::counted_if_any};
 use crate::{
     api::status::Fatal,
     fetch::{self, StopReason},
@@ -171,8 +171,11 @@ impl RunSummary {
                 (self.cap_reached(), format!("{SAVED}; run the same command again with a higher --max-cost"))
             }
             StopReason::Limit => {
-                let left = humanize::counted(self.pending, "target has", "targets have");
-                let reason = format!("--limit reached ({left} not been called yet)");
+                let new =
+                    counted_if_any(self.pending, "target has not been called yet", "targets have not been called yet");
+                let old = counted_if_any(self.stale, "answer was not refreshed yet", "answers were not refreshed yet");
+                let left: Vec<_> = new.into_iter().chain(old).collect();
+                let reason = format!("--limit reached ({})", left.join(", "));
                 (reason, format!("{SAVED}; run the same command again for the next ones, or without --limit for all"))
             }
         }

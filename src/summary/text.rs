@@ -210,7 +210,7 @@ fn format_upload(upload: &UploadSummary) -> String {
 }
 
 /// `3 lines`; `None` if there are none.
-fn counted_if_any(number: u64, one: &str, many: &str) -> Option<String> {
+pub(super) fn counted_if_any(number: u64, one: &str, many: &str) -> Option<String> {
     (number > 0).then(|| humanize::counted(number, one, many))
 }
 

@@ -426,6 +426,9 @@ fn a_replay_rejects_the_same_run_twice_and_a_run_in_progress() {
     open.lock().expect("locked, as by a run");
     let ran = shell.run("replay out --out merged").expect(1);
     assert!(ran.stderr.contains("out is in use by another run"), "{}", ran.stderr);
+    let ran = shell.run("verify out").expect(1);
+    let hint = "hint: wait for it to end, then run the same command again";
+    assert!(ran.stderr.contains(hint) && !ran.stderr.contains("--out"), "{}", ran.stderr);
     drop(open);
     shell.run("replay out --out merged").expect(0);
 }

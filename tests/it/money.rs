@@ -194,7 +194,7 @@ async fn the_program_keeps_to_its_cap_and_reports_the_source_of_costs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_calls_the_first_targets_of_the_input_and_each_further_run_the_next() {
     let (api, place) = (sandbox(instant()).await, Place::new(10));
-    let run = || place.run(&api.url(), "--limit 4");
+    let run = || place.run(&api.url(), "--limit 4 --progress json");
     for (pending, calls) in [(6, 4), (2, 8)] {
         let output = ended(run(), 5).await;
         let summary = summary(&output);
@@ -202,7 +202,11 @@ async fn a_limit_calls_the_first_targets_of_the_input_and_each_further_run_the_n
         assert_eq!((summary["published"].as_bool(), summary["success"].as_bool()), (Some(true), Some(false)));
         assert_eq!(api.bill().calls, calls);
         let words = stderr(&output);
-        assert!(words.contains("--limit reached") && words.contains("run the same command again"), "{words}");
+        let left = format!("--limit reached ({pending} targets have not been called yet)");
+        assert!(words.contains(&left) && words.contains("run the same command again"), "{words}");
+        // Its progress is that of this run, not of what is left.
+        let done = format!(r#""targets":{calls},"done":{calls},"#);
+        assert!(words.contains(&done) && !words.contains(r#""targets":10"#), "{words}");
         assert!(!place.is_complete());
     }
     let archive = Archive::read(&place.out()).expect("readable");

@@ -328,3 +328,9 @@ fn every_reason_to_stop_explains_what_is_wrong_and_how_to_resume() {
         assert!(fatal.hint().starts_with("all paid answers are saved; "), "{fatal:?}");
     }
 }
+
+#[test]
+fn the_message_of_an_answer_without_a_task_is_not_that_of_a_success() {
+    let body = r#"{"status_code":20000,"status_message":"Ok.","tasks":null}"#;
+    assert_eq!(assess(&reply(200, body), &target()).message.as_deref(), Some("the answer has no task"));
+}

@@ -168,6 +168,7 @@ fn an_unsuitable_earlier_run_is_rejected_before_any_call() {
     refused(2, &run("first", "--previous simulated"), "was fetched with --sandbox (simulated", "hint: use");
     let stderr = shell.run(&run("new", "--previous simulated")).expect(2).stderr;
     assert!(stderr.contains("this run uses real answers (without --sandbox)"), "{stderr}");
+    assert!(!shell.path("new").exists(), "no empty directory is left");
     // A run is using it.
     let lock = Lock::take(&shell.path("first")).expect("free");
     let stderr = shell.run(&run("new", "--previous first")).expect(1).stderr;

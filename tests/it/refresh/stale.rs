@@ -36,11 +36,10 @@ fn older_answers_are_refreshed_up_to_today_and_recent_ones_are_not() {
     assert_eq!([&plan["held"], &plan["refreshed"], &plan["calls"], &plan["taken_over"]], [3, 12, 12, 0]);
     let text = shell.run(&format!("plan domains.txt --out out {FROM} --max-age 30d")).expect(0).stdout;
     assert!(text.contains("calls       12, 12 of them to refresh answers older than --max-age"), "{text}");
+    let some = shell.run(&run(&format!("{FROM} --max-age 30d --limit 5"))).expect(5);
+    assert!(some.stderr.contains("--limit reached (7 answers were not refreshed yet)"), "{}", some.stderr);
     let json = shell.run(&run(&format!("{FROM} --max-age 30d"))).expect(0).json();
-    assert_eq!(
-        [&json["calls_this_run"], &json["refreshed_this_run"], &json["calls"], &json["retries"]],
-        [12, 12, 27, 0]
-    );
+    assert_eq!([&json["calls_this_run"], &json["refreshed_this_run"], &json["calls"], &json["retries"]], [7, 7, 27, 0]);
     assert_eq!((&json["stale"], json["fresh_since"].is_string()), (&0.into(), true));
     let after = target_rows(&shell.path("out"));
     for (target, row) in &after {

@@ -73,6 +73,11 @@ impl Cost {
             Self::Unknown | Self::Nothing => Usd::ZERO,
         }
     }
+
+    /// Whether the call was billed, or may have been.
+    pub fn is_costly(self) -> bool {
+        self == Self::Unknown || self.known() > Usd::ZERO
+    }
 }
 
 /// Assesses the result of a call for `target`; `envelope` is parsed from the body of the reply.

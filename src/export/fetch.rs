@@ -111,5 +111,11 @@ fn prior_calls(past: &ResumeState, rate: Rate) -> fetch::PriorCalls {
     let recent = past.calls.iter().filter(|(ago, _)| *ago < rate.window());
     let moments = recent.filter_map(|(ago, calls)| now.checked_sub(*ago).map(|at| (at, *calls)));
     let calls = moments.flat_map(|(at, calls)| iter::repeat_n(at, calls as usize)).collect();
-    fetch::PriorCalls { calls, spent: past.spent, max_price: past.max_price, form: past.form }
+    fetch::PriorCalls {
+        calls,
+        spent: past.spent,
+        max_price: past.max_price,
+        form: past.form,
+        costly_failures: past.costly_failures,
+    }
 }

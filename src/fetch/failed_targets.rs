@@ -3,7 +3,7 @@
 //! by an unknown party concerns one target; if several targets in a row are refused, it concerns all.
 
 use crate::{
-    api::status::{Assessment, Class, Cost},
+    api::status::{Assessment, Class},
     money::Usd,
 };
 
@@ -27,16 +27,20 @@ impl FailedTargets {
     }
 }
 
-/// Whether a call was billed for a refusal, or for an answer about another target.
+/// Whether a call was billed without a usable answer. Where the connection or the body was lost, only a reported price
+/// shows that; the API may be down, which [`super::outage`] limits.
 pub(super) fn is_billed_failure(assessment: &Assessment) -> bool {
-    let is_failure = matches!(assessment.class, Class::Rejected | Class::Contract | Class::WrongTarget);
-    is_failure && (assessment.cost == Cost::Unknown || assessment.cost.known() > Usd::ZERO)
+    match assessment.class {
+        Class::Data | Class::NoData => false,
+        Class::Rejected | Class::Contract | Class::WrongTarget => assessment.cost.is_costly(),
+        _ => assessment.cost.known() > Usd::ZERO,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::status::{Fatal, Stated};
+    use crate::api::status::{Cost, Fatal, Stated};
 
     #[test]
     fn different_targets_that_fail_without_an_answer_between_add_up() {
@@ -55,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_billed_refusal_or_wrong_answer_is_a_billed_failure() {
+    fn a_call_that_was_billed_without_an_answer_is_a_billed_failure() {
         let paid = Cost::Upstream(Usd::from_micros(24_000));
         let check = |class: Class, cost: Cost, expected: bool| {
             let assessment = Assessment {
@@ -76,7 +80,10 @@ mod tests {
         check(Class::WrongTarget, paid, true);
         check(Class::Rejected, Cost::Nothing, false);
         check(Class::Rejected, Cost::Debit(Usd::ZERO), false);
-        check(Class::Transient, paid, false);
+        check(Class::Transient, paid, true);
+        check(Class::Transient, Cost::Nothing, false);
+        check(Class::MaybeBilled, paid, true);
+        check(Class::MaybeBilled, Cost::Unknown, false);
         check(Class::Data, paid, false);
     }
 }

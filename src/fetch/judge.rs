@@ -71,9 +71,10 @@ pub(super) fn judge(class: Class, tried: TargetAttempts, run: RunContext) -> Dec
     let again = if tried.attempts < run.max_attempts { Decision::Retry } else { Decision::GiveUp };
     match class {
         Class::Data | Class::NoData => Decision::Done,
-        Class::Transient | Class::SlowDown => again,
-        Class::MaybeBilled if tried.maybe_billed > MAX_MAYBE_BILLED => Decision::GiveUp,
-        Class::MaybeBilled => again,
+        Class::Transient | Class::SlowDown | Class::MaybeBilled if tried.maybe_billed > MAX_MAYBE_BILLED => {
+            Decision::GiveUp
+        }
+        Class::Transient | Class::SlowDown | Class::MaybeBilled => again,
         Class::WrongTarget if tried.wrong_target > MAX_WRONG_TARGET => Decision::GiveUp,
         Class::WrongTarget => again,
         Class::PriceRefused => Decision::RaiseLimit,
@@ -106,6 +107,8 @@ mod tests {
         check(Class::NoData, tried(6, 0, 0), run, Decision::Done);
         check(Class::Transient, tried(5, 0, 0), run, Decision::Retry);
         check(Class::Transient, tried(6, 0, 0), run, Decision::GiveUp);
+        check(Class::Transient, tried(2, 2, 0), run, Decision::Retry);
+        check(Class::Transient, tried(3, 3, 0), run, Decision::GiveUp);
         check(Class::SlowDown, tried(1, 0, 0), run, Decision::Retry);
         check(Class::SlowDown, tried(6, 0, 0), run, Decision::GiveUp);
         check(Class::MaybeBilled, tried(1, 1, 0), run, Decision::Retry);

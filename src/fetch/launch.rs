@@ -27,8 +27,8 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             return self.wait(if self.ended.is_some() { FetchState::Finishing } else { FetchState::Calling }, None);
         }
         // A call counts as in flight until its answer is on disk, which limits how many answers a crash can cost.
-        let concurrency = self.limits.concurrency.get() as usize;
-        if self.running.len() >= concurrency || (!self.first_call_returned && !self.running.is_empty()) {
+        let max_in_flight = self.breaker.max_in_flight(self.limits.concurrency.get()) as usize;
+        if self.running.len() >= max_in_flight || (!self.first_call_returned && !self.running.is_empty()) {
             return self.wait(FetchState::Calling, None);
         }
         let allowed = match self.admitted(now) {

@@ -132,6 +132,8 @@ pub struct PriorCalls {
     pub max_price: MaxPrice,
     /// The form of body that the API has accepted.
     pub form: Option<BodyForm>,
+    /// The last calls in a row that cost money, or may have, without an answer.
+    pub costly_failures: u32,
 }
 
 /// How a fetch ended.
@@ -270,7 +272,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         Self {
             queue: Queue::new(targets),
             budget: Budget::new(limits.max_cost, earlier.spent, earlier.max_price),
-            breaker: Breaker::new(concurrency, count),
+            breaker: Breaker::new(concurrency, count, earlier.costly_failures),
             count: u32::try_from(count).unwrap_or(u32::MAX),
             billed_failures: FailedTargets::default(),
             refused_targets: FailedTargets::default(),

@@ -1,9 +1,11 @@
 //! What happens while the API is down: only a probe now and then, and when to give up.
 //!
-//! There are two rules. First, after two rounds of failures without a success in between, only single probes are sent,
-//! at growing intervals. A target that fails while others succeed is itself the cause, and does not count. Second,
+//! There are three rules. First, after two rounds of failures without a success in between, only single probes are
+//! sent, at growing intervals. A target that fails while others succeed is itself the cause, and does not count. Second,
 //! retries use up tokens, which first tries earn slowly and successes quickly: during a total outage, retries stay
-//! below a tenth of the first tries, while occasional failures are retried freely.
+//! below a tenth of the first tries, while occasional failures are retried freely. Third, failures that cost money, or
+//! may have, take effect sooner: each one lowers the limit on calls in flight until a call succeeds, one round of them
+//! is enough, and probes are sent less often.
 
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::api::ErrorKind;
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 /// The longest wait between two probes.
 const MAX_PROBE_WAIT: Duration = Duration::from_secs(30);
+/// The longest wait between two probes if they cost money.
+const MAX_COSTLY_PROBE_WAIT: Duration = Duration::from_mins(2);
 /// What a first try earns, in retries.
 const EARNED_BY_TRY: f64 = 0.1;
 /// What a success earns, in retries: enough for the throughput to recover.
@@ -44,6 +48,8 @@ pub(super) struct Breaker {
     failures_in_a_row: u32,
     /// How many of these targets had not failed before.
     targets_in_a_row: u32,
+    /// How many of these failures cost money, or may have.
+    costly_in_a_row: u32,
     /// How often the API has answered.
     successes: u64,
     down: Option<Down>,
@@ -88,8 +94,9 @@ struct Down {
 
 impl Breaker {
     /// A breaker for `targets` targets and `concurrency` calls in flight. If a run is too small to distinguish an
-    /// outage from a few bad targets, its retries are free.
-    pub(super) fn new(concurrency: u32, targets: usize) -> Self {
+    /// outage from a few bad targets, its retries are free. `costly_failures` are the last calls of earlier runs, which
+    /// cost money without an answer: after many of them, one more shows that nothing has changed.
+    pub(super) fn new(concurrency: u32, targets: usize, costly_failures: u32) -> Self {
         let threshold = concurrency.saturating_mul(2).max(MIN_THRESHOLD);
         let small = targets <= threshold as usize;
         let most_tokens = if small { f64::INFINITY } else { f64::from(threshold) };
@@ -99,6 +106,7 @@ impl Breaker {
             tokens: if small { f64::INFINITY } else { 0.0 },
             failures_in_a_row: 0,
             targets_in_a_row: 0,
+            costly_in_a_row: costly_failures.min(MIN_THRESHOLD - 1),
             successes: 0,
             down: None,
         }
@@ -111,6 +119,15 @@ impl Breaker {
             Some(down) if down.next_probe > now => Admission::NotBefore(down.next_probe),
             _ if self.tokens >= 1.0 => Admission::Now(Allowed::Everything),
             _ => Admission::Now(Allowed::FirstTries),
+        }
+    }
+
+    /// How many calls may be in flight, at most `concurrency`. Calls are sent one at a time from the first costly
+    /// failure on if no call of this run has succeeded.
+    pub(super) fn max_in_flight(&self, concurrency: u32) -> u32 {
+        match self.costly_in_a_row {
+            1.. if self.successes == 0 => 1,
+            failures => concurrency.saturating_sub(failures).max(1),
         }
     }
 
@@ -158,29 +175,39 @@ impl Breaker {
         self.successes += 1;
         self.failures_in_a_row = 0;
         self.targets_in_a_row = 0;
+        self.costly_in_a_row = 0;
         self.tokens = (self.tokens + EARNED_BY_SUCCESS).min(self.most_tokens);
         if self.down.take().is_some() {
             self.tokens = self.tokens.max(f64::from(self.threshold) / 2.0);
         }
     }
 
-    /// A call failed in a way that may be due to an outage. Returns the updated failures of its target.
-    pub(super) fn failed(&mut self, now: Instant, probe: bool, failures: Option<Failures>) -> Failures {
+    /// A call failed in a way that may be due to an outage; `is_costly`: it was billed, or may have been. Returns the
+    /// updated failures of its target.
+    pub(super) fn failed(
+        &mut self,
+        now: Instant,
+        probe: bool,
+        is_costly: bool,
+        failures: Option<Failures>,
+    ) -> Failures {
         if !self.attributes_to_target(failures) {
+            self.costly_in_a_row = self.costly_in_a_row.saturating_add(u32::from(is_costly));
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
             self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(failures.is_none()));
         }
         // Once the API has answered, a few targets that always fail are not an outage: only failures of different
         // targets count.
         let in_a_row = if self.successes == 0 { self.failures_in_a_row } else { self.targets_in_a_row };
+        let max_costly = if self.successes == 0 { MIN_THRESHOLD } else { self.threshold / 2 };
         match &mut self.down {
             Some(down) if probe => {
-                down.wait = (down.wait * 2).min(MAX_PROBE_WAIT);
+                down.wait = (down.wait * 2).min(if is_costly { MAX_COSTLY_PROBE_WAIT } else { MAX_PROBE_WAIT });
                 down.next_probe = now + down.wait;
                 down.probing = false;
             }
             Some(_) => {}
-            None if in_a_row >= self.threshold => self.open(now),
+            None if in_a_row >= self.threshold || self.costly_in_a_row >= max_costly => self.open(now),
             None => {}
         }
         failures.unwrap_or(Failures { first: self.successes })
@@ -212,11 +239,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn two_rounds_of_failures_leave_only_probes() {
-        let mut breaker = Breaker::new(20, 1_000);
+        let mut breaker = Breaker::new(20, 1_000, 0);
         for call in 0..40 {
             assert!(!matches!(breaker.admission(Instant::now()), Admission::NotBefore(_)), "call {call}");
             let probe = breaker.on_send(true, None);
-            breaker.failed(Instant::now(), probe, None);
+            breaker.failed(Instant::now(), probe, false, None);
         }
         let first = Instant::now() + FIRST_PROBE;
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(first));
@@ -224,7 +251,7 @@ mod tests {
         assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
         assert!(breaker.on_send(false, None));
         assert_eq!(breaker.admission(Instant::now()), Admission::AfterProbe);
-        breaker.failed(Instant::now(), true, None);
+        breaker.failed(Instant::now(), true, false, None);
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(Instant::now() + 2 * FIRST_PROBE));
         breaker.succeeded();
         assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
@@ -232,7 +259,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn under_a_total_outage_retries_stay_under_a_tenth() {
-        let mut breaker = Breaker::new(20, 100_000);
+        let mut breaker = Breaker::new(20, 100_000, 0);
         let (mut first_tries, mut retries) = (0_u32, 0_u32);
         let end = Instant::now() + Duration::from_mins(10);
         while Instant::now() < end {
@@ -246,7 +273,7 @@ mod tests {
             };
             let probe = breaker.on_send(!retry, None);
             *(if retry { &mut retries } else { &mut first_tries }) += 1;
-            breaker.failed(Instant::now(), probe, None);
+            breaker.failed(Instant::now(), probe, false, None);
         }
         assert!(retries * 10 <= first_tries, "{retries} retries, {first_tries} first tries");
         assert!(first_tries + retries < 100, "the breaker was open");
@@ -254,7 +281,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn occasional_failures_are_retried_freely() {
-        let mut breaker = Breaker::new(20, 100_000);
+        let mut breaker = Breaker::new(20, 100_000, 0);
         for _ in 0..100 {
             breaker.on_send(true, None);
             breaker.succeeded();
@@ -262,7 +289,7 @@ mod tests {
         for _ in 0..30 {
             assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
             let probe = breaker.on_send(false, None);
-            breaker.failed(Instant::now(), probe, None);
+            breaker.failed(Instant::now(), probe, false, None);
         }
     }
 
@@ -270,7 +297,7 @@ mod tests {
     fn fail(breaker: &mut Breaker, targets: u32) {
         for _ in 0..targets {
             let probe = breaker.on_send(true, None);
-            breaker.failed(Instant::now(), probe, None);
+            breaker.failed(Instant::now(), probe, false, None);
         }
     }
 
@@ -288,7 +315,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn probes_are_sent_at_growing_intervals_until_the_api_answers() {
-        let mut breaker = Breaker::new(20, 1_000);
+        let mut breaker = Breaker::new(20, 1_000, 0);
         fail(&mut breaker, 39);
         assert_eq!(breaker.down_since(), None);
         fail(&mut breaker, 1);
@@ -300,9 +327,9 @@ mod tests {
             assert_eq!(breaker.admission(moment), EVERYTHING);
             assert!(breaker.on_send(true, None), "a probe");
             // A call from before the outage returns and changes nothing.
-            breaker.failed(moment, false, None);
+            breaker.failed(moment, false, false, None);
             assert_eq!(breaker.admission(moment), Admission::AfterProbe);
-            breaker.failed(moment, true, None);
+            breaker.failed(moment, true, false, None);
         }
         assert_eq!(breaker.down_since(), Some(since));
         tokio::time::advance(MAX_PROBE_WAIT).await;
@@ -314,6 +341,37 @@ mod tests {
         assert!(!breaker.on_send(true, None), "an ordinary call");
         fail(&mut breaker, 39);
         assert_eq!(breaker.down_since(), None, "what failed before is forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_that_cost_money_take_effect_sooner() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(20, 1_000, 0);
+        assert_eq!(breaker.max_in_flight(20), 20);
+        for call in 1..MIN_THRESHOLD {
+            breaker.failed(now, false, true, None);
+            assert_eq!((breaker.max_in_flight(20), breaker.down_since()), (1, None), "{call}: no call has succeeded");
+        }
+        breaker.failed(now, false, true, None);
+        assert_eq!(breaker.down_since(), Some(now));
+        for _ in 0..10 {
+            breaker.failed(now, true, true, None);
+        }
+        assert_eq!(breaker.admission(now), Admission::NotBefore(now + MAX_COSTLY_PROBE_WAIT));
+
+        breaker.succeeded();
+        assert_eq!(breaker.max_in_flight(20), 20);
+        for call in 1..20 {
+            breaker.failed(now, false, true, None);
+            assert_eq!((breaker.max_in_flight(20), breaker.down_since()), (20 - call, None), "a call has succeeded");
+        }
+        breaker.failed(now, false, true, None);
+        assert_eq!((breaker.max_in_flight(20), breaker.down_since()), (1, Some(now)));
+
+        let mut resumed = Breaker::new(20, 1_000, 500);
+        assert_eq!((resumed.max_in_flight(20), resumed.down_since()), (1, None));
+        resumed.failed(now, false, true, None);
+        assert_eq!(resumed.down_since(), Some(now));
     }
 
     #[test]
@@ -330,7 +388,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_api_that_cannot_be_reached_is_probed_from_the_first_failure_on() {
-        let (mut breaker, now) = (Breaker::new(20, 1_000), Instant::now());
+        let (mut breaker, now) = (Breaker::new(20, 1_000, 0), Instant::now());
         breaker.found_unreachable(now);
         assert_eq!(breaker.admission(now), Admission::NotBefore(now + FIRST_PROBE));
         breaker.found_unreachable(now + FIRST_PROBE);
@@ -340,7 +398,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_first_try_earns_a_tenth_of_a_retry_and_a_success_two() {
         let check = |first_tries: u32, successes: u32, expected: u32| {
-            let mut breaker = Breaker::new(20, 1_000);
+            let mut breaker = Breaker::new(20, 1_000, 0);
             for _ in 0..first_tries {
                 breaker.on_send(true, None);
             }
@@ -362,7 +420,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_run_with_no_more_targets_than_two_rounds_retries_freely() {
         let check = |concurrency: u32, targets: usize, freely: bool| {
-            let breaker = Breaker::new(concurrency, targets);
+            let breaker = Breaker::new(concurrency, targets, 0);
             assert_eq!(retries(&breaker), if freely { 1_000 } else { 0 }, "{concurrency} in flight, {targets} targets");
         };
         check(20, 40, true);
@@ -373,11 +431,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_round_of_retries_may_be_sent_at_once_after_an_outage() {
-        let mut breaker = Breaker::new(20, 1_000);
+        let mut breaker = Breaker::new(20, 1_000, 0);
         fail(&mut breaker, 40);
         breaker.succeeded();
         assert_eq!(retries(&breaker), 20);
-        let mut breaker = Breaker::new(20, 1_000);
+        let mut breaker = Breaker::new(20, 1_000, 0);
         fail(&mut breaker, 39);
         breaker.succeeded();
         assert_eq!(retries(&breaker), 5, "no outage");
@@ -385,9 +443,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_target_that_fails_while_others_succeed_is_the_cause() {
-        let mut breaker = Breaker::new(1, 1_000);
+        let mut breaker = Breaker::new(1, 1_000, 0);
         let now = Instant::now();
-        let bad = breaker.failed(now, false, None);
+        let bad = breaker.failed(now, false, false, None);
         assert!(
             !breaker.attributes_to_target(None) && !breaker.attributes_to_target(Some(bad)),
             "no call has succeeded"
@@ -398,13 +456,13 @@ mod tests {
         let before = retries(&breaker);
         for _ in 0..50 {
             breaker.on_send(false, Some(bad));
-            assert_eq!(breaker.failed(now, false, Some(bad)), bad);
+            assert_eq!(breaker.failed(now, false, false, Some(bad)), bad);
         }
         assert_eq!((retries(&breaker), breaker.down_since()), (before, None));
         // Once the API has answered, one failing target is not an outage, but ten are.
-        let late = breaker.failed(now, false, None);
+        let late = breaker.failed(now, false, false, None);
         for _ in 0..50 {
-            breaker.failed(now, false, Some(late));
+            breaker.failed(now, false, false, Some(late));
         }
         assert_eq!(breaker.down_since(), None);
         fail(&mut breaker, 8);
@@ -412,25 +470,25 @@ mod tests {
         fail(&mut breaker, 1);
         assert_eq!(breaker.down_since(), Some(now));
         // Before that, any ten failures are an outage.
-        let mut breaker = Breaker::new(1, 1_000);
-        let first = breaker.failed(now, false, None);
+        let mut breaker = Breaker::new(1, 1_000, 0);
+        let first = breaker.failed(now, false, false, None);
         for _ in 0..8 {
-            breaker.failed(now, false, Some(first));
+            breaker.failed(now, false, false, Some(first));
         }
         assert_eq!(breaker.down_since(), None);
-        breaker.failed(now, false, Some(first));
+        breaker.failed(now, false, false, Some(first));
         assert_eq!(breaker.down_since(), Some(now));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_last_retries_continue_as_probes_or_freely_if_the_api_has_answered() {
         let now = Instant::now();
-        let mut silent = Breaker::new(20, 1_000);
+        let mut silent = Breaker::new(20, 1_000, 0);
         silent.on_exhausted(now);
         assert_eq!(silent.admission(now), Admission::NotBefore(now + FIRST_PROBE));
         silent.on_exhausted(now + FIRST_PROBE);
         assert_eq!(silent.down_since(), Some(now), "nothing changes");
-        let mut answering = Breaker::new(20, 1_000);
+        let mut answering = Breaker::new(20, 1_000, 0);
         answering.succeeded();
         assert_eq!(retries(&answering), 2);
         answering.on_exhausted(now);

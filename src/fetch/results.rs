@@ -101,7 +101,9 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         job.tried.attempts += u32::from(is_counted);
         match assessment.class {
             Class::Transient | Class::SlowDown | Class::MaybeBilled => {
-                job.failures = Some(self.breaker.failed(now, is_probe, job.failures));
+                let is_costly = assessment.cost.is_costly();
+                job.tried.maybe_billed += u32::from(is_costly);
+                job.failures = Some(self.breaker.failed(now, is_probe, is_costly, job.failures));
                 self.last_failure = assessment.message.as_deref().map(Arc::from);
                 if self.contact == Contact::Unreachable {
                     self.breaker.found_unreachable(now);
@@ -111,7 +113,6 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         }
         match assessment.class {
             Class::Data | Class::NoData => self.proven = true,
-            Class::MaybeBilled => job.tried.maybe_billed += 1,
             Class::WrongTarget => job.tried.wrong_target += 1,
             Class::Refused(_) => job.tried.refused += 1,
             _ => {}
@@ -120,7 +121,10 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         if assessment.class == Class::SlowDown || assessment.http_status == Some(429) {
             self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= MAX_RETRY_AFTER));
         }
-        let is_first = assessment.class != Class::WrongTarget || job.tried.wrong_target == 1;
+        let is_first = match assessment.class {
+            Class::WrongTarget => job.tried.wrong_target == 1,
+            _ => job.tried.maybe_billed <= 1,
+        };
         let failures = self.billed_failures.count(assessment.class, is_first && is_billed_failure(assessment));
         if failures >= MAX_BILLED_FAILURES && self.queue.has_fresh() {
             let words = match assessment.class {

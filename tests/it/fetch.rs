@@ -257,6 +257,18 @@ async fn fetched_from<S: Script>(
     limits: FetchLimits,
     shutdown: impl Future<Output = ()>,
 ) -> Fetched<S> {
+    fetched_after(PriorCalls::default(), api, notes, targets, limits, shutdown).await
+}
+
+/// Like [`fetched_from`], after other calls in earlier runs.
+async fn fetched_after<S: Script>(
+    earlier: PriorCalls,
+    api: Arc<Scripted<S>>,
+    notes: Arc<Notes>,
+    targets: usize,
+    limits: FetchLimits,
+    shutdown: impl Future<Output = ()>,
+) -> Fetched<S> {
     let parameters = Parameters {
         date_from: jiff::civil::date(2019, 1, 1),
         date_to: jiff::civil::date(2026, 11, 24),
@@ -269,7 +281,7 @@ async fn fetched_from<S: Script>(
         clock: clock(),
         parameters,
         limits,
-        earlier: PriorCalls::default(),
+        earlier,
     };
     let end = fetch(names(targets).into_iter(), context, shutdown).await;
     Fetched { api, notes, end }
@@ -508,6 +520,30 @@ async fn a_total_outage_is_probed_at_intervals_and_stops_the_run() {
         assert!((calls - tried) * 10 <= tried, "{word:?}: {calls} calls for {tried} targets");
         assert!(calls < 130, "{word:?}: {calls} calls");
         assert_eq!(run.given_up(), 0, "{word:?}: an outage fails no target");
+    }
+}
+
+/// An outage whose calls are billed, or may be, costs about as much as one round of calls and a few probes.
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_costs_money_gets_few_calls() {
+    let check = async |word: Word, answers: u32, concurrency: u32, costly_failures: u32, max_calls: usize| {
+        let script = in_order(move |call| if call > answers { word } else { Word::Answer });
+        let earlier = PriorCalls { costly_failures, ..PriorCalls::default() };
+        let (api, limits) = (Scripted::new(script), limits(6_000, concurrency));
+        let run = fetched_after(earlier, api, Arc::default(), 1_000, limits, std::future::pending()).await;
+        let case = format!("{word:?} after {answers}, {concurrency} in flight, {costly_failures} before");
+        let Ok(FetchEnd::Stopped(reason)) = &run.end else { panic!("{case}: {:?}", run.end) };
+        assert!(matches!(reason, StopReason::Outage { .. } | StopReason::BilledFailures { .. }), "{case}: {reason:?}");
+        let failed = run.calls() - answers as usize;
+        assert!(failed <= max_calls, "{case}: {failed} calls");
+        assert_eq!((run.given_up(), run.rows()), (0, answers as usize), "{case}");
+    };
+    for word in [Word::AnswerLost, Word::Garbage, Word::BilledCode(50_401), Word::BilledCode(50_000)] {
+        for concurrency in [1, 5, 20, 30] {
+            check(word, 0, concurrency, 0, 22).await;
+            check(word, 0, concurrency, 30, 13).await;
+            check(word, 100, concurrency, 0, 13 + concurrency.max(10) as usize).await;
+        }
     }
 }
 

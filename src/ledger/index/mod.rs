@@ -87,6 +87,8 @@ pub(super) struct Index {
     upstream: Usd,
     unpriced_calls: u64,
     priced_calls: u64,
+    /// The last calls in a row that cost money, or may have, without an answer.
+    costly_failures: u32,
 }
 
 impl Index {
@@ -117,6 +119,7 @@ impl Index {
             known_cost: known,
             priced_calls: self.priced_calls,
             form: self.form,
+            costly_failures: self.costly_failures,
         }
     }
 
@@ -246,6 +249,9 @@ impl Index {
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
         if matches!(class, Class::Data | Class::NoData) {
             self.form = self.asked_in;
+            self.costly_failures = 0;
+        } else if cost.is_costly() {
+            self.costly_failures = self.costly_failures.saturating_add(1);
         }
         let known = &mut self.known[number as usize];
         known.answered(price, answer.cost_source, answer.possibly_billed());

@@ -25,6 +25,8 @@ pub struct ResumeState {
     pub priced_calls: u64,
     /// The form of body that the API has accepted, if any.
     pub form: Option<BodyForm>,
+    /// The last calls in a row that cost money, or may have, without an answer.
+    pub costly_failures: u32,
 }
 
 /// The totals of all calls of a directory.

@@ -47,7 +47,7 @@ impl Story {
         self.take(&Record::GaveUp { target: target(name), at: moment(self.second), class });
     }
 
-    fn answer(&self, name: &str, class: Class, cost: Option<(CostSource, Option<i64>)>) -> Answer {
+    fn answer(&self, name: &str, class: Class, cost: RecordedCost) -> Answer {
         Answer {
             target: target(name),
             attempt: 1,
@@ -73,7 +73,7 @@ impl Story {
         }
     }
 
-    fn answered(&mut self, name: &str, class: Class, cost: Option<(CostSource, Option<i64>)>) {
+    fn answered(&mut self, name: &str, class: Class, cost: RecordedCost) {
         self.take(&Record::Answer(Box::new(self.answer(name, class, cost))));
     }
 
@@ -86,14 +86,17 @@ impl Story {
     }
 }
 
-const DEBIT: Option<(CostSource, Option<i64>)> = Some((CostSource::Debit, Some(40_000)));
-const UNKNOWN: Option<(CostSource, Option<i64>)> = Some((CostSource::Unknown, None));
+/// A cost's source, and the price in microdollars, if known.
+type RecordedCost = Option<(CostSource, Option<i64>)>;
+
+const DEBIT: RecordedCost = Some((CostSource::Debit, Some(40_000)));
+const UNKNOWN: RecordedCost = Some((CostSource::Unknown, None));
 
 #[test]
 fn the_counted_cost_of_a_call_depends_on_its_source() {
     // The reserved amount and the cost of a call; expected are the sums spent, reported as debits, reported upstream,
     // and reserved for good; then the calls without a price and those possibly billed without an answer
-    let check = |reserved: Option<i64>, cost: Option<(CostSource, Option<i64>)>, sums: [i64; 4], calls: [u64; 2]| {
+    let check = |reserved: Option<i64>, cost: RecordedCost, sums: [i64; 4], calls: [u64; 2]| {
         let mut story = Story::default();
         story.sent(A, BodyForm::Array, reserved);
         story.answered(A, Class::MaybeBilled, cost);
@@ -339,4 +342,20 @@ fn the_spending_of_several_directories_is_added_up() {
     };
     let sum = Spending { debited: usd(6_000), upstream: usd(8_000), set_aside: usd(10_000), ..of(11) };
     assert_eq!(of(1).plus(of(10)), sum);
+}
+
+#[test]
+fn calls_in_a_row_that_cost_money_without_an_answer_are_counted() {
+    let check = |calls: &[(Class, RecordedCost)], expected: u32| {
+        let mut story = Story::default();
+        for (class, cost) in calls {
+            story.sent(A, BodyForm::Array, None);
+            story.answered(A, *class, *cost);
+        }
+        assert_eq!(story.past().costly_failures, expected, "{calls:?}");
+    };
+    check(&[(Class::MaybeBilled, UNKNOWN), (Class::Transient, DEBIT), (Class::Rejected, DEBIT)], 3);
+    check(&[(Class::MaybeBilled, UNKNOWN), (Class::Transient, None)], 1);
+    check(&[(Class::MaybeBilled, UNKNOWN), (Class::NoData, DEBIT)], 0);
+    check(&[(Class::Data, DEBIT), (Class::MaybeBilled, UNKNOWN)], 1);
 }

@@ -25,6 +25,7 @@ use clap::{
 use toml::de::{DeTable, DeValue};
 
 use super::{Cli, without_credentials};
+use crate::fs::io_hint;
 
 /// The flag that names the file. It cannot be a key.
 const CONFIG: &str = "config";
@@ -53,10 +54,9 @@ impl ConfigError {
     /// What to do about it.
     pub fn hint(&self) -> &str {
         match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                "run as a user who can read that file, or give this user access to it"
+            Self::Io { source, .. } => {
+                io_hint(source).unwrap_or("check the path; relative paths start from the current directory")
             }
-            Self::Io { .. } => "check the path; relative paths start from the current directory",
             Self::NotText(_) => "use a TOML file with one flag per line, such as max-cost = 50",
             Self::Content { hint, .. } => hint,
         }

@@ -5,6 +5,7 @@ use std::{fs, io, path::PathBuf};
 use secrecy::SecretString;
 
 use super::CallArgs;
+use crate::fs::io_hint;
 
 const VARIABLE: &str = "AISA_API_KEY";
 
@@ -37,10 +38,10 @@ impl TokenError {
         match self {
             Self::Missing => format!("set {VARIABLE} or use --token-file FILE; --sandbox needs no token"),
             Self::NotText => "copy the token again".to_owned(),
-            Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                format!("run as a user who can read that file, or omit --token-file and set {VARIABLE}")
+            Self::File { source, .. } => {
+                let check = || format!("check --token-file, or omit it and set {VARIABLE}");
+                io_hint(source).map_or_else(check, str::to_owned)
             }
-            Self::File { .. } => format!("check --token-file, or omit it and set {VARIABLE}"),
             Self::NoToken(_) => "the file must contain only the token, on one line".to_owned(),
             Self::NotAlone { .. } => "leave only the token there, on one line".to_owned(),
         }

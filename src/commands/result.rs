@@ -7,6 +7,7 @@ use std::{
 
 use super::{Context, Failure, is_stdout, print};
 use crate::{
+    api::http::environment_variable,
     cli::{DatasetArgs, DisplayArgs, Format, LogFormat},
     dataset::{DatasetLayout, write_output},
     progress::{Environment, ExportScope, Progress, Requested, mode},
@@ -41,7 +42,8 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, scope: ExportS
         Requested::Auto if context.log_format == LogFormat::Json => Requested::Json,
         requested => requested,
     };
-    let environment = Environment { terminal, ci: is_ci(), dumb: variable("TERM").as_deref() == Some("dumb") };
+    let environment =
+        Environment { terminal, ci: is_ci(), dumb: environment_variable("TERM").as_deref() == Some("dumb") };
     Progress::start(mode(requested, environment), terminal && has_color(), scope)
 }
 
@@ -94,7 +96,7 @@ fn write_files(summary: &RunSummary, arguments: &DisplayArgs) -> Result<(), Fail
         None => {}
     }
     // GitHub shows what a step appends to this file on the page of the workflow run.
-    if let Some(path) = variable("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+    if let Some(path) = environment_variable("GITHUB_STEP_SUMMARY") {
         let appended = OpenOptions::new().create(true).append(true).open(&path);
         let written = appended.and_then(|mut file| writeln!(file, "### backlinks-export\n\n{}", summary.markdown()));
         if let Err(error) = written {
@@ -127,10 +129,5 @@ pub(super) fn is_ci() -> bool {
 }
 
 fn is_set(name: &str) -> bool {
-    variable(name).is_some_and(|value| !value.is_empty() && value != "false")
-}
-
-#[expect(clippy::disallowed_methods, reason = "commands may read the environment")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    environment_variable(name).is_some_and(|value| value != "false")
 }

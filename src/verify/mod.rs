@@ -96,7 +96,7 @@ pub struct Verified {
 pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
     match dir.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
-        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+        Err(source) if io_hint(&source).is_some() => {
             return Err(VerifyError::Open { path: dir.to_owned(), source });
         }
         _ => return Err(VerifyError::NoDirectory(dir.to_owned())),

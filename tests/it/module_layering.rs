@@ -39,7 +39,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("verify", &["dataset", "export", "decode", "fs", "ledger", "money", "summary", "targets", "sha256"]),
     ("stores", &["api", "dataset", "export", "fs", "progress", "report", "summary", "humanize", "sanitize", "sha256"]),
     ("sandbox", &["clock", "money"]),
-    ("cli", &["api", "dataset", "fetch", "money", "progress", "sandbox", "stores", "summary", "targets"]),
+    ("cli", &["api", "dataset", "fetch", "fs", "money", "progress", "sandbox", "stores", "summary", "targets"]),
     ("logging", &["cli", "progress"]),
     (
         "commands",

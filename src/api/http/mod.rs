@@ -31,7 +31,7 @@ pub use self::{
     body::USUAL_BODY,
     endpoint::{ApiEndpoint, ENDPOINT, SetupError, is_loopback},
     headers::retry_after,
-    proxy::is_proxied,
+    proxy::{environment_variable, is_proxied},
 };
 use super::{Api, ApiError, ErrorKind, Reply, Request};
 use crate::clock::Clock;

@@ -18,8 +18,8 @@ pub fn is_proxied(url: &Url) -> Result<bool, SetupError> {
     if proxy.is_some_and(|proxy| matches!(proxy.uri().scheme_str(), Some("http" | "https"))) {
         return Ok(true);
     }
-    let named = VARIABLES.into_iter().find(|name| variable(name).is_some());
-    let excluded = variable("NO_PROXY").or_else(|| variable("no_proxy")).unwrap_or_default();
+    let named = VARIABLES.into_iter().find(|name| environment_variable(name).is_some());
+    let excluded = ["NO_PROXY", "no_proxy"].into_iter().find_map(environment_variable).unwrap_or_default();
     let any = Matcher::builder().https("http://proxy").no(excluded).build();
     match named.filter(|_| any.intercept(&destination).is_some()) {
         Some(variable) => Err(SetupError::Proxy { variable }),
@@ -27,7 +27,8 @@ pub fn is_proxied(url: &Url) -> Result<bool, SetupError> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the client library reads these variables itself")]
-fn variable(name: &str) -> Option<String> {
+/// The value of a variable of the environment, unless it is empty.
+#[expect(clippy::disallowed_methods, reason = "the client library reads these variables itself, and so may commands")]
+pub fn environment_variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -13,7 +13,7 @@ use crate::{
     api::{Api, Parameters},
     dataset::{DatasetLayout, Stage},
     fetch::{self, FetchContext, FetchEnd, FetchLimits, StopReason, pace::Rate},
-    ledger::{Ledger, LedgerError, Lock, ResumeState},
+    ledger::{Archive, Ledger, LedgerError, Lock, ResumeState},
     progress::Progress,
 };
 
@@ -44,21 +44,31 @@ impl Export {
         }
         let is_new = archive.run().is_none();
         let ledger = Ledger::open_for(archive, &lock, Some(clock), limits.concurrency.get())?;
-        if is_new {
-            ledger.start(&run).await?;
-        }
-        if !inputs_are_kept {
-            ledger.set_inputs(&inputs).await?;
-        }
         let mut shutdown = pin!(shutdown);
-        let is_stopped = previous.take_over(&ledger, clock.now(), shutdown.as_mut()).await?;
+        let begun = async {
+            if is_new {
+                ledger.start(&run).await?;
+            }
+            if !inputs_are_kept {
+                ledger.set_inputs(&inputs).await?;
+            }
+            let is_stopped = previous.take_over(&ledger, clock.now(), shutdown.as_mut()).await?;
+            Ok((is_stopped, Stage::begin(lock.dir())?))
+        };
+        let (is_stopped, stage) = match begun.await {
+            Ok(begun) => begun,
+            Err(error) => {
+                close(ledger, &lock).await?;
+                return Err(error);
+            }
+        };
         // Answers just copied from an earlier run may have been requested up to a later day.
         let date_to = ledger.latest_date_to().map_or(parameters.date_to, |day| day.max(parameters.date_to));
         let requested = Parameters { date_to, ..run.parameters.clone() };
         let ledger = ledger.with_date_to(parameters.date_to);
         let inputs = Arc::new(inputs);
         let dataset = LiveDataset {
-            stage: Stage::begin(lock.dir())?,
+            stage,
             reader: ledger.reader(),
             inputs: Arc::clone(&inputs),
             run_date: run_date(&run),
@@ -79,7 +89,7 @@ impl Export {
         let staged = writer.finish(is_published).await;
         // Calls that a failure has cut short may keep the journal alive for a moment longer.
         let archive = match Arc::into_inner(recorder) {
-            Some(recorder) => recorder.ledger.close().await,
+            Some(recorder) => close(recorder.ledger, &lock).await,
             None => Err(LedgerError::Closed),
         };
         let archive = match archive {
@@ -93,6 +103,13 @@ impl Export {
         let merged = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false)?;
         Ok((ended, Fetched { merged, staged, lock }))
     }
+}
+
+/// Stops writing. An error if another program has deleted or moved the ledger, which explains all other errors.
+async fn close(ledger: Ledger, lock: &Lock) -> Result<Archive, LedgerError> {
+    let archive = ledger.close().await?;
+    archive.check_in_place(lock)?;
+    Ok(archive)
 }
 
 /// The result of a fetch, with the directory still locked.

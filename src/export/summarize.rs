@@ -101,7 +101,12 @@ pub fn publish_and_summarize(
     let mut manifest = if let Some(manifest) = current {
         manifest
     } else {
-        let published = publish(merged, staged, dir, &options.layout, progress)?;
+        let published = publish(merged, staged, dir, &options.layout, progress);
+        // A ledger that was deleted meanwhile is saved, and explains why the dataset cannot be published.
+        for source in merged.sources().iter().filter(|_| !options.replayed) {
+            source.archive.check_in_place(lock)?;
+        }
+        let published = published?;
         let digests = ledger_digests(merged, &provenance)?;
         RunManifest::new(provenance, &published, merged.spending(), digests, merged.oldest_answer())
     };

@@ -23,7 +23,6 @@ use tokio::{
 
 use super::{
     LedgerError, Location,
-    recover::{DirectoryId, copy_deleted},
     segment::{self, End, Segment},
 };
 use crate::{fs::sync_folder, sha256};
@@ -146,8 +145,6 @@ pub(super) struct Written {
 /// Writes to the ledger's last file.
 pub(super) struct LedgerWriter {
     folder: PathBuf,
-    /// The run's directory, when the file was opened.
-    directory: Option<DirectoryId>,
     /// The files before the one that is written.
     earlier: Vec<Segment>,
     segment: Segment,
@@ -190,7 +187,6 @@ impl LedgerWriter {
         sync_folder(folder, LedgerError::io)?;
         Ok(Self {
             folder: folder.to_owned(),
-            directory: folder.parent().and_then(DirectoryId::of),
             earlier: Vec::new(),
             segment: Segment { number, path, file },
             end,
@@ -334,7 +330,7 @@ impl LedgerWriter {
     /// The digests of all files that were written here from their beginning.
     fn digests(&mut self) -> BTreeMap<u32, FileDigest> {
         let mut digests = mem::take(&mut self.finished);
-        let sha256 = self.hash.take().filter(|_| self.failed.is_none()).map(|hash| sha256::hex(&hash.finalize()));
+        let sha256 = self.hash.take().map(|hash| sha256::hex(&hash.finalize()));
         digests.extend(sha256.map(|sha256| (self.segment.number, FileDigest { bytes: self.end, sha256 })));
         digests
     }
@@ -344,32 +340,15 @@ impl LedgerWriter {
         self.segment.file.set_len(self.end).map_err(LedgerError::io("truncate", &self.segment.path))
     }
 
-    /// Ends the ledger, unless another program has changed it. Files that were deleted are copied first.
     fn finish(mut self) -> Result<Written, LedgerError> {
-        let digests = self.digests();
-        if self.failed.is_none() {
-            self.check_files()?;
-            self.trim()?;
+        let is_resized = |error: &LedgerError| matches!(error, LedgerError::Resized { .. });
+        if let Some(error) = self.failed.take().or_else(|| self.no_more_calls.take_if(|error| is_resized(error))) {
+            return Err(error);
         }
+        self.trim()?;
+        let digests = self.digests();
         let Self { mut earlier, segment, end, .. } = self;
         earlier.push(segment);
         Ok(Written { segments: earlier, end, digests })
-    }
-
-    fn check_files(&mut self) -> Result<(), LedgerError> {
-        let mut earlier = self.earlier.iter();
-        let are_in_place = earlier.try_for_each(|file| file.check_in_place(file.length()?));
-        match are_in_place.and_then(|()| self.segment.check_in_place(self.end)) {
-            Err(LedgerError::Deleted { path, .. }) => {
-                let files: Vec<_> = self.earlier.iter().chain([&self.segment]).collect();
-                let dir = self.folder.parent().unwrap_or(&self.folder);
-                Err(match copy_deleted(&files, dir, self.directory.as_ref()) {
-                    Ok(copy) => LedgerError::Deleted { path, copy: Some(copy) },
-                    Err(source) => LedgerError::Lost { path, source: Box::new(source) },
-                })
-            }
-            Ok(()) if let Some(error @ LedgerError::Resized { .. }) = self.no_more_calls.take() => Err(error),
-            checked => checked,
-        }
     }
 }

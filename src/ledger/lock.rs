@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,7 +21,7 @@ pub struct Lock {
     pub(super) dir: PathBuf,
     /// Whether the directory was created for it.
     is_new: bool,
-    _open: File,
+    open: File,
 }
 
 impl Lock {
@@ -35,6 +36,12 @@ impl Lock {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Whether the path still leads to the locked directory.
+    pub(super) fn is_at_its_path(&self) -> bool {
+        let locked = self.open.metadata().map(|it| (it.dev(), it.ino()));
+        locked.is_ok_and(|id| fs::metadata(&self.dir).is_ok_and(|it| (it.dev(), it.ino()) == id))
     }
 
     /// Keeps runs out of a directory that is only read; other processes may read it, too.
@@ -52,7 +59,7 @@ impl Lock {
                 Err(TryLockError::Error(source)) => return Err(LedgerError::io("lock", dir)(source)),
             }
         }
-        Ok(Self { dir: dir.to_owned(), is_new: false, _open: open })
+        Ok(Self { dir: dir.to_owned(), is_new: false, open })
     }
 }
 

@@ -201,8 +201,7 @@ impl Ledger {
         self.append(Purpose::Result, Record::from(gave_up)).await
     }
 
-    /// Stops writing and returns the recorded content. If another program has deleted the files, they are saved
-    /// elsewhere, and the error names the place.
+    /// Stops writing and returns the recorded content.
     pub async fn close(self) -> Result<Archive, LedgerError> {
         let archive = mem::take(&mut *self.archive());
         let Written { segments, end, digests } = self.appender.close().await?;

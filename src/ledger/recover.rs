@@ -7,12 +7,12 @@ use std::{
     io::{self, Seek},
     os::{
         fd::AsRawFd,
-        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
 
-use super::{FOLDER, LedgerError, Lock, segment::Segment};
+use super::{Archive, FOLDER, LedgerError, Lock, segment::Segment};
 use crate::fs::sync_folder;
 
 /// Appended to the name of a run's directory for the copy: the first that gives an empty or a new directory.
@@ -48,39 +48,43 @@ impl Segment {
     }
 }
 
-/// Which directory a run has locked, to recognize it at its path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DirectoryId(u64, u64);
+impl Archive {
+    /// Checks, after writing, that the files are still in the locked directory. Those that were deleted are copied, to
+    /// it or to a new one beside it if it is used for something else by now; the error has the place.
+    pub fn check_in_place(&self, lock: &Lock) -> Result<(), LedgerError> {
+        let mut files = self.segments.iter().zip(self.files()?);
+        match files.try_for_each(|(segment, (_, bytes))| segment.check_in_place(bytes)) {
+            Err(LedgerError::Deleted { path, .. }) => Err(match self.copy_deleted(lock) {
+                Ok(copy) => LedgerError::Deleted { path, copy: Some(copy) },
+                Err(source) => LedgerError::Lost { path, source: Box::new(source) },
+            }),
+            checked => checked,
+        }
+    }
 
-impl DirectoryId {
-    pub(super) fn of(dir: &Path) -> Option<Self> {
-        fs::metadata(dir).ok().map(|found| Self(found.dev(), found.ino()))
+    /// Returns the directory of the copy.
+    fn copy_deleted(&self, lock: &Lock) -> Result<PathBuf, LedgerError> {
+        if lock.is_at_its_path() {
+            return copy_into(self.segments.iter().filter(|file| !file.path.exists()), lock.dir());
+        }
+        let mut tried = Err(LedgerError::Closed);
+        for suffix in SUFFIXES {
+            let mut dir = OsString::from(lock.dir().components().as_path());
+            dir.push(suffix);
+            let dir = PathBuf::from(dir);
+            if fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
+                continue;
+            }
+            tried = Lock::take(&dir).and_then(|_lock| copy_into(self.segments.iter(), &dir));
+            if tried.is_ok() {
+                break;
+            }
+        }
+        tried
     }
 }
 
-/// Copies the files that were deleted to the run's directory `dir`, or to a new one beside it if `dir` is used for
-/// something else by now. Returns the directory. `id` is that of the directory which this process has locked.
-pub(super) fn copy_deleted(files: &[&Segment], dir: &Path, id: Option<&DirectoryId>) -> Result<PathBuf, LedgerError> {
-    if id.is_some() && DirectoryId::of(dir).as_ref() == id {
-        return copy_into(files.iter().filter(|file| !file.path.exists()), dir);
-    }
-    let mut tried = Err(LedgerError::Closed);
-    for suffix in SUFFIXES {
-        let mut dir = OsString::from(dir.components().as_path());
-        dir.push(suffix);
-        let dir = PathBuf::from(dir);
-        if fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
-            continue;
-        }
-        tried = Lock::take(&dir).and_then(|_lock| copy_into(files.iter(), &dir));
-        if tried.is_ok() {
-            break;
-        }
-    }
-    tried
-}
-
-fn copy_into<'a>(files: impl Iterator<Item = &'a &'a Segment>, dir: &Path) -> Result<PathBuf, LedgerError> {
+fn copy_into<'a>(files: impl Iterator<Item = &'a Segment>, dir: &Path) -> Result<PathBuf, LedgerError> {
     let folder = dir.join(FOLDER);
     make_folder(&folder)?;
     for file in files {

@@ -102,6 +102,17 @@ fn open(dir: &Path, inputs: Inputs) -> Export {
 
 /// One run into `dir`, stopped after `limit`, if given.
 async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Duration>) -> RunSummary {
+    run_disturbed(api, dir, inputs, limit, || {}).await.expect("a sound disk")
+}
+
+/// The same, with something that happens between the last call and publishing.
+async fn run_disturbed(
+    api: &'static Months,
+    dir: &Path,
+    inputs: Inputs,
+    limit: Option<Duration>,
+    disturb: impl FnOnce(),
+) -> Result<RunSummary, ExportError> {
     let export = open(dir, inputs);
     let progress = Progress::start(Mode::None, false, ExportScope::all_stored(0));
     let terms = PublishOptions {
@@ -123,7 +134,8 @@ async fn run(api: &'static Months, dir: &Path, inputs: Inputs, limit: Option<Dur
     let fetched = export.fetch(api, limits(60_000, 30), &terms.layout, &progress, stop).await;
     let (ended, Fetched { merged, staged, lock }) = fetched.expect("a sound disk");
     let ended = RunEnd::new(ended, Signal::Interrupt);
-    publish_and_summarize(&merged, staged, &lock, &ended, &terms, &progress).expect("a sound disk")
+    disturb();
+    publish_and_summarize(&merged, staged, &lock, &ended, &terms, &progress)
 }
 
 /// Rows and the sum of backlinks over all parts.
@@ -253,4 +265,20 @@ async fn calls_are_made_in_target_order_if_the_cap_covers_all_else_in_input_orde
     check(Some(130_000), None, &["c.com", "a.com", "d.com"]).await;
     check(None, Some(2), &["c.com", "a.com"]).await;
     check(None, Some(4), &["a.com", "b.com", "c.com", "d.com"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_deleted_before_publishing_are_saved_beside_what_was_written_there() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (dir, api) = (folder.path().join("out"), leaked(1));
+    let remove = || fs::remove_dir_all(&dir).expect("removed");
+    let error = run_disturbed(api, &dir, inputs(folder.path(), 50), None, remove).await.expect_err("no ledger");
+    let saved = folder.path().join("out.recovered");
+    let hint = format!("all paid answers were saved in {};", saved.display());
+    assert!(error.to_string().contains("was deleted while") && error.hint().starts_with(&hint), "{error}");
+    let billed = || api.billed.lock().expect("sound").clone();
+    let before = billed();
+    let summary = run(api, &saved, inputs(folder.path(), 50), None).await;
+    assert_eq!((summary.pending, summary.possibly_billed), (0, 1));
+    assert_eq!((sums(&saved), billed()), (expected(50), before), "nothing was bought again");
 }

@@ -125,6 +125,13 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut writer: LedgerWri
     writer
 }
 
+/// What can no longer be written, and why.
+enum Refusal {
+    /// Records of further calls.
+    Calls(LedgerError),
+    Everything(LedgerError),
+}
+
 /// The digest of a file that this process wrote from its beginning, so that it need not be read again.
 #[derive(Clone, Debug)]
 pub(super) struct FileDigest {
@@ -220,13 +227,15 @@ impl LedgerWriter {
         let size = sizes().sum();
         self.largest = sizes().max().unwrap_or(0).max(self.largest);
         if self.no_more_calls.is_none()
-            && let Err(error) = self.segment.check_in_place(self.end).and_then(|()| self.make_room(size))
+            && let Err(refusal) = self.check(size)
         {
-            if !self.can_store_results_after(&error) {
-                self.failed = Some(error.clone());
-                return all_fail(&error);
+            match refusal {
+                Refusal::Calls(error) => self.no_more_calls = Some(error),
+                Refusal::Everything(error) => {
+                    self.failed = Some(error.clone());
+                    return all_fail(&error);
+                }
             }
-            self.no_more_calls = Some(error);
         }
         let written = self.write_and_sync(group);
         if let Err(error) = &written {
@@ -236,14 +245,17 @@ impl LedgerWriter {
         written.unwrap_or_default()
     }
 
-    /// Whether the results of calls in flight can be written after an error: to the space that was reserved for them, to
-    /// a file that was moved or deleted, or after the last complete record of one that was shortened.
-    fn can_store_results_after(&mut self, error: &LedgerError) -> bool {
-        match error {
-            LedgerError::Moved { .. } | LedgerError::Deleted { .. } => true,
-            LedgerError::Resized { .. } => self.cut_to_complete_records().is_ok(),
-            error => error.is_full(),
-        }
+    /// Checks that a group of `size` bytes can be written. If not, the results of calls in flight are still written to
+    /// the space that was reserved for them, to a file that was moved or deleted, or after the last complete record of
+    /// one that was shortened.
+    fn check(&mut self, size: u64) -> Result<(), Refusal> {
+        self.segment.check_in_place(self.end).map_err(|error| match error {
+            LedgerError::Resized { .. } if self.cut_to_complete_records().is_err() => Refusal::Everything(error),
+            error => Refusal::Calls(error),
+        })?;
+        let refused =
+            |error: LedgerError| if error.is_full() { Refusal::Calls(error) } else { Refusal::Everything(error) };
+        self.make_room(size).map_err(refused)
     }
 
     fn cut_to_complete_records(&mut self) -> Result<(), LedgerError> {

@@ -258,6 +258,21 @@ async fn a_ledger_deleted_or_moved_during_a_run_stops_it_and_no_answer_is_lost()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_files_of_a_deleted_ledger_are_saved() {
+    const MANY: usize = TARGETS + 60;
+    let settings = Settings { latency: latency(20, 40), ..Settings::default() };
+    let (api, place) = (sandbox(settings).await, Place::new(TARGETS));
+    ended(place.run(&api.url(), ""), 0).await;
+    divide(&place.out());
+    place.list(MANY);
+    let words = disturbed(&api, &place, |out| fs::remove_dir_all(out).expect("removed")).await;
+    assert!(words.contains("ledger-0.jsonl.gz was deleted while"), "{words}");
+    ended(place.run(&api.url(), ""), 0).await;
+    assert_eq!(api.bill().calls, MANY as u64, "nothing was bought twice");
+    verified(&place.out()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_shortened_during_a_run_stops_it_and_what_is_left_is_used() {
     const MANY: usize = 150;
     for keep in [0, 100, 3_000] {

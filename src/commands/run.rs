@@ -134,6 +134,7 @@ impl RunCommand<'_> {
         if export.remaining() > 0 {
             warn_about_inputs(export.inputs());
         }
+        let run_id = export.run_id().to_owned();
         let publishing = async {
             let asked_to_stop = signals.clone().first().map(|_| ());
             let (ended, fetched) = export.fetch(api, limits, &options.layout, &progress, asked_to_stop).await?;
@@ -148,7 +149,7 @@ impl RunCommand<'_> {
         };
         let summary = match publishing.await {
             Ok((summary, lock)) => upload::upload(destination, summary, lock, &progress, context, signals).await?,
-            Err(failure) => self.partial_summary(options, &failure).await.ok_or(failure)?,
+            Err(failure) => self.partial_summary(run_id, options, &failure).await.ok_or(failure)?,
         };
         progress.finish();
         Ok(summary)
@@ -172,13 +173,13 @@ impl RunCommand<'_> {
 
     /// The summary of a run that a failure or a signal ended while it fetched or published; `None` without a ledger to
     /// summarize.
-    async fn partial_summary(self, options: PublishOptions, failure: &Failure) -> Option<RunSummary> {
+    async fn partial_summary(self, run_id: String, options: PublishOptions, failure: &Failure) -> Option<RunSummary> {
         let ended = match self.signals.received().filter(|signal| signal.exit_code() == failure.exit) {
             Some(signal) => RunEnd::Signal(signal),
             None => RunEnd::Unexpected { message: failure.error.clone(), hint: failure.hint.clone() },
         };
         let dir = self.arguments.out.clone();
-        spawn_blocking(move || partial_summary(&dir, &options, &ended)).await.ok().flatten()
+        spawn_blocking(move || partial_summary(&dir, &run_id, &options, &ended)).await.ok().flatten()
     }
 
     fn publish_options(self, fresh_since: Option<Timestamp>) -> PublishOptions {

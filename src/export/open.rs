@@ -131,6 +131,10 @@ impl Export {
         self.remaining.len()
     }
 
+    pub fn run_id(&self) -> &str {
+        &self.run.run_id
+    }
+
     /// Targets that are left for later runs.
     pub fn left_out(&self) -> usize {
         self.left_out

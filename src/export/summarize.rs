@@ -43,10 +43,10 @@ impl PublishOptions {
     /// Adds the data of this run to the `numbers` of a directory.
     fn summary(&self, numbers: RunSummary, dir: &Path, ended: &RunEnd) -> RunSummary {
         let summary = RunSummary {
-            calls_this_run: numbers.calls - self.before.calls,
+            calls_this_run: numbers.calls.saturating_sub(self.before.calls),
             cost_usd_this_run: Dollars(numbers.cost_usd.0.minus(self.before.known())),
-            refreshed_this_run: numbers.refreshed - self.before.refreshed,
-            taken_over_this_run: numbers.taken_over - self.before.taken_over,
+            refreshed_this_run: numbers.refreshed.saturating_sub(self.before.refreshed),
+            taken_over_this_run: numbers.taken_over.saturating_sub(self.before.taken_over),
             fresh_since: self.fresh_since,
             max_cost_usd: self.max_cost.map(Dollars),
             max_failures: self.max_failures,
@@ -127,10 +127,12 @@ pub fn publish_and_summarize(
     Ok(summary)
 }
 
-/// The summary of a run that ended before its dataset was published, if its ledger can be read.
-pub fn partial_summary(dir: &Path, options: &PublishOptions, ended: &RunEnd) -> Option<RunSummary> {
+/// The summary of a run that ended before its dataset was published, if its ledger can be read. The directory may
+/// belong to another run by then.
+pub fn partial_summary(dir: &Path, run_id: &str, options: &PublishOptions, ended: &RunEnd) -> Option<RunSummary> {
     let archive = Archive::read(dir).ok()?;
-    let (run, inputs) = (archive.run().cloned()?, archive.inputs().ok()??);
+    let run = archive.run().filter(|run| run.run_id == run_id).cloned()?;
+    let inputs = archive.inputs().ok()??;
     let inputs_sha256 = archive.inputs_digest()?.to_owned();
     let merged = MergedLedgers::new(vec![Source { run, archive }], inputs, inputs_sha256, false).ok()?;
     Some(options.unpublished(&merged, dir, ended))

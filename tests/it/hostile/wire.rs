@@ -148,6 +148,11 @@ async fn run(server: &Server, names: &[String], flags: &[&str]) -> (Ran, tempfil
 
 /// The same in a directory that may already contain a run.
 async fn run_in(dir: &tempfile::TempDir, server: &Server, names: &[String], flags: &[&str]) -> Ran {
+    measured_run_in(dir, server, names, flags).await.0
+}
+
+/// The same, with the peak memory in KiB.
+async fn measured_run_in(dir: &tempfile::TempDir, server: &Server, names: &[String], flags: &[&str]) -> (Ran, u64) {
     let _turn = TURN.lock().await;
     let inputs = dir.path().join("domains.txt");
     fs::write(&inputs, names.join("\n")).expect("written");
@@ -158,7 +163,7 @@ async fn run_in(dir: &tempfile::TempDir, server: &Server, names: &[String], flag
     let (ran, most_memory) = measured(command).await;
     print(&format!("{} MiB at most", most_memory / 1024));
     assert!(most_memory < MAX_MEMORY_KIB, "{} MiB", most_memory / 1024);
-    ran
+    (ran, most_memory)
 }
 
 /// `verify` finds no difference, in bounded memory.
@@ -268,6 +273,30 @@ async fn forty_answers_that_are_almost_too_large_are_published_in_bounded_memory
     let summary = ran.json();
     assert_eq!((&summary["rows"], &summary["undated"]), (&(2 * 20 + 10).into(), &(10 * 19_999).into()));
     assert_sound(&dir.path().join("out")).await;
+}
+
+/// The rows of a whole run would take several times what is allowed here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_hangs_does_not_keep_the_rows_of_the_others_in_memory() {
+    let text = format!(",\"type\":\"{}\"", "x".repeat(400_000));
+    let server = Server::start(move |target| match target {
+        "a.com" => Act::Drip(head("")),
+        _ => response("", good(target, &text).as_bytes()),
+    })
+    .await;
+    // The first call of a run is sent by itself; the second one hangs.
+    let peak = async |second: &str, failed: u32| {
+        let others = (0..400).map(|number| format!("s{number}.com"));
+        let names: Vec<String> = ["0.com", second].map(str::to_owned).into_iter().chain(others).collect();
+        let dir = tempfile::tempdir().expect("a directory");
+        let flags = ["--timeout", "15s", "--max-attempts", "1"];
+        let (ran, memory) = measured_run_in(&dir, &server, &names, &flags).await;
+        assert_eq!((&ran.json()["failed"], &ran.json()["rows"]), (&failed.into(), &(2 * (402 - failed)).into()));
+        memory
+    };
+    let usual = peak("z.com", 0).await;
+    let hanging = peak("a.com", 1).await;
+    assert!(hanging < usual + 64 * 1024, "{} MiB, usually {} MiB", hanging / 1024, usual / 1024);
 }
 
 #[tokio::test(flavor = "multi_thread")]

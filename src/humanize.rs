@@ -85,16 +85,19 @@ pub fn countdown(left: Duration) -> String {
     if seconds < 10 { format!("{seconds} s") } else { duration(Duration::from_secs(seconds)) }
 }
 
-/// An estimated duration: rounded up to ten seconds, minutes, or tens of minutes.
+/// An estimated duration: `under 10 s`, `about 50 s`; rounded up to ten seconds, minutes, or tens of minutes.
 pub fn rough_duration(left: Duration) -> String {
+    if left < Duration::from_secs(10) {
+        return "under 10 s".to_owned();
+    }
     let step = match left.as_secs() {
         0..90 => 10,
         90..7_200 => 60,
         _ => 600,
     };
-    let seconds = left.as_millis().div_ceil(1_000).max(1);
+    let seconds = left.as_millis().div_ceil(1_000);
     let rounded = u64::try_from(seconds).unwrap_or(u64::MAX).div_ceil(step).saturating_mul(step);
-    duration(Duration::from_secs(rounded))
+    format!("about {}", duration(Duration::from_secs(rounded)))
 }
 
 /// `512 B`, `12.3 MB`, in decimal units.
@@ -169,12 +172,14 @@ mod tests {
         check(7_500_000, "2 h 5 min");
         check(273_600_000, "3 d 4 h");
         let check = |seconds: u64, expected: &str| assert_eq!(rough_duration(Duration::from_secs(seconds)), expected);
-        check(0, "10 s");
-        check(41, "50 s");
-        check(55, "1 min");
-        check(100, "2 min");
-        check(3_700, "1 h 2 min");
-        check(7_300, "2 h 10 min");
+        check(0, "under 10 s");
+        check(9, "under 10 s");
+        check(10, "about 10 s");
+        check(41, "about 50 s");
+        check(55, "about 1 min");
+        check(100, "about 2 min");
+        check(3_700, "about 1 h 2 min");
+        check(7_300, "about 2 h 10 min");
     }
 
     #[test]

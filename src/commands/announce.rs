@@ -67,7 +67,7 @@ pub(super) async fn announce(
         (
             "calls",
             format!(
-                "{} for {targets}, about {} at {rate}{per}{details}",
+                "{} for {targets}, {} at {rate}{per}{details}",
                 humanize::count(estimate.calls),
                 humanize::rough_duration(estimate.elapsed)
             ),

@@ -2,33 +2,24 @@
 
 use std::time::Duration;
 
-use super::Context;
+use tokio::time::timeout;
+
+use super::{Context, doctor::whose};
 use crate::{
-    api::{account, http::HttpApi},
+    api::http::{ApiEndpoint, HttpApi},
     cli::{CallArgs, TokenError},
+    doctor::{self, ApiChecks, Level},
     money::Usd,
 };
 
 const BALANCE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Finding out why there is no answer included.
+const LONGEST: Duration = Duration::from_secs(6);
 
 /// The balance, or why it is unknown; `None`: there is no token to ask with.
 pub(super) type Balance = Option<Result<Usd, String>>;
 
 pub(super) fn balance(arguments: &CallArgs, context: &Context) -> Balance {
-    let api = match connect(arguments, context)? {
-        Ok(api) => api,
-        Err(reason) => return Some(Err(reason)),
-    };
-    let asked = super::runtime().map(|runtime| runtime.block_on(api.balance()));
-    Some(match asked {
-        Ok(Ok(reply)) => account::balance(&reply),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(failure) => Err(failure.error),
-    })
-}
-
-/// `None`: there is no token, or no server yet.
-fn connect(arguments: &CallArgs, context: &Context) -> Option<Result<HttpApi, String>> {
     if arguments.sandbox {
         return None;
     }
@@ -37,5 +28,21 @@ fn connect(arguments: &CallArgs, context: &Context) -> Option<Result<HttpApi, St
         Err(TokenError::Missing) => return None,
         Err(error) => return Some(Err(error.to_string())),
     };
-    Some(HttpApi::new(&arguments.api, &token.0, BALANCE_TIMEOUT, context.clock).map_err(|error| error.to_string()))
+    let endpoint = ApiEndpoint::parse(&arguments.api);
+    let api = HttpApi::new(&arguments.api, &token.0, BALANCE_TIMEOUT, context.clock);
+    let (endpoint, api) = match (endpoint, api) {
+        (Ok(endpoint), Ok(api)) => (endpoint, api),
+        (Err(error), _) | (_, Err(error)) => return Some(Err(error.to_string())),
+    };
+    let whose = whose(arguments);
+    let runtime = match super::runtime() {
+        Ok(runtime) => runtime,
+        Err(failure) => return Some(Err(failure.error)),
+    };
+    let asked = runtime.block_on(async { timeout(LONGEST, doctor::ask(&api, &endpoint, &whose)).await });
+    let Ok(ApiChecks { checks, balance, .. }) = asked else {
+        return Some(Err(format!("no answer from {} in time", endpoint.origin)));
+    };
+    let problem = checks.into_iter().find(|check| check.level != Level::Ok).map(|check| check.message);
+    Some(balance.ok_or_else(|| problem.unwrap_or_default()))
 }

@@ -3,7 +3,6 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal},
-    num::NonZeroU32,
     time::Duration,
 };
 
@@ -13,7 +12,7 @@ use super::{
     Context, Failure, exit,
     inputs::read_inputs,
     print,
-    result::{has_color, is_ci, width},
+    result::{has_color, width},
     run::{query, url},
     upload,
 };
@@ -74,22 +73,30 @@ fn checks(arguments: &PlanArgs, context: &Context) -> Result<Vec<Check>, Failure
     let (found, preview, free) = match directory {
         Some(DirectoryChecks { checks, preview, free }) => (checks, preview, free),
         None => match Preview::new(None, given, previous, &query, context.clock) {
-            Ok(preview) => (Vec::new(), Some(preview), None),
+            Ok(preview) => (vec![unchecked_directory()], Some(preview), None),
             Err(error) => (vec![Check::failed("query", error.to_string(), error.hint())], None, None),
         },
     };
     checks.extend(found);
     let (rate, concurrency) = call.limits(input.shard)?;
+    let preview = preview.map(|preview| preview.limited(call.limit));
     let estimate = inputs.as_ref().and(preview.as_ref()).map(|preview| preview.estimate(rate, concurrency));
-    checks.extend(free.map(|free| doctor::space(free, estimate.as_ref())));
+    let size = preview.as_ref().map(Preview::dataset).filter(|size| inputs.is_some() && !size.is_exact);
+    let run = estimate.as_ref().map(|estimate| estimate.calls).zip(size);
+    checks.extend(free.map(|free| doctor::space(free, run)));
     let left = call.max_cost.map(|cap| {
         let spent = preview.as_ref().map_or(Usd::ZERO, |preview| preview.past.spent);
         cap.minus(spent).max(Usd::ZERO)
     });
     let money = estimate.as_ref().map(|estimate| RunCost { estimate, left });
     checks.extend(check_api(&arguments.job, money, context)?);
-    checks.extend(check_machine(concurrency));
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    checks.extend(doctor::files(limit, concurrency));
     Ok(checks)
+}
+
+fn unchecked_directory() -> Check {
+    Check::warning("directory", "not checked, since --out is not given", "add --out DIR to check it and its disk")
 }
 
 fn read(arguments: &InputArgs) -> (Check, Option<Inputs>) {
@@ -110,7 +117,7 @@ fn read(arguments: &InputArgs) -> (Check, Option<Inputs>) {
                 "{targets}; {}",
                 humanize::counted(rejected as u64, "line is not a valid domain", "lines are not valid domains")
             ),
-            "they will be skipped; `plan --format json` lists them",
+            "they will be skipped; `plan` lists them",
         ),
     };
     (check, Some(inputs))
@@ -125,15 +132,18 @@ fn check_api(arguments: &JobArgs, money: Option<RunCost<'_>>, context: &Context)
             Err(error) => return Ok(vec![Check::failed("api", error.to_string(), error.hint())]),
         };
         let ApiChecks { mut checks, balance, date } = asked(&arguments.call, &url, &endpoint, context).await;
-        if arguments.call.sandbox {
-            checks.push(Check::ok("cost", "none: the API is simulated"));
+        if let Some(sandbox) = sandbox {
+            // The rest is about a token, money and another machine's clock.
+            checks.retain(|check| check.level != Level::Ok);
+            if checks.is_empty() {
+                checks.push(Check::ok("api", "simulated: it needs no token, and nothing is charged"));
+            }
+            checks.extend(money.map(doctor::cost).filter(|check| check.level != Level::Ok));
+            sandbox.stop().await;
         } else {
             checks.extend(balance.map(|left| doctor::balance(left, money)));
             checks.extend(money.map(doctor::cost));
-        }
-        checks.extend(date.map(|date| doctor::clock(context.clock.now(), date)));
-        if let Some(sandbox) = sandbox {
-            sandbox.stop().await;
+            checks.extend(date.map(|date| doctor::clock(context.clock.now(), date)));
         }
         if let Some(place) = &arguments.own.after.publish {
             checks.push(match upload::connect(Some(place), arguments.call.sandbox).await {
@@ -163,23 +173,13 @@ async fn asked(call: &CallArgs, url: &str, endpoint: &ApiEndpoint, context: &Con
     }
 }
 
-fn whose(call: &CallArgs) -> String {
+/// The token's source.
+pub(super) fn whose(call: &CallArgs) -> String {
     match &call.token_file {
         _ if call.sandbox => "any token".to_owned(),
         Some(path) => format!("the token in {}", path.display()),
         None => "the token in AISA_API_KEY".to_owned(),
     }
-}
-
-fn check_machine(concurrency: NonZeroU32) -> [Check; 2] {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let shown = match (io::stderr().is_terminal(), is_ci()) {
-        (true, false) => "terminal: progress bar, and confirmation before spending more than --confirm-above",
-        (true, true) => "terminal, but CI is set: a progress line every ten seconds",
-        (false, true) => "no terminal, CI is set: a progress line every ten seconds, no confirmation",
-        (false, false) => "no terminal: a progress line every ten seconds, no confirmation",
-    };
-    [doctor::files(limit, concurrency), Check::ok("terminal", shown)]
 }
 
 fn number_at(checks: &[Check], level: Level) -> u64 {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::{CallArgs, Format, JobArgs, PlanArgs},
     dataset::RejectedLine,
-    export::{Estimate, Preview, PriceSource, QueryParams, discarded, rejected},
+    export::{DatasetSize, Estimate, Preview, PriceSource, QueryParams, rejected},
     fetch::pace::Rate,
     humanize,
     money::Usd,
@@ -32,11 +32,14 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let (rate, concurrency) = call.limits(input.shard)?;
     let inputs = read_inputs(input)?;
     let query = QueryParams { simulated: None, ..run::query(&arguments.job, context)? };
-    let preview = preview(arguments, &inputs, &query, context)?.limited(call.limit);
+    let preview =
+        Preview::new(arguments.out.as_deref(), &inputs, &arguments.job.reuse.previous, &query, context.clock)?
+            .limited(call.limit);
     let estimate = preview.estimate(rate, concurrency);
     let balance = balance::balance(call, context);
     let affordable = call.max_cost.map(|cap| Affordable::new(&estimate, cap.minus(preview.past.spent)));
-    let plan = Plan { call, inputs, preview, estimate, affordable, balance, rate };
+    let dataset = preview.dataset();
+    let plan = Plan { call, inputs, preview, estimate, dataset, affordable, balance, rate };
     print(&match arguments.format {
         Format::Text => plan.text(),
         Format::Json => plan.json(),
@@ -50,6 +53,7 @@ struct Plan<'a> {
     inputs: Inputs,
     preview: Preview,
     estimate: Estimate,
+    dataset: DatasetSize,
     /// `None`: there is no cap.
     affordable: Option<Affordable>,
     balance: Balance,
@@ -76,21 +80,9 @@ impl Affordable {
     }
 }
 
-/// The state of the directory, even if its ledger was deleted.
-fn preview(arguments: &PlanArgs, inputs: &Inputs, query: &QueryParams, context: &Context) -> Result<Preview, Failure> {
-    let clock = context.clock;
-    let dropped = arguments.out.as_deref().map(|dir| discarded(dir, inputs, query, None, clock)).transpose()?;
-    let Some(manifest) = dropped.flatten() else {
-        return Ok(Preview::new(arguments.out.as_deref(), inputs, &arguments.job.reuse.previous, query, clock)?);
-    };
-    let bare = Preview::new(None, inputs, &[], query, clock)?;
-    let stored = inputs.counts().targets as u64;
-    Ok(Preview { parameters: manifest.provenance.parameters, stored, remaining: 0, ..bare })
-}
-
 impl Plan<'_> {
     fn json(&self) -> String {
-        let Self { inputs, preview, estimate, affordable, balance, .. } = self;
+        let Self { inputs, preview, estimate, dataset, affordable, balance, .. } = self;
         let counts = inputs.counts();
         let plan = json!({
             "targets": counts.targets,
@@ -102,6 +94,7 @@ impl Plan<'_> {
             "taken_over": preview.taken_over,
             "refreshed": preview.refreshed,
             "calls": estimate.calls,
+            "pending": preview.pending,
             "cost_usd_low": estimate.cost_low.dollars(),
             "cost_usd_high": estimate.cost_high.dollars(),
             "max_cost_pays_low": affordable.map(|affordable| affordable.low),
@@ -109,74 +102,110 @@ impl Plan<'_> {
             "price_source": estimate.price_source.as_str(),
             "balance_usd": balance.as_ref().and_then(|balance| balance.as_ref().ok()).copied().map(Usd::dollars),
             "elapsed_s": humanize::seconds(estimate.elapsed),
-            "rows": estimate.rows,
-            "bytes": estimate.bytes,
+            "rows": dataset.rows,
+            "bytes": dataset.bytes,
         });
         format!("{plan:#}\n")
     }
 
     fn text(&self) -> String {
-        let Self { call, inputs, preview, estimate, affordable, balance, rate } = self;
-        let counts = inputs.counts();
-        let mut text = String::new();
-        let mut row = |name: &str, value: String| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {name:<12}{value}");
-        };
-        row("targets", humanize::count(counts.targets as u64));
-        row("duplicates", humanize::count(counts.duplicates as u64));
-        row("rejected", humanize::count(counts.rejected as u64));
-        for RejectedLine { input, file, line, reason } in rejected(inputs).take(REASONS_SHOWN) {
-            row("", sanitize::plain(&format!("{file}:{line}  {input}  ({reason})")).into_owned());
+        let Self { preview, estimate, dataset, balance, rate, .. } = self;
+        let mut lines = self.input_lines();
+        let mut add = |name, value: String| lines.push((name, value));
+        if preview.stored > 0 {
+            add("stored", humanize::counted(preview.stored, "answer", "answers"));
         }
-        if let more @ 1.. = counts.rejected.saturating_sub(REASONS_SHOWN) {
-            row("", format!("and {} more; --format json lists all", humanize::count(more as u64)));
-        }
-        if counts.subdomains > 0 {
-            let example = inputs.first_subdomain().unwrap_or_default();
-            row("subdomains", format!("{}, such as {example}", humanize::count(counts.subdomains as u64)));
-        }
-        for remark in [counted_twice(inputs), dropped_cells(inputs)].into_iter().flatten() {
-            row("", sanitize::plain(&remark).into_owned());
-        }
-        row("stored", humanize::count(preview.stored));
         if preview.taken_over > 0 {
             let answers = humanize::counted(preview.taken_over, "answer", "answers");
-            row("previous", format!("{answers} to reuse, at no cost"));
+            add("previous", format!("{answers} to reuse, at no cost"));
         }
-        let refreshed = match preview.refreshed {
-            0 => String::new(),
-            number => format!(", {} of them to refresh answers older than --max-age", humanize::count(number)),
-        };
-        row("calls", format!("{}{refreshed}", humanize::count(estimate.calls)));
+        add("calls", self.format_calls());
         if estimate.calls > 0 {
-            row("time", format!("about {} at {rate}", humanize::rough_duration(estimate.elapsed)));
+            add("time", format!("{} at {rate}", humanize::rough_duration(estimate.elapsed)));
+            add("cost", self.format_cost());
         }
-        let source = match estimate.price_source {
-            PriceSource::ListPrice => "list price; the gateway debits one to two times the upstream price",
-            PriceSource::OwnCalls => "from this directory's calls: mean and highest price",
-        };
-        match estimate.calls {
-            0 => row("cost", "none".to_owned()),
-            _ if call.sandbox => row("cost", "none: the API is simulated".to_owned()),
-            _ => row("cost", format!("{} ({source})", humanize::money_range(estimate.cost_low, estimate.cost_high))),
-        }
-        if let (Some(cap), Some(affordable)) =
-            (call.max_cost, affordable.filter(|affordable| affordable.low < estimate.calls))
-        {
-            let number = match (humanize::count(affordable.low), humanize::count(affordable.high)) {
-                (low, high) if low == high => low,
-                (low, high) => format!("{low} to {high}"),
-            };
-            row("", format!("--max-cost {} covers about {number} of them", humanize::money(cap)));
+        if let Some(covered) = self.format_cap() {
+            add("", covered);
         }
         match balance {
             None => {}
-            Some(Ok(balance)) => row("balance", format_balance(*balance, estimate)),
-            Some(Err(reason)) => row("balance", sanitize::plain(&format!("unknown ({reason})")).into_owned()),
+            Some(Ok(balance)) => add("balance", format_balance(*balance, estimate)),
+            Some(Err(reason)) => add("balance", format!("unknown: {reason}")),
         }
-        row("dataset", format!("up to {} rows, {}", humanize::count(estimate.rows), humanize::bytes(estimate.bytes)));
+        let (rows, bytes) = (humanize::count(dataset.rows), humanize::bytes(dataset.bytes));
+        add(
+            "dataset",
+            if dataset.is_exact {
+                format!("{rows} rows, {bytes}")
+            } else {
+                format!("up to {rows} rows, about {bytes}")
+            },
+        );
+        let mut text = String::new();
+        for (name, value) in lines {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {name:<12}{}", sanitize::plain(&value));
+        }
         text
+    }
+
+    fn input_lines(&self) -> Vec<(&'static str, String)> {
+        let counts = self.inputs.counts();
+        let mut lines = vec![("targets", humanize::count(counts.targets as u64))];
+        if counts.duplicates > 0 {
+            lines.push(("duplicates", humanize::count(counts.duplicates as u64)));
+        }
+        if counts.rejected > 0 {
+            lines.push(("rejected", humanize::count(counts.rejected as u64)));
+        }
+        for RejectedLine { input, file, line, reason } in rejected(&self.inputs).take(REASONS_SHOWN) {
+            lines.push(("", format!("{file}:{line}  {input}  ({reason})")));
+        }
+        if let more @ 1.. = counts.rejected.saturating_sub(REASONS_SHOWN) {
+            lines.push(("", format!("and {} more; --format json lists all", humanize::count(more as u64))));
+        }
+        if counts.subdomains > 0 {
+            let example = self.inputs.first_subdomain().unwrap_or_default();
+            lines.push(("subdomains", format!("{}, such as {example}", humanize::count(counts.subdomains as u64))));
+        }
+        let remarks = [counted_twice(&self.inputs), dropped_cells(&self.inputs)];
+        lines.extend(remarks.into_iter().flatten().map(|remark| ("", remark)));
+        lines
+    }
+
+    fn format_calls(&self) -> String {
+        let Preview { refreshed, pending, .. } = self.preview;
+        let mut text = match self.estimate.calls {
+            0 => "none".to_owned(),
+            calls => humanize::count(calls),
+        };
+        if pending > 0 {
+            let _ = write!(text, " now, {} later, because of --limit", humanize::count(pending));
+        }
+        if refreshed > 0 {
+            let _ = write!(text, ", {} of them to refresh answers older than --max-age", humanize::count(refreshed));
+        }
+        text
+    }
+
+    fn format_cost(&self) -> String {
+        let Estimate { cost_low, cost_high, price_source, .. } = self.estimate;
+        let source = match price_source {
+            _ if self.call.sandbox => "simulated: nothing is charged",
+            PriceSource::ListPrice => "the gateway charges one to two times DataForSEO's list price",
+            PriceSource::OwnCalls => "mean and highest price of this directory's calls",
+        };
+        format!("{} ({source})", humanize::money_range(cost_low, cost_high))
+    }
+
+    /// How far `--max-cost` reaches, if it does not cover all calls.
+    fn format_cap(&self) -> Option<String> {
+        let Affordable { low, high } = self.affordable.filter(|affordable| affordable.low < self.estimate.calls)?;
+        let number = match (humanize::count(low), humanize::count(high)) {
+            (low, high) if low == high => low,
+            (low, high) => format!("{low} to {high}"),
+        };
+        Some(format!("--max-cost {} covers about {number} of the calls", humanize::money(self.call.max_cost?)))
     }
 }
 
@@ -205,8 +234,6 @@ mod tests {
             cost_high: micros(6_000_000),
             price_source: PriceSource::ListPrice,
             elapsed: Duration::ZERO,
-            rows: 0,
-            bytes: 0,
         };
         let check = |left: i64, low: u64, high: u64| {
             assert_eq!(Affordable::new(&estimate, micros(left)), Affordable { low, high }, "{left}");

@@ -101,7 +101,7 @@ impl From<Compression> for basic::Compression {
 /// How integers are encoded in Parquet pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IntegerEncoding {
-    /// `DELTA_BINARY_PACKED`: the smallest files.
+    /// `DELTA_BINARY_PACKED`
     #[default]
     Delta,
     /// `PLAIN`: for readers without the former, such as Power BI, `StarRocks`, Spark before 3.3 and parquetjs.

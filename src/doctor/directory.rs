@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Check;
+use super::{Check, Level};
 use crate::{
     clock::Clock,
     dataset,
@@ -17,7 +17,7 @@ pub struct DirectoryChecks {
     pub checks: Vec<Check>,
     /// `None` if the directory cannot be used.
     pub preview: Option<Preview>,
-    /// Free bytes on its disk.
+    /// Free bytes on its disk; `None` if they are unknown, or a run would fail anyway.
     pub free: Option<u64>,
 }
 
@@ -32,23 +32,25 @@ pub fn check_directory(
     let folder = existing(dir);
     // Keeps runs out while the probe exists; creates no file.
     let lock = dir.is_dir().then(|| Lock::take(dir)).transpose();
-    let in_use = lock.is_err();
     let (content, preview) = match (check_content(dir, inputs, previous, query, clock), &lock) {
         (Err(error), _) => (Check::failed("directory", error.to_string(), error.hint()), None),
         (Ok((_, preview)), Err(error)) => (Check::failed("directory", error.to_string(), error.hint()), Some(preview)),
         (Ok((check, preview)), Ok(_)) => (check, Some(preview)),
     };
-    let write = match dataset::probe(&folder) {
-        _ if in_use => None,
-        Ok(()) => Some(Check::ok("write", format!("files can be written, synced and renamed in {}", folder.display()))),
-        Err(error) => Some(Check::failed(
+    if content.level == Level::Failed {
+        return DirectoryChecks { checks: vec![content], preview, free: None };
+    }
+    if let Err(error) = dataset::probe(&folder) {
+        let write = Check::failed(
             "write",
-            error.to_string(),
+            format!("{} cannot be used: {error}", dir.display()),
             "make it writable for this user, or use an --out on a file system that supports rename and sync",
-        )),
-    };
+        );
+        return DirectoryChecks { checks: vec![write], preview, free: None };
+    }
+    let write = Check::ok("write", format!("files can be written, synced and renamed in {}", folder.display()));
     let free = rustix::fs::statvfs(&folder).ok().map(|found| found.f_bavail.saturating_mul(found.f_frsize));
-    DirectoryChecks { checks: std::iter::once(content).chain(write).collect(), preview, free }
+    DirectoryChecks { checks: vec![content, write], preview, free }
 }
 
 /// The directory, or the one that it would be created in.
@@ -67,9 +69,8 @@ fn check_content(
     const NAME: &str = "directory";
     let shown = dir.display();
     let manifest = RunManifest::read(dir)?;
-    if let Some(manifest) = &manifest
-        && manifest.raw_discarded
-    {
+    let is_discarded = manifest.as_ref().is_some_and(|manifest| manifest.raw_discarded);
+    if is_discarded && inputs.targets().len() == 0 {
         let check = Check::warning(
             NAME,
             format!("{shown} has a dataset, but its raw answers were deleted: no targets can be added"),
@@ -77,7 +78,7 @@ fn check_content(
         );
         return Ok((check, Preview::new(None, inputs, &[], query, clock)?));
     }
-    if manifest.is_some() && !dir.join(FOLDER).is_dir() {
+    if manifest.is_some() && !is_discarded && !dir.join(FOLDER).is_dir() {
         let check = Check::failed(
             NAME,
             format!("{shown} contains a dataset built by replay, which a run cannot continue"),
@@ -95,10 +96,21 @@ fn check_content(
             format!("{shown} was started with version {version}, this is {}", env!("CARGO_PKG_VERSION")),
             "back up _raw and read CHANGELOG.md before the next run",
         ),
-        Some(_) => {
-            let answers = humanize::counted(preview.answered, "answer", "answers");
-            Check::ok(NAME, format!("{shown} contains {answers} of an earlier run, which will be resumed"))
-        }
+        Some(_) => Check::ok(NAME, format!("{shown} {}", describe(&preview, inputs, dataset::is_marked(dir)))),
     };
     Ok((check, preview))
+}
+
+/// What a directory with a run contains, and what is left to do for these lines, if there are any.
+fn describe(preview: &Preview, inputs: &Inputs, is_complete: bool) -> String {
+    let answers = humanize::counted(preview.answered, "answer", "answers");
+    let left = preview.remaining + preview.pending + preview.taken_over;
+    match (left, is_complete) {
+        _ if inputs.targets().len() == 0 => format!("contains {answers} of an earlier run"),
+        (0, true) => format!("is complete: {answers} stored, nothing to fetch"),
+        (0, false) => format!("contains all {answers}; the next run publishes the dataset"),
+        (left, _) => {
+            format!("contains {answers}; {} left", humanize::counted(left, "target", "targets"))
+        }
+    }
 }

@@ -15,7 +15,11 @@ pub use self::{
     directory::{DirectoryChecks, check_directory},
     network::{ApiChecks, ask, reach},
 };
-use crate::{export::Estimate, humanize, money::Usd};
+use crate::{
+    export::{DatasetSize, Estimate},
+    humanize,
+    money::Usd,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -128,20 +132,24 @@ pub fn clock(now: Timestamp, server: Option<Timestamp>) -> Check {
     let side = if difference.is_negative() { "behind" } else { "ahead of" };
     Check::warning(
         NAME,
-        format!("about {} {side} the server's", humanize::rough_duration(difference.unsigned_abs())),
+        format!("{} {side} the server's", humanize::rough_duration(difference.unsigned_abs())),
         "set the clock (timedatectl set-ntp true): requested dates, records and TLS depend on it",
     )
 }
 
-/// Whether the disk has space for the answers and for two copies of the tables, which are replaced as a whole.
-pub fn space(free: u64, estimate: Option<&Estimate>) -> Check {
+/// Whether the disk has space for the answers and for two copies of the tables, which are replaced as a whole. `run` is
+/// the number of calls and the resulting dataset, if there is anything to fetch.
+pub fn space(free: u64, run: Option<(u64, DatasetSize)>) -> Check {
     const NAME: &str = "space";
     /// Bytes of a full history in the ledger, compressed.
     const PER_ANSWER: u64 = 22_000;
     /// Logs, the report, other files, and other programs.
     const OTHER: u64 = 50_000_000;
-    let needed = estimate.map_or(0, |estimate| estimate.calls * PER_ANSWER + 2 * estimate.bytes) + OTHER;
-    let shown = format!("{} free; the run needs about {}", humanize::bytes(free), humanize::bytes(needed));
+    let needed = run.map_or(0, |(calls, dataset)| calls * PER_ANSWER + 2 * dataset.bytes) + OTHER;
+    let mut shown = format!("{} free", humanize::bytes(free));
+    if run.is_some() || free < 2 * needed {
+        shown = format!("{shown}; the run needs about {}", humanize::bytes(needed));
+    }
     let hint = "free some disk space, or use an --out on another disk; a full disk stops the run, but loses no answers";
     if free < needed {
         Check::failed(NAME, shown, hint)
@@ -152,20 +160,15 @@ pub fn space(free: u64, estimate: Option<&Estimate>) -> Check {
     }
 }
 
-/// Whether this process may open as many files as a run does; `None`: there is no limit.
-pub fn files(limit: Option<u64>, concurrency: NonZeroU32) -> Check {
-    const NAME: &str = "files";
+/// The limit of open files, if it is too low for a run.
+pub fn files(limit: Option<u64>, concurrency: NonZeroU32) -> Option<Check> {
     /// A file for each month of the history, the ledger, and the runtime's own.
     const OTHER: u64 = 160;
     let needed = u64::from(concurrency.get()) + OTHER;
-    let Some(limit) = limit else { return Check::ok(NAME, "no limit on open files") };
-    let shown =
+    let limit = limit.filter(|limit| *limit < needed)?;
+    let message =
         format!("limit of {} open files; {concurrency} calls in flight need about {needed}", humanize::count(limit));
-    if limit < needed {
-        Check::failed(NAME, shown, "raise the limit (ulimit -n 1024), or lower --concurrency")
-    } else {
-        Check::ok(NAME, shown)
-    }
+    Some(Check::failed("files", message, "raise the limit (ulimit -n 1024), or lower --concurrency"))
 }
 
 #[cfg(test)]
@@ -186,8 +189,6 @@ mod tests {
             cost_high: usd(60),
             price_source: PriceSource::ListPrice,
             elapsed: Duration::ZERO,
-            rows: 0,
-            bytes: 10_000_000,
         }
     }
 
@@ -242,15 +243,20 @@ mod tests {
 
     #[test]
     fn disk_space_and_open_files_are_compared_to_the_need() {
-        let estimate = estimate(1_000);
+        let run = Some((1_000, DatasetSize { rows: 0, bytes: 10_000_000, is_exact: false }));
         let needed = 22_000_000 + 20_000_000 + 50_000_000;
-        assert_eq!(space(needed - 1, Some(&estimate)).level, Level::Failed);
-        assert_eq!(space(needed, Some(&estimate)).level, Level::Warning);
-        assert_eq!(space(2 * needed, Some(&estimate)).level, Level::Ok);
-        assert_eq!(space(100_000_000, None).level, Level::Ok);
+        let check = |free: u64, run: Option<(u64, DatasetSize)>, level: Level, wanted: &str| {
+            let found = space(free, run);
+            assert!(found.level == level && found.message == wanted, "{found:?}");
+        };
+        check(needed - 1, run, Level::Failed, "91.9 MB free; the run needs about 92.0 MB");
+        check(needed, run, Level::Warning, "92.0 MB free; the run needs about 92.0 MB");
+        check(2 * needed, run, Level::Ok, "184.0 MB free; the run needs about 92.0 MB");
+        check(100_000_000, None, Level::Ok, "100.0 MB free");
+        check(99_000_000, None, Level::Warning, "99.0 MB free; the run needs about 50.0 MB");
         let thirty = NonZeroU32::new(30).unwrap();
-        assert_eq!(files(Some(189), thirty).level, Level::Failed);
-        assert_eq!(files(Some(190), thirty).level, Level::Ok);
-        assert_eq!(files(None, thirty).level, Level::Ok);
+        assert_eq!(files(Some(189), thirty).unwrap().level, Level::Failed);
+        assert_eq!(files(Some(190), thirty), None);
+        assert_eq!(files(None, thirty), None);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::{
     net::{TcpStream, lookup_host},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use super::{Check, Level};
@@ -16,7 +16,6 @@ use crate::{
         Reply, account,
         http::{ApiEndpoint, HttpApi},
     },
-    humanize,
     money::Usd,
 };
 
@@ -36,9 +35,8 @@ pub struct ApiChecks {
 
 /// Asks for the balance. `whose` names the token's source.
 pub async fn ask(api: &HttpApi, endpoint: &ApiEndpoint, whose: &str) -> ApiChecks {
-    let started = Instant::now();
     match api.balance().await {
-        Ok(reply) => answered(&reply, endpoint, whose, started.elapsed()),
+        Ok(reply) => answered(&reply, endpoint, whose),
         Err(error) => {
             let reached = reach(endpoint).await;
             let ApiEndpoint { origin, is_encrypted, is_proxied, .. } = endpoint;
@@ -80,7 +78,11 @@ pub async fn reach(endpoint: &ApiEndpoint) -> Check {
     };
     let addresses = match timeout(STEP, lookup_host((host.as_str(), *port))).await {
         Ok(Ok(addresses)) => addresses.take(MAX_ADDRESSES),
-        Ok(Err(error)) => return unknown(&error.to_string()),
+        Ok(Err(error)) => {
+            let reason = error.to_string();
+            // The system's reason follows what the sentence already says.
+            return unknown(reason.strip_prefix("failed to lookup address information: ").unwrap_or(&reason));
+        }
         Err(_) => return unknown(NO_ANSWER),
     };
     let mut failure = format!("cannot reach {origin}: the host name has no address");
@@ -95,10 +97,9 @@ pub async fn reach(endpoint: &ApiEndpoint) -> Check {
     Check::failed(NAME, failure, "check --api, the network and its firewall; behind a proxy set HTTPS_PROXY")
 }
 
-fn answered(reply: &Reply, endpoint: &ApiEndpoint, whose: &str, elapsed: Duration) -> ApiChecks {
+fn answered(reply: &Reply, endpoint: &ApiEndpoint, whose: &str) -> ApiChecks {
     let balance = account::balance(reply);
-    let status =
-        format!("{} answered with HTTP {} after {}", endpoint.origin, reply.status, humanize::duration(elapsed));
+    let status = format!("{} answered with HTTP {}", endpoint.origin, reply.status);
     let is_page = reply.body.trim_ascii_start().starts_with(b"<");
     let problem = balance.as_ref().err().map_or("", String::as_str);
     let checks = match &reply.cut {

@@ -4,6 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use jiff::civil::Date;
 
+use super::RunManifest;
 use crate::{
     api::{
         Parameters,
@@ -18,6 +19,8 @@ use crate::{
 const LATENCY: Duration = Duration::from_millis(500);
 /// Bytes of a row in Parquet at the default compression, measured on full histories.
 const BYTES_PER_ROW: u64 = 176;
+/// Bytes of a Parquet file besides its rows, most of them for the schema and the statistics of each column.
+const BYTES_PER_FILE: u64 = 10_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Estimate {
@@ -28,10 +31,17 @@ pub struct Estimate {
     pub cost_high: Usd,
     pub price_source: PriceSource,
     pub elapsed: Duration,
-    /// Rows of the dataset at most.
+}
+
+/// The size of the dataset after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatasetSize {
+    /// At most, unless exact.
     pub rows: u64,
-    /// Bytes of the dataset at most.
+    /// About, unless exact.
     pub bytes: u64,
+    /// Whether the run changes nothing, so that this is the size of the published dataset.
+    pub is_exact: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +62,8 @@ impl PriceSource {
 }
 
 impl Estimate {
-    /// An estimate for `calls`, after which the dataset has so many `targets`.
     pub(super) fn new(
         calls: u64,
-        targets: u64,
         parameters: &Parameters,
         rate: Rate,
         concurrency: NonZeroU32,
@@ -70,15 +78,31 @@ impl Estimate {
         let cost = |price: Usd| price.times(i64::try_from(calls).unwrap_or(i64::MAX));
         let by_rate = rate.period.mul_f64(ratio(calls, u64::from(rate.calls.get())));
         let by_latency = LATENCY.mul_f64(ratio(calls, u64::from(concurrency.get())));
-        let rows = targets * rows_each;
+        Self { calls, cost_low: cost(low), cost_high: cost(high), price_source, elapsed: by_rate.max(by_latency) }
+    }
+}
+
+impl DatasetSize {
+    /// The published dataset, or the empty one with a file for each year and one for the targets.
+    pub(super) fn before(published: Option<&RunManifest>, parameters: &Parameters) -> Self {
+        let years = u64::try_from(parameters.date_to.year() - parameters.date_from.year() + 1).unwrap_or(0);
+        published.map_or(Self { rows: 0, bytes: (years + 1) * BYTES_PER_FILE, is_exact: false }, |manifest| Self {
+            rows: manifest.totals.rows,
+            bytes: manifest.files.iter().map(|file| file.bytes).sum(),
+            is_exact: true,
+        })
+    }
+
+    /// After `histories` more answers, in a dataset of at most `all` histories.
+    #[must_use]
+    pub(super) fn with(self, histories: u64, all: u64, parameters: &Parameters) -> Self {
+        let months = months(parameters.date_from, parameters.date_to);
+        // Refreshed histories replace older ones.
+        let added = (histories * months).min((all * months).saturating_sub(self.rows));
         Self {
-            calls,
-            cost_low: cost(low),
-            cost_high: cost(high),
-            price_source,
-            elapsed: by_rate.max(by_latency),
-            rows,
-            bytes: rows * BYTES_PER_ROW,
+            rows: self.rows + added,
+            bytes: self.bytes + added * BYTES_PER_ROW,
+            is_exact: self.is_exact && histories == 0,
         }
     }
 }
@@ -112,11 +136,10 @@ mod tests {
         let rate = Rate { calls: NonZeroU32::new(600).expect("positive"), period: Duration::from_mins(1) };
         let mut past = ResumeState::default();
         let concurrency = NonZeroU32::new(20).expect("positive");
-        let estimated = |past: &ResumeState| Estimate::new(1_000, 1_100, &parameters, rate, concurrency, past);
+        let estimated = |past: &ResumeState| Estimate::new(1_000, &parameters, rate, concurrency, past);
         let listed = estimated(&past);
         assert_eq!((listed.cost_low, listed.cost_high), (Usd::from_micros(27_420_000), Usd::from_micros(54_840_000)));
         assert_eq!(listed.elapsed, Duration::from_secs(100));
-        assert_eq!(listed.rows, 1_100 * 95);
         assert_eq!(listed.price_source, PriceSource::ListPrice);
         past.max_price.learn(Cost::Debit(Usd::from_micros(36_000)));
         (past.known_cost, past.priced_calls) = (Usd::from_micros(90_000), 3);

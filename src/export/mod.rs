@@ -33,7 +33,7 @@ mod target_lines;
 pub use self::{
     directory::{discarded, gather, open_for_replay},
     error::ExportError,
-    estimate::{Estimate, PriceSource},
+    estimate::{DatasetSize, Estimate, PriceSource},
     fetch::Fetched,
     merged_ledgers::{AnswerRef, MergedEntry, MergedLedgers, Source},
     open::Export,

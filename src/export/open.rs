@@ -164,8 +164,8 @@ impl Export {
     }
 
     pub fn estimate(&self, limits: &FetchLimits) -> Estimate {
-        let (calls, targets) = (self.remaining.len() as u64, self.inputs.counts().targets as u64);
-        Estimate::new(calls, targets, &self.parameters, limits.rate, limits.concurrency, &self.past())
+        let calls = self.remaining.len() as u64;
+        Estimate::new(calls, &self.parameters, limits.rate, limits.concurrency, &self.past())
     }
 
     /// Whether the cap covers all remaining targets. Otherwise the input's first lines are called first.

@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::{
-    Estimate, ExportError, QueryParams,
-    directory::{check_is_run, read_ledger},
+    DatasetSize, Estimate, ExportError, QueryParams, RunManifest,
+    directory::{check_is_run, discarded, read_ledger},
     open::{drop_tolerated_failures, remaining, to_refresh},
     previous::Previous,
     query_params::check_shard,
 };
 use crate::{
-    api::Parameters,
+    api::{Parameters, calls::TargetState},
     clock::Clock,
     fetch::pace::Rate,
     ledger::{self, Archive, ResumeState},
@@ -31,10 +31,16 @@ pub struct Preview {
     pub taken_over: u64,
     /// Targets that would be called.
     pub remaining: u64,
+    /// Targets that a limit leaves for later runs.
+    pub pending: u64,
     /// Targets among `remaining` whose answer would be refreshed.
     pub refreshed: u64,
     /// Final answers in the directory, also for targets that are not among these lines.
     pub answered: u64,
+    /// Those with data.
+    pub with_data: u64,
+    /// The manifest of the published dataset, if there is one.
+    pub published: Option<RunManifest>,
     /// The version that started the directory; `None`: there is no run in it.
     pub started_with: Option<String>,
 }
@@ -42,8 +48,16 @@ pub struct Preview {
 impl Preview {
     /// What a run of these lines would do and cost.
     pub fn estimate(&self, rate: Rate, concurrency: NonZeroU32) -> Estimate {
-        let targets = self.remaining + self.stored + self.taken_over;
-        Estimate::new(self.remaining, targets, &self.parameters, rate, concurrency, &self.past)
+        Estimate::new(self.remaining, &self.parameters, rate, concurrency, &self.past)
+    }
+
+    /// The size of the dataset after such a run.
+    pub fn dataset(&self) -> DatasetSize {
+        let published = self.published.as_ref();
+        let unpublished = self.with_data.saturating_sub(published.map_or(0, |manifest| manifest.totals.ok));
+        let fetched = self.remaining + self.taken_over;
+        let all = self.with_data + fetched - self.refreshed;
+        DatasetSize::before(published, &self.parameters).with(unpublished + fetched, all, &self.parameters)
     }
 
     /// Limits the targets that would be called.
@@ -52,7 +66,7 @@ impl Preview {
         let remaining = limit.map_or(self.remaining, |limit| self.remaining.min(limit.get().into()));
         // Answers are refreshed last.
         let refreshed = self.refreshed.saturating_sub(self.remaining - remaining);
-        Self { remaining, refreshed, ..self }
+        Self { remaining, refreshed, pending: self.remaining - remaining, ..self }
     }
 
     /// Inspects a directory, if there is one, and those of earlier runs.
@@ -63,6 +77,11 @@ impl Preview {
         query: &QueryParams,
         clock: Clock,
     ) -> Result<Self, ExportError> {
+        if let Some(dir) = dir
+            && let Some(manifest) = discarded(dir, inputs, query, None, clock)?
+        {
+            return Ok(Self::without_ledger(manifest, inputs));
+        }
         let archive = match dir {
             Some(dir) => {
                 check_is_run(dir)?;
@@ -83,13 +102,33 @@ impl Preview {
         previous.choose(inputs, &mut left, query.fresh_since);
         Ok(Self {
             answered: archive.requested().filter(|(_, known)| known.state.is_final()).count() as u64,
+            with_data: archive.requested().filter(|(_, known)| known.state == TargetState::Ok).count() as u64,
+            published: dir.map(RunManifest::read).transpose()?.flatten(),
             started_with: archive.run().map(|run| run.version.clone()),
             past: archive.past(clock.moment()),
             stored,
             taken_over: previous.chosen() as u64,
             remaining: left.len() as u64,
+            pending: 0,
             refreshed: to_refresh(&left, inputs, &archive) as u64,
             parameters,
         })
+    }
+
+    /// The state of a directory whose ledger was deleted after its dataset was published.
+    fn without_ledger(manifest: RunManifest, inputs: &Inputs) -> Self {
+        Self {
+            parameters: manifest.provenance.parameters.clone(),
+            past: ResumeState::default(),
+            stored: inputs.counts().targets as u64,
+            taken_over: 0,
+            remaining: 0,
+            pending: 0,
+            refreshed: 0,
+            answered: manifest.totals.ok + manifest.totals.no_data,
+            with_data: manifest.totals.ok,
+            started_with: Some(manifest.provenance.version.clone()),
+            published: Some(manifest),
+        }
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn plain_line(snapshot: &Snapshot) -> String {
     }
     parts.push(humanize::counted(counted.retries, "retry", "retries"));
     parts.push(format!("{} failed", humanize::count(counted.failed)));
-    parts.extend(snapshot.left.map(|left| format!("about {} left", humanize::rough_duration(left))));
+    parts.extend(snapshot.left.map(|left| format!("{} left", humanize::rough_duration(left))));
     if matches!(counted.activity, Activity::AskedToWait(_) | Activity::Outage | Activity::Finishing) {
         parts.push(counted.activity.describe());
     }

@@ -47,7 +47,7 @@ fn way(snapshot: &Snapshot, room: usize, color: bool) -> String {
     let mut fields = vec![field(0, AS_IS, format!("{}/{}", shown(done), shown(total)))];
     fields.push(field(2, AS_IS, humanize::percent(done, total)));
     if let Some(left) = snapshot.left {
-        fields.push(field(1, AS_IS, format!("about {} left", humanize::rough_duration(left))));
+        fields.push(field(1, AS_IS, format!("{} left", humanize::rough_duration(left))));
     }
     let for_bar = |fields: &[Field]| room.saturating_sub(length(fields, GAP) + GAP.len());
     if for_bar(&fields) < MIN_BAR_WIDTH {

@@ -539,9 +539,9 @@ fn a_plan_needs_no_token_and_no_api() {
     // A port without a server.
     let shell = shell.set("AISA_API_KEY", TOKEN);
     let plan = shell.run("plan domains.txt --api http://127.0.0.1:1/apis/v1").expect(0);
-    assert!(plan.stdout.contains("balance     unknown ("), "{}", plan.stdout);
+    assert!(plan.stdout.contains("balance     unknown: cannot reach http://127.0.0.1:1 "), "{}", plan.stdout);
     let plan = shell.run("plan domains.txt --token-file nowhere").expect(0);
-    assert!(plan.stdout.contains("balance     unknown (cannot read the token"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("balance     unknown: cannot read the token"), "{}", plan.stdout);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod module_layering;
 mod money;
 mod network;
 mod permissions;
+mod plan;
 mod program;
 mod rate;
 mod readers;

@@ -29,7 +29,7 @@ fn format_panic(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
     let why = panic.payload_as_str().unwrap_or("no reason given");
     format!(
-        "error: internal error{place}: {}\nhint: all paid answers are saved; please report this bug\n",
+        "error: internal error{place}: {}\nhint: stored answers are kept; please report this bug\n",
         sanitize::plain(why)
     )
 }

@@ -105,6 +105,13 @@ pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
     }
 }
 
+/// Warns of reused answers that lack the last months: they are not bought again.
+pub(super) fn warn_of_early_ends(export: &Export) {
+    if let Some(early) = export.reused_ending_early() {
+        tracing::warn!("{early}; to fetch them up to that day, add --max-age or omit --previous");
+    }
+}
+
 /// Asks on a separate thread, so that a signal can end the program during the wait.
 async fn confirm(signals: &Signals) -> Result<(), Failure> {
     let asking = signals.unless_stopped(|| {

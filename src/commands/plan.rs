@@ -118,6 +118,9 @@ impl Plan<'_> {
         if preview.taken_over > 0 {
             let answers = humanize::counted(preview.taken_over, "answer", "answers");
             add("previous", format!("{answers} to reuse, at no cost"));
+            if let Some(early) = &preview.reused_ending_early {
+                add("", early.clone());
+            }
         }
         add("calls", self.format_calls());
         if estimate.calls > 0 {

@@ -9,7 +9,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
     Context, Failure,
-    announce::{announce, warn_of_cap},
+    announce::{announce, warn_of_cap, warn_of_early_ends},
     inputs::{dropped_cells, read_inputs, warn_about_inputs},
     report::with_report,
     result::{display, show},
@@ -121,6 +121,7 @@ impl RunCommand<'_> {
         let destination = signals.interruptible("before anything was fetched or published", connecting).await?;
         announce(arguments, context, &export, &limits, signals).await?;
         warn_of_cap(&export, &limits);
+        warn_of_early_ends(&export);
         let options = PublishOptions { before: export.spending(), ..options };
         Ok(Prepared::ToFetch(Box::new(PreparedRun { export, api, limits, options, destination, _sandbox: sandbox })))
     }

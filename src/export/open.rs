@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
     Estimate, ExportError, QueryParams,
@@ -37,6 +37,8 @@ pub struct Export {
     /// How many more targets are left than this run may call.
     pub(super) left_out: usize,
     fresh_since: Option<Timestamp>,
+    /// `--date-to`, if given.
+    date_to: Option<Date>,
     /// Answers of earlier runs, to be reused before any call.
     pub(super) previous: Previous,
     pub(super) clock: Clock,
@@ -96,6 +98,7 @@ impl Export {
             remaining,
             left_out: 0,
             fresh_since,
+            date_to: query.date_to,
             previous,
             clock,
         })
@@ -148,6 +151,11 @@ impl Export {
     /// Answers of earlier runs to reuse.
     pub fn to_take_over(&self) -> usize {
         self.previous.chosen()
+    }
+
+    /// How many of them end before an explicit `--date-to`, in words.
+    pub fn reused_ending_early(&self) -> Option<String> {
+        self.previous.ending_early(self.date_to)
     }
 
     /// All input lines, those of earlier runs in this directory included.

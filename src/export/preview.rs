@@ -29,6 +29,8 @@ pub struct Preview {
     pub stored: u64,
     /// Targets whose answer would be reused from an earlier run.
     pub taken_over: u64,
+    /// How many of them end before an explicit `--date-to`, in words.
+    pub reused_ending_early: Option<String>,
     /// Targets that would be called.
     pub remaining: u64,
     /// Targets that a limit leaves for later runs.
@@ -108,6 +110,7 @@ impl Preview {
             past: archive.past(clock.moment()),
             stored,
             taken_over: previous.chosen() as u64,
+            reused_ending_early: previous.ending_early(query.date_to),
             remaining: left.len() as u64,
             pending: 0,
             refreshed: to_refresh(&left, inputs, &archive) as u64,
@@ -122,6 +125,7 @@ impl Preview {
             past: ResumeState::default(),
             stored: inputs.counts().targets as u64,
             taken_over: 0,
+            reused_ending_early: None,
             remaining: 0,
             pending: 0,
             refreshed: 0,

@@ -13,12 +13,13 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use tokio::task::spawn_blocking;
 
 use super::{ExportError, QueryDifference, directory::read_run};
 use crate::{
     api::Parameters,
+    humanize,
     ledger::{Archive, Copied, Ledger, LedgerError, Lock, Run, TargetEntry},
     targets::Inputs,
 };
@@ -136,6 +137,16 @@ impl Previous {
     /// How many answers are reused.
     pub(super) fn chosen(&self) -> usize {
         self.chosen.len()
+    }
+
+    /// How many reused answers end before an explicit `--date-to`, and the earliest last day that was requested.
+    pub(super) fn ending_early(&self, date_to: Option<Date>) -> Option<String> {
+        let date_to = date_to?;
+        let last_days = self.chosen.iter().filter_map(|chosen| self.earlier[chosen.source].archive.latest_date_to());
+        let early: Vec<Date> = last_days.filter(|last| *last < date_to).collect();
+        let earliest = early.iter().min()?;
+        let answers = humanize::counted(early.len() as u64, "reused answer ends", "reused answers end");
+        Some(format!("{answers} before --date-to {date_to}, the earliest on {earliest}"))
     }
 
     /// Copies the chosen answers to the `ledger`; returns whether `shutdown` stopped it before the last one.

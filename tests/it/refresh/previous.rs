@@ -30,10 +30,14 @@ fn answers_of_an_earlier_run_are_reused_and_cost_nothing() {
     let json = shell.run(&format!("{plan} --format json")).expect(0).json();
     assert_eq!([&json["held"], &json["taken_over"], &json["calls"], &json["refreshed"]], [0, 10, 10, 0]);
     let text = shell.run(&plan).expect(0).stdout;
-    assert!(text.contains("previous    10 answers to reuse, at no cost\n  calls       10\n"), "{text}");
+    let early = "10 reused answers end before --date-to 2024-04-30, the earliest on 2024-02-29";
+    let previous = format!("previous    10 answers to reuse, at no cost\n              {early}\n  calls       10\n");
+    assert!(text.contains(&previous), "{text}");
     assert!(!shell.path("second").exists());
     let command = run("second", &format!("{later} --previous first"));
-    let json = shell.run(&command).expect(0).json();
+    let ran = shell.run(&command).expect(0);
+    assert!(ran.stderr.contains(early), "{}", ran.stderr);
+    let json = ran.json();
     let count = |key: &str| json[key].as_u64().expect("a number");
     assert_eq!(["targets", "calls", "retries", "taken_over", "taken_over_this_run"].map(count), [20, 10, 0, 10, 10]);
     assert_eq!((api.bill().calls, api.bill().bought_again().count()), (30, 0));

@@ -130,6 +130,7 @@ pub enum ErrorKind {
     NotSent,
     /// Timed out, reset or cut off after it was sent: it may have been billed.
     Lost,
-    /// The body exceeded the limit: billed, and only its beginning is usable.
-    TooLarge,
+    /// The body exceeded the limit, of which only the beginning is usable, or it has an unknown content encoding: it
+    /// was billed, and another call would bring the same.
+    Unusable,
 }

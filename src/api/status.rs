@@ -89,7 +89,7 @@ pub fn assess(result: &Result<Reply, ApiError>, envelope: Option<Envelope>, targ
     let (class, cost) = match error.kind {
         ErrorKind::NotSent => (Class::Transient, Cost::Nothing),
         ErrorKind::Lost => (Class::MaybeBilled, Cost::Unknown),
-        ErrorKind::TooLarge => (Class::Rejected, Cost::Unknown),
+        ErrorKind::Unusable => (Class::Rejected, Cost::Unknown),
     };
     Assessment {
         class,
@@ -108,7 +108,7 @@ fn assess_reply(reply: &Reply, envelope: Option<Envelope>, target: &Target) -> A
     let is_success = is_success(reply.status);
     let class = match (&envelope, &reply.cut) {
         (Some(envelope), _) => class_of_envelope(reply, envelope, target),
-        (None, Some(ApiError { kind: ErrorKind::TooLarge, .. })) if is_success => Class::Rejected,
+        (None, Some(ApiError { kind: ErrorKind::Unusable, .. })) if is_success => Class::Rejected,
         (None, _) => of_http(reply.status, &Envelope::default()),
     };
     let json = envelope.as_ref().is_some_and(|envelope| envelope.is_json);

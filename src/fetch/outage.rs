@@ -79,7 +79,7 @@ impl Contact {
             _ if self == Self::Answered => self,
             None => Self::Answered,
             Some(ErrorKind::NotSent) => Self::Unreachable,
-            Some(ErrorKind::Lost | ErrorKind::TooLarge) => Self::Unknown,
+            Some(ErrorKind::Lost | ErrorKind::Unusable) => Self::Unknown,
         }
     }
 }

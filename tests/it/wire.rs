@@ -200,7 +200,7 @@ async fn a_body_beyond_the_limit_is_cut_there_compressed_or_not() {
         let result = post(&sandbox, TARGET).await;
         assert_eq!(understood(&result).class, Class::Rejected, "{flags}");
         let reply = result.expect("a reply");
-        assert_eq!(reply.cut.map(|error| error.kind), Some(ErrorKind::TooLarge), "{flags}");
+        assert_eq!(reply.cut.map(|error| error.kind), Some(ErrorKind::Unusable), "{flags}");
         assert_eq!(reply.body.len(), MAX_BODY_BYTES, "{flags}");
         assert_eq!(settled(&sandbox).await.billed_lost, 1, "{flags}");
     }

@@ -51,7 +51,7 @@ impl Default for Bodies {
 impl Bodies {
     /// Reads a body until its end, the deadline or the limit. Returns what arrived, and the error if it is incomplete.
     pub(super) async fn read(&self, mut response: Response, deadline: &Deadline) -> (BodyBuffer, Option<ApiError>) {
-        let named = text(response.headers(), &header::CONTENT_ENCODING).and_then(ContentEncoding::named);
+        let named = text(response.headers(), &header::CONTENT_ENCODING).map(str::to_owned);
         let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
         let mut body = BodyBuffer {
             bytes: Vec::with_capacity(declared.map_or(FIRST_ROOM, |length| length.min(USUAL_BODY))),
@@ -71,7 +71,8 @@ impl Bodies {
             Ok(())
         };
         let mut end = deadline.meet(reading).await.and_then(|end| end);
-        let mut encoding = named.or_else(|| ContentEncoding::seen(&body.bytes));
+        let known = named.as_deref().and_then(ContentEncoding::named);
+        let mut encoding = known.or_else(|| ContentEncoding::seen(&body.bytes));
         // Decompress even if reading ended early: a partial body is useful, too.
         for _ in 0..MAX_LAYERS {
             let Some(layer) = encoding else { break };
@@ -79,6 +80,9 @@ impl Bodies {
             encoding = ContentEncoding::seen(&body.bytes);
         }
         end = end.and(body.decode_utf16());
+        if let Some(name) = named.filter(|_| known.is_none()) {
+            end = end.and(body.check_text(&name));
+        }
         (body, end.err())
     }
 
@@ -160,6 +164,14 @@ impl BodyBuffer {
         Ok(())
     }
 
+    /// Fails for a body that is not text and has an unknown content encoding of this name, such as `br`.
+    fn check_text(&self, encoding: &str) -> Result<(), ApiError> {
+        std::str::from_utf8(&self.bytes).map(drop).map_err(|_| {
+            let message = format!("the answer is compressed with {encoding:.20}, which was not requested");
+            ApiError { kind: ErrorKind::Unusable, message }
+        })
+    }
+
     /// Redacts the token. Compressed bytes that contain it are dropped.
     pub(super) fn redact(&mut self, token: &[u8]) {
         let in_text = hide(token, &mut self.bytes);
@@ -186,7 +198,7 @@ impl AsRef<[u8]> for BodyBuffer {
 
 fn too_large() -> ApiError {
     let message = format!("the body is larger than {} MiB and was truncated", MAX_BODY_BYTES >> 20);
-    ApiError { kind: ErrorKind::TooLarge, message }
+    ApiError { kind: ErrorKind::Unusable, message }
 }
 
 #[cfg(test)]
@@ -269,7 +281,23 @@ mod tests {
         for encoding in ["deflate", "zstd"] {
             assert_eq!(read(encoding, TEXT.into()).await, expected, "{encoding} by its header only");
         }
-        assert!(ContentEncoding::named("br").is_none());
+    }
+
+    #[test]
+    fn only_text_may_have_an_unknown_encoding() {
+        let check = |bytes: &[u8], encoding: &str, expected: Result<(), &str>| {
+            assert!(ContentEncoding::named(encoding).is_none(), "{encoding}");
+            let body = BodyBuffer { bytes: bytes.to_vec(), ..BodyBuffer::default() };
+            let checked = body.check_text(encoding).map_err(|error| (error.kind, error.message));
+            assert_eq!(checked, expected.map_err(|message| (ErrorKind::Unusable, message.to_owned())), "{encoding}");
+        };
+        let message = "the answer is compressed with br, which was not requested";
+        check(b"\x1b\x0e\x00\xf8\xff", "br", Err(message));
+        check(TEXT.as_bytes(), "br", Ok(()));
+        check(TEXT.as_bytes(), "identity", Ok(()));
+        check(b"", "br", Ok(()));
+        let message = "the answer is compressed with xxxxxxxxxxxxxxxxxxxx, which was not requested";
+        check(b"\xff", &"x".repeat(1_000), Err(message));
     }
 
     #[test]

@@ -212,7 +212,7 @@ fn a_lost_call_is_free_only_if_nothing_was_sent() {
     };
     check(ErrorKind::NotSent, Class::Transient, Cost::Nothing);
     check(ErrorKind::Lost, Class::MaybeBilled, Cost::Unknown);
-    check(ErrorKind::TooLarge, Class::Rejected, Cost::Unknown);
+    check(ErrorKind::Unusable, Class::Rejected, Cost::Unknown);
 }
 
 #[test]
@@ -227,12 +227,12 @@ fn a_truncated_body_is_judged_by_the_part_that_arrived() {
     };
     let upstream = Cost::Upstream(Usd::from_micros(24_000));
     check(200, whole, ErrorKind::Lost, Class::Data, upstream);
-    check(200, whole, ErrorKind::TooLarge, Class::Data, upstream);
+    check(200, whole, ErrorKind::Unusable, Class::Data, upstream);
     check(200, &whole[..60], ErrorKind::Lost, Class::MaybeBilled, Cost::Unknown);
-    check(200, &whole[..60], ErrorKind::TooLarge, Class::Rejected, Cost::Unknown);
+    check(200, &whole[..60], ErrorKind::Unusable, Class::Rejected, Cost::Unknown);
     check(200, "", ErrorKind::Lost, Class::MaybeBilled, Cost::Unknown);
     check(503, "<html", ErrorKind::Lost, Class::Transient, Cost::Nothing);
-    check(429, "<html", ErrorKind::TooLarge, Class::SlowDown, Cost::Nothing);
+    check(429, "<html", ErrorKind::Unusable, Class::SlowDown, Cost::Nothing);
     check(422, "<html", ErrorKind::Lost, Class::Rejected, Cost::Nothing);
 }
 

@@ -75,6 +75,7 @@ fn script() -> impl Fn(&str) -> Act + Send + Sync {
         let whole = good(target, "");
         match target.trim_end_matches(".com").trim_end_matches(char::is_numeric) {
             "bomb" => response("content-encoding: gzip\r\n", &bomb),
+            "brotli" => response("content-encoding: br\r\n", &noise[..1_000]),
             "zstd" => response("content-encoding: zstd\r\n", &zstd::encode_all(whole.as_bytes(), 1).expect("room")),
             "large" => Act::Repeat(head("content-length: 41943040\r\n"), vec![b'a'; 1 << 20].into(), 40),
             "zeros" => Act::Repeat(head(""), vec![0; 1 << 20].into(), 40),
@@ -198,6 +199,7 @@ async fn the_worst_answers_neither_end_a_run_nor_lose_a_paid_answer() {
         "wide",
         "nan",
         "error",
+        "brotli",
     ];
     let mut names: Vec<String> = kinds.iter().map(|kind| format!("{kind}0.com")).collect();
     names.extend((1..20).map(|number| format!("good{number}.com")));
@@ -217,6 +219,8 @@ async fn the_worst_answers_neither_end_a_run_nor_lose_a_paid_answer() {
     check("large", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
     let (_, noisy) = check("noise", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
     assert_eq!(noisy[..1 << 20], noise(1 << 20)[..]);
+    let (brotli, _) = check("brotli", "rejected", 1_000, 1_000);
+    assert_eq!(brotli.message.as_deref(), Some("the answer is compressed with br, which was not requested"));
     check("short", "maybe_billed", 40, 40);
     check("drip", "maybe_billed", 100, 2_000);
     check("garbage", "maybe_billed", 5, 5);
@@ -232,9 +236,9 @@ async fn the_worst_answers_neither_end_a_run_nor_lose_a_paid_answer() {
     // Two rows for each answer, except for the one with a million items, none of which has a date, and the one that is
     // too large to be a history.
     assert_eq!((&summary["rows"], &summary["undated"]), (&(2 * (21 + 2 + 4 + 3) + 1).into(), &19_999.into()));
-    assert_eq!((&summary["ok"], &summary["failed"]), (&31.into(), &9.into()), "{summary}");
+    assert_eq!((&summary["ok"], &summary["failed"]), (&31.into(), &10.into()), "{summary}");
     let failures = fs::read_to_string(dir.path().join("out/_failures.csv")).expect("a file");
-    assert_eq!(failures.lines().count(), 1 + 9, "{failures}");
+    assert_eq!(failures.lines().count(), 1 + 10, "{failures}");
     assert!(failures.contains("long0.com,unreadable_answer,200,20000,1,0,"), "{failures}");
     assert_sound(&dir.path().join("out")).await;
 }

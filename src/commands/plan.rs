@@ -131,9 +131,9 @@ impl Plan<'_> {
             add("", covered);
         }
         match balance {
-            None => {}
             Some(Ok(balance)) => add("balance", format_balance(*balance, estimate)),
-            Some(Err(reason)) => add("balance", format!("unknown: {reason}")),
+            Some(Err(reason)) if estimate.calls > 0 => add("balance", format!("unknown: {reason}")),
+            Some(Err(_)) | None => {}
         }
         let (rows, bytes) = (humanize::count(dataset.rows), humanize::bytes(dataset.bytes));
         add(
@@ -186,7 +186,8 @@ impl Plan<'_> {
             let _ = write!(text, " now, {} later, because of --limit", humanize::count(pending));
         }
         if refreshed > 0 {
-            let _ = write!(text, ", {} of them to refresh answers older than --max-age", humanize::count(refreshed));
+            let many = if refreshed == self.estimate.calls { "all".to_owned() } else { humanize::count(refreshed) };
+            let _ = write!(text, ", {many} of them to refresh answers older than --max-age");
         }
         text
     }
@@ -195,7 +196,7 @@ impl Plan<'_> {
         let Estimate { cost_low, cost_high, price_source, .. } = self.estimate;
         let source = match price_source {
             _ if self.call.sandbox => "simulated: nothing is charged",
-            PriceSource::ListPrice => "the gateway charges one to two times DataForSEO's list price",
+            PriceSource::ListPrice => "one to two times DataForSEO's list price",
             PriceSource::OwnCalls => "mean and highest price of this directory's calls",
         };
         format!("{} ({source})", humanize::money_range(cost_low, cost_high))

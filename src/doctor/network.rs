@@ -115,7 +115,7 @@ fn answered(reply: &Reply, endpoint: &ApiEndpoint, whose: &str) -> ApiChecks {
             let hint = "check --api; there may be a captive portal or proxy in between";
             vec![Check::failed("api", format!("{status}, but sent a web page"), hint), not_tried(whose)]
         }
-        None => judged(reply.status, &status, whose, problem),
+        None => judged(reply.status, &endpoint.origin, whose, problem),
     };
     ApiChecks { checks, balance: balance.ok().filter(|_| !is_page && reply.cut.is_none()), date: Some(reply.date) }
 }
@@ -125,12 +125,15 @@ fn not_tried(whose: &str) -> Check {
 }
 
 /// The checks of a whole answer by its status. `problem` is why it contains no balance; empty if it does.
-fn judged(code: u16, status: &str, whose: &str, problem: &str) -> Vec<Check> {
+fn judged(code: u16, origin: &str, whose: &str, problem: &str) -> Vec<Check> {
+    let status = format!("{origin} answered with HTTP {code}");
+    let answered = format!("{origin} answered with {problem}");
     let api = |level: fn(_, _, _) -> Check, message: String, hint: &str| {
         vec![level("api", message, hint.to_owned()), not_tried(whose)]
     };
-    let with =
-        |token: Check, balance: Option<Check>| [Check::ok("api", status), token].into_iter().chain(balance).collect();
+    let with = |token: Check, balance: Option<Check>| {
+        [Check::ok("api", status.as_str()), token].into_iter().chain(balance).collect()
+    };
     let not_refused = || Check::ok("token", format!("{whose} was not refused"));
     match code {
         200..300 if problem.is_empty() => with(Check::ok("token", format!("{whose} is accepted")), None),
@@ -151,19 +154,11 @@ fn judged(code: u16, status: &str, whose: &str, problem: &str) -> Vec<Check> {
         ),
         404 | 405 => api(
             Check::warning,
-            format!("{status}; no balance available ({problem})"),
+            answered,
             "check --api; if this API reports no balance, the first call of a run shows whether the URL is right",
         ),
-        429 => api(
-            Check::warning,
-            format!("{status} ({problem})"),
-            "lower --rate, or wait; the token may also be in use elsewhere",
-        ),
-        500.. => api(
-            Check::failed,
-            format!("{status} ({problem})"),
-            "try again later; a run waits for the API for up to --max-outage",
-        ),
-        _ => api(Check::warning, format!("{status} ({problem})"), "check --api"),
+        429 => api(Check::warning, answered, "lower --rate, or wait; the token may also be in use elsewhere"),
+        500.. => api(Check::failed, answered, "try again later; a run waits for the API for up to --max-outage"),
+        _ => api(Check::warning, answered, "check --api"),
     }
 }

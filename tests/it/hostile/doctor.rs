@@ -49,7 +49,11 @@ async fn every_answer_is_judged_and_the_token_is_never_shown() {
         ),
         (reply("403 No", "", &echo), 1, &[("token", "failed", "HTTP 403")]),
         (reply("402 Pay", "", r#"{"error":"nothing left"}"#), 1, &[("balance", "failed", "HTTP 402: nothing left")]),
-        (reply("404 Oops", "", &echo), 0, &[("api", "warning", "HTTP 404"), ("token", "warning", "not be checked")]),
+        (
+            reply("404 Oops", "", &echo),
+            0,
+            &[("api", "warning", "answered with HTTP 404: the key ******"), ("token", "warning", "not be checked")],
+        ),
         (reply("429 Slow", "retry-after: 9999\r\n", "{}"), 0, &[("api", "warning", "HTTP 429")]),
         (reply("503 Down", "", "<html>"), 1, &[("api", "failed", "HTTP 503")]),
         (reply("307 There", "location: http://127.0.0.1:1/\r\n", ""), 1, &[("api", "failed", "a redirect")]),

@@ -169,7 +169,13 @@ impl Plan<'_> {
         }
         if counts.subdomains > 0 {
             let example = self.inputs.first_subdomain().unwrap_or_default();
-            lines.push(("subdomains", format!("{}, such as {example}", humanize::count(counts.subdomains as u64))));
+            let value = match counts.subdomains {
+                1 => format!("1 ({example}): the API may have no data for it"),
+                many => {
+                    format!("{} (such as {example}): the API may have no data for them", humanize::count(many as u64))
+                }
+            };
+            lines.push(("subdomains", value));
         }
         let remarks = [counted_twice(&self.inputs), dropped_cells(&self.inputs)];
         lines.extend(remarks.into_iter().flatten().map(|remark| ("", remark)));

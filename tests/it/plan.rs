@@ -22,14 +22,14 @@ fn published(shell: &Shell) -> (u64, u64) {
 #[test]
 fn every_line_says_something() {
     let shell = Shell::new().unset("AISA_API_KEY");
-    shell.write("domains.txt", "a.com\nb.com\nc.com\n");
+    shell.write("domains.txt", "a.com\nb.com\nblog.c.com\n");
     let plan = |words: &str| {
         let text = shell.run(&format!("plan domains.txt {words} {DATES}")).expect(0).stdout;
         format!("$ plan {words}\n{text}\n")
     };
     let mut texts = plan("--rate 10/s") + &plan("--limit 1 --rate 1/min") + &plan("--sandbox --max-cost 0.1");
     shell.run(&format!("run domains.txt --out out --sandbox --limit 2 {DATES}")).expect(5);
-    shell.write("domains.txt", "a.com\nb.com\nc.com\nA.com\nno domain\n");
+    shell.write("domains.txt", "a.com\nb.com\nblog.c.com\nA.com\nno domain\n");
     texts += &plan("--out out --sandbox --limit 1");
     shell.run(&format!("run domains.txt --out out --sandbox {DATES}")).expect(0);
     texts += &plan("--out out --sandbox");

@@ -25,7 +25,7 @@ pub(super) struct TargetAttempts {
 
 /// What is known about the run as a whole.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RunContext {
+pub(super) struct RunFacts {
     /// `--max-attempts`.
     pub max_attempts: u32,
     /// Whether any call, in this run or an earlier one, was answered.
@@ -67,7 +67,7 @@ pub(super) enum Stop {
 }
 
 /// Decides by the class of a call and the previous attempts.
-pub(super) fn judge(class: Class, tried: TargetAttempts, run: RunContext) -> Decision {
+pub(super) fn judge(class: Class, tried: TargetAttempts, run: RunFacts) -> Decision {
     let again = if tried.attempts < run.max_attempts { Decision::Retry } else { Decision::GiveUp };
     match class {
         Class::Data | Class::NoData => Decision::Done,
@@ -97,9 +97,9 @@ mod tests {
     #[test]
     fn every_class_leads_to_its_decision() {
         let run =
-            RunContext { max_attempts: 6, proven: true, other_form: true, refused_targets: 0, max_refused_targets: 3 };
-        let fresh = RunContext { proven: false, ..run };
-        let known_body = RunContext { proven: false, other_form: false, ..run };
+            RunFacts { max_attempts: 6, proven: true, other_form: true, refused_targets: 0, max_refused_targets: 3 };
+        let fresh = RunFacts { proven: false, ..run };
+        let known_body = RunFacts { proven: false, other_form: false, ..run };
         let tried =
             |attempts, maybe_billed, wrong_target| TargetAttempts { attempts, maybe_billed, wrong_target, refused: 0 };
         let check = |class, tried, run, expected| assert_eq!(judge(class, tried, run), expected, "{class:?} {tried:?}");
@@ -119,16 +119,16 @@ mod tests {
         check(Class::WrongTarget, tried(2, 0, 2), run, Decision::GiveUp);
         check(Class::PriceRefused, tried(1, 0, 0), run, Decision::RaiseLimit);
         check(Class::Rejected, tried(1, 0, 0), run, Decision::GiveUp);
-        let refused = |refused_targets| RunContext { refused_targets, ..run };
+        let refused = |refused_targets| RunFacts { refused_targets, ..run };
         let class = Class::Refused(Fatal::WrongUrl);
         check(class, tried(1, 0, 0), refused(1), Decision::Retry);
         check(class, tried(6, 0, 0), refused(1), Decision::GiveUp);
         check(class, tried(1, 0, 0), refused(2), Decision::Retry);
         check(class, tried(1, 0, 0), refused(3), Decision::Stop(Stop::Refused));
-        let unanswered = |refused_targets| RunContext { refused_targets, ..fresh };
+        let unanswered = |refused_targets| RunFacts { refused_targets, ..fresh };
         check(class, tried(1, 0, 0), unanswered(2), Decision::Retry);
         check(class, tried(1, 0, 0), unanswered(3), Decision::Stop(Stop::Fatal(Fatal::WrongUrl)));
-        let of_all = RunContext { max_refused_targets: 1, ..unanswered(1) };
+        let of_all = RunFacts { max_refused_targets: 1, ..unanswered(1) };
         check(class, tried(1, 0, 0), of_all, Decision::Stop(Stop::Fatal(Fatal::WrongUrl)));
         check(Class::Contract, tried(1, 0, 0), run, Decision::GiveUp);
         check(Class::Contract, tried(1, 0, 0), fresh, Decision::OtherForm);

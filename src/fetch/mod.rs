@@ -211,7 +211,7 @@ pub async fn fetch<A: Api, J: Journal>(
                 let attempted = attempted.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                 match attempted {
                     Ok(attempted) => {
-                        if let Some(gave_up) = fetch.take(attempted) {
+                        if let Some(gave_up) = fetch.handle_result(attempted) {
                             fetch.call_context.journal.gave_up(&gave_up).await?;
                         }
                     }

@@ -8,7 +8,7 @@ use super::{
     Fetch, Journal, StopReason,
     attempt::{Attempted, CallResult, Grant},
     failed_targets::{MAX_BILLED_FAILURES, is_billed_failure},
-    judge::{self, Decision, MAX_REFUSED_TARGETS, RunContext, Stop},
+    judge::{self, Decision, MAX_REFUSED_TARGETS, RunFacts, Stop},
     outage::Contact,
     queue::Job,
 };
@@ -28,7 +28,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     /// Applies the result of a call to the budget, the breaker and the queue. Returns the target if it is given up.
-    pub(super) fn take(&mut self, attempted: Attempted) -> Option<GaveUp> {
+    pub(super) fn handle_result(&mut self, attempted: Attempted) -> Option<GaveUp> {
         let Attempted { mut job, grant: Grant { reservation, form, is_probe, .. }, result } = attempted;
         let Some(result) = result else {
             self.budget.release(reservation);
@@ -43,7 +43,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         self.learn(&mut job, &result, is_probe, now);
         let CallResult { assessment, retry_after, .. } = result;
         let is_refused = matches!(assessment.class, Class::Refused(_));
-        let run_context = RunContext {
+        let run_facts = RunFacts {
             max_attempts: self.limits.max_attempts.get(),
             proven: self.proven,
             other_form: form != self.form || self.other_form,
@@ -51,7 +51,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             // A run of one or two targets cannot reach the maximum: it ends if all of them are refused.
             max_refused_targets: if self.proven { MAX_REFUSED_TARGETS } else { MAX_REFUSED_TARGETS.min(self.count) },
         };
-        let decision = judge::judge(assessment.class, job.tried, run_context);
+        let decision = judge::judge(assessment.class, job.tried, run_facts);
         // The others wait for the first call only while the form of the body is unknown.
         self.first_call_returned |= decision != Decision::OtherForm;
         match decision {

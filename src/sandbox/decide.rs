@@ -57,7 +57,7 @@ pub(super) struct CallReply {
     pub(super) body: Vec<u8>,
     /// The status code inside the body.
     pub(super) code: Option<i64>,
-    pub(super) after: Duration,
+    pub(super) delay: Duration,
     pub(super) delivery: Delivery,
 }
 
@@ -69,7 +69,7 @@ impl CallReply {
             headers: Vec::new(),
             body,
             code: None,
-            after: Duration::ZERO,
+            delay: Duration::ZERO,
             delivery: Delivery::Whole,
         }
     }
@@ -84,12 +84,21 @@ pub(super) struct SimulatedApi {
     pub(super) started: Instant,
 }
 
+/// What a call costs.
+#[derive(Clone, Copy)]
+struct Charge {
+    /// What the gateway takes from the credit.
+    debit: Usd,
+    /// The price that the body reports.
+    upstream: Usd,
+}
+
 /// A call that passed all checks.
 struct Attempt<'a> {
     request: &'a HistoryRequest,
     fault: Option<Fault>,
-    /// The debit and the gateway's own cost, if any.
-    billed: Option<(Usd, Usd)>,
+    /// `None`: it is not billed.
+    charge: Option<Charge>,
     hides_cost: bool,
     number: u32,
 }
@@ -161,8 +170,8 @@ impl SimulatedApi {
     ) -> Result<Attempt<'a>, CallReply> {
         let faults = &self.settings.faults;
         let rise = faults.price_percent(state.bill.billed_calls);
-        let risen = |price: Usd| scaled(price, rise);
-        let debit = risen(self.settings.price.debit(content.rows()));
+        let debit_of = |rows| scaled(self.settings.price.debit(rows), rise);
+        let debit = debit_of(content.rows());
         if let Some(refusal) = self.refused_for_cost(call, debit, state, request_id) {
             return Err(refusal);
         }
@@ -185,22 +194,22 @@ impl SimulatedApi {
             Some(Fault::Code(code)) => is_late(code).then_some(content.rows()),
             _ => Some(content.rows()),
         };
-        let billed = rows.map(|rows| (risen(self.settings.price.debit(rows)), self.settings.price.upstream(rows)));
-        if let Some((debit, _)) = billed {
-            receipt.debit(state, &request.target, debit);
+        let charge = rows.map(|rows| Charge { debit: debit_of(rows), upstream: self.settings.price.upstream(rows) });
+        if let Some(charge) = charge {
+            receipt.debit(state, &request.target, charge.debit);
         }
-        Ok(Attempt { request, fault, billed, hides_cost, number })
+        Ok(Attempt { request, fault, charge, hides_cost, number })
     }
 
     fn reply(&self, attempt: &Attempt<'_>, content: &AnswerContent, request_id: &str) -> CallReply {
-        let Attempt { request, fault, billed, .. } = *attempt;
-        let after = self.latency(&request.target, attempt.number.into());
+        let Attempt { request, fault, charge, .. } = *attempt;
+        let delay = self.latency(&request.target, attempt.number.into());
         let late = matches!(fault, Some(Fault::Code(code)) if is_late(code));
         let task = EnvelopeFields {
             echo: &request.echo,
             extra_tasks: request.extra_tasks,
-            cost: if late { None } else { Some(billed.map_or(Usd::ZERO, |(_, upstream)| upstream)) },
-            took: after,
+            cost: if late { None } else { Some(charge.map_or(Usd::ZERO, |charge| charge.upstream)) },
+            took: delay,
             draws: Random::new(&request.target, &[self.settings.seed, attempt.number.into(), TASK]),
         };
         let good = || {
@@ -229,20 +238,20 @@ impl SimulatedApi {
             Some(Fault::Code(_)) if late => CallReply { delivery: Delivery::Unusable, ..good() },
             Some(Fault::Code(_) | Fault::WrongTarget) | None => good(),
         };
-        reply.after = after;
-        if let Some((debit, _)) = billed.filter(|_| !attempt.hides_cost && !late) {
-            reply.headers.push((DEBIT, debit.micros().to_string()));
+        reply.delay = delay;
+        if let Some(charge) = charge.filter(|_| !attempt.hides_cost && !late) {
+            reply.headers.push((DEBIT, charge.debit.micros().to_string()));
         }
         reply
     }
 
     /// A status code inside the body, not billed.
     fn refused_inside(&self, refusal: &AnswerContent, echo: &str, extra_tasks: usize, number: u64) -> CallReply {
-        let after = self.latency("", number) / REFUSAL_SPEEDUP;
+        let delay = self.latency("", number) / REFUSAL_SPEEDUP;
         let draws = Random::new("", &[self.settings.seed, number, TASK]);
-        let task = EnvelopeFields { echo, extra_tasks, cost: Some(Usd::ZERO), took: after, draws };
+        let task = EnvelopeFields { echo, extra_tasks, cost: Some(Usd::ZERO), took: delay, draws };
         let body = answer::envelope(&task, refusal, None);
-        CallReply { code: Some(refusal.status().0), after, ..CallReply::json(200, body) }
+        CallReply { code: Some(refusal.status().0), delay, ..CallReply::json(200, body) }
     }
 
     pub(super) fn latency(&self, target: &str, number: u64) -> Duration {

@@ -37,7 +37,7 @@ impl SimulatedApi {
             } else {
                 return None;
             };
-        reply.after = self.latency("", number) / REFUSAL_SPEEDUP;
+        reply.delay = self.latency("", number) / REFUSAL_SPEEDUP;
         Some(reply)
     }
 

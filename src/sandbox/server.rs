@@ -133,7 +133,7 @@ async fn call(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Resp
     }
     let gzip = api.settings.gzip && accepts_gzip(&head.headers);
     let drip_time = api.settings.faults.drip_time.unwrap_or(DRIP_TIME);
-    let first_byte = reply.after * FIRST_BYTE_PERCENT / 100;
+    let first_byte = reply.delay * FIRST_BYTE_PERCENT / 100;
     if !first_byte.is_zero() {
         sleep(first_byte).await;
     }
@@ -148,7 +148,7 @@ fn response(reply: CallReply, gzip: bool, drip_time: Duration, receipt: Receipt)
         (gzip && reply.body.len() >= MIN_COMPRESSED_BYTES).then(|| compressed(&reply.body)).and_then(Result::ok);
     let is_compressed = compressed.is_some();
     let body = Bytes::from(compressed.unwrap_or(reply.body));
-    let pause = reply.after * (100 - FIRST_BYTE_PERCENT) / 100;
+    let pause = reply.delay * (100 - FIRST_BYTE_PERCENT) / 100;
     let outgoing = match reply.delivery {
         Delivery::Drip => Outgoing::dripping(&body, drip_time, receipt),
         Delivery::CutOff => Outgoing::cut_off(&body, receipt),

@@ -174,12 +174,12 @@ fn first_difference(found: &RecordBatch, expected: &RecordBatch, row: usize) -> 
     let mut columns = schema.fields().iter().zip(found.columns().iter().zip(expected.columns()));
     columns.find_map(|(field, (found, expected))| {
         let (found, expected) = (found.slice(row, 1), expected.slice(row, 1));
-        (found.as_ref() != expected.as_ref()).then(|| format!("{} {}", field.name(), between(&found, &expected)))
+        (found.as_ref() != expected.as_ref()).then(|| format!("{} {}", field.name(), difference(&found, &expected)))
     })
 }
 
 /// The difference between two cells; for maps, only the first entry that differs.
-fn between(found: &dyn Array, expected: &dyn Array) -> String {
+fn difference(found: &dyn Array, expected: &dyn Array) -> String {
     let is_map = matches!(expected.data_type(), DataType::Map(..));
     if !is_map || found.is_null(0) || expected.is_null(0) {
         return format!("is {}, should be {}", value_text(found, 0), value_text(expected, 0));

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     api::http::{ApiEndpoint, HttpApi},
     cli::{CallArgs, Format, InputArgs, JobArgs, PlanArgs},
+    dataset::DatasetLayout,
     doctor::{self, ApiChecks, Check, DirectoryChecks, Level, RunCost},
     export::Preview,
     humanize,
@@ -81,7 +82,9 @@ fn checks(arguments: &PlanArgs, context: &Context) -> Result<Vec<Check>, Failure
     let (rate, concurrency) = call.limits(input.shard)?;
     let preview = preview.map(|preview| preview.limited(call.limit));
     let estimate = inputs.as_ref().and(preview.as_ref()).map(|preview| preview.estimate(rate, concurrency));
-    let size = preview.as_ref().map(Preview::dataset).filter(|size| inputs.is_some() && !size.is_exact);
+    let layout = DatasetLayout::from(&arguments.job.own.dataset);
+    let size =
+        preview.as_ref().map(|preview| preview.dataset(&layout)).filter(|size| inputs.is_some() && !size.is_exact);
     let run = estimate.as_ref().map(|estimate| estimate.calls).zip(size);
     checks.extend(free.map(|free| doctor::space(free, run)));
     let left = call.max_cost.map(|cap| {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cli::{CallArgs, Format, JobArgs, PlanArgs},
-    dataset::RejectedLine,
+    dataset::{DatasetLayout, RejectedLine},
     export::{DatasetSize, Estimate, Preview, PriceSource, QueryParams, rejected},
     fetch::pace::Rate,
     humanize,
@@ -38,7 +38,7 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let estimate = preview.estimate(rate, concurrency);
     let balance = balance::balance(call, context);
     let affordable = call.max_cost.map(|cap| Affordable::new(&estimate, cap.minus(preview.past.spent)));
-    let dataset = preview.dataset();
+    let dataset = preview.dataset(&DatasetLayout::from(&arguments.job.own.dataset));
     let plan = Plan { call, inputs, preview, estimate, dataset, affordable, balance, rate };
     print(&match arguments.format {
         Format::Text => plan.text(),

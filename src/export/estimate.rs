@@ -10,6 +10,7 @@ use crate::{
         Parameters,
         pricing::{list_price, max_debit},
     },
+    dataset::DatasetLayout,
     fetch::pace::Rate,
     ledger::ResumeState,
     money::Usd,
@@ -84,12 +85,12 @@ impl Estimate {
 
 impl DatasetSize {
     /// The published dataset, or the empty one with a file for each year and one for the targets.
-    pub(super) fn before(published: Option<&RunManifest>, parameters: &Parameters) -> Self {
+    pub(super) fn before(published: Option<&RunManifest>, layout: &DatasetLayout, parameters: &Parameters) -> Self {
         let years = u64::try_from(parameters.date_to.year() - parameters.date_from.year() + 1).unwrap_or(0);
         published.map_or(Self { rows: 0, bytes: (years + 1) * BYTES_PER_FILE, is_exact: false }, |manifest| Self {
             rows: manifest.totals.rows,
             bytes: manifest.files.iter().map(|file| file.bytes).sum(),
-            is_exact: true,
+            is_exact: manifest.provenance.layout == *layout,
         })
     }
 

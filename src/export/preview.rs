@@ -15,6 +15,7 @@ use super::{
 use crate::{
     api::{Parameters, calls::TargetState},
     clock::Clock,
+    dataset::DatasetLayout,
     fetch::pace::Rate,
     ledger::{self, Archive, ResumeState},
     targets::Inputs,
@@ -53,13 +54,14 @@ impl Preview {
         Estimate::new(self.remaining, &self.parameters, rate, concurrency, &self.past)
     }
 
-    /// The size of the dataset after such a run.
-    pub fn dataset(&self) -> DatasetSize {
+    /// The size of the dataset after such a run with this layout.
+    pub fn dataset(&self, layout: &DatasetLayout) -> DatasetSize {
         let published = self.published.as_ref();
         let unpublished = self.with_data.saturating_sub(published.map_or(0, |manifest| manifest.totals.ok));
         let fetched = self.remaining + self.taken_over;
         let all = self.with_data + fetched - self.refreshed;
-        DatasetSize::before(published, &self.parameters).with(unpublished + fetched, all, &self.parameters)
+        let before = DatasetSize::before(published, layout, &self.parameters);
+        before.with(unpublished + fetched, all, &self.parameters)
     }
 
     /// Limits the targets that would be called.

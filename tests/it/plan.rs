@@ -71,10 +71,14 @@ fn the_size_is_close_before_a_run_and_exact_after_it() {
         // Refreshed histories replace older ones.
         assert!(size(&plan("--max-age 1s")).0 <= 100 * targets as u64);
     };
+    let text = |words: &str| shell.run(&format!("plan domains.txt --out out {words}")).expect(0).stdout;
     // Each time with the answers of the time before.
     check(10);
     check(100);
     check(400);
+    assert!(!text("").contains("about "), "{}", text(""));
+    // Another layout changes the files.
+    assert!(text("--partition-by none").contains(" rows, about "), "{}", text("--partition-by none"));
     shell.run("run domains.txt --out out --sandbox --discard-raw").expect(0);
     let json = shell.run("plan domains.txt --out out --format json").expect(0).json();
     assert_eq!((size(&json), &json["calls"]), (published(&shell), &0.into()));

@@ -247,6 +247,15 @@ def fits_a_narrow_window(page, report):
     assert wide <= 400, f"{wide} pixels wide"
 
 
+def keeps_large_figures_apart(page, report):
+    overlaps = "[...document.querySelectorAll('.keys b')].filter((it) => it.scrollWidth > it.clientWidth).length"
+    page.run("document.querySelectorAll('.keys b').forEach((it) => { it.textContent = '999,999,999,999' })")
+    for width in (1280, 1000, 500, 400):
+        page.size(width)
+        assert page.run(overlaps) == 0, f"at {width} pixels"
+    page.size(1280)
+
+
 CHECKS = [
     loads_in_silence_and_asks_for_nothing,
     shows_foreign_text_as_text,
@@ -256,6 +265,7 @@ CHECKS = [
     can_be_read_by_assistive_technology,
     fits_a_narrow_window,
     the_policy_stops_what_is_not_the_pages_own,
+    keeps_large_figures_apart,
 ]
 
 

@@ -183,10 +183,15 @@ impl Plan<'_> {
     }
 
     fn format_calls(&self) -> String {
-        let Preview { refreshed, pending, .. } = self.preview;
-        let mut text = match self.estimate.calls {
-            0 => "none".to_owned(),
-            calls => humanize::count(calls),
+        let Preview { stored, taken_over, remaining, refreshed, pending, .. } = self.preview;
+        let failed = (self.inputs.counts().targets as u64).saturating_sub(stored + taken_over + remaining + pending);
+        let mut text = match (self.estimate.calls, failed) {
+            (0, 0) => "none".to_owned(),
+            (0, failed) => {
+                let targets = humanize::counted(failed, "target has", "targets have");
+                format!("none: {targets} failed, and --max-failures tolerates that")
+            }
+            (calls, _) => humanize::count(calls),
         };
         if pending > 0 {
             let _ = write!(text, " now, {} later, because of --limit", humanize::count(pending));

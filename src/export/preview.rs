@@ -84,7 +84,7 @@ impl Preview {
         if let Some(dir) = dir
             && let Some(manifest) = discarded(dir, inputs, query, None, clock)?
         {
-            return Ok(Self::without_ledger(manifest, inputs));
+            return Ok(Self::without_ledger(manifest));
         }
         let archive = match dir {
             Some(dir) => {
@@ -96,12 +96,12 @@ impl Preview {
         check_shard(archive.run(), inputs)?;
         let parameters = query.parameters(archive.run(), "", clock.today())?;
         let mut left = remaining(inputs, None, &archive, query.fresh_since);
+        let stored = (inputs.targets().len() - left.len()) as u64;
         let are_kept = archive.inputs_digest().is_some_and(|kept| kept == ledger::digest(inputs))
             || archive.inputs()?.is_some_and(|kept| kept.is_same_but_for_folders(inputs));
         if are_kept {
             drop_tolerated_failures(&mut left, inputs, &archive, query.tolerated);
         }
-        let stored = (inputs.targets().len() - left.len()) as u64;
         let mut previous = Previous::open(previous, dir, archive.run(), &parameters, |_| Ok(None))?;
         previous.choose(inputs, &mut left, query.fresh_since);
         Ok(Self {
@@ -121,11 +121,11 @@ impl Preview {
     }
 
     /// The state of a directory whose ledger was deleted after its dataset was published.
-    fn without_ledger(manifest: RunManifest, inputs: &Inputs) -> Self {
+    fn without_ledger(manifest: RunManifest) -> Self {
         Self {
             parameters: manifest.provenance.parameters.clone(),
             past: ResumeState::default(),
-            stored: inputs.counts().targets as u64,
+            stored: manifest.totals.ok + manifest.totals.no_data,
             taken_over: 0,
             reused_ending_early: None,
             remaining: 0,

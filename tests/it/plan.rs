@@ -56,6 +56,24 @@ fn a_limit_shows_what_is_left_for_later() {
 }
 
 #[test]
+fn tolerated_failures_are_not_called_stored() {
+    let (shell, api) = (Shell::with_domains(20), Api::new("--fail-code 40501:0.4"));
+    shell.run(&format!("run domains.txt --out out --max-failures 80% {} {DATES}", api.flags())).expect(0);
+    let manifest: Value = serde_json::from_str(&shell.read("out/_run.json")).expect("JSON");
+    let failed = manifest["totals"]["failed"].as_u64().expect("a number");
+    assert!(failed > 1, "{manifest}");
+    let check = || {
+        let text = shell.run(&format!("plan domains.txt --out out --max-failures 80% {DATES}")).expect(0).stdout;
+        let calls = format!("calls       none: {failed} targets have failed, and --max-failures tolerates that\n");
+        assert!(text.contains(&format!("stored      {} answers\n  {calls}", 20 - failed)), "{text}");
+    };
+    check();
+    shell.run(&format!("run domains.txt --out out --max-failures 80% --discard-raw {} {DATES}", api.flags())).expect(0);
+    check();
+    assert!(api.bill().calls < 40, "nothing is called again");
+}
+
+#[test]
 fn the_size_is_close_before_a_run_and_exact_after_it() {
     let shell = Shell::new();
     let check = |targets: usize| {

@@ -76,7 +76,7 @@ pub struct RunCost<'a> {
 pub fn cost(RunCost { estimate, left }: RunCost<'_>) -> Check {
     const NAME: &str = "cost";
     if estimate.calls == 0 {
-        return Check::ok(NAME, "none: all targets are already stored");
+        return Check::ok(NAME, "none: nothing to fetch");
     }
     let calls = humanize::counted(estimate.calls, "call", "calls");
     let estimated = format!("{} for {calls}", humanize::money_range(estimate.cost_low, estimate.cost_high));

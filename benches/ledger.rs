@@ -10,7 +10,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use backlinks_export::{
     api::{
         BodyForm, Parameters, RankScale,
-        calls::{Answered, Sent},
+        call_events::{Answered, Sent},
         status::{Assessment, Class, Cost, Stated},
     },
     clock::Clock,
@@ -126,8 +126,8 @@ fn read_back(bencher: Bencher<'_, '_>) {
     let targets: Vec<Target> = (0..ANSWERS).map(target).collect();
     bencher.counter(ItemsCount::new(ANSWERS)).bench_local(|| {
         for target in &targets {
-            let known = archive.known(target.view()).expect("known");
-            black_box(archive.body(known, u64::MAX).expect("readable"));
+            let entry = archive.entry(target.view()).expect("known");
+            black_box(archive.body(entry, u64::MAX).expect("readable"));
         }
     });
 }

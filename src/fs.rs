@@ -11,13 +11,13 @@ pub fn sync_folder<'a, E, F: FnOnce(io::Error) -> E>(
 }
 
 /// Whether the disk, or the user's quota, is full.
-pub fn is_full(error: &io::Error) -> bool {
+pub fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The hint of a command that buys answers, or builds a dataset from them.
 pub fn paid_io_hint(error: &io::Error) -> Option<&'static str> {
-    if is_full(error) {
+    if is_disk_full(error) {
         return Some("all paid answers are saved; free some disk space and run the same command again");
     }
     io_hint(error)
@@ -26,7 +26,7 @@ pub fn paid_io_hint(error: &io::Error) -> Option<&'static str> {
 /// The hint for a full disk or denied access; `None` for any other error.
 pub fn io_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
-        _ if is_full(error) => Some("free some disk space and run the same command again"),
+        _ if is_disk_full(error) => Some("free some disk space and run the same command again"),
         io::ErrorKind::PermissionDenied => {
             Some("run as a user with access to that path, or give this user access; nothing is lost")
         }

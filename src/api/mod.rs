@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{money::Usd, targets::Target};
 
 pub mod account;
-pub mod calls;
+pub mod call_events;
 pub mod http;
 pub mod pricing;
 mod reply_body;

@@ -67,7 +67,7 @@ pub enum Cost {
 
 impl Cost {
     /// The price that the gateway, or else the upstream API, reported; zero if neither did.
-    pub fn known(self) -> Usd {
+    pub fn reported(self) -> Usd {
         match self {
             Self::Debit(price) | Self::Upstream(price) => price,
             Self::Unknown | Self::Nothing => Usd::ZERO,
@@ -76,7 +76,7 @@ impl Cost {
 
     /// Whether the call was billed, or may have been.
     pub fn is_costly(self) -> bool {
-        self == Self::Unknown || self.known() > Usd::ZERO
+        self == Self::Unknown || self.reported() > Usd::ZERO
     }
 }
 

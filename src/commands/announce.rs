@@ -36,7 +36,7 @@ pub(super) async fn announce(
     let estimate = export.estimate(limits);
     let high = limits.max_cost.map_or(estimate.cost_high, |cap| {
         // The cap is for the directory, which may have cost something already.
-        let left = cap.minus(export.past().spent).max(Usd::ZERO);
+        let left = cap.minus(export.resume_state().spent).max(Usd::ZERO);
         estimate.cost_high.min(left)
     });
     let RunArgs { out, job } = arguments;
@@ -92,7 +92,7 @@ pub(super) async fn announce(
 
 /// Warns if the cap may not cover the first call, whose price is not known yet.
 pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
-    let past = export.past();
+    let past = export.resume_state();
     let Some(left) = limits.max_cost.map(|cap| cap.minus(past.spent)) else { return };
     let is_unknown = past.max_price.price() == Usd::ZERO;
     if export.remaining() > 0 && is_unknown && left > Usd::ZERO && left < PRESUMED_PRICE {

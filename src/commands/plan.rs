@@ -47,7 +47,6 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     Ok(exit::SUCCESS)
 }
 
-/// What is shown.
 struct Plan<'a> {
     call: &'a CallArgs,
     inputs: Inputs,
@@ -194,7 +193,7 @@ impl Plan<'_> {
             (calls, _) => humanize::count(calls),
         };
         if pending > 0 {
-            let _ = write!(text, " now, {} later, because of --limit", humanize::count(pending));
+            let _ = write!(text, " in this run, {} left for later (--limit)", humanize::count(pending));
         }
         if refreshed > 0 {
             let many = if refreshed == self.estimate.calls { "all".to_owned() } else { humanize::count(refreshed) };

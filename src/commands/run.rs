@@ -263,7 +263,7 @@ fn scope(export: &Export, limits: &FetchLimits, simulated: bool) -> ExportScope 
         stored: total.saturating_sub(export.remaining() as u64),
         rate: limits.rate,
         concurrency: limits.concurrency,
-        spent: export.past().spent,
+        spent: export.resume_state().spent,
         cap: limits.max_cost,
         simulated,
     }

@@ -70,9 +70,9 @@ mod tests {
             assert_eq!((&json["error"], &json["hint"]), (&expected.into(), &hint.into()));
         };
         let url: StoreUrl = "az://container/audit".parse().unwrap();
-        let attempt = "upload targets/part-a.parquet".to_owned();
+        let action = "upload targets/part-a.parquet".to_owned();
         check(
-            StoreError::RequestFailed { url, attempt, cause: Cause::Store, reason: "503 Server Busy".to_owned() },
+            StoreError::RequestFailed { url, action, cause: Cause::Store, reason: "503 Server Busy".to_owned() },
             "the dataset is complete in out/audit, but the upload failed: cannot upload \
              targets/part-a.parquet in az://container/audit: 503 Server Busy",
             "check the network and AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT; then run the same command \

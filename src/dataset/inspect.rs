@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{DEEPEST, DatasetError, LOST_AND_FOUND, STAGING, TABLES, UNFINISHED, files::entries, publish::set_aside};
+use super::{DEEPEST, DatasetError, LOST_AND_FOUND, STAGING, TABLES, UNFINISHED, files::entries, publish::backup_name};
 
 /// Checks that the paths of tables contain nothing but an export's tables. Also called before the first paid call, so
 /// that a run does not fail at its end.
@@ -13,7 +13,7 @@ pub fn inspect(dir: &Path) -> Result<(), DatasetError> {
     let staging = dir.join(STAGING);
     for entry in entries(&staging)? {
         let name = entry.file_name();
-        if TABLES.into_iter().any(|table| name == *table || name == *set_aside(table)) {
+        if TABLES.into_iter().any(|table| name == *table || name == *backup_name(table)) {
             inspect_tree(&entry.path(), DEEPEST)?;
         } else if !is_hidden_file(&entry)? {
             return Err(DatasetError::Foreign { path: entry.path() });

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 mod encoding;
 mod files;
-mod history;
+mod history_writer;
 mod inspect;
 mod part;
 mod partition;
@@ -39,13 +39,13 @@ mod targets_writer;
 pub use self::{
     encoding::{Compression, CompressionError, IntegerEncoding, IntegerEncodingError},
     files::probe,
-    history::HistoryWriter,
+    history_writer::HistoryWriter,
     inspect::inspect,
     part::Part,
     partition::{PartitionBy, PartitionError, PartitionKey},
     publish::Stage,
     sidecar_files::{
-        FailedTarget, FailureRows, FailuresFile, RejectedLine, is_marked, mark_success, replace_file, unmark_success,
+        FailureRow, FailureRows, FailuresFile, RejectedLine, is_marked, mark_success, replace_file, unmark_success,
         write_output, write_rejected, write_rejected_rows, write_run,
     },
     target_rows::{LineOutcome, TargetRow, TargetRows, input_column_names, targets_schema},

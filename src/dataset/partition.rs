@@ -19,7 +19,8 @@ use crate::as_text::serde_as_text;
 /// The value that engines read as null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// One level of partition directories. A new one also needs a field in `PartitionValues` and a word in `from_str`.
+/// One level of partition directories. A new one also needs a field in `PartitionValues`, a word in
+/// `from_str`, and one more in `DEEPEST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PartitionKey {
     /// The year of a row's date, in UTC.

@@ -70,9 +70,9 @@ impl Stage {
         inspect(dir)?;
         let staging = dir.join(STAGING);
         for table in TABLES {
-            let (aside, place) = (staging.join(set_aside(table)), dir.join(table));
-            if exists(&aside)? && !exists(&place)? {
-                rename(&aside, &place)?;
+            let (backup, place) = (staging.join(backup_name(table)), dir.join(table));
+            if exists(&backup)? && !exists(&place)? {
+                rename(&backup, &place)?;
                 sync_folder(dir, DatasetError::io)?;
             }
         }
@@ -145,9 +145,9 @@ impl Stage {
 
     /// Removes a table that has no rows any more, in one step for its readers.
     fn set_table_aside(&self, table: &str) -> Result<(), DatasetError> {
-        let (place, aside) = (self.dir.join(table), self.staging.join(set_aside(table)));
+        let (place, backup) = (self.dir.join(table), self.staging.join(backup_name(table)));
         if exists(&place)? {
-            rename(&place, &aside)?;
+            rename(&place, &backup)?;
             sync_folder(&self.dir, DatasetError::io)?;
         }
         Ok(())
@@ -162,7 +162,7 @@ impl Stage {
         let staged = self.staging.join(table);
         sync_tree(&staged)?;
         sync_folder(&self.staging, DatasetError::io)?;
-        swap(&staged, &self.dir.join(table), &self.staging.join(set_aside(table)))?;
+        swap(&staged, &self.dir.join(table), &self.staging.join(backup_name(table)))?;
         sync_folder(&self.dir, DatasetError::io)?;
         sync_folder(&self.staging, DatasetError::io)
     }
@@ -197,18 +197,18 @@ fn check_run_id(run_id: &str) -> Result<(), DatasetError> {
 }
 
 /// The name of an old table in the staging folder where directories cannot be swapped in one step.
-pub(super) fn set_aside(table: &str) -> String {
+pub(super) fn backup_name(table: &str) -> String {
     format!("{table}.old")
 }
 
-/// Moves a directory to `place`. What was there is then at `from` or at `aside`.
-fn swap(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
+/// Moves a directory to `place`. What was there is then at `from` or at `backup`.
+fn swap(from: &Path, place: &Path, backup: &Path) -> Result<(), DatasetError> {
     if !exists(place)? {
         return rename(from, place);
     }
     match rustix::fs::renameat_with(CWD, from, CWD, place, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(()),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => swap_in_two(from, place, aside),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => swap_in_two(from, place, backup),
         Err(Errno::XDEV) => remove_and_rename(from, place),
         Err(errno) => Err(DatasetError::io("replace", place)(errno.into())),
     }
@@ -216,8 +216,8 @@ fn swap(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
 
 /// For file systems that cannot swap in one step. Between the two renames the old table is in the staging folder; after
 /// a crash [`Stage::begin`] moves it back.
-fn swap_in_two(from: &Path, place: &Path, aside: &Path) -> Result<(), DatasetError> {
-    rename(place, aside)?;
+fn swap_in_two(from: &Path, place: &Path, backup: &Path) -> Result<(), DatasetError> {
+    rename(place, backup)?;
     rename(from, place)
 }
 

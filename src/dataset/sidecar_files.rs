@@ -21,7 +21,7 @@ use crate::{fs::sync_folder, sanitize::cell, sha256};
 
 /// A target that needs attention.
 #[derive(Clone, Copy, Debug)]
-pub struct FailedTarget<'a> {
+pub struct FailureRow<'a> {
     /// The domain, in the form that the next run reads.
     pub domain: &'a str,
     /// Why there is no data.
@@ -70,7 +70,7 @@ impl<W: Write> FailureRows<W> {
         Ok(Self(csv))
     }
 
-    pub fn push(&mut self, failure: &FailedTarget<'_>) -> io::Result<()> {
+    pub fn push(&mut self, failure: &FailureRow<'_>) -> io::Result<()> {
         let written = self.0.write_record([
             cell(failure.domain),
             cell(failure.reason),
@@ -104,7 +104,7 @@ impl FailuresFile {
         Ok(Self { unfinished, rows })
     }
 
-    pub fn push(&mut self, failure: &FailedTarget<'_>) -> Result<(), DatasetError> {
+    pub fn push(&mut self, failure: &FailureRow<'_>) -> Result<(), DatasetError> {
         self.rows.push(failure).map_err(self.unfinished.failed("write"))
     }
 
@@ -268,7 +268,7 @@ mod tests {
             "domain,reason,http_status,api_status_code,attempts,possibly_billed,message,kept_from\n"
         );
         fs::write(dir.path().join("_failures.csv.unfinished"), "left by a crash").unwrap();
-        let failure = FailedTarget {
+        let failure = FailureRow {
             domain: "a.com",
             reason: "gave up",
             http_status: Some(200),
@@ -278,7 +278,7 @@ mod tests {
             message: Some("=1+1, \"x\"\nnext"),
             kept_from: Some(Timestamp::UNIX_EPOCH),
         };
-        let silent = FailedTarget {
+        let silent = FailureRow {
             domain: "b.com",
             http_status: None,
             api_status_code: None,

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::{
-    UnexpectedField,
+    DriftKind,
     envelope::{Envelope, RawResults, RawTask, RawTasks, RawTop, integer, money},
     items::ItemReader,
     lenient,
@@ -42,7 +42,7 @@ pub(super) fn read(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Optio
     }
     let envelope = read_json(&body, rows.as_deref_mut())?;
     if let Some(rows) = rows {
-        rows.note_if(true, UnexpectedField::NotStrictJson);
+        rows.note_if(true, DriftKind::NotStrictJson);
     }
     Ok(envelope.map(|envelope| Envelope { is_json: false, ..envelope }))
 }
@@ -76,8 +76,8 @@ fn read_json(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Enve
         // Up to the first invalid byte, the text has the same positions as the body
         let is_utf8 = valid.map_or_else(|error| end <= error.valid_up_to(), |_| true);
         if let Some(rows) = rows {
-            rows.note_if(is_surrounded, UnexpectedField::Surrounded);
-            rows.note_if(!is_utf8, UnexpectedField::NotUtf8);
+            rows.note_if(is_surrounded, DriftKind::Surrounded);
+            rows.note_if(!is_utf8, DriftKind::NotUtf8);
         }
         return Ok((!is_odd).then(|| Envelope { is_json: !is_surrounded && valid.is_ok(), ..Envelope::from(top) }));
     }
@@ -151,7 +151,7 @@ impl<'t> AnswerReader<'t, '_> {
             }
             Ok(())
         })?;
-        self.note_if(is_broken, UnexpectedField::BrokenText("tasks[]"));
+        self.note_if(is_broken, DriftKind::BrokenText("tasks[]"));
         Ok(task)
     }
 
@@ -177,7 +177,7 @@ impl<'t> AnswerReader<'t, '_> {
             }
             Ok(())
         })?;
-        self.note_if(is_broken, UnexpectedField::BrokenText("result[]"));
+        self.note_if(is_broken, DriftKind::BrokenText("result[]"));
         results.targets.extend(target);
         results.items += items;
         if let Some(stated) = integer(items_count) {
@@ -264,7 +264,7 @@ impl<'t> AnswerReader<'t, '_> {
         }
     }
 
-    fn note_if(&mut self, is_so: bool, field: UnexpectedField) {
+    fn note_if(&mut self, is_so: bool, field: DriftKind) {
         if let Some(rows) = &mut self.rows {
             rows.note_if(is_so && self.in_first_task, field);
         }

@@ -15,7 +15,7 @@ const MAX_KEY_LENGTH: usize = 80;
 
 /// A way in which an answer differs from the schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum UnexpectedField {
+pub enum DriftKind {
     /// A key without a column, as `key` or `info.key`.
     UnknownKey(String),
     /// An unknown key after [`MAX_UNKNOWN_KEYS`] others.
@@ -43,7 +43,7 @@ pub enum UnexpectedField {
     TooManyItems,
 }
 
-impl fmt::Display for UnexpectedField {
+impl fmt::Display for DriftKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // As Debug, so that control characters of an answer do not reach a terminal
@@ -75,7 +75,7 @@ pub struct Seen {
 /// All differences of some answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchemaDrift {
-    seen: BTreeMap<UnexpectedField, Seen>,
+    seen: BTreeMap<DriftKind, Seen>,
     unknown_keys: usize,
 }
 
@@ -86,12 +86,12 @@ impl SchemaDrift {
     }
 
     /// The differences, unknown keys first.
-    pub fn iter(&self) -> impl Iterator<Item = (&UnexpectedField, &Seen)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&DriftKind, &Seen)> {
         self.seen.iter()
     }
 
     /// How often this was seen.
-    pub fn count(&self, field: &UnexpectedField) -> u64 {
+    pub fn count(&self, field: &DriftKind) -> u64 {
         self.seen.get(field).map_or(0, |seen| seen.count)
     }
 
@@ -107,16 +107,16 @@ impl SchemaDrift {
         self.unknown_keys = 0;
     }
 
-    pub(super) fn note(&mut self, field: UnexpectedField, target: &str) {
+    pub(super) fn note(&mut self, field: DriftKind, target: &str) {
         self.add(field, 1, target);
     }
 
     pub(super) fn unknown_key(&mut self, prefix: &str, key: &str, target: &str) {
         let kept: String = prefix.chars().chain(key.chars().take(MAX_KEY_LENGTH)).collect();
-        self.note(UnexpectedField::UnknownKey(kept), target);
+        self.note(DriftKind::UnknownKey(kept), target);
     }
 
-    fn add(&mut self, mut field: UnexpectedField, count: u64, target: &str) {
+    fn add(&mut self, mut field: DriftKind, count: u64, target: &str) {
         if let Some(seen) = self.seen.get_mut(&field) {
             seen.count += count;
             if *target < *seen.example {
@@ -124,9 +124,9 @@ impl SchemaDrift {
             }
             return;
         }
-        if matches!(field, UnexpectedField::UnknownKey(_)) {
+        if matches!(field, DriftKind::UnknownKey(_)) {
             if self.unknown_keys == MAX_UNKNOWN_KEYS {
-                field = UnexpectedField::FurtherUnknownKeys;
+                field = DriftKind::FurtherUnknownKeys;
                 if self.seen.contains_key(&field) {
                     return self.add(field, count, target);
                 }
@@ -151,13 +151,13 @@ mod tests {
             }
         }
         assert_eq!(drift.iter().count(), MAX_UNKNOWN_KEYS + 1);
-        assert_eq!(drift.count(&UnexpectedField::UnknownKey("k7".into())), 3);
-        assert_eq!(drift.count(&UnexpectedField::FurtherUnknownKeys), 15);
+        assert_eq!(drift.count(&DriftKind::UnknownKey("k7".into())), 3);
+        assert_eq!(drift.count(&DriftKind::FurtherUnknownKeys), 15);
         assert!(drift.iter().all(|(_, seen)| seen.example == "a.com"));
         let mut twice = drift.clone();
         twice.absorb(drift);
         assert_eq!(twice.iter().count(), MAX_UNKNOWN_KEYS + 1);
-        assert_eq!(twice.count(&UnexpectedField::FurtherUnknownKeys), 30);
+        assert_eq!(twice.count(&DriftKind::FurtherUnknownKeys), 30);
     }
 
     #[test]

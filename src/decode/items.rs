@@ -4,7 +4,7 @@
 use super::{
     DecodedRows,
     column_builders::{ColumnBuilders, RowCells, bit},
-    drift::{SchemaDrift, UnexpectedField},
+    drift::{DriftKind, SchemaDrift},
     item_keys::{INFO, ITEM, ITEM_KEYS, Key, KeyKind, Keys},
     scan::{Scan, Scanner},
     schema, value,
@@ -51,7 +51,7 @@ impl ItemReader {
         DecodedRows { batch: self.columns.finish(&self.target), drift: std::mem::take(&mut self.drift) }
     }
 
-    pub(super) fn note_if(&mut self, is_so: bool, field: UnexpectedField) {
+    pub(super) fn note_if(&mut self, is_so: bool, field: DriftKind) {
         if is_so {
             self.drift.note(field, &self.target);
         }
@@ -63,7 +63,7 @@ impl ItemReader {
             return self.wrong_type(scanner, "items[]", "object");
         }
         if self.columns.rows() as u64 == super::MAX_ROWS {
-            self.note_if(true, UnexpectedField::TooManyItems);
+            self.note_if(true, DriftKind::TooManyItems);
             return scanner.skip();
         }
         let mut row = RowCells::default();
@@ -80,7 +80,7 @@ impl ItemReader {
         place: &'static str,
         expected: &'static str,
     ) -> Scan<()> {
-        self.note_if(true, UnexpectedField::WrongType { place, expected, found: value::type_name(scanner.peek()) });
+        self.note_if(true, DriftKind::WrongType { place, expected, found: value::type_name(scanner.peek()) });
         scanner.skip()
     }
 
@@ -126,7 +126,7 @@ impl ItemReader {
             }
         }
         scanner.at = end;
-        self.note_if(is_broken, UnexpectedField::BrokenText(self.keys[which].object));
+        self.note_if(is_broken, DriftKind::BrokenText(self.keys[which].object));
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl ItemReader {
             (KeyKind::Text(index), b'"') => {
                 row.present |= bit::text(index);
                 let is_broken = scanner.string(&mut self.columns.texts[index].bytes)?;
-                self.note_if(is_broken, UnexpectedField::BrokenText(column));
+                self.note_if(is_broken, DriftKind::BrokenText(column));
                 Ok(())
             }
             (KeyKind::Date, b'"') => self.date(scanner, row),
@@ -191,7 +191,7 @@ impl ItemReader {
             _ => return self.wrong_type(scanner, column, "integer").map(|()| None),
         };
         if let Err(found) = found {
-            self.note_if(true, UnexpectedField::WrongType { place: column, expected: "integer", found });
+            self.note_if(true, DriftKind::WrongType { place: column, expected: "integer", found });
         }
         Ok(found.ok())
     }
@@ -202,7 +202,7 @@ impl ItemReader {
         self.scratch.clear();
         scanner.string(&mut self.scratch)?;
         let value = str::from_utf8(&self.scratch).ok().and_then(value::integer_in_text);
-        self.note_if(value.is_some(), UnexpectedField::IntegerInText(column));
+        self.note_if(value.is_some(), DriftKind::IntegerInText(column));
         Ok(value.ok_or("string"))
     }
 
@@ -217,14 +217,14 @@ impl ItemReader {
         } else {
             self.scratch.clear();
             let is_broken = scanner.string(&mut self.scratch)?;
-            self.note_if(is_broken, UnexpectedField::BrokenText(schema::DATE));
+            self.note_if(is_broken, DriftKind::BrokenText(schema::DATE));
             str::from_utf8(&self.scratch).ok().and_then(value::date)
         };
         if let Some(date) = date {
             row.date = date;
             row.present |= bit::DATE;
         }
-        self.note_if(date.is_none(), UnexpectedField::UnusableDate);
+        self.note_if(date.is_none(), DriftKind::UnusableDate);
         Ok(())
     }
 
@@ -234,7 +234,7 @@ impl ItemReader {
             match scanner.peek() {
                 b'"' => {
                     let is_broken = scanner.string(&mut self.columns.platform_types.keys.bytes)?;
-                    self.note_if(is_broken, UnexpectedField::BrokenText(schema::INFO_PLATFORM_TYPE));
+                    self.note_if(is_broken, DriftKind::BrokenText(schema::INFO_PLATFORM_TYPE));
                 }
                 byte => {
                     if byte == b'n' {
@@ -262,7 +262,7 @@ impl ItemReader {
             more = scanner.more(b'}')?;
         }
         self.columns.maps[index].drop_repeated_keys();
-        self.note_if(is_broken, UnexpectedField::BrokenText(column));
+        self.note_if(is_broken, DriftKind::BrokenText(column));
         Ok(())
     }
 }

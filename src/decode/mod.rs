@@ -37,7 +37,7 @@ mod value;
 
 use self::items::ItemReader;
 pub use self::{
-    drift::{MAX_UNKNOWN_KEYS, SchemaDrift, Seen, UnexpectedField},
+    drift::{DriftKind, MAX_UNKNOWN_KEYS, SchemaDrift, Seen},
     envelope::Envelope,
 };
 
@@ -91,7 +91,7 @@ impl DecodedRows {
 
     /// The number of items beyond [`MAX_ROWS`], which have no row.
     pub fn beyond(&self) -> u64 {
-        self.drift.count(&UnexpectedField::TooManyItems)
+        self.drift.count(&DriftKind::TooManyItems)
     }
 }
 

@@ -290,7 +290,7 @@ fn invalid_unicode_is_replaced_and_counted() {
     body[at] = 0xff;
     let (rows, DecodedRows { drift, .. }) = decoded(&body).expect("an answer");
     assert_eq!(rows[0]["type"], "a\u{fffd}z");
-    assert_eq!(drift.count(&UnexpectedField::NotUtf8), 1);
+    assert_eq!(drift.count(&DriftKind::NotUtf8), 1);
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn rows_are_sorted_by_date_stably_with_undated_rows_last() {
 fn items_that_are_not_objects_are_skipped_and_counted() {
     let (rows, DecodedRows { drift, .. }) = decoded(answer(r#"null,{"rank":1},3,"x",[{}],null"#)).expect("an answer");
     assert_eq!(rows.len(), 1);
-    let skipped = |found| drift.count(&UnexpectedField::WrongType { place: "items[]", expected: "object", found });
+    let skipped = |found| drift.count(&DriftKind::WrongType { place: "items[]", expected: "object", found });
     assert_eq!(["null", "number", "string", "list"].map(skipped), [2, 1, 1, 1]);
 }
 
@@ -377,7 +377,7 @@ fn non_json_numbers_are_null_and_trailing_commas_are_ignored() {
     let check = |item: &str| {
         let (rows, DecodedRows { drift, .. }) = decoded(answer(item)).expect(item);
         assert_eq!((rows.len(), &rows[0]["rank"], &rows[0]["backlinks"]), (1, &json!(7), &Value::Null), "{item}");
-        assert_eq!((drift.iter().count(), drift.count(&UnexpectedField::NotStrictJson)), (1, 1), "{item}");
+        assert_eq!((drift.iter().count(), drift.count(&DriftKind::NotStrictJson)), (1, 1), "{item}");
         let envelope = Envelope::read(answer(item).as_bytes()).expect(item);
         assert!(!envelope.is_json && envelope.items == 1, "{item}");
     };

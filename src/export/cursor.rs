@@ -18,12 +18,12 @@ use jiff::civil::Date;
 
 use super::{
     ExportError,
-    row_buffer::{RowBuffer, Turn},
+    row_buffer::{RowBuffer, RowState},
     rows::AnswerRows,
 };
 use crate::{
     decode::{DecodeError, Decoder, MAX_ANSWER_BYTES, MAX_BYTES_AHEAD},
-    ledger::{Body, LedgerError},
+    ledger::{LedgerError, LoadedBody},
     targets::TargetRef,
 };
 
@@ -41,7 +41,7 @@ pub(super) trait AnswerSource: Sync {
     fn run_date(&self, position: u32) -> Date;
     /// The body of the target's answer, if it has at most `max_bytes` bytes; `None`: it has no answer with rows. Called
     /// once the target is final.
-    fn read(&self, position: u32, max_bytes: u64) -> Result<Option<Body>, LedgerError>;
+    fn read(&self, position: u32, max_bytes: u64) -> Result<Option<LoadedBody>, LedgerError>;
 }
 
 /// Why rows stop before the last target.
@@ -123,11 +123,11 @@ enum DecodeResult {
 impl<S: AnswerSource> Cursor<'_, S> {
     fn look_ahead(&mut self) -> Result<(), Interrupted> {
         while self.ahead.len() < AHEAD && self.next < self.answers.len() {
-            let slot = match self.buffer.map_or(Turn::InLedger, |buffer| buffer.take(self.next)) {
-                Turn::Pending => break,
-                Turn::Aborted => return Err(Interrupted::Aborted),
-                Turn::Rows(rows) => Upcoming::Ready(rows),
-                Turn::InLedger => {
+            let slot = match self.buffer.map_or(RowState::InLedger, |buffer| buffer.take(self.next)) {
+                RowState::Pending => break,
+                RowState::Aborted => return Err(Interrupted::Aborted),
+                RowState::Rows(rows) => Upcoming::Ready(rows),
+                RowState::InLedger => {
                     let (done, coming) = sync_channel(1);
                     // The threads take jobs as long as the cursor exists.
                     let _ = self.jobs.send(DecodeJob { position: self.next, done });
@@ -190,8 +190,10 @@ fn decode<S: AnswerSource>(
 ) -> Result<DecodeResult, LedgerError> {
     Ok(match answers.read(position, max_bytes as u64)? {
         None => DecodeResult::Nothing,
-        Some(Body::Whole(body)) => DecodeResult::Rows(decoder.decode(answers.target(position).as_str(), &body).rows),
-        Some(Body::Larger(_)) if max_bytes < MAX_ANSWER_BYTES => DecodeResult::Deferred,
-        Some(Body::Larger(bytes)) => DecodeResult::Rows(Err(DecodeError::TooLarge { bytes })),
+        Some(LoadedBody::Whole(body)) => {
+            DecodeResult::Rows(decoder.decode(answers.target(position).as_str(), &body).rows)
+        }
+        Some(LoadedBody::Larger(_)) if max_bytes < MAX_ANSWER_BYTES => DecodeResult::Deferred,
+        Some(LoadedBody::Larger(bytes)) => DecodeResult::Rows(Err(DecodeError::TooLarge { bytes })),
     })
 }

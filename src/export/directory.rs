@@ -157,7 +157,7 @@ pub fn open_for_replay(
     }
     let manifest = match RunManifest::read(dir) {
         // The unreadable manifest may be that of any run.
-        Err(ExportError::UnreadableRecord { .. }) if replace && was_begun(dir)? => return Ok(Lock::take(dir)?),
+        Err(ExportError::UnreadableManifest { .. }) if replace && was_begun(dir)? => return Ok(Lock::take(dir)?),
         read => read?,
     };
     if let Some(manifest) = manifest {

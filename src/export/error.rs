@@ -42,7 +42,7 @@ pub enum ExportError {
     DanglingLink(PathBuf),
     #[error("{} is the directory of a run, which has its own dataset", .0.display())]
     OfARun(PathBuf),
-    #[error("{} and {} are inside each other", .0.display(), .1.display())]
+    #[error("{} and {} overlap: one contains the other", .0.display(), .1.display())]
     Nested(PathBuf, PathBuf),
     #[error("{} contains a dataset of another run, {run_id}", dir.display())]
     OtherRuns {
@@ -57,7 +57,7 @@ pub enum ExportError {
     #[error("the raw answers of {} were deleted by --discard-raw, so its dataset cannot be changed", .0.display())]
     Discarded(PathBuf),
     #[error("cannot read {}: {source}", path.display())]
-    UnreadableRecord { path: PathBuf, source: serde_json::Error },
+    UnreadableManifest { path: PathBuf, source: serde_json::Error },
     #[error("{} cannot be named in _run.json: its path is not valid UTF-8", .0.display())]
     NotUtf8(PathBuf),
     #[error("cannot write the dataset")]
@@ -92,7 +92,7 @@ impl ExportError {
             Self::Previous(error) => error.is_usage(),
             Self::Ledger(_)
             | Self::CutShort { .. }
-            | Self::UnreadableRecord { .. }
+            | Self::UnreadableManifest { .. }
             | Self::Dataset(_)
             | Self::WriterFailed
             | Self::Io { .. } => false,
@@ -108,7 +108,7 @@ impl ExportError {
             Self::Foreign(_) | Self::OfAReplay(_) | Self::NoDirectory(_) | Self::OfARun(_) => {
                 "use a new or empty directory for --out".to_owned()
             }
-            Self::Nested(..) => "use a directory for --out that is beside the others".to_owned(),
+            Self::Nested(..) => "use an --out outside the other directories".to_owned(),
             Self::DanglingLink(_) => "create the directory that the link leads to, or use another --out".to_owned(),
             Self::OtherRuns { .. } => {
                 "add that run's directory, or use a new directory for --out; --replace overwrites the dataset in it"
@@ -125,7 +125,7 @@ impl ExportError {
                 "list each run only once; if one is a copy, list the one with the later calls".to_owned()
             }
             Self::Missing(_) => "check the path; relative paths start from the current directory".to_owned(),
-            Self::UnreadableRecord { .. } => {
+            Self::UnreadableManifest { .. } => {
                 "restore the file from a copy; or, if _raw is complete, delete the file and run `run` or `replay` \
                  again, which rebuilds the dataset from stored answers"
                     .to_owned()

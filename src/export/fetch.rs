@@ -29,7 +29,7 @@ impl Export {
         progress: &Progress,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(FetchEnd, Fetched), ExportError> {
-        let (past, inputs_are_kept) = (self.past(), self.inputs_are_kept());
+        let (past, inputs_are_kept) = (self.resume_state(), self.inputs_are_kept());
         let pays_for_all = self.pays_for_all(&limits, &past);
         let earlier = prior_calls(&past, limits.rate);
         let is_limited = self.left_out > 0;

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     api::Parameters,
     dataset::{Options, Stage},
-    ledger::{Body, LedgerError, LedgerReader},
+    ledger::{LedgerError, LedgerReader, LoadedBody},
     progress::Progress,
     targets::{Inputs, TargetRef},
 };
@@ -108,7 +108,7 @@ impl LiveWriter {
 }
 
 impl Feed {
-    /// Marks a target as final whose last record is synced. Without `rows`, the writer reads the target's answer, if any, from
+    /// Marks a target as final, whose last record must be synced. Without `rows`, the writer reads the target's answer, if any, from
     /// the ledger when its turn comes.
     pub(super) fn mark_final(&self, target: TargetRef<'_>, rows: Option<AnswerRows>) {
         let RunAnswers { inputs, order, .. } = &self.answers;
@@ -119,8 +119,8 @@ impl Feed {
     }
 
     /// Waits for a writer that is behind.
-    pub(super) async fn room(&self) {
-        self.buffer.room().await;
+    pub(super) async fn wait_for_writer(&self) {
+        self.buffer.wait_for_writer().await;
     }
 
     /// Whether the dataset cannot be written, so that nothing more should be bought.
@@ -169,7 +169,7 @@ impl AnswerSource for RunAnswers {
         self.run_date
     }
 
-    fn read(&self, position: u32, max_bytes: u64) -> Result<Option<Body>, LedgerError> {
+    fn read(&self, position: u32, max_bytes: u64) -> Result<Option<LoadedBody>, LedgerError> {
         self.reader.body(self.target(position), max_bytes)
     }
 }

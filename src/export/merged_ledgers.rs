@@ -14,8 +14,8 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{ExportError, QueryDifference};
 use crate::{
-    api::{Parameters, calls::TargetState},
-    ledger::{Archive, Body, CostSource, LedgerError, Run, Spending, StoredAnswer, TargetEntry},
+    api::{Parameters, call_events::TargetState},
+    ledger::{Archive, CostSource, LedgerError, LoadedBody, Run, Spending, StoredAnswer, TargetEntry},
     money::Usd,
     sha256,
     targets::{Inputs, Shard, Target, TargetRef},
@@ -82,18 +82,18 @@ pub struct MergedEntry<'a> {
     /// Whether a refresh of its answer was given up, so that the older answer stays.
     pub refresh_given_up: bool,
     source: usize,
-    known: &'a TargetEntry,
+    best: &'a TargetEntry,
 }
 
 impl MergedEntry<'_> {
     /// When the kept answer arrived, if its refresh failed.
     pub fn kept_from(&self) -> Option<Timestamp> {
-        self.known.at().filter(|_| self.refresh_given_up)
+        self.best.at().filter(|_| self.refresh_given_up)
     }
 
     /// Whether its answer came before `since`.
     pub fn is_stale(&self, since: Timestamp) -> bool {
-        self.state.is_final() && !self.known.is_fresh(Some(since))
+        self.state.is_final() && !self.best.is_fresh(Some(since))
     }
 
     /// Known cost of its calls; `None`: no price is known.
@@ -141,7 +141,7 @@ impl MergedLedgers {
         let mut winners = Winners::new();
         for (index, number) in among.iter().enumerate() {
             for (target, _) in self.sources[*number].archive.requested() {
-                let knows = |number: &&usize| self.sources[**number].archive.known(target).is_some();
+                let knows = |number: &&usize| self.sources[**number].archive.entry(target).is_some();
                 if !among[..index].iter().any(|earlier| knows(&earlier))
                     && among[index + 1..].iter().any(|later| knows(&later))
                 {
@@ -155,8 +155,8 @@ impl MergedLedgers {
     /// The source that counts for a target: one with an answer takes precedence, then the newest.
     fn best(&self, target: TargetRef<'_>, among: &[usize]) -> Option<usize> {
         let rank = |number: &usize| {
-            let known = self.sources[*number].archive.known(target)?;
-            Some(((known.state.is_final(), known.at(), Reverse(*number)), *number))
+            let found = self.sources[*number].archive.entry(target)?;
+            Some(((found.state.is_final(), found.at(), Reverse(*number)), *number))
         };
         among.iter().filter_map(rank).max().map(|(_, number)| number)
     }
@@ -221,7 +221,7 @@ impl MergedLedgers {
                 |target: TargetRef<'_>| winners.get(target.as_str()).is_none_or(|chosen| *chosen == source as usize);
             let own = (0..)
                 .zip(archive.requested())
-                .filter(|(_, (target, known))| known.state == TargetState::Ok && counts(*target));
+                .filter(|(_, (target, entry))| entry.state == TargetState::Ok && counts(*target));
             answers.extend(own.map(|(number, _)| AnswerRef { source, number }));
         }
         // Rows are sorted by target within a partition, and each day is a partition.
@@ -243,11 +243,11 @@ impl MergedLedgers {
     /// When the oldest answer that counts arrived; `None`: there is none.
     pub fn oldest_answer(&self) -> Option<Timestamp> {
         let targets = self.inputs.targets().filter_map(|target| self.entry(target));
-        targets.filter(|entry| entry.state.is_final()).filter_map(|entry| entry.known.at()).min()
+        targets.filter(|entry| entry.state.is_final()).filter_map(|entry| entry.best.at()).min()
     }
 
     /// The body of an answer, verbatim, if it has at most `max_bytes` bytes.
-    pub fn body_within(&self, answer: AnswerRef, max_bytes: u64) -> Result<Body, LedgerError> {
+    pub fn body_within(&self, answer: AnswerRef, max_bytes: u64) -> Result<LoadedBody, LedgerError> {
         let archive = &self.sources[answer.source as usize].archive;
         archive.body(archive.numbered(answer.number).1, max_bytes)
     }
@@ -256,23 +256,23 @@ impl MergedLedgers {
     pub fn entry(&self, target: TargetRef<'_>) -> Option<MergedEntry<'_>> {
         let mut merged: Option<MergedEntry<'_>> = None;
         for (source, Source { archive, .. }) in self.sources.iter().enumerate() {
-            let Some(known) = archive.known(target) else { continue };
+            let Some(found) = archive.entry(target) else { continue };
             let entry = merged.get_or_insert(MergedEntry {
-                state: known.state,
+                state: found.state,
                 attempts: 0,
                 possibly_billed: 0,
                 cost: Usd::ZERO,
                 cost_source: None,
                 refresh_given_up: false,
                 source,
-                known,
+                best: found,
             });
-            entry.attempts += known.attempts;
-            entry.possibly_billed += known.possibly_billed();
-            entry.cost = entry.cost.plus(known.cost);
-            entry.cost_source = entry.cost_source.max(known.cost_source());
+            entry.attempts += found.attempts;
+            entry.possibly_billed += found.possibly_billed();
+            entry.cost = entry.cost.plus(found.cost);
+            entry.cost_source = entry.cost_source.max(found.cost_source());
             if self.winners.get(target.as_str()) == Some(&source) {
-                (entry.state, entry.source, entry.known) = (known.state, source, known);
+                (entry.state, entry.source, entry.best) = (found.state, source, found);
             }
         }
         let entry = merged?;
@@ -293,8 +293,8 @@ impl MergedLedgers {
     pub fn latest(&self, entry: &MergedEntry<'_>) -> Result<(&Run, Option<StoredAnswer>), LedgerError> {
         let Source { run, archive } = &self.sources[entry.source];
         let latest = match entry.state {
-            TargetState::Ok => archive.head(entry.known)?,
-            TargetState::NoData | TargetState::Failed | TargetState::Pending => archive.sound_head(entry.known)?,
+            TargetState::Ok => archive.head(entry.best)?,
+            TargetState::NoData | TargetState::Failed | TargetState::Pending => archive.sound_head(entry.best)?,
         };
         Ok((run, latest))
     }

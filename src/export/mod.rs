@@ -41,7 +41,7 @@ pub use self::{
     previous::PreviousError,
     publish::{Published, Rebuild, StagedHistory, rejected},
     query_params::{QueryDifference, QueryError, QueryParams},
-    rows::Decoded,
+    rows::DecodeTally,
     run_manifest::{LedgerFiles, Provenance, RunManifest},
     summarize::{PublishOptions, partial_summary, publish_and_summarize, stale_answers, summary_from_manifest},
     target_lines::LineSink,

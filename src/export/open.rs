@@ -14,7 +14,7 @@ use super::{
     query_params::check_shard,
 };
 use crate::{
-    api::{Parameters, calls::TargetState},
+    api::{Parameters, call_events::TargetState},
     clock::Clock,
     dataset,
     fetch::FetchLimits,
@@ -163,8 +163,8 @@ impl Export {
         &self.inputs
     }
 
-    pub fn past(&self) -> ResumeState {
-        self.archive.past(self.clock.moment())
+    pub fn resume_state(&self) -> ResumeState {
+        self.archive.resume_state(self.clock.moment())
     }
 
     pub fn spending(&self) -> Spending {
@@ -173,7 +173,7 @@ impl Export {
 
     pub fn estimate(&self, limits: &FetchLimits) -> Estimate {
         let calls = self.remaining.len() as u64;
-        Estimate::new(calls, &self.parameters, limits.rate, limits.concurrency, &self.past())
+        Estimate::new(calls, &self.parameters, limits.rate, limits.concurrency, &self.resume_state())
     }
 
     /// Whether the cap covers all remaining targets. Otherwise the input's first lines are called first.

@@ -13,7 +13,7 @@ use super::{
     query_params::check_shard,
 };
 use crate::{
-    api::{Parameters, calls::TargetState},
+    api::{Parameters, call_events::TargetState},
     clock::Clock,
     dataset::DatasetLayout,
     fetch::pace::Rate,
@@ -109,7 +109,7 @@ impl Preview {
             with_data: archive.requested().filter(|(_, known)| known.state == TargetState::Ok).count() as u64,
             published: dir.map(RunManifest::read).transpose()?.flatten(),
             started_with: archive.run().map(|run| run.version.clone()),
-            past: archive.past(clock.moment()),
+            past: archive.resume_state(clock.moment()),
             stored,
             taken_over: previous.chosen() as u64,
             reused_ending_early: previous.ending_early(query.date_to),

@@ -71,13 +71,13 @@ impl PreviousError {
 /// Ledgers of earlier runs, and which of their answers are reused.
 #[derive(Debug, Default)]
 pub(super) struct Previous {
-    earlier: Arc<Vec<Earlier>>,
+    earlier: Arc<Vec<PreviousLedger>>,
     /// In ledger order, so that blocks are read sequentially.
     chosen: Vec<Chosen>,
 }
 
 #[derive(Debug)]
-struct Earlier {
+struct PreviousLedger {
     archive: Archive,
     /// Keeps other runs out; `None` for a plan.
     _lock: Option<Lock>,
@@ -87,7 +87,7 @@ struct Earlier {
 #[derive(Clone, Debug)]
 struct Chosen {
     source: usize,
-    known: TargetEntry,
+    entry: TargetEntry,
 }
 
 impl Previous {
@@ -112,7 +112,7 @@ impl Previous {
             if let Some(differs) = QueryDifference::find(&theirs, simulated, parameters) {
                 return Err(PreviousError::Differs(dir.clone(), differs).into());
             }
-            earlier.push(Earlier { archive, _lock: lock });
+            earlier.push(PreviousLedger { archive, _lock: lock });
         }
         Ok(Self { earlier: Arc::new(earlier), chosen: Vec::new() })
     }
@@ -123,14 +123,14 @@ impl Previous {
         let mut chosen = Vec::new();
         wanted.retain(|number| {
             let target = inputs.target(*number);
-            let known = sources().filter_map(|(source, earlier)| Some((source, earlier.archive.known(target)?)));
-            let suitable = known.filter(|(_, known)| known.is_fresh(since));
+            let entry = sources().filter_map(|(source, earlier)| Some((source, earlier.archive.entry(target)?)));
+            let suitable = entry.filter(|(_, entry)| entry.is_fresh(since));
             // The same answer in several directories is taken from the first.
-            let newest = suitable.max_by_key(|(source, known)| (known.at(), std::cmp::Reverse(*source)));
-            chosen.extend(newest.map(|(source, known)| Chosen { source, known: known.clone() }));
+            let newest = suitable.max_by_key(|(source, entry)| (entry.at(), std::cmp::Reverse(*source)));
+            chosen.extend(newest.map(|(source, entry)| Chosen { source, entry: entry.clone() }));
             newest.is_none()
         });
-        chosen.sort_by_key(|chosen| (chosen.source, chosen.known.place()));
+        chosen.sort_by_key(|chosen| (chosen.source, chosen.entry.place()));
         self.chosen = chosen;
     }
 
@@ -189,18 +189,18 @@ fn blocks(chosen: Vec<Chosen>) -> impl Iterator<Item = Vec<Chosen>> {
     let mut chosen = chosen.into_iter().peekable();
     std::iter::from_fn(move || {
         let mut block = vec![chosen.next()?];
-        let mut bytes = block[0].known.size();
+        let mut bytes = block[0].entry.size();
         while block.len() < BLOCK_ANSWERS
-            && let Some(next) = chosen.next_if(|next| bytes + next.known.size() <= BLOCK_BYTES)
+            && let Some(next) = chosen.next_if(|next| bytes + next.entry.size() <= BLOCK_BYTES)
         {
-            bytes += next.known.size();
+            bytes += next.entry.size();
             block.push(next);
         }
         Some(block)
     })
 }
 
-fn copy(earlier: &[Earlier], block: &[Chosen], at: Timestamp) -> Result<Vec<Copied>, ExportError> {
-    let copied = block.iter().map(|chosen| earlier[chosen.source].archive.copy(&chosen.known, at));
+fn copy(earlier: &[PreviousLedger], block: &[Chosen], at: Timestamp) -> Result<Vec<Copied>, ExportError> {
+    let copied = block.iter().map(|chosen| earlier[chosen.source].archive.copy(&chosen.entry, at));
     Ok(copied.filter_map(Result::transpose).collect::<Result<_, LedgerError>>()?)
 }

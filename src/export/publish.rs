@@ -9,18 +9,18 @@ use super::{
     AnswerRef, ExportError, MergedLedgers,
     cursor::{AnswerSource, Interrupted, rows_in_order},
     row_buffer::RowBuffer,
-    rows::Decoded,
+    rows::DecodeTally,
     run_manifest::file_metadata,
     target_lines::{LineRows, LineSink},
 };
 use crate::{
     api::Parameters,
     dataset::{
-        DatasetLayout, FailedTarget, FailuresFile, Options, Part, RejectedLine, Stage, TargetRow, TargetsWriter,
+        DatasetLayout, FailureRow, FailuresFile, Options, Part, RejectedLine, Stage, TargetRow, TargetsWriter,
         write_rejected,
     },
     decode::{self, SchemaDrift},
-    ledger::{Body, LedgerError},
+    ledger::{LedgerError, LoadedBody},
     progress::Progress,
     summary::Totals,
     targets::{Inputs, LineStatus, TargetRef},
@@ -77,7 +77,7 @@ impl LineSink for LineFiles {
         Ok(self.targets.push(row, cells)?)
     }
 
-    fn failure(&mut self, failure: &FailedTarget<'_>) -> Result<(), ExportError> {
+    fn failure(&mut self, failure: &FailureRow<'_>) -> Result<(), ExportError> {
         Ok(self.failures.push(failure)?)
     }
 }
@@ -93,7 +93,7 @@ pub(super) fn options(run_id: String, requested: &Parameters, layout: &DatasetLa
 pub struct StagedHistory {
     stage: Stage,
     parts: Vec<Part>,
-    decoded: Decoded,
+    decoded: DecodeTally,
     requested: Parameters,
 }
 
@@ -109,7 +109,7 @@ impl StagedHistory {
     ) -> Result<Self, Interrupted> {
         let mut history = stage.history(decode::schema::history(), options)?;
         history.without_rows(requested.date_to);
-        let mut decoded = Decoded::default();
+        let mut decoded = DecodeTally::default();
         rows_in_order(answers, buffer, |position, answer| {
             if let Ok(rows) = &answer {
                 history.write(&rows.batch, answers.run_date(position))?;
@@ -147,8 +147,8 @@ impl<'a> Rebuild<'a> {
 
     /// Passes on the rows of each answer, with its target and the day on which its run began; sorted by date, rows
     /// without a date last.
-    pub fn rows(&self, mut take: impl FnMut(TargetRef<'_>, Date, &RecordBatch)) -> Result<Decoded, ExportError> {
-        let mut decoded = Decoded::default();
+    pub fn rows(&self, mut take: impl FnMut(TargetRef<'_>, Date, &RecordBatch)) -> Result<DecodeTally, ExportError> {
+        let mut decoded = DecodeTally::default();
         let done = rows_in_order(self, None, |position, answer| {
             if let Ok(rows) = &answer {
                 take(self.target(position), self.run_date(position), &rows.batch);
@@ -161,7 +161,7 @@ impl<'a> Rebuild<'a> {
     }
 
     /// Passes on the rows of `targets` and of `_failures.csv`, and returns the sums.
-    pub fn lines(&self, decoded: &Decoded, sink: &mut impl LineSink) -> Result<Totals, ExportError> {
+    pub fn lines(&self, decoded: &DecodeTally, sink: &mut impl LineSink) -> Result<Totals, ExportError> {
         LineRows::new(self.merged, &self.answers, decoded).write(sink)
     }
 }
@@ -179,7 +179,7 @@ impl AnswerSource for Rebuild<'_> {
         self.merged.run_date(self.answers[position as usize])
     }
 
-    fn read(&self, position: u32, max_bytes: u64) -> Result<Option<Body>, LedgerError> {
+    fn read(&self, position: u32, max_bytes: u64) -> Result<Option<LoadedBody>, LedgerError> {
         self.merged.body_within(self.answers[position as usize], max_bytes).map(Some)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{ExportError, live::Feed, rows::AnswerRows};
 use crate::{
     api::{
-        calls::{Answered, GaveUp, Sent, TargetState},
+        call_events::{Answered, GaveUp, Sent, TargetState},
         status::Class,
     },
     fetch::{FetchState, Journal},
@@ -63,9 +63,9 @@ impl Journal for Recorder {
             Class::NoData => (Some(TargetState::NoData), 0),
             _ => (None, 0),
         };
-        self.progress.answered(state, rows, assessment.cost.known());
+        self.progress.answered(state, rows, assessment.cost.reported());
         // The call stays in flight during the wait, so no other takes its place.
-        self.feed.room().await;
+        self.feed.wait_for_writer().await;
         Ok(())
     }
 

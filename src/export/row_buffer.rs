@@ -48,8 +48,8 @@ enum Phase {
     Aborted,
 }
 
-/// The state of a position, for the writer.
-pub(super) enum Turn {
+/// What the writer can do with a target now.
+pub(super) enum RowState {
     /// A call may still change the target.
     Pending,
     Rows(AnswerRows),
@@ -66,7 +66,7 @@ impl RowBuffer {
         Self { state: Mutex::new(state), changed: Condvar::new(), taken: Notify::new() }
     }
 
-    /// Marks a target as final whose answer, if it has one, is synced.
+    /// Marks a target as final. Its answer, if any, must already be synced.
     pub(super) fn mark_final(&self, position: u32, rows: Option<AnswerRows>) {
         let mut state = self.lock();
         state.is_final[position as usize] = true;
@@ -78,9 +78,9 @@ impl RowBuffer {
         }
     }
 
-    /// Waits while the buffer is rather full and the writer has its next rows. It never waits for a target that is not
-    /// final, nor while the writer reads the ledger.
-    pub(super) async fn room(&self) {
+    /// Waits while the buffer is over half full and already has the rows that the writer needs next. It never waits for
+    /// a target that is not final, nor while the writer reads the ledger.
+    pub(super) async fn wait_for_writer(&self) {
         loop {
             let mut taken = pin!(self.taken.notified());
             taken.as_mut().enable();
@@ -112,18 +112,18 @@ impl RowBuffer {
     }
 
     /// The state of a position now. Removes its rows from the buffer.
-    pub(super) fn take(&self, position: u32) -> Turn {
+    pub(super) fn take(&self, position: u32) -> RowState {
         let mut state = self.lock();
         let is_final = state.is_final[position as usize] || state.phase == Phase::Ended;
         match state.phase {
-            Phase::Aborted => Turn::Aborted,
+            Phase::Aborted => RowState::Aborted,
             Phase::Fetching | Phase::Ended if is_final => {
                 state.next = position + 1;
                 let rows = state.remove(position);
                 self.taken.notify_waiters();
-                rows.map_or(Turn::InLedger, Turn::Rows)
+                rows.map_or(RowState::InLedger, RowState::Rows)
             }
-            Phase::Fetching | Phase::Ended => Turn::Pending,
+            Phase::Fetching | Phase::Ended => RowState::Pending,
         }
     }
 
@@ -189,9 +189,9 @@ mod tests {
 
     fn is_kept(buffer: &RowBuffer, position: u32) -> bool {
         match buffer.take(position) {
-            Turn::Rows(_) => true,
-            Turn::InLedger => false,
-            Turn::Pending | Turn::Aborted => panic!("position {position} is not final"),
+            RowState::Rows(_) => true,
+            RowState::InLedger => false,
+            RowState::Pending | RowState::Aborted => panic!("position {position} is not final"),
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
         for position in [3, 1, 2] {
             buffer.mark_final(position, Some(Ok(rows(BUFFER_BYTES / 2 - 1024))));
         }
-        assert!(matches!(buffer.take(0), Turn::Pending));
+        assert!(matches!(buffer.take(0), RowState::Pending));
         assert_eq!([1, 2, 3].map(|position| is_kept(&buffer, position)), [true, true, false]);
         assert_eq!(buffer.lock().bytes, 0);
         buffer.mark_final(0, Some(Ok(rows(BUFFER_BYTES + 1))));
@@ -212,16 +212,16 @@ mod tests {
     async fn the_fetch_waits_for_a_writer_that_has_its_next_rows() {
         let buffer = RowBuffer::new(vec![false; 4]);
         buffer.mark_final(1, Some(Ok(rows(BACKPRESSURE_BYTES + 1))));
-        buffer.room().await; // the writer could not take position 0
+        buffer.wait_for_writer().await; // the writer could not take position 0
         buffer.mark_final(0, Some(Ok(rows(1))));
-        let mut waiting = pin!(buffer.room());
+        let mut waiting = pin!(buffer.wait_for_writer());
         assert!(waiting.as_mut().now_or_never().is_none());
         assert!(is_kept(&buffer, 0));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert!(is_kept(&buffer, 1));
         waiting.await;
         buffer.mark_final(2, Some(Ok(rows(BACKPRESSURE_BYTES + 1))));
-        let mut waiting = pin!(buffer.room());
+        let mut waiting = pin!(buffer.wait_for_writer());
         assert!(waiting.as_mut().now_or_never().is_none());
         buffer.abort();
         waiting.await;
@@ -231,13 +231,13 @@ mod tests {
     fn the_end_of_the_fetch_makes_everything_final_and_an_abort_is_final() {
         let buffer = RowBuffer::new(vec![true, false]);
         assert!(!is_kept(&buffer, 0));
-        assert!(matches!(buffer.take(1), Turn::Pending));
+        assert!(matches!(buffer.take(1), RowState::Pending));
         buffer.end();
         buffer.wait(1);
         assert!(!is_kept(&buffer, 1));
         buffer.abort();
         buffer.end();
-        assert!(matches!(buffer.take(1), Turn::Aborted));
+        assert!(matches!(buffer.take(1), RowState::Aborted));
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub(super) type AnswerRows = Result<DecodedRows, DecodeError>;
 
 /// The results of the answers whose rows were written, by position.
 #[derive(Debug, Default)]
-pub struct Decoded {
+pub struct DecodeTally {
     /// Rows in `backlinks_history`; `None`: the answer cannot be read as rows.
     pub(super) rows: Vec<Option<u32>>,
     /// Items without a usable date, in all answers.
@@ -20,7 +20,7 @@ pub struct Decoded {
     pub(super) drift: SchemaDrift,
 }
 
-impl Decoded {
+impl DecodeTally {
     /// Counts the next answer.
     pub(super) fn add(&mut self, answer: AnswerRows) {
         let position = self.rows.len();

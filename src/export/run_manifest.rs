@@ -180,7 +180,7 @@ impl RunManifest {
         match fs::read(&path) {
             Ok(text) => {
                 let parsed = serde_json::from_slice(&text).map(Some);
-                parsed.map_err(|source| ExportError::UnreadableRecord { path, source })
+                parsed.map_err(|source| ExportError::UnreadableManifest { path, source })
             }
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
             Err(error) => Err(ExportError::io("read", &path)(error)),

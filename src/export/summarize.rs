@@ -11,7 +11,7 @@ use super::{
     run_manifest::ledger_digests,
 };
 use crate::{
-    api::calls::TargetState,
+    api::call_events::TargetState,
     dataset::{self, DatasetLayout},
     ledger::{self, Archive, Lock, Spending},
     money::Usd,
@@ -44,7 +44,7 @@ impl PublishOptions {
     fn summary(&self, numbers: RunSummary, dir: &Path, ended: &RunEnd) -> RunSummary {
         let summary = RunSummary {
             calls_this_run: numbers.calls.saturating_sub(self.before.calls),
-            cost_usd_this_run: Dollars(numbers.cost_usd.0.minus(self.before.known())),
+            cost_usd_this_run: Dollars(numbers.cost_usd.0.minus(self.before.reported())),
             refreshed_this_run: numbers.refreshed.saturating_sub(self.before.refreshed),
             taken_over_this_run: numbers.taken_over.saturating_sub(self.before.taken_over),
             fresh_since: self.fresh_since,
@@ -92,7 +92,7 @@ pub fn publish_and_summarize(
     let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
     let current = match RunManifest::read(dir) {
         // Only `replay --replace` gets here with an unreadable manifest, and overwrites it.
-        Err(ExportError::UnreadableRecord { .. }) => None,
+        Err(ExportError::UnreadableManifest { .. }) => None,
         read => read?,
     };
     let current = current

@@ -1,10 +1,10 @@
 //! The values of the rows of `targets` and `_failures.csv`: the outcome of each input line, in input order. Only sums
 //! are kept in memory. The columns are in `dataset/target_rows.rs`.
 
-use super::{AnswerRef, ExportError, MergedEntry, MergedLedgers, rows::Decoded};
+use super::{AnswerRef, ExportError, MergedEntry, MergedLedgers, rows::DecodeTally};
 use crate::{
-    api::{Parameters, calls::TargetState},
-    dataset::{FailedTarget, LineOutcome, TargetRow},
+    api::{Parameters, call_events::TargetState},
+    dataset::{FailureRow, LineOutcome, TargetRow},
     ledger::{Answer, CostSource, StoredAnswer},
     summary::Totals,
     targets::{InputLine, LineStatus, TargetRef},
@@ -15,7 +15,7 @@ pub trait LineSink {
     /// Takes the row of the next input line, with its cells in the input's other columns.
     fn row(&mut self, row: &TargetRow<'_>, cells: &[Option<&str>]) -> Result<(), ExportError>;
     /// Takes the next row of `_failures.csv`.
-    fn failure(&mut self, failure: &FailedTarget<'_>) -> Result<(), ExportError>;
+    fn failure(&mut self, failure: &FailureRow<'_>) -> Result<(), ExportError>;
 }
 
 pub(super) struct LineRows<'a> {
@@ -25,12 +25,12 @@ pub(super) struct LineRows<'a> {
     /// Positions in `answers` by target; `None`: it is sorted by target itself.
     by_target: Option<Vec<u32>>,
     /// The rows of each of `answers`.
-    decoded: &'a Decoded,
+    decoded: &'a DecodeTally,
     totals: Totals,
 }
 
 impl<'a> LineRows<'a> {
-    pub(super) fn new(merged: &'a MergedLedgers, answers: &'a [AnswerRef], decoded: &'a Decoded) -> Self {
+    pub(super) fn new(merged: &'a MergedLedgers, answers: &'a [AnswerRef], decoded: &'a DecodeTally) -> Self {
         let is_sorted = answers.is_sorted_by_key(|answer| merged.target(*answer));
         let by_target = (!is_sorted).then(|| by_target(merged, answers));
         let requested = merged.parameters();
@@ -137,7 +137,7 @@ impl<'a> LineRows<'a> {
         let why = self.merged.failure(target, entry)?.map(|stored| stored.answer);
         let why = why.as_ref();
         let class = why.map_or(NO_ANSWER, |answer| answer.class.as_str());
-        sink.failure(&FailedTarget {
+        sink.failure(&FailureRow {
             domain: target.as_str(),
             reason: if is_unreadable { UNREADABLE_ANSWER } else { class },
             http_status: why.and_then(|answer| answer.http_status),

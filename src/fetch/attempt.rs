@@ -14,7 +14,7 @@ use super::{Journal, budget::Reservation, queue::Job, sliding_window::CallSlot};
 use crate::{
     api::{
         Api, BodyForm, ErrorKind, Parameters, Reply, Request,
-        calls::{Answered, Sent},
+        call_events::{Answered, Sent},
         request,
         status::{Assessment, assess},
     },

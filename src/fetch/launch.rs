@@ -78,7 +78,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     /// The next target to call. During an outage, any remaining target may be the probe.
     fn next_job(&mut self, now: Instant, allowed: Allowed) -> Option<Job> {
         if self.breaker.down_since().is_none() {
-            return self.queue.next(now, allowed, |job| self.breaker.attributes_to_target(job.failures));
+            return self.queue.next(now, allowed, |job| self.breaker.attributes_to_target(job.first_failure));
         }
         let job = self.queue.next(now, allowed, |_| false);
         job.or_else(|| self.queue.next(now, Allowed::Everything, |_| false))
@@ -108,7 +108,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             }
         };
         self.first_sent.get_or_insert(now);
-        let is_probe = self.breaker.on_send(job.calls == 0, job.failures);
+        let is_probe = self.breaker.on_send(job.calls == 0, job.first_failure);
         job.calls += 1;
         self.set_state(FetchState::Calling);
         let grant = Grant { slot, reservation, form: self.form, is_probe };

@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use crate::{
     api::{
         Api, BodyForm, Parameters,
-        calls::{Answered, GaveUp, Sent},
+        call_events::{Answered, GaveUp, Sent},
         pricing::MaxPrice,
         status::Fatal,
     },
@@ -29,7 +29,7 @@ use crate::{
 
 mod attempt;
 mod budget;
-mod failed_targets;
+mod consecutive_failures;
 mod judge;
 mod launch;
 mod outage;
@@ -44,7 +44,7 @@ mod tokio_clock;
 use self::{
     attempt::{Attempted, CallContext, Unrecorded},
     budget::Budget,
-    failed_targets::FailedTargets,
+    consecutive_failures::ConsecutiveFailures,
     outage::{Breaker, Contact},
     pace::{Pacer, Rate},
     queue::Queue,
@@ -231,8 +231,8 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     count: u32,
     budget: Budget,
     breaker: Breaker,
-    billed_failures: FailedTargets,
-    refused_targets: FailedTargets,
+    billed_failures: ConsecutiveFailures,
+    refused_targets: ConsecutiveFailures,
     pacer: Pacer,
     running: JoinSet<Result<Attempted, Unrecorded<J::Error>>>,
     form: BodyForm,
@@ -274,8 +274,8 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             budget: Budget::new(limits.max_cost, earlier.spent, earlier.max_price),
             breaker: Breaker::new(concurrency, count, earlier.costly_failures),
             count: u32::try_from(count).unwrap_or(u32::MAX),
-            billed_failures: FailedTargets::default(),
-            refused_targets: FailedTargets::default(),
+            billed_failures: ConsecutiveFailures::default(),
+            refused_targets: ConsecutiveFailures::default(),
             pacer: Pacer::new(limits.rate, earlier.calls),
             running: JoinSet::new(),
             form: limits.body.or(earlier.form).unwrap_or(BodyForm::Array),

@@ -1,4 +1,5 @@
-//! What happens while the API is down: only a probe now and then, and when to give up.
+//! The circuit breaker: limits retries while calls fail, and allows only single probes while the API is down. `launch`
+//! ends the run after `--max-outage`.
 //!
 //! There are three rules. First, after two rounds of failures without a success in between, only single probes are
 //! sent, at growing intervals. A target that fails while others succeed is itself the cause, and does not count. Second,
@@ -55,10 +56,10 @@ pub(super) struct Breaker {
     down: Option<Down>,
 }
 
-/// A target's failures: how often the API had answered before the first of them.
+/// The first failure of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Failures {
-    first: u64,
+pub(super) struct FirstFailure {
+    successes_before: u64,
 }
 
 /// Whether the API can be reached, by the calls of this run.
@@ -132,15 +133,15 @@ impl Breaker {
     }
 
     /// Whether a target itself causes its failures: the API has answered others since the first of them.
-    pub(super) fn attributes_to_target(&self, failures: Option<Failures>) -> bool {
-        failures.is_some_and(|failures| failures.first < self.successes)
+    pub(super) fn attributes_to_target(&self, first_failure: Option<FirstFailure>) -> bool {
+        first_failure.is_some_and(|first| first.successes_before < self.successes)
     }
 
-    /// A call is sent; `failures` are those of its target so far. Returns whether it is a probe.
-    pub(super) fn on_send(&mut self, first_try: bool, failures: Option<Failures>) -> bool {
+    /// A call is sent; `first_failure` is that of its target, if any. Returns whether it is a probe.
+    pub(super) fn on_send(&mut self, first_try: bool, first_failure: Option<FirstFailure>) -> bool {
         let change = match first_try {
             true => EARNED_BY_TRY,
-            false if self.attributes_to_target(failures) => 0.0,
+            false if self.attributes_to_target(first_failure) => 0.0,
             false => -1.0,
         };
         self.tokens = (self.tokens + change).clamp(0.0, self.most_tokens);
@@ -157,21 +158,21 @@ impl Breaker {
     /// too few to indicate an outage.
     pub(super) fn on_exhausted(&mut self, now: Instant) {
         match self.down {
-            None if self.successes == 0 => self.open(now),
+            None if self.successes == 0 => self.trip(now),
             None => self.tokens = self.tokens.max(1.0),
             Some(_) => {}
         }
     }
 
     /// The API cannot be reached, and more calls would show nothing new: from now on, only single probes are sent.
-    pub(super) fn found_unreachable(&mut self, now: Instant) {
+    pub(super) fn on_unreachable(&mut self, now: Instant) {
         if self.down.is_none() {
-            self.open(now);
+            self.trip(now);
         }
     }
 
     /// The API has answered, with data or an error: it is up.
-    pub(super) fn succeeded(&mut self) {
+    pub(super) fn on_response(&mut self) {
         self.successes += 1;
         self.failures_in_a_row = 0;
         self.targets_in_a_row = 0;
@@ -183,18 +184,18 @@ impl Breaker {
     }
 
     /// A call failed in a way that may be due to an outage; `is_costly`: it was billed, or may have been. Returns the
-    /// updated failures of its target.
-    pub(super) fn failed(
+    /// first failure of its target.
+    pub(super) fn on_failure(
         &mut self,
         now: Instant,
         probe: bool,
         is_costly: bool,
-        failures: Option<Failures>,
-    ) -> Failures {
-        if !self.attributes_to_target(failures) {
+        first_failure: Option<FirstFailure>,
+    ) -> FirstFailure {
+        if !self.attributes_to_target(first_failure) {
             self.costly_in_a_row = self.costly_in_a_row.saturating_add(u32::from(is_costly));
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-            self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(failures.is_none()));
+            self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(first_failure.is_none()));
         }
         // Once the API has answered, a few targets that always fail are not an outage: only failures of different
         // targets count.
@@ -207,14 +208,14 @@ impl Breaker {
                 down.probing = false;
             }
             Some(_) => {}
-            None if in_a_row >= self.threshold || self.costly_in_a_row >= max_costly => self.open(now),
+            None if in_a_row >= self.threshold || self.costly_in_a_row >= max_costly => self.trip(now),
             None => {}
         }
-        failures.unwrap_or(Failures { first: self.successes })
+        first_failure.unwrap_or(FirstFailure { successes_before: self.successes })
     }
 
     /// A probe was called off before it was sent.
-    pub(super) fn called_off(&mut self) {
+    pub(super) fn on_cancelled(&mut self) {
         if let Some(down) = &mut self.down {
             down.probing = false;
         }
@@ -225,7 +226,7 @@ impl Breaker {
         self.down.map(|down| down.since)
     }
 
-    fn open(&mut self, now: Instant) {
+    fn trip(&mut self, now: Instant) {
         let next_probe = now + FIRST_PROBE;
         self.down = Some(Down { since: now, wait: FIRST_PROBE, next_probe, probing: false });
     }
@@ -243,7 +244,7 @@ mod tests {
         for call in 0..40 {
             assert!(!matches!(breaker.admission(Instant::now()), Admission::NotBefore(_)), "call {call}");
             let probe = breaker.on_send(true, None);
-            breaker.failed(Instant::now(), probe, false, None);
+            breaker.on_failure(Instant::now(), probe, false, None);
         }
         let first = Instant::now() + FIRST_PROBE;
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(first));
@@ -251,9 +252,9 @@ mod tests {
         assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
         assert!(breaker.on_send(false, None));
         assert_eq!(breaker.admission(Instant::now()), Admission::AfterProbe);
-        breaker.failed(Instant::now(), true, false, None);
+        breaker.on_failure(Instant::now(), true, false, None);
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(Instant::now() + 2 * FIRST_PROBE));
-        breaker.succeeded();
+        breaker.on_response();
         assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
     }
 
@@ -273,7 +274,7 @@ mod tests {
             };
             let probe = breaker.on_send(!retry, None);
             *(if retry { &mut retries } else { &mut first_tries }) += 1;
-            breaker.failed(Instant::now(), probe, false, None);
+            breaker.on_failure(Instant::now(), probe, false, None);
         }
         assert!(retries * 10 <= first_tries, "{retries} retries, {first_tries} first tries");
         assert!(first_tries + retries < 100, "the breaker was open");
@@ -284,12 +285,12 @@ mod tests {
         let mut breaker = Breaker::new(20, 100_000, 0);
         for _ in 0..100 {
             breaker.on_send(true, None);
-            breaker.succeeded();
+            breaker.on_response();
         }
         for _ in 0..30 {
             assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
             let probe = breaker.on_send(false, None);
-            breaker.failed(Instant::now(), probe, false, None);
+            breaker.on_failure(Instant::now(), probe, false, None);
         }
     }
 
@@ -297,7 +298,7 @@ mod tests {
     fn fail(breaker: &mut Breaker, targets: u32) {
         for _ in 0..targets {
             let probe = breaker.on_send(true, None);
-            breaker.failed(Instant::now(), probe, false, None);
+            breaker.on_failure(Instant::now(), probe, false, None);
         }
     }
 
@@ -327,16 +328,16 @@ mod tests {
             assert_eq!(breaker.admission(moment), EVERYTHING);
             assert!(breaker.on_send(true, None), "a probe");
             // A call from before the outage returns and changes nothing.
-            breaker.failed(moment, false, false, None);
+            breaker.on_failure(moment, false, false, None);
             assert_eq!(breaker.admission(moment), Admission::AfterProbe);
-            breaker.failed(moment, true, false, None);
+            breaker.on_failure(moment, true, false, None);
         }
         assert_eq!(breaker.down_since(), Some(since));
         tokio::time::advance(MAX_PROBE_WAIT).await;
         breaker.on_send(true, None);
-        breaker.called_off();
+        breaker.on_cancelled();
         assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
-        breaker.succeeded();
+        breaker.on_response();
         assert_eq!((breaker.down_since(), breaker.admission(Instant::now())), (None, EVERYTHING));
         assert!(!breaker.on_send(true, None), "an ordinary call");
         fail(&mut breaker, 39);
@@ -349,28 +350,28 @@ mod tests {
         let mut breaker = Breaker::new(20, 1_000, 0);
         assert_eq!(breaker.max_in_flight(20), 20);
         for call in 1..MIN_THRESHOLD {
-            breaker.failed(now, false, true, None);
+            breaker.on_failure(now, false, true, None);
             assert_eq!((breaker.max_in_flight(20), breaker.down_since()), (1, None), "{call}: no call has succeeded");
         }
-        breaker.failed(now, false, true, None);
+        breaker.on_failure(now, false, true, None);
         assert_eq!(breaker.down_since(), Some(now));
         for _ in 0..10 {
-            breaker.failed(now, true, true, None);
+            breaker.on_failure(now, true, true, None);
         }
         assert_eq!(breaker.admission(now), Admission::NotBefore(now + MAX_COSTLY_PROBE_WAIT));
 
-        breaker.succeeded();
+        breaker.on_response();
         assert_eq!(breaker.max_in_flight(20), 20);
         for call in 1..20 {
-            breaker.failed(now, false, true, None);
+            breaker.on_failure(now, false, true, None);
             assert_eq!((breaker.max_in_flight(20), breaker.down_since()), (20 - call, None), "a call has succeeded");
         }
-        breaker.failed(now, false, true, None);
+        breaker.on_failure(now, false, true, None);
         assert_eq!((breaker.max_in_flight(20), breaker.down_since()), (1, Some(now)));
 
         let mut resumed = Breaker::new(20, 1_000, 500);
         assert_eq!((resumed.max_in_flight(20), resumed.down_since()), (1, None));
-        resumed.failed(now, false, true, None);
+        resumed.on_failure(now, false, true, None);
         assert_eq!(resumed.down_since(), Some(now));
     }
 
@@ -389,9 +390,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_api_that_cannot_be_reached_is_probed_from_the_first_failure_on() {
         let (mut breaker, now) = (Breaker::new(20, 1_000, 0), Instant::now());
-        breaker.found_unreachable(now);
+        breaker.on_unreachable(now);
         assert_eq!(breaker.admission(now), Admission::NotBefore(now + FIRST_PROBE));
-        breaker.found_unreachable(now + FIRST_PROBE);
+        breaker.on_unreachable(now + FIRST_PROBE);
         assert_eq!(breaker.down_since(), Some(now), "nothing changes");
     }
 
@@ -402,7 +403,7 @@ mod tests {
             for _ in 0..first_tries {
                 breaker.on_send(true, None);
             }
-            (0..successes).for_each(|_| breaker.succeeded());
+            (0..successes).for_each(|_| breaker.on_response());
             assert_eq!(retries(&breaker), expected, "{first_tries} first tries, {successes} successes");
         };
         check(0, 0, 0);
@@ -433,11 +434,11 @@ mod tests {
     async fn a_round_of_retries_may_be_sent_at_once_after_an_outage() {
         let mut breaker = Breaker::new(20, 1_000, 0);
         fail(&mut breaker, 40);
-        breaker.succeeded();
+        breaker.on_response();
         assert_eq!(retries(&breaker), 20);
         let mut breaker = Breaker::new(20, 1_000, 0);
         fail(&mut breaker, 39);
-        breaker.succeeded();
+        breaker.on_response();
         assert_eq!(retries(&breaker), 5, "no outage");
     }
 
@@ -445,24 +446,24 @@ mod tests {
     async fn a_target_that_fails_while_others_succeed_is_the_cause() {
         let mut breaker = Breaker::new(1, 1_000, 0);
         let now = Instant::now();
-        let bad = breaker.failed(now, false, false, None);
+        let bad = breaker.on_failure(now, false, false, None);
         assert!(
             !breaker.attributes_to_target(None) && !breaker.attributes_to_target(Some(bad)),
             "no call has succeeded"
         );
-        breaker.succeeded();
+        breaker.on_response();
         assert!(breaker.attributes_to_target(Some(bad)) && !breaker.attributes_to_target(None));
         // Its retries are free and its failures do not count.
         let before = retries(&breaker);
         for _ in 0..50 {
             breaker.on_send(false, Some(bad));
-            assert_eq!(breaker.failed(now, false, false, Some(bad)), bad);
+            assert_eq!(breaker.on_failure(now, false, false, Some(bad)), bad);
         }
         assert_eq!((retries(&breaker), breaker.down_since()), (before, None));
         // Once the API has answered, one failing target is not an outage, but ten are.
-        let late = breaker.failed(now, false, false, None);
+        let late = breaker.on_failure(now, false, false, None);
         for _ in 0..50 {
-            breaker.failed(now, false, false, Some(late));
+            breaker.on_failure(now, false, false, Some(late));
         }
         assert_eq!(breaker.down_since(), None);
         fail(&mut breaker, 8);
@@ -471,12 +472,12 @@ mod tests {
         assert_eq!(breaker.down_since(), Some(now));
         // Before that, any ten failures are an outage.
         let mut breaker = Breaker::new(1, 1_000, 0);
-        let first = breaker.failed(now, false, false, None);
+        let first = breaker.on_failure(now, false, false, None);
         for _ in 0..8 {
-            breaker.failed(now, false, false, Some(first));
+            breaker.on_failure(now, false, false, Some(first));
         }
         assert_eq!(breaker.down_since(), None);
-        breaker.failed(now, false, false, Some(first));
+        breaker.on_failure(now, false, false, Some(first));
         assert_eq!(breaker.down_since(), Some(now));
     }
 
@@ -489,7 +490,7 @@ mod tests {
         silent.on_exhausted(now + FIRST_PROBE);
         assert_eq!(silent.down_since(), Some(now), "nothing changes");
         let mut answering = Breaker::new(20, 1_000, 0);
-        answering.succeeded();
+        answering.on_response();
         assert_eq!(retries(&answering), 2);
         answering.on_exhausted(now);
         assert_eq!(retries(&answering), 2, "what is earned is kept");

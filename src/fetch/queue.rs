@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{judge::TargetAttempts, outage::Failures, retry::Waits};
+use super::{judge::TargetAttempts, outage::FirstFailure, retry::Waits};
 use crate::{money::Usd, targets::Target};
 
 /// A target that is being called.
@@ -20,8 +20,8 @@ pub(super) struct Job {
     pub(super) calls: u32,
     pub(super) tried: TargetAttempts,
     pub(super) waits: Waits,
-    /// Its failures that may be due to an outage.
-    pub(super) failures: Option<Failures>,
+    /// Its first failure that may be due to an outage.
+    pub(super) first_failure: Option<FirstFailure>,
     /// The minimum cost of the next call, once a price was refused.
     pub(super) min_price_limit: Option<Usd>,
 }
@@ -33,7 +33,7 @@ impl Job {
             calls: 0,
             tried: TargetAttempts::default(),
             waits: Waits::default(),
-            failures: None,
+            first_failure: None,
             min_price_limit: None,
         }
     }

@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant};
 use super::{
     Fetch, Journal, StopReason,
     attempt::{Attempted, CallResult, Grant},
-    failed_targets::{MAX_BILLED_FAILURES, is_billed_failure},
+    consecutive_failures::{MAX_BILLED_FAILURES, is_billed_failure},
     judge::{self, Decision, MAX_REFUSED_TARGETS, RunFacts, Stop},
     outage::Contact,
     queue::Job,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{
         Api, BodyForm,
-        calls::GaveUp,
+        call_events::GaveUp,
         status::{Assessment, Class},
     },
     money::Usd,
@@ -33,7 +33,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         let Some(result) = result else {
             self.budget.release(reservation);
             if is_probe {
-                self.breaker.called_off();
+                self.breaker.on_cancelled();
             }
             self.queue.put_back(job);
             return None;
@@ -103,13 +103,13 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             Class::Transient | Class::SlowDown | Class::MaybeBilled => {
                 let is_costly = assessment.cost.is_costly();
                 job.tried.maybe_billed += u32::from(is_costly);
-                job.failures = Some(self.breaker.failed(now, is_probe, is_costly, job.failures));
+                job.first_failure = Some(self.breaker.on_failure(now, is_probe, is_costly, job.first_failure));
                 self.last_failure = assessment.message.as_deref().map(Arc::from);
                 if self.contact == Contact::Unreachable {
-                    self.breaker.found_unreachable(now);
+                    self.breaker.on_unreachable(now);
                 }
             }
-            _ => self.breaker.succeeded(),
+            _ => self.breaker.on_response(),
         }
         match assessment.class {
             Class::Data | Class::NoData => self.proven = true,

@@ -28,14 +28,14 @@ use super::{
 use crate::{fs::sync_folder, sha256};
 
 /// A file that exceeds this size is followed by the next one: small enough to copy.
-const ROLL: u64 = 1 << 30;
+const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 /// Appends that can wait for the group before theirs.
-const QUEUE: usize = 256;
+const QUEUE_LEN: usize = 256;
 /// A group with this many bytes accepts no more records, so that one sync stays short.
-const GROUP: usize = 8 << 20;
+const MAX_GROUP_BYTES: usize = 8 << 20;
 /// Space reserved for each future answer: four times the usual size, or 1.5 times the largest record so far if that is
 /// more.
-const ROOM_PER_ANSWER: u64 = 128 << 10;
+const RESERVED_BYTES_PER_ANSWER: u64 = 128 << 10;
 
 /// A record that is waiting to be written.
 struct Append {
@@ -57,7 +57,7 @@ type Placed = Result<(u32, u64), LedgerError>;
 pub(super) enum Purpose {
     /// Written before calls (a call to be sent, the run's start, input lines, copied answers): refused as soon as there
     /// is no space for the answers of calls.
-    Ahead,
+    BeforeCall,
     /// The result of a call: written to the space that was reserved for it.
     Result,
 }
@@ -71,7 +71,7 @@ pub(super) struct Appender {
 impl Appender {
     /// Starts appending at the position of `writer`.
     pub(super) fn start(writer: LedgerWriter) -> Self {
-        let (queue, appends) = mpsc::channel(QUEUE);
+        let (queue, appends) = mpsc::channel(QUEUE_LEN);
         Self { queue, task: tokio::spawn(write_groups(appends, writer)) }
     }
 
@@ -89,7 +89,7 @@ impl Appender {
     }
 
     /// Stops writing and releases unused space; returns what was written.
-    pub(super) async fn close(self) -> Result<Written, LedgerError> {
+    pub(super) async fn close(self) -> Result<ClosedLedger, LedgerError> {
         drop(self.queue);
         let writer = self.task.await.map_err(|_| LedgerError::Closed)?;
         spawn_blocking(move || writer.finish()).await.map_err(|_| LedgerError::Closed)?
@@ -100,7 +100,7 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut writer: LedgerWri
     while let Some(first) = appends.recv().await {
         let mut group = vec![first];
         let mut size = group[0].record.bytes.len();
-        while size < GROUP
+        while size < MAX_GROUP_BYTES
             && let Ok(next) = appends.try_recv()
         {
             size += next.record.bytes.len();
@@ -115,7 +115,7 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut writer: LedgerWri
         let placed;
         (writer, placed) = match written.await {
             Ok(written) => written,
-            // The program is exiting before it was the group's turn: none of it is written, and no task waits for it.
+            // The runtime shut down before the group was written, and no task waits for it.
             Err(error) if error.is_cancelled() => std::future::pending().await,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
@@ -140,7 +140,7 @@ pub(super) struct FileDigest {
 }
 
 /// A ledger at the end of a run.
-pub(super) struct Written {
+pub(super) struct ClosedLedger {
     /// All files, in order, open for reading.
     pub(super) segments: Vec<Segment>,
     /// Where the last one ends.
@@ -188,7 +188,7 @@ impl LedgerWriter {
         let file = options.open(&path).map_err(fails("open"))?;
         let length = file.metadata().map_err(fails("read"))?.len();
         if length != end {
-            file.set_len(end).map_err(fails("cut"))?;
+            file.set_len(end).map_err(fails("truncate"))?;
             file.sync_all().map_err(fails("sync"))?;
         }
         sync_folder(folder, LedgerError::io)?;
@@ -214,7 +214,7 @@ impl LedgerWriter {
 
     /// Space to reserve beyond what is written.
     fn headroom(&self) -> u64 {
-        u64::from(self.in_flight) * ROOM_PER_ANSWER.max(self.largest + self.largest / 2)
+        u64::from(self.in_flight) * RESERVED_BYTES_PER_ANSWER.max(self.largest + self.largest / 2)
     }
 
     /// Writes and syncs a group; returns the location of each record.
@@ -250,17 +250,17 @@ impl LedgerWriter {
     /// one that was shortened.
     fn check(&mut self, size: u64) -> Result<(), Refusal> {
         self.segment.check_in_place(self.end).map_err(|error| match error {
-            LedgerError::Resized { .. } if self.cut_to_complete_records().is_err() => Refusal::Everything(error),
+            LedgerError::Resized { .. } if self.truncate_to_complete_records().is_err() => Refusal::Everything(error),
             error => Refusal::Calls(error),
         })?;
         let refused =
-            |error: LedgerError| if error.is_full() { Refusal::Calls(error) } else { Refusal::Everything(error) };
+            |error: LedgerError| if error.is_disk_full() { Refusal::Calls(error) } else { Refusal::Everything(error) };
         self.make_room(size).map_err(refused)
     }
 
-    fn cut_to_complete_records(&mut self) -> Result<(), LedgerError> {
+    fn truncate_to_complete_records(&mut self) -> Result<(), LedgerError> {
         let (End::Clean(end) | End::Torn(end)) = self.segment.scan(|_| Ok(()))?;
-        self.segment.file.set_len(end).map_err(LedgerError::io("cut", &self.segment.path))?;
+        self.segment.file.set_len(end).map_err(LedgerError::io("truncate", &self.segment.path))?;
         (self.end, self.reserved, self.hash) = (end, end, None);
         Ok(())
     }
@@ -270,7 +270,7 @@ impl LedgerWriter {
         let mut places = Vec::with_capacity(group.len());
         let mut end = self.end;
         for QueuedRecord { bytes, purpose } in group {
-            if let Some(error) = self.no_more_calls.as_ref().filter(|_| *purpose == Purpose::Ahead) {
+            if let Some(error) = self.no_more_calls.as_ref().filter(|_| *purpose == Purpose::BeforeCall) {
                 places.push(Err(error.clone()));
                 continue;
             }
@@ -288,13 +288,13 @@ impl LedgerWriter {
         Ok(places)
     }
 
-    /// Reserves space for this group and for the answers in flight; starts the next file if this one exceeds [`ROLL`].
+    /// Reserves space for this group and for the answers in flight; starts the next file if this one exceeds [`MAX_SEGMENT_BYTES`].
     fn make_room(&mut self, size: u64) -> Result<(), LedgerError> {
-        if self.end <= ROLL {
-            return self.set_aside(size);
+        if self.end <= MAX_SEGMENT_BYTES {
+            return self.reserve_space(size);
         }
         let mut next = Self::open(&self.folder, self.segment.number + 1, 0, self.in_flight, self.largest)?;
-        if let Err(error) = next.set_aside(size) {
+        if let Err(error) = next.reserve_space(size) {
             // The space for future answers is in the current file, which therefore stays the last one.
             let path = &next.segment.path;
             fs::remove_file(path).map_err(LedgerError::io("remove", path))?;
@@ -309,7 +309,7 @@ impl LedgerWriter {
     }
 
     /// Reserves space after the end of the file, if the file system can.
-    fn set_aside(&mut self, size: u64) -> Result<(), LedgerError> {
+    fn reserve_space(&mut self, size: u64) -> Result<(), LedgerError> {
         let needed = self.end + size + self.headroom();
         if needed <= self.reserved {
             return Ok(());
@@ -352,7 +352,7 @@ impl LedgerWriter {
         self.segment.file.set_len(self.end).map_err(LedgerError::io("truncate", &self.segment.path))
     }
 
-    fn finish(mut self) -> Result<Written, LedgerError> {
+    fn finish(mut self) -> Result<ClosedLedger, LedgerError> {
         let is_resized = |error: &LedgerError| matches!(error, LedgerError::Resized { .. });
         if let Some(error) = self.failed.take().or_else(|| self.no_more_calls.take_if(|error| is_resized(error))) {
             return Err(error);
@@ -361,6 +361,6 @@ impl LedgerWriter {
         let digests = self.digests();
         let Self { mut earlier, segment, end, .. } = self;
         earlier.push(segment);
-        Ok(Written { segments: earlier, end, digests })
+        Ok(ClosedLedger { segments: earlier, end, digests })
     }
 }

@@ -19,7 +19,7 @@ use super::{
     segment::{End, FoundRecord, Segment},
 };
 use crate::{
-    api::calls::TargetState,
+    api::call_events::TargetState,
     clock::Moment,
     fs::sync_folder,
     sha256,
@@ -49,7 +49,7 @@ pub struct StoredAnswer {
 
 /// A body, if it is not larger than the requested maximum.
 #[derive(Clone, Debug)]
-pub enum Body {
+pub enum LoadedBody {
     Whole(Vec<u8>),
     /// It has this many bytes, which were not read.
     Larger(u64),
@@ -91,7 +91,7 @@ impl Archive {
         if matches!(record, Record::Run { format, .. } if format > FORMAT) {
             return Err(newer());
         }
-        self.index.take(&record, location).map_err(|_| newer())?;
+        self.index.apply(&record, location).map_err(|_| newer())?;
         match record {
             Record::Run { run, .. } if self.run.is_none() => self.run = Some(run),
             Record::Inputs(end) => self.inputs.close(end).map_err(|error| damaged(&error))?,
@@ -106,7 +106,7 @@ impl Archive {
     }
 
     /// The entry of a target; `None`: it was never called.
-    pub fn known(&self, target: TargetRef<'_>) -> Option<&TargetEntry> {
+    pub fn entry(&self, target: TargetRef<'_>) -> Option<&TargetEntry> {
         self.index.get(target)
     }
 
@@ -122,17 +122,17 @@ impl Archive {
 
     /// The state of a target.
     pub fn state(&self, target: TargetRef<'_>) -> TargetState {
-        self.known(target).map_or(TargetState::Pending, |known| known.state)
+        self.entry(target).map_or(TargetState::Pending, |entry| entry.state)
     }
 
     /// Whether a target's answer is stored and is not older than `since`, if given.
     pub fn is_fresh(&self, target: TargetRef<'_>, since: Option<Timestamp>) -> bool {
-        self.known(target).is_some_and(|known| known.is_fresh(since))
+        self.entry(target).is_some_and(|entry| entry.is_fresh(since))
     }
 
     /// What the next calls have to respect.
-    pub fn past(&self, now: impl Into<Moment>) -> ResumeState {
-        self.index.past(now.into())
+    pub fn resume_state(&self, now: impl Into<Moment>) -> ResumeState {
+        self.index.resume_state(now.into())
     }
 
     /// Syncs what was read: a process that was killed may have left unsynced records.
@@ -157,18 +157,18 @@ impl Archive {
     }
 
     /// A target's answer, or its latest result, without its body; `None`: none of its calls has a result.
-    pub fn head(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
-        known.last().map(|location| self.head_at(&location)).transpose()
+    pub fn head(&self, entry: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
+        entry.last().map(|location| self.head_at(&location)).transpose()
     }
 
     /// The same, after checking that the body is complete, without keeping it in memory.
-    pub fn sound_head(&self, known: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
-        if let Some(location) = known.last().filter(|location| location.body > 0) {
+    pub fn sound_head(&self, entry: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
+        if let Some(location) = entry.last().filter(|location| location.body > 0) {
             let segment = self.segment(location.segment);
             let record = segment.parse(&segment.head(&location)?, location.offset)?;
             record.answer().map_or(Ok(()), |answer| segment.check_body(&location, answer))?;
         }
-        self.head(known)
+        self.head(entry)
     }
 
     /// The latest result of a call that was to refresh a target's answer and failed, without its body.
@@ -188,8 +188,8 @@ impl Archive {
     }
 
     /// The body of a target's answer if it has at most `max_bytes` bytes; empty if there is none.
-    pub fn body(&self, known: &TargetEntry, max_bytes: u64) -> Result<Body, LedgerError> {
-        known.last().map_or(Ok(Body::Whole(Vec::new())), |location| {
+    pub fn body(&self, entry: &TargetEntry, max_bytes: u64) -> Result<LoadedBody, LedgerError> {
+        entry.last().map_or(Ok(LoadedBody::Whole(Vec::new())), |location| {
             body_at(self.segment(location.segment), &location, max_bytes)
         })
     }
@@ -240,7 +240,7 @@ impl Archive {
 
     /// The bytes of the largest answer.
     pub(super) fn largest(&self) -> u64 {
-        self.index.iter().filter_map(|(_, known)| known.last()).map(|last| last.end() - last.offset).max().unwrap_or(0)
+        self.index.iter().filter_map(|(_, entry)| entry.last()).map(|last| last.end() - last.offset).max().unwrap_or(0)
     }
 
     pub(super) fn segment(&self, number: u32) -> &Segment {
@@ -250,13 +250,13 @@ impl Archive {
 }
 
 /// The body of the answer at a location if it has at most `max_bytes` bytes; empty if there is none.
-pub(super) fn body_at(segment: &Segment, location: &Location, max_bytes: u64) -> Result<Body, LedgerError> {
+pub(super) fn body_at(segment: &Segment, location: &Location, max_bytes: u64) -> Result<LoadedBody, LedgerError> {
     let head = segment.head(location)?;
     let record = segment.parse(&head, location.offset)?;
     match record.answer() {
-        Some(answer) if answer.body_bytes > max_bytes => Ok(Body::Larger(answer.body_bytes)),
-        Some(answer) if location.body > 0 => segment.body(location, &head, answer).map(Body::Whole),
-        _ => Ok(Body::Whole(Vec::new())),
+        Some(answer) if answer.body_bytes > max_bytes => Ok(LoadedBody::Larger(answer.body_bytes)),
+        Some(answer) if location.body > 0 => segment.body(location, &head, answer).map(LoadedBody::Whole),
+        _ => Ok(LoadedBody::Whole(Vec::new())),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::fs::{is_full, paid_io_hint};
+use crate::fs::{is_disk_full, paid_io_hint};
 
 /// Why the ledger cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -87,8 +87,8 @@ impl LedgerError {
                 "restore the directory from a copy; without one, its answers have to be paid for again".to_owned()
             }
             Self::Resized { .. } => {
-                "restore a copy of the file that is complete; without one, the same command fetches the answers that \
-                 were cut off again"
+                "restore a complete copy of the file; without one, run the same command again to fetch the lost answers, \
+                 which are billed again"
                     .to_owned()
             }
             Self::NewerVersion { .. } => "upgrade backlinks-export and run the same command again".to_owned(),
@@ -116,7 +116,7 @@ impl LedgerError {
     }
 
     /// Whether the disk, or the user's quota, is full.
-    pub(super) fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if is_full(source))
+    pub(super) fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_disk_full(source))
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn is_chunk(content: &[u8]) -> bool {
 
 /// One input line as JSON.
 #[derive(Serialize, Deserialize)]
-struct Written<'a> {
+struct InputRecord<'a> {
     record: &'a str,
     #[serde(borrow)]
     source: Cow<'a, str>,
@@ -42,7 +42,7 @@ struct Written<'a> {
     columns: Vec<Option<Cow<'a, str>>>,
 }
 
-impl<'a> Written<'a> {
+impl<'a> InputRecord<'a> {
     fn of(line: InputLine<'a>, columns: usize) -> Self {
         let (target, rejected) = match line.status {
             LineStatus::Target(target) | LineStatus::Duplicate(target) => (Some(target.to_target()), None),
@@ -67,7 +67,7 @@ pub(super) fn chunks(inputs: &Inputs) -> impl Iterator<Item = Vec<u8>> {
     std::iter::from_fn(move || {
         let mut chunk = Vec::new();
         for line in lines.by_ref() {
-            let written = Written::of(line, inputs.columns().len());
+            let written = InputRecord::of(line, inputs.columns().len());
             serde_json::to_writer(&mut chunk, &written).expect("strings always serialize");
             chunk.push(b'\n');
             if chunk.len() >= CHUNK {
@@ -146,7 +146,7 @@ impl Stored {
             let chunk = head(location)?;
             digest.add(&chunk);
             for line in chunk.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                let written: Written<'_> =
+                let written: InputRecord<'_> =
                     serde_json::from_slice(line).map_err(|error| LedgerError::Inputs { reason: error.to_string() })?;
                 push(&mut builder, &written)?;
             }
@@ -159,7 +159,7 @@ impl Stored {
     }
 }
 
-fn push(builder: &mut InputsBuilder, written: &Written<'_>) -> Result<(), LedgerError> {
+fn push(builder: &mut InputsBuilder, written: &InputRecord<'_>) -> Result<(), LedgerError> {
     let status = match (&written.target, &written.rejected) {
         (Some(target), _) => LineStatus::Target(target.view()),
         (None, Some(reason)) => LineStatus::Rejected(reason),

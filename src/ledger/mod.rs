@@ -21,7 +21,7 @@ use std::{
 use jiff::civil::Date;
 
 use crate::{
-    api::calls::{Answered, GaveUp, Sent},
+    api::call_events::{Answered, GaveUp, Sent},
     clock::{Clock, SinceBoot},
     fs::sync_folder,
     targets::Inputs,
@@ -33,21 +33,21 @@ mod error;
 mod gzip;
 mod index;
 mod inputs;
+mod interference;
 mod lock;
 mod reader;
 mod record;
-mod recover;
 mod segment;
 mod takeover;
 
 use self::{
-    append::{Appender, LedgerWriter, Purpose, Written},
+    append::{Appender, ClosedLedger, LedgerWriter, Purpose},
     gzip::{BodyMember, CLOSING_BYTES, Compressor},
+    interference::make_folder,
     record::{FORMAT, InputsEnd, Record, WrittenBody},
-    recover::make_folder,
 };
 pub use self::{
-    archive::{Archive, Body, StoredAnswer, discard, is_begun},
+    archive::{Archive, LoadedBody, StoredAnswer, discard, is_begun},
     error::LedgerError,
     index::{ResumeState, Spending, TargetEntry},
     inputs::digest,
@@ -132,7 +132,7 @@ impl Ledger {
 
     /// Records the start of the run.
     pub async fn start(&self, run: &Run) -> Result<(), LedgerError> {
-        self.append(Purpose::Ahead, Record::Run { format: FORMAT, run: run.clone() }).await?;
+        self.append(Purpose::BeforeCall, Record::Run { format: FORMAT, run: run.clone() }).await?;
         self.archive().run = Some(run.clone());
         Ok(())
     }
@@ -145,12 +145,12 @@ impl Ledger {
             chunks += 1;
             let member = self.compressor.member(|out| out.write_all(&chunk));
             let (member, _) = member.map_err(LedgerError::io("compress data for", &self.folder))?;
-            let location = self.appender.append(Purpose::Ahead, member, 0).await?;
+            let location = self.appender.append(Purpose::BeforeCall, member, 0).await?;
             stored.note_chunk(location);
         }
         let lines = inputs.lines().len() as u64;
         let end = InputsEnd { chunks, lines, columns: inputs.columns().to_vec(), sha256: digest.finish(inputs) };
-        self.append(Purpose::Ahead, Record::Inputs(end.clone())).await?;
+        self.append(Purpose::BeforeCall, Record::Inputs(end.clone())).await?;
         stored.close(end).expect("every chunk was noted");
         self.archive().inputs = stored;
         Ok(())
@@ -158,7 +158,7 @@ impl Ledger {
 
     /// Records that a call is about to be sent.
     pub async fn sent(&self, sent: &Sent) -> Result<(), LedgerError> {
-        self.append(Purpose::Ahead, Record::sent(sent, self.since_boot(), self.date_to)).await
+        self.append(Purpose::BeforeCall, Record::sent(sent, self.since_boot(), self.date_to)).await
     }
 
     /// Records that a call was not sent after all.
@@ -204,7 +204,7 @@ impl Ledger {
     /// Stops writing and returns the recorded content.
     pub async fn close(self) -> Result<Archive, LedgerError> {
         let archive = mem::take(&mut *self.archive());
-        let Written { segments, end, digests } = self.appender.close().await?;
+        let ClosedLedger { segments, end, digests } = self.appender.close().await?;
         Ok(Archive { segments, end, written: digests, ..archive })
     }
 
@@ -225,7 +225,7 @@ impl Ledger {
     }
 
     fn note(&self, record: &Record, location: Location) {
-        self.archive().index.take(record, location).expect("this version knows its own words");
+        self.archive().index.apply(record, location).expect("this version knows its own words");
     }
 
     fn archive(&self) -> MutexGuard<'_, Archive> {

@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Archive, Body, LedgerError, archive::body_at, segment::Segment};
-use crate::{api::calls::TargetState, targets::TargetRef};
+use super::{Archive, LedgerError, LoadedBody, archive::body_at, segment::Segment};
+use crate::{api::call_events::TargetState, targets::TargetRef};
 
 /// A handle on a [`Ledger`](super::Ledger) for other threads.
 #[derive(Debug)]
@@ -24,10 +24,10 @@ impl LedgerReader {
     }
 
     /// The body of a target's answer, if it has at most `max_bytes` bytes; `None`: the target has no answer with rows.
-    pub fn body(&self, target: TargetRef<'_>, max_bytes: u64) -> Result<Option<Body>, LedgerError> {
+    pub fn body(&self, target: TargetRef<'_>, max_bytes: u64) -> Result<Option<LoadedBody>, LedgerError> {
         let location = {
             let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
-            let stored = archive.known(target).filter(|known| known.state == TargetState::Ok);
+            let stored = archive.entry(target).filter(|entry| entry.state == TargetState::Ok);
             stored.and_then(super::TargetEntry::last)
         };
         location.map(|location| body_at(&*self.segment(location.segment)?, &location, max_bytes)).transpose()

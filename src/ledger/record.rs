@@ -13,7 +13,7 @@ use super::gzip::BodyMember;
 use crate::{
     api::{
         BodyForm, Parameters,
-        calls::{Answered, GaveUp, Sent},
+        call_events::{Answered, GaveUp, Sent},
         status::{Assessment, Class, Cost, Stated},
     },
     clock::{Moment, SinceBoot},

@@ -25,8 +25,8 @@ pub struct Copied {
 
 impl Archive {
     /// Copies a target's answer, checking that it is complete; `None`: it has no final answer.
-    pub fn copy(&self, known: &TargetEntry, at: Timestamp) -> Result<Option<Copied>, LedgerError> {
-        let Some((location, run)) = known.last().filter(|_| known.state.is_final()).zip(self.run()) else {
+    pub fn copy(&self, entry: &TargetEntry, at: Timestamp) -> Result<Option<Copied>, LedgerError> {
+        let Some((location, run)) = entry.last().filter(|_| entry.state.is_final()).zip(self.run()) else {
             return Ok(None);
         };
         let segment = self.segment(location.segment);
@@ -60,10 +60,10 @@ impl Ledger {
     pub async fn take_over(&self, copied: Copied) -> Result<(), LedgerError> {
         let Copied { taken, key, body } = copied;
         let record = Record::TakenOver(Box::new(taken));
-        let Some(key) = key else { return self.append(Purpose::Ahead, record).await };
+        let Some(key) = key else { return self.append(Purpose::BeforeCall, record).await };
         let mut bytes = gzip::stored(&record::answer_head(&record, key));
         bytes.extend_from_slice(&body);
-        let location = self.appender.append(Purpose::Ahead, bytes, body.len()).await?;
+        let location = self.appender.append(Purpose::BeforeCall, bytes, body.len()).await?;
         self.note(&record, location);
         Ok(())
     }

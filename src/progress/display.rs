@@ -5,12 +5,11 @@ use std::{io::Write, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    ExportScope, Mode,
-    estimate::{ThroughputEstimator, projected},
-    lines,
+    ExportScope, Mode, lines,
     render::render,
     screen::Screen,
-    snapshot::{Activity, Counted, Snapshot},
+    snapshot::{Activity, Counted, ProgressSnapshot},
+    throughput::{ThroughputEstimator, projected},
 };
 use crate::sanitize;
 
@@ -114,12 +113,12 @@ impl Display {
         }
     }
 
-    fn snapshot(&mut self, mut counted: Counted) -> Snapshot {
+    fn snapshot(&mut self, mut counted: Counted) -> ProgressSnapshot {
         self.throughput.look(&counted);
         if self.ended {
             counted.activity = Activity::Ended;
         }
-        Snapshot {
+        ProgressSnapshot {
             counted,
             scope: self.scope,
             per_minute: self.throughput.per_minute(&counted),

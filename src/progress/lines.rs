@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     ExportScope,
-    snapshot::{Activity, Snapshot},
+    snapshot::{Activity, ProgressSnapshot},
 };
 use crate::{humanize, money::Usd};
 
@@ -41,9 +41,9 @@ pub(super) fn plain_start(scope: &ExportScope) -> String {
 }
 
 /// A line of progress.
-pub(super) fn plain_line(snapshot: &Snapshot) -> String {
+pub(super) fn plain_line(snapshot: &ProgressSnapshot) -> String {
     let counted = &snapshot.counted;
-    let (done, total) = snapshot.way();
+    let (done, total) = snapshot.progress();
     let way =
         format!("{}/{} targets ({})", humanize::count(done), humanize::count(total), humanize::percent(done, total));
     let mut parts = vec![match counted.activity {
@@ -101,7 +101,7 @@ struct Note<'a> {
     message: &'a str,
 }
 
-pub(super) fn json(snapshot: &Snapshot) -> String {
+pub(super) fn json(snapshot: &ProgressSnapshot) -> String {
     let counted = &snapshot.counted;
     let event = if counted.activity == Activity::Ended { "end" } else { "progress" };
     let line = JsonLine {

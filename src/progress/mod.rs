@@ -21,19 +21,19 @@ use tokio::{
 };
 
 use crate::{
-    api::calls::TargetState,
+    api::call_events::TargetState,
     fetch::{FetchState, pace::Rate},
     money::Usd,
     sanitize,
 };
 
 mod display;
-mod estimate;
 mod lines;
 mod mode;
 mod render;
 mod screen;
 mod snapshot;
+mod throughput;
 
 pub use self::mode::{Environment, Mode, Requested, mode};
 use self::{

@@ -1,7 +1,7 @@
 //! The two lines of the bar for a terminal's width: fields that do not fit are left out, the least informative first,
 //! and nothing ever wraps. The texts for activity, rows and money are in `snapshot`.
 
-use super::snapshot::{Activity, Snapshot};
+use super::snapshot::{Activity, ProgressSnapshot};
 use crate::humanize;
 
 /// A shorter bar is not useful.
@@ -34,13 +34,13 @@ fn field(expendable: u8, style: &'static str, text: String) -> Field {
 }
 
 /// Two lines, each shorter than `width`: a terminal moves the cursor to the next line after its last column.
-pub(super) fn render(snapshot: &Snapshot, width: usize, color: bool) -> [String; 2] {
+pub(super) fn render(snapshot: &ProgressSnapshot, width: usize, color: bool) -> [String; 2] {
     let room = width.saturating_sub(1).min(MAX_LINE_WIDTH);
-    [way(snapshot, room, color), facts(snapshot, room, color)]
+    [bar_line(snapshot, room, color), stats_line(snapshot, room, color)]
 }
 
-fn way(snapshot: &Snapshot, room: usize, color: bool) -> String {
-    let (done, total) = snapshot.way();
+fn bar_line(snapshot: &ProgressSnapshot, room: usize, color: bool) -> String {
+    let (done, total) = snapshot.progress();
     let over = if snapshot.is_after_fetch() { 0 } else { snapshot.counted.failed };
     let shown =
         if matches!(snapshot.counted.activity, Activity::Uploading(_)) { humanize::bytes } else { humanize::count };
@@ -62,7 +62,7 @@ fn way(snapshot: &Snapshot, room: usize, color: bool) -> String {
     format!("{bar}{GAP}{}", joined(fields, GAP, room - cells - GAP.len(), color))
 }
 
-fn facts(snapshot: &Snapshot, room: usize, color: bool) -> String {
+fn stats_line(snapshot: &ProgressSnapshot, room: usize, color: bool) -> String {
     let counted = &snapshot.counted;
     let publishing = snapshot.is_after_fetch();
     let mut fields: Vec<Field> = snapshot.rows().map(|rows| field(4, AS_IS, rows)).into_iter().collect();

@@ -1,5 +1,5 @@
-//! A snapshot of the counters, and the texts derived from it: the words of the progress display. `render` has the
-//! layout of the bar.
+//! A snapshot of the counters, and the texts derived from it that several displays use. `render` has the bar, `lines` the
+//! plain lines and JSON.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ pub(super) struct Counted {
 
 /// Everything that a display may show.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Snapshot {
+pub(super) struct ProgressSnapshot {
     pub(super) counted: Counted,
     pub(super) scope: ExportScope,
     /// Calls per minute, now.
@@ -84,9 +84,9 @@ pub(super) struct Snapshot {
     pub(super) projected: Option<Usd>,
 }
 
-impl Snapshot {
+impl ProgressSnapshot {
     /// Progress of the current phase: how many of how many targets are done.
-    pub(super) fn way(&self) -> (u64, u64) {
+    pub(super) fn progress(&self) -> (u64, u64) {
         match self.counted.activity {
             Activity::Publishing(total) => (self.counted.written, total),
             Activity::Uploading(total) => (self.counted.uploaded, total),

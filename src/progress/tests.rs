@@ -2,7 +2,7 @@ use std::io;
 
 use insta::assert_snapshot;
 
-use super::{render::render, snapshot::Snapshot, *};
+use super::{render::render, snapshot::ProgressSnapshot, *};
 
 /// What was written, and whether the reader has closed the output.
 #[derive(Clone, Default)]
@@ -211,7 +211,7 @@ async fn events_of_many_tasks_are_all_counted() {
     assert_eq!(counted.spent, Usd::from_micros(240_000));
 }
 
-fn snapshot(activity: Activity) -> Snapshot {
+fn snapshot(activity: Activity) -> ProgressSnapshot {
     let counted = Counted {
         uploaded: 0,
         elapsed: Duration::from_secs(125),
@@ -226,7 +226,7 @@ fn snapshot(activity: Activity) -> Snapshot {
         down: false,
         activity,
     };
-    Snapshot {
+    ProgressSnapshot {
         counted,
         scope: ExportScope { stored: 0, spent: Usd::ZERO, cap: Some(Usd::from_micros(150_000_000)), ..scope() },
         per_minute: 598,
@@ -321,7 +321,7 @@ fn the_bar_at_120_columns() {
 
 #[test]
 fn no_line_wraps_at_any_width_and_color_changes_nothing_but_color() {
-    let mut snapshots: Vec<Snapshot> = ACTIVITIES.into_iter().map(snapshot).collect();
+    let mut snapshots: Vec<ProgressSnapshot> = ACTIVITIES.into_iter().map(snapshot).collect();
     let mut huge = snapshot(Activity::AskedToWait(Duration::MAX));
     huge.scope.total = u64::MAX;
     huge.counted.done = u64::MAX;

@@ -1,6 +1,6 @@
 //! The targets that gained and lost most referring domains over twelve months.
 
-use super::portfolio::{History, Portfolio};
+use super::portfolio::{HistorySummary, Portfolio};
 
 /// Targets in each list.
 pub(super) const MAX_MOVERS: usize = 25;
@@ -8,7 +8,7 @@ pub(super) const MAX_MOVERS: usize = 25;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mover<'a> {
     pub(super) target: &'a str,
-    pub(super) history: &'a History,
+    pub(super) history: &'a HistorySummary,
     /// Of referring domains; negative if it lost some.
     pub(super) change: i64,
 }

@@ -15,9 +15,9 @@ use super::{
 use crate::decode::schema;
 
 /// Months between the ends of a comparison.
-pub(super) const SPAN: i32 = 12;
+pub(super) const COMPARISON_MONTHS: i32 = 12;
 /// Months of a comparison, including both ends.
-const COMPARED_MONTHS: usize = SPAN as usize + 1;
+const COMPARED_MONTHS: usize = COMPARISON_MONTHS as usize + 1;
 /// The latest months, which are plotted.
 const MAX_PLOTTED_MONTHS: i32 = 240;
 /// Words of 64 bits with a bit for each plotted month.
@@ -69,7 +69,7 @@ impl MonthTotals {
 
 /// A summary of a target's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct History {
+pub(super) struct HistorySummary {
     /// Months with a row.
     pub(super) months: u64,
     pub(super) latest: Option<Month>,
@@ -81,7 +81,7 @@ pub(super) struct History {
     months_present: [u64; PLOTTED_WORDS],
 }
 
-impl History {
+impl HistorySummary {
     fn add(&mut self, month: Month, cells: &Cells, end: Option<Month>) {
         self.months += 1;
         if self.latest.is_none_or(|latest| latest <= month) {
@@ -91,15 +91,16 @@ impl History {
         if let Some((back, bits)) = back.and_then(|back| Some((back, self.months_present.get_mut(back / 64)?))) {
             *bits |= 1 << (back % 64);
         }
-        let index = end.map(|end| month.0 - end.back(SPAN).0).and_then(|index| usize::try_from(index).ok());
+        let index =
+            end.map(|end| month.0 - end.back(COMPARISON_MONTHS).0).and_then(|index| usize::try_from(index).ok());
         if let Some(slot) = index.and_then(|index| self.compared.get_mut(index)) {
             *slot = cells[REFERRING_DOMAINS];
         }
     }
 
     /// Whether it lacks the month `back` months before the latest, but has one before and one after it. The latest
-    /// month is lacking if the one before it exists.
-    fn lacks(&self, back: usize) -> bool {
+    /// month counts as a gap if the previous month has a row.
+    fn has_gap(&self, back: usize) -> bool {
         let has = |back: usize| self.months_present.get(back / 64).is_some_and(|bits| bits >> (back % 64) & 1 == 1);
         let months = self.months_present.len() * 64;
         let is_around = if back == 0 { has(1) } else { (0..back).any(has) && (back + 1..months).any(has) };
@@ -128,7 +129,7 @@ pub(super) struct Portfolio {
     /// Rows of months that are not plotted.
     pub(super) outside: u64,
     names: HashMap<Box<str>, usize>,
-    histories: Vec<History>,
+    histories: Vec<HistorySummary>,
 }
 
 impl Portfolio {
@@ -155,20 +156,20 @@ impl Portfolio {
         Ok(builder.finish(months))
     }
 
-    pub(super) fn history(&self, target: &str) -> Option<&History> {
+    pub(super) fn history(&self, target: &str) -> Option<&HistorySummary> {
         self.names.get(target).map(|index| &self.histories[*index])
     }
 
     /// All targets with a history, in no particular order.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &History)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &HistorySummary)> {
         self.names.iter().map(|(name, index)| (&**name, &self.histories[*index]))
     }
 
     /// The target with the most backlinks, by its latest count, among those that lack the month at this index of
     /// [`months`](Self::months) between others.
-    pub(super) fn largest_lacking(&self, index: usize) -> Option<(&str, i64)> {
+    pub(super) fn largest_target_with_gap(&self, index: usize) -> Option<(&str, i64)> {
         let back = self.months.len().checked_sub(index + 1)?;
-        let lacking = self.all().filter(|(_, history)| history.lacks(back));
+        let lacking = self.all().filter(|(_, history)| history.has_gap(back));
         lacking
             .filter_map(|(name, history)| Some((name, history.cells[BACKLINKS]?)))
             .max_by_key(|(name, links)| (*links, *name))
@@ -219,7 +220,7 @@ impl PortfolioBuilder {
         let next = self.portfolio.histories.len();
         let index = *self.portfolio.names.entry(target.into()).or_insert(next);
         if index == next {
-            self.portfolio.histories.push(History::default());
+            self.portfolio.histories.push(HistorySummary::default());
         }
         self.last_target = Some((target.into(), index));
         index

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{
     month::Month,
     movers::Movers,
-    portfolio::{Portfolio, SPAN},
+    portfolio::{COMPARISON_MONTHS, Portfolio},
     read::Dataset,
     shares::Shares,
     *,
@@ -179,7 +179,8 @@ fn sums_by_month_and_target_equal_a_simple_count_for_any_partitioning() {
             let history = portfolio.history(target).unwrap();
             let of =
                 |month: Month| cells.get(&(month, target.as_str())).and_then(|item| item["referring_domains"].as_i64());
-            let compared: Vec<_> = (0..=SPAN).map(|place| of(latest.back(SPAN - place))).collect();
+            let compared: Vec<_> =
+                (0..=COMPARISON_MONTHS).map(|place| of(latest.back(COMPARISON_MONTHS - place))).collect();
             assert_eq!(history.compared.as_slice(), compared, "{target} {partition_by}");
             let own: Vec<_> = cells.iter().filter(|((_, of), _)| of == target).collect();
             assert_eq!(history.months, own.len() as u64);

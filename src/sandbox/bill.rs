@@ -69,17 +69,17 @@ pub(super) struct BillState {
 
 impl SharedBill {
     pub(super) fn snapshot(&self) -> Bill {
-        self.open().bill.clone()
+        self.lock().bill.clone()
     }
 
-    pub(super) fn open(&self) -> MutexGuard<'_, BillState> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BillState> {
         // Each change is complete, so a panic elsewhere leaves nothing inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a call whose head has arrived.
     pub(super) fn arrival(&self, now: Instant) -> Receipt {
-        let mut state = self.open();
+        let mut state = self.lock();
         state.bill.calls += 1;
         state.bill.in_flight += 1;
         state.bill.most_in_flight = state.bill.most_in_flight.max(state.bill.in_flight);
@@ -139,7 +139,7 @@ impl Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        let mut state = self.bill.open();
+        let mut state = self.bill.lock();
         state.bill.in_flight -= 1;
         state.bill.billed_lost += u64::from(self.debited && !self.delivered);
     }
@@ -179,7 +179,7 @@ mod tests {
         let call = |target: Option<&str>, delivered: bool| {
             let mut receipt = bill.arrival(Instant::now());
             if let Some(target) = target {
-                receipt.debit(&mut bill.open(), target, PRICE);
+                receipt.debit(&mut bill.lock(), target, PRICE);
             }
             if delivered {
                 receipt.deliver();
@@ -221,7 +221,7 @@ mod tests {
     async fn the_rate_limit_counts_admitted_calls() {
         let bill = SharedBill::default();
         let limit = RateLimit { calls: NonZeroU32::new(2).expect("two"), period: Duration::from_secs(1) };
-        let admits = || bill.open().admits(Instant::now(), limit);
+        let admits = || bill.lock().admits(Instant::now(), limit);
         assert_eq!([admits(), admits(), admits()], [true, true, false]);
         tokio::time::advance(Duration::from_millis(999)).await;
         assert!(!admits());

@@ -109,7 +109,7 @@ impl SimulatedApi {
         let request_id = self.request_id(receipt.number);
         let mut reply = self.respond(call, receipt, &request_id);
         reply.headers.push(("x-request-id", request_id));
-        let mut state = self.bill.open();
+        let mut state = self.bill.lock();
         if matches!(reply.delivery, Delivery::Reset | Delivery::Stall) {
             state.bill.unanswered += 1;
         } else {
@@ -144,7 +144,7 @@ impl SimulatedApi {
             }
         };
         let mut content = AnswerContent::of(&request, today);
-        let mut state = self.bill.open();
+        let mut state = self.bill.lock();
         let attempt = match self.debit(&request, &content, call, receipt, &mut state, request_id) {
             Ok(attempt) => attempt,
             Err(refusal) => return refusal,

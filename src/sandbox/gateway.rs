@@ -30,7 +30,7 @@ impl SimulatedApi {
         let mut reply =
             if !self.is_authorized(call.authorization) || faults.unauthorized_after.is_some_and(|n| number > n) {
                 Self::unauthorized(request_id)
-            } else if self.settings.rate_limit.is_some_and(|limit| !self.bill.open().admits(now, limit)) {
+            } else if self.settings.rate_limit.is_some_and(|limit| !self.bill.lock().admits(now, limit)) {
                 self.failed(429, request_id)
             } else if faults.is_outage(now.duration_since(self.started)) {
                 self.failed(503, request_id)

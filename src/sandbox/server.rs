@@ -88,7 +88,7 @@ async fn route(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Res
         }
         (&Method::GET, BALANCE) => Ok(balance(&api, request.headers())),
         (_, ENDPOINT | BILL | BALANCE) => {
-            api.bill.open().bill.strayed += 1;
+            api.bill.lock().bill.strayed += 1;
             let allowed = if request.uri().path() == ENDPOINT { "POST" } else { "GET" };
             let mut response =
                 plain_response(StatusCode::METHOD_NOT_ALLOWED, answer::plain_error("method not allowed"));
@@ -96,7 +96,7 @@ async fn route(api: Arc<SimulatedApi>, request: Request<Incoming>) -> Result<Res
             Ok(response)
         }
         _ => {
-            api.bill.open().bill.strayed += 1;
+            api.bill.lock().bill.strayed += 1;
             Ok(plain_response(StatusCode::NOT_FOUND, answer::plain_error("not found")))
         }
     }

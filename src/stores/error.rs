@@ -20,8 +20,8 @@ pub enum Cause {
 pub enum StoreError {
     #[error("cannot use {url}: {reason}")]
     SetUp { url: StoreUrl, reason: String },
-    #[error("cannot {attempt} in {url}: {reason}")]
-    RequestFailed { url: StoreUrl, attempt: String, cause: Cause, reason: String },
+    #[error("cannot {action} in {url}: {reason}")]
+    RequestFailed { url: StoreUrl, action: String, cause: Cause, reason: String },
     /// An object that the upload would mix with its own, or delete.
     #[error("{url} contains {}, which is not part of an export", sanitize::plain(name))]
     Foreign { url: StoreUrl, name: String },

@@ -71,8 +71,8 @@ impl Destination {
         self.list(&self.hasty, simulated).await?;
         let probe = Name::from(PROBE);
         let text = PutPayload::from_static(b"An access check of backlinks-export. It may be deleted.\n");
-        self.hasty.put(&probe, text).await.map_err(|error| self.refused("write objects", &error))?;
-        self.hasty.delete(&probe).await.map_err(|error| self.refused("delete objects", &error))
+        self.hasty.put(&probe, text).await.map_err(|error| self.request_error("write objects", &error))?;
+        self.hasty.delete(&probe).await.map_err(|error| self.request_error("delete objects", &error))
     }
 
     /// Lists the prefix; an error if it contains anything that is not part of an export.
@@ -91,7 +91,7 @@ impl Destination {
     async fn sizes(&self, store: &Arc<dyn ObjectStore>) -> Result<BTreeMap<String, u64>, StoreError> {
         let mut sizes = BTreeMap::new();
         let mut listing = store.list(None);
-        while let Some(object) = listing.try_next().await.map_err(|error| self.refused("list objects", &error))? {
+        while let Some(object) = listing.try_next().await.map_err(|error| self.request_error("list objects", &error))? {
             sizes.insert(object.location.to_string(), object.size);
             if sizes.len() > MAX_OBJECTS {
                 return Err(StoreError::TooMany { url: self.url.clone() });
@@ -106,14 +106,14 @@ impl Destination {
         match read.await {
             Ok(bytes) => Ok(bytes.to_vec()),
             Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
-            Err(error) => Err(self.refused("read _run.json", &error)),
+            Err(error) => Err(self.request_error("read _run.json", &error)),
         }
     }
 
     /// An error of the store, without secrets.
-    fn refused(&self, attempt: &str, error: &object_store::Error) -> StoreError {
+    fn request_error(&self, action: &str, error: &object_store::Error) -> StoreError {
         let (cause, reason) = error::describe(error, &self.secrets);
-        StoreError::RequestFailed { url: self.url.clone(), attempt: attempt.to_owned(), cause, reason }
+        StoreError::RequestFailed { url: self.url.clone(), action: action.to_owned(), cause, reason }
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::progress::Progress;
 
 /// Bytes of a piece: stores require at least 5 MiB, and a failure means sending one piece again.
-pub(super) const PIECE: usize = 8 << 20;
+pub(super) const UPLOAD_PART_BYTES: usize = 8 << 20;
 /// Pieces in memory, of all files together.
 const PIECES_AT_ONCE: usize = 4;
 /// Maximum pieces of an object, by the rules of S3.
@@ -109,7 +109,7 @@ impl<'a> Sender<'a> {
     }
 
     fn failed(&self, file: &LocalFile, error: &object_store::Error) -> StoreError {
-        self.destination.refused(&format!("upload {}", file.name), error)
+        self.destination.request_error(&format!("upload {}", file.name), error)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Larger files are uploaded in pieces.
-const PIECE: usize = 16;
+const UPLOAD_PART_BYTES: usize = 16;
 /// More operations than any upload in these tests.
 const MAX_OPERATIONS: usize = 200;
 
@@ -106,7 +106,7 @@ fn destination(store: impl ObjectStore) -> Destination {
 
 async fn upload(store: &Store, dataset: &Dataset) -> Result<UploadSummary, StoreError> {
     let progress = Progress::start(Mode::None, false, ExportScope::all_stored(1));
-    destination(store.clone()).upload_in_pieces(dataset.path(), &progress, PIECE).await
+    destination(store.clone()).upload_in_parts(dataset.path(), &progress, UPLOAD_PART_BYTES).await
 }
 
 /// A store with the old dataset.

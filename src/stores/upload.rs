@@ -8,7 +8,7 @@ use object_store::{Attribute, GetOptions, ObjectStore, ObjectStoreExt, PutPayloa
 use super::{
     Destination, REQUESTS_AT_ONCE, StoreError,
     files::{LocalDataset, LocalFile},
-    send::{PIECE, SHA256, Sender, on_disk},
+    send::{SHA256, Sender, UPLOAD_PART_BYTES, on_disk},
 };
 use crate::{
     dataset::{RUN, SUCCESS},
@@ -22,10 +22,10 @@ impl Destination {
     /// Uploads what differs of the dataset in `dir`, and `_SUCCESS` if `dir` has it. `dir` must not change during the
     /// upload.
     pub async fn upload(&self, dir: &Path, progress: &Progress) -> Result<UploadSummary, StoreError> {
-        self.upload_in_pieces(dir, progress, PIECE).await
+        self.upload_in_parts(dir, progress, UPLOAD_PART_BYTES).await
     }
 
-    pub(super) async fn upload_in_pieces(
+    pub(super) async fn upload_in_parts(
         &self,
         dir: &Path,
         progress: &Progress,
@@ -60,7 +60,7 @@ impl Destination {
             self.store
                 .put(&name, PutPayload::default())
                 .await
-                .map_err(|error| self.refused("upload _SUCCESS", &error))?;
+                .map_err(|error| self.request_error("upload _SUCCESS", &error))?;
         }
         Ok(summary)
     }
@@ -88,7 +88,7 @@ impl Destination {
                 Ok(digest.map(|digest| digest.as_ref().to_owned()))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.refused(&format!("check {name}"), &error)),
+            Err(error) => Err(self.request_error(&format!("check {name}"), &error)),
         }
     }
 
@@ -98,14 +98,14 @@ impl Destination {
         match self.store.head(&Name::from(SUCCESS)).await {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
             Ok(_) => Err(StoreError::Disturbed { url: self.url.clone(), name: SUCCESS.to_owned() }),
-            Err(error) => Err(self.refused("check whether _SUCCESS was deleted", &error)),
+            Err(error) => Err(self.request_error("check whether _SUCCESS was deleted", &error)),
         }
     }
 
     async fn delete(&self, name: &str) -> Result<(), StoreError> {
         match self.store.delete(&Name::from(name)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.refused(&format!("delete {name}"), &error)),
+            Err(error) => Err(self.request_error(&format!("delete {name}"), &error)),
         }
     }
 

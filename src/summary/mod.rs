@@ -208,7 +208,7 @@ impl RunSummary {
             count_mismatches: totals.mismatches,
             calls: spending.calls,
             retries: spending.retries,
-            cost_usd: Dollars(spending.known()),
+            cost_usd: Dollars(spending.reported()),
             cost_source: CostSources {
                 debit_usd: Dollars(spending.debited),
                 upstream_usd: Dollars(spending.upstream),

@@ -3,14 +3,14 @@
 
 use std::collections::HashSet;
 
-use super::{InputLine, Inputs, InputsBuilder, RawLine, TargetRef, columns::AllColumns};
+use super::{InputLine, Inputs, InputsBuilder, RawLine, TargetRef, merged_columns::AllColumns};
 
 impl Inputs {
-    /// The lines of one shard of the targets. `holds` is called with the target, or with the text of a rejected line,
-    /// so that every line is in exactly one shard.
+    /// Keeps the lines for which `is_in_shard` is true. It gets the target, or the text of a rejected line, so that
+    /// every line is in exactly one shard.
     #[must_use]
-    pub fn shard(&self, holds: impl Fn(&str) -> bool) -> Self {
-        let belongs = |line: &InputLine<'_>| holds(line.status.target().map_or(line.input, TargetRef::as_str));
+    pub fn shard(&self, is_in_shard: impl Fn(&str) -> bool) -> Self {
+        let belongs = |line: &InputLine<'_>| is_in_shard(line.status.target().map_or(line.input, TargetRef::as_str));
         Self::filtered(&[self], |_, line| belongs(line)).with_remarks_of(self)
     }
 

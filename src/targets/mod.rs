@@ -10,10 +10,10 @@
 //! are not checked again. Nothing here touches the network.
 
 mod clean;
-mod columns;
 mod idna2008;
 mod inputs;
 mod merge;
+mod merged_columns;
 mod nested;
 mod read;
 mod reject;

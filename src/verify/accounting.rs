@@ -52,7 +52,7 @@ fn expect_value(name: &str, found: &Value, expected: &Value, differences: &Diffe
                 expect_value(&format!("{name}[{index}]"), found, expected, differences);
             }
         }
-        _ if found != expected => differences.add(RUN, format!("{name} is {found}, should be {expected}")),
+        _ if found != expected => differences.add(RUN, format!("{name} is {found}, expected {expected}")),
         _ => {}
     }
 }

@@ -89,7 +89,7 @@ impl Differences {
     /// Reports two values that should be equal.
     pub(super) fn expect<T: PartialEq + std::fmt::Debug>(&self, file: &str, name: &str, found: &T, expected: &T) {
         if found != expected {
-            self.add(file, format!("{name} is {found:?}, should be {expected:?}"));
+            self.add(file, format!("{name} is {found:?}, expected {expected:?}"));
         }
     }
 

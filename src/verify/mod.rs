@@ -138,7 +138,7 @@ impl Verification<'_> {
             files: manifest.files.len() as u64,
             bytes: manifest.files.iter().map(|file| file.bytes).sum(),
             calls: manifest.spending.calls,
-            cost: manifest.spending.known(),
+            cost: manifest.spending.reported(),
             ..Checked::default()
         };
         let compared = self.merged_ledgers().is_some_and(|(merged, provenance)| {
@@ -199,7 +199,7 @@ impl Verification<'_> {
         checked.answers = answers as u64;
         checked.rows = totals.rows;
         checked.calls = spending.calls;
-        checked.cost = spending.known();
+        checked.cost = spending.reported();
         Ok(())
     }
 

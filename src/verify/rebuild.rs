@@ -27,11 +27,12 @@ use super::{
 };
 use crate::{
     dataset::{
-        FAILURES, FailedTarget, FailureRows, PartitionBy, REJECTED, TargetRow, TargetRows, targets_schema,
+        FAILURES, FailureRow, FailureRows, PartitionBy, REJECTED, TargetRow, TargetRows, targets_schema,
         write_rejected_rows,
     },
     decode::schema,
-    export::{Decoded, ExportError, LineSink, MergedLedgers, Rebuild, rejected},
+    export::{DecodeTally, ExportError, LineSink, MergedLedgers, Rebuild, rejected},
+    humanize,
     summary::Totals,
 };
 
@@ -73,13 +74,13 @@ fn compare_rows(
     published: &PublishedFiles,
     partition_by: &PartitionBy,
     differences: &Differences,
-) -> Result<Decoded, ExportError> {
+) -> Result<DecodeTally, ExportError> {
     let schema = schema::history();
     let folders: Vec<&PathBuf> = published.folders.keys().collect();
     let mut rounds: Vec<&[&PathBuf]> = folders.chunks(OPEN_FOLDERS).collect();
     // Without any folder, each answer is still read once.
     rounds.extend(rounds.is_empty().then_some::<&[_]>(&[]));
-    let mut decoded = Decoded::default();
+    let mut decoded = DecodeTally::default();
     for (number, round) in rounds.into_iter().enumerate() {
         let sound = round.iter().filter_map(|folder| Some((*folder, published.folders[*folder].as_ref()?)));
         let mut streams: BTreeMap<&PathBuf, Stream<'_>> =
@@ -131,7 +132,7 @@ fn compare_target(
     let Some(first) = slices.first() else { return report_missing_rows(target, folder, expected, differences) };
     let (found, should) = (row_count(slices.iter().map(|slice| &slice.rows)), row_count(expected));
     if found != should {
-        let what = format!("{target}: the number of rows is {found}, should be {should}");
+        let what = format!("has {} of {target}, expected {should}", humanize::counted(found as u64, "row", "rows"));
         return differences.add(&first.file, what);
     }
     let label = |expected: &RecordBatch, row: usize| {
@@ -182,7 +183,7 @@ fn first_difference(found: &RecordBatch, expected: &RecordBatch, row: usize) -> 
 fn difference(found: &dyn Array, expected: &dyn Array) -> String {
     let is_map = matches!(expected.data_type(), DataType::Map(..));
     if !is_map || found.is_null(0) || expected.is_null(0) {
-        return format!("is {}, should be {}", value_text(found, 0), value_text(expected, 0));
+        return format!("is {}, expected {}", value_text(found, 0), value_text(expected, 0));
     }
     let entry = |map: &dyn Array, index: usize| {
         let entries = map.as_map().value(0);
@@ -190,7 +191,7 @@ fn difference(found: &dyn Array, expected: &dyn Array) -> String {
     };
     let entries = found.as_map().value(0).len().max(expected.as_map().value(0).len());
     let index = (0..entries).find(|index| entry(found, *index) != entry(expected, *index)).unwrap_or_default();
-    format!("has {} as entry {}, should be {}", entry(found, index), index + 1, entry(expected, index))
+    format!("entry {} is {}, expected {}", index + 1, entry(found, index), entry(expected, index))
 }
 
 /// A cell for display.
@@ -217,7 +218,7 @@ impl LineSink for LineComparison<'_> {
         if self.rows.is_full() { self.compare() } else { Ok(()) }
     }
 
-    fn failure(&mut self, failure: &FailedTarget<'_>) -> Result<(), ExportError> {
+    fn failure(&mut self, failure: &FailureRow<'_>) -> Result<(), ExportError> {
         self.failures.push(failure).map_err(compare_error(FAILURES))
     }
 }

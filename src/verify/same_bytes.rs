@@ -35,7 +35,7 @@ impl SameBytes {
         }
         if let Some(line) = self.differs {
             let what = format!("differs from the ledger in line {line}");
-            differences.add(self.name, format!("{what} ({length} bytes, should be {})", self.bytes));
+            differences.add(self.name, format!("{what} ({length} bytes, expected {})", self.bytes));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fs::File, path::Path};
 
 use arrow::{
     array::{Array, AsArray},
-    datatypes::Schema,
+    datatypes::{DataType, Schema},
     record_batch::RecordBatch,
 };
 use parquet::{
@@ -14,6 +14,7 @@ use parquet::{
 };
 
 use super::difference::{Differences, read_error};
+use crate::humanize;
 
 /// Rows that are read at once from each folder.
 const BATCH_ROWS: usize = 1024;
@@ -47,10 +48,11 @@ pub(super) fn open(path: &Path, schema: &Schema) -> Result<ParquetRecordBatchRea
     let columns = |of: &Schema| of.fields().iter().map(|it| (it.name().clone(), it.data_type().clone())).collect();
     let (found, expected): (Vec<_>, Vec<_>) = (columns(builder.schema()), columns(schema));
     if let Some((found, expected)) = found.iter().zip(&expected).find(|(found, expected)| found != expected) {
-        return Err(format!("a column is {found:?}, should be {expected:?}"));
+        let text = |(name, of): &(String, DataType)| format!("`{name}` ({of})");
+        return Err(format!("has a column {}, expected {}", text(found), text(expected)));
     }
     if found.len() != expected.len() {
-        return Err(format!("there are {} columns, should be {}", found.len(), expected.len()));
+        return Err(format!("has {} columns, expected {}", found.len(), expected.len()));
     }
     let rows = BATCH_ROWS.min(rows_in(BATCH_BYTES, builder.metadata()));
     builder.with_batch_size(rows).build().map_err(|error| error.to_string())
@@ -110,7 +112,10 @@ impl<'a> Stream<'a> {
 
     fn skip(&mut self, target: &str, rows: usize) {
         self.at += rows;
-        let what = format!("{rows} rows of {target} do not belong to an answer, or are not sorted by target");
+        let what = format!(
+            "{} of {target} without a stored answer or out of order",
+            humanize::counted(rows as u64, "row", "rows")
+        );
         self.differences.add(self.file, what);
     }
 

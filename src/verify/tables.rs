@@ -78,7 +78,7 @@ pub(super) fn compare(
     sums.totals.rows = if is_whole { rows.values().sum() } else { manifest.totals.rows };
     expect("totals", &manifest.totals, &sums.totals, differences);
     differences.expect(RUN, "spending.calls", &manifest.spending.calls, &sums.calls);
-    let spent = manifest.spending.known();
+    let spent = manifest.spending.reported();
     differences.expect(RUN, "the cost of calls, compared to the column cost_usd,", &spent, &sums.cost);
     let lines = sums.rejected.iter().map(|[input, source, reason]| {
         let (file, line) = source.rsplit_once(':').unwrap_or_default();

@@ -5,13 +5,13 @@ use std::{fs, path::Path, time::Duration};
 use backlinks_export::{
     api::{
         BodyForm, Parameters, RankScale, Reply,
-        calls::{Answered, GaveUp, Sent},
+        call_events::{Answered, GaveUp, Sent},
         http,
         status::{self, Class},
     },
     clock::Clock,
     decode::{DecodedRows, Decoder, Envelope},
-    ledger::{Archive, Body, Ledger, Lock, Run},
+    ledger::{Archive, Ledger, LoadedBody, Lock, Run},
     targets::{self, LineStatus, ReadOptions, Target, read},
 };
 use jiff::{Timestamp, civil::date};
@@ -158,7 +158,7 @@ pub(crate) fn ledger(folder: &Path, bytes: &[u8]) -> Seen {
     let mut broken = 0;
     for (_, known) in archive.requested() {
         match archive.head(known).and_then(|_| archive.body(known, u64::MAX)) {
-            Ok(found) => kept += usize::from(!matches!(found, Body::Whole(body) if body.is_empty())),
+            Ok(found) => kept += usize::from(!matches!(found, LoadedBody::Whole(body) if body.is_empty())),
             Err(_) => broken += 1,
         }
     }

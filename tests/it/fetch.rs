@@ -14,7 +14,7 @@ use std::{
 use backlinks_export::{
     api::{
         Api, ApiError, BodyForm, ErrorKind, Parameters, RankScale, Reply, Request,
-        calls::{Answered, GaveUp, Sent},
+        call_events::{Answered, GaveUp, Sent},
         status::{Class, Fatal},
     },
     decode::{DecodeError, DecodedRows},

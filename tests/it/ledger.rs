@@ -6,11 +6,11 @@ use std::{fs, path::Path, time::Duration};
 use backlinks_export::{
     api::{
         BodyForm, Parameters, RankScale, Reply,
-        calls::{Answered, GaveUp, Sent, TargetState},
+        call_events::{Answered, GaveUp, Sent, TargetState},
         status::{Class, assess},
     },
     decode::Envelope,
-    ledger::{Archive, Body, Ledger, LedgerError, Lock, Run},
+    ledger::{Archive, Ledger, LedgerError, LoadedBody, Lock, Run},
     money::Usd,
     targets::{Accept, Target, clean},
 };
@@ -97,10 +97,10 @@ fn file(dir: &Path) -> std::path::PathBuf {
 }
 
 fn body(archive: &Archive, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
-    let Some(known) = archive.known(target(name).view()) else { return Ok(None) };
-    match archive.body(known, u64::MAX)? {
-        Body::Whole(body) => Ok(Some(body).filter(|body| !body.is_empty())),
-        Body::Larger(_) => unreachable!("any size is asked for"),
+    let Some(entry) = archive.entry(target(name).view()) else { return Ok(None) };
+    match archive.body(entry, u64::MAX)? {
+        LoadedBody::Whole(body) => Ok(Some(body).filter(|body| !body.is_empty())),
+        LoadedBody::Larger(_) => unreachable!("any size is asked for"),
     }
 }
 
@@ -117,9 +117,9 @@ async fn acknowledged_records_are_read_back() {
     assert_eq!(archive.state(target("d.com").view()), TargetState::Failed);
     assert_eq!(archive.state(target("e.com").view()), TargetState::Pending);
     assert_eq!(archive.state(target("f.com").view()), TargetState::Pending);
-    let lost = archive.known(target("e.com").view()).expect("asked");
+    let lost = archive.entry(target("e.com").view()).expect("asked");
     assert_eq!((lost.attempts, lost.possibly_billed()), (1, 1));
-    let past = archive.past(moment(60));
+    let past = archive.resume_state(moment(60));
     assert_eq!(past.calls.len(), 5);
     // For three calls the upstream price is known, and twice as much may have been debited; one keeps its reservation.
     assert_eq!(past.spent, Usd::from_micros(3 * 2 * 27_000 + 30_000));
@@ -256,8 +256,8 @@ async fn an_answer_counts_until_there_is_a_newer_one() {
     // The state after these records, read from the disk again.
     let check = |at: i64, given_up: bool, calls: u64, retries: u64, refreshed: u64| {
         let archive = Archive::read(folder.path()).expect("sound");
-        let known = archive.known(target(name).view()).expect("asked");
-        assert_eq!((known.state, known.at()), (TargetState::Ok, Some(moment(at))));
+        let entry = archive.entry(target(name).view()).expect("asked");
+        assert_eq!((entry.state, entry.at()), (TargetState::Ok, Some(moment(at))));
         assert_eq!(archive.is_refresh_given_up(target(name).view()), given_up);
         let spending = archive.spending();
         assert_eq!((spending.calls, spending.retries, spending.refreshed), (calls, retries, refreshed));
@@ -287,7 +287,7 @@ async fn an_answer_counts_until_there_is_a_newer_one() {
         (&*refusal.answer.class, refusal.answer.at, refusal.answer.date_to),
         ("rejected", moment(101), Some(later))
     );
-    let kept = archive.head(archive.known(target(name).view()).expect("asked")).expect("readable").expect("an answer");
+    let kept = archive.head(archive.entry(target(name).view()).expect("asked")).expect("readable").expect("an answer");
     let kept_body = body(&archive, name).expect("readable");
     assert_eq!((kept_body.map(|body| body.len()), kept.answer.date_to), (Some(body_of(name, 40).len()), None));
     assert_eq!(archive.latest_date_to(), Some(date(2026, 11, 24)), "no answer was had for the later day");
@@ -342,8 +342,8 @@ async fn an_answer_is_copied_between_ledgers_completely_or_not_at_all() {
     let own = Run { run_id: "20261224T120000Z-abc123".to_owned(), ..run() };
     ledger.start(&own).await.expect("durable");
     for name in ["a.com", "b.com", "c.com", "d.com"] {
-        let known = earlier.known(target(name).view()).expect("asked");
-        let copied = earlier.copy(known, moment(50)).expect("sound");
+        let entry = earlier.entry(target(name).view()).expect("asked");
+        let copied = earlier.copy(entry, moment(50)).expect("sound");
         assert_eq!(copied.is_some(), name != "d.com");
         if let Some(copied) = copied {
             ledger.take_over(copied).await.expect("durable");
@@ -352,26 +352,26 @@ async fn an_answer_is_copied_between_ledgers_completely_or_not_at_all() {
     let archive = ledger.close().await.expect("closed");
     for archive in [&archive, &Archive::read(&to).expect("sound")] {
         for (name, expected) in ["a.com", "b.com", "c.com"].into_iter().zip(&bodies) {
-            let known = archive.known(target(name).view()).expect("stored");
-            let kept = archive.head(known).expect("readable").expect("an answer");
+            let entry = archive.entry(target(name).view()).expect("stored");
+            let kept = archive.head(entry).expect("readable").expect("an answer");
             assert_eq!(body(archive, name).expect("readable").as_deref(), Some(expected.as_bytes()), "{name}");
             assert_eq!((kept.answer.at, kept.from_run_id), (moment(1), Some(run().run_id)));
-            assert_eq!((kept.answer.date_to, known.attempts, known.cost), (Some(date(2026, 11, 24)), 0, Usd::ZERO));
+            assert_eq!((kept.answer.date_to, entry.attempts, entry.cost), (Some(date(2026, 11, 24)), 0, Usd::ZERO));
         }
         let spending = archive.spending();
         assert_eq!((spending.taken_over, spending.calls, spending.upstream), (3, 0, Usd::ZERO));
-        assert_eq!(archive.past(moment(60)).spent, Usd::ZERO);
+        assert_eq!(archive.resume_state(moment(60)).spent, Usd::ZERO);
     }
     // If any byte of a body has changed since the ledger was opened, it is not copied.
     let sound = fs::read(file(&from)).expect("readable");
-    let known = earlier.known(target("a.com").view()).expect("asked");
-    let (_, begin) = known.place();
-    let end = usize::try_from(begin + known.size()).expect("small");
+    let entry = earlier.entry(target("a.com").view()).expect("asked");
+    let (_, begin) = entry.place();
+    let end = usize::try_from(begin + entry.size()).expect("small");
     for place in usize::try_from(begin).expect("small")..end {
         let mut damaged = sound.clone();
         damaged[place] ^= 0x40;
         fs::write(file(&from), &damaged).expect("written");
-        let error = earlier.copy(known, moment(50)).expect_err("damaged").to_string();
+        let error = earlier.copy(entry, moment(50)).expect_err("damaged").to_string();
         assert!(error.contains("is damaged at byte"), "{place}: {error}");
     }
 }

@@ -36,7 +36,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("doctor", &["api", "clock", "dataset", "export", "ledger", "money", "targets", "humanize"]),
     ("report", &["api", "dataset", "export", "decode", "fs", "money", "humanize", "sanitize"]),
-    ("verify", &["dataset", "export", "decode", "fs", "ledger", "money", "summary", "targets", "sha256"]),
+    ("verify", &["dataset", "export", "decode", "fs", "ledger", "money", "summary", "targets", "humanize", "sha256"]),
     ("stores", &["api", "dataset", "export", "fs", "progress", "report", "summary", "humanize", "sanitize", "sha256"]),
     ("sandbox", &["clock", "money"]),
     ("cli", &["api", "dataset", "fetch", "fs", "money", "progress", "sandbox", "stores", "summary", "targets"]),

@@ -69,7 +69,8 @@ async fn simulated(rng: &mut Rng) {
     assert!(books.spent <= cap + unforeseen, "{} of {cap}: {terms:?}", books.spent);
     assert_eq!(books.unlimited, 0, "every call has a maximum price");
     if ended == FetchEnd::Stopped(StopReason::Budget) {
-        let left = Usd::from_micros(cap).minus(Archive::read(&dir).expect("readable").past(clock().now()).spent);
+        let left =
+            Usd::from_micros(cap).minus(Archive::read(&dir).expect("readable").resume_state(clock().now()).spent);
         // A call without a reported debit counts as twice its upstream price, which is two thirds of the debit here.
         let counted = if terms.silent > 0 { books.highest * 4 / 3 + 1 } else { books.highest };
         assert!(left.micros() < counted, "{left} left, at a price of {}: {terms:?}", books.highest);

@@ -233,9 +233,9 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
     let rows = |batch: &RecordBatch, rows: Vec<u32>| take_record_batch(batch, &UInt32Array::from(rows)).expect("rows");
     let all = |batch: &RecordBatch| (0..u32::try_from(batch.num_rows()).expect("few")).collect::<Vec<_>>();
     check(&history, "", &|batch| batch);
-    check(&history, "the number of rows is", &|batch| rows(&batch, all(&batch)[1..].to_vec()));
-    check(&history, "the number of rows is", &|batch| rows(&batch, [vec![0], all(&batch)].concat()));
-    check(&history, "do not belong to an answer", &|batch| {
+    check(&history, ", expected ", &|batch| rows(&batch, all(&batch)[1..].to_vec()));
+    check(&history, ", expected ", &|batch| rows(&batch, [vec![0], all(&batch)].concat()));
+    check(&history, "without a stored answer or out of order", &|batch| {
         let last = all(&batch).len() - 1;
         rows(&batch, [vec![u32::try_from(last).expect("few")], all(&batch)].concat())
     });
@@ -255,7 +255,7 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
         let nulled = values.iter().enumerate().map(|(row, value)| value.filter(|_| row != 0));
         with(&batch, "rank", Arc::new(nulled.collect::<Int64Array>()))
     });
-    check(&history, "as entry 1", &|batch| {
+    check(&history, "entry 1 is", &|batch| {
         with_map(&batch, |map| {
             let first = usize::try_from(map.value_offsets()[row_with_entries(map)]).expect("small");
             let counts = map.values().as_primitive::<Int64Type>();
@@ -264,7 +264,7 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
             map_of(map, StructArray::new(map.entries().fields().clone(), columns, None), map.nulls().cloned())
         })
     });
-    check(&history, "as entry 1", &|batch| {
+    check(&history, "entry 1 is", &|batch| {
         with_map(&batch, |map| {
             let first = usize::try_from(map.value_offsets()[row_with_entries(map)]).expect("small");
             let mut order: Vec<u32> = (0..u32::try_from(map.entries().len()).expect("few")).collect();
@@ -273,7 +273,7 @@ fn rows_that_differ_from_the_answers_are_found_by_their_content() {
             map_of(map, entries.as_struct().clone(), map.nulls().cloned())
         })
     });
-    check(&history, "is null, should be {", &|batch| {
+    check(&history, "is null, expected {", &|batch| {
         with_map(&batch, |map| {
             let row = row_with_entries(map);
             let valid: Vec<bool> = (0..map.len()).map(|at| map.is_valid(at) && at != row).collect();

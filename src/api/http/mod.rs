@@ -4,12 +4,12 @@
 //! never keeps more of a body than [`MAX_BODY_BYTES`](super::MAX_BODY_BYTES). HTTP/2 is off because one lost connection
 //! would make thirty paid calls uncertain at once.
 
-mod body;
 mod deadline;
 mod decompress;
 mod endpoint;
 mod headers;
 mod proxy;
+mod response_body;
 
 use std::{error::Error, net::SocketAddr, sync::Once, time::Duration};
 
@@ -22,16 +22,16 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 
 use self::{
-    body::Bodies,
     deadline::Deadline,
     endpoint::{BALANCE, LOCALHOST, LOOPBACK, url},
     headers::{date, debit, text},
+    response_body::Bodies,
 };
 pub use self::{
-    body::USUAL_BODY,
     endpoint::{ApiEndpoint, ENDPOINT, SetupError, is_loopback},
     headers::retry_after,
     proxy::{environment_variable, is_proxied},
+    response_body::USUAL_BODY,
 };
 use super::{Api, ApiError, ErrorKind, Reply, Request};
 use crate::clock::Clock;

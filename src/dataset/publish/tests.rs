@@ -17,14 +17,14 @@ fn a_table_is_replaced_as_a_whole_with_and_without_an_atomic_swap() {
     type Way = fn(&Path, &Path, &Path) -> Result<(), DatasetError>;
     let check = |way: Way, is_kept: bool| {
         let dir = tempfile::tempdir().unwrap();
-        let [from, place, aside] = ["staged", "place", "aside"].map(|name| dir.path().join(name));
+        let [from, place, backup] = ["staged", "place", "aside"].map(|name| dir.path().join(name));
         folder_with(&from, "new");
         if is_kept {
             folder_with(&place, "old");
         }
-        way(&from, &place, &aside).unwrap();
+        way(&from, &place, &backup).unwrap();
         assert_eq!(word_in(&place).as_deref(), Some("new"));
-        let left = word_in(&from).or(word_in(&aside));
+        let left = word_in(&from).or(word_in(&backup));
         assert_eq!(left.as_deref(), is_kept.then_some("old"));
     };
     check(swap, false);
@@ -157,11 +157,11 @@ fn hidden_files_and_an_empty_lost_and_found_are_accepted() {
 #[test]
 fn a_table_that_a_crash_left_aside_is_restored() {
     let dir = tempfile::tempdir().unwrap();
-    let aside = dir.path().join(STAGING).join(set_aside(HISTORY));
-    folder_with(&aside, "old");
+    let backup = dir.path().join(STAGING).join(backup_name(HISTORY));
+    folder_with(&backup, "old");
     Stage::begin(dir.path()).unwrap();
     assert_eq!(word_in(&dir.path().join(HISTORY)).as_deref(), Some("old"));
-    assert!(!aside.exists());
+    assert!(!backup.exists());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{
         BodyForm,
-        calls::TargetState,
+        call_events::TargetState,
         pricing::{MaxPrice, counted_cost, unpriced},
         status::{Class, Cost, UnknownClass},
     },
@@ -37,10 +37,10 @@ pub use self::{
 /// How long calls are remembered for the rate limit: the longest period that a rate can have.
 const REMEMBERED: Duration = Duration::from_hours(1);
 /// Calls are remembered as if all calls within this time had been sent at its end.
-const PIECE: Duration = Duration::from_millis(100);
+const RATE_BUCKET: Duration = Duration::from_millis(100);
 /// How many of these intervals are searched for that of a call: calls that are sent together are answered seconds
 /// apart.
-const PIECES_OPEN: usize = 64;
+const BUCKETS_SEARCHED: usize = 64;
 
 /// A call that was sent and has no result yet.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ struct Refresh {
 pub(super) struct Index {
     targets: TargetSet,
     /// By the target's number.
-    known: Vec<TargetEntry>,
+    entries: Vec<TargetEntry>,
     /// Calls without any record of their result yet, by their target's number.
     unanswered: HashMap<u32, Unanswered>,
     /// Refreshes that were begun and have no answer yet, by their target's number.
@@ -94,29 +94,29 @@ pub(super) struct Index {
 impl Index {
     /// The entry of a target; `None`: it was never called.
     pub(super) fn get(&self, target: TargetRef<'_>) -> Option<&TargetEntry> {
-        self.targets.number(target).map(|number| &self.known[number as usize])
+        self.targets.number(target).map(|number| &self.entries[number as usize])
     }
 
     /// All targets that were ever called, in order of their first calls.
     pub(super) fn iter(&self) -> impl Iterator<Item = (TargetRef<'_>, &TargetEntry)> {
-        self.targets.iter().zip(&self.known)
+        self.targets.iter().zip(&self.entries)
     }
 
     /// One of them, by its index in that order.
     pub(super) fn numbered(&self, number: u32) -> (TargetRef<'_>, &TargetEntry) {
-        (self.targets.get(number), &self.known[number as usize])
+        (self.targets.get(number), &self.entries[number as usize])
     }
 
     /// What the next calls have to respect.
-    pub(super) fn past(&self, now: Moment) -> ResumeState {
+    pub(super) fn resume_state(&self, now: Moment) -> ResumeState {
         let mut calls: Vec<_> = self.recent.iter().map(|(at, calls)| (at.age(&now), *calls)).collect();
         calls.extend(self.unanswered.values().map(|_| (Duration::ZERO, 1)));
-        let known = self.known.iter().map(|known| known.cost).fold(Usd::ZERO, Usd::plus);
+        let reported = self.entries.iter().map(|entry| entry.cost).fold(Usd::ZERO, Usd::plus);
         ResumeState {
             calls,
-            spent: known.plus(self.unknown).plus(self.lost()),
+            spent: reported.plus(self.unknown).plus(self.lost()),
             max_price: self.max_price,
-            known_cost: known,
+            known_cost: reported,
             priced_calls: self.priced_calls,
             form: self.form,
             costly_failures: self.costly_failures,
@@ -130,8 +130,8 @@ impl Index {
 
     /// The totals of all calls.
     pub(super) fn spending(&self) -> Spending {
-        let calls = self.known.iter().map(|known| u64::from(known.attempts)).sum::<u64>();
-        let lost = self.known.iter().map(|known| u64::from(known.lost_without_record())).sum::<u64>();
+        let calls = self.entries.iter().map(|entry| u64::from(entry.attempts)).sum::<u64>();
+        let lost = self.entries.iter().map(|entry| u64::from(entry.lost_without_record())).sum::<u64>();
         Spending {
             calls,
             retries: calls.saturating_sub(self.first_calls),
@@ -139,7 +139,7 @@ impl Index {
             upstream: self.upstream,
             set_aside: self.unknown.plus(self.lost()),
             unknown: self.unpriced_calls + lost,
-            possibly_billed: self.known.iter().map(|known| u64::from(known.possibly_billed())).sum(),
+            possibly_billed: self.entries.iter().map(|entry| u64::from(entry.possibly_billed())).sum(),
             refreshed: self.refreshed,
             taken_over: self.taken_over,
         }
@@ -162,7 +162,7 @@ impl Index {
     }
 
     /// Adds a record at its `location`.
-    pub(super) fn take(&mut self, record: &Record, location: Location) -> Result<(), UnknownClass> {
+    pub(super) fn apply(&mut self, record: &Record, location: Location) -> Result<(), UnknownClass> {
         match record {
             Record::Run { .. } | Record::Inputs(_) => {}
             Record::Sent { target, at, since_boot, form, reserved_micros_usd, .. } => {
@@ -172,7 +172,7 @@ impl Index {
                 let unanswered = Unanswered { reserved: *reserved_micros_usd };
                 if let Some(earlier) = self.unanswered.insert(number, unanswered) {
                     // A process was killed with this call in flight.
-                    self.known[number as usize].interrupted();
+                    self.entries[number as usize].interrupted();
                     self.unknown = self.unknown.plus(unpriced(earlier.reserved, self.max_price));
                     // It was sent before this one, at an unknown time.
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
@@ -183,11 +183,11 @@ impl Index {
             Record::TakenOver(taken) => self.take_taken_over(taken, location)?,
             Record::GaveUp { target, .. } => {
                 let number = self.number(target);
-                let known = &mut self.known[number as usize];
-                if known.state.is_final() {
+                let entry = &mut self.entries[number as usize];
+                if entry.state.is_final() {
                     self.refreshing.entry(number).or_default().given_up = true;
                 } else {
-                    known.state = TargetState::Failed;
+                    entry.state = TargetState::Failed;
                 }
             }
         }
@@ -196,31 +196,31 @@ impl Index {
 
     /// Counts a call that is sent: the first for its target, the first to refresh an answer, or a further one.
     fn count_sent(&mut self, number: u32) {
-        let known = &mut self.known[number as usize];
-        let is_first = if known.state.is_final() {
+        let entry = &mut self.entries[number as usize];
+        let is_first = if entry.state.is_final() {
             let refresh = self.refreshing.entry(number).or_default();
             refresh.calls += 1;
             refresh.given_up = false;
             refresh.calls == 1
         } else {
-            known.state = TargetState::Pending;
-            known.attempts == 0
+            entry.state = TargetState::Pending;
+            entry.attempts == 0
         };
-        known.sent();
+        entry.sent();
         self.first_calls += u64::from(is_first);
     }
 
     fn take_called_off(&mut self, target: &Target) {
         let number = self.number(target);
         self.unanswered.remove(&number);
-        let known = &mut self.known[number as usize];
-        known.called_off();
-        let was_first = if known.state.is_final() {
+        let entry = &mut self.entries[number as usize];
+        entry.called_off();
+        let was_first = if entry.state.is_final() {
             let refresh = self.refreshing.entry(number).or_default();
             refresh.calls = refresh.calls.saturating_sub(1);
             refresh.calls == 0 && self.refreshing.remove(&number).is_some()
         } else {
-            known.attempts == 0
+            entry.attempts == 0
         };
         self.first_calls = self.first_calls.saturating_sub(u64::from(was_first));
     }
@@ -244,7 +244,7 @@ impl Index {
         }
         self.max_price.learn(cost);
         // What an unreported debit may have cost beyond the known amount.
-        self.unknown = self.unknown.plus(counted_cost(cost, reserved, self.max_price).minus(cost.known()));
+        self.unknown = self.unknown.plus(counted_cost(cost, reserved, self.max_price).minus(cost.reported()));
         self.remember(answer.left_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
         if matches!(class, Class::Data | Class::NoData) {
@@ -253,9 +253,9 @@ impl Index {
         } else if cost.is_costly() {
             self.costly_failures = self.costly_failures.saturating_add(1);
         }
-        let known = &mut self.known[number as usize];
-        known.answered(price, answer.cost_source, answer.possibly_billed());
-        self.refreshed += u64::from(known.state.is_final() && matches!(class, Class::Data | Class::NoData));
+        let entry = &mut self.entries[number as usize];
+        entry.answered(price, answer.cost_source, answer.possibly_billed());
+        self.refreshed += u64::from(entry.state.is_final() && matches!(class, Class::Data | Class::NoData));
         self.set_state(number, class, answer, location);
         Ok(())
     }
@@ -264,7 +264,7 @@ impl Index {
     fn take_taken_over(&mut self, taken: &TakenOver, location: Location) -> Result<(), UnknownClass> {
         let class = taken.answer.class()?;
         let number = self.number(&taken.answer.target);
-        self.known[number as usize].has_cost_from(Some(CostSource::Previous));
+        self.entries[number as usize].has_cost_from(Some(CostSource::Previous));
         self.taken_over += 1;
         self.set_state(number, class, &taken.answer, location);
         Ok(())
@@ -272,17 +272,17 @@ impl Index {
 
     /// The latest final answer counts. Later results explain why it was not refreshed.
     fn set_state(&mut self, number: u32, class: Class, answer: &Answer, location: Location) {
-        let known = &mut self.known[number as usize];
+        let entry = &mut self.entries[number as usize];
         let state = match class {
             Class::Data => TargetState::Ok,
             Class::NoData => TargetState::NoData,
-            _ if known.state.is_final() => {
+            _ if entry.state.is_final() => {
                 self.refreshing.entry(number).or_default().last = Some(location);
                 return;
             }
             _ => TargetState::Pending,
         };
-        known.set_state(state, answer.at, location);
+        entry.set_state(state, answer.at, location);
         if state.is_final() {
             self.refreshing.remove(&number);
             self.latest_date_to = self.latest_date_to.max(answer.date_to);
@@ -292,7 +292,7 @@ impl Index {
     fn number(&mut self, target: &Target) -> u32 {
         let (number, is_new) = self.targets.insert(target.view());
         if is_new {
-            self.known.push(TargetEntry::default());
+            self.entries.push(TargetEntry::default());
         }
         number
     }
@@ -301,8 +301,8 @@ impl Index {
         while self.recent.front().is_some_and(|(first, _)| first.age(&at) > REMEMBERED) {
             self.recent.pop_front();
         }
-        let at = at.rounded_up(PIECE);
-        match self.recent.iter_mut().rev().take(PIECES_OPEN).find(|(moment, _)| *moment == at) {
+        let at = at.rounded_up(RATE_BUCKET);
+        match self.recent.iter_mut().rev().take(BUCKETS_SEARCHED).find(|(moment, _)| *moment == at) {
             Some((_, calls)) => *calls += 1,
             None => self.recent.push_back((at, 1)),
         }

@@ -56,7 +56,7 @@ pub struct Spending {
 
 impl Spending {
     /// Known cost: the debit, or else the upstream price.
-    pub fn known(&self) -> Usd {
+    pub fn reported(&self) -> Usd {
         self.debited.plus(self.upstream)
     }
 

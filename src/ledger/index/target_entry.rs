@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::calls::TargetState,
+    api::call_events::TargetState,
     ledger::{Location, record::CostSource},
     money::Usd,
 };

@@ -28,7 +28,7 @@ impl Story {
     fn take(&mut self, record: &Record) {
         self.second += 1;
         let offset = self.second.unsigned_abs();
-        self.index.take(record, Location { segment: 0, head: 7, body: 0, offset }).expect("a known word");
+        self.index.apply(record, Location { segment: 0, head: 7, body: 0, offset }).expect("a known word");
     }
 
     fn sent(&mut self, name: &str, form: BodyForm, reserved: Option<i64>) {
@@ -77,12 +77,12 @@ impl Story {
         self.take(&Record::Answer(Box::new(self.answer(name, class, cost))));
     }
 
-    fn known(&self, name: &str) -> &TargetEntry {
+    fn entry(&self, name: &str) -> &TargetEntry {
         self.index.get(target(name).view()).expect("asked")
     }
 
-    fn past(&self) -> ResumeState {
-        self.index.past(moment(self.second).into())
+    fn resume_state(&self) -> ResumeState {
+        self.index.resume_state(moment(self.second).into())
     }
 }
 
@@ -100,7 +100,7 @@ fn the_counted_cost_of_a_call_depends_on_its_source() {
         let mut story = Story::default();
         story.sent(A, BodyForm::Array, reserved);
         story.answered(A, Class::MaybeBilled, cost);
-        let (past, spending) = (story.past(), story.index.spending());
+        let (past, spending) = (story.resume_state(), story.index.spending());
         let found = [past.spent, spending.debited, spending.upstream, spending.set_aside].map(Usd::micros);
         assert_eq!(found, sums, "{reserved:?} {cost:?}");
         assert_eq!([spending.unknown, spending.possibly_billed], calls, "{reserved:?} {cost:?}");
@@ -112,7 +112,7 @@ fn the_counted_cost_of_a_call_depends_on_its_source() {
             (usd(price.unwrap_or(0)), usd(price.unwrap_or(0) * times))
         );
         assert_eq!(past.priced_calls, u64::from(price.is_some()));
-        assert_eq!(story.known(A).cost_source(), cost.map(|(source, _)| source));
+        assert_eq!(story.entry(A).cost_source(), cost.map(|(source, _)| source));
     };
     let debit = |price| Some((CostSource::Debit, Some(price)));
     let upstream = |price| Some((CostSource::Upstream, Some(price)));
@@ -134,26 +134,26 @@ fn a_call_without_a_result_counts_as_lost() {
     let check = |story: &Story, expected: (i64, u64, u64, u64, u64)| {
         let spending = story.index.spending();
         let calls = (spending.calls, spending.retries, spending.unknown, spending.possibly_billed);
-        let spent = story.past().spent;
+        let spent = story.resume_state().spent;
         assert_eq!((spent.micros(), calls.0, calls.1, calls.2, calls.3), expected);
         assert_eq!(spending.set_aside.plus(spending.debited), spent);
     };
     check(&story, (50_000, 1, 0, 1, 1));
-    assert_eq!(story.known(A).cost_source(), Some(CostSource::Unknown));
-    assert_eq!(story.past().calls, [(Duration::ZERO, 1)]);
+    assert_eq!(story.entry(A).cost_source(), Some(CostSource::Unknown));
+    assert_eq!(story.resume_state().calls, [(Duration::ZERO, 1)]);
     story.sent(A, BodyForm::Array, None);
     check(&story, (150_000, 2, 1, 2, 2));
-    assert_eq!(story.past().calls.len(), 2);
+    assert_eq!(story.resume_state().calls.len(), 2);
     story.answered(A, Class::Data, DEBIT);
     check(&story, (90_000, 2, 1, 1, 1));
-    assert_eq!(story.known(A).cost_source(), Some(CostSource::Unknown), "the weakest source");
-    assert_eq!((story.known(A).attempts, story.known(A).possibly_billed()), (2, 1));
+    assert_eq!(story.entry(A).cost_source(), Some(CostSource::Unknown), "the weakest source");
+    assert_eq!((story.entry(A).attempts, story.entry(A).possibly_billed()), (2, 1));
     // From here on, a price is known.
     story.sent("b.com", BodyForm::Array, None);
     check(&story, (130_000, 3, 1, 2, 2));
     story.called_off("b.com");
     check(&story, (90_000, 2, 1, 1, 1));
-    assert_eq!((story.known("b.com").attempts, story.known("b.com").cost_source()), (0, None));
+    assert_eq!((story.entry("b.com").attempts, story.entry("b.com").cost_source()), (0, None));
     story.sent("b.com", BodyForm::Array, None);
     story.answered("b.com", Class::Transient, UNKNOWN);
     check(&story, (130_000, 3, 1, 2, 2));
@@ -173,7 +173,7 @@ fn the_latest_records_determine_the_state_of_a_target() {
             }
         }
         let spending = story.index.spending();
-        let found = (story.known(A).state, story.index.is_refresh_given_up(target(A).view()));
+        let found = (story.entry(A).state, story.index.is_refresh_given_up(target(A).view()));
         assert_eq!(found, (state, given_up), "{records:?}");
         assert_eq!((spending.refreshed, spending.retries), (refreshed, retries), "{records:?}");
     };
@@ -204,17 +204,17 @@ fn the_latest_records_determine_the_state_of_a_target() {
 fn an_answer_and_a_later_refusal_have_separate_locations_and_times() {
     let mut story = Story::default();
     story.sent(A, BodyForm::Array, None);
-    assert_eq!((story.known(A).last(), story.known(A).at()), (None, None));
-    let stored = |story: &Story| (story.known(A).last().map(|last| last.offset), story.known(A).at());
+    assert_eq!((story.entry(A).last(), story.entry(A).at()), (None, None));
+    let stored = |story: &Story| (story.entry(A).last().map(|last| last.offset), story.entry(A).at());
     story.answered("b.com", Class::Data, DEBIT);
     assert_eq!(stored(&story), (None, None), "that is another target's");
     story.answered(A, Class::Transient, None);
     assert_eq!(stored(&story), (Some(3), Some(moment(2))));
-    assert!(!story.known(A).is_fresh(None) && story.index.refusal(target(A).view()).is_none());
+    assert!(!story.entry(A).is_fresh(None) && story.index.refusal(target(A).view()).is_none());
     story.answered(A, Class::Data, DEBIT);
     assert_eq!(stored(&story), (Some(4), Some(moment(3))));
-    assert!(story.known(A).is_fresh(None) && story.known(A).is_fresh(Some(moment(3))));
-    assert!(!story.known(A).is_fresh(Some(moment(4))));
+    assert!(story.entry(A).is_fresh(None) && story.entry(A).is_fresh(Some(moment(3))));
+    assert!(!story.entry(A).is_fresh(Some(moment(4))));
     assert_eq!(story.index.refusal(target(A).view()), None);
     story.sent(A, BodyForm::Array, None);
     assert_eq!(story.index.refusal(target(A).view()), None, "nothing came of it yet");
@@ -241,9 +241,9 @@ fn copied_answers_cost_nothing_and_are_not_calls() {
     }
     let spending = story.index.spending();
     assert_eq!(spending, Spending { taken_over: 3, ..Spending::default() });
-    assert_eq!((story.past().spent, story.past().calls.len()), (Usd::ZERO, 0));
-    let known = story.known(A);
-    assert_eq!((known.state, known.cost_source()), (TargetState::Ok, Some(CostSource::Previous)));
+    assert_eq!((story.resume_state().spent, story.resume_state().calls.len()), (Usd::ZERO, 0));
+    let entry = story.entry(A);
+    assert_eq!((entry.state, entry.cost_source()), (TargetState::Ok, Some(CostSource::Previous)));
     assert_eq!(story.index.latest_date_to(), Some(days[1]), "the latest day of all");
     assert_eq!(story.index.iter().map(|(target, _)| target.as_str()).collect::<Vec<_>>(), [A]);
 }
@@ -259,7 +259,7 @@ fn calls_are_remembered_for_the_longest_rate_period() {
             story.answered(A, Class::Transient, None);
             story.second = *second;
         }
-        let ages: Vec<_> = story.past().calls.iter().map(|(age, _)| age.as_secs()).collect();
+        let ages: Vec<_> = story.resume_state().calls.iter().map(|(age, _)| age.as_secs()).collect();
         assert_eq!(ages, expected, "{seconds:?}");
     };
     check(&[0, 10, 20], &[0, 0, 0]);
@@ -298,7 +298,7 @@ fn the_form_is_that_of_the_latest_accepted_call() {
             story.sent(A, *form, None);
             story.answered(A, *class, None);
         }
-        assert_eq!(story.past().form, expected, "{calls:?}");
+        assert_eq!(story.resume_state().form, expected, "{calls:?}");
     };
     check(&[(Array, Class::Contract)], None);
     check(&[(Array, Class::Contract), (Object, Class::Data)], Some(Object));
@@ -323,8 +323,11 @@ fn the_mean_price_is_known_if_any_price_is() {
     }
     story.sent("d.com", BodyForm::Array, None);
     story.answered("d.com", Class::Data, UNKNOWN);
-    assert_eq!((story.past().mean_price(), story.past().max_price.price()), (Some(usd(45_000)), usd(60_000)));
-    assert_eq!(story.past().spent, usd(195_000), "an untold price is taken for the highest");
+    assert_eq!(
+        (story.resume_state().mean_price(), story.resume_state().max_price.price()),
+        (Some(usd(45_000)), usd(60_000))
+    );
+    assert_eq!(story.resume_state().spent, usd(195_000), "an untold price is taken for the highest");
 }
 
 #[test]
@@ -352,7 +355,7 @@ fn calls_in_a_row_that_cost_money_without_an_answer_are_counted() {
             story.sent(A, BodyForm::Array, None);
             story.answered(A, *class, *cost);
         }
-        assert_eq!(story.past().costly_failures, expected, "{calls:?}");
+        assert_eq!(story.resume_state().costly_failures, expected, "{calls:?}");
     };
     check(&[(Class::MaybeBilled, UNKNOWN), (Class::Transient, DEBIT), (Class::Rejected, DEBIT)], 3);
     check(&[(Class::MaybeBilled, UNKNOWN), (Class::Transient, None)], 1);

@@ -14,7 +14,7 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
     let mut fact = |name: &str, value: String| {
         facts += html!("<div><dt>{}</dt><dd>{}</dd></div>\n", name, value);
     };
-    let spent = spending.known();
+    let spent = spending.reported();
     fact("Cost", humanize::money(spent));
     if spending.debited != Usd::ZERO && spending.upstream != Usd::ZERO {
         fact("As debited", humanize::money(spending.debited));

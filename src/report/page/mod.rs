@@ -130,7 +130,7 @@ fn known<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> String {
 
 /// `Nov 2025 to Nov 2026`
 fn span(latest: Month) -> String {
-    format!("{} to {latest}", latest.back(super::portfolio::SPAN))
+    format!("{} to {latest}", latest.back(super::portfolio::COMPARISON_MONTHS))
 }
 
 /// A time in microseconds since 1970, to the minute.

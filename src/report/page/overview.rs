@@ -71,7 +71,7 @@ fn key_figures(content: &PageContent<'_>) -> Html {
     key("Answered", humanize::percent(answered, lines.targets.len() as u64), note);
     key(
         "Cost",
-        humanize::money(manifest.spending.known()),
+        humanize::money(manifest.spending.reported()),
         humanize::counted(manifest.spending.calls, "call", "calls"),
     );
     html!("<dl class=keys>\n{}</dl>\n", keys)
@@ -156,7 +156,7 @@ fn thin_months(portfolio: &Portfolio) -> Html {
             humanize::count(around),
             months[index].0
         );
-        if let Some((target, backlinks)) = portfolio.largest_lacking(index) {
+        if let Some((target, backlinks)) = portfolio.largest_target_with_gap(index) {
             let share = share(backlinks.into(), portfolio.backlinks());
             list += html!(" (without {}, {} of all backlinks)", target, share);
         }

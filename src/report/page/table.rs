@@ -16,7 +16,7 @@ use crate::{
         html::{Html, html},
         input_results::{Column, Line, outcome_words},
         month::Month,
-        portfolio::{BACKLINKS, History, RANK, REFERRING_DOMAINS, SPAM_SCORE},
+        portfolio::{BACKLINKS, HistorySummary, RANK, REFERRING_DOMAINS, SPAM_SCORE},
     },
 };
 
@@ -61,7 +61,7 @@ struct Heading<'a> {
 
 pub(super) fn targets(content: &PageContent<'_>) -> Html {
     let headings = headings(content);
-    let empty = History::default();
+    let empty = HistorySummary::default();
     let of = |line: &Line| content.portfolio.history(&line.target).unwrap_or(&empty).cells[REFERRING_DOMAINS];
     let mut lines: Vec<&Line> = content.lines.targets.iter().collect();
     lines.sort_by(|one, other| of(other).cmp(&of(one)).then_with(|| one.target.cmp(&other.target)));
@@ -127,7 +127,7 @@ fn headings<'a>(content: &PageContent<'a>) -> Vec<Heading<'a>> {
 }
 
 /// A line's cells, one for each heading.
-fn cells<'a>(content: &PageContent<'a>, line: &'a Line, empty: &'a History) -> Vec<CellValue<'a>> {
+fn cells<'a>(content: &PageContent<'a>, line: &'a Line, empty: &'a HistorySummary) -> Vec<CellValue<'a>> {
     let history = content.portfolio.history(&line.target).unwrap_or(empty);
     let tenths = history.ends().and_then(|(first, last)| change_in_tenths(first.into(), last.into()));
     let mut cells = vec![CellValue::Text(&line.target)];

@@ -7,7 +7,7 @@ use std::{
 
 use encoding_rs::{Encoding, UTF_8};
 
-use super::{columns, packed::PackedFormat, table::MAX_COLUMNS};
+use super::{domain_column, packed::PackedFormat, table::MAX_COLUMNS};
 use crate::targets::{Accept, clean};
 
 /// Names listed in a message.
@@ -77,7 +77,7 @@ impl InputError {
                 "the first row looks like data: add a header row, or rename a file with one domain per line to .txt"
                     .into()
             }
-            Self::NoColumn { wanted, columns, .. } => match columns::nearest(columns, wanted.as_deref()) {
+            Self::NoColumn { wanted, columns, .. } => match domain_column::nearest(columns, wanted.as_deref()) {
                 Some(near) => format!("did you mean --column {near:?}?"),
                 None => "use --column to name the column with the domains".into(),
             },
@@ -114,7 +114,7 @@ fn is_domain(path: &Path) -> bool {
 fn wanted_list(wanted: Option<&str>) -> String {
     match wanted {
         Some(wanted) => format!("`{wanted}`"),
-        None => format!("named {}", columns::DOMAIN_NAMES.join(", ")),
+        None => format!("named {}", domain_column::DOMAIN_NAMES.join(", ")),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::io::{self, BufRead, Read as _};
 
 use super::{
-    columns,
+    domain_column,
     table::{MAX_ROW_BYTES, Row, Rows},
     text::MAX_LINE_BYTES,
 };
@@ -78,7 +78,7 @@ impl Head {
     /// Whether the first line is a header: it has the domain column, and others too unless the column was named.
     pub(super) fn is_table(&self, column: Option<&str>) -> bool {
         let (names, _) = self.rows(self.delimiter(column));
-        let has_column = columns::find(&names, column).is_some();
+        let has_column = domain_column::find(&names, column).is_some();
         self.named_delimiter.is_some() || has_column && (names.len() > 1 || column.is_some())
     }
 
@@ -98,7 +98,7 @@ impl Head {
 
     fn fit(&self, delimiter: u8, column: Option<&str>) -> Fit {
         let (names, rows) = self.rows(delimiter);
-        let has_column = columns::find(&names, column).is_some();
+        let has_column = domain_column::find(&names, column).is_some();
         let with_domain = rows.iter().filter(|row| row.has_domain).count();
         let rows_with = |cells: usize| rows.iter().filter(|row| row.cells == cells).count();
         let usual = rows.iter().map(|row| row.cells).filter(|cells| *cells > 1);
@@ -112,7 +112,7 @@ impl Head {
         let (mut names, mut seen) = (Vec::new(), Vec::new());
         while let Ok(Some(Row::Read(_))) = rows.read() {
             if seen.is_empty() {
-                names = columns::names(rows.cells());
+                names = domain_column::names(rows.cells());
             }
             let has_domain = rows.cells().any(|cell| clean(&cell, Accept::DOMAINS).is_ok());
             seen.push(SampleRow { cells: rows.count(), has_domain });

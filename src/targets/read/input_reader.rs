@@ -13,7 +13,7 @@ use std::{
 use encoding_rs::Encoding;
 
 use super::{
-    InputError, Limits, ReadOptions, columns,
+    InputError, Limits, ReadOptions, domain_column,
     error::{encoding_hint, not_valid},
     head::Head,
     open::{Layout, Opened, file_name},
@@ -21,7 +21,7 @@ use super::{
     table::{MAX_COLUMNS, MAX_ROW_BYTES, Row, Rows},
     text::{Length, MAX_LINE_BYTES, Text, decoded, read_line},
 };
-use crate::targets::{Inputs, InputsBuilder, LineStatus, RawLine, clean, columns::AllColumns};
+use crate::targets::{Inputs, InputsBuilder, LineStatus, RawLine, clean, merged_columns::AllColumns};
 
 /// Characters of a rejected line that are stored: enough to find it.
 pub(super) const MAX_REJECTED_LENGTH: usize = 200;
@@ -152,8 +152,8 @@ impl<'a> InputReader<'a> {
     }
 
     fn is_header(&self, line: &str) -> bool {
-        let names = columns::names(std::iter::once(line.into()));
-        columns::find(&names, self.options.column.as_deref()).is_some()
+        let names = domain_column::names(std::iter::once(line.into()));
+        domain_column::find(&names, self.options.column.as_deref()).is_some()
     }
 
     fn read_table(
@@ -216,9 +216,9 @@ impl<'a> InputReader<'a> {
         if rows.count() > MAX_COLUMNS {
             return Err(too_many().into());
         }
-        let names = columns::names(rows.cells());
+        let names = domain_column::names(rows.cells());
         let wanted = self.options.column.as_deref();
-        let Some(domain) = columns::find(&names, wanted) else {
+        let Some(domain) = domain_column::find(&names, wanted) else {
             let is_data = rows.cells().any(|cell| clean(&cell, self.options.accept).is_ok());
             let wanted = wanted.map(Into::into);
             return Err(InputError::NoColumn { path: path.into(), wanted, columns: names, is_data }.into());

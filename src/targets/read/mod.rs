@@ -7,7 +7,7 @@
 //! Files are streamed: memory holds a buffer, a line, and what [`Inputs`] stores of each line. A line that is too long
 //! is cut and rejected; exceeding a limit on the whole input is an error.
 
-mod columns;
+mod domain_column;
 mod error;
 mod head;
 mod input_reader;

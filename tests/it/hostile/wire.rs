@@ -10,7 +10,7 @@ use std::{
 
 use backlinks_export::{
     api::MAX_BODY_BYTES,
-    ledger::{Answer, Archive, Body},
+    ledger::{Answer, Archive, LoadedBody},
     targets::{Accept, clean},
 };
 use bytes::Bytes;
@@ -131,10 +131,12 @@ impl Ledger {
 
     /// The answer of a target, and its body; empty if it has none.
     fn kept(&self, name: &str) -> (Answer, Vec<u8>) {
-        let known =
-            self.0.known(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("it was asked about");
-        let kept = self.0.head(known).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"));
-        let Ok(Body::Whole(body)) = self.0.body(known, u64::MAX) else { panic!("{name}: the body is unreadable") };
+        let entry =
+            self.0.entry(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("it was asked about");
+        let kept = self.0.head(entry).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"));
+        let Ok(LoadedBody::Whole(body)) = self.0.body(entry, u64::MAX) else {
+            panic!("{name}: the body is unreadable")
+        };
         (kept.answer, body)
     }
 }
@@ -272,8 +274,8 @@ async fn forty_answers_that_are_almost_too_large_are_published_in_bounded_memory
     let (ran, dir) = run(&server, &names, &["--timeout", "280s", "--max-attempts", "1"]).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let archive = Archive::read(&dir.path().join("out")).expect("a sound ledger");
-    let long = archive.known(clean("long3.com", Accept::DOMAINS).expect("a domain").target.view()).expect("asked");
-    assert!(matches!(archive.body(long, 1_000), Ok(Body::Larger(20_000_000..))));
+    let long = archive.entry(clean("long3.com", Accept::DOMAINS).expect("a domain").target.view()).expect("asked");
+    assert!(matches!(archive.body(long, 1_000), Ok(LoadedBody::Larger(20_000_000..))));
     let summary = ran.json();
     assert_eq!((&summary["rows"], &summary["undated"]), (&(2 * 20 + 10).into(), &(10 * 19_999).into()));
     assert_sound(&dir.path().join("out")).await;

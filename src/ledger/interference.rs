@@ -1,5 +1,5 @@
-//! What other programs do to the ledger's files while a run writes to them. It is noticed before the next call is sent.
-//! Answers cannot be fetched again, so files that were deleted are copied from what this process still has open.
+//! Detects, before the next call, that another program moved, deleted or resized the ledger's files, and copies deleted
+//! ones from the open files: their answers cannot be fetched again.
 
 use std::{
     ffi::OsString,
@@ -20,7 +20,7 @@ const SUFFIXES: [&str; 4] = ["", ".recovered", ".recovered-2", ".recovered-3"];
 
 impl Segment {
     /// Checks that the file is still at its path and has this many bytes, with one system call if so. The size also
-    /// tells it from a file that took its place: identity numbers change on some network file systems.
+    /// detects a replaced file; inode numbers are not stable on some network file systems.
     pub(super) fn check_in_place(&self, bytes: u64) -> Result<(), LedgerError> {
         match fs::symlink_metadata(&self.path) {
             Ok(found) if found.len() == bytes => return Ok(()),
@@ -95,7 +95,7 @@ fn copy_into<'a>(files: impl Iterator<Item = &'a Segment>, dir: &Path) -> Result
         let mut from: &File = &file.file;
         let copied = from.rewind().and_then(|()| io::copy(&mut from, &mut copy)).and_then(|_| copy.sync_all());
         if let Err(error) = copied {
-            // A part of it would be taken for the whole.
+            // A partial copy could be mistaken for a complete one.
             let _ = fs::remove_file(&path);
             return Err(LedgerError::io("write", &path)(error));
         }

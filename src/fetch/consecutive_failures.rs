@@ -13,9 +13,9 @@ pub(super) const MAX_BILLED_FAILURES: u32 = 20;
 
 /// How many different targets in a row failed in one way, with no usable answer in between.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct FailedTargets(u32);
+pub(super) struct ConsecutiveFailures(u32);
 
-impl FailedTargets {
+impl ConsecutiveFailures {
     /// Counts a result and returns the number of targets; `is_counted`: it is such a failure, and the first of its
     /// target. A target that fails again while others have got answers is not counted again.
     pub(super) fn count(&mut self, class: Class, is_counted: bool) -> u32 {
@@ -33,7 +33,7 @@ pub(super) fn is_billed_failure(assessment: &Assessment) -> bool {
     match assessment.class {
         Class::Data | Class::NoData => false,
         Class::Rejected | Class::Contract | Class::WrongTarget => assessment.cost.is_costly(),
-        _ => assessment.cost.known() > Usd::ZERO,
+        _ => assessment.cost.reported() > Usd::ZERO,
     }
 }
 
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn different_targets_that_fail_without_an_answer_between_add_up() {
         let refused = Class::Refused(Fatal::TokenRefused);
-        let mut targets = FailedTargets::default();
+        let mut targets = ConsecutiveFailures::default();
         let mut check = |class, is_counted, expected| {
             assert_eq!(targets.count(class, is_counted), expected, "{class:?}");
         };

@@ -123,8 +123,8 @@ impl Previous {
         let mut chosen = Vec::new();
         wanted.retain(|number| {
             let target = inputs.target(*number);
-            let entry = sources().filter_map(|(source, earlier)| Some((source, earlier.archive.entry(target)?)));
-            let suitable = entry.filter(|(_, entry)| entry.is_fresh(since));
+            let entries = sources().filter_map(|(source, earlier)| Some((source, earlier.archive.entry(target)?)));
+            let suitable = entries.filter(|(_, entry)| entry.is_fresh(since));
             // The same answer in several directories is taken from the first.
             let newest = suitable.max_by_key(|(source, entry)| (entry.at(), std::cmp::Reverse(*source)));
             chosen.extend(newest.map(|(source, entry)| Chosen { source, entry: entry.clone() }));

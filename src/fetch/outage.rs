@@ -59,6 +59,7 @@ pub(super) struct Breaker {
 /// The first failure of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FirstFailure {
+    /// How often the API had answered by then.
     successes_before: u64,
 }
 

@@ -126,7 +126,7 @@ async fn write_groups(mut appends: mpsc::Receiver<Append>, mut writer: LedgerWri
 }
 
 /// What can no longer be written, and why.
-enum Refusal {
+enum WriteBlock {
     /// Records of further calls.
     Calls(LedgerError),
     Everything(LedgerError),
@@ -227,11 +227,11 @@ impl LedgerWriter {
         let size = sizes().sum();
         self.largest = sizes().max().unwrap_or(0).max(self.largest);
         if self.no_more_calls.is_none()
-            && let Err(refusal) = self.check(size)
+            && let Err(block) = self.check(size)
         {
-            match refusal {
-                Refusal::Calls(error) => self.no_more_calls = Some(error),
-                Refusal::Everything(error) => {
+            match block {
+                WriteBlock::Calls(error) => self.no_more_calls = Some(error),
+                WriteBlock::Everything(error) => {
                     self.failed = Some(error.clone());
                     return all_fail(&error);
                 }
@@ -248,14 +248,17 @@ impl LedgerWriter {
     /// Checks that a group of `size` bytes can be written. If not, the results of calls in flight are still written to
     /// the space that was reserved for them, to a file that was moved or deleted, or after the last complete record of
     /// one that was shortened.
-    fn check(&mut self, size: u64) -> Result<(), Refusal> {
+    fn check(&mut self, size: u64) -> Result<(), WriteBlock> {
         self.segment.check_in_place(self.end).map_err(|error| match error {
-            LedgerError::Resized { .. } if self.truncate_to_complete_records().is_err() => Refusal::Everything(error),
-            error => Refusal::Calls(error),
+            LedgerError::Resized { .. } if self.truncate_to_complete_records().is_err() => {
+                WriteBlock::Everything(error)
+            }
+            error => WriteBlock::Calls(error),
         })?;
-        let refused =
-            |error: LedgerError| if error.is_disk_full() { Refusal::Calls(error) } else { Refusal::Everything(error) };
-        self.make_room(size).map_err(refused)
+        let blocked = |error: LedgerError| {
+            if error.is_disk_full() { WriteBlock::Calls(error) } else { WriteBlock::Everything(error) }
+        };
+        self.make_room(size).map_err(blocked)
     }
 
     fn truncate_to_complete_records(&mut self) -> Result<(), LedgerError> {

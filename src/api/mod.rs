@@ -4,7 +4,7 @@
 //! - [`request`] turns a call's fields into a body.
 //! - [`pricing`] is the money rule: what a call counts as, however much is known about its price.
 //! - [`account`] reads the balance, which costs nothing.
-//! - [`calls`] is what is recorded about a call.
+//! - [`call_events`] is what is recorded about a call.
 //! - [`status`] maps every HTTP status and in-body code to one [`status::Class`].
 //!
 //! Nothing here waits, retries or stores anything; the body of a reply is passed on unchanged.

@@ -2,10 +2,7 @@
 //! brings a usable answer, the query or the API is at fault, and each further call would be paid for nothing. A refusal
 //! by an unknown party concerns one target; if several targets in a row are refused, it concerns all.
 
-use crate::{
-    api::status::{Assessment, Class},
-    money::Usd,
-};
+use crate::api::status::{Assessment, Class};
 
 /// Targets in a row with a billed failure that end a run. A list with that many bad names in a row is rare, and at list
 /// prices they cost about a dollar at most.
@@ -27,20 +24,20 @@ impl ConsecutiveFailures {
     }
 }
 
-/// Whether a call was billed without a usable answer. Where the connection or the body was lost, only a reported price
-/// shows that; the API may be down, which [`super::outage`] limits.
+/// Whether a call was billed for a refusal, or for an answer about another target. Failures that may be due to an outage
+/// are limited by [`super::outage`].
 pub(super) fn is_billed_failure(assessment: &Assessment) -> bool {
-    match assessment.class {
-        Class::Data | Class::NoData => false,
-        Class::Rejected | Class::Contract | Class::WrongTarget => assessment.cost.is_costly(),
-        _ => assessment.cost.reported() > Usd::ZERO,
-    }
+    let is_failure = matches!(assessment.class, Class::Rejected | Class::Contract | Class::WrongTarget);
+    is_failure && assessment.cost.is_costly()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::status::{Cost, Fatal, Stated};
+    use crate::{
+        api::status::{Cost, Fatal, Stated},
+        money::Usd,
+    };
 
     #[test]
     fn different_targets_that_fail_without_an_answer_between_add_up() {
@@ -59,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_billed_without_an_answer_is_a_billed_failure() {
+    fn only_a_billed_refusal_or_wrong_answer_is_a_billed_failure() {
         let paid = Cost::Upstream(Usd::from_micros(24_000));
         let check = |class: Class, cost: Cost, expected: bool| {
             let assessment = Assessment {
@@ -80,10 +77,7 @@ mod tests {
         check(Class::WrongTarget, paid, true);
         check(Class::Rejected, Cost::Nothing, false);
         check(Class::Rejected, Cost::Debit(Usd::ZERO), false);
-        check(Class::Transient, paid, true);
-        check(Class::Transient, Cost::Nothing, false);
-        check(Class::MaybeBilled, paid, true);
-        check(Class::MaybeBilled, Cost::Unknown, false);
+        check(Class::Transient, paid, false);
         check(Class::Data, paid, false);
     }
 }

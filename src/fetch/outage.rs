@@ -49,8 +49,10 @@ pub(super) struct Breaker {
     failures_in_a_row: u32,
     /// How many of these targets had not failed before.
     targets_in_a_row: u32,
-    /// How many of these failures cost money, or may have.
+    /// How many of these new targets cost money, or may have; always zero in a run of very few targets, whose tries cost
+    /// less than a round.
     costly_in_a_row: u32,
+    counts_costs: bool,
     /// How often the API has answered.
     successes: u64,
     down: Option<Down>,
@@ -97,7 +99,8 @@ struct Down {
 impl Breaker {
     /// A breaker for `targets` targets and `concurrency` calls in flight. If a run is too small to distinguish an
     /// outage from a few bad targets, its retries are free. `costly_failures` are the last calls of earlier runs, which
-    /// cost money without an answer: after many of them, one more shows that nothing has changed.
+    /// cost money without an answer: after many of them, one more shows that nothing has changed, unless what remains
+    /// may be a few bad targets.
     pub(super) fn new(concurrency: u32, targets: usize, costly_failures: u32) -> Self {
         let threshold = concurrency.saturating_mul(2).max(MIN_THRESHOLD);
         let small = targets <= threshold as usize;
@@ -108,7 +111,8 @@ impl Breaker {
             tokens: if small { f64::INFINITY } else { 0.0 },
             failures_in_a_row: 0,
             targets_in_a_row: 0,
-            costly_in_a_row: costly_failures.min(MIN_THRESHOLD - 1),
+            counts_costs: targets > MIN_THRESHOLD as usize,
+            costly_in_a_row: if small { 0 } else { costly_failures.min(MIN_THRESHOLD - 1) },
             successes: 0,
             down: None,
         }
@@ -194,14 +198,16 @@ impl Breaker {
         first_failure: Option<FirstFailure>,
     ) -> FirstFailure {
         if !self.attributes_to_target(first_failure) {
-            self.costly_in_a_row = self.costly_in_a_row.saturating_add(u32::from(is_costly));
+            let is_new = first_failure.is_none();
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-            self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(first_failure.is_none()));
+            self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(is_new));
+            let is_counted = is_new && is_costly && self.counts_costs;
+            self.costly_in_a_row = self.costly_in_a_row.saturating_add(u32::from(is_counted));
         }
         // Once the API has answered, a few targets that always fail are not an outage: only failures of different
         // targets count.
         let in_a_row = if self.successes == 0 { self.failures_in_a_row } else { self.targets_in_a_row };
-        let max_costly = if self.successes == 0 { MIN_THRESHOLD } else { self.threshold / 2 };
+        let max_costly = if self.successes == 0 { MIN_THRESHOLD } else { MIN_THRESHOLD.max(self.threshold / 2) };
         match &mut self.down {
             Some(down) if probe => {
                 down.wait = (down.wait * 2).min(if is_costly { MAX_COSTLY_PROBE_WAIT } else { MAX_PROBE_WAIT });

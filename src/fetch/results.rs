@@ -121,10 +121,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         if assessment.class == Class::SlowDown || assessment.http_status == Some(429) {
             self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= MAX_RETRY_AFTER));
         }
-        let is_first = match assessment.class {
-            Class::WrongTarget => job.tried.wrong_target == 1,
-            _ => job.tried.maybe_billed <= 1,
-        };
+        let is_first = assessment.class != Class::WrongTarget || job.tried.wrong_target == 1;
         let failures = self.billed_failures.count(assessment.class, is_first && is_billed_failure(assessment));
         if failures >= MAX_BILLED_FAILURES && self.queue.has_fresh() {
             let words = match assessment.class {

@@ -547,6 +547,50 @@ async fn an_outage_that_costs_money_gets_few_calls() {
     }
 }
 
+/// A few targets that always fail are given up after their tries, also where they are all that is left.
+#[tokio::test(start_paused = true)]
+async fn a_few_targets_that_always_cost_money_are_not_an_outage() {
+    let check = async |word: Word, targets: usize, bad: usize, concurrency: u32, costly_failures: u32| {
+        // Calls are made in input order, so the bad ones are last.
+        let script = move |name: &str, _: u32, _: &Request| {
+            if number_of(name) as usize >= targets - bad { word } else { Word::Answer }
+        };
+        let earlier = PriorCalls { costly_failures, ..PriorCalls::default() };
+        let (start, api, limits) = (Instant::now(), Scripted::new(script), limits(6_000, concurrency));
+        let run = fetched_after(earlier, api, Arc::default(), targets, limits, std::future::pending()).await;
+        let case = format!("{word:?}: {bad} of {targets} bad, {concurrency} in flight, {costly_failures} before");
+        assert_eq!((&run.end, run.given_up()), (&Ok(FetchEnd::Done), bad), "{case}");
+        assert!(start.elapsed() < Duration::from_mins(3), "{case}: {:?}", start.elapsed());
+        assert_eq!(run.calls(), targets + 2 * bad, "{case}");
+    };
+    for word in [Word::AnswerLost, Word::BilledCode(50_401)] {
+        for concurrency in [1, 5, 20] {
+            check(word, 3, 3, concurrency, 0).await;
+            check(word, 3, 3, concurrency, 9).await;
+            check(word, 4, 4, concurrency, 12).await;
+            check(word, 60, 4, concurrency, 0).await;
+            check(word, 200, 9, concurrency, 0).await;
+        }
+        check(word, 10, 10, 20, 30).await;
+    }
+}
+
+/// An outage whose calls are billed, and that ends after a minute, fails no target.
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_a_minute_that_costs_money_fails_no_target() {
+    for word in [Word::AnswerLost, Word::BilledCode(50_401), Word::BilledCode(50_000)] {
+        for (from, concurrency) in [(0, 5), (0, 20), (4, 5), (4, 20)] {
+            let start = Instant::now();
+            let script = move |_: &str, _: u32, _: &Request| {
+                if (from..from + 60).contains(&start.elapsed().as_secs()) { word } else { Word::Answer }
+            };
+            let run = fetched(script, 1_000, limits(6_000, concurrency)).await;
+            let case = format!("{word:?} after {from} s, {concurrency} in flight");
+            assert_eq!((&run.end, run.rows(), run.given_up()), (&Ok(FetchEnd::Done), 1_000, 0), "{case}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_api_that_was_never_reached_is_given_up_after_a_few_tries() {
     let check = async |word: Word, message: &str, targets: usize, max_outage: Duration| {

@@ -261,7 +261,11 @@ impl LedgerWriter {
         self.make_room(size).map_err(blocked)
     }
 
+    /// Removes what another program appended, or what it left of the last record.
     fn truncate_to_complete_records(&mut self) -> Result<(), LedgerError> {
+        if self.segment.length()? > self.end {
+            return self.segment.file.set_len(self.end).map_err(LedgerError::io("truncate", &self.segment.path));
+        }
         let (End::Clean(end) | End::Torn(end)) = self.segment.scan(|_| Ok(()))?;
         self.segment.file.set_len(end).map_err(LedgerError::io("truncate", &self.segment.path))?;
         (self.end, self.reserved, self.hash) = (end, end, None);

@@ -38,14 +38,14 @@ pub enum LedgerError {
     #[error("{} was moved to {} while the run was writing to it", path.display(), to.display())]
     Moved { path: PathBuf, to: PathBuf },
     /// Another program has deleted a file that a run was writing to.
-    #[error("{} was deleted while the run was writing to it", path.display())]
+    #[error("{} was deleted or replaced while the run was writing to it", path.display())]
     Deleted {
         path: PathBuf,
         /// The directory with a copy of the ledger; `None`: it is not copied yet.
         copy: Option<PathBuf>,
     },
     /// The same, and its content could not be saved.
-    #[error("{} was deleted while the run was writing to it, and its content could not be saved: {source}", path.display())]
+    #[error("{} was deleted or replaced while the run was writing to it, and its content could not be saved: {source}", path.display())]
     Lost { path: PathBuf, source: Box<LedgerError> },
     /// Another program has changed the size of a file that a run was writing to.
     #[error(
@@ -85,6 +85,10 @@ impl LedgerError {
             ),
             Self::Deleted { copy: None, .. } | Self::Lost { .. } => {
                 "restore the directory from a copy; without one, its answers have to be paid for again".to_owned()
+            }
+            Self::Resized { found, expected, .. } if found > expected => {
+                "all paid answers are saved, and what was appended was removed; run the same command again to resume"
+                    .to_owned()
             }
             Self::Resized { .. } => {
                 "restore a complete copy of the file; without one, run the same command again to fetch the lost answers, \

@@ -7,7 +7,7 @@ use std::{
     io::{self, Seek},
     os::{
         fd::AsRawFd,
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
@@ -15,8 +15,8 @@ use std::{
 use super::{Archive, FOLDER, LedgerError, Lock, segment::Segment};
 use crate::fs::sync_folder;
 
-/// Appended to the name of a run's directory for the copy: the first that gives an empty or a new directory.
-const SUFFIXES: [&str; 4] = ["", ".recovered", ".recovered-2", ".recovered-3"];
+/// Copies of a ledger beside the run's directory: `DIR.recovered`, `DIR.recovered-2` and so on.
+const MAX_COPIES: u32 = 99;
 
 impl Segment {
     /// Checks that the file is still at its path and has this many bytes, with one system call if so. The size also
@@ -39,6 +39,13 @@ impl Segment {
         })
     }
 
+    /// Whether the open file is at its path, and not another one.
+    fn is_at_its_path(&self) -> bool {
+        let id = |found: fs::Metadata| (found.dev(), found.ino());
+        let found = fs::symlink_metadata(&self.path).map(id);
+        self.file.metadata().map(id).is_ok_and(|open| found.is_ok_and(|found| found == open))
+    }
+
     /// Where the file is now, if it was only moved. A file that was deleted may still have a name of its file system's
     /// own (`.nfs…`) until it is closed.
     fn new_path(&self, bytes: u64) -> Option<PathBuf> {
@@ -49,8 +56,8 @@ impl Segment {
 }
 
 impl Archive {
-    /// Checks, after writing, that the files are still in the locked directory. Those that were deleted are copied, to
-    /// it or to a new one beside it if it is used for something else by now; the error has the place.
+    /// Checks, after writing, that the files are still in the locked directory. Those that were deleted or replaced are
+    /// copied, to it or, if something else is in their place, to a new one beside it; the error has the place.
     pub fn check_in_place(&self, lock: &Lock) -> Result<(), LedgerError> {
         let mut files = self.segments.iter().zip(self.files()?);
         match files.try_for_each(|(segment, (_, bytes))| segment.check_in_place(bytes)) {
@@ -64,23 +71,31 @@ impl Archive {
 
     /// Returns the directory of the copy.
     fn copy_deleted(&self, lock: &Lock) -> Result<PathBuf, LedgerError> {
-        if lock.is_at_its_path() {
-            return copy_into(self.segments.iter().filter(|file| !file.path.exists()), lock.dir());
+        let missing = || self.segments.iter().filter(|file| !file.is_at_its_path());
+        let is_free = |file: &Segment| fs::symlink_metadata(&file.path).is_err();
+        if lock.is_at_its_path()
+            && missing().all(is_free)
+            && let Ok(dir) = copy_into(missing(), lock.dir())
+        {
+            return Ok(dir);
         }
-        let mut tried = Err(LedgerError::Closed);
-        for suffix in SUFFIXES {
+        let beside = |suffix: &str| {
             let mut dir = OsString::from(lock.dir().components().as_path());
             dir.push(suffix);
-            let dir = PathBuf::from(dir);
-            if fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
-                continue;
-            }
-            tried = Lock::take(&dir).and_then(|_lock| copy_into(self.segments.iter(), &dir));
-            if tried.is_ok() {
-                break;
-            }
+            PathBuf::from(dir)
+        };
+        let is_empty = |dir: &PathBuf| fs::read_dir(dir).map_or(!dir.exists(), |mut entries| entries.next().is_none());
+        let numbered = (2..=MAX_COPIES).map(|number| format!(".recovered-{number}"));
+        let suffixes = ["", ".recovered"].map(str::to_owned).into_iter().chain(numbered);
+        let Some(dir) = suffixes.map(|suffix| beside(&suffix)).find(is_empty) else {
+            return Err(LedgerError::io("create", &beside(".recovered"))(io::ErrorKind::AlreadyExists.into()));
+        };
+        let copied = Lock::take(&dir).and_then(|_lock| copy_into(self.segments.iter(), &dir));
+        if copied.is_err() {
+            // Both only if they are empty.
+            let _ = fs::remove_dir(dir.join(FOLDER)).and_then(|()| fs::remove_dir(&dir));
         }
-        tried
+        copied
     }
 }
 

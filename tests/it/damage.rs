@@ -1,7 +1,7 @@
 //! Ledgers of several files, intact and damaged, with the real program: damage is named, and nothing is bought or
 //! published.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, io::Write as _, path::Path, process::Command, time::Duration};
 
 use backlinks_export::{
     ledger::Archive,
@@ -220,6 +220,14 @@ async fn disturbed(api: &Sandbox, place: &Place, disturb: impl FnOnce(&Path)) ->
     words
 }
 
+/// Makes something else at the path of a ledger's file, of which it gets the content.
+fn replace(out: &Path, make: impl Fn(&Path, Vec<u8>)) {
+    let file = out.join("_raw/ledger-0.jsonl.gz");
+    let bytes = fs::read(&file).expect("readable");
+    fs::remove_file(&file).expect("removed");
+    make(&file, bytes);
+}
+
 /// Replaces a run's directory by that of another run.
 fn replace_by_new(out: &Path) {
     fs::remove_dir_all(out).expect("removed");
@@ -250,11 +258,43 @@ async fn a_ledger_deleted_or_moved_during_a_run_stops_it_and_no_answer_is_lost()
         let moved = Command::new("mv").arg(out).arg(out.with_file_name("out2")).status().expect("mv is there");
         assert!(moved.success());
     };
-    check("the directory", remove, "deleted while", "out").await;
-    check("the folder", remove_folder, "deleted while", "out").await;
-    check("the file", remove_file, "deleted while", "out").await;
-    check("replaced", replace_by_new, "deleted while", "out.recovered").await;
+    check("the directory", remove, "deleted or replaced while", "out").await;
+    check("the folder", remove_folder, "deleted or replaced while", "out").await;
+    check("the file", remove_file, "deleted or replaced while", "out").await;
+    check("replaced", replace_by_new, "deleted or replaced while", "out.recovered").await;
     check("moved", rename, "moved to", "out2").await;
+
+    // Another file at its path is left as it is, and the answers are saved beside it.
+    let empty: Disturb = |out| replace(out, |file, _| fs::write(file, "").expect("written"));
+    let older: Disturb = |out| replace(out, |file, bytes| fs::write(file, &bytes[..bytes.len() / 2]).expect("written"));
+    let copy: Disturb = |out| replace(out, |file, bytes| fs::write(file, bytes).expect("written"));
+    let folder: Disturb = |out| replace(out, |file, _| fs::create_dir(file).expect("made"));
+    let no_folder: Disturb = |out| {
+        fs::remove_dir_all(out.join("_raw")).expect("removed");
+        fs::write(out.join("_raw"), "").expect("written");
+    };
+    check("an empty file", empty, "deleted or replaced while", "out.recovered").await;
+    check("an older copy", older, "deleted or replaced while", "out.recovered").await;
+    check("a copy", copy, "deleted or replaced while", "out.recovered").await;
+    check("a folder", folder, "deleted or replaced while", "out.recovered").await;
+    check("a file for the folder", no_folder, "deleted or replaced while", "out.recovered").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_appended_to_a_ledger_during_a_run_is_removed_and_no_answer_is_lost() {
+    const MANY: usize = 150;
+    let settings = Settings { latency: latency(20, 40), ..Settings::default() };
+    let (api, place) = (sandbox(settings).await, Place::new(MANY));
+    let append = |out: &Path| {
+        let mut file = fs::OpenOptions::new().append(true).open(out.join("_raw/ledger-0.jsonl.gz")).expect("there");
+        file.write_all(b"a line of somebody else\n").expect("written");
+    };
+    let words = disturbed(&api, &place, append).await;
+    assert!(words.contains("ledger-0.jsonl.gz was changed while the run was writing to it: it has"), "{words}");
+    assert!(words.contains("all paid answers are saved, and what was appended was removed"), "{words}");
+    ended(place.run(&api.url(), ""), 0).await;
+    assert_eq!(api.bill().calls, MANY as u64, "nothing was bought twice");
+    verified(&place.out()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -266,7 +306,7 @@ async fn all_files_of_a_deleted_ledger_are_saved() {
     divide(&place.out());
     place.list(MANY);
     let words = disturbed(&api, &place, |out| fs::remove_dir_all(out).expect("removed")).await;
-    assert!(words.contains("ledger-0.jsonl.gz was deleted while"), "{words}");
+    assert!(words.contains("ledger-0.jsonl.gz was deleted or replaced while"), "{words}");
     ended(place.run(&api.url(), ""), 0).await;
     assert_eq!(api.bill().calls, MANY as u64, "nothing was bought twice");
     verified(&place.out()).await;

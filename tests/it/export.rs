@@ -275,7 +275,7 @@ async fn answers_that_are_deleted_before_publishing_are_saved_beside_what_was_wr
     let error = run_disturbed(api, &dir, inputs(folder.path(), 50), None, remove).await.expect_err("no ledger");
     let saved = folder.path().join("out.recovered");
     let hint = format!("all paid answers were saved in {};", saved.display());
-    assert!(error.to_string().contains("was deleted while") && error.hint().starts_with(&hint), "{error}");
+    assert!(error.to_string().contains("was deleted or replaced while") && error.hint().starts_with(&hint), "{error}");
     let billed = || api.billed.lock().expect("sound").clone();
     let before = billed();
     let summary = run(api, &saved, inputs(folder.path(), 50), None).await;

@@ -150,6 +150,9 @@ pub enum DatasetError {
     RunId { run_id: String },
     #[error("{} is a symbolic link; replacing it could affect files outside of --out", path.display())]
     Symlink { path: PathBuf },
+    /// A path for a report or metrics leads into an export.
+    #[error("{} is part of an export; writing there would destroy it", path.display())]
+    PartOfARun { path: PathBuf },
     /// The path of a table contains something that publishing would delete.
     #[error("{} is not part of an export; publishing would delete it: move it or use another --out", path.display())]
     Foreign { path: PathBuf },

@@ -187,7 +187,20 @@ pub fn write_output(path: &Path, text: &str) -> Result<(), DatasetError> {
     }
     // A link to a file that does not exist yet stays a link, too.
     let linked = fs::read_link(path).map(|to| path.parent().unwrap_or(path).join(to));
-    replace_file(&fs::canonicalize(path).or(linked).unwrap_or_else(|_| path.to_owned()), text)
+    let path = fs::canonicalize(path).or(linked).unwrap_or_else(|_| path.to_owned());
+    if is_part_of_a_run(&path) {
+        return Err(DatasetError::PartOfARun { path });
+    }
+    replace_file(&path, text)
+}
+
+/// Whether a path leads to what a run's directory consists of. Without the ledger, paid answers would be lost.
+fn is_part_of_a_run(path: &Path) -> bool {
+    path.ancestors().zip(path.ancestors().skip(1)).any(|(entry, folder)| {
+        let name = entry.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+        let is_ledger = name.starts_with("ledger-") && name.ends_with(".jsonl.gz");
+        is_ledger || (super::is_own(name) && folder.join(RUN).is_file())
+    })
 }
 
 /// Writes a file, so that it is never seen half-written.

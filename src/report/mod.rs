@@ -60,7 +60,7 @@ pub enum ReportError {
 impl ReportError {
     /// Whether the arguments are wrong.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::NoDataset(_) | Self::Directory(_))
+        matches!(self, Self::NoDataset(_) | Self::Directory(_) | Self::Write(DatasetError::PartOfARun { .. }))
     }
 
     pub fn hint(&self) -> Option<String> {
@@ -71,6 +71,7 @@ impl ReportError {
             }
             Self::Manifest(error) => return Some(error.hint()),
             Self::Directory(_) => "use a file name",
+            Self::Write(DatasetError::PartOfARun { .. }) => "use another path",
             Self::Write(DatasetError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 "create the directory, or use another path"
             }

@@ -682,6 +682,15 @@ fn a_report_and_metrics_go_where_the_path_leads_and_replace_nothing_else() {
         assert!(!pipe.is_file(), "{command}");
     }
     // Unsuitable paths.
+    let before = shell.files("out");
+    std::os::unix::fs::symlink("out/_raw/ledger-0.jsonl.gz", shell.path("ledger")).expect("linked");
+    for path in ["out/_raw/ledger-0.jsonl.gz", "ledger", "out/_run.json", "out/_SUCCESS", "out/backlinks_history/x"] {
+        let ran = shell.run(&format!("report out --output {path}")).expect(2);
+        assert!(ran.stderr.contains("is part of an export"), "{path}: {}", ran.stderr);
+        let ran = shell.run(&format!("{run} --metrics {path}")).expect(0);
+        assert!(ran.stderr.contains("is part of an export"), "{path}: {}", ran.stderr);
+    }
+    assert!(shell.files("out") == before, "nothing was written");
     shell.run("report out --output /dev/null").expect(0);
     let ran = shell.run("report out --output none/x.html").expect(1);
     assert!(ran.stderr.contains("hint: create the directory, or use another path"), "{}", ran.stderr);

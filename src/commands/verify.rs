@@ -28,6 +28,7 @@ pub(super) fn verify(arguments: &VerifyArgs, context: &Context) -> Result<u8, Fa
     let hint = match verified.advice {
         Some(Advice::Permissions) => "run as a user who can read the named files",
         Some(Advice::Upgrade) => "upgrade backlinks-export and verify again",
+        Some(Advice::Publish) => "run `backlinks-export run …` on this directory again: it resumes, and publishes",
         Some(Advice::OtherDirectory) => "use a directory that was the --out of a run or a replay",
         Some(Advice::RestoreLedger) => {
             "restore intact copies of the named ledger files; if they have only grown, run \

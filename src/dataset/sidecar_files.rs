@@ -7,10 +7,14 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use jiff::Timestamp;
+use rustix::{fs::OFlags, io::Errno};
 use serde::Serialize;
 
 use super::{
@@ -18,6 +22,10 @@ use super::{
     files::{create_new, rename},
 };
 use crate::{fs::sync_folder, sanitize::cell, sha256};
+
+/// How often a pipe is looked at for a reader, and how long the wait in between is: ten seconds in all.
+const READER_LOOKS: u32 = 200;
+const READER_LOOK_WAIT: Duration = Duration::from_millis(50);
 
 /// A target that needs attention.
 #[derive(Clone, Copy, Debug)]
@@ -182,8 +190,8 @@ pub fn write_output(path: &Path, text: &str) -> Result<(), DatasetError> {
     // The file behind an open descriptor may have other content.
     let is_descriptor = ["/dev/stderr", "/dev/fd", "/proc"].iter().any(|open| path.starts_with(open));
     if is_descriptor || fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        let open = OpenOptions::new().append(true).open(path);
-        return open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(DatasetError::io("write to", path));
+        let written = open_pipe_or_device(path).and_then(|mut file| file.write_all(text.as_bytes()));
+        return written.map_err(DatasetError::io("write to", path));
     }
     // A link to a file that does not exist yet stays a link, too.
     let linked = fs::read_link(path).map(|to| path.parent().unwrap_or(path).join(to));
@@ -192,6 +200,28 @@ pub fn write_output(path: &Path, text: &str) -> Result<(), DatasetError> {
         return Err(DatasetError::PartOfARun { path });
     }
     replace_file(&path, text)
+}
+
+/// Opens a pipe once another program has opened it for reading, but does not wait forever: signals do not end the wait.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the reader is another process: real time counts, on a thread that may block"
+)]
+fn open_pipe_or_device(path: &Path) -> io::Result<fs::File> {
+    let mut options = OpenOptions::new();
+    options.append(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    for _ in 0..READER_LOOKS {
+        match options.open(path) {
+            Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => thread::sleep(READER_LOOK_WAIT),
+            Err(error) => return Err(error),
+            Ok(file) => {
+                // Writing waits for a slow reader.
+                rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
+                return Ok(file);
+            }
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "no program has opened it for reading"))
 }
 
 /// Whether a path leads to what a run's directory consists of. Without the ledger, paid answers would be lost.

@@ -34,6 +34,8 @@ pub enum Advice {
     Upgrade,
     /// There is nothing to check.
     OtherDirectory,
+    /// No dataset was published yet.
+    Publish,
     /// A ledger, from which everything else can be rebuilt, is damaged or missing.
     RestoreLedger,
     /// The ledger is valid, or there is none: the dataset can be rebuilt from it.
@@ -52,6 +54,8 @@ impl Gathered {
             Some(Advice::Upgrade)
         } else if any(&|it| it.what == NO_RUN) {
             Some(Advice::OtherDirectory)
+        } else if any(&|it| it.what == UNPUBLISHED) {
+            Some(Advice::Publish)
         } else if any(&|it| Path::new(&it.file).components().any(|part| part.as_os_str() == ledger::FOLDER)) {
             Some(Advice::RestoreLedger)
         } else {
@@ -109,6 +113,7 @@ impl Differences {
 
 const NO_PERMISSION: &str = "permission denied";
 pub(super) const NEWER_VERSION: &str = "was made by a newer version of backlinks-export";
+pub(super) const UNPUBLISHED: &str = "is missing: no dataset was published";
 pub(super) const NO_RUN: &str = "is missing, and there is no ledger: this is not the directory of a run or replay";
 
 /// The description of a file that cannot be read.

@@ -2,10 +2,8 @@
 
 use std::{fs, io, path::Path};
 
-use super::difference::{Differences, NEWER_VERSION, NO_RUN, read_error};
+use super::difference::{Differences, NEWER_VERSION, NO_RUN, UNPUBLISHED, read_error};
 use crate::{dataset::RUN, decode, export::RunManifest, ledger, sha256};
-
-const UNPUBLISHED: &str = "is missing: no dataset was published; run `backlinks-export run …` again to publish it";
 
 /// Reads `_run.json` and checks its own digest; `None`: it cannot be used, and the reason has been reported.
 pub(super) fn read(dir: &Path, differences: &Differences) -> Option<RunManifest> {

@@ -681,6 +681,8 @@ fn a_report_and_metrics_go_where_the_path_leads_and_replace_nothing_else() {
         assert!(read == page || metrics(&read), "{command}: {read}");
         assert!(!pipe.is_file(), "{command}");
     }
+    let ran = shell.run("report out --output pipe").expect(1);
+    assert!(ran.stderr.contains("no program has opened it for reading"), "{}", ran.stderr);
     // Unsuitable paths.
     let before = shell.files("out");
     std::os::unix::fs::symlink("out/_raw/ledger-0.jsonl.gz", shell.path("ledger")).expect("linked");

@@ -167,7 +167,7 @@ impl BodyBuffer {
     /// Fails for a body that is not text and has an unknown content encoding of this name, such as `br`.
     fn check_text(&self, encoding: &str) -> Result<(), ApiError> {
         std::str::from_utf8(&self.bytes).map(drop).map_err(|_| {
-            let message = format!("the answer is compressed with {encoding:.20}, which was not requested");
+            let message = format!("the answer is compressed with {encoding:.20}, which this program cannot read");
             ApiError { kind: ErrorKind::Unusable, message }
         })
     }
@@ -291,12 +291,12 @@ mod tests {
             let checked = body.check_text(encoding).map_err(|error| (error.kind, error.message));
             assert_eq!(checked, expected.map_err(|message| (ErrorKind::Unusable, message.to_owned())), "{encoding}");
         };
-        let message = "the answer is compressed with br, which was not requested";
+        let message = "the answer is compressed with br, which this program cannot read";
         check(b"\x1b\x0e\x00\xf8\xff", "br", Err(message));
         check(TEXT.as_bytes(), "br", Ok(()));
         check(TEXT.as_bytes(), "identity", Ok(()));
         check(b"", "br", Ok(()));
-        let message = "the answer is compressed with xxxxxxxxxxxxxxxxxxxx, which was not requested";
+        let message = "the answer is compressed with xxxxxxxxxxxxxxxxxxxx, which this program cannot read";
         check(b"\xff", &"x".repeat(1_000), Err(message));
     }
 

@@ -222,7 +222,7 @@ async fn the_worst_answers_neither_end_a_run_nor_lose_a_paid_answer() {
     let (_, noisy) = check("noise", "rejected", MAX_BODY_BYTES, MAX_BODY_BYTES);
     assert_eq!(noisy[..1 << 20], noise(1 << 20)[..]);
     let (brotli, _) = check("brotli", "rejected", 1_000, 1_000);
-    assert_eq!(brotli.message.as_deref(), Some("the answer is compressed with br, which was not requested"));
+    assert_eq!(brotli.message.as_deref(), Some("the answer is compressed with br, which this program cannot read"));
     check("short", "maybe_billed", 40, 40);
     check("drip", "maybe_billed", 100, 2_000);
     check("garbage", "maybe_billed", 5, 5);

@@ -33,7 +33,7 @@ mod publish;
 mod row_block;
 mod row_group;
 mod sidecar_files;
-mod target_rows;
+mod targets_columns;
 mod targets_writer;
 
 pub use self::{
@@ -48,7 +48,7 @@ pub use self::{
         FailureRow, FailureRows, FailuresFile, RejectedLine, is_marked, mark_success, replace_file, unmark_success,
         write_output, write_rejected, write_rejected_rows, write_run,
     },
-    target_rows::{LineOutcome, TargetRow, TargetRows, input_column_names, targets_schema},
+    targets_columns::{LineOutcome, TargetRow, TargetRows, input_column_names, targets_schema},
     targets_writer::TargetsWriter,
 };
 

@@ -1,5 +1,5 @@
 //! The file of `targets`, written a few thousand rows at a time. Its columns are those of
-//! `TargetRow`, in `target_rows`.
+//! `TargetRow`, in `targets_columns`.
 
 use std::{
     fs::File,

@@ -1,5 +1,5 @@
 //! The values of the rows of `targets` and `_failures.csv`: the outcome of each input line, in input order. Only sums
-//! are kept in memory. The columns are in `dataset/target_rows.rs`.
+//! are kept in memory. The columns are in `dataset/targets_columns.rs`.
 
 use super::{AnswerRef, ExportError, MergedEntry, MergedLedgers, rows::DecodeTally};
 use crate::{

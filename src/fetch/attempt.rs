@@ -15,7 +15,7 @@ use crate::{
     api::{
         Api, BodyForm, ErrorKind, Parameters, Reply, Request,
         call_events::{Answered, Sent},
-        request,
+        request_body,
         status::{Assessment, assess},
     },
     clock::Clock,
@@ -73,8 +73,11 @@ impl<A: Api, J: Journal> CallContext<A, J> {
         mut grant: Grant,
     ) -> Result<Attempted, Unrecorded<J::Error>> {
         let (target, form, max_price) = (job.target.clone(), grant.form, grant.reservation.limit());
-        let request =
-            Request { body: request::body(target.as_str(), &self.parameters, form), max_price, target: target.clone() };
+        let request = Request {
+            body: request_body::body(target.as_str(), &self.parameters, form),
+            max_price,
+            target: target.clone(),
+        };
         let attempt = job.calls;
         let sent = Sent { target, attempt, at: self.clock.now(), form, reserved: max_price };
         self.journal.sent(&sent).await.map_err(Unrecorded::Call)?;

@@ -1,6 +1,11 @@
 //! The file system: durable file names, and hints for errors.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::{File, Metadata},
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
 
 /// Makes the names in a folder durable. `error` converts an error that occurs while doing this (a verb) to a path.
 pub fn sync_folder<'a, E, F: FnOnce(io::Error) -> E>(
@@ -8,6 +13,13 @@ pub fn sync_folder<'a, E, F: FnOnce(io::Error) -> E>(
     error: impl FnOnce(&'static str, &'a Path) -> F,
 ) -> Result<(), E> {
     File::open(folder).and_then(|open| open.sync_all()).map_err(error("sync", folder))
+}
+
+/// Whether `found`, what is at a path now, is the file or directory that is open. Inode numbers are not stable on some
+/// network file systems, so a mismatch proves nothing there.
+pub fn is_same_file(open: &File, found: io::Result<Metadata>) -> bool {
+    let id = |it: Metadata| (it.dev(), it.ino());
+    open.metadata().map(id).is_ok_and(|open| found.map(id).is_ok_and(|found| found == open))
 }
 
 /// Whether the disk, or the user's quota, is full.

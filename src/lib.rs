@@ -28,7 +28,7 @@
 //! | [`sandbox`] | the simulated API, with faults and a bill |
 //! | [`humanize`], [`sanitize`] | numbers for people; untrusted text made safe to show |
 //! | [`fs`], [`sha256`], `as_text` | syncing folders and access hints; digests; values as texts in JSON |
-//! | [`clock`], [`money`], [`logging`] | the wall clock; exact amounts; log lines |
+//! | [`clock`], `environment`, [`money`], [`logging`] | the wall clock; variables; exact amounts; log lines |
 //!
 //! Rules that apply everywhere:
 //!
@@ -47,6 +47,7 @@ pub mod commands;
 pub mod dataset;
 pub mod decode;
 pub mod doctor;
+mod environment;
 pub mod export;
 pub mod fetch;
 pub mod fs;

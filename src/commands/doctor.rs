@@ -134,7 +134,7 @@ fn check_api(arguments: &JobArgs, money: Option<RunCost<'_>>, context: &Context)
             Ok(endpoint) => endpoint,
             Err(error) => return Ok(vec![Check::failed("api", error.to_string(), error.hint())]),
         };
-        let ApiChecks { mut checks, balance, date } = asked(&arguments.call, &url, &endpoint, context).await;
+        let ApiChecks { mut checks, balance, date } = ask(&arguments.call, &url, &endpoint, context).await;
         if let Some(sandbox) = sandbox {
             // The rest is about a token, money and another machine's clock.
             checks.retain(|check| check.level != Level::Ok);
@@ -161,7 +161,7 @@ fn check_api(arguments: &JobArgs, money: Option<RunCost<'_>>, context: &Context)
     })
 }
 
-async fn asked(call: &CallArgs, url: &str, endpoint: &ApiEndpoint, context: &Context) -> ApiChecks {
+async fn ask(call: &CallArgs, url: &str, endpoint: &ApiEndpoint, context: &Context) -> ApiChecks {
     let set_up = call.token().map_err(|error| (error.to_string(), error.hint()));
     let set_up = set_up.and_then(|token| {
         let api = HttpApi::new(url, &token.0, BALANCE_TIMEOUT, context.clock);

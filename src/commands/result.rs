@@ -7,9 +7,9 @@ use std::{
 
 use super::{Context, Failure, is_stdout, print};
 use crate::{
-    api::http::environment_variable,
     cli::{DatasetArgs, DisplayArgs, Format, LogFormat},
     dataset::{DatasetLayout, write_output},
+    environment,
     progress::{Environment, ExportScope, Progress, Requested, mode},
     sanitize,
     summary::{RunSummary, wrapped},
@@ -43,7 +43,7 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, scope: ExportS
         requested => requested,
     };
     let environment =
-        Environment { terminal, ci: is_ci(), dumb: environment_variable("TERM").as_deref() == Some("dumb") };
+        Environment { terminal, ci: is_ci(), dumb: environment::variable("TERM").as_deref() == Some("dumb") };
     Progress::start(mode(requested, environment), terminal && has_color(), scope)
 }
 
@@ -96,7 +96,7 @@ fn write_files(summary: &RunSummary, arguments: &DisplayArgs) -> Result<(), Fail
         None => {}
     }
     // GitHub shows what a step appends to this file on the page of the workflow run.
-    if let Some(path) = environment_variable("GITHUB_STEP_SUMMARY") {
+    if let Some(path) = environment::variable("GITHUB_STEP_SUMMARY") {
         let appended = OpenOptions::new().create(true).append(true).open(&path);
         let written = appended.and_then(|mut file| writeln!(file, "### backlinks-export\n\n{}", summary.markdown()));
         if let Err(error) = written {
@@ -129,5 +129,5 @@ pub(super) fn is_ci() -> bool {
 }
 
 fn is_set(name: &str) -> bool {
-    environment_variable(name).is_some_and(|value| value != "false")
+    environment::variable(name).is_some_and(|value| value != "false")
 }

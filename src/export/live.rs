@@ -1,7 +1,7 @@
 //! Stages the dataset on its own thread while answers arrive.
 //!
-//! The recorder marks each target as final once its last record is synced, so nothing reaches the dataset before the ledger.
-//! What is staged is published later, or dropped. If the writer fails, no more calls are made.
+//! The recorder marks each target as final once its last record is synced, so nothing reaches the dataset before the
+//! ledger. What is staged is published later, or dropped. If the writer fails, no more calls are made.
 
 use std::{
     sync::{
@@ -108,8 +108,8 @@ impl LiveWriter {
 }
 
 impl Feed {
-    /// Marks a target as final, whose last record must be synced. Without `rows`, the writer reads the target's answer, if any, from
-    /// the ledger when its turn comes.
+    /// Marks a target as final, whose last record must be synced. Without `rows`, the writer reads the target's answer,
+    /// if any, from the ledger when its turn comes.
     pub(super) fn mark_final(&self, target: TargetRef<'_>, rows: Option<AnswerRows>) {
         let RunAnswers { inputs, order, .. } = &self.answers;
         let found = order.binary_search_by(|number| inputs.target(*number).cmp(&target));

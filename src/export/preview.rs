@@ -105,8 +105,8 @@ impl Preview {
         let mut previous = Previous::open(previous, dir, archive.run(), &parameters, |_| Ok(None))?;
         previous.choose(inputs, &mut left, query.fresh_since);
         Ok(Self {
-            answered: archive.requested().filter(|(_, known)| known.state.is_final()).count() as u64,
-            with_data: archive.requested().filter(|(_, known)| known.state == TargetState::Ok).count() as u64,
+            answered: archive.requested().filter(|(_, entry)| entry.state.is_final()).count() as u64,
+            with_data: archive.requested().filter(|(_, entry)| entry.state == TargetState::Ok).count() as u64,
             published: dir.map(RunManifest::read).transpose()?.flatten(),
             started_with: archive.run().map(|run| run.version.clone()),
             past: archive.resume_state(clock.moment()),

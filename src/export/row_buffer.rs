@@ -1,8 +1,8 @@
 //! Decoded answers on their way from the fetch to the writer, in limited memory.
 //!
-//! The fetch marks each target as final, with its rows if it has any; the writer takes the targets in
-//! order. A fetch that is faster than the writer waits for it. Rows that still do not fit, such as those behind a call
-//! that hangs, are dropped, because the ledger already has the answer. Nothing here reads the ledger.
+//! The fetch marks each target as final, with its rows if it has any; the writer takes the targets in order. A fetch
+//! that is faster than the writer waits for it. Rows that still do not fit, such as those behind a call that hangs, are
+//! dropped, because the ledger already has the answer. Nothing here reads the ledger.
 
 use std::{
     collections::BTreeMap,

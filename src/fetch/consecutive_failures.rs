@@ -24,8 +24,8 @@ impl ConsecutiveFailures {
     }
 }
 
-/// Whether a call was billed for a refusal, or for an answer about another target. Failures that may be due to an outage
-/// are limited by [`super::outage`].
+/// Whether a call was billed for a refusal, or for an answer about another target. [`super::outage`] limits failures
+/// that may be due to an outage.
 pub(super) fn is_billed_failure(assessment: &Assessment) -> bool {
     let is_failure = matches!(assessment.class, Class::Rejected | Class::Contract | Class::WrongTarget);
     is_failure && assessment.cost.is_costly()

@@ -15,7 +15,7 @@ pub(super) const MAX_REFUSED_TARGETS: u32 = 3;
 pub(super) struct TargetAttempts {
     /// Calls that count against `--max-attempts`.
     pub attempts: u32,
-    /// Calls that may have been billed without an answer.
+    /// Calls that were billed, or may have been, without an answer.
     pub maybe_billed: u32,
     /// Answers about another target.
     pub wrong_target: u32,

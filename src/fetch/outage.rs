@@ -2,8 +2,8 @@
 //! ends the run after `--max-outage`.
 //!
 //! There are three rules. First, after two rounds of failures without a success in between, only single probes are
-//! sent, at growing intervals. A target that fails while others succeed is itself the cause, and does not count. Second,
-//! retries use up tokens, which first tries earn slowly and successes quickly: during a total outage, retries stay
+//! sent, at growing intervals. A target that fails while others succeed is itself the cause, and does not count.
+//! Second, retries use up tokens, which first tries earn slowly and successes quickly: during a total outage, retries stay
 //! below a tenth of the first tries, while occasional failures are retried freely. Third, failures that cost money, or
 //! may have, take effect sooner: each one lowers the limit on calls in flight until a call succeeds, one round of them
 //! is enough, and probes are sent less often.
@@ -49,8 +49,8 @@ pub(super) struct Breaker {
     failures_in_a_row: u32,
     /// How many of these targets had not failed before.
     targets_in_a_row: u32,
-    /// How many of these new targets cost money, or may have; always zero in a run of very few targets, whose tries cost
-    /// less than a round.
+    /// How many of these targets cost money, or may have; always zero in a run of very few targets, whose tries cost less
+    /// than a round.
     costly_in_a_row: u32,
     counts_costs: bool,
     /// How often the API has answered.

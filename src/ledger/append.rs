@@ -295,7 +295,8 @@ impl LedgerWriter {
         Ok(places)
     }
 
-    /// Reserves space for this group and for the answers in flight; starts the next file if this one exceeds [`MAX_SEGMENT_BYTES`].
+    /// Reserves space for this group and for the answers in flight; starts the next file if this one exceeds
+    /// [`MAX_SEGMENT_BYTES`].
     fn make_room(&mut self, size: u64) -> Result<(), LedgerError> {
         if self.end <= MAX_SEGMENT_BYTES {
             return self.reserve_space(size);

@@ -45,7 +45,10 @@ pub enum LedgerError {
         copy: Option<PathBuf>,
     },
     /// The same, and its content could not be saved.
-    #[error("{} was deleted or replaced while the run was writing to it, and its content could not be saved: {source}", path.display())]
+    #[error(
+        "{} was deleted or replaced while the run was writing to it, and its content could not be saved: {source}",
+        path.display()
+    )]
     Lost { path: PathBuf, source: Box<LedgerError> },
     /// Another program has changed the size of a file that a run was writing to.
     #[error(
@@ -91,8 +94,8 @@ impl LedgerError {
                     .to_owned()
             }
             Self::Resized { .. } => {
-                "restore a complete copy of the file; without one, run the same command again to fetch the lost answers, \
-                 which are billed again"
+                "restore a complete copy of the file; without one, run the same command again to fetch the lost \
+                 answers, which are billed again"
                     .to_owned()
             }
             Self::NewerVersion { .. } => "upgrade backlinks-export and run the same command again".to_owned(),

@@ -7,13 +7,13 @@ use std::{
     io::{self, Seek},
     os::{
         fd::AsRawFd,
-        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
 
 use super::{Archive, FOLDER, LedgerError, Lock, segment::Segment};
-use crate::fs::sync_folder;
+use crate::fs::{is_same_file, sync_folder};
 
 /// Copies of a ledger beside the run's directory: `DIR.recovered`, `DIR.recovered-2` and so on.
 const MAX_COPIES: u32 = 99;
@@ -37,13 +37,6 @@ impl Segment {
             Some(to) => LedgerError::Moved { path, to },
             None => LedgerError::Deleted { path, copy: None },
         })
-    }
-
-    /// Whether the open file is at its path, and not another one.
-    fn is_at_its_path(&self) -> bool {
-        let id = |found: fs::Metadata| (found.dev(), found.ino());
-        let found = fs::symlink_metadata(&self.path).map(id);
-        self.file.metadata().map(id).is_ok_and(|open| found.is_ok_and(|found| found == open))
     }
 
     /// Where the file is now, if it was only moved. A file that was deleted may still have a name of its file system's
@@ -71,7 +64,8 @@ impl Archive {
 
     /// Returns the directory of the copy.
     fn copy_deleted(&self, lock: &Lock) -> Result<PathBuf, LedgerError> {
-        let missing = || self.segments.iter().filter(|file| !file.is_at_its_path());
+        let is_in_place = |file: &Segment| is_same_file(&file.file, fs::symlink_metadata(&file.path));
+        let missing = || self.segments.iter().filter(|file| !is_in_place(file));
         let is_free = |file: &Segment| fs::symlink_metadata(&file.path).is_err();
         if lock.is_at_its_path()
             && missing().all(is_free)

@@ -2,12 +2,12 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::LedgerError;
+use crate::fs::is_same_file;
 
 /// How often to try a lock that another process has. When a process is killed, the system releases its lock only after
 /// cleaning up, which a sync in progress can delay.
@@ -40,8 +40,7 @@ impl Lock {
 
     /// Whether the path still leads to the locked directory.
     pub(super) fn is_at_its_path(&self) -> bool {
-        let locked = self.open.metadata().map(|it| (it.dev(), it.ino()));
-        locked.is_ok_and(|id| fs::metadata(&self.dir).is_ok_and(|it| (it.dev(), it.ino()) == id))
+        is_same_file(&self.open, fs::metadata(&self.dir))
     }
 
     /// Keeps runs out of a directory that is only read; other processes may read it, too.

@@ -1,5 +1,5 @@
-//! A snapshot of the counters, and the texts derived from it that several displays use. `render` has the bar, `lines` the
-//! plain lines and JSON.
+//! A snapshot of the counters, and the texts derived from it that several displays use. `render` has the bar, `lines`
+//! the plain lines and JSON.
 
 use std::time::Duration;
 

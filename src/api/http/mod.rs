@@ -30,7 +30,7 @@ use self::{
 pub use self::{
     endpoint::{ApiEndpoint, ENDPOINT, SetupError, is_loopback},
     headers::retry_after,
-    proxy::{environment_variable, is_proxied},
+    proxy::is_proxied,
     response_body::USUAL_BODY,
 };
 use super::{Api, ApiError, ErrorKind, Reply, Request};

@@ -7,6 +7,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 
 use super::SetupError;
+use crate::environment;
 
 /// Variables that name a proxy for https; the first one that is set takes precedence.
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -18,17 +19,11 @@ pub fn is_proxied(url: &Url) -> Result<bool, SetupError> {
     if proxy.is_some_and(|proxy| matches!(proxy.uri().scheme_str(), Some("http" | "https"))) {
         return Ok(true);
     }
-    let named = VARIABLES.into_iter().find(|name| environment_variable(name).is_some());
-    let excluded = ["NO_PROXY", "no_proxy"].into_iter().find_map(environment_variable).unwrap_or_default();
+    let named = VARIABLES.into_iter().find(|name| environment::variable(name).is_some());
+    let excluded = ["NO_PROXY", "no_proxy"].into_iter().find_map(environment::variable).unwrap_or_default();
     let any = Matcher::builder().https("http://proxy").no(excluded).build();
     match named.filter(|_| any.intercept(&destination).is_some()) {
         Some(variable) => Err(SetupError::Proxy { variable }),
         None => Ok(false),
     }
-}
-
-/// The value of a variable of the environment, unless it is empty.
-#[expect(clippy::disallowed_methods, reason = "the client library reads these variables itself, and so may commands")]
-pub fn environment_variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -178,9 +178,9 @@ impl Index {
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
                 }
             }
-            Record::CalledOff { target, .. } => self.take_called_off(target),
-            Record::Answer(answer) => self.take_answer(answer, location)?,
-            Record::TakenOver(taken) => self.take_taken_over(taken, location)?,
+            Record::CalledOff { target, .. } => self.apply_called_off(target),
+            Record::Answer(answer) => self.apply_answer(answer, location)?,
+            Record::TakenOver(taken) => self.apply_taken_over(taken, location)?,
             Record::GaveUp { target, .. } => {
                 let number = self.number(target);
                 let entry = &mut self.entries[number as usize];
@@ -210,7 +210,7 @@ impl Index {
         self.first_calls += u64::from(is_first);
     }
 
-    fn take_called_off(&mut self, target: &Target) {
+    fn apply_called_off(&mut self, target: &Target) {
         let number = self.number(target);
         self.unanswered.remove(&number);
         let entry = &mut self.entries[number as usize];
@@ -225,7 +225,7 @@ impl Index {
         self.first_calls = self.first_calls.saturating_sub(u64::from(was_first));
     }
 
-    fn take_answer(&mut self, answer: &Answer, location: Location) -> Result<(), UnknownClass> {
+    fn apply_answer(&mut self, answer: &Answer, location: Location) -> Result<(), UnknownClass> {
         let class = answer.class()?;
         let number = self.number(&answer.target);
         let reserved = self.unanswered.remove(&number).and_then(|call| call.reserved);
@@ -261,7 +261,7 @@ impl Index {
     }
 
     /// An answer that an earlier run paid for: it determines its target's state, and adds no call and no cost.
-    fn take_taken_over(&mut self, taken: &TakenOver, location: Location) -> Result<(), UnknownClass> {
+    fn apply_taken_over(&mut self, taken: &TakenOver, location: Location) -> Result<(), UnknownClass> {
         let class = taken.answer.class()?;
         let number = self.number(&taken.answer.target);
         self.entries[number as usize].has_cost_from(Some(CostSource::Previous));

@@ -15,7 +15,7 @@ use backlinks_export::{
     },
     clock::Clock,
     decode::Envelope,
-    ledger::{Archive, Ledger, Lock, Run},
+    ledger::{Archive, Ledger, Lock, RunHeader},
     money::Usd,
     targets::{Accept, Target, clean},
 };
@@ -70,7 +70,7 @@ async fn write(dir: &Path, body: &[u8]) -> Archive {
     let clock = Clock::system();
     let lock = Lock::take(dir).expect("a lock");
     let ledger = Ledger::open(Archive::read(dir).expect("an archive"), &lock).expect("a ledger");
-    let run = Run {
+    let run = RunHeader {
         run_id: "20261124T120000Z-abc123".to_owned(),
         started_at: clock.now(),
         parameters: Parameters {

@@ -179,7 +179,7 @@ pub struct ReuseArgs {
 /// What happens to the dataset after publishing.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Dataset")]
-pub struct PublishArgs {
+pub struct AfterPublishArgs {
     /// Write DIR/report.html after publishing
     #[arg(long)]
     pub report: bool,
@@ -201,7 +201,7 @@ pub struct RunOnlyArgs {
     #[arg(long, help_heading = "Dataset", hide_short_help = true)]
     pub discard_raw: bool,
     #[command(flatten)]
-    pub after: PublishArgs,
+    pub after: AfterPublishArgs,
     /// Ask on a terminal before spending more than this
     #[arg(long, value_name = "USD", default_value = "10", allow_negative_numbers = true, help_heading = "Money")]
     pub confirm_above: Usd,

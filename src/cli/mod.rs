@@ -26,15 +26,15 @@ pub use self::{
     call::{BodyArg, CallArgs},
     config::ConfigError,
     flags::{
-        ConfigArgs, DatasetArgs, DisplayArgs, Format, InputArgs, LogFormat, Logging, PublishArgs, QueryArgs, ReuseArgs,
-        RunOnlyArgs,
+        AfterPublishArgs, ConfigArgs, DatasetArgs, DisplayArgs, Format, InputArgs, LogFormat, Logging, QueryArgs,
+        ReuseArgs, RunOnlyArgs,
     },
     rate_limits::{AccountPlan, RateArgs, TooManyShards},
     token::{Token, TokenError},
 };
 use crate::sandbox;
 
-/// Export backlinks history of many domains to partitioned Parquet. No paid answer is lost or paid for twice.
+/// Export the backlinks history of many domains to partitioned Parquet. No paid answer is lost or paid for twice.
 #[derive(Debug, Parser)]
 #[command(
     name = "backlinks-export",
@@ -206,7 +206,7 @@ pub struct ReplayArgs {
     #[command(flatten)]
     pub dataset: DatasetArgs,
     #[command(flatten)]
-    pub after: PublishArgs,
+    pub after: AfterPublishArgs,
     #[command(flatten)]
     pub display: DisplayArgs,
 }

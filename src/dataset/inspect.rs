@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{DEEPEST, DatasetError, LOST_AND_FOUND, STAGING, TABLES, UNFINISHED, files::entries, publish::backup_name};
+use super::{DEEPEST, DatasetError, LOST_AND_FOUND, STAGING, TABLES, UNFINISHED, files::entries};
 
 /// Checks that the paths of tables contain nothing but an export's tables. Also called before the first paid call, so
 /// that a run does not fail at its end.
@@ -45,4 +45,9 @@ fn inspect_tree(folder: &Path, levels: usize) -> Result<(), DatasetError> {
         }
     }
     Ok(())
+}
+
+/// The name of an old table in the staging folder where directories cannot be swapped in one step.
+pub(super) fn backup_name(table: &str) -> String {
+    format!("{table}.old")
 }

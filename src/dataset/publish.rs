@@ -34,7 +34,8 @@ use rustix::{
 use super::{
     DatasetError, HistoryWriter, Options, Part, STAGING, TABLES, TARGETS, TargetsWriter, UNDATED,
     files::{entries, exists, remove_tree, rename},
-    inspect, part, sidecar_files,
+    inspect::{backup_name, inspect},
+    part, sidecar_files,
 };
 use crate::fs::sync_folder;
 
@@ -194,11 +195,6 @@ fn check_run_id(run_id: &str) -> Result<(), DatasetError> {
         return Err(DatasetError::RunId { run_id: run_id.to_owned() });
     }
     Ok(())
-}
-
-/// The name of an old table in the staging folder where directories cannot be swapped in one step.
-pub(super) fn backup_name(table: &str) -> String {
-    format!("{table}.old")
 }
 
 /// Moves a directory to `place`. What was there is then at `from` or at `backup`.

@@ -159,14 +159,14 @@ impl Entries {
     fn keep_last_values(&mut self) {
         let entries = start(&self.ends, self.ends.len())..self.keys.ends.len();
         let count = entries.len();
-        let mut places: HashMap<&[u8], usize> = HashMap::new();
+        let mut positions: HashMap<&[u8], usize> = HashMap::new();
         let mut kept: Vec<(&[u8], Option<i64>)> = Vec::new();
         for index in entries {
             let key = &self.keys.bytes[range(&self.keys.ends, index)];
             let is_null = u32::try_from(index).is_ok_and(|index| self.nulls.binary_search(&index).is_ok());
             let value = (!is_null).then_some(self.values[index]);
-            let place = *places.entry(key).or_insert(kept.len());
-            match kept.get_mut(place) {
+            let position = *positions.entry(key).or_insert(kept.len());
+            match kept.get_mut(position) {
                 Some(entry) => entry.1 = value,
                 None => kept.push((key, value)),
             }

@@ -10,7 +10,7 @@ use super::{ExportError, LedgerFiles, MergedLedgers, QueryParams, RunManifest, S
 use crate::{
     clock::Clock,
     dataset::{self, DatasetLayout, PartitionBy, PartitionKey},
-    ledger::{self, Archive, LedgerError, Lock, Run},
+    ledger::{self, Archive, LedgerError, Lock, RunHeader},
     targets::Inputs,
 };
 
@@ -80,7 +80,7 @@ pub fn discarded(
     clock: Clock,
 ) -> Result<Option<RunManifest>, ExportError> {
     let Some(manifest) = RunManifest::read(dir)?.filter(|manifest| manifest.raw_discarded) else { return Ok(None) };
-    let stored = Run {
+    let stored = RunHeader {
         run_id: manifest.provenance.run_id.clone(),
         started_at: clock.now(),
         parameters: manifest.provenance.parameters.clone(),
@@ -103,7 +103,7 @@ pub fn discarded(
 pub(super) fn read_run<L>(
     dir: &Path,
     lock: impl FnOnce(&Path) -> Result<L, LedgerError>,
-) -> Result<(L, Run, Archive), ExportError> {
+) -> Result<(L, RunHeader, Archive), ExportError> {
     if RunManifest::read(dir)?.is_some_and(|manifest| manifest.raw_discarded) {
         return Err(ExportError::Discarded(dir.to_owned()));
     }
@@ -144,10 +144,10 @@ pub fn open_for_replay(
     merged: &MergedLedgers,
     replace: bool,
 ) -> Result<Lock, ExportError> {
-    let place = absolute(dir);
+    let path = absolute(dir);
     for source in sources {
-        let source_place = absolute(source);
-        if place != source_place && (place.starts_with(&source_place) || source_place.starts_with(&place)) {
+        let source_path = absolute(source);
+        if path != source_path && (path.starts_with(&source_path) || source_path.starts_with(&path)) {
             return Err(ExportError::Nested(dir.to_owned(), source.clone()));
         }
     }

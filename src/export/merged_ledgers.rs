@@ -15,7 +15,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use super::{ExportError, QueryDifference};
 use crate::{
     api::{Parameters, call_events::TargetState},
-    ledger::{Archive, CostSource, LedgerError, LoadedBody, Run, Spending, StoredAnswer, TargetEntry},
+    ledger::{Archive, CostSource, LedgerError, LoadedBody, RunHeader, Spending, StoredAnswer, TargetEntry},
     money::Usd,
     sha256,
     targets::{Inputs, Shard, Target, TargetRef},
@@ -37,7 +37,7 @@ type Winners = HashMap<Target, usize>;
 
 #[derive(Debug)]
 pub struct Source {
-    pub run: Run,
+    pub run: RunHeader,
     pub archive: Archive,
 }
 
@@ -49,7 +49,7 @@ impl Source {
 }
 
 /// The day on which a run began, in UTC.
-pub(super) fn run_date(run: &Run) -> Date {
+pub(super) fn run_date(run: &RunHeader) -> Date {
     TimeZone::UTC.to_datetime(run.started_at).date()
 }
 
@@ -290,7 +290,7 @@ impl MergedLedgers {
 
     /// The run and the latest result of a target, without its body. A body without rows is read all the same, since
     /// nothing else would notice damage to it.
-    pub fn latest(&self, entry: &MergedEntry<'_>) -> Result<(&Run, Option<StoredAnswer>), LedgerError> {
+    pub fn latest(&self, entry: &MergedEntry<'_>) -> Result<(&RunHeader, Option<StoredAnswer>), LedgerError> {
         let Source { run, archive } = &self.sources[entry.source];
         let latest = match entry.state {
             TargetState::Ok => archive.head(entry.best)?,

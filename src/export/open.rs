@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     dataset,
     fetch::FetchLimits,
-    ledger::{self, Archive, Lock, ResumeState, Run, Spending},
+    ledger::{self, Archive, Lock, ResumeState, RunHeader, Spending},
     summary::MaxFailures,
     targets::{Inputs, TargetSet},
 };
@@ -28,7 +28,7 @@ use crate::{
 pub struct Export {
     pub(super) lock: Lock,
     pub(super) archive: Archive,
-    pub(super) run: Run,
+    pub(super) run: RunHeader,
     pub(super) parameters: Parameters,
     pub(super) inputs: Inputs,
     pub(super) inputs_sha256: String,
@@ -59,7 +59,7 @@ impl Export {
         let run = archive.run().cloned();
         let run_id = run.as_ref().map_or_else(|| new_run_id(query, clock), |run| run.run_id.clone());
         let parameters = query.parameters(run.as_ref(), &run_id, clock.today())?;
-        let run = run.unwrap_or_else(|| Run {
+        let run = run.unwrap_or_else(|| RunHeader {
             run_id,
             started_at: clock.now(),
             parameters: parameters.clone(),

@@ -20,7 +20,7 @@ use super::{ExportError, QueryDifference, directory::read_run};
 use crate::{
     api::Parameters,
     humanize,
-    ledger::{Archive, Copied, Ledger, LedgerError, Lock, Run, TargetEntry},
+    ledger::{Archive, Copied, Ledger, LedgerError, Lock, RunHeader, TargetEntry},
     targets::Inputs,
 };
 
@@ -95,14 +95,14 @@ impl Previous {
     pub(super) fn open(
         dirs: &[PathBuf],
         own: Option<&Path>,
-        run: Option<&Run>,
+        run: Option<&RunHeader>,
         parameters: &Parameters,
         lock: impl Fn(&Path) -> Result<Option<Lock>, LedgerError>,
     ) -> Result<Self, ExportError> {
         let mut earlier = Vec::with_capacity(dirs.len());
         for dir in dirs {
-            let place = dir.canonicalize().ok();
-            if place.is_some() && place == own.and_then(|own| own.canonicalize().ok()) {
+            let path = dir.canonicalize().ok();
+            if path.is_some() && path == own.and_then(|own| own.canonicalize().ok()) {
                 return Err(PreviousError::Itself(dir.clone()).into());
             }
             let (lock, theirs, archive) =
@@ -130,7 +130,7 @@ impl Previous {
             chosen.extend(newest.map(|(source, entry)| Chosen { source, entry: entry.clone() }));
             newest.is_none()
         });
-        chosen.sort_by_key(|chosen| (chosen.source, chosen.entry.place()));
+        chosen.sort_by_key(|chosen| (chosen.source, chosen.entry.location()));
         self.chosen = chosen;
     }
 

@@ -8,7 +8,7 @@ use jiff::{Timestamp, civil::Date};
 use crate::{
     api::{EARLIEST_DATE, Parameters, RankScale},
     humanize,
-    ledger::Run,
+    ledger::RunHeader,
     summary::MaxFailures,
     targets::{Inputs, Shard, TargetRef},
 };
@@ -73,7 +73,7 @@ pub struct QueryDifference {
 impl QueryDifference {
     /// The first flag in which two queries differ, if their answers may not be in one dataset. The last day may differ,
     /// since each row of `targets` has its own. With `simulated`, real answers differ from simulated ones.
-    pub(super) fn find(stored: &Run, simulated: Option<bool>, requested: &Parameters) -> Option<Self> {
+    pub(super) fn find(stored: &RunHeader, simulated: Option<bool>, requested: &Parameters) -> Option<Self> {
         let of_api = simulated.and_then(|simulated| Self::of_api(stored.simulated, simulated));
         let stored = &stored.parameters;
         let scale = |of: &Parameters| of.rank_scale.as_str();
@@ -97,7 +97,7 @@ impl QueryDifference {
 }
 
 /// Refuses targets of other shards in the directory of a shard: a replay of all shards would have them twice.
-pub(super) fn check_shard(stored: Option<&Run>, given: &Inputs) -> Result<(), QueryError> {
+pub(super) fn check_shard(stored: Option<&RunHeader>, given: &Inputs) -> Result<(), QueryError> {
     let Some(stored) = stored.and_then(|run| run.shard) else { return Ok(()) };
     let mut others = given.targets().map(TargetRef::as_str).filter(|target| !stored.contains(target));
     match others.next().map(str::to_owned) {
@@ -108,7 +108,7 @@ pub(super) fn check_shard(stored: Option<&Run>, given: &Inputs) -> Result<(), Qu
 
 impl QueryParams {
     /// The parameters of every call: those of the directory's run, if the command line does not contradict them.
-    pub fn parameters(&self, stored: Option<&Run>, run_id: &str, today: Date) -> Result<Parameters, QueryError> {
+    pub fn parameters(&self, stored: Option<&RunHeader>, run_id: &str, today: Date) -> Result<Parameters, QueryError> {
         let run = stored;
         let stored = run.map(|run| &run.parameters);
         let requested = Parameters {
@@ -150,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    fn stored() -> Run {
+    fn stored() -> RunHeader {
         let parameters = Parameters {
             date_from: date(2020, 1, 1),
             date_to: date(2026, 1, 31),
@@ -158,7 +158,14 @@ mod tests {
             tag: "first".to_owned(),
         };
         let started_at = "2026-01-31T00:00:00Z".parse().expect("a time");
-        Run { run_id: "r".to_owned(), started_at, parameters, version: "0".to_owned(), shard: None, simulated: false }
+        RunHeader {
+            run_id: "r".to_owned(),
+            started_at,
+            parameters,
+            version: "0".to_owned(),
+            shard: None,
+            simulated: false,
+        }
     }
 
     const TODAY: Date = date(2026, 2, 10);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::target_lines::UNREADABLE;
 use crate::decode::{DecodeError, DecodedRows, SchemaDrift};
+
+/// The message of a target whose stored answer cannot be decoded.
+pub(super) const UNREADABLE: &str = "the answer is saved but cannot be read as rows";
 
 /// What one answer adds to the dataset, or why it cannot be read as rows.
 pub(super) type AnswerRows = Result<DecodedRows, DecodeError>;

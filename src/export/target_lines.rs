@@ -1,11 +1,14 @@
 //! The values of the rows of `targets` and `_failures.csv`: the outcome of each input line, in input order. Only sums
 //! are kept in memory. The columns are in `dataset/targets_columns.rs`.
 
-use super::{AnswerRef, ExportError, MergedEntry, MergedLedgers, rows::DecodeTally};
+use super::{
+    AnswerRef, ExportError, MergedEntry, MergedLedgers,
+    rows::{DecodeTally, UNREADABLE},
+};
 use crate::{
     api::{Parameters, call_events::TargetState},
     dataset::{FailureRow, LineOutcome, TargetRow},
-    ledger::{Answer, CostSource, StoredAnswer},
+    ledger::{AnswerRecord, CostSource, StoredAnswer},
     summary::Totals,
     targets::{InputLine, LineStatus, TargetRef},
 };
@@ -161,7 +164,7 @@ impl<'a> LineRows<'a> {
     }
 
     /// Why a target failed, in a text that several targets can share: `rejected: 40501 Invalid Field.`
-    fn reason(&self, state: TargetState, answer: Option<&Answer>) -> String {
+    fn reason(&self, state: TargetState, answer: Option<&AnswerRecord>) -> String {
         let Some(answer) = answer.filter(|_| state != TargetState::Ok) else {
             return if state == TargetState::Ok { UNREADABLE_ANSWER.to_owned() } else { NO_ANSWER.to_owned() };
         };
@@ -179,7 +182,7 @@ impl<'a> LineRows<'a> {
         reason.trim_end_matches([' ', ':']).to_owned()
     }
 
-    fn count(&mut self, entry: &MergedEntry<'_>, is_readable: bool, answer: Option<&Answer>) -> LineOutcome {
+    fn count(&mut self, entry: &MergedEntry<'_>, is_readable: bool, answer: Option<&AnswerRecord>) -> LineOutcome {
         let (outcome, count) = match entry.state {
             TargetState::Ok if is_readable => (LineOutcome::Ok, &mut self.totals.ok),
             TargetState::NoData => (LineOutcome::NoData, &mut self.totals.no_data),
@@ -204,8 +207,6 @@ fn by_target(merged: &MergedLedgers, answers: &[AnswerRef]) -> Vec<u32> {
 /// Reasons of targets without any answer, and of targets with an answer that has no rows.
 const NO_ANSWER: &str = "no_answer";
 const UNREADABLE_ANSWER: &str = "unreadable_answer";
-/// The message of a target whose stored answer cannot be decoded.
-pub(super) const UNREADABLE: &str = "the answer is saved but cannot be read as rows";
 
 /// Maximum reasons that include the API's message. If messages differ from target to target, further reasons only have
 /// codes.

@@ -15,7 +15,7 @@ use super::{
     append::FileDigest,
     index::{Index, ResumeState, Spending, TargetEntry},
     inputs,
-    record::{Answer, FORMAT, Record, Run},
+    record::{AnswerRecord, FORMAT, Record, RunHeader},
     segment::{End, FoundRecord, Segment},
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
 pub struct Archive {
     pub(super) segments: Vec<Segment>,
     pub(super) index: Index,
-    pub(super) run: Option<Run>,
+    pub(super) run: Option<RunHeader>,
     pub(super) inputs: inputs::Stored,
     /// Where the last complete record of the last file ends.
     pub(super) end: u64,
@@ -42,7 +42,7 @@ pub struct Archive {
 /// An answer, or the latest result of a target that has none.
 #[derive(Clone, Debug)]
 pub struct StoredAnswer {
-    pub answer: Answer,
+    pub answer: AnswerRecord,
     /// The run that paid for it, if that is another one.
     pub from_run_id: Option<String>,
 }
@@ -101,7 +101,7 @@ impl Archive {
     }
 
     /// The run of this directory; `None`: it was never started.
-    pub fn run(&self) -> Option<&Run> {
+    pub fn run(&self) -> Option<&RunHeader> {
         self.run.as_ref()
     }
 

@@ -53,7 +53,7 @@ pub use self::{
     inputs::digest,
     lock::Lock,
     reader::LedgerReader,
-    record::{Answer, CostSource, Run},
+    record::{AnswerRecord, CostSource, RunHeader},
     takeover::Copied,
 };
 
@@ -131,7 +131,7 @@ impl Ledger {
     }
 
     /// Records the start of the run.
-    pub async fn start(&self, run: &Run) -> Result<(), LedgerError> {
+    pub async fn start(&self, run: &RunHeader) -> Result<(), LedgerError> {
         self.append(Purpose::BeforeCall, Record::Run { format: FORMAT, run: run.clone() }).await?;
         self.archive().run = Some(run.clone());
         Ok(())
@@ -170,7 +170,7 @@ impl Ledger {
     /// Records the result of a call, with its body.
     pub async fn answered(&self, answered: &Answered) -> Result<(), LedgerError> {
         let record = |member| {
-            let answer = Answer::of(answered, member, self.since_boot(), self.date_to);
+            let answer = AnswerRecord::of(answered, member, self.since_boot(), self.date_to);
             Record::Answer(Box::new(answer))
         };
         let Some(body) = &answered.body else {

@@ -26,7 +26,7 @@ pub(super) const FORMAT: u32 = 2;
 
 /// The parameters of a directory's run, fixed when it is first started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct RunHeader {
     /// Identifies the run in file names and columns.
     pub run_id: String,
     /// When it was first started.
@@ -53,7 +53,7 @@ pub(super) enum Record {
         /// The version of the format that the ledger is written in.
         format: u32,
         #[serde(flatten)]
-        run: Run,
+        run: RunHeader,
     },
     /// The end of a set of input lines, which are in the last `chunks` members before it.
     Inputs(InputsEnd),
@@ -74,7 +74,7 @@ pub(super) enum Record {
     /// A call that was not sent after all.
     CalledOff { target: Target, attempt: u32, at: Timestamp },
     /// The result of a call.
-    Answer(Box<Answer>),
+    Answer(Box<AnswerRecord>),
     /// An answer that an earlier run paid for, copied from its ledger.
     TakenOver(Box<TakenOver>),
     /// A target that was given up in this run.
@@ -93,7 +93,7 @@ pub(super) struct InputsEnd {
 
 /// An answer's line without its body.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Answer {
+pub struct AnswerRecord {
     pub(super) target: Target,
     pub(super) attempt: u32,
     /// When it was complete.
@@ -144,7 +144,7 @@ pub(super) struct TakenOver {
     pub(super) copied_at: Timestamp,
     /// That run's record of it, with the last day that it requested.
     #[serde(flatten)]
-    pub(super) answer: Answer,
+    pub(super) answer: AnswerRecord,
 }
 
 /// The source of a cost.
@@ -180,7 +180,7 @@ impl Record {
     }
 
     /// The answer in it, whichever run paid for it.
-    pub(super) fn answer(&self) -> Option<&Answer> {
+    pub(super) fn answer(&self) -> Option<&AnswerRecord> {
         match self {
             Self::Answer(answer) => Some(answer),
             Self::TakenOver(taken) => Some(&taken.answer),
@@ -196,7 +196,7 @@ impl From<&GaveUp> for Record {
     }
 }
 
-impl Answer {
+impl AnswerRecord {
     /// The line of a call's result whose body is in `member`; `date_to` if it differs from the run's.
     pub(super) fn of(
         answered: &Answered,
@@ -458,7 +458,7 @@ mod tests {
     #[test]
     fn a_line_contains_the_result_of_its_call() {
         let check = |cost: Cost, expected: serde_json::Value| {
-            let answer = Answer::of(&answered(cost, Some("{}")), MEMBER, None, None);
+            let answer = AnswerRecord::of(&answered(cost, Some("{}")), MEMBER, None, None);
             assert_eq!(answer.class().expect("a class"), Class::Data);
             let line: serde_json::Value =
                 serde_json::from_slice(&to_line(&Record::Answer(Box::new(answer)))).expect("JSON");
@@ -479,7 +479,7 @@ mod tests {
         check(Cost::Upstream(price), serde_json::json!({"cost_micros_usd": 24_000, "cost_source": "upstream"}));
         check(Cost::Unknown, serde_json::json!({"cost_micros_usd": null, "cost_source": "unknown"}));
         check(Cost::Nothing, serde_json::json!({"cost_micros_usd": null, "cost_source": null}));
-        assert_eq!(Answer::of(&answered(Cost::Nothing, None), BodyMember::default(), None, None).body_bytes, 0);
+        assert_eq!(AnswerRecord::of(&answered(Cost::Nothing, None), BodyMember::default(), None, None).body_bytes, 0);
     }
 
     #[test]
@@ -492,7 +492,7 @@ mod tests {
     #[test]
     fn a_call_was_sent_its_latency_before_its_answer_by_both_clocks() {
         let since_boot = serde_json::from_str(r#"{"boot":7,"since_boot_micros":9000000}"#).expect("a moment");
-        let answer = Answer::of(&answered(Cost::Nothing, None), BodyMember::default(), Some(since_boot), None);
+        let answer = AnswerRecord::of(&answered(Cost::Nothing, None), BodyMember::default(), Some(since_boot), None);
         let left = answer.left_at();
         assert_eq!(left.wall, "2026-11-24T11:59:59Z".parse().expect("a time"));
         assert_eq!(left.since_boot, Some(since_boot.earlier(Duration::from_millis(1_500))));
@@ -501,7 +501,8 @@ mod tests {
     #[test]
     fn a_useless_answer_at_an_unknown_price_may_have_been_billed() {
         let check = |class: Class, cost: Cost, frame_bytes: u64, expected: bool| {
-            let mut answer = Answer::of(&answered(cost, None), BodyMember { bytes: frame_bytes, ..MEMBER }, None, None);
+            let mut answer =
+                AnswerRecord::of(&answered(cost, None), BodyMember { bytes: frame_bytes, ..MEMBER }, None, None);
             class.as_str().clone_into(&mut answer.class);
             assert_eq!(answer.possibly_billed(), expected, "{class:?} {cost:?} {frame_bytes}");
         };
@@ -517,7 +518,8 @@ mod tests {
 
     #[test]
     fn the_beginning_of_an_answer_is_parsed_like_its_whole_line() {
-        let record = Record::Answer(Box::new(Answer::of(&answered(Cost::Unknown, Some("{}")), MEMBER, None, None)));
+        let record =
+            Record::Answer(Box::new(AnswerRecord::of(&answered(Cost::Unknown, Some("{}")), MEMBER, None, None)));
         let whole = to_line(&record);
         assert_eq!(to_line(&parse(&whole).expect("a record")), whole);
         for key in [JSON, TEXT, LATIN_1] {
@@ -530,7 +532,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_found_whichever_run_paid_for_it() {
-        let answer = Answer::of(&answered(Cost::Unknown, None), BodyMember::default(), None, None);
+        let answer = AnswerRecord::of(&answered(Cost::Unknown, None), BodyMember::default(), None, None);
         let at = answer.at;
         let taken = TakenOver { from_run_id: "r".into(), copied_at: at, answer: answer.clone() };
         let check = |record: Record, expected: bool| {

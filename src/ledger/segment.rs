@@ -16,7 +16,7 @@ use super::{
     LedgerError, Location,
     gzip::{self, BodyMember, CLOSING_BYTES, END_BYTES, Measured},
     inputs,
-    record::{self, Answer, Record},
+    record::{self, AnswerRecord, Record},
 };
 
 /// Bytes read at once for a head: most heads fit, and often those of the next calls, too.
@@ -194,7 +194,7 @@ impl Segment {
     }
 
     /// An answer's body as it arrived; `head` is the content of its record's first member, `answer` the parsed record.
-    pub(super) fn body(&self, location: &Location, head: &[u8], answer: &Answer) -> Result<Vec<u8>, LedgerError> {
+    pub(super) fn body(&self, location: &Location, head: &[u8], answer: &AnswerRecord) -> Result<Vec<u8>, LedgerError> {
         let (offset, bytes) = self.body_bytes(location, answer)?;
         let content = answer.body_member().content(&bytes[..bytes.len() - CLOSING_BYTES]);
         let content = content.map_err(|source| self.damaged(offset, &source))?;
@@ -203,19 +203,23 @@ impl Segment {
     }
 
     /// Checks that an answer's body is complete, without keeping it in memory.
-    pub(super) fn check_body(&self, location: &Location, answer: &Answer) -> Result<(), LedgerError> {
+    pub(super) fn check_body(&self, location: &Location, answer: &AnswerRecord) -> Result<(), LedgerError> {
         self.verified_body_bytes(location, answer).map(drop)
     }
 
     /// An answer's body as stored, with the end of its line, once its checksum has been verified.
-    pub(super) fn verified_body_bytes(&self, location: &Location, answer: &Answer) -> Result<Vec<u8>, LedgerError> {
+    pub(super) fn verified_body_bytes(
+        &self,
+        location: &Location,
+        answer: &AnswerRecord,
+    ) -> Result<Vec<u8>, LedgerError> {
         let (offset, bytes) = self.body_bytes(location, answer)?;
         let checked = answer.body_member().check(&bytes[..bytes.len() - CLOSING_BYTES]);
         checked.map_err(|source| self.damaged(offset, &source))?;
         Ok(bytes)
     }
 
-    fn body_bytes(&self, location: &Location, answer: &Answer) -> Result<(u64, Vec<u8>), LedgerError> {
+    fn body_bytes(&self, location: &Location, answer: &AnswerRecord) -> Result<(u64, Vec<u8>), LedgerError> {
         let offset = location.offset + u64::from(location.head);
         let size = usize::try_from(location.body).map_err(|error| self.damaged(offset, &error))?;
         let bytes = self.read(offset, size)?;

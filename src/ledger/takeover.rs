@@ -50,7 +50,7 @@ impl TargetEntry {
     }
 
     /// Where its answer is in its ledger: adjacent answers are best read one after the other.
-    pub fn place(&self) -> (u32, u64) {
+    pub fn location(&self) -> (u32, u64) {
         self.last().map_or((0, 0), |last| (last.segment, last.offset))
     }
 }

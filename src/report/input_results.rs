@@ -51,7 +51,7 @@ pub(super) fn outcome_words(outcome: LineOutcome) -> &'static str {
 
 /// A target that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failed {
+pub(super) struct ListedFailure {
     pub(super) target: Box<str>,
     pub(super) http_status: Option<i64>,
     pub(super) api_status_code: Option<i64>,
@@ -64,7 +64,7 @@ pub(super) struct Failed {
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) texts: Vec<String>,
-    places: HashMap<String, u32>,
+    positions: HashMap<String, u32>,
     bytes: usize,
     /// Whether its texts are more than can be shown.
     too_many: bool,
@@ -79,7 +79,7 @@ pub(super) struct Lines {
     /// Names of input columns that are not shown.
     pub(super) left_out: Vec<String>,
     /// The first failed targets.
-    pub(super) failures: Vec<Failed>,
+    pub(super) failures: Vec<ListedFailure>,
     /// Input lines that are not valid domains.
     pub(super) rejected: u64,
     /// Input lines that repeat a target.
@@ -131,7 +131,7 @@ impl Lines {
                 self.fetched = Some((first.min(at), last.max(at)));
             }
             if outcome == LineOutcome::Failed && self.failures.len() < MAX_LISTED_FAILURES {
-                self.failures.push(Failed {
+                self.failures.push(ListedFailure {
                     target: target.into(),
                     http_status: number(http, row),
                     api_status_code: number(codes, row),
@@ -140,7 +140,7 @@ impl Lines {
                 });
             }
             let columns = self.columns.iter_mut().zip(&inputs);
-            let cells = columns.map(|(column, texts)| column.place(string_at(texts, row)?)).collect();
+            let cells = columns.map(|(column, texts)| column.index_of(string_at(texts, row)?)).collect();
             let cost = number(costs, row).and_then(Usd::from_dollars);
             self.targets.push(Line { target: target.into(), outcome, cost, cells });
         }
@@ -178,7 +178,7 @@ impl Lines {
 
 impl Column {
     /// The index of a truncated text among those of the column; `None` for an empty one, or if there are too many.
-    fn place(&mut self, text: &str) -> Option<u32> {
+    fn index_of(&mut self, text: &str) -> Option<u32> {
         let text = sanitize::plain(text.trim());
         let shown = match text.char_indices().nth(MAX_CELL_LENGTH) {
             Some((end, _)) => format!("{}…", &text[..end]),
@@ -187,18 +187,18 @@ impl Column {
         if self.too_many || shown.is_empty() {
             return None;
         }
-        if let Some(place) = self.places.get(&shown) {
-            return Some(*place);
+        if let Some(index) = self.positions.get(&shown) {
+            return Some(*index);
         }
         self.bytes += shown.len();
         if self.bytes > COLUMN_BYTES {
             self.too_many = true;
-            (self.texts, self.places) = (Vec::new(), HashMap::new());
+            (self.texts, self.positions) = (Vec::new(), HashMap::new());
             return None;
         }
-        let place = u32::try_from(self.texts.len()).ok()?;
+        let index = u32::try_from(self.texts.len()).ok()?;
         self.texts.push(shown.clone());
-        self.places.insert(shown, place);
-        Some(place)
+        self.positions.insert(shown, index);
+        Some(index)
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    history::{MonthCounts, NoData, Profile, history_of},
     item::ItemWriter,
+    profile::{MonthCounts, NoData, Profile, profile_of},
     random::Random,
     request::HistoryRequest,
 };
@@ -32,7 +32,7 @@ pub(super) enum AnswerContent {
 
 impl AnswerContent {
     pub(super) fn of(request: &HistoryRequest, today: jiff::civil::Date) -> Self {
-        match history_of(&request.target) {
+        match profile_of(&request.target) {
             Ok(profile) => Self::history(&request.target, profile, request, today),
             Err(nothing) => Self::NoData(nothing),
         }
@@ -189,7 +189,7 @@ fn message(code: i64) -> &'static str {
         20000 => "Ok.",
         40000 => "You can set only one task at a time.",
         40100 => "You are not Authorized to Access this Resource.",
-        40101 => "Internal SimulatedApi Error. Timeout.",
+        40101 => "Internal Service Error. Timeout.",
         40102 => "No Search Results.",
         40200 => "Payment Required.",
         40201 => "Account access temporarily paused.",
@@ -203,7 +203,7 @@ fn message(code: i64) -> &'static str {
         40503 => "POST Data Is Invalid.",
         40506 => "Unknown Fields in POST Data.",
         50000 => "Internal Error.",
-        50401 => "Internal SimulatedApi Timeout.",
+        50401 => "Internal Service Timeout.",
         _ => "Error.",
     }
 }

@@ -94,7 +94,7 @@ struct Charge {
 }
 
 /// A call that passed all checks.
-struct Attempt<'a> {
+struct ValidCall<'a> {
     request: &'a HistoryRequest,
     fault: Option<Fault>,
     /// `None`: it is not billed.
@@ -167,7 +167,7 @@ impl SimulatedApi {
         receipt: &mut Receipt,
         state: &mut BillState,
         request_id: &str,
-    ) -> Result<Attempt<'a>, CallReply> {
+    ) -> Result<ValidCall<'a>, CallReply> {
         let faults = &self.settings.faults;
         let rise = faults.price_percent(state.bill.billed_calls);
         let debit_of = |rows| scaled(self.settings.price.debit(rows), rise);
@@ -198,11 +198,11 @@ impl SimulatedApi {
         if let Some(charge) = charge {
             receipt.debit(state, &request.target, charge.debit);
         }
-        Ok(Attempt { request, fault, charge, hides_cost, number })
+        Ok(ValidCall { request, fault, charge, hides_cost, number })
     }
 
-    fn reply(&self, attempt: &Attempt<'_>, content: &AnswerContent, request_id: &str) -> CallReply {
-        let Attempt { request, fault, charge, .. } = *attempt;
+    fn reply(&self, attempt: &ValidCall<'_>, content: &AnswerContent, request_id: &str) -> CallReply {
+        let ValidCall { request, fault, charge, .. } = *attempt;
         let delay = self.latency(&request.target, attempt.number.into());
         let late = matches!(fault, Some(Fault::Code(code)) if is_late(code));
         let task = EnvelopeFields {

@@ -7,7 +7,7 @@
 use std::io::Write as _;
 
 use super::{
-    history::{Days, MonthCounts, Profile, float, whole},
+    profile::{Days, MonthCounts, Profile, float, whole},
     random::Random,
 };
 

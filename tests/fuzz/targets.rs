@@ -11,7 +11,7 @@ use backlinks_export::{
     },
     clock::Clock,
     decode::{DecodedRows, Decoder, Envelope},
-    ledger::{Archive, Ledger, LoadedBody, Lock, Run},
+    ledger::{Archive, Ledger, LoadedBody, Lock, RunHeader},
     targets::{self, LineStatus, ReadOptions, Target, read},
 };
 use jiff::{Timestamp, civil::date};
@@ -208,7 +208,7 @@ pub(crate) fn some_ledgers() -> Vec<Vec<u8>> {
                 };
                 let version = "0.1.0".to_owned();
                 ledger
-                    .start(&Run {
+                    .start(&RunHeader {
                         run_id: "r".to_owned(),
                         started_at: at,
                         parameters,

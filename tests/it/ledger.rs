@@ -10,7 +10,7 @@ use backlinks_export::{
         status::{Class, assess},
     },
     decode::Envelope,
-    ledger::{Archive, Ledger, LedgerError, LoadedBody, Lock, Run},
+    ledger::{Archive, Ledger, LedgerError, LoadedBody, Lock, RunHeader},
     money::Usd,
     targets::{Accept, Target, clean},
 };
@@ -24,8 +24,8 @@ fn moment(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("a time")
 }
 
-fn run() -> Run {
-    Run {
+fn run() -> RunHeader {
+    RunHeader {
         run_id: "20261124T120000Z-abc123".to_owned(),
         started_at: moment(0),
         parameters: Parameters {
@@ -339,7 +339,7 @@ async fn an_answer_is_copied_between_ledgers_completely_or_not_at_all() {
     let earlier = ledger.close().await.expect("closed");
     drop(lock);
     let (ledger, _lock) = open(&to).expect("new");
-    let own = Run { run_id: "20261224T120000Z-abc123".to_owned(), ..run() };
+    let own = RunHeader { run_id: "20261224T120000Z-abc123".to_owned(), ..run() };
     ledger.start(&own).await.expect("durable");
     for name in ["a.com", "b.com", "c.com", "d.com"] {
         let entry = earlier.entry(target(name).view()).expect("asked");
@@ -365,7 +365,7 @@ async fn an_answer_is_copied_between_ledgers_completely_or_not_at_all() {
     // If any byte of a body has changed since the ledger was opened, it is not copied.
     let sound = fs::read(file(&from)).expect("readable");
     let entry = earlier.entry(target("a.com").view()).expect("asked");
-    let (_, begin) = entry.place();
+    let (_, begin) = entry.location();
     let end = usize::try_from(begin + entry.size()).expect("small");
     for place in usize::try_from(begin).expect("small")..end {
         let mut damaged = sound.clone();

@@ -12,7 +12,7 @@ use jiff::civil::Date;
 
 use super::{
     Location,
-    record::{Answer, CostSource, Record, TakenOver},
+    record::{AnswerRecord, CostSource, Record, TakenOver},
 };
 use crate::{
     api::{
@@ -225,7 +225,7 @@ impl Index {
         self.first_calls = self.first_calls.saturating_sub(u64::from(was_first));
     }
 
-    fn apply_answer(&mut self, answer: &Answer, location: Location) -> Result<(), UnknownClass> {
+    fn apply_answer(&mut self, answer: &AnswerRecord, location: Location) -> Result<(), UnknownClass> {
         let class = answer.class()?;
         let number = self.number(&answer.target);
         let reserved = self.unanswered.remove(&number).and_then(|call| call.reserved);
@@ -271,7 +271,7 @@ impl Index {
     }
 
     /// The latest final answer counts. Later results explain why it was not refreshed.
-    fn set_state(&mut self, number: u32, class: Class, answer: &Answer, location: Location) {
+    fn set_state(&mut self, number: u32, class: Class, answer: &AnswerRecord, location: Location) {
         let entry = &mut self.entries[number as usize];
         let state = match class {
             Class::Data => TargetState::Ok,

@@ -47,8 +47,8 @@ impl Story {
         self.take(&Record::GaveUp { target: target(name), at: moment(self.second), class });
     }
 
-    fn answer(&self, name: &str, class: Class, cost: RecordedCost) -> Answer {
-        Answer {
+    fn answer(&self, name: &str, class: Class, cost: RecordedCost) -> AnswerRecord {
+        AnswerRecord {
             target: target(name),
             attempt: 1,
             at: moment(self.second),

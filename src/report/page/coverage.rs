@@ -8,7 +8,7 @@ use crate::{
     humanize,
     report::{
         html::{Html, html},
-        input_results::{Failed, MAX_LISTED_FAILURES, outcome_words},
+        input_results::{ListedFailure, MAX_LISTED_FAILURES, outcome_words},
     },
 };
 
@@ -70,7 +70,7 @@ fn failed_targets(content: &PageContent<'_>, failed: u64) -> Html {
     }
     let more = (failed > listed.len() as u64)
         .then(|| html!(", of which the first {} are listed; all are in _failures.csv", MAX_LISTED_FAILURES));
-    let row = |failed: &Failed| {
+    let row = |failed: &ListedFailure| {
         let number = |number: Option<i64>| known(number, |number| number.to_string());
         html!(
             "<tr><th scope=row>{}<td class=n>{}<td class=n>{}<td class=n>{}<td>{}\n",

@@ -112,10 +112,11 @@ fn is_domain(path: &Path) -> bool {
 
 /// The requested column, or the default ones.
 fn wanted_list(wanted: Option<&str>) -> String {
-    match wanted {
-        Some(wanted) => format!("`{wanted}`"),
-        None => format!("named {}", domain_column::DOMAIN_NAMES.join(", ")),
+    if let Some(wanted) = wanted {
+        return format!("`{wanted}`");
     }
+    let [names @ .., last] = domain_column::DOMAIN_NAMES;
+    format!("named {} or {last}", names.join(", "))
 }
 
 fn list(names: &[String]) -> String {

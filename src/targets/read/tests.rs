@@ -482,7 +482,7 @@ fn unusable_files_are_errors_with_a_hint() {
     check(
         &["no-columns.csv"],
         None,
-        "no-columns.csv has no column named domain, target, url, website, host; its columns are client, Web site, \
+        "no-columns.csv has no column named domain, target, url, website or host; its columns are client, Web site, \
          market\n\
          did you mean --column \"Web site\"?",
     );
@@ -495,7 +495,7 @@ fn unusable_files_are_errors_with_a_hint() {
     check(
         &["no-header.csv"],
         None,
-        "no-header.csv has no column named domain, target, url, website, host; its columns are a.com, A\n\
+        "no-header.csv has no column named domain, target, url, website or host; its columns are a.com, A\n\
          the first row looks like data: add a header row, or rename a file with one domain per line to .txt",
     );
     check(

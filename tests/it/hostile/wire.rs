@@ -10,7 +10,7 @@ use std::{
 
 use backlinks_export::{
     api::MAX_BODY_BYTES,
-    ledger::{Answer, Archive, LoadedBody},
+    ledger::{AnswerRecord, Archive, LoadedBody},
     targets::{Accept, clean},
 };
 use bytes::Bytes;
@@ -130,7 +130,7 @@ impl Ledger {
     }
 
     /// The answer of a target, and its body; empty if it has none.
-    fn kept(&self, name: &str) -> (Answer, Vec<u8>) {
+    fn kept(&self, name: &str) -> (AnswerRecord, Vec<u8>) {
         let entry =
             self.0.entry(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("it was asked about");
         let kept = self.0.head(entry).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"));

@@ -121,7 +121,7 @@ pub(super) struct MonthCounts {
 }
 
 /// A host's history, or how the API reports that it has none.
-pub(super) fn history_of(target: &str) -> Result<Box<Profile>, NoData> {
+pub(super) fn profile_of(target: &str) -> Result<Box<Profile>, NoData> {
     let mut draws = Random::new(target, &[]).part(0);
     if draws.chance(UNKNOWN_HOSTS) { Err(draws.pick(&NO_DATA)) } else { Ok(Box::new(Profile::new(target))) }
 }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     fn profiles() -> impl Iterator<Item = (String, Box<Profile>)> {
-        hosts().filter_map(|host| Some((host.clone(), history_of(&host).ok()?)))
+        hosts().filter_map(|host| Some((host.clone(), profile_of(&host).ok()?)))
     }
 
     fn ascending(profile: &Profile, from: Date, to: Date) -> Vec<MonthCounts> {
@@ -316,7 +316,7 @@ mod tests {
     fn a_host_has_the_same_history_every_time_and_in_every_range() {
         for (host, profile) in profiles().take(50) {
             let whole = profile.months(FIRST, TO);
-            let again = history_of(&host).expect("it had a history a moment ago");
+            let again = profile_of(&host).expect("it had a history a moment ago");
             assert_eq!(whole, again.months(FIRST, TO), "{host}");
             let (from, to) = (date(2022, 3, 1), date(2023, 2, 15));
             let expected: Vec<MonthCounts> =
@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn each_way_of_having_no_data_occurs() {
-        let ways: Vec<NoData> = hosts().filter_map(|host| history_of(&host).err()).collect();
+        let ways: Vec<NoData> = hosts().filter_map(|host| profile_of(&host).err()).collect();
         for way in NO_DATA {
             assert!(ways.contains(&way), "{way:?}");
         }

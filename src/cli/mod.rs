@@ -64,9 +64,9 @@ pub enum UsageError {
 impl Cli {
     /// Parses a command line and the config file that it names.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
-        let arguments = config::with_file(arguments.into_iter().collect())?;
-        let command =
-            without_api_variable(without_empty_variables(Self::command(), |name| std::env::var_os(name)), &arguments);
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let command = without_empty_variables(Self::command(), |name| std::env::var_os(name));
+        let command = config::with_file(without_api_variable(command, &arguments), &arguments)?;
         let matches = command.try_get_matches_from(arguments);
         Ok(matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(without_credentials)?)
     }

@@ -140,7 +140,7 @@ fn command() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(UsageError::Config(error)) => {
-            let lines = [("error", error.to_string()), ("hint", error.hint().to_owned())];
+            let lines = [("error", error.message), ("hint", error.hint)];
             let lines = lines.map(|(label, text)| result::labeled(label, &sanitize::plain(&text)));
             let _ = io::stderr().write_all(lines.concat().as_bytes());
             return ExitCode::from(exit::USAGE);

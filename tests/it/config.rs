@@ -72,6 +72,12 @@ fn the_command_line_overrides_the_file_and_the_file_the_environment() {
     assert!(["a", "b", "c", "d"].iter().all(|name| shell.is_complete(name)));
     // The flag takes precedence over the file: no server is at its address.
     shell.run("run --config run.toml --out e --api http://127.0.0.1:1 --max-outage 1s").expect(4);
+    // The file's sandbox takes precedence over the variable, so that nothing is paid for, but not over the flag.
+    shell.write("run.toml", "input = \"domains.txt\"\nsandbox = true\n");
+    assert_eq!(run("run --config run.toml --out f")["success"], true);
+    shell.run("run --config run.toml --out g --api http://127.0.0.1:1 --max-outage 1s").expect(4);
+    shell.write("run.toml", "input = \"domains.txt\"\nsandbox = false\n");
+    shell.run("run --config run.toml --out h --max-outage 1s").expect(4);
 }
 
 #[test]

@@ -35,10 +35,10 @@ mod launch;
 mod outage;
 pub mod pace;
 mod queue;
-
 mod results;
 mod retry;
 mod sliding_window;
+mod throttle;
 mod tokio_clock;
 
 use self::{

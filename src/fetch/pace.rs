@@ -1,9 +1,9 @@
 //! When the next call may be sent: never more than N in any sliding period, including retries and earlier runs.
 //!
-//! There are two guards in a row. `governor` spreads the calls evenly, so that the server sees a steady stream. By
-//! itself it would allow a burst plus a full period's calls in one window, so a window of the last N calls decides:
-//! call k+N is never sent before a whole period, plus a margin for network jitter, has passed since call k was actually
-//! sent.
+//! There are three guards in a row. The throttle slows calls down while the API rejects too many. `governor` spreads
+//! them evenly, so that the server sees a steady stream. By itself it would allow a burst plus a full period's calls in
+//! one window, so a window of the last N calls decides: call k+N is never sent before a whole period, plus a margin for
+//! network jitter, has passed since call k was actually sent.
 //!
 //! Nothing here sleeps: `Pacer::check` returns until when to wait, and the caller waits on `tokio`'s clock (governor's
 //! own `until_ready` would sleep on the real one).
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     sliding_window::{CallSlot, SlidingWindow},
+    throttle::Throttle,
     tokio_clock::{SinceStart, TokioClock},
 };
 
@@ -66,28 +67,13 @@ impl Rate {
     }
 }
 
-/// Every 429 doubles the interval between calls, up to this factor.
-const SLOWEST: f64 = 32.0;
-/// Several 429s within this time count as one: they are responses to calls sent together.
-const ECHO: Duration = Duration::from_secs(1);
-/// After this long without a 429, the interval shrinks by [`RECOVERY`].
-const CALM: Duration = Duration::from_secs(5);
-/// The factor by which the slowdown shrinks after each [`CALM`].
-const RECOVERY: f64 = 0.75;
-
 /// Decides when the next call may be sent.
 #[derive(Debug)]
 pub(super) struct Pacer {
-    rate: Rate,
     spread: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<SinceStart>>,
     window: SlidingWindow,
+    throttle: Throttle,
     hold_until: Option<Instant>,
-    slowness: f64,
-    /// The last 429 that counted.
-    slowed_at: Option<Instant>,
-    /// Since when there was no 429, minus the time for which the interval has already shrunk.
-    calm_since: Option<Instant>,
-    last: Option<Instant>,
 }
 
 impl Pacer {
@@ -97,63 +83,41 @@ impl Pacer {
             .expect("an interval above zero")
             .allow_burst(rate.burst());
         Self {
-            rate,
             spread: RateLimiter::direct_with_clock(quota, TokioClock),
-            window: SlidingWindow::new(rate, earlier),
+            window: SlidingWindow::new(rate.calls, rate.window(), earlier),
+            throttle: Throttle::new(rate.interval()),
             hold_until: None,
-            slowness: 1.0,
-            slowed_at: None,
-            calm_since: None,
-            last: None,
         }
     }
 
     /// `Ok` allows one call now; `Err` is when to ask again.
     pub(super) fn check(&mut self, now: Instant) -> Result<CallSlot, Instant> {
-        if let Some(until) = self.hold_until.filter(|until| *until > now) {
+        if let Some(until) = self.held_until(now).max(self.throttle.not_before()).filter(|until| *until > now) {
             return Err(until);
-        }
-        self.recover(now);
-        if let Some(last) = self.last.filter(|_| self.slowness > 1.0) {
-            let next = last + self.rate.interval().mul_f64(self.slowness);
-            if next > now {
-                return Err(next);
-            }
         }
         self.window.has_room(now)?;
         self.spread
             .check()
             .map_err(|denied| now + denied.wait_time_from(SinceStart(now)).max(Duration::from_micros(100)))?;
-        self.last = Some(now);
-        Ok(self.window.grant())
+        let slot = self.window.grant();
+        self.throttle.on_send(now, slot.number());
+        Ok(slot)
     }
 
-    /// The server asked for fewer calls, and possibly for a wait; both apply to all calls.
-    pub(super) fn slow_down(&mut self, now: Instant, retry_after: Option<Duration>) {
-        if let Some(wait) = retry_after {
-            self.hold_until = self.hold_until.max(Some(now + wait));
-        }
-        self.recover(now);
-        if self.slowed_at.is_none_or(|at| now.duration_since(at) >= ECHO) {
-            self.slowness = (self.slowness * 2.0).min(SLOWEST);
-            (self.slowed_at, self.calm_since) = (Some(now), Some(now));
+    /// The result of the call with this slot: whether the API asked for fewer calls, and for how long it asked to send
+    /// none at all.
+    pub(super) fn on_result(&mut self, now: Instant, slot: &CallSlot, is_rejected: bool, hold: Option<Duration>) {
+        self.throttle.on_result(now, slot.number(), is_rejected);
+        if let Some(hold) = hold {
+            let until = (now + hold).max(self.hold_until.unwrap_or(now));
+            self.throttle.on_hold(until - self.held_until(now).unwrap_or(now));
+            self.hold_until = Some(until);
         }
     }
 
     /// Until when all calls have to wait, if the server asked for it and that time has not passed.
     pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
         self.hold_until.filter(|until| *until > now)
-    }
-
-    fn recover(&mut self, now: Instant) {
-        while let Some(since) = self.calm_since.filter(|since| now.duration_since(*since) >= CALM) {
-            self.slowness = 1.0 + (self.slowness - 1.0) * RECOVERY;
-            self.calm_since = Some(since + CALM);
-            if self.slowness < 1.05 {
-                self.slowness = 1.0;
-                self.calm_since = None;
-            }
-        }
     }
 }
 
@@ -229,22 +193,6 @@ mod tests {
         assert!(most_in(&all, rate.period) <= 600);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_down_slows_every_call_and_the_speed_recovers() {
-        let rate = rate(600, Duration::from_mins(1));
-        let mut pacer = Pacer::new(rate, []);
-        let before = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await.len();
-        pacer.slow_down(Instant::now(), Some(Duration::from_secs(3)));
-        pacer.slow_down(Instant::now(), None);
-        let asked = Instant::now();
-        let after = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await;
-        assert!(after[0] - asked >= Duration::from_secs(3), "Retry-After is a floor for all calls");
-        assert!(after.len() * 2 < before, "{} then {}", before, after.len());
-        granted(&mut pacer, Duration::from_mins(1), |_| Duration::ZERO).await;
-        let later = granted(&mut pacer, Duration::from_secs(10), |_| Duration::ZERO).await.len();
-        assert!(later * 100 >= before * 95, "{before} before, {later} a minute later");
-    }
-
     #[test]
     fn a_rate_is_shown_with_its_unit_and_has_a_margin_and_a_burst() {
         let check = |calls: u32, seconds: u64, text: &str, window: u64, burst: u32| {
@@ -261,55 +209,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_down_doubles_the_interval_and_calm_shortens_it_by_a_quarter() {
-        let start = Instant::now();
-        let check = |slowed_at: &[u64], now: u64, distance: u64| {
-            let mut pacer = Pacer::new(rate(1, Duration::from_mins(1)), []);
-            pacer.check(start).expect("the first call").mark_sent();
-            for at in slowed_at {
-                pacer.slow_down(start + Duration::from_millis(*at), None);
-            }
-            let next = pacer.check(start + Duration::from_millis(now)).expect_err("too early");
-            assert_eq!((next - start).as_millis(), u128::from(distance), "{slowed_at:?}, asked at {now}");
-        };
-        check(&[], 0, 60_600);
-        check(&[0], 0, 120_000);
-        check(&[0, 999], 999, 120_000);
-        check(&[0, 1_000], 1_000, 240_000);
-        check(&[0, 999, 1_000], 1_000, 240_000);
-        check(&[0, 1_000, 2_000, 3_000, 4_000], 4_000, 32 * 60_000);
-        check(&[0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000], 6_000, 32 * 60_000);
-        check(&[0, 1_000], 5_999, 240_000);
-        check(&[0, 1_000], 6_000, 195_000);
-        check(&[0, 1_000], 10_999, 195_000);
-        check(&[0, 1_000], 11_000, 161_250);
-        // A factor below 1.05 counts as none; the window still applies.
-        check(&[0], 54_999, 63_378);
-        check(&[0], 55_000, 60_600);
-        check(&[0, 55_000], 55_000, 120_000);
-        // A shrunk interval does not make the next 429 part of the previous one.
-        check(&[0, 5_500], 5_500, 210_000);
-        check(&[0, 5_500, 6_499], 6_499, 210_000);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn every_wait_ends_at_the_announced_time() {
-        let mut pacer = Pacer::new(rate(60, Duration::from_mins(1)), []);
-        pacer.check(Instant::now()).expect("the first call").mark_sent();
+    async fn a_hold_delays_every_call_until_its_end() {
+        let mut pacer = Pacer::new(rate(6_000, Duration::from_mins(1)), []);
+        let mut slot = pacer.check(Instant::now()).expect("the first call");
+        slot.mark_sent();
         let asked = Instant::now();
-        pacer.slow_down(asked, Some(Duration::from_secs(3)));
-        pacer.slow_down(asked, Some(Duration::from_secs(1)));
+        pacer.on_result(asked, &slot, true, Some(Duration::from_secs(3)));
+        pacer.on_result(asked, &slot, true, Some(Duration::from_secs(1)));
         let until = asked + Duration::from_secs(3);
         assert_eq!(pacer.check(asked).expect_err("held"), until);
         assert_eq!(pacer.held_until(asked), Some(until), "the longest wait counts");
         assert_eq!(pacer.held_until(until - Duration::from_nanos(1)), Some(until));
         assert_eq!(pacer.held_until(until), None);
         tokio::time::advance(Duration::from_secs(3)).await;
-        pacer.check(Instant::now()).expect("no longer held").mark_sent();
-        let next = pacer.check(Instant::now()).expect_err("twice the distance");
-        assert_eq!(next, until + Duration::from_secs(2));
-        assert_eq!(pacer.check(next - Duration::from_nanos(1)).expect_err("too early"), next);
-        tokio::time::advance(Duration::from_secs(2)).await;
-        pacer.check(Instant::now()).expect("the announced moment");
+        pacer.check(Instant::now()).expect("no longer held");
     }
 }

@@ -29,7 +29,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     /// Applies the result of a call to the budget, the breaker and the queue. Returns the target if it is given up.
     pub(super) fn handle_result(&mut self, attempted: Attempted) -> Option<GaveUp> {
-        let Attempted { mut job, grant: Grant { reservation, form, is_probe, .. }, result } = attempted;
+        let Attempted { mut job, grant: Grant { slot, reservation, form, is_probe }, result } = attempted;
         let Some(result) = result else {
             self.budget.release(reservation);
             if is_probe {
@@ -41,6 +41,10 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         let now = Instant::now();
         self.budget.settle(reservation, result.assessment.cost);
         self.learn(&mut job, &result, is_probe, now);
+        // HTTP 429 asks for fewer calls, even with a complete answer.
+        let is_rejected = result.assessment.class == Class::SlowDown || result.assessment.http_status == Some(429);
+        let hold = result.retry_after.filter(|wait| is_rejected && *wait <= MAX_RETRY_AFTER);
+        self.pacer.on_result(now, &slot, is_rejected, hold);
         let CallResult { assessment, retry_after, .. } = result;
         let is_refused = matches!(assessment.class, Class::Refused(_));
         let run_facts = RunFacts {
@@ -116,10 +120,6 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             Class::WrongTarget => job.tried.wrong_target += 1,
             Class::Refused(_) => job.tried.refused += 1,
             _ => {}
-        }
-        // HTTP 429 asks for fewer calls, even with a complete answer.
-        if assessment.class == Class::SlowDown || assessment.http_status == Some(429) {
-            self.pacer.slow_down(now, result.retry_after.filter(|wait| *wait <= MAX_RETRY_AFTER));
         }
         let is_first = assessment.class != Class::WrongTarget || job.tried.wrong_target == 1;
         let failures = self.billed_failures.count(assessment.class, is_first && is_billed_failure(assessment));

@@ -2,13 +2,12 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
-
-use super::pace::Rate;
 
 /// The last N calls, oldest first: when each was sent, or `None` if it is about to be.
 #[derive(Debug)]
@@ -26,12 +25,13 @@ struct SentCalls {
 }
 
 impl SlidingWindow {
-    pub(super) fn new(rate: Rate, earlier: impl IntoIterator<Item = Instant>) -> Self {
-        let max_calls = usize::try_from(rate.calls.get()).unwrap_or(usize::MAX);
+    /// A window of at most `max_calls` in `length`, `earlier` ones included.
+    pub(super) fn new(max_calls: NonZeroU32, length: Duration, earlier: impl IntoIterator<Item = Instant>) -> Self {
+        let max_calls = usize::try_from(max_calls.get()).unwrap_or(usize::MAX);
         let mut left_at: Vec<_> = earlier.into_iter().map(Some).collect();
         left_at.sort();
         let calls = SentCalls { left_at: left_at.into(), gone: 0 };
-        Self { calls: Arc::new(Mutex::new(calls)), max_calls, length: rate.window() }
+        Self { calls: Arc::new(Mutex::new(calls)), max_calls, length }
     }
 
     pub(super) fn has_room(&self, now: Instant) -> Result<(), Instant> {
@@ -69,6 +69,11 @@ pub(super) struct CallSlot {
 }
 
 impl CallSlot {
+    /// Its place in the order of all calls.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The call is sent now.
     pub(super) fn mark_sent(&mut self) {
         self.left = true;
@@ -90,17 +95,15 @@ impl Drop for CallSlot {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_window_has_room_a_period_after_its_oldest_call_was_sent() {
         let start = Instant::now();
         let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
-        let rate = Rate { calls: NonZeroU32::new(2).expect("not zero"), period: Duration::from_secs(10) };
         // Calls of an earlier process, in any order
-        let window = SlidingWindow::new(rate, [at(1_000), at(0)]);
+        let max_calls = NonZeroU32::new(2).expect("not zero");
+        let window = SlidingWindow::new(max_calls, Duration::from_millis(10_100), [at(1_000), at(0)]);
         assert_eq!(window.has_room(at(1_000)), Err(at(10_100)));
         assert_eq!(window.has_room(at(10_100) - Duration::from_nanos(1)), Err(at(10_100)));
         assert_eq!(window.has_room(at(10_100)), Ok(()));

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::ledger;
 
@@ -90,11 +91,33 @@ impl Differences {
         }
     }
 
-    /// Reports two values that should be equal.
-    pub(super) fn expect<T: PartialEq + std::fmt::Debug>(&self, file: &str, name: &str, found: &T, expected: &T) {
-        if found != expected {
-            self.add(file, format!("{name} is {found:?}, expected {expected:?}"));
+    /// Reports two values that should be equal, field by field.
+    pub(super) fn expect<T: Serialize>(&self, file: &str, name: &str, found: &T, expected: &T) {
+        let value = |of: &T| serde_json::to_value(of).expect("text and numbers always serialize");
+        self.expect_value(file, name, &value(found), &value(expected));
+    }
+
+    fn expect_value(&self, file: &str, name: &str, found: &Value, expected: &Value) {
+        match (found, expected) {
+            (Value::Object(_), Value::Object(fields)) => {
+                for (key, expected) in fields {
+                    let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                    self.expect_value(file, &name, &found[key], expected);
+                }
+            }
+            (Value::Array(ones), Value::Array(others)) if ones.len() == others.len() => {
+                for (index, (found, expected)) in ones.iter().zip(others).enumerate() {
+                    self.expect_value(file, &format!("{name}[{index}]"), found, expected);
+                }
+            }
+            _ if found != expected => self.add(file, format!("{name} is {found}, expected {expected}")),
+            _ => {}
         }
+    }
+
+    /// The result of a check of a file; `None`: it failed, and the reason is reported.
+    pub(super) fn passed<T>(&self, file: &str, checked: Result<T, String>) -> Option<T> {
+        checked.map_err(|what| self.add(file, what)).ok()
     }
 
     /// Reports something that is not a difference but worth knowing.

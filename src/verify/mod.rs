@@ -129,7 +129,7 @@ struct Verification<'a> {
 impl Verification<'_> {
     fn run(&self, checked: &mut Checked) {
         let Self { dir, manifest, differences } = *self;
-        let published = digests::check_tables(dir, manifest, differences);
+        let published = self.check_tables();
         let mut known = published.named.clone();
         known.extend(manifest.provenance.own_files().map(|(file, _)| format!("{FOLDER}/{file}")));
         unexpected::find_unexpected(dir, &known, differences);
@@ -162,7 +162,7 @@ impl Verification<'_> {
             differences.add(dataset::RUN, "lists no ledger, so rows cannot be compared with answers");
             return None;
         }
-        if !digests::check_ledgers(dir, manifest, differences) {
+        if !self.check_ledgers() {
             differences.note("the ledger is damaged or missing: rows were not compared with its answers");
             return None;
         }
@@ -171,13 +171,12 @@ impl Verification<'_> {
         let gathered = gather(&dirs, &layout.partition_by)
             .and_then(|merged| Provenance::new(&merged, dir, layout).map(|provenance| (merged, provenance)));
         let (merged, provenance) = gathered.map_err(|error| self.report(&error)).ok()?;
-        let is_current = digests::compare_ends(dir, &manifest.provenance, &provenance, differences);
-        is_current.then_some((merged, provenance))
+        self.compare_ends(&provenance).then_some((merged, provenance))
     }
 
     fn report(&self, error: &ExportError) {
         match error {
-            ExportError::Ledger(error) => digests::report_ledger(self.dir, error, self.differences),
+            ExportError::Ledger(error) => self.report_ledger(error),
             other => self.differences.add(FOLDER, other.to_string()),
         }
     }
@@ -190,8 +189,8 @@ impl Verification<'_> {
         published: &PublishedFiles,
         checked: &mut Checked,
     ) -> Result<(), ExportError> {
-        let (totals, answers) = rebuild::compare(self, merged, published, &provenance.layout.partition_by)?;
-        accounting::compare(self.dir, self.manifest, provenance, merged, &totals, self.differences);
+        let (totals, answers) = self.compare_rebuilt(merged, published)?;
+        self.compare_accounting(merged, provenance, &totals);
         let counts = merged.inputs().counts();
         let spending = merged.spending();
         checked.ledger_bytes = provenance.ledgers.iter().flat_map(|ledger| &ledger.files).map(|(_, bytes)| bytes).sum();
@@ -205,9 +204,8 @@ impl Verification<'_> {
 
     /// Checks everything that is possible without any answer.
     fn without_ledgers(&self, published: &PublishedFiles, checked: &mut Checked) {
-        let Some(counts) = tables::compare(self.dir, self.manifest, published, self.differences) else { return };
+        let Some(counts) = self.compare_tables(published) else { return };
         checked.lines = counts.lines as u64;
-        let stale = self.manifest.summary.stale;
-        accounting::compare_summary(self.dir, self.manifest, counts, stale, self.differences);
+        self.compare_summary(counts, self.manifest.summary.stale);
     }
 }

@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     path::{Path, PathBuf},
 };
 
@@ -22,7 +21,7 @@ use super::{
     Verification,
     difference::Differences,
     digests::PublishedFiles,
-    same_bytes::SameBytes,
+    same_bytes::{NEVER_FAILS, SameBytes},
     stream::{Slice, Stream},
 };
 use crate::{
@@ -39,64 +38,56 @@ use crate::{
 /// Folders that are open at once; more are compared in several passes.
 const OPEN_FOLDERS: usize = 128;
 
-/// Compares the tables and the other files; returns the sums over the expected rows, and the number of answers.
-pub(super) fn compare(
-    verification: &Verification<'_>,
-    merged: &MergedLedgers,
-    published: &PublishedFiles,
-    partition_by: &PartitionBy,
-) -> Result<(Totals, usize), ExportError> {
-    let Verification { dir, differences, .. } = *verification;
-    let rebuild = Rebuild::new(merged);
-    let decoded = compare_rows(dir, &rebuild, published, partition_by, differences)?;
-    let columns = merged.inputs().columns();
-    let schema = targets_schema(columns);
-    let failures = FailureRows::begin(SameBytes::open(dir, FAILURES)).map_err(compare_error(FAILURES))?;
-    let table = published.targets.as_ref().map(|file| Stream::new(dir, [file], &schema, differences));
-    let file = published.targets.clone().unwrap_or_default();
-    let mut lines = LineComparison { table, file, rows: TargetRows::new(columns), missing: 0, failures, differences };
-    let totals = rebuild.lines(&decoded, &mut lines)?;
-    lines.finish(merged.inputs().counts().lines)?;
-    write_rejected_rows(SameBytes::open(dir, REJECTED), rejected(merged.inputs()))
-        .map_err(compare_error(REJECTED))?
-        .finish(differences);
-    Ok((totals, rebuild.answers()))
-}
-
-fn compare_error(name: &'static str) -> impl Fn(io::Error) -> ExportError {
-    move |source| ExportError::Io { verb: "compare", path: PathBuf::from(name), source }
-}
-
-/// Compares `backlinks_history` and `backlinks_undated` with the answers, row by row.
-fn compare_rows(
-    dir: &Path,
-    rebuild: &Rebuild<'_>,
-    published: &PublishedFiles,
-    partition_by: &PartitionBy,
-    differences: &Differences,
-) -> Result<DecodeTally, ExportError> {
-    let schema = schema::history();
-    let folders: Vec<&PathBuf> = published.folders.keys().collect();
-    let mut rounds: Vec<&[&PathBuf]> = folders.chunks(OPEN_FOLDERS).collect();
-    // Without any folder, each answer is still read once.
-    rounds.extend(rounds.is_empty().then_some::<&[_]>(&[]));
-    let mut decoded = DecodeTally::default();
-    for (number, round) in rounds.into_iter().enumerate() {
-        let sound = round.iter().filter_map(|folder| Some((*folder, published.folders[*folder].as_ref()?)));
-        let mut streams: BTreeMap<&PathBuf, Stream<'_>> =
-            sound.map(|(folder, files)| (folder, Stream::new(dir, files, &schema, differences))).collect();
-        decoded = rebuild.rows(|target, run_date, rows| {
-            for (folder, expected) in by_folder(partition_by, rows, run_date) {
-                if let Some(stream) = streams.get_mut(&folder) {
-                    compare_target(target.as_str(), stream, &folder, &expected, differences);
-                } else if number == 0 && !published.folders.contains_key(&folder) {
-                    report_missing_rows(target.as_str(), &folder, &expected, differences);
-                }
-            }
-        })?;
-        streams.values_mut().for_each(Stream::finish);
+impl Verification<'_> {
+    /// Compares the tables and the other files; returns the sums over the expected rows, and the number of answers.
+    pub(super) fn compare_rebuilt(
+        &self,
+        merged: &MergedLedgers,
+        published: &PublishedFiles,
+    ) -> Result<(Totals, usize), ExportError> {
+        let Self { dir, differences, .. } = *self;
+        let rebuild = Rebuild::new(merged);
+        let decoded = self.compare_rows(&rebuild, published)?;
+        let columns = merged.inputs().columns();
+        let schema = targets_schema(columns);
+        let failures = FailureRows::begin(SameBytes::open(dir, FAILURES)).expect(NEVER_FAILS);
+        let table = published.targets.as_ref().map(|file| Stream::new(dir, [file], &schema, differences));
+        let file = published.targets.clone().unwrap_or_default();
+        let mut lines =
+            LineComparison { table, file, rows: TargetRows::new(columns), missing: 0, failures, differences };
+        let totals = rebuild.lines(&decoded, &mut lines)?;
+        lines.finish(merged.inputs().counts().lines)?;
+        let lines = rejected(merged.inputs());
+        write_rejected_rows(SameBytes::open(dir, REJECTED), lines).expect(NEVER_FAILS).finish(differences);
+        Ok((totals, rebuild.answers()))
     }
-    Ok(decoded)
+
+    /// Compares `backlinks_history` and `backlinks_undated` with the answers, row by row.
+    fn compare_rows(&self, rebuild: &Rebuild<'_>, published: &PublishedFiles) -> Result<DecodeTally, ExportError> {
+        let Self { dir, manifest, differences } = *self;
+        let schema = schema::history();
+        let folders: Vec<&PathBuf> = published.folders.keys().collect();
+        let mut rounds: Vec<&[&PathBuf]> = folders.chunks(OPEN_FOLDERS).collect();
+        // Without any folder, each answer is still read once.
+        rounds.extend(rounds.is_empty().then_some::<&[_]>(&[]));
+        let mut decoded = DecodeTally::default();
+        for (number, round) in rounds.into_iter().enumerate() {
+            let sound = round.iter().filter_map(|folder| Some((*folder, published.folders[*folder].as_ref()?)));
+            let mut streams: BTreeMap<&PathBuf, Stream<'_>> =
+                sound.map(|(folder, files)| (folder, Stream::new(dir, files, &schema, differences))).collect();
+            decoded = rebuild.rows(|target, run_date, rows| {
+                for (folder, expected) in by_folder(&manifest.provenance.layout.partition_by, rows, run_date) {
+                    if let Some(stream) = streams.get_mut(&folder) {
+                        compare_target(target.as_str(), stream, &folder, &expected, differences);
+                    } else if number == 0 && !published.folders.contains_key(&folder) {
+                        report_missing_rows(target.as_str(), &folder, &expected, differences);
+                    }
+                }
+            })?;
+            streams.values_mut().for_each(Stream::finish);
+        }
+        Ok(decoded)
+    }
 }
 
 /// The rows of one target in each folder, in order.
@@ -219,7 +210,8 @@ impl LineSink for LineComparison<'_> {
     }
 
     fn failure(&mut self, failure: &FailureRow<'_>) -> Result<(), ExportError> {
-        self.failures.push(failure).map_err(compare_error(FAILURES))
+        self.failures.push(failure).expect(NEVER_FAILS);
+        Ok(())
     }
 }
 
@@ -249,7 +241,7 @@ impl LineComparison<'_> {
         if self.table.is_some_and(|mut table| !table.next_rows(1).is_empty()) {
             self.differences.add(&self.file, format!("has more rows than the {lines} input lines"));
         }
-        self.failures.finish().map_err(compare_error(FAILURES))?.finish(self.differences);
+        self.failures.finish().expect(NEVER_FAILS).finish(self.differences);
         Ok(())
     }
 }

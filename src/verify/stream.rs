@@ -150,7 +150,7 @@ impl<'a> Stream<'a> {
                 None => {
                     self.file = self.files.pop_front()?;
                     let opened = open(&self.dir.join(self.file), self.schema);
-                    self.reader = opened.map_err(|what| self.differences.add(self.file, what)).ok();
+                    self.reader = self.differences.passed(self.file, opened);
                 }
             }
         }

@@ -53,7 +53,9 @@ fn floor_tokens_alone(bencher: Bencher<'_, '_>, shape: Shape) {
 #[divan::bench(args = SHAPES)]
 fn envelope(bencher: Bencher<'_, '_>, shape: Shape) {
     let body = answer(shape);
-    bencher.counter(BytesCount::new(body.len())).bench(|| Envelope::read(black_box(&body)).expect("an object"));
+    bencher
+        .counter(BytesCount::new(body.len()))
+        .bench(|| Envelope::read("example.com", black_box(&body)).expect("an object"));
 }
 
 /// The envelope and a record batch.

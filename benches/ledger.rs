@@ -136,5 +136,5 @@ fn read_back(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn understand(bencher: Bencher<'_, '_>) {
     let body = body();
-    bencher.bench(|| Envelope::read(black_box(&body)).expect("an object"));
+    bencher.bench(|| Envelope::read("example.com", black_box(&body)).expect("an object"));
 }

@@ -22,7 +22,7 @@ pub fn balance(reply: &Reply) -> Result<Usd, String> {
 
 /// `HTTP 404: no such page`
 fn refusal(reply: &Reply) -> String {
-    let reason = Envelope::read(&reply.body).and_then(|envelope| envelope.message.or(envelope.gateway_code));
+    let reason = Envelope::read("", &reply.body).and_then(|envelope| envelope.message.or(envelope.gateway_code));
     reason.map_or_else(|| format!("HTTP {}", reply.status), |reason| format!("HTTP {}: {reason}", reply.status))
 }
 

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::class::{Class, Fatal, UnknownClass};
 use super::{ApiError, ErrorKind, Reply};
-use crate::{decode::Envelope, money::Usd, targets::Target};
+use crate::{
+    decode::{About, Envelope},
+    money::Usd,
+};
 
 mod class;
 #[cfg(test)]
@@ -80,10 +83,10 @@ impl Cost {
     }
 }
 
-/// Assesses the result of a call for `target`; `envelope` is parsed from the body of the reply.
-pub fn assess(result: &Result<Reply, ApiError>, envelope: Option<Envelope>, target: &Target) -> Assessment {
+/// Assesses the result of a call; `envelope` is read from the body of the reply.
+pub fn assess(result: &Result<Reply, ApiError>, envelope: Option<Envelope>) -> Assessment {
     let error = match result {
-        Ok(reply) => return assess_reply(reply, envelope, target),
+        Ok(reply) => return assess_reply(reply, envelope),
         Err(error) => error,
     };
     let (class, cost) = match error.kind {
@@ -104,10 +107,10 @@ pub fn assess(result: &Result<Reply, ApiError>, envelope: Option<Envelope>, targ
     }
 }
 
-fn assess_reply(reply: &Reply, envelope: Option<Envelope>, target: &Target) -> Assessment {
+fn assess_reply(reply: &Reply, envelope: Option<Envelope>) -> Assessment {
     let is_success = is_success(reply.status);
     let class = match (&envelope, &reply.cut) {
-        (Some(envelope), _) => class_of_envelope(reply, envelope, target),
+        (Some(envelope), _) => class_of_envelope(reply, envelope),
         (None, Some(ApiError { kind: ErrorKind::Unusable, .. })) if is_success => Class::Rejected,
         (None, _) => of_http(reply.status, &Envelope::default()),
     };
@@ -152,10 +155,10 @@ fn is_success(http_status: u16) -> bool {
     (200..300).contains(&http_status)
 }
 
-fn class_of_envelope(reply: &Reply, envelope: &Envelope, target: &Target) -> Class {
+fn class_of_envelope(reply: &Reply, envelope: &Envelope) -> Class {
     match envelope.code {
         Some(OK) => {
-            let class = class_of_result(envelope, target);
+            let class = class_of_result(envelope);
             let is_accepted = is_success(reply.status) || is_paid_answer(class, reply, envelope);
             if is_accepted { class } else { of_http(reply.status, envelope) }
         }
@@ -165,16 +168,14 @@ fn class_of_envelope(reply: &Reply, envelope: &Envelope, target: &Target) -> Cla
 }
 
 /// The class of a task that succeeded.
-fn class_of_result(envelope: &Envelope, target: &Target) -> Class {
-    if !envelope.about.iter().all(|host| is_about(host, target)) {
-        Class::WrongTarget
-    } else if envelope.items > 0 {
+fn class_of_result(envelope: &Envelope) -> Class {
+    match envelope.about {
+        About::Another => Class::WrongTarget,
         // Rows are only accepted if the answer names its target.
-        if envelope.about.is_empty() { Class::WrongTarget } else { Class::Data }
-    } else if envelope.has_task {
-        Class::NoData
-    } else {
-        Class::MaybeBilled
+        About::Unnamed if envelope.items > 0 => Class::WrongTarget,
+        About::Target if envelope.items > 0 => Class::Data,
+        _ if envelope.has_task => Class::NoData,
+        _ => Class::MaybeBilled,
     }
 }
 
@@ -185,15 +186,9 @@ fn is_paid_answer(class: Class, reply: &Reply, envelope: &Envelope) -> bool {
     let is_billed = [reply.debit, envelope.cost].into_iter().flatten().any(|price| price > Usd::ZERO);
     match class {
         Class::Data => !is_contradicted,
-        Class::NoData => !is_contradicted && is_billed && !envelope.about.is_empty(),
+        Class::NoData => !is_contradicted && is_billed && envelope.about == About::Target,
         _ => false,
     }
-}
-
-/// Whether an answer about `host` is for `target`. The API drops a `www.` that normalization keeps before a suffix, as
-/// in `www.gov.uk`.
-fn is_about(host: &str, target: &Target) -> bool {
-    host == target.as_str() || target.as_str().strip_prefix("www.") == Some(host)
 }
 
 /// The class of a status code inside the body.

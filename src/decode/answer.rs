@@ -1,14 +1,15 @@
 //! Parses an answer in one pass, from its first byte down to its items, which [`ItemReader`] turns into rows.
 //!
 //! Lenient, because the answer is paid for: every field may be missing, null or of another type. If a key is repeated,
-//! its last value counts; the pass is then made again without the values that it replaces. Anything that gateways write
-//! before or after the object is ignored.
+//! its last value counts; the pass is then made again without the values that it replaces. If the first task is not
+//! about the target, but exactly one result is, the pass is made again for only that result. Anything that gateways
+//! write before or after the object is ignored.
 
 use std::borrow::Cow;
 
 use super::{
     DriftKind,
-    envelope::{Envelope, RawResults, RawTask, RawTasks, RawTop, integer, money},
+    envelope::{About, Envelope, RawResults, RawTask, RawTasks, RawTop, integer, money},
     items::ItemReader,
     lenient,
     scan::{Malformed, Scan, Scanner},
@@ -30,36 +31,43 @@ fn object_start(body: &[u8]) -> (usize, bool) {
     }
 }
 
-/// Reads the JSON object in a body; `rows` receives its items, if any are wanted. The envelope is `None` if a task or a
-/// result is neither an object nor null.
-pub(super) fn read(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Envelope>> {
-    if let Ok(envelope) = read_json(body, rows.as_deref_mut()) {
+/// Reads the JSON object in a body for `target`; `rows` receives its items, if any are wanted. The envelope is `None` if
+/// a task or a result is neither an object nor null.
+pub(super) fn read(target: &str, body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Envelope>> {
+    if let Ok(envelope) = read_json(target, body, rows.as_deref_mut()) {
         return Ok(envelope);
     }
     let body = lenient::repaired(body, object_start(body).0).ok_or(Malformed)?;
     if let Some(rows) = &mut rows {
         rows.clear();
     }
-    let envelope = read_json(&body, rows.as_deref_mut())?;
+    let envelope = read_json(target, &body, rows.as_deref_mut())?;
     if let Some(rows) = rows {
         rows.note_if(true, DriftKind::NotStrictJson);
     }
     Ok(envelope.map(|envelope| Envelope { is_json: false, ..envelope }))
 }
 
-fn read_json(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Envelope>> {
+fn read_json(target: &str, body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Envelope>> {
     let (start, needs_task) = object_start(body);
     let body = &body[start..];
     let valid = str::from_utf8(body);
     let text = valid.map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     let mut scanner = Scanner::new(&text);
+    let mut only = None;
     loop {
         scanner.at = 0;
         let replaced = scanner.replaced_count();
-        let mut reader = AnswerReader { scanner, rows: rows.as_deref_mut(), in_first_task: false, is_odd: false };
+        let mut reader = AnswerReader::new(scanner, target, rows.as_deref_mut(), only);
         reader.scanner.blanks();
         let top = reader.top()?;
-        if reader.scanner.replaced_count() > replaced {
+        let is_ours = top.tasks.first.as_ref().is_some_and(|task| task.results.about == About::Target);
+        let mut is_final = reader.scanner.replaced_count() == replaced;
+        if is_final && !is_ours && only.is_none() {
+            only = reader.found.1.filter(|_| reader.found.0 == 1);
+            is_final = only.is_none();
+        }
+        if !is_final {
             scanner = reader.scanner;
             if let Some(rows) = &mut rows {
                 rows.clear();
@@ -78,21 +86,40 @@ fn read_json(body: &[u8], mut rows: Option<&mut ItemReader>) -> Scan<Option<Enve
         if let Some(rows) = rows {
             rows.note_if(is_surrounded, DriftKind::Surrounded);
             rows.note_if(!is_utf8, DriftKind::NotUtf8);
+            rows.note_if(only.is_some(), DriftKind::OtherTargets);
         }
         return Ok((!is_odd).then(|| Envelope { is_json: !is_surrounded && valid.is_ok(), ..Envelope::from(top) }));
     }
 }
 
+/// Where a result is: the positions of its task and of itself, `None` for all results of the task.
+#[derive(Clone, Copy)]
+struct ResultPlace {
+    task: usize,
+    result: Option<usize>,
+}
+
 struct AnswerReader<'t, 'r> {
     scanner: Scanner<'t>,
+    target: &'r str,
     rows: Option<&'r mut ItemReader>,
-    /// Whether this is the task whose items become rows: the first that is not null.
+    /// The only result to read, if not all of the first task.
+    only: Option<ResultPlace>,
+    /// How many results name the target, and the last of them.
+    found: (u64, Option<ResultPlace>),
+    /// The position of the current task.
+    task_at: usize,
+    /// Whether this is the task whose items become rows: the first that is not null, or that of the only result.
     in_first_task: bool,
     /// Whether a task or a result is neither an object nor null.
     is_odd: bool,
 }
 
-impl<'t> AnswerReader<'t, '_> {
+impl<'t, 'r> AnswerReader<'t, 'r> {
+    fn new(scanner: Scanner<'t>, target: &'r str, rows: Option<&'r mut ItemReader>, only: Option<ResultPlace>) -> Self {
+        Self { scanner, target, rows, only, found: (0, None), task_at: 0, in_first_task: false, is_odd: false }
+    }
+
     fn top(&mut self) -> Scan<RawTop<'t>> {
         let (mut top, mut tasks_at) = (RawTop::default(), 0);
         self.object(|reader, key| {
@@ -119,16 +146,17 @@ impl<'t> AnswerReader<'t, '_> {
             if reader.scanner.peek() == b'n' {
                 return reader.scanner.literal(b"null");
             }
+            reader.task_at = reader.scanner.at;
+            reader.in_first_task = reader.only.map_or(!has_task, |only| only.task == reader.task_at);
+            has_task = true;
             if let Some(task) = reader.object_or_odd("tasks[]", Self::task)? {
                 if let Some(cost) = money(task.cost) {
                     tasks.cost = Some(tasks.cost.unwrap_or_default().plus(cost));
                 }
-                if !has_task {
+                if reader.in_first_task {
                     tasks.first = Some(task);
                 }
             }
-            has_task = true;
-            reader.in_first_task = false;
             Ok(())
         })?;
         self.in_first_task = false;
@@ -136,7 +164,7 @@ impl<'t> AnswerReader<'t, '_> {
     }
 
     fn task(&mut self) -> Scan<RawTask<'t>> {
-        let (mut task, mut results_at) = (RawTask::default(), 0);
+        let (mut task, mut results_at, mut echoed) = (RawTask::default(), 0, None);
         let is_broken = self.object(|reader, key| {
             match key {
                 "id" => task.id = reader.value()?,
@@ -145,28 +173,59 @@ impl<'t> AnswerReader<'t, '_> {
                 "time" => task.time = reader.value()?,
                 "cost" => task.cost = reader.value()?,
                 "result_count" => task.result_count = reader.value()?,
-                "data" => task.data = reader.value()?,
+                "data" => echoed = reader.echoed_target()?,
                 "result" if !reader.scanner.is_replaced(&mut results_at) => task.results = reader.results()?,
                 _ => reader.scanner.skip()?,
             }
             Ok(())
         })?;
         self.note_if(is_broken, DriftKind::BrokenText("tasks[]"));
+        if task.results.about == About::Unnamed {
+            task.results.about = self.about(echoed, None);
+        }
         Ok(task)
     }
 
-    fn results(&mut self) -> Scan<RawResults<'t>> {
+    /// The target in a task's `data`, the echo of the request.
+    fn echoed_target(&mut self) -> Scan<Option<&'t str>> {
+        if self.scanner.peek() != b'{' {
+            return self.scanner.skip().map(|()| None);
+        }
+        let mut target = None;
+        self.object(|reader, key| {
+            match key {
+                "target" => target = reader.value()?,
+                _ => reader.scanner.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(target)
+    }
+
+    /// Whom the result at this position, or `None` for all results of the task, is about.
+    fn about(&mut self, named: Option<&str>, result: Option<usize>) -> About {
+        let about = About::of(named, self.target);
+        if about == About::Target {
+            self.found = (self.found.0 + 1, Some(ResultPlace { task: self.task_at, result }));
+        }
+        about
+    }
+
+    fn results(&mut self) -> Scan<RawResults> {
         let mut results = RawResults::default();
         results.count = self.list("result", |reader| {
             if reader.scanner.peek() == b'n' {
                 return reader.scanner.literal(b"null");
             }
-            reader.object_or_odd("result[]", |reader| reader.result(&mut results)).map(drop)
+            let is_read = reader.only.and_then(|only| only.result).is_none_or(|at| at == reader.scanner.at);
+            let read = |reader: &mut Self| if is_read { reader.result(&mut results) } else { reader.scanner.skip() };
+            reader.object_or_odd("result[]", read).map(drop)
         })?;
         Ok(results)
     }
 
-    fn result(&mut self, results: &mut RawResults<'t>) -> Scan<()> {
+    fn result(&mut self, results: &mut RawResults) -> Scan<()> {
+        let at = self.scanner.at;
         let (mut target, mut items, mut items_count, mut items_at) = (None, 0, None, 0);
         let is_broken = self.object(|reader, key| {
             match key {
@@ -178,7 +237,7 @@ impl<'t> AnswerReader<'t, '_> {
             Ok(())
         })?;
         self.note_if(is_broken, DriftKind::BrokenText("result[]"));
-        results.targets.extend(target);
+        results.about = results.about.max(self.about(target, Some(at)));
         results.items += items;
         if let Some(stated) = integer(items_count) {
             results.items_count = Some(results.items_count.unwrap_or(0).saturating_add(stated));

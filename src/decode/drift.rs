@@ -39,6 +39,8 @@ pub enum DriftKind {
     Surrounded,
     /// `NaN` or `Infinity`, read as null, or a comma after the last element, ignored.
     NotStrictJson,
+    /// Results about other targets beside the one about the right target: ignored.
+    OtherTargets,
     /// An item beyond [`MAX_ROWS`](super::MAX_ROWS): no row.
     TooManyItems,
 }
@@ -56,6 +58,7 @@ impl fmt::Display for DriftKind {
             Self::NotUtf8 => write!(f, "invalid UTF-8, replaced"),
             Self::Surrounded => write!(f, "text around the answer, ignored"),
             Self::NotStrictJson => write!(f, "NaN, Infinity or a trailing comma, accepted"),
+            Self::OtherTargets => write!(f, "results about other targets, ignored"),
             Self::TooManyItems => {
                 write!(f, "items beyond the first {}: not in the dataset, but stored in the ledger", super::MAX_ROWS)
             }

@@ -7,10 +7,11 @@ use serde_json::value::RawValue;
 use super::{answer, value};
 use crate::{money::Usd, targets};
 
-/// What an answer reports about itself.
+/// What an answer reports about itself. The task is the first one, unless exactly one result in another is about the
+/// target.
 #[derive(Debug, Default, PartialEq)]
 pub struct Envelope {
-    /// The code that decides: that of the first task, or else the top-level one.
+    /// The code that decides: that of the task, or else the top-level one.
     pub code: Option<i64>,
     /// The top-level code.
     pub top_code: Option<i64>,
@@ -20,37 +21,60 @@ pub struct Envelope {
     pub gateway_code: Option<String>,
     /// Whether the gateway reports an error.
     pub has_gateway_error: bool,
-    /// Whether there is a first task at all.
+    /// Whether there is a task at all.
     pub has_task: bool,
-    /// The first task's id.
+    /// The task's id.
     pub task_id: Option<String>,
     /// The total upstream cost of all tasks.
     pub cost: Option<Usd>,
-    /// Items in all results of the first task, as far as they are objects.
+    /// Items in all results of the task, as far as they are objects.
     pub items: u64,
     /// The number of items that these results report.
     pub items_count: Option<i64>,
-    /// Elements of the first task's list of results.
+    /// Elements of the task's list of results.
     pub results: u64,
     /// How many results that task reports.
     pub result_count: Option<i64>,
     /// How many tasks failed according to the API.
     pub tasks_error: Option<i64>,
     pub version: Option<String>,
-    /// How long the first task took, in seconds.
+    /// How long the task took, in seconds.
     pub seconds: Option<f64>,
     /// Whether the whole body is JSON in UTF-8: there are only blanks around the object.
     pub is_json: bool,
-    /// The hosts that the answer is about, normalized: each result's, else the request's echo.
-    pub about: Vec<String>,
+    pub about: About,
+}
+
+/// Whom an answer is about: according to its results, or else to the echo of the request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// It names no target.
+    #[default]
+    Unnamed,
+    /// Each name is that of the target.
+    Target,
+    /// At least one name is another one.
+    Another,
+}
+
+impl About {
+    /// What a name in an answer for `target`, as its JSON text, means. The API drops a `www.` that normalization keeps
+    /// before a suffix, as in `www.gov.uk`.
+    pub(super) fn of(named: Option<&str>, target: &str) -> Self {
+        match string(named).map(|host| normalized(&host)) {
+            None => Self::Unnamed,
+            Some(host) if host == target || target.strip_prefix("www.") == Some(&host) => Self::Target,
+            Some(_) => Self::Another,
+        }
+    }
 }
 
 impl Envelope {
-    /// Reads a body; `None` if it has no JSON object, or if a task or a result is neither an object nor null. Anything
-    /// that gateways put around the object is ignored; after other text, the object must have a task. A byte that is
-    /// not UTF-8 is read as U+FFFD.
-    pub fn read(body: &[u8]) -> Option<Self> {
-        answer::read(body, None).ok().flatten()
+    /// Reads the body of an answer for `target`; `None` if it has no JSON object, or if a task or a result is neither an
+    /// object nor null. Anything that gateways put around the object is ignored; after other text, the object must have
+    /// a task. A byte that is not UTF-8 is read as U+FFFD.
+    pub fn read(target: &str, body: &[u8]) -> Option<Self> {
+        answer::read(target, body, None).ok().flatten()
     }
 
     fn adopt(&mut self, task: &RawTask<'_>) {
@@ -61,12 +85,7 @@ impl Envelope {
         self.result_count = integer(task.result_count);
         self.results = task.results.count;
         (self.items, self.items_count) = (task.results.items, task.results.items_count);
-        let named = task.results.targets.iter().filter_map(|target| string(Some(target)));
-        self.about = named.map(|host| normalized(&host)).collect();
-        if self.about.is_empty() {
-            let echoed = task.data.and_then(|data| serde_json::from_str::<Echo<'_>>(data).ok());
-            self.about.extend(echoed.and_then(|echo| string(raw(echo.target))).map(|host| normalized(&host)));
-        }
+        self.about = task.results.about;
     }
 
     /// How the counts of an answer whose task succeeded differ from its content; `None`: they do not.
@@ -148,24 +167,17 @@ pub(super) struct RawTask<'a> {
     pub(super) time: Option<&'a str>,
     pub(super) cost: Option<&'a str>,
     pub(super) result_count: Option<&'a str>,
-    pub(super) data: Option<&'a str>,
-    pub(super) results: RawResults<'a>,
+    pub(super) results: RawResults,
 }
 
 /// The results of a task, combined.
 #[derive(Default)]
-pub(super) struct RawResults<'a> {
+pub(super) struct RawResults {
     /// Elements of the list, including nulls.
     pub(super) count: u64,
-    pub(super) targets: Vec<&'a str>,
+    pub(super) about: About,
     pub(super) items: u64,
     pub(super) items_count: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Echo<'a> {
-    #[serde(borrow, default)]
-    target: Option<&'a RawValue>,
 }
 
 fn raw(value: Option<&RawValue>) -> Option<&str> {
@@ -223,6 +235,7 @@ mod tests {
     #[test]
     fn the_first_task_decides_and_costs_add_up() {
         let envelope = Envelope::read(
+            "a.com",
             br#"{"status_code":20000,"cost":9,"tasks":[{"id":"x","status_code":40501,"status_message":"Invalid Field.","cost":0.01},{"cost":0.02}]}"#,
         )
         .expect("an object");
@@ -235,7 +248,7 @@ mod tests {
     #[test]
     fn missing_null_and_odd_fields_are_accepted() {
         let check = |body: &str, has_task: bool, items: u64| {
-            let envelope = Envelope::read(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
+            let envelope = Envelope::read("a.com", body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
             assert_eq!((envelope.has_task, envelope.items), (has_task, items), "{body}");
         };
         check("{}", false, 0);
@@ -257,7 +270,7 @@ mod tests {
         for body in
             ["", "<html>", "null", "{\"tasks\":[", "\u{feff}", "x {}", "[{}]", "x {} {\"tasks\":[{}]}", "{\"a\tb\":1}"]
         {
-            assert_eq!(Envelope::read(body.as_bytes()), None, "{body}");
+            assert_eq!(Envelope::read("a.com", body.as_bytes()), None, "{body}");
         }
     }
 
@@ -297,7 +310,7 @@ mod tests {
         const BODY: &str = r#" {"status_code":20000,"tasks":[null,{"id":"a\u0062","cost":0.5,"status_code":20000,"data":{"target":"a.com"},
             "result":[{"target":"a.com","items":[{"rank":-1.5e3,"info":{"ip":null}},{"t\u0061g":[true,{}]},null]}]}]}"#;
         let check = |body: &[u8]| {
-            let read = Envelope::read(body).map(|read| (read.code, read.task_id, read.has_task, read.items));
+            let read = Envelope::read("a.com", body).map(|read| (read.code, read.task_id, read.has_task, read.items));
             let expected = by_tree(body).or_else(|| by_tree(&lenient::repaired(body, 0)?));
             assert_eq!(read, expected, "{}", String::from_utf8_lossy(body));
         };
@@ -314,7 +327,7 @@ mod tests {
     #[test]
     fn a_key_may_have_escapes_or_invalid_unicode_or_be_repeated() {
         let check = |body: &str, code: Option<i64>, items: u64| {
-            let envelope = Envelope::read(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
+            let envelope = Envelope::read("a.com", body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
             assert_eq!((envelope.code, envelope.items), (code, items), "{body}");
         };
         check(r#"{"st\u0061tus_code":1}"#, Some(1), 0);
@@ -324,21 +337,24 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_has_the_hosts_of_its_answer() {
-        let check = |body: &str, about: &[&str]| {
-            assert_eq!(Envelope::read(body.as_bytes()).expect("an object").about, about, "{body}");
+    fn an_answer_is_about_the_target_if_every_name_in_it_is() {
+        let check = |body: &str, about: About| {
+            assert_eq!(Envelope::read("a.com", body.as_bytes()).expect("an object").about, about, "{body}");
         };
-        check(r#"{"tasks":[{"data":{"target":"b.com"},"result":[{"target":"WWW.A.com.","items":[]}]}]}"#, &["a.com"]);
-        check(r#"{"tasks":[{"data":{"target":"https:\/\/b.com\/x"},"result":null}]}"#, &["b.com"]);
-        check(r#"{"tasks":[{"result":[{"target":"a.com"},{"target":"b.com"}]}]}"#, &["a.com", "b.com"]);
-        check(r#"{"tasks":[{"result":[{"target":null}]}]}"#, &[]);
+        let ours = r#"{"tasks":[{"data":{"target":"b.com"},"result":[{"target":"WWW.A.com.","items":[]}]}]}"#;
+        check(ours, About::Target);
+        check(r#"{"tasks":[{"data":{"target":"https:\/\/a.com\/x"},"result":null}]}"#, About::Target);
+        check(r#"{"tasks":[{"data":{"target":"b.com","target":"a.com"}}]}"#, About::Target);
+        check(r#"{"tasks":[{"data":{"target":"b.com"},"result":null}]}"#, About::Another);
+        check(r#"{"tasks":[{"result":[{"target":"a.com"},{"target":"a.com"},{"target":"b.com"}]}]}"#, About::Another);
+        check(r#"{"tasks":[{"data":"a.com","result":[{"target":null}]}]}"#, About::Unnamed);
     }
 
     #[test]
     fn the_stated_counts_are_compared_with_the_content() {
         let check = |top: &str, task: &str, result: &str, expected: Option<&str>| {
             let body = format!(r#"{{{top}"tasks":[{{{task}"result":{result}}},{{}}]}}"#);
-            let envelope = Envelope::read(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
+            let envelope = Envelope::read("a.com", body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
             assert_eq!(envelope.mismatch().as_deref(), expected, "{body}");
         };
         let one = r#"[{"items_count":1,"items":[{}]}]"#;
@@ -368,7 +384,7 @@ mod tests {
     fn the_execution_time_is_a_number_of_seconds_or_none() {
         let check = |time: &str, expected: Option<f64>| {
             let body = format!(r#"{{"time":"9 sec.","tasks":[{{"time":{time}}}]}}"#);
-            assert_eq!(Envelope::read(body.as_bytes()).expect("an object").seconds, expected, "{time}");
+            assert_eq!(Envelope::read("a.com", body.as_bytes()).expect("an object").seconds, expected, "{time}");
         };
         check(r#""0.1571 sec.""#, Some(0.1571));
         check(r#""0 sec.""#, Some(0.0));
@@ -384,7 +400,7 @@ mod tests {
     #[test]
     fn the_three_shapes_of_gateway_errors_are_understood() {
         let check = |body: &str, code: Option<&str>, message: &str| {
-            let envelope = Envelope::read(body.as_bytes()).expect("an object");
+            let envelope = Envelope::read("a.com", body.as_bytes()).expect("an object");
             assert_eq!(envelope.gateway_code.as_deref(), code, "{body}");
             assert_eq!(envelope.message.as_deref(), Some(message), "{body}");
         };

@@ -38,7 +38,7 @@ mod value;
 use self::items::ItemReader;
 pub use self::{
     drift::{DriftKind, MAX_UNKNOWN_KEYS, SchemaDrift, Seen},
-    envelope::Envelope,
+    envelope::{About, Envelope},
 };
 
 /// The largest answer that is read as rows: sixty times a full history. One that consists of maps takes seven times its
@@ -109,11 +109,11 @@ impl Decoder {
     pub fn decode(&mut self, target: &str, body: &[u8]) -> DecodedAnswer {
         if body.len() > MAX_ANSWER_BYTES {
             let rows = Err(DecodeError::TooLarge { bytes: body.len() as u64 });
-            return DecodedAnswer { envelope: Envelope::read(body), rows };
+            return DecodedAnswer { envelope: Envelope::read(target, body), rows };
         }
         let items = &mut self.0;
         items.start(target);
-        let Ok(envelope) = answer::read(body, Some(items)) else {
+        let Ok(envelope) = answer::read(target, body, Some(items)) else {
             return DecodedAnswer { envelope: None, rows: Err(reason(body)) };
         };
         DecodedAnswer { envelope, rows: Ok(items.finish()) }
@@ -138,13 +138,13 @@ impl DecoderPool {
     /// Decodes an answer for `target`; one that is larger than [`MAX_BYTES_AHEAD`] without its rows.
     pub fn decode(&self, target: &str, body: &[u8]) -> (Option<Envelope>, Option<Result<DecodedRows, DecodeError>>) {
         if body.len() > MAX_BYTES_AHEAD {
-            return (Envelope::read(body), None);
+            return (Envelope::read(target, body), None);
         }
         let mut decoder = self.lock().pop().unwrap_or_default();
         // The answer is not stored yet: a panic while decoding must not lose it. Its rows are decoded again from the
         // ledger.
         let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode(target, body)));
-        let Ok(DecodedAnswer { envelope, rows }) = decoded else { return (Envelope::read(body), None) };
+        let Ok(DecodedAnswer { envelope, rows }) = decoded else { return (Envelope::read(target, body), None) };
         self.lock().push(decoder);
         (envelope, Some(rows))
     }

@@ -9,6 +9,7 @@ use arrow::{
 use serde_json::{Value, json};
 
 use super::*;
+use crate::{money::Usd, targets};
 
 pub(crate) mod generated;
 #[path = "../../tests/oracle/mod.rs"]
@@ -268,7 +269,7 @@ fn the_last_value_of_a_repeated_key_counts() {
         let (rows, found) = decoded(body).expect(body);
         assert_eq!(rows, [json!({"target": "a.com", "rank": 3})], "{body}");
         assert!(found.drift.is_empty(), "{body}");
-        assert_eq!(Envelope::read(body.as_bytes()).map(|envelope| envelope.items), Some(1), "{body}");
+        assert_eq!(Envelope::read("a.com", body.as_bytes()).map(|envelope| envelope.items), Some(1), "{body}");
     };
     check(&format!(r#"{{"tasks":[{{"result":[{{"items":{replaced},"items":{last}}}]}}]}}"#));
     check(&format!(r#"{{"tasks":[{{"result":[{{"items":{replaced}}}],"result":[{{"it\u0065ms":{last}}}]}}]}}"#));
@@ -328,12 +329,45 @@ fn items_that_are_not_objects_are_skipped_and_counted() {
 }
 
 #[test]
+fn the_only_result_about_the_target_is_found_among_those_about_others() {
+    let result = |name: &str, rank: u8| format!(r#"{{"items":[{{"rank":{rank}}}],"target":"{name}"}}"#);
+    let task = |rest: &str| format!(r#"{{"status_code":20000,"cost":0.01,{rest}}}"#);
+    let results = |results: &[&str]| task(&format!(r#""result":[{}]"#, results.join(",")));
+    let check = |tasks: &[&str], about: About, expected: &[i64], is_noted: bool| {
+        let body = format!(r#"{{"tasks":[{}]}}"#, tasks.join(","));
+        let (rows, DecodedRows { drift, .. }) = decoded(&body).expect(&body);
+        assert_eq!(rows.iter().map(|row| row["rank"].clone()).collect::<Vec<_>>(), expected, "{body}");
+        assert_eq!(drift.count(&DriftKind::OtherTargets), u64::from(is_noted), "{body}");
+        let envelope = Envelope::read("a.com", body.as_bytes()).expect(&body);
+        assert_eq!((envelope.about, envelope.items), (about, expected.len() as u64), "{body}");
+        let cost = tasks.iter().fold(Usd::ZERO, |sum, _| sum.plus(Usd::from_micros(10_000)));
+        assert_eq!(envelope.cost, Some(cost), "all tasks were billed: {body}");
+        // A repeated key needs a pass of its own
+        let twice = body.replace(r#""rank":1"#, r#""rank":0,"rank":1"#);
+        assert_eq!(decoded(&twice).expect(&twice).0, rows, "{twice}");
+    };
+    let (ours, other) = (result("www.A.com", 1), result("b.com", 2));
+    check(&[&results(&[&other, &ours])], About::Target, &[1], true);
+    check(&[&results(&[&ours, &other])], About::Target, &[1], true);
+    check(&[&results(&[r#"{"items":[{"rank":3}]}"#, &other, "null", &ours])], About::Target, &[1], true);
+    check(&[&results(&[&other]), &results(&[&ours])], About::Target, &[1], true);
+    check(&[&results(&["{}"]), &results(&[&other, &ours])], About::Target, &[1], true);
+    let echoed = task(r#""data":{"target":"a.com"},"result":[{"items":[{"rank":4},{"rank":5}]}]"#);
+    check(&[&results(&[&other]), &echoed], About::Target, &[4, 5], true);
+    check(&[&results(&[&ours]), &results(&[&other])], About::Target, &[1], false);
+    check(&[&results(&[&ours]), &results(&[&ours])], About::Target, &[1], false);
+    check(&[&results(&[&other, &ours, &ours])], About::Another, &[2, 1, 1], false);
+    check(&[&results(&[&other]), &results(&[&ours]), &echoed], About::Another, &[2], false);
+    check(&[&results(&[&other, &other])], About::Another, &[2, 2], false);
+}
+
+#[test]
 fn rows_come_from_all_results_of_the_first_task() {
     let check = |body: &str, expected: &[i64], surprises: usize| {
         let (rows, DecodedRows { drift, .. }) = decoded(body).expect(body);
         assert_eq!(rows.iter().map(|row| row["rank"].clone()).collect::<Vec<_>>(), expected, "{body}");
         assert_eq!(drift.iter().count(), surprises, "{body}");
-        let counted = Envelope::read(body.as_bytes()).map_or(0, |envelope| envelope.items);
+        let counted = Envelope::read("a.com", body.as_bytes()).map_or(0, |envelope| envelope.items);
         assert!(counted == expected.len() as u64 || surprises > 0, "the envelope counts {counted}: {body}");
     };
     let one = r#"{"items":[{"rank":1}]}"#;
@@ -378,7 +412,7 @@ fn non_json_numbers_are_null_and_trailing_commas_are_ignored() {
         let (rows, DecodedRows { drift, .. }) = decoded(answer(item)).expect(item);
         assert_eq!((rows.len(), &rows[0]["rank"], &rows[0]["backlinks"]), (1, &json!(7), &Value::Null), "{item}");
         assert_eq!((drift.iter().count(), drift.count(&DriftKind::NotStrictJson)), (1, 1), "{item}");
-        let envelope = Envelope::read(answer(item).as_bytes()).expect(item);
+        let envelope = Envelope::read("a.com", answer(item).as_bytes()).expect(item);
         assert!(!envelope.is_json && envelope.items == 1, "{item}");
     };
     check(r#"{"rank":7,"backlinks":NaN}"#);

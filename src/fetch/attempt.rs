@@ -93,7 +93,7 @@ impl<A: Api, J: Journal> CallContext<A, J> {
             Ok(reply) => self.decoders.decode(sent.target.as_str(), &reply.body),
             Err(_) => (None, None),
         };
-        let assessment = assess(&result, envelope, &sent.target);
+        let assessment = assess(&result, envelope);
         let failure = result.as_ref().err().map(|error| error.kind);
         let Reply { retry_after, request_id, body, .. } = result.unwrap_or_default();
         let body = failure.is_none().then_some(body);

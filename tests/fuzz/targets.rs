@@ -129,11 +129,10 @@ pub(crate) fn clean(bytes: &[u8]) -> Seen {
 
 /// The rows equal those of the independent decoder, and an answer that counts as data has some.
 pub(crate) fn answer(bytes: &[u8]) -> Seen {
-    let target = targets::clean("a.com", targets::Accept::DOMAINS).expect("a domain").target;
     let reply = Reply { status: 200, body: bytes.to_vec().into(), ..Reply::default() };
     let answer = Decoder::new().decode("a.com", bytes);
-    assert_eq!(answer.envelope, Envelope::read(bytes));
-    let assessment = status::assess(&Ok(reply), answer.envelope, &target);
+    assert_eq!(answer.envelope, Envelope::read("a.com", bytes));
+    let assessment = status::assess(&Ok(reply), answer.envelope);
     let found = answer.rows.as_ref().ok();
     oracle::compare(bytes, found);
     let counted = found.map(|found| found.batch.num_rows() as u64 + found.beyond());
@@ -226,7 +225,7 @@ pub(crate) fn some_ledgers() -> Vec<Vec<u8>> {
                     let sent = Sent { target: target.clone(), attempt: 1, at, form: BodyForm::Array, reserved: None };
                     ledger.sent(&sent).await.expect("durable");
                     let reply = Reply { status: 200, body: body.to_vec().into(), ..Reply::default() };
-                    let assessment = status::assess(&Ok(reply), Envelope::read(body), &target);
+                    let assessment = status::assess(&Ok(reply), Envelope::read(target.as_str(), body));
                     let body = Some(body.to_vec().into());
                     let latency = Duration::from_millis(400);
                     let answered = Answered {

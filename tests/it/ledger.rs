@@ -55,7 +55,7 @@ fn body_of(name: &str, padding: usize) -> String {
 
 fn answered(name: &str, attempt: u32, second: i64, body: &str) -> Answered {
     let reply = Ok(Reply { status: 200, body: body.to_owned().into(), ..Reply::default() });
-    let assessment = assess(&reply, Envelope::read(body.as_bytes()), &target(name));
+    let assessment = assess(&reply, Envelope::read(name, body.as_bytes()));
     let body = Some(body.to_owned().into());
     Answered {
         target: target(name),

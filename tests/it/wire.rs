@@ -67,8 +67,8 @@ fn understood(result: &Result) -> Assessment {
 }
 
 fn understood_about(result: &Result, target: &Target) -> Assessment {
-    let envelope = result.as_ref().ok().and_then(|reply| Envelope::read(&reply.body));
-    assess(result, envelope, target)
+    let envelope = result.as_ref().ok().and_then(|reply| Envelope::read(target.as_str(), &reply.body));
+    assess(result, envelope)
 }
 
 /// One call with these flags: its class, the client's knowledge of its cost, and the bill.

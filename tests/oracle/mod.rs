@@ -1,8 +1,9 @@
 //! An independent decoder of answers, small and slow. Tests compare the program's results with its own, cell by cell
 //! and including drift.
 //!
-//! It shares nothing with the program but the documentation and the type of the rows that it judges. The unit tests,
-//! the integration tests and the fuzz tests all include it by its path, each into a module that imports that type.
+//! It shares nothing with the program but the documentation, the type of the rows that it judges, and what a host name
+//! means. The unit tests, the integration tests and the fuzz tests all include it by its path, each into a module that
+//! imports these.
 
 mod cells;
 mod json;
@@ -17,7 +18,7 @@ use self::{
     json::Json,
     rows::{COLUMNS, expected},
 };
-use super::DecodedRows;
+use super::{DecodedRows, targets};
 
 /// Compares the rows that the program decoded from an answer about `a.com`, `None` for an error, with its content.
 pub(crate) fn compare(body: &[u8], found: Option<&DecodedRows>) {

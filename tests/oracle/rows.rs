@@ -10,7 +10,7 @@ use std::{
 
 use jiff::{Timestamp, civil, tz::Offset};
 
-use super::json::Json;
+use super::{json::Json, targets};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,10 +151,18 @@ pub(super) fn expected<'a>(target: &'a str, answer: &'a Json<'a>) -> Option<Expe
     let mut all = Expected::default();
     let drift = &mut all.drift;
     let mut rows = Vec::new();
-    let first = drift.list("tasks", answer.get("tasks")).iter().find(|task| **task != Json::Null);
+    let tasks = drift.list("tasks", answer.get("tasks"));
+    let only = only_named(target, tasks);
+    if only.is_some() {
+        drift.note("results about other targets, ignored");
+    }
+    let first = only.map(|(task, _)| task).or_else(|| tasks.iter().find(|task| **task != Json::Null));
     let task = first.filter(|task| drift.object("tasks[]", task));
     for result in drift.list("result", task.and_then(|task| task.get("result"))) {
         if *result == Json::Null || !drift.object("result[]", result) {
+            continue;
+        }
+        if only.and_then(|(_, only)| only).is_some_and(|only| !std::ptr::eq(only, result)) {
             continue;
         }
         for item in drift.list("items", result.get("items")) {
@@ -170,6 +178,40 @@ pub(super) fn expected<'a>(target: &'a str, answer: &'a Json<'a>) -> Option<Expe
     rows.sort_by_key(date);
     all.rows = rows;
     Some(all)
+}
+
+/// A task and one of its results, or `None` for all of them.
+type Place<'a> = (&'a Json<'a>, Option<&'a Json<'a>>);
+
+/// The only result that names the target, unless the first task, which then counts, names no other.
+fn only_named<'a>(target: &str, tasks: &'a [Json<'a>]) -> Option<Place<'a>> {
+    let first = tasks.iter().find(|task| **task != Json::Null)?;
+    let names = |task| names(task).into_iter().map(|(result, host)| (result, is_name_of(target, host)));
+    if names(first).len() > 0 && names(first).all(|(_, is_ours)| is_ours) {
+        return None;
+    }
+    let ours = |task| names(task).filter(|(_, is_ours)| *is_ours).map(move |(result, _)| (task, result));
+    let mut all = tasks.iter().flat_map(ours);
+    all.next().filter(|_| all.next().is_none())
+}
+
+/// The names in a task, each with its result, or else in the echo of the request.
+fn names<'a>(task: &'a Json<'a>) -> Vec<(Option<&'a Json<'a>>, &'a str)> {
+    let name = |of: &'a Json<'a>| match of.get("target") {
+        Some(Json::Text(name, false)) => Some(name.as_ref()),
+        _ => None,
+    };
+    let results = if let Some(Json::List(results)) = task.get("result") { results.as_slice() } else { &[] };
+    let mut named: Vec<_> = results.iter().filter_map(|result| Some((Some(result), name(result)?))).collect();
+    if named.is_empty() {
+        named.extend(task.get("data").and_then(name).map(|host| (None, host)));
+    }
+    named
+}
+
+/// Whether a name in an answer is that of the target.
+fn is_name_of(target: &str, host: &str) -> bool {
+    targets::clean(host, targets::Accept::ALL).is_ok_and(|cleaned| cleaned.target.as_str() == target)
 }
 
 fn row<'a>(target: &'a str, item: &'a Json<'a>, drift: &mut Drift) -> Row<'a> {

@@ -1,8 +1,9 @@
 use super::*;
+use crate::targets::Target;
 
 fn assess(result: &Result<Reply, ApiError>, target: &Target) -> Assessment {
-    let envelope = result.as_ref().ok().and_then(|reply| Envelope::read(&reply.body));
-    super::assess(result, envelope, target)
+    let envelope = result.as_ref().ok().and_then(|reply| Envelope::read(target.as_str(), &reply.body));
+    super::assess(result, envelope)
 }
 
 fn target() -> Target {
@@ -166,7 +167,10 @@ fn only_an_answer_that_names_its_target_is_a_success() {
     check(r#"[{"target":"WWW.A.COM","items":[{}]}]"#, Class::Data);
     check(r#"[{"target":"b.com","items":[{}]}]"#, Class::WrongTarget);
     check(r#"[{"target":"b.com","items":[]}]"#, Class::WrongTarget);
-    check(r#"[{"target":"a.com","items":[{}]},{"target":"b.com","items":[{}]}]"#, Class::WrongTarget);
+    check(r#"[{"target":"b.com","items":[{}]},{"target":"a.com","items":[{}]}]"#, Class::Data);
+    check(r#"[{"target":"b.com","items":[{}]},{"target":"a.com","items":[]}]"#, Class::NoData);
+    let two = r#"[{"target":"a.com","items":[{}]},{"target":"b.com","items":[{}]},{"target":"a.com","items":[{}]}]"#;
+    check(two, Class::WrongTarget);
     check(r#"[{"items":[{}]}]"#, Class::WrongTarget);
     for empty in ["null", "[]", "[null]", r#"[{"items":null}]"#, r#"[{"target":"a.com","items":[]}]"#] {
         check(empty, Class::NoData);

@@ -43,6 +43,9 @@ pub(crate) fn usual_answer(rows: usize) -> String {
     super::answer(&items.join(","))
 }
 
+/// A result about another target.
+const OTHER: &str = r#"{"target":"b.com","items":[{"rank":6}]}"#;
+
 /// A JSON object whose members are irregular in every way that is still JSON.
 pub(crate) fn odd_answer(dice: &mut Dice) -> String {
     // Some answers have nothing that makes the fast path give up
@@ -54,14 +57,16 @@ pub(crate) fn odd_answer(dice: &mut Dice) -> String {
         object(dice, &[("target", "\"a.com\"".into()), ("items", items.clone()), ("items_count", "1".into())], tame);
     let mut results = vec![result];
     if dice.one_in(5) {
-        results.push(dice.pick(&["null", "{}", "3", r#"{"items":[{"rank":5}]}"#]).into());
+        results.push(dice.pick(&["null", "{}", "3", r#"{"items":[{"rank":5}]}"#, OTHER]).into());
     }
     dice.0.shuffle(&mut results);
     let results = list(dice, &results);
     let task = object(dice, &[("result", results), ("id", "\"x\"".into())], tame);
     let mut tasks = vec![task];
     if dice.one_in(8) {
-        tasks.insert(0, dice.pick(&["null", "null", "{}", "\"x\"", r#"{"result":null}"#]).into());
+        let other = format!(r#"{{"result":[{OTHER}]}}"#);
+        let of = ["null", "null", "{}", "\"x\"", r#"{"data":{"target":"a.com"},"result":null}"#, &other];
+        tasks.insert(0, dice.pick(&of).into());
     }
     let tasks = list(dice, &tasks);
     let answer = object(dice, &[("status_code", "20000".into()), ("tasks", tasks)], tame);

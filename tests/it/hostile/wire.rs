@@ -8,6 +8,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use arrow::{array::AsArray, datatypes::Int64Type};
 use backlinks_export::{
     api::MAX_BODY_BYTES,
     ledger::{AnswerRecord, Archive, LoadedBody},
@@ -20,7 +21,11 @@ use super::{
     MAX_MEMORY_KIB, measured, program,
     server::{Act, Server},
 };
-use crate::{program::print, refresh::target_rows, shell::Ran};
+use crate::{
+    program::{history_rows, print, rows, table},
+    refresh::target_rows,
+    shell::Ran,
+};
 
 /// A good answer with two rows and one more member in its first item.
 fn good(target: &str, member: &str) -> String {
@@ -303,6 +308,49 @@ async fn a_target_that_hangs_does_not_keep_the_rows_of_the_others_in_memory() {
     let usual = peak("z.com", 0).await;
     let hanging = peak("a.com", 1).await;
     assert!(hanging < usual + 64 * 1024, "{} MiB, usually {} MiB", hanging / 1024, usual / 1024);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_result_about_the_target_is_used_at_the_first_call() {
+    let server = Server::start(|target| {
+        let result = |name: &str, month: u8| {
+            format!(r#"{{"target":"{name}","items":[{{"date":"2024-0{month}-01 00:00:00 +00:00","rank":{month}}}]}}"#)
+        };
+        let (ours, other) = (result(target, 1), format!("{},{}", result("other.com", 2), result("b.com", 3)));
+        let results = match target {
+            "first.com" => format!("{ours},{other}"),
+            "last.com" => format!("{other},{ours}"),
+            "task.com" => format!(r#"{other}]}},{{"status_code":20000,"cost":0.01,"result":[{ours}"#),
+            _ => format!("{ours},{other},{ours}"),
+        };
+        let body =
+            format!(r#"{{"tasks":[{{"status_code":20000,"cost":0.02,"result_count":3,"result":[{results}]}}]}}"#);
+        response("", body.as_bytes())
+    })
+    .await;
+    let names = ["first.com", "last.com", "task.com", "twice.com"].map(str::to_owned);
+    let (ran, dir) = run(&server, &names, &[]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let calls = |name: &str| server.requests().iter().filter(|request| request.contains(name)).count();
+    assert_eq!(names.each_ref().map(|name| calls(name)), [1, 1, 1, 2], "two results about it prove nothing");
+    let out = dir.path().join("out");
+    let history = table(&out, "backlinks_history");
+    assert_eq!(history_rows(&out), names[..3].iter().map(|name| (name.clone(), 1)).collect());
+    let ranks = history.values().flat_map(|bytes| rows(bytes)).flat_map(|batch| {
+        let ranks = batch.column_by_name("rank").expect("a column").as_primitive::<Int64Type>().clone();
+        ranks.iter().collect::<Vec<_>>()
+    });
+    assert_eq!(ranks.collect::<Vec<_>>(), [Some(1); 3]);
+    let summary = ran.json();
+    assert!(summary["drift"].to_string().contains("results about other targets, ignored"), "{summary}");
+    assert_eq!((&summary["ok"], &summary["failed"], &summary["rows"]), (&3.into(), &1.into(), &3.into()), "{summary}");
+    assert_eq!(summary["cost_usd"], 0.02 * 5.0 + 0.01);
+    assert_sound(&out).await;
+    let again = dir.path().join("again");
+    let replay = program(&["replay", &out.display().to_string(), "--out", &again.display().to_string()]);
+    let replayed = measured(replay).await.0;
+    assert_eq!(replayed.code, Some(3), "{}", replayed.stderr);
+    assert!(table(&again, "backlinks_history") == history, "the same files");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,7 +80,6 @@ impl<'a> MakeWriter<'a> for Console {
     }
 }
 
-/// Writes one log line.
 #[derive(Debug)]
 pub struct LogWriter {
     display: Option<Progress>,

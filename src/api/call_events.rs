@@ -15,11 +15,9 @@ use crate::{money::Usd, targets::Target};
 /// A call about to be sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// The target of the call.
     pub target: Target,
     /// How many calls this target has had in this run, including this one.
     pub attempt: u32,
-    /// When it is sent.
     pub at: Timestamp,
     pub form: BodyForm,
     /// The amount reserved for it under a spending cap; the API refuses a higher price.
@@ -29,7 +27,6 @@ pub struct Sent {
 /// The result of a call.
 #[derive(Clone, Debug)]
 pub struct Answered {
-    /// The target of the call.
     pub target: Target,
     /// The attempt as in [`Sent`].
     pub attempt: u32,
@@ -54,8 +51,7 @@ pub struct GaveUp {
     pub class: Class,
 }
 
-/// The state of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TargetState {
     /// Its history is stored.
     Ok,
@@ -64,6 +60,7 @@ pub enum TargetState {
     /// It was given up; the next run tries again.
     Failed,
     /// Not called yet, or stopped before an answer.
+    #[default]
     Pending,
 }
 

@@ -149,7 +149,6 @@ pub enum Command {
     Man(ManArgs),
 }
 
-/// Flags of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// The run's directory, for the dataset and the answers it is built from
@@ -189,7 +188,6 @@ pub struct JobArgs {
     pub own: RunOnlyArgs,
 }
 
-/// Flags of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// Directories of runs; if several contain the same target, the newest answer is used
@@ -211,7 +209,6 @@ pub struct ReplayArgs {
     pub display: DisplayArgs,
 }
 
-/// Flags of `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
     /// Command to print the page of [default: the program itself]
@@ -222,11 +219,9 @@ pub struct ManArgs {
     pub out: Option<PathBuf>,
 }
 
-/// The names of all commands.
 const COMMANDS: [&str; 10] =
     ["run", "plan", "doctor", "replay", "verify", "report", "schema", "sandbox", "completions", "man"];
 
-/// Flags of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// Directory of a run or replay with a published dataset
@@ -237,7 +232,6 @@ pub struct ReportArgs {
     pub output: Option<PathBuf>,
 }
 
-/// Flags of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// Directory of a run, or of a dataset built by `replay`
@@ -248,7 +242,6 @@ pub struct VerifyArgs {
     pub format: Format,
 }
 
-/// Flags of `schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Format of the schema
@@ -268,7 +261,6 @@ pub enum SchemaFormat {
     Markdown,
 }
 
-/// Flags of `sandbox`.
 #[derive(Debug, Args)]
 pub struct SandboxArgs {
     /// Address to listen on; must be a loopback address

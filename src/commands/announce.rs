@@ -44,7 +44,7 @@ pub(super) async fn announce(
     if !asks && (context.quiet || context.log_format == LogFormat::Json) {
         return Ok(());
     }
-    let targets = humanize::counted(export.inputs().counts().targets as u64, "target", "targets");
+    let targets = humanize::counted(export.inputs.counts().targets as u64, "target", "targets");
     let rate = humanize::count(limits.rate.calls.get().into());
     let per = limits.rate.to_string();
     let per = per.trim_start_matches(|character: char| character.is_ascii_digit());

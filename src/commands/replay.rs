@@ -33,7 +33,7 @@ async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -
     let lock = open_for_replay(&arguments.out, &arguments.sources, &merged, arguments.replace)?;
     let connecting = upload::connect(arguments.after.publish.as_ref(), merged.is_simulated());
     let destination = signals.interruptible(BEFORE_PUBLISHED, connecting).await?;
-    let targets = merged.inputs().counts().targets as u64;
+    let targets = merged.inputs.counts().targets as u64;
     let progress = display(&arguments.display, context, ExportScope::all_stored(targets));
     context.console.attach(&progress);
     let options = PublishOptions {

@@ -133,7 +133,7 @@ impl RunCommand<'_> {
         let progress = display(&own.display, context, scope(&export, &limits, call.sandbox));
         context.console.attach(&progress);
         if export.remaining() > 0 {
-            warn_about_inputs(export.inputs());
+            warn_about_inputs(&export.inputs);
         }
         let run_id = export.run_id().to_owned();
         let publishing = async {
@@ -257,7 +257,7 @@ fn limits(arguments: &JobArgs) -> Result<FetchLimits, Failure> {
 }
 
 fn scope(export: &Export, limits: &FetchLimits, simulated: bool) -> ExportScope {
-    let total = export.inputs().counts().targets.saturating_sub(export.left_out()) as u64;
+    let total = export.inputs.counts().targets.saturating_sub(export.left_out) as u64;
     ExportScope {
         total,
         stored: total.saturating_sub(export.remaining() as u64),

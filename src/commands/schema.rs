@@ -62,7 +62,6 @@ fn push_line(text: &mut String, words: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{words}");
 }
 
-/// How a format names types.
 struct Types {
     text: &'static str,
     integer: &'static str,

@@ -38,7 +38,6 @@ pub enum Compression {
     None,
 }
 
-/// An invalid `--compression`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompressionError {
     #[error("unknown compression {0:?}; use zstd:LEVEL, snappy, lz4 or none")]
@@ -108,7 +107,6 @@ pub enum IntegerEncoding {
     Plain,
 }
 
-/// An invalid `--parquet-encoding`.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("unknown encoding {0:?}; use delta or plain")]
 pub struct IntegerEncodingError(String);

@@ -236,7 +236,6 @@ impl HistoryWriter {
         Ok(())
     }
 
-    /// Makes room for one more open file.
     fn make_room(&mut self) -> Result<(), DatasetError> {
         if self.parts().count() < OPEN_FILES {
             return Ok(());

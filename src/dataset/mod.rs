@@ -97,9 +97,7 @@ pub fn is_own(name: &str) -> bool {
 pub struct DatasetLayout {
     /// The partition columns of `backlinks_history`.
     pub partition_by: PartitionBy,
-    /// How pages are compressed.
     pub compression: Compression,
-    /// How integers are encoded.
     #[serde(rename = "parquet_encoding")]
     pub integer_encoding: IntegerEncoding,
     /// Maximum rows in a row group; there are fewer where many partitions are open at once.
@@ -122,7 +120,6 @@ impl Default for DatasetLayout {
     }
 }
 
-/// How the tables are written.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub layout: DatasetLayout,
@@ -137,10 +134,8 @@ pub struct Options {
 pub enum DatasetError {
     #[error("cannot {verb} {}: {source}", path.display())]
     Io { verb: &'static str, path: PathBuf, source: io::Error },
-    /// Rows that cannot be encoded as Parquet.
     #[error("cannot encode rows for {}: {source}", path.display())]
     Encode { path: PathBuf, source: ParquetError },
-    /// Rows that cannot be split or merged.
     #[error("cannot merge rows: {source}")]
     Arrange {
         #[from]

@@ -52,7 +52,6 @@ pub(super) fn unfinished(path: &Path) -> PathBuf {
 pub(super) struct OpenPart {
     /// Its final path, relative to the run's directory.
     path: PathBuf,
-    /// Its path now.
     staged: PathBuf,
     config: WriterConfig,
     file: SerializedFileWriter<HashedFile>,
@@ -133,7 +132,6 @@ impl Part {
     }
 }
 
-/// Hashes a file while it is written.
 struct HashedFile {
     file: File,
     hash: Sha256,

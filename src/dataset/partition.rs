@@ -42,15 +42,12 @@ impl PartitionKey {
     }
 }
 
-/// An invalid `--partition-by`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PartitionError {
     #[error("cannot partition by {0:?}; use year, month and run_date, separated by commas, or none")]
     Unknown(String),
-    /// A key given twice.
     #[error("cannot partition by {0} twice")]
     Repeated(&'static str),
-    /// `none` beside a key.
     #[error("`none` cannot be combined with other values")]
     NoneAndMore,
 }

@@ -56,7 +56,6 @@ impl RowGroup {
         self.writer.in_progress_rows()
     }
 
-    /// Its memory.
     pub(super) fn memory(&self) -> usize {
         ENCODER_BYTES + self.writer.memory_size()
     }

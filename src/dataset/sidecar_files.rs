@@ -179,7 +179,6 @@ pub fn unmark_success(dir: &Path) -> Result<(), DatasetError> {
     }
 }
 
-/// Whether `_SUCCESS` is there.
 pub fn is_marked(dir: &Path) -> bool {
     fs::symlink_metadata(dir.join(SUCCESS)).is_ok()
 }

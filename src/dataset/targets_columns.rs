@@ -19,7 +19,6 @@ use jiff::{
 use super::DatasetError;
 use crate::money::Usd;
 
-/// Maximum rows in a batch.
 const BATCH_ROWS: usize = 4096;
 /// Maximum bytes of text in a batch: input lines can be long.
 const BATCH_BYTES: usize = 4 << 20;
@@ -150,7 +149,6 @@ impl Cell<'_> {
         }
     }
 
-    /// Appends it to the builder of its column.
     fn append_to(&self, column: &mut dyn ArrayBuilder) {
         match *self {
             Self::Text(value) => builder::<StringBuilder>(column).append_option(value),
@@ -161,7 +159,6 @@ impl Cell<'_> {
         }
     }
 
-    /// Bytes of its text.
     fn text_bytes(&self) -> usize {
         if let Self::Text(Some(text)) = self { text.len() } else { 0 }
     }
@@ -197,7 +194,6 @@ pub fn targets_schema(columns: &[String]) -> SchemaRef {
 /// Rows of `targets` in memory.
 pub struct TargetRows {
     pub(super) schema: SchemaRef,
-    /// A builder for each column.
     columns: Vec<Box<dyn ArrayBuilder>>,
     rows: usize,
     text_bytes: usize,

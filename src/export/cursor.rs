@@ -35,7 +35,6 @@ const MAX_THREADS: usize = 4;
 /// Answers that can be read from the ledger, by position in the order of the rows.
 pub(super) trait AnswerSource: Sync {
     fn len(&self) -> u32;
-    /// The target at a position.
     fn target(&self, position: u32) -> TargetRef<'_>;
     /// The day (UTC) on which the run that has the target's answer began.
     fn run_date(&self, position: u32) -> Date;
@@ -112,7 +111,6 @@ struct DecodeJob {
     done: SyncSender<Result<DecodeResult, LedgerError>>,
 }
 
-/// The result of a [`DecodeJob`].
 enum DecodeResult {
     Nothing,
     Rows(AnswerRows),

@@ -161,7 +161,7 @@ pub fn open_for_replay(
         read => read?,
     };
     if let Some(manifest) = manifest {
-        let is_there = |run_id: &String| merged.sources().iter().any(|source| source.run.run_id == *run_id);
+        let is_there = |run_id: &String| merged.sources.iter().any(|source| source.run.run_id == *run_id);
         let mut lost =
             manifest.provenance.ledgers.iter().map(|ledger| &ledger.run_id).filter(|run_id| !is_there(run_id));
         if let Some(run_id) = lost.next().filter(|_| !replace) {

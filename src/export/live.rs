@@ -147,7 +147,6 @@ impl Drop for LiveWriter {
     }
 }
 
-/// The answers of the current run.
 struct RunAnswers {
     reader: LedgerReader,
     inputs: Arc<Inputs>,

@@ -24,9 +24,9 @@ use crate::{
 /// Ledgers that become one dataset, and its input lines.
 #[derive(Debug)]
 pub struct MergedLedgers {
-    sources: Vec<Source>,
-    inputs: Arc<Inputs>,
-    inputs_sha256: String,
+    pub sources: Vec<Source>,
+    pub inputs: Arc<Inputs>,
+    pub inputs_sha256: String,
     winners: Winners,
     /// The same for each day on which runs began; `None`: there are no snapshots.
     snapshots: Option<BTreeMap<Date, Winners>>,
@@ -161,20 +161,8 @@ impl MergedLedgers {
         among.iter().filter_map(rank).max().map(|(_, number)| number)
     }
 
-    pub fn inputs(&self) -> &Inputs {
-        &self.inputs
-    }
-
-    pub fn inputs_sha256(&self) -> &str {
-        &self.inputs_sha256
-    }
-
     pub fn spending(&self) -> Spending {
         self.sources.iter().map(|source| source.archive.spending()).fold(Spending::default(), Spending::plus)
-    }
-
-    pub fn sources(&self) -> &[Source] {
-        &self.sources
     }
 
     /// Shards that are missing while others of the same division are among the ledgers.

@@ -30,12 +30,13 @@ pub struct Export {
     pub(super) archive: Archive,
     pub(super) run: RunHeader,
     pub(super) parameters: Parameters,
-    pub(super) inputs: Inputs,
+    /// All input lines, those of earlier runs in this directory included.
+    pub inputs: Inputs,
     pub(super) inputs_sha256: String,
     /// Numbers of the targets to call: those without an answer, then those whose answer is to be refreshed.
     pub(super) remaining: Vec<u32>,
     /// How many more targets are left than this run may call.
-    pub(super) left_out: usize,
+    pub left_out: usize,
     fresh_since: Option<Timestamp>,
     /// `--date-to`, if given.
     date_to: Option<Date>,
@@ -138,11 +139,6 @@ impl Export {
         &self.run.run_id
     }
 
-    /// Targets that are left for later runs.
-    pub fn left_out(&self) -> usize {
-        self.left_out
-    }
-
     /// Targets to call that have an answer, which is to be refreshed.
     pub fn to_refresh(&self) -> usize {
         to_refresh(&self.remaining, &self.inputs, &self.archive)
@@ -156,11 +152,6 @@ impl Export {
     /// How many of them end before an explicit `--date-to`, in words.
     pub fn reused_ending_early(&self) -> Option<String> {
         self.previous.ending_early(self.date_to)
-    }
-
-    /// All input lines, those of earlier runs in this directory included.
-    pub fn inputs(&self) -> &Inputs {
-        &self.inputs
     }
 
     pub fn resume_state(&self) -> ResumeState {

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The state of a directory before a run, and what the run would call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Preview {
     pub parameters: Parameters,
     pub past: ResumeState,
@@ -124,17 +124,12 @@ impl Preview {
     fn without_ledger(manifest: RunManifest) -> Self {
         Self {
             parameters: manifest.provenance.parameters.clone(),
-            past: ResumeState::default(),
             stored: manifest.totals.ok + manifest.totals.no_data,
-            taken_over: 0,
-            reused_ending_early: None,
-            remaining: 0,
-            pending: 0,
-            refreshed: 0,
             answered: manifest.totals.ok + manifest.totals.no_data,
             with_data: manifest.totals.ok,
             started_with: Some(manifest.provenance.version.clone()),
             published: Some(manifest),
+            ..Self::default()
         }
     }
 }

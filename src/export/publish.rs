@@ -56,13 +56,13 @@ pub(super) fn publish(
         }
     };
     let StagedHistory { stage, mut parts, decoded, requested: _ } = staged;
-    let targets = stage.targets(&options, merged.inputs().columns())?;
+    let targets = stage.targets(&options, merged.inputs.columns())?;
     let mut files = LineFiles { targets, failures: FailuresFile::begin(dir)? };
     let totals = rebuild.lines(&decoded, &mut files)?;
     parts.push(files.targets.finish()?);
     stage.publish(&parts)?;
     files.failures.finish()?;
-    write_rejected(dir, rejected(merged.inputs()))?;
+    write_rejected(dir, rejected(&merged.inputs))?;
     Ok(Published { parts, totals, drift: decoded.drift })
 }
 

@@ -97,7 +97,7 @@ impl Provenance {
 
     /// The provenance of a dataset of `merged` in `dir`.
     pub fn new(merged: &MergedLedgers, dir: &Path, layout: &DatasetLayout) -> Result<Self, ExportError> {
-        let ledgers = merged.sources().iter().map(|source| {
+        let ledgers = merged.sources.iter().map(|source| {
             let folder = |path: &Path| path.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
             let files = source.archive.files()?;
             let origin = files.first().map(|(path, _)| folder(path)).unwrap_or_default();
@@ -120,7 +120,7 @@ impl Provenance {
             simulated: merged.is_simulated(),
             parameters: merged.parameters(),
             layout: layout.clone(),
-            inputs_sha256: merged.inputs_sha256().to_owned(),
+            inputs_sha256: merged.inputs_sha256.clone(),
             ledgers: ledgers.collect::<Result<_, ExportError>>()?,
         })
     }
@@ -147,7 +147,7 @@ pub(super) fn ledger_digests(
         let digests = ledger.files.iter().enumerate();
         digests.map(|(file, (name, bytes))| Ok((name.clone(), source.archive.digest(file, *bytes)?))).collect()
     };
-    merged.sources().iter().zip(&provenance.ledgers).map(of_ledger).collect()
+    merged.sources.iter().zip(&provenance.ledgers).map(of_ledger).collect()
 }
 
 impl RunManifest {

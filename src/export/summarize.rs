@@ -24,7 +24,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct PublishOptions {
     pub layout: DatasetLayout,
-    /// Failures that are tolerated.
     pub max_failures: MaxFailures,
     pub max_cost: Option<Usd>,
     /// Whether the ledger is deleted after a success.
@@ -63,7 +62,7 @@ impl PublishOptions {
         let numbers = RunSummary {
             stale: self.stale(merged),
             simulated: merged.is_simulated(),
-            ..RunSummary::new(merged.inputs().counts(), &totals(merged), merged.spending())
+            ..RunSummary::new(merged.inputs.counts(), &totals(merged), merged.spending())
         };
         self.summary(numbers, dir, ended)
     }
@@ -103,14 +102,14 @@ pub fn publish_and_summarize(
     } else {
         let published = publish(merged, staged, dir, &options.layout, progress);
         // A ledger that was deleted meanwhile is saved, and explains why the dataset cannot be published.
-        for source in merged.sources().iter().filter(|_| !options.replayed) {
+        for source in merged.sources.iter().filter(|_| !options.replayed) {
             source.archive.check_in_place(lock)?;
         }
         let published = published?;
         let digests = ledger_digests(merged, &provenance)?;
         RunManifest::new(provenance, &published, merged.spending(), digests, merged.oldest_answer())
     };
-    let numbers = RunSummary { stale: options.stale(merged), ..manifest.numbers(merged.inputs().counts()) };
+    let numbers = RunSummary { stale: options.stale(merged), ..manifest.numbers(merged.inputs.counts()) };
     let summary = options.summary(numbers, dir, ended);
     if is_new || summary.success != dataset::is_marked(dir) {
         manifest.summary = summary.clone();
@@ -151,7 +150,7 @@ pub fn summary_from_manifest(
 /// How many targets are in each state, without reading any answer.
 fn totals(merged: &MergedLedgers) -> Totals {
     let mut totals = Totals::default();
-    for target in merged.inputs().targets() {
+    for target in merged.inputs.targets() {
         match merged.entry(target).map_or(TargetState::Pending, |entry| entry.state) {
             TargetState::Ok => totals.ok += 1,
             TargetState::NoData => totals.no_data += 1,
@@ -164,6 +163,6 @@ fn totals(merged: &MergedLedgers) -> Totals {
 
 /// Targets whose answer came before `since`.
 pub fn stale_answers(merged: &MergedLedgers, since: Timestamp) -> u64 {
-    let entries = merged.inputs().targets().filter_map(|target| merged.entry(target));
+    let entries = merged.inputs.targets().filter_map(|target| merged.entry(target));
     entries.filter(|entry| entry.is_stale(since)).count() as u64
 }

@@ -42,7 +42,7 @@ impl<'a> LineRows<'a> {
 
     /// Passes every row to `sink` and returns the sums.
     pub(super) fn write(mut self, sink: &mut impl LineSink) -> Result<Totals, ExportError> {
-        let inputs = self.merged.inputs();
+        let inputs = &self.merged.inputs;
         let run_id = self.merged.run_id();
         let mut cells = Vec::with_capacity(inputs.columns().len());
         for line in inputs.lines() {

@@ -86,15 +86,15 @@ impl Archive {
             self.inputs.note_chunk(location);
             return Ok(());
         };
-        let damaged = |reason: &dyn std::fmt::Display| segment.damaged(location.offset, reason);
-        let newer = || LedgerError::NewerVersion { path: segment.path.clone() };
         if matches!(record, Record::Run { format, .. } if format > FORMAT) {
-            return Err(newer());
+            return Err(LedgerError::NewerVersion { path: segment.path.clone() });
         }
-        self.index.apply(&record, location).map_err(|_| newer())?;
+        self.index.apply(&record, location);
         match record {
             Record::Run { run, .. } if self.run.is_none() => self.run = Some(run),
-            Record::Inputs(end) => self.inputs.close(end).map_err(|error| damaged(&error))?,
+            Record::Inputs(end) => {
+                self.inputs.close(end).map_err(|error| segment.damaged(location.offset, &error))?;
+            }
             _ => {}
         }
         Ok(())
@@ -120,7 +120,6 @@ impl Archive {
         self.index.numbered(number)
     }
 
-    /// The state of a target.
     pub fn state(&self, target: TargetRef<'_>) -> TargetState {
         self.entry(target).map_or(TargetState::Pending, |entry| entry.state)
     }
@@ -141,7 +140,6 @@ impl Archive {
         last.file.sync_data().map_err(LedgerError::io("sync", &last.path))
     }
 
-    /// The totals of all calls.
     pub fn spending(&self) -> Spending {
         self.index.spending()
     }
@@ -176,7 +174,6 @@ impl Archive {
         self.index.refusal(target).map(|location| self.head_at(location)).transpose()
     }
 
-    /// Whether refreshing a target's answer was given up.
     pub fn is_refresh_given_up(&self, target: TargetRef<'_>) -> bool {
         self.index.is_refresh_given_up(target)
     }

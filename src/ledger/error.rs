@@ -11,46 +11,33 @@ use crate::fs::{is_disk_full, paid_io_hint};
 /// Why the ledger cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The file system reports an error.
     #[error("cannot {verb} {}: {source}", path.display())]
-    Io {
-        verb: &'static str,
-        path: PathBuf,
-        /// The file system's error.
-        source: Arc<io::Error>,
-    },
-    /// Another process is exporting to this directory.
+    Io { verb: &'static str, path: PathBuf, source: Arc<io::Error> },
     #[error("{} is in use by another run", path.display())]
     InUse { path: PathBuf },
     /// The path of the ledger leads elsewhere.
     #[error("{} is a symbolic link; the ledger must be in the directory itself", path.display())]
     Symlink { path: PathBuf },
-    /// A file is not as it was written.
     #[error("{} is damaged at byte {offset}: {reason}", path.display())]
     Damaged {
         path: PathBuf,
         /// Where the first invalid record begins.
         offset: u64,
-        /// What is invalid.
         reason: String,
     },
-    /// Another program has moved a file that a run was writing to.
     #[error("{} was moved to {} while the run was writing to it", path.display(), to.display())]
     Moved { path: PathBuf, to: PathBuf },
-    /// Another program has deleted a file that a run was writing to.
     #[error("{} was deleted or replaced while the run was writing to it", path.display())]
     Deleted {
         path: PathBuf,
         /// The directory with a copy of the ledger; `None`: it is not copied yet.
         copy: Option<PathBuf>,
     },
-    /// The same, and its content could not be saved.
     #[error(
         "{} was deleted or replaced while the run was writing to it, and its content could not be saved: {source}",
         path.display()
     )]
     Lost { path: PathBuf, source: Box<LedgerError> },
-    /// Another program has changed the size of a file that a run was writing to.
     #[error(
         "{} was changed while the run was writing to it: it has {found} bytes instead of {expected}", path.display()
     )]
@@ -58,19 +45,13 @@ pub enum LedgerError {
     /// A valid record that this version does not know.
     #[error("{} was made by a newer version of backlinks-export", path.display())]
     NewerVersion { path: PathBuf },
-    /// The stored input lines are not as they were written.
     #[error("the input lines in the ledger cannot be used: {reason}")]
-    Inputs {
-        /// What is invalid.
-        reason: String,
-    },
-    /// Writing has ended.
+    Inputs { reason: String },
     #[error("the ledger accepts no more records after an earlier write error")]
     Closed,
 }
 
 impl LedgerError {
-    /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             Self::InUse { .. } => "wait for it to end, then run the same command again".to_owned(),

@@ -14,6 +14,7 @@ use flate2::{
     bufread::{DeflateDecoder, GzDecoder},
     write::DeflateEncoder,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::api::MAX_BODY_BYTES;
 
@@ -45,15 +46,15 @@ pub(super) const CLOSING_BYTES: usize = HEADER_BYTES + BLOCK_HEADER_BYTES + 2 + 
 pub(super) const END_BYTES: usize = TRAILER_BYTES + CLOSING_BYTES;
 
 /// What a record states about the member after it, which is its body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BodyMember {
     /// Its length; 0 without a body.
+    #[serde(rename = "frame_bytes")]
     pub(super) bytes: u64,
     /// The CRC-32 of its bytes, so that any change of them is noticed, even of bits without a meaning.
+    #[serde(rename = "frame_crc32")]
     pub(super) crc32: u32,
-    /// The length of its content.
     pub(super) content_bytes: u64,
-    /// The CRC-32 of its content.
     pub(super) content_crc32: u32,
 }
 

@@ -29,7 +29,6 @@ pub(super) const FORMAT: u32 = 2;
 pub struct RunHeader {
     /// Identifies the run in file names and columns.
     pub run_id: String,
-    /// When it was first started.
     pub started_at: Timestamp,
     /// The request for every target.
     #[serde(flatten)]
@@ -78,7 +77,7 @@ pub(super) enum Record {
     /// An answer that an earlier run paid for, copied from its ledger.
     TakenOver(Box<TakenOver>),
     /// A target that was given up in this run.
-    GaveUp { target: Target, at: Timestamp, class: String },
+    GaveUp { target: Target, at: Timestamp, class: Class },
 }
 
 /// The record that closes a set of input lines.
@@ -102,8 +101,7 @@ pub struct AnswerRecord {
     pub(super) since_boot: Option<SinceBoot>,
     /// From the first byte sent to the last received.
     pub latency_micros: u64,
-    /// Its meaning: the name of an `api::status::Class`.
-    pub class: String,
+    pub class: Class,
     pub http_status: Option<u16>,
     /// The status code inside the body.
     pub api_status_code: Option<i64>,
@@ -120,14 +118,8 @@ pub struct AnswerRecord {
     pub(super) cost_source: Option<CostSource>,
     /// Bytes of the body as it arrived.
     pub(super) body_bytes: u64,
-    /// Bytes of the following member with the body; 0 without a body.
-    pub(super) frame_bytes: u64,
-    /// CRC-32 of that member's bytes.
-    pub(super) frame_crc32: u32,
-    /// Bytes of that member's content.
-    pub(super) content_bytes: u64,
-    /// CRC-32 of that member's content.
-    pub(super) content_crc32: u32,
+    #[serde(flatten)]
+    pub(super) body_member: BodyMember,
     /// The last day that was requested, if it differs from the run's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date_to: Option<Date>,
@@ -139,7 +131,6 @@ pub struct AnswerRecord {
 pub(super) struct TakenOver {
     /// The run that paid for it.
     pub(super) from_run_id: String,
-    /// When it was copied.
     #[serde(rename = "taken_over_at")]
     pub(super) copied_at: Timestamp,
     /// That run's record of it, with the last day that it requested.
@@ -147,7 +138,6 @@ pub(super) struct TakenOver {
     pub(super) answer: AnswerRecord,
 }
 
-/// The source of a cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CostSource {
@@ -191,8 +181,8 @@ impl Record {
 
 impl From<&GaveUp> for Record {
     fn from(gave_up: &GaveUp) -> Self {
-        let class = gave_up.class.as_str().to_owned();
-        Self::GaveUp { target: gave_up.target.clone(), at: gave_up.at, class }
+        let GaveUp { target, at, class } = gave_up.clone();
+        Self::GaveUp { target, at, class }
     }
 }
 
@@ -218,7 +208,7 @@ impl AnswerRecord {
             at: answered.at,
             since_boot,
             latency_micros: u64::try_from(answered.latency.as_micros()).unwrap_or(u64::MAX),
-            class: class.as_str().to_owned(),
+            class: *class,
             http_status: *http_status,
             api_status_code: *api_code,
             message: message.clone(),
@@ -229,36 +219,21 @@ impl AnswerRecord {
             cost_micros_usd,
             cost_source,
             body_bytes: answered.body.as_ref().map_or(0, |body| body.len() as u64),
-            frame_bytes: member.bytes,
-            frame_crc32: member.crc32,
-            content_bytes: member.content_bytes,
-            content_crc32: member.content_crc32,
+            body_member: member,
             date_to,
         }
     }
 
-    /// The member with its body.
-    pub(super) fn body_member(&self) -> BodyMember {
-        let Self { frame_bytes: bytes, frame_crc32: crc32, content_bytes, content_crc32, .. } = *self;
-        BodyMember { bytes, crc32, content_bytes, content_crc32 }
-    }
-
-    /// When the call was sent.
     pub(super) fn left_at(&self) -> Moment {
         let latency = Duration::from_micros(self.latency_micros);
         let left = self.at.checked_sub(latency).and_then(|moment| moment.round(Unit::Microsecond));
         Moment { wall: left.unwrap_or(self.at), since_boot: self.since_boot.map(|since| since.earlier(latency)) }
     }
 
-    /// Its class; an unknown name from a later version is an error.
-    pub(super) fn class(&self) -> Result<Class, crate::api::status::UnknownClass> {
-        self.class.parse()
-    }
-
     /// Whether it may have been billed without a usable answer.
     pub(super) fn possibly_billed(&self) -> bool {
-        let of_no_use = [Class::MaybeBilled, Class::Rejected].iter().any(|class| self.class == class.as_str());
-        self.cost_source == Some(CostSource::Unknown) && (of_no_use || self.frame_bytes == 0)
+        let of_no_use = matches!(self.class, Class::MaybeBilled | Class::Rejected);
+        self.cost_source == Some(CostSource::Unknown) && (of_no_use || self.body_member.bytes == 0)
     }
 }
 
@@ -459,7 +434,7 @@ mod tests {
     fn a_line_contains_the_result_of_its_call() {
         let check = |cost: Cost, expected: serde_json::Value| {
             let answer = AnswerRecord::of(&answered(cost, Some("{}")), MEMBER, None, None);
-            assert_eq!(answer.class().expect("a class"), Class::Data);
+            assert_eq!(answer.class, Class::Data);
             let line: serde_json::Value =
                 serde_json::from_slice(&to_line(&Record::Answer(Box::new(answer)))).expect("JSON");
             let mut whole = serde_json::json!({
@@ -503,7 +478,7 @@ mod tests {
         let check = |class: Class, cost: Cost, frame_bytes: u64, expected: bool| {
             let mut answer =
                 AnswerRecord::of(&answered(cost, None), BodyMember { bytes: frame_bytes, ..MEMBER }, None, None);
-            class.as_str().clone_into(&mut answer.class);
+            answer.class = class;
             assert_eq!(answer.possibly_billed(), expected, "{class:?} {cost:?} {frame_bytes}");
         };
         check(Class::MaybeBilled, Cost::Unknown, 0, true);

@@ -44,7 +44,6 @@ pub(super) enum End {
     Torn(u64),
 }
 
-/// A record and its location.
 pub(super) struct FoundRecord {
     pub(super) location: Location,
     /// `None`: input lines.
@@ -97,7 +96,7 @@ impl Segment {
             };
             let next = found.location.end();
             if let Some(answer) = found.record.as_ref().and_then(Record::answer).filter(|_| found.location.body > 0) {
-                self.check_body_end(&mut buffer, &found.location, answer.body_member(), length)?;
+                self.check_body_end(&mut buffer, &found.location, answer.body_member, length)?;
                 if next == length {
                     self.check_body(&found.location, answer)?;
                 }
@@ -136,7 +135,7 @@ impl Segment {
         let head = &buffer.bytes[head];
         let content = gzip::content(head).map_err(|source| self.damaged(offset, &source))?;
         let record = if inputs::is_chunk(&content) { None } else { Some(self.parse(&content, offset)?) };
-        let body = record.as_ref().and_then(Record::answer).map_or(0, |answer| match answer.frame_bytes {
+        let body = record.as_ref().and_then(Record::answer).map_or(0, |answer| match answer.body_member.bytes {
             0 => 0,
             bytes => bytes.saturating_add(CLOSING_BYTES as u64),
         });
@@ -190,13 +189,13 @@ impl Segment {
         let record = gzip::content(&buffer.bytes[head]).ok().and_then(|content| record::parse(&content).ok());
         let Some(answer) = record.as_ref().and_then(Record::answer).filter(|_| body < length) else { return Ok(None) };
         let member = self.member_at(buffer, body, length)?.map(|member| member.len() as u64);
-        Ok(member.filter(|size| *size == answer.frame_bytes).map(|size| body + size))
+        Ok(member.filter(|size| *size == answer.body_member.bytes).map(|size| body + size))
     }
 
     /// An answer's body as it arrived; `head` is the content of its record's first member, `answer` the parsed record.
     pub(super) fn body(&self, location: &Location, head: &[u8], answer: &AnswerRecord) -> Result<Vec<u8>, LedgerError> {
         let (offset, bytes) = self.body_bytes(location, answer)?;
-        let content = answer.body_member().content(&bytes[..bytes.len() - CLOSING_BYTES]);
+        let content = answer.body_member.content(&bytes[..bytes.len() - CLOSING_BYTES]);
         let content = content.map_err(|source| self.damaged(offset, &source))?;
         drop(bytes);
         record::body(head, content).map_err(|source| self.damaged(offset, &source))
@@ -214,7 +213,7 @@ impl Segment {
         answer: &AnswerRecord,
     ) -> Result<Vec<u8>, LedgerError> {
         let (offset, bytes) = self.body_bytes(location, answer)?;
-        let checked = answer.body_member().check(&bytes[..bytes.len() - CLOSING_BYTES]);
+        let checked = answer.body_member.check(&bytes[..bytes.len() - CLOSING_BYTES]);
         checked.map_err(|source| self.damaged(offset, &source))?;
         Ok(bytes)
     }
@@ -224,7 +223,7 @@ impl Segment {
         let size = usize::try_from(location.body).map_err(|error| self.damaged(offset, &error))?;
         let bytes = self.read(offset, size)?;
         let end = bytes.len().checked_sub(END_BYTES).map(|start| &bytes[start..]);
-        self.expect_body_end(offset, end.unwrap_or_default(), answer.body_member())?;
+        self.expect_body_end(offset, end.unwrap_or_default(), answer.body_member)?;
         Ok((offset, bytes))
     }
 
@@ -290,7 +289,6 @@ impl Segment {
         }
     }
 
-    /// The error for a position in this file.
     pub(super) fn damaged(&self, offset: u64, reason: &dyn std::fmt::Display) -> LedgerError {
         LedgerError::Damaged { path: self.path.clone(), offset, reason: reason.to_string() }
     }

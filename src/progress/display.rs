@@ -44,7 +44,6 @@ pub(super) struct Display {
     output: Output,
     scope: ExportScope,
     throughput: ThroughputEstimator,
-    /// What was shown last.
     last_shown: Counted,
     ended: bool,
 }

@@ -40,7 +40,6 @@ pub(super) fn plain_start(scope: &ExportScope) -> String {
     )
 }
 
-/// A line of progress.
 pub(super) fn plain_line(snapshot: &ProgressSnapshot) -> String {
     let counted = &snapshot.counted;
     let (done, total) = snapshot.progress();

@@ -1,6 +1,5 @@
 //! Which display is used: one pure function.
 
-/// The requested display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Requested {
     /// A bar on a terminal, otherwise lines.
@@ -36,7 +35,6 @@ pub struct Environment {
     pub dumb: bool,
 }
 
-/// The display for a request and an environment.
 pub fn mode(requested: Requested, environment: Environment) -> Mode {
     let Environment { terminal, ci, dumb } = environment;
     match requested {

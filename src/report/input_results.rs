@@ -31,7 +31,6 @@ const MAX_CELL_LENGTH: usize = 60;
 pub(super) const MAX_LISTED_FAILURES: usize = 100;
 /// Different reasons of rejection that are listed.
 const MAX_REASONS: usize = 20;
-/// The label for all further reasons.
 const OTHER_REASONS: &str = "other reasons";
 
 /// What the report shows about one target.
@@ -70,7 +69,6 @@ pub(super) struct Column {
     too_many: bool,
 }
 
-/// The results for the input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Lines {
     /// One for each target, in the input's order.
@@ -91,7 +89,6 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Reads the table `targets`.
     pub(super) fn read(dataset: &Dataset) -> Result<Self, ReportError> {
         let mut lines = Self::default();
         let fixed: HashSet<String> = targets_schema(&[]).fields().iter().map(|field| field.name().clone()).collect();

@@ -118,7 +118,6 @@ impl HistorySummary {
     }
 }
 
-/// The history of all targets.
 #[derive(Debug, Default)]
 pub(super) struct Portfolio {
     pub(super) latest: Option<Month>,
@@ -180,7 +179,6 @@ impl Portfolio {
         self.histories.iter().filter_map(|history| history.cells[BACKLINKS]).map(i128::from).sum()
     }
 
-    /// The sums of the latest month.
     pub(super) fn latest_totals(&self) -> Option<&MonthTotals> {
         self.months.last().map(|(_, totals)| totals)
     }

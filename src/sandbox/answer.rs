@@ -183,7 +183,6 @@ pub(super) fn dollars(amount: Usd) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The message that usually goes with a code.
 fn message(code: i64) -> &'static str {
     match code {
         20000 => "Ok.",

@@ -28,9 +28,7 @@ pub struct Bill {
     pub debited_micros: Usd,
     /// Debited calls of each target.
     pub billed_targets: BTreeMap<String, u64>,
-    /// Most calls that arrived in any 60 seconds.
     pub most_calls_in_60_s: usize,
-    /// Most calls that arrived in any second.
     pub most_calls_in_1_s: usize,
     /// Most calls at the same time, each from its request's head to its answer's last byte.
     pub most_in_flight: usize,

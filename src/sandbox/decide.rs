@@ -37,7 +37,6 @@ pub(super) struct ReceivedCall<'a> {
     pub(super) body: Option<&'a [u8]>,
 }
 
-/// How an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
     Whole,
@@ -84,7 +83,6 @@ pub(super) struct SimulatedApi {
     pub(super) started: Instant,
 }
 
-/// What a call costs.
 #[derive(Clone, Copy)]
 struct Charge {
     /// What the gateway takes from the credit.

@@ -224,7 +224,6 @@ fn coded<C: FromStr + PartialOrd>(text: &str, codes: RangeInclusive<C>) -> Optio
     Some(Coded { code: code.parse().ok().filter(|code| codes.contains(code))?, share: share.parse().ok()? })
 }
 
-/// The value of `Retry-After`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryAfter {
     Seconds(u32),

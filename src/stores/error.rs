@@ -48,7 +48,6 @@ impl StoreError {
         matches!(self, Self::Changed(_) | Self::NoDataset(_) | Self::Manifest(_) | Self::Io { .. })
     }
 
-    /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::SetUp { url, .. } => Some(credentials(url.service)),

@@ -49,7 +49,6 @@ impl RemoteListing {
         Ok(())
     }
 
-    /// Whether there is a `_SUCCESS`.
     pub(super) fn is_marked(&self) -> bool {
         self.sizes.contains_key(SUCCESS)
     }

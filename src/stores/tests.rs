@@ -27,7 +27,6 @@ const UPLOAD_PART_BYTES: usize = 16;
 /// More operations than any upload in these tests.
 const MAX_OPERATIONS: usize = 200;
 
-/// A directory with a dataset.
 struct Dataset {
     dir: TempDir,
     parts: Vec<(&'static str, &'static str)>,

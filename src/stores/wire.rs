@@ -31,7 +31,6 @@ const GOOGLE_METADATA: &str = "metadata.google.internal";
 const AMAZON_METADATA: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)];
 
-/// Connections to a store.
 #[derive(Clone, Debug)]
 pub(super) struct Wire {
     secure: Client,

@@ -37,7 +37,6 @@ impl Signal {
     }
 }
 
-/// How a run ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RunEnd {
     /// Nothing is left to call, and the dataset is published.
@@ -45,13 +44,11 @@ pub enum RunEnd {
     Finished,
     /// Some targets are left that could not be called.
     Stopped(StopReason),
-    /// A signal asked to stop.
     Signal(Signal),
     /// Storing answers or publishing the dataset failed.
     Unexpected {
         /// What happened, and to which file.
         message: String,
-        /// What to do about it.
         hint: Option<String>,
     },
 }

@@ -67,7 +67,6 @@ pub struct RunSummary {
     pub duplicates: u64,
     /// Targets that are subdomains, which the API may not know.
     pub subdomains: u64,
-    /// Rows of the dataset.
     pub rows: u64,
     /// Rows of `backlinks_undated`.
     pub undated: u64,
@@ -94,11 +93,9 @@ pub struct RunSummary {
     /// Answers from before this are older than `--max-age` allows; `None`: any age is allowed.
     pub fresh_since: Option<Timestamp>,
     pub max_cost_usd: Option<Dollars>,
-    /// Failures that are tolerated.
     pub max_failures: MaxFailures,
     /// The most frequent reasons for failures, most frequent first.
     pub failure_reasons: Vec<FailureReason>,
-    /// How long this run took.
     #[serde(rename = "elapsed_s", serialize_with = "write_seconds", deserialize_with = "read_seconds")]
     pub elapsed: Duration,
     #[serde(serialize_with = "write_path")]
@@ -133,7 +130,6 @@ pub struct RunSummary {
     pub replayed: bool,
 }
 
-/// Cost by its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CostSources {

@@ -10,7 +10,6 @@ const INDENT: usize = 12;
 /// Minimum width of values in characters; a narrower terminal wraps them itself.
 const NARROWEST_VALUE: usize = 20;
 
-/// A line of the summary.
 struct SummaryLine {
     label: &'static str,
     value: String,
@@ -38,7 +37,6 @@ impl RunSummary {
         text
     }
 
-    /// The summary as a Markdown table.
     pub fn markdown(&self) -> String {
         let mut text = format!("**{}**\n\n| | |\n| --- | --- |\n", escaped(&self.headline()));
         for SummaryLine { label, value, whole } in self.entries() {

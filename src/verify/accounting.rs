@@ -40,7 +40,7 @@ impl Verification<'_> {
         differences.expect(RUN, "spending", &manifest.spending, &merged.spending());
         differences.expect(RUN, "oldest_answer", &manifest.oldest_answer, &merged.oldest_answer());
         let stale = manifest.summary.fresh_since.map_or(0, |since| stale_answers(merged, since));
-        self.compare_summary(merged.inputs().counts(), stale);
+        self.compare_summary(merged.inputs.counts(), stale);
     }
 
     /// Compares the stored summary with the numbers that it was made from, and `_SUCCESS`, which is empty, with whether

@@ -22,7 +22,6 @@ const MAX_TEXT_BYTES: usize = 300;
 pub struct Difference {
     /// Relative to the directory that was checked, or absolute if it is elsewhere.
     pub file: String,
-    /// What is wrong with it.
     pub what: String,
 }
 

@@ -79,11 +79,9 @@ pub struct Checked {
 #[derive(Clone, Debug, Serialize)]
 pub struct Verified {
     pub ok: bool,
-    /// How much was checked.
     pub checked: Checked,
     /// What does not agree, by file; at most [`MAX_DIFFERENCES`].
     pub differences: Vec<Difference>,
-    /// How many more differences there are.
     pub more_differences: u64,
     /// Remarks that are not differences.
     pub notes: Vec<String>,
@@ -191,7 +189,7 @@ impl Verification<'_> {
     ) -> Result<(), ExportError> {
         let (totals, answers) = self.compare_rebuilt(merged, published)?;
         self.compare_accounting(merged, provenance, &totals);
-        let counts = merged.inputs().counts();
+        let counts = merged.inputs.counts();
         let spending = merged.spending();
         checked.ledger_bytes = provenance.ledgers.iter().flat_map(|ledger| &ledger.files).map(|(_, bytes)| bytes).sum();
         checked.lines = counts.lines as u64;

@@ -48,7 +48,7 @@ impl Verification<'_> {
         let Self { dir, differences, .. } = *self;
         let rebuild = Rebuild::new(merged);
         let decoded = self.compare_rows(&rebuild, published)?;
-        let columns = merged.inputs().columns();
+        let columns = merged.inputs.columns();
         let schema = targets_schema(columns);
         let failures = FailureRows::begin(SameBytes::open(dir, FAILURES)).expect(NEVER_FAILS);
         let table = published.targets.as_ref().map(|file| Stream::new(dir, [file], &schema, differences));
@@ -56,8 +56,8 @@ impl Verification<'_> {
         let mut lines =
             LineComparison { table, file, rows: TargetRows::new(columns), missing: 0, failures, differences };
         let totals = rebuild.lines(&decoded, &mut lines)?;
-        lines.finish(merged.inputs().counts().lines)?;
-        let lines = rejected(merged.inputs());
+        lines.finish(merged.inputs.counts().lines)?;
+        let lines = rejected(&merged.inputs);
         write_rejected_rows(SameBytes::open(dir, REJECTED), lines).expect(NEVER_FAILS).finish(differences);
         Ok((totals, rebuild.answers()))
     }

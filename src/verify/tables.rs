@@ -82,7 +82,6 @@ fn read(dir: &Path, file: &str, columns: &[&str], mut take: impl FnMut(&RecordBa
 /// The columns of `targets` that are read.
 const COLUMNS: [&str; 8] = ["input", "target", "outcome", "rows", "cost_usd", "attempts", "message", "source"];
 
-/// The sums over the rows of `targets`.
 #[derive(Default)]
 struct Sums {
     counts: Counts,

@@ -284,8 +284,8 @@ async fn an_answer_counts_until_there_is_a_newer_one() {
     let archive = check(1, true, 2, 0, 0);
     let refusal = archive.refusal(target(name).view()).expect("readable").expect("a refusal");
     assert_eq!(
-        (&*refusal.answer.class, refusal.answer.at, refusal.answer.date_to),
-        ("rejected", moment(101), Some(later))
+        (refusal.answer.class, refusal.answer.at, refusal.answer.date_to),
+        (Class::Rejected, moment(101), Some(later))
     );
     let kept = archive.head(archive.entry(target(name).view()).expect("asked")).expect("readable").expect("an answer");
     let kept_body = body(&archive, name).expect("readable");

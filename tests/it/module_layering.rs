@@ -22,7 +22,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("humanize", &["money"]),
     ("targets", &["as_text", "sanitize"]),
     ("decode", &["targets", "money"]),
-    ("api", &["decode", "targets", "money", "clock", "environment"]),
+    ("api", &["as_text", "decode", "targets", "money", "clock", "environment"]),
     ("fetch", &["api", "decode", "targets", "money", "clock"]),
     ("dataset", &["as_text", "money", "fs", "sanitize", "sha256"]),
     ("ledger", &["api", "targets", "money", "clock", "fs", "sha256"]),

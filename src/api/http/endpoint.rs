@@ -15,29 +15,20 @@ pub(super) const BALANCE: &str = "credits/balance";
 /// Why the API cannot be called at all; detected before the first call.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// Not a valid base URL.
     #[error("invalid --api {url:?}: {reason}")]
-    Url {
-        url: String,
-        /// The parser's error.
-        reason: String,
-    },
-    /// The token would be sent unencrypted.
+    Url { url: String, reason: String },
     #[error("--api {url} would send the token unencrypted")]
     Unencrypted { url: String },
-    /// The token cannot be sent in a header.
     #[error("the token contains line breaks or control characters")]
     Token,
     /// A proxy that the client library would silently ignore. Its URL may contain a password and is not shown.
     #[error("{variable} does not contain the URL of an http or https proxy")]
     Proxy { variable: &'static str },
-    /// The TLS set-up failed.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
 }
 
 impl SetupError {
-    /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             Self::Url { .. } => {
@@ -62,7 +53,6 @@ pub struct ApiEndpoint {
     /// The host to resolve.
     pub host: String,
     pub port: u16,
-    /// Whether the scheme is https.
     pub is_encrypted: bool,
     /// Whether calls go through a proxy.
     pub is_proxied: bool,

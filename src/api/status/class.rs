@@ -1,6 +1,8 @@
 //! What the result of a call can mean, and the name of each class in the ledger.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
+
+use crate::as_text::serde_as_text;
 
 /// The meaning of one call's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,14 @@ impl FromStr for Class {
         found.map(|(class, _)| *class).ok_or_else(|| UnknownClass(word.to_owned()))
     }
 }
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+serde_as_text!(Class);
 
 /// A text that is not the name of a class.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,7 @@ use crate::{
         BodyForm,
         call_events::TargetState,
         pricing::{MaxPrice, counted_cost, unpriced},
-        status::{Class, Cost, UnknownClass},
+        status::{Class, Cost},
     },
     clock::Moment,
     money::Usd,
@@ -71,8 +71,8 @@ pub(super) struct Index {
     refreshing: HashMap<u32, Refresh>,
     /// First calls for a target or for a refresh.
     first_calls: u64,
-    refreshed: u64,
-    taken_over: u64,
+    /// What records add up to: all but the calls, the retries, and what a call without a result may have cost.
+    spending: Spending,
     /// The last day that was requested for an answer, if it differs from the run's.
     latest_date_to: Option<Date>,
     /// When calls with a result were sent, or at the latest for those of killed processes; and how many at each moment.
@@ -81,11 +81,6 @@ pub(super) struct Index {
     form: Option<BodyForm>,
     asked_in: Option<BodyForm>,
     max_price: MaxPrice,
-    /// The amounts reserved for calls with an unreported debit, minus their known part.
-    unknown: Usd,
-    debited: Usd,
-    upstream: Usd,
-    unpriced_calls: u64,
     priced_calls: u64,
     /// The last calls in a row that cost money, or may have, without an answer.
     costly_failures: u32,
@@ -114,7 +109,7 @@ impl Index {
         let reported = self.entries.iter().map(|entry| entry.cost).fold(Usd::ZERO, Usd::plus);
         ResumeState {
             calls,
-            spent: reported.plus(self.unknown).plus(self.lost()),
+            spent: reported.plus(self.spending.set_aside).plus(self.lost()),
             max_price: self.max_price,
             known_cost: reported,
             priced_calls: self.priced_calls,
@@ -128,20 +123,16 @@ impl Index {
         self.unanswered.values().map(|call| unpriced(call.reserved, self.max_price)).fold(Usd::ZERO, Usd::plus)
     }
 
-    /// The totals of all calls.
     pub(super) fn spending(&self) -> Spending {
         let calls = self.entries.iter().map(|entry| u64::from(entry.attempts)).sum::<u64>();
         let lost = self.entries.iter().map(|entry| u64::from(entry.lost_without_record())).sum::<u64>();
         Spending {
             calls,
             retries: calls.saturating_sub(self.first_calls),
-            debited: self.debited,
-            upstream: self.upstream,
-            set_aside: self.unknown.plus(self.lost()),
-            unknown: self.unpriced_calls + lost,
+            set_aside: self.spending.set_aside.plus(self.lost()),
+            unknown: self.spending.unknown + lost,
             possibly_billed: self.entries.iter().map(|entry| u64::from(entry.possibly_billed())).sum(),
-            refreshed: self.refreshed,
-            taken_over: self.taken_over,
+            ..self.spending
         }
     }
 
@@ -150,7 +141,6 @@ impl Index {
         self.refreshing.get(&self.targets.number(target)?)?.last.as_ref()
     }
 
-    /// Whether refreshing a target's answer was given up.
     pub(super) fn is_refresh_given_up(&self, target: TargetRef<'_>) -> bool {
         let refresh = self.targets.number(target).and_then(|number| self.refreshing.get(&number));
         refresh.is_some_and(|refresh| refresh.given_up)
@@ -161,8 +151,7 @@ impl Index {
         self.latest_date_to
     }
 
-    /// Adds a record at its `location`.
-    pub(super) fn apply(&mut self, record: &Record, location: Location) -> Result<(), UnknownClass> {
+    pub(super) fn apply(&mut self, record: &Record, location: Location) {
         match record {
             Record::Run { .. } | Record::Inputs(_) => {}
             Record::Sent { target, at, since_boot, form, reserved_micros_usd, .. } => {
@@ -173,14 +162,15 @@ impl Index {
                 if let Some(earlier) = self.unanswered.insert(number, unanswered) {
                     // A process was killed with this call in flight.
                     self.entries[number as usize].interrupted();
-                    self.unknown = self.unknown.plus(unpriced(earlier.reserved, self.max_price));
+                    let cost = unpriced(earlier.reserved, self.max_price);
+                    self.spending.set_aside = self.spending.set_aside.plus(cost);
                     // It was sent before this one, at an unknown time.
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
                 }
             }
             Record::CalledOff { target, .. } => self.apply_called_off(target),
-            Record::Answer(answer) => self.apply_answer(answer, location)?,
-            Record::TakenOver(taken) => self.apply_taken_over(taken, location)?,
+            Record::Answer(answer) => self.apply_answer(answer, location),
+            Record::TakenOver(taken) => self.apply_taken_over(taken, location),
             Record::GaveUp { target, .. } => {
                 let number = self.number(target);
                 let entry = &mut self.entries[number as usize];
@@ -191,7 +181,6 @@ impl Index {
                 }
             }
         }
-        Ok(())
     }
 
     /// Counts a call that is sent: the first for its target, the first to refresh an answer, or a further one.
@@ -225,8 +214,7 @@ impl Index {
         self.first_calls = self.first_calls.saturating_sub(u64::from(was_first));
     }
 
-    fn apply_answer(&mut self, answer: &AnswerRecord, location: Location) -> Result<(), UnknownClass> {
-        let class = answer.class()?;
+    fn apply_answer(&mut self, answer: &AnswerRecord, location: Location) {
         let number = self.number(&answer.target);
         let reserved = self.unanswered.remove(&number).and_then(|call| call.reserved);
         let price = answer.cost_micros_usd.unwrap_or_default();
@@ -236,18 +224,21 @@ impl Index {
             Some(CostSource::Unknown) => Cost::Unknown,
             Some(CostSource::Previous) | None => Cost::Nothing,
         };
+        let spending = &mut self.spending;
         match cost {
-            Cost::Debit(price) => self.debited = self.debited.plus(price),
-            Cost::Upstream(price) => self.upstream = self.upstream.plus(price),
-            Cost::Unknown => self.unpriced_calls += 1,
+            Cost::Debit(price) => spending.debited = spending.debited.plus(price),
+            Cost::Upstream(price) => spending.upstream = spending.upstream.plus(price),
+            Cost::Unknown => spending.unknown += 1,
             Cost::Nothing => {}
         }
         self.max_price.learn(cost);
         // What an unreported debit may have cost beyond the known amount.
-        self.unknown = self.unknown.plus(counted_cost(cost, reserved, self.max_price).minus(cost.reported()));
+        let beyond = counted_cost(cost, reserved, self.max_price).minus(cost.reported());
+        spending.set_aside = spending.set_aside.plus(beyond);
         self.remember(answer.left_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
-        if matches!(class, Class::Data | Class::NoData) {
+        let is_final = matches!(answer.class, Class::Data | Class::NoData);
+        if is_final {
             self.form = self.asked_in;
             self.costly_failures = 0;
         } else if cost.is_costly() {
@@ -255,25 +246,22 @@ impl Index {
         }
         let entry = &mut self.entries[number as usize];
         entry.answered(price, answer.cost_source, answer.possibly_billed());
-        self.refreshed += u64::from(entry.state.is_final() && matches!(class, Class::Data | Class::NoData));
-        self.set_state(number, class, answer, location);
-        Ok(())
+        self.spending.refreshed += u64::from(entry.state.is_final() && is_final);
+        self.set_state(number, answer, location);
     }
 
     /// An answer that an earlier run paid for: it determines its target's state, and adds no call and no cost.
-    fn apply_taken_over(&mut self, taken: &TakenOver, location: Location) -> Result<(), UnknownClass> {
-        let class = taken.answer.class()?;
+    fn apply_taken_over(&mut self, taken: &TakenOver, location: Location) {
         let number = self.number(&taken.answer.target);
         self.entries[number as usize].has_cost_from(Some(CostSource::Previous));
-        self.taken_over += 1;
-        self.set_state(number, class, &taken.answer, location);
-        Ok(())
+        self.spending.taken_over += 1;
+        self.set_state(number, &taken.answer, location);
     }
 
     /// The latest final answer counts. Later results explain why it was not refreshed.
-    fn set_state(&mut self, number: u32, class: Class, answer: &AnswerRecord, location: Location) {
+    fn set_state(&mut self, number: u32, answer: &AnswerRecord, location: Location) {
         let entry = &mut self.entries[number as usize];
-        let state = match class {
+        let state = match answer.class {
             Class::Data => TargetState::Ok,
             Class::NoData => TargetState::NoData,
             _ if entry.state.is_final() => {

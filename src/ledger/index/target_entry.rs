@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What the ledger contains about one target, in 48 bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TargetEntry {
     pub state: TargetState,
     /// Calls that were sent, in all runs of this directory.
@@ -67,13 +67,11 @@ impl TargetEntry {
         if self.unanswered { Some(CostSource::Unknown) } else { self.cost_source }
     }
 
-    /// A call is about to be sent.
     pub(super) fn sent(&mut self) {
         self.attempts += 1;
         self.unanswered = true;
     }
 
-    /// The call was not sent after all.
     pub(super) fn called_off(&mut self) {
         self.attempts = self.attempts.saturating_sub(1);
         self.unanswered = false;
@@ -105,24 +103,5 @@ impl TargetEntry {
         self.segment = segment.try_into().expect("65,536 files of the ledger have a gigabyte each");
         (self.offset, self.head, self.body) = (offset, head, body);
         (self.state, self.at) = (state, at.as_microsecond());
-    }
-}
-
-impl Default for TargetEntry {
-    fn default() -> Self {
-        Self {
-            state: TargetState::Pending,
-            attempts: 0,
-            cost: Usd::ZERO,
-            cost_source: None,
-            lost: 0,
-            interrupted: 0,
-            unanswered: false,
-            segment: 0,
-            offset: 0,
-            head: 0,
-            body: 0,
-            at: 0,
-        }
     }
 }

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::api::status::Stated;
+use crate::{api::status::Stated, ledger::gzip::BodyMember};
 
 const A: &str = "a.com";
 
@@ -28,7 +28,7 @@ impl Story {
     fn take(&mut self, record: &Record) {
         self.second += 1;
         let offset = self.second.unsigned_abs();
-        self.index.apply(record, Location { segment: 0, head: 7, body: 0, offset }).expect("a known word");
+        self.index.apply(record, Location { segment: 0, head: 7, body: 0, offset });
     }
 
     fn sent(&mut self, name: &str, form: BodyForm, reserved: Option<i64>) {
@@ -43,7 +43,7 @@ impl Story {
     }
 
     fn gave_up(&mut self, name: &str) {
-        let class = Class::Rejected.as_str().to_owned();
+        let class = Class::Rejected;
         self.take(&Record::GaveUp { target: target(name), at: moment(self.second), class });
     }
 
@@ -54,7 +54,7 @@ impl Story {
             at: moment(self.second),
             since_boot: None,
             latency_micros: 0,
-            class: class.as_str().to_owned(),
+            class,
             http_status: Some(200),
             api_status_code: None,
             message: None,
@@ -65,10 +65,7 @@ impl Story {
             cost_micros_usd: cost.and_then(|(_, price)| price).map(usd),
             cost_source: cost.map(|(source, _)| source),
             body_bytes: 0,
-            frame_crc32: 0,
-            content_bytes: 0,
-            content_crc32: 0,
-            frame_bytes: 0,
+            body_member: BodyMember::default(),
             date_to: None,
         }
     }

@@ -14,7 +14,6 @@ use crate::{
 
 /// Classes of ranks and of spam scores.
 const CLASSES: usize = 10;
-/// The highest spam score.
 const MAX_SPAM_SCORE: i64 = 100;
 /// Rows of a table of shares.
 const ROWS: usize = 10;

@@ -27,7 +27,6 @@ use crate::{export::RunManifest, humanize};
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// The data of the page.
 pub(super) struct PageContent<'a> {
     pub(super) manifest: &'a RunManifest,
     pub(super) lines: &'a Lines,

@@ -94,7 +94,7 @@ impl<'a> InputReader<'a> {
 
     fn read_text(&mut self, path: &Path, bytes: impl Read) -> Result<(), ReadFailure> {
         let mut text = Text::open(bytes, self.allowance, self.options.encoding)?;
-        let encoding = text.encoding();
+        let encoding = text.encoding;
         let undecodable = format!("{}; {}", not_valid(encoding), encoding_hint());
         let file = InputFile { path, name: file_name(path), encoding, undecodable };
         let column = self.options.column.as_deref();
@@ -113,7 +113,7 @@ impl<'a> InputReader<'a> {
                 }
             }
         }
-        self.allowance = text.allowance();
+        self.allowance = text.allowance;
         Ok(())
     }
 

@@ -123,7 +123,6 @@ impl<R: BufRead> Rows<R> {
         (&self.cells[start..end], length)
     }
 
-    /// All cells of the row.
     pub(super) fn cells(&self) -> impl Iterator<Item = Cow<'_, str>> {
         (0..self.count).map(|index| self.cell(index))
     }

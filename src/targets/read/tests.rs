@@ -26,7 +26,6 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).expect("memory")
 }
 
-/// A directory with files in it.
 struct Files(TempDir);
 
 impl Files {

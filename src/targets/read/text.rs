@@ -32,7 +32,7 @@ pub(super) struct Text<R> {
     reader: R,
     /// `None`: UTF-8, which needs no decoding.
     decoder: Option<Decoder>,
-    encoding: &'static Encoding,
+    pub(super) encoding: &'static Encoding,
     /// Bytes for the decoder.
     raw: Vec<u8>,
     ready: Vec<u8>,
@@ -41,7 +41,7 @@ pub(super) struct Text<R> {
     ended: bool,
     after_return: bool,
     /// Bytes of text that may still be returned.
-    allowance: u64,
+    pub(super) allowance: u64,
 }
 
 impl<R: Read> Text<R> {
@@ -63,14 +63,6 @@ impl<R: Read> Text<R> {
         let decoder = (encoding != UTF_8).then(|| encoding.new_decoder_without_bom_handling());
         let (raw, ready) = (Vec::new(), Vec::new());
         Ok(Text { reader, decoder, encoding, raw, ready, used: 0, ended: false, after_return: false, allowance })
-    }
-
-    pub(super) fn allowance(&self) -> u64 {
-        self.allowance
-    }
-
-    pub(super) fn encoding(&self) -> &'static Encoding {
-        self.encoding
     }
 
     /// Refills `ready`. It stays empty at the end of the text, or if a chunk is only half a line end.

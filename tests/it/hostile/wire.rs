@@ -216,7 +216,7 @@ async fn the_worst_answers_neither_end_a_run_nor_lose_a_paid_answer() {
     let ledger = Ledger::of(&dir.path().join("out"));
     let check = |kind: &str, class: &str, least: usize, most: usize| {
         let (answer, body) = ledger.kept(&format!("{kind}0.com"));
-        assert_eq!(answer.class, class, "{kind}: {:?}", answer.message);
+        assert_eq!(answer.class.as_str(), class, "{kind}: {:?}", answer.message);
         assert!((least..=most).contains(&body.len()), "{kind}: {} bytes", body.len());
         (answer, body)
     };

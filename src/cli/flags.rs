@@ -171,7 +171,8 @@ pub struct ReuseArgs {
     ///
     /// Only complete answers no older than --max-age, fetched with the same --date-from and --rank-scale, are reused.
     /// They cost nothing and do not count toward --max-cost. They end on the last day that was requested then, even if
-    /// --date-to is later; add --max-age to fetch older ones again. The earlier DIR is not changed.
+    /// --date-to is later; add --max-age to fetch older ones again. If --date-to is earlier, the command is refused. The
+    /// earlier DIR is not changed.
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub previous: Vec<PathBuf>,
 }

@@ -105,10 +105,12 @@ pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
     }
 }
 
-/// Warns of reused answers that lack the last months: they are not bought again.
+/// Advice for reused answers that lack the last months: they are not bought again.
+pub(super) const EARLY_END_HINT: &str = "to fetch them up to that day, add --max-age or omit --previous";
+
 pub(super) fn warn_of_early_ends(export: &Export) {
     if let Some(early) = export.reused_ending_early() {
-        tracing::warn!("{early}; to fetch them up to that day, add --max-age or omit --previous");
+        tracing::warn!("{early}; {EARLY_END_HINT}");
     }
 }
 

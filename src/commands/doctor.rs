@@ -9,7 +9,9 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Context, Failure, exit,
+    Context, Failure,
+    announce::EARLY_END_HINT,
+    exit,
     inputs::read_inputs,
     print,
     result::{has_color, width},
@@ -79,6 +81,8 @@ fn checks(arguments: &PlanArgs, context: &Context) -> Result<Vec<Check>, Failure
         },
     };
     checks.extend(found);
+    let early = preview.as_ref().and_then(|preview| preview.reused_ending_early.clone());
+    checks.extend(early.map(|early| Check::warning("previous", early, EARLY_END_HINT)));
     let (rate, concurrency) = call.limits(input.shard)?;
     let preview = preview.map(|preview| preview.limited(call.limit));
     let estimate = inputs.as_ref().and(preview.as_ref()).map(|preview| preview.estimate(rate, concurrency));

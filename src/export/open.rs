@@ -112,7 +112,8 @@ impl Export {
         }
         let lock = |dir: &Path| Lock::shared(dir).map(Some);
         self.previous = Previous::open(dirs, Some(self.lock.dir()), Some(&self.run), &self.parameters, lock)?;
-        self.previous.choose(&self.inputs, &mut self.remaining, self.fresh_since);
+        let date_to = self.parameters.date_to;
+        self.previous.choose(&self.inputs, &mut self.remaining, self.fresh_since, date_to)?;
         Ok(self)
     }
 

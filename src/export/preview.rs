@@ -103,7 +103,7 @@ impl Preview {
             drop_tolerated_failures(&mut left, inputs, &archive, query.tolerated);
         }
         let mut previous = Previous::open(previous, dir, archive.run(), &parameters, |_| Ok(None))?;
-        previous.choose(inputs, &mut left, query.fresh_since);
+        previous.choose(inputs, &mut left, query.fresh_since, parameters.date_to)?;
         Ok(Self {
             answered: archive.requested().filter(|(_, entry)| entry.state.is_final()).count() as u64,
             with_data: archive.requested().filter(|(_, entry)| entry.state == TargetState::Ok).count() as u64,

@@ -1,8 +1,8 @@
 //! `--previous`: answers of earlier runs, copied into this run's ledger before its first call.
 //!
 //! The earlier directories are only read, under a shared lock. Each answer is checked, copied and synced like a new
-//! one, so that a run that is killed halfway copies the rest the next time. Runs with other query parameters, or
-//! simulated answers for a real run, are refused before that.
+//! one, so that a run that is killed halfway copies the rest the next time. Refused before that are runs with other
+//! query parameters, answers that were requested up to a later day, and simulated answers for a real run.
 
 use std::{
     path::{Path, PathBuf},
@@ -78,6 +78,9 @@ pub(super) struct Previous {
 
 #[derive(Debug)]
 struct PreviousLedger {
+    dir: PathBuf,
+    /// The last day of its run.
+    date_to: Date,
     archive: Archive,
     /// Keeps other runs out; `None` for a plan.
     _lock: Option<Lock>,
@@ -88,6 +91,8 @@ struct PreviousLedger {
 struct Chosen {
     source: usize,
     entry: TargetEntry,
+    /// The last day that was requested for it.
+    date_to: Date,
 }
 
 impl Previous {
@@ -112,13 +117,20 @@ impl Previous {
             if let Some(differs) = QueryDifference::find(&theirs, simulated, parameters) {
                 return Err(PreviousError::Differs(dir.clone(), differs).into());
             }
-            earlier.push(PreviousLedger { archive, _lock: lock });
+            earlier.push(PreviousLedger { dir: dir.clone(), date_to: theirs.parameters.date_to, archive, _lock: lock });
         }
         Ok(Self { earlier: Arc::new(earlier), chosen: Vec::new() })
     }
 
     /// Chooses the newest answer since `since` for each of the `wanted` targets of `inputs`, and removes those targets.
-    pub(super) fn choose(&mut self, inputs: &Inputs, wanted: &mut Vec<u32>, since: Option<Timestamp>) {
+    /// Fails if one of these answers was requested up to a day after `date_to`: it would bring rows nobody asked for.
+    pub(super) fn choose(
+        &mut self,
+        inputs: &Inputs,
+        wanted: &mut Vec<u32>,
+        since: Option<Timestamp>,
+        date_to: Date,
+    ) -> Result<(), ExportError> {
         let sources = || self.earlier.iter().enumerate();
         let mut chosen = Vec::new();
         wanted.retain(|number| {
@@ -127,11 +139,22 @@ impl Previous {
             let suitable = entries.filter(|(_, entry)| entry.is_fresh(since));
             // The same answer in several directories is taken from the first.
             let newest = suitable.max_by_key(|(source, entry)| (entry.at(), std::cmp::Reverse(*source)));
-            chosen.extend(newest.map(|(source, entry)| Chosen { source, entry: entry.clone() }));
+            chosen.extend(newest);
             newest.is_none()
         });
-        chosen.sort_by_key(|chosen| (chosen.source, chosen.entry.location()));
-        self.chosen = chosen;
+        chosen.sort_by_key(|(source, entry)| (*source, entry.location()));
+        let dated = chosen.into_iter().map(|(source, entry)| {
+            let PreviousLedger { dir, date_to: of_run, archive, .. } = &self.earlier[source];
+            let last_day = archive.own_date_to(entry)?.unwrap_or(*of_run);
+            if last_day > date_to
+                && let Some(differs) = QueryDifference::of("date-to", &last_day, &date_to)
+            {
+                return Err(PreviousError::Differs(dir.clone(), differs).into());
+            }
+            Ok(Chosen { source, entry: entry.clone(), date_to: last_day })
+        });
+        self.chosen = dated.collect::<Result<_, ExportError>>()?;
+        Ok(())
     }
 
     /// How many answers are reused.
@@ -142,8 +165,7 @@ impl Previous {
     /// How many reused answers end before an explicit `--date-to`, and the earliest last day that was requested.
     pub(super) fn ending_early(&self, date_to: Option<Date>) -> Option<String> {
         let date_to = date_to?;
-        let last_days = self.chosen.iter().filter_map(|chosen| self.earlier[chosen.source].archive.latest_date_to());
-        let early: Vec<Date> = last_days.filter(|last| *last < date_to).collect();
+        let early: Vec<Date> = self.chosen.iter().map(|chosen| chosen.date_to).filter(|last| *last < date_to).collect();
         let earliest = early.iter().min()?;
         let answers = humanize::counted(early.len() as u64, "reused answer ends", "reused answers end");
         Some(format!("{answers} before --date-to {date_to}, the earliest on {earliest}"))

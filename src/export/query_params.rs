@@ -89,7 +89,8 @@ impl QueryDifference {
         (stored != requested).then(|| Self { stored: flag(stored).to_owned(), requested: flag(requested).to_owned() })
     }
 
-    fn of(flag: &str, stored: &impl ToString, requested: &impl ToString) -> Option<Self> {
+    /// The difference between the values of one flag.
+    pub(super) fn of(flag: &str, stored: &impl ToString, requested: &impl ToString) -> Option<Self> {
         let (stored, requested) = (stored.to_string(), requested.to_string());
         (stored != requested)
             .then(|| Self { stored: format!("--{flag} {stored}"), requested: format!("--{flag} {requested}") })

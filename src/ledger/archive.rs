@@ -184,6 +184,12 @@ impl Archive {
         Some(self.index.latest_date_to().map_or(run.parameters.date_to, |other| other.max(run.parameters.date_to)))
     }
 
+    /// The last day that was requested for a target's answer, if it differs from the run's.
+    pub fn own_date_to(&self, entry: &TargetEntry) -> Result<Option<Date>, LedgerError> {
+        // Usually no answer has its own, and then no record needs to be read.
+        self.index.latest_date_to().map_or(Ok(None), |_| Ok(self.head(entry)?.and_then(|stored| stored.answer.date_to)))
+    }
+
     /// The body of a target's answer if it has at most `max_bytes` bytes; empty if there is none.
     pub fn body(&self, entry: &TargetEntry, max_bytes: u64) -> Result<LoadedBody, LedgerError> {
         entry.last().map_or(Ok(LoadedBody::Whole(Vec::new())), |location| {

@@ -83,6 +83,52 @@ fn answers_of_an_earlier_run_are_reused_and_cost_nothing() {
 }
 
 #[test]
+fn a_reused_answer_ends_on_the_day_requested_for_it_not_later_than_requested_now() {
+    let (shell, api) = (Shell::with_domains(4), Api::new(""));
+    let run = |out: &str, to: &str, more: &str| {
+        let flags = api.flags();
+        format!("run domains.txt --out {out} --date-from 2023-11-01 --date-to {to} --summary json {flags} {more}")
+    };
+    shell.run(&run("first", "2024-01-31", "")).expect(0);
+    shell.list(2..6);
+    shell.run(&run("second", "2024-03-31", "--previous first")).expect(0);
+    shell.list(0..6);
+    let calls = api.bill().calls;
+    // Two of the four answers of `second` are from `first`, and a third run has them from there.
+    let command = run("third", "2024-04-30", "--previous second");
+    let early = "4 reused answers end before --date-to 2024-04-30, the earliest on 2024-01-31";
+    let plain = command.replace("--summary json", "");
+    for command in [&plain.replacen("run ", "plan ", 1), &plain.replacen("run ", "doctor ", 1), &plain] {
+        let ran = shell.run(&format!("{command} --limit 2"));
+        let text = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(text.contains(early), "{command}: {text}");
+    }
+    assert_eq!(api.bill().calls, calls + 2);
+    // Rows after the last day are not published: nothing is reused, and nothing is bought.
+    let refused = |to: &str, previous: &str, stored: &str| {
+        let command = run("cut", to, &format!("--previous {previous}"));
+        for command in [&command, &command.replacen("run ", "plan ", 1)] {
+            let stderr = shell.run(command).expect(2).stderr;
+            let error = format!("{previous} was fetched with --date-to {stored}, but this run uses --date-to {to}");
+            let hint = format!("hint: use --date-to {stored} to reuse its answers, or omit --previous");
+            assert!(stderr.contains(&error) && stderr.contains(&hint), "{command}: {stderr}");
+        }
+        let doctor = shell.run(&command.replacen("run ", "doctor ", 1)).expect(1).stdout;
+        assert!(doctor.contains(&format!("was fetched with --date-to {stored}")), "{doctor}");
+    };
+    refused("2024-01-30", "first", "2024-01-31");
+    refused("2024-02-29", "second", "2024-03-31");
+    // What ends in time is reused: here, only the two answers that are from `first`.
+    shell.list(2..4);
+    let json = shell.run(&run("cut", "2024-01-31", "--previous second")).expect(0).json();
+    assert_eq!([&json["taken_over"], &json["calls"]], [2, 0]);
+    verified(&shell, "cut");
+    let manifest: Value = serde_json::from_str(&shell.read("cut/_run.json")).expect("JSON");
+    assert_eq!(manifest["parameters"]["date_to"], "2024-01-31");
+    assert_eq!(api.bill().calls, calls + 2);
+}
+
+#[test]
 fn a_reused_record_repeats_the_first_and_is_not_counted_as_an_answer() {
     let (shell, api) = (Shell::with_domains(3), Api::new(""));
     let run = |out: &str, more: &str| format!("run domains.txt --out {out} {} {DATES} {more}", api.flags());

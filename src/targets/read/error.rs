@@ -52,7 +52,12 @@ pub enum InputError {
     #[error("too much input: the files up to and including {} exceed {limit}", path.display())]
     TooMuch { path: PathBuf, limit: String },
     #[error("no domains in {}: {why}", list(files))]
-    NoDomains { files: Vec<String>, why: String },
+    NoDomains {
+        files: Vec<String>,
+        why: String,
+        /// Whether the lines look like those of a table.
+        is_table: bool,
+    },
 }
 
 impl InputError {
@@ -85,6 +90,9 @@ impl InputError {
             Self::TooManyColumns { .. } => "remove columns that the export does not need".into(),
             Self::Unclosed { .. } => "close the quotation mark, or double it if it is part of the text".into(),
             Self::TooMuch { .. } => "split the input and run each part with its own --out".into(),
+            Self::NoDomains { is_table: true, .. } => {
+                "if it is a table with a header, rename it to .csv or .tsv, or use --input-format csv".into()
+            }
             Self::NoDomains { .. } => {
                 "use a .txt file with one domain per line, or a .csv or .tsv file with a column of domains".into()
             }

@@ -18,6 +18,10 @@ const LINES: usize = 20;
 /// The possible delimiters; the first is the default.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
+pub(super) fn is_delimiter(character: char) -> bool {
+    DELIMITERS.map(char::from).contains(&character)
+}
+
 /// The first lines of a text, from the first that is not blank.
 pub(super) struct Head {
     /// The lines; what follows them is still to be read.

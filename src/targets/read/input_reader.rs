@@ -15,7 +15,7 @@ use encoding_rs::Encoding;
 use super::{
     InputError, Limits, ReadOptions, domain_column,
     error::{encoding_hint, not_valid},
-    head::Head,
+    head::{Head, is_delimiter},
     open::{Layout, Opened, file_name},
     safe,
     table::{MAX_COLUMNS, MAX_ROW_BYTES, Row, Rows},
@@ -36,6 +36,8 @@ pub(super) struct InputReader<'a> {
     lines: usize,
     /// Whether any file has the domain column.
     has_column: bool,
+    /// Whether any rejected line has a delimiter of tables.
+    has_delimiter: bool,
 }
 
 struct Header {
@@ -73,6 +75,7 @@ impl<'a> InputReader<'a> {
             columns: AllColumns::default(),
             lines: 0,
             has_column: false,
+            has_delimiter: false,
         }
     }
 
@@ -253,6 +256,7 @@ impl<'a> InputReader<'a> {
             return Err(too_much(format!("{} bytes of text", self.limits.text)));
         }
         self.lines += 1;
+        self.has_delimiter |= judged.is_err() && found.written.contains(is_delimiter);
         let status = match &judged {
             Ok(cleaned) => LineStatus::Target(cleaned.target.view()),
             Err(reason) => LineStatus::Rejected(reason),
@@ -292,7 +296,7 @@ impl<'a> InputReader<'a> {
             None => "only blank lines, comments or a header".into(),
         };
         let files = paths.iter().map(|path| path.display().to_string()).collect();
-        Err(InputError::NoDomains { files, why })
+        Err(InputError::NoDomains { files, why, is_table: self.has_delimiter && !self.has_column })
     }
 }
 

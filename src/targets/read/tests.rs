@@ -550,6 +550,7 @@ fn an_input_without_domains_is_an_error_that_describes_it() {
         ("blank.csv", b"\n\n"),
         ("words.txt", b"\nword\n1.2.3.4\n"),
         ("one.txt", b"word"),
+        ("table.txt", b"client\tDomain\nA\ta.com\n"),
         ("a.txt", b"a.com"),
     ]);
     let check = |names: &[&str], expected: &str| {
@@ -569,6 +570,10 @@ fn an_input_without_domains_is_an_error_that_describes_it() {
         "no domains in one.txt: its only line was rejected: \"word\" (one.txt:1): \
          a single word without a dot",
     );
+    let hint = |name: &str| files.error(&[name], None).lines().last().map(str::to_owned);
+    let as_table = "if it is a table with a header, rename it to .csv or .tsv, or use --input-format csv";
+    assert_eq!(hint("table.txt").as_deref(), Some(as_table));
+    assert_ne!(hint("one.txt").as_deref(), Some(as_table));
     assert!(files.read(&["empty.txt", "a.txt"]).is_ok());
 }
 

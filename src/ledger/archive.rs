@@ -12,11 +12,11 @@ use jiff::{Timestamp, civil::Date};
 
 use super::{
     FOLDER, LedgerError, Location, Lock,
-    append::FileDigest,
     index::{Index, ResumeState, Spending, TargetEntry},
     inputs,
     record::{AnswerRecord, FORMAT, Record, RunHeader},
     segment::{End, FoundRecord, Segment},
+    writer::FileDigest,
 };
 use crate::{
     api::call_events::TargetState,

@@ -39,12 +39,14 @@ mod reader;
 mod record;
 mod segment;
 mod takeover;
+mod writer;
 
 use self::{
-    append::{Appender, ClosedLedger, LedgerWriter, Purpose},
+    append::Appender,
     gzip::{BodyMember, CLOSING_BYTES, Compressor},
     interference::make_folder,
     record::{FORMAT, InputsEnd, Record, WrittenBody},
+    writer::{ClosedLedger, LedgerWriter, Purpose},
 };
 pub use self::{
     archive::{Archive, LoadedBody, StoredAnswer, discard, is_begun},

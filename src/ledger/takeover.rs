@@ -7,10 +7,9 @@
 use jiff::Timestamp;
 
 use super::{
-    Archive, Ledger, LedgerError, TargetEntry,
-    append::Purpose,
-    gzip,
+    Archive, Ledger, LedgerError, TargetEntry, gzip,
     record::{self, Record, TakenOver},
+    writer::Purpose,
 };
 
 /// A final answer of another ledger, ready to be stored in this one.

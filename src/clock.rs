@@ -55,7 +55,7 @@ pub struct Moment {
 impl Clock {
     /// Reads the wall clock. Called once by the program's entry point, and by the simulated API, which can run as its
     /// own program.
-    #[expect(clippy::disallowed_methods, reason = "this is the place the fence leaves open")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the wall clock")]
     pub fn system() -> Self {
         let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().and_then(|text| boot_id(&text));
         Self { boot: id.map(|id| Boot { id, age: None }), ..Self::at(Timestamp::now()) }

@@ -12,19 +12,19 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`commands`] | one thin file per command: reads settings, calls the library, prints the result |
-//! | [`cli`] | flags and environment to checked values; the defaults of all commands |
+//! | [`cli`] | turns flags and the environment into checked values; has the defaults of all commands |
 //! | [`export`] | the pipeline, and the only place where its stages meet |
-//! | [`targets`] | input files to cleaned targets, each line with its status |
+//! | [`targets`] | reads input files into cleaned targets, each line with its status |
 //! | [`api`] | the paid API behind a one-method trait, and the status table |
 //! | [`fetch`] | calls each remaining target until it has an answer or is given up |
 //! | [`ledger`] | the archive and write-ahead log of paid answers |
-//! | [`decode`] | an answer's text to its envelope and its rows as Arrow record batches; the schema |
-//! | [`dataset`] | record batches to Parquet tables that appear whole |
+//! | [`decode`] | turns an answer's text into its envelope and its rows as Arrow record batches; has the schema |
+//! | [`dataset`] | writes record batches to Parquet tables, published as a whole |
 //! | [`summary`], [`progress`] | the result of a run, and its progress while it runs |
 //! | [`verify`] | checks a directory against its digests, ledger, cost and a rebuilt dataset |
 //! | [`doctor`] | checks before a run: API, token, directory, machine |
-//! | [`report`] | the published dataset to one HTML page |
-//! | [`stores`] | the published dataset under a prefix of an object store |
+//! | [`report`] | draws the published dataset as one HTML page |
+//! | [`stores`] | uploads the published dataset to an object store |
 //! | [`sandbox`] | the simulated API, with faults and a bill |
 //! | [`humanize`], [`sanitize`] | numbers for people; untrusted text made safe to show |
 //! | [`fs`], [`sha256`], `as_text` | syncing folders and access hints; digests; values as texts in JSON |

@@ -1,7 +1,7 @@
 //! The paid API as the rest of the program sees it: one call, its reply, what the reply means.
 //!
 //! - [`Api`] has one method, `post`. [`http`] implements it over the network, tests with a script.
-//! - [`request_body`] turns a call's fields into a body.
+//! - [`endpoint`] has the path, and turns a call's fields into a body.
 //! - [`pricing`] is the money rule: what a call counts as, however much is known about its price.
 //! - [`account`] reads the balance, which costs nothing.
 //! - [`call_events`] is what is recorded about a call.
@@ -19,10 +19,10 @@ use crate::{money::Usd, targets::Target};
 
 pub mod account;
 pub mod call_events;
+pub mod endpoint;
 pub mod http;
 pub mod pricing;
 mod reply_body;
-pub mod request_body;
 pub mod status;
 
 pub use reply_body::{MAX_BODY_BYTES, ReplyBody};
@@ -44,7 +44,7 @@ pub trait Api: Send + Sync + 'static {
 pub struct Request {
     /// The target whose history is bought.
     pub target: Target,
-    /// The request body from [`request_body::body`].
+    /// The request body from [`endpoint::body`].
     pub body: Bytes,
     /// With a spending cap: the API refuses the call instead of debiting more than this.
     pub max_price: Option<Usd>,

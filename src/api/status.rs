@@ -36,7 +36,7 @@ pub struct Assessment {
     pub items: u64,
     /// Whether the body is one complete JSON object.
     pub json: bool,
-    /// The cost, as far as it is known.
+    /// The cost, if known.
     pub cost: Cost,
     /// Figures that the answer reports about itself.
     pub stated: Stated,

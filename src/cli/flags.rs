@@ -106,13 +106,13 @@ pub struct QueryArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Dataset")]
 pub struct DatasetArgs {
-    /// Partition columns, comma-separated: year, month, `run_date`; or none
+    /// Partition columns, comma-separated: year, month and `run_date`, or none
     #[arg(long, value_name = "LIST", default_value = "year")]
     pub partition_by: PartitionBy,
     /// Parquet compression: zstd:LEVEL, snappy, lz4 or none
     #[arg(long, value_name = "CODEC", default_value = "zstd:1", hide_short_help = true)]
     pub compression: Compression,
-    /// Encoding of integers: delta, or plain for readers without it, such as Power BI or Spark before 3.3
+    /// Encoding of integers: delta, or plain for readers that do not support it (Power BI, Spark before 3.3)
     #[arg(long, value_name = "ENCODING", default_value = "delta", hide_short_help = true)]
     pub parquet_encoding: IntegerEncoding,
     /// Maximum rows in a Parquet row group

@@ -10,7 +10,7 @@ use crate::{fetch::pace::Rate, targets::Shard};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Rate limits")]
 pub struct RateArgs {
-    /// Sets rate and concurrency: free, starter, growth or dataforseo
+    /// Set rate and concurrency: free, starter, growth or dataforseo
     ///
     /// Calls per minute and in flight: free 60 and 5, starter (the default) 600 and 20, growth 3,000 and 30, dataforseo
     /// 2,000 and 30; 6,000 and 30 with --sandbox unless a plan is given.

@@ -49,7 +49,7 @@ Files in DIR:
   backlinks_history/   Parquet, one row per target and month
   targets/             Parquet, one row per input line
   _raw/                every answer as received, from which the tables are built
-  _failures.csv        targets that failed or could not be refreshed; can be used as INPUT to retry them
+  _failures.csv        targets that failed or could not be refreshed; use as INPUT to retry
   _rejected.csv        input lines that are not valid domains
   _run.json            parameters, counts, cost and a digest of every file
   _SUCCESS             present only when everything is done";

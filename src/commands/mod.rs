@@ -7,7 +7,7 @@ mod announce;
 mod balance;
 mod completions;
 mod doctor;
-mod guard;
+mod hardening;
 mod inputs;
 mod man;
 mod plan;
@@ -131,7 +131,7 @@ usage_errors!(TokenError, TooManyShards, SetupError, InputError, StoreError);
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
-    guard::set_up();
+    hardening::set_up();
     // The panic hook has already printed the error.
     std::panic::catch_unwind(command).unwrap_or(ExitCode::from(exit::ERROR))
 }

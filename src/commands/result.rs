@@ -10,7 +10,7 @@ use crate::{
     cli::{DatasetArgs, DisplayArgs, Format, LogFormat},
     dataset::{DatasetLayout, write_output},
     environment,
-    progress::{Environment, ExportScope, Progress, Requested, mode},
+    progress::{ExportScope, Progress, Requested, TerminalTraits, mode},
     sanitize,
     summary::{RunSummary, wrapped},
 };
@@ -43,7 +43,7 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, scope: ExportS
         requested => requested,
     };
     let environment =
-        Environment { terminal, ci: is_ci(), dumb: environment::variable("TERM").as_deref() == Some("dumb") };
+        TerminalTraits { terminal, ci: is_ci(), dumb: environment::variable("TERM").as_deref() == Some("dumb") };
     Progress::start(mode(requested, environment), terminal && has_color(), scope)
 }
 

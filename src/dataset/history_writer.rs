@@ -29,12 +29,12 @@ use super::{
     row_block::RowBlock,
 };
 
-/// Memory for the open row groups of all partitions: nine of 20,000 rows, some 5 MB each. Past it the largest one is
-/// ended early.
+/// Maximum memory of the open row groups of all partitions; one of 20,000 rows takes about 5 MB. Above it, the largest
+/// one is ended early.
 const OPEN_BYTES: usize = 48 << 20;
 /// Maximum row groups in all open files, whose metadata stays in memory until the file is closed: some 40 KB each.
 const OPEN_ROW_GROUPS: usize = 512;
-/// Maximum open files. Past it the one without new rows for the longest time is closed.
+/// Maximum open files. Above it, the least recently used one is closed.
 const OPEN_FILES: usize = 192;
 /// A file larger than this is closed; the partition's next rows go to a new one.
 const ROLL_BYTES: usize = 512 << 20;
@@ -110,9 +110,9 @@ impl HistoryWriter {
         Ok(())
     }
 
-    /// Writes the file of a table without rows to the partition of `day`. In the null partition, engines would read the
+    /// Sets the partition, that of `day`, of the file that a table without rows gets. In the null partition, engines would read the
     /// partition columns as text, and queries that compare them with numbers would fail.
-    pub fn without_rows(&mut self, day: Date) {
+    pub fn set_empty_date(&mut self, day: Date) {
         self.empty_date = Some(day);
     }
 
@@ -171,8 +171,7 @@ impl HistoryWriter {
             }
         }
         for (index, ranges) in ranges.iter().enumerate().filter(|(_, ranges)| !ranges.is_empty()) {
-            // Slice one partition at a time: by month, each slice is a single row, which takes far less memory than the
-            // slice.
+            // One partition at a time: by month, each slice is a single row, and takes far more memory than the row.
             let slices: Vec<_> =
                 ranges.iter().map(|(number, range)| batches[*number].slice(range.start, range.len())).collect();
             self.write_to(index, &concat_batches(&slices[0].schema(), &slices)?)?;

@@ -78,8 +78,8 @@ pub fn is_ignored(name: &str) -> bool {
     name.starts_with('.') || name == LOST_AND_FOUND
 }
 
-/// Maximum number of partition levels below a table: year, month, run date.
-pub const DEEPEST: usize = 3;
+/// Maximum number of partition levels below a table.
+pub const DEEPEST: usize = PartitionKey::ALL.len();
 
 /// Every table, in order of publication.
 const TABLES: [&str; 3] = [HISTORY, UNDATED, TARGETS];

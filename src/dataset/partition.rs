@@ -19,8 +19,7 @@ use crate::as_text::serde_as_text;
 /// The value that engines read as null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// One level of partition directories. A new one also needs a field in `PartitionValues`, a word in
-/// `from_str`, and one more in `DEEPEST`.
+/// One level of partition directories. A new one also needs a field in `PartitionValues`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PartitionKey {
     /// The year of a row's date, in UTC.
@@ -32,6 +31,8 @@ pub enum PartitionKey {
 }
 
 impl PartitionKey {
+    pub const ALL: [Self; 3] = [Self::Year, Self::Month, Self::RunDate];
+
     /// The name on the command line and in directory names.
     pub const fn name(self) -> &'static str {
         match self {
@@ -71,12 +72,10 @@ impl FromStr for PartitionBy {
             return Ok(Self(keys));
         }
         for word in text.split(',').map(str::trim) {
-            let key = match word {
-                "year" => PartitionKey::Year,
-                "month" => PartitionKey::Month,
-                "run_date" => PartitionKey::RunDate,
-                "none" => return Err(PartitionError::NoneAndMore),
-                _ => return Err(PartitionError::Unknown(word.to_owned())),
+            let key = match PartitionKey::ALL.into_iter().find(|key| key.name() == word) {
+                Some(key) => key,
+                None if word == "none" => return Err(PartitionError::NoneAndMore),
+                None => return Err(PartitionError::Unknown(word.to_owned())),
             };
             if keys.contains(&key) {
                 return Err(PartitionError::Repeated(key.name()));

@@ -1,4 +1,4 @@
-//! The columns and rows of `targets`, one row for each input line, as record batches. `export/target_lines.rs` fills in
+//! The columns and rows of `targets`, one row for each input line, as record batches. `export/targets_rows.rs` fills in
 //! the values.
 
 use std::{collections::HashSet, iter, mem, sync::Arc};
@@ -106,7 +106,7 @@ impl<'a> TargetRow<'a> {
             ("target", true, Cell::Text(self.target)),
             ("outcome", false, Cell::Text(Some(self.outcome.as_str()))),
             ("rows", true, Cell::Number(self.rows.map(int64))),
-            ("cost_usd", true, Cell::Decimal(self.cost.map(Usd::dollars))),
+            ("cost_usd", true, Cell::Float(self.cost.map(Usd::dollars))),
             ("cost_source", true, Cell::Text(self.cost_source)),
             ("attempts", true, Cell::Number(self.attempts.map(int64))),
             ("possibly_billed", true, Cell::Number(self.possibly_billed.map(int64))),
@@ -116,11 +116,11 @@ impl<'a> TargetRow<'a> {
             ("task_id", true, Cell::Text(self.task_id)),
             ("items_count", true, Cell::Number(self.items_count)),
             ("api_version", true, Cell::Text(self.api_version)),
-            ("api_seconds", true, Cell::Decimal(self.api_seconds)),
+            ("api_seconds", true, Cell::Float(self.api_seconds)),
             ("latency_ms", true, Cell::Number(self.latency_ms.map(int64))),
-            ("fetched_at", true, Cell::Moment(self.fetched_at.map(Timestamp::as_microsecond))),
-            ("date_from", true, Cell::Day(self.date_from.map(days))),
-            ("date_to", true, Cell::Day(self.date_to.map(days))),
+            ("fetched_at", true, Cell::Timestamp(self.fetched_at.map(Timestamp::as_microsecond))),
+            ("date_from", true, Cell::Date(self.date_from.map(days))),
+            ("date_to", true, Cell::Date(self.date_to.map(days))),
             ("rank_scale", true, Cell::Text(self.rank_scale)),
             ("source", false, Cell::Text(Some(self.source))),
         ]
@@ -131,11 +131,11 @@ impl<'a> TargetRow<'a> {
 enum Cell<'a> {
     Text(Option<&'a str>),
     Number(Option<i64>),
-    Decimal(Option<f64>),
+    Float(Option<f64>),
     /// Days since 1970.
-    Day(Option<i32>),
+    Date(Option<i32>),
     /// Microseconds since 1970.
-    Moment(Option<i64>),
+    Timestamp(Option<i64>),
 }
 
 impl Cell<'_> {
@@ -143,9 +143,9 @@ impl Cell<'_> {
         match self {
             Self::Text(_) => DataType::Utf8,
             Self::Number(_) => DataType::Int64,
-            Self::Decimal(_) => DataType::Float64,
-            Self::Day(_) => DataType::Date32,
-            Self::Moment(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Float(_) => DataType::Float64,
+            Self::Date(_) => DataType::Date32,
+            Self::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         }
     }
 
@@ -153,9 +153,9 @@ impl Cell<'_> {
         match *self {
             Self::Text(value) => builder::<StringBuilder>(column).append_option(value),
             Self::Number(value) => builder::<Int64Builder>(column).append_option(value),
-            Self::Decimal(value) => builder::<Float64Builder>(column).append_option(value),
-            Self::Day(value) => builder::<Date32Builder>(column).append_option(value),
-            Self::Moment(value) => builder::<TimestampMicrosecondBuilder>(column).append_option(value),
+            Self::Float(value) => builder::<Float64Builder>(column).append_option(value),
+            Self::Date(value) => builder::<Date32Builder>(column).append_option(value),
+            Self::Timestamp(value) => builder::<TimestampMicrosecondBuilder>(column).append_option(value),
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::sha256;
 
-/// Memory for the open row group, which is ended early past it.
+/// Maximum memory of the open row group; above it, the row group is ended early.
 const OPEN_BYTES: usize = 32 << 20;
 
 /// Writes `targets`. Dropped before [`finish`](Self::finish), it leaves a file that is never published.

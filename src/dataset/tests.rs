@@ -326,7 +326,7 @@ fn a_part_without_rows_is_in_the_given_partition_so_that_partition_columns_keep_
         let dir = tempfile::tempdir().unwrap();
         let stage = Stage::begin(dir.path()).unwrap();
         let mut writer = stage.history(sample::schema(), &options(by)).unwrap();
-        writer.without_rows(date(2026, 11, 24));
+        writer.set_empty_date(date(2026, 11, 24));
         let parts = writer.finish().unwrap();
         assert_eq!(paths(&parts), [path]);
     };

@@ -93,7 +93,7 @@ fn check_content(
         None => Check::ok(NAME, format!("{shown} will be created")),
         Some(version) if version != env!("CARGO_PKG_VERSION") => Check::warning(
             NAME,
-            format!("{shown} was started with version {version}, this is {}", env!("CARGO_PKG_VERSION")),
+            format!("{shown} was started with version {version}; this is version {}", env!("CARGO_PKG_VERSION")),
             "back up _raw and read CHANGELOG.md before the next run",
         ),
         Some(_) => Check::ok(NAME, format!("{shown} {}", describe(&preview, inputs, dataset::is_marked(dir)))),

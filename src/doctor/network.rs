@@ -80,7 +80,7 @@ pub async fn reach(endpoint: &ApiEndpoint) -> Check {
         Ok(Ok(addresses)) => addresses.take(MAX_ADDRESSES),
         Ok(Err(error)) => {
             let reason = error.to_string();
-            // The system's reason follows what the sentence already says.
+            // The sentence already states this part of the system's reason.
             return unknown(reason.strip_prefix("failed to lookup address information: ").unwrap_or(&reason));
         }
         Err(_) => return unknown(NO_ANSWER),
@@ -113,7 +113,7 @@ fn answered(reply: &Reply, endpoint: &ApiEndpoint, whose: &str) -> ApiChecks {
         }
         None if is_page && (200..300).contains(&reply.status) => {
             let hint = "check --api; there may be a captive portal or proxy in between";
-            vec![Check::failed("api", format!("{status}, but sent a web page"), hint), not_tried(whose)]
+            vec![Check::failed("api", format!("{status}, but with a web page instead of JSON"), hint), not_tried(whose)]
         }
         None => judged(reply.status, &endpoint.origin, whose, problem),
     };

@@ -122,7 +122,7 @@ impl ExportError {
                     .to_owned()
             }
             Self::Twice(..) => {
-                "list each run only once; if one is a copy, list the one with the later calls".to_owned()
+                "list each run only once; if one is a copy, list only the newer one".to_owned()
             }
             Self::Missing(_) => "check the path; relative paths start from the current directory".to_owned(),
             Self::UnreadableManifest { .. } => {
@@ -133,7 +133,7 @@ impl ExportError {
             Self::NotUtf8(_) => "rename the directory".to_owned(),
             Self::NoRun(_) => "use a directory that was the --out of a run".to_owned(),
             Self::Discarded(_) => {
-                "run the command that created it; for more targets, list only the new ones and use another --out"
+                "only the command that created it can be run again; for more targets, list only the new ones and use another --out"
                     .to_owned()
             }
             Self::Dataset(DatasetError::Io { source, .. }) | Self::Io { source, .. }

@@ -108,7 +108,7 @@ impl Export {
 /// Stops writing. An error if another program has deleted or moved the ledger, which explains all other errors.
 async fn close(ledger: Ledger, lock: &Lock) -> Result<Archive, LedgerError> {
     let archive = ledger.close().await?;
-    archive.check_in_place(lock)?;
+    archive.check_or_rescue(lock)?;
     Ok(archive)
 }
 

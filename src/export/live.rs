@@ -83,12 +83,12 @@ impl LiveWriter {
         Self { feed, thread: Some(thread), staged }
     }
 
-    /// Where answers are handed in.
+    /// The feed for finished answers.
     pub(super) fn feed(&self) -> Arc<Feed> {
         Arc::clone(&self.feed)
     }
 
-    /// Finishes the dataset after the last call; `None`: it is not to be published.
+    /// Finishes the dataset after the last call; `None`: it will not be published.
     pub(super) async fn finish(mut self, is_published: bool) -> Result<Option<StagedHistory>, ExportError> {
         if is_published {
             self.feed.buffer.end();

@@ -271,7 +271,7 @@ impl MergedLedgers {
     /// Why a target failed: the latest result of its calls, or of those that should have refreshed its answer.
     pub fn failure(&self, target: TargetRef<'_>, entry: &MergedEntry<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
         if entry.refresh_given_up {
-            return self.sources[entry.source].archive.refusal(target);
+            return self.sources[entry.source].archive.failed_refresh(target);
         }
         Ok(self.latest(entry)?.1)
     }

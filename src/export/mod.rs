@@ -28,7 +28,7 @@ mod row_buffer;
 mod rows;
 mod run_manifest;
 mod summarize;
-mod target_lines;
+mod targets_rows;
 
 pub use self::{
     directory::{discarded, gather, open_for_replay},
@@ -44,5 +44,5 @@ pub use self::{
     rows::DecodeTally,
     run_manifest::{LedgerFiles, Provenance, RunManifest},
     summarize::{PublishOptions, partial_summary, publish_and_summarize, stale_answers, summary_from_manifest},
-    target_lines::LineSink,
+    targets_rows::LineSink,
 };

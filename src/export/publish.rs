@@ -11,7 +11,7 @@ use super::{
     row_buffer::RowBuffer,
     rows::DecodeTally,
     run_manifest::file_metadata,
-    target_lines::{LineRows, LineSink},
+    targets_rows::{LineRows, LineSink},
 };
 use crate::{
     api::Parameters,
@@ -108,7 +108,7 @@ impl StagedHistory {
         progress: &Progress,
     ) -> Result<Self, Interrupted> {
         let mut history = stage.history(decode::schema::history(), options)?;
-        history.without_rows(requested.date_to);
+        history.set_empty_date(requested.date_to);
         let mut decoded = DecodeTally::default();
         rows_in_order(answers, buffer, |position, answer| {
             if let Ok(rows) = &answer {

@@ -103,7 +103,7 @@ pub fn publish_and_summarize(
         let published = publish(merged, staged, dir, &options.layout, progress);
         // A ledger that was deleted meanwhile is saved, and explains why the dataset cannot be published.
         for source in merged.sources.iter().filter(|_| !options.replayed) {
-            source.archive.check_in_place(lock)?;
+            source.archive.check_or_rescue(lock)?;
         }
         let published = published?;
         let digests = ledger_digests(merged, &provenance)?;

@@ -15,7 +15,7 @@ use crate::{
     api::{
         Api, BodyForm, ErrorKind, Parameters, Reply, Request,
         call_events::{Answered, Sent},
-        request_body,
+        endpoint,
         status::{Assessment, assess},
     },
     clock::Clock,
@@ -74,7 +74,7 @@ impl<A: Api, J: Journal> CallContext<A, J> {
     ) -> Result<Attempted, Unrecorded<J::Error>> {
         let (target, form, max_price) = (job.target.clone(), grant.form, grant.reservation.limit());
         let request = Request {
-            body: request_body::body(target.as_str(), &self.parameters, form),
+            body: endpoint::body(target.as_str(), &self.parameters, form),
             max_price,
             target: target.clone(),
         };

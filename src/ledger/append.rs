@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     LedgerError, Location,
-    writer::{ClosedLedger, LedgerWriter, Placed, Purpose, QueuedRecord},
+    writer::{AppendResult, ClosedLedger, LedgerWriter, Purpose, QueuedRecord},
 };
 
 /// Appends that can wait for the group before theirs.
@@ -19,7 +19,7 @@ const MAX_GROUP_BYTES: usize = 8 << 20;
 /// A record that is waiting to be written.
 struct Append {
     record: QueuedRecord,
-    placed: oneshot::Sender<Placed>,
+    placed: oneshot::Sender<AppendResult>,
 }
 
 /// Queues records for the task that writes them.

@@ -170,8 +170,8 @@ impl Archive {
     }
 
     /// The latest result of a call that was to refresh a target's answer and failed, without its body.
-    pub fn refusal(&self, target: TargetRef<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
-        self.index.refusal(target).map(|location| self.head_at(location)).transpose()
+    pub fn failed_refresh(&self, target: TargetRef<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
+        self.index.failed_refresh(target).map(|location| self.head_at(location)).transpose()
     }
 
     pub fn is_refresh_given_up(&self, target: TargetRef<'_>) -> bool {

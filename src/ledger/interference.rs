@@ -39,8 +39,8 @@ impl Segment {
         })
     }
 
-    /// Where the file is now, if it was only moved. A file that was deleted may still have a name of its file system's
-    /// own (`.nfs…`) until it is closed.
+    /// Where the file is now, if it was only moved. A file that was deleted may still have a name that the file system
+    /// gave it (`.nfs…`) until it is closed.
     fn new_path(&self, bytes: u64) -> Option<PathBuf> {
         let path = fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok()?;
         let is_there = fs::symlink_metadata(&path).is_ok_and(|found| found.len() == bytes);
@@ -50,8 +50,9 @@ impl Segment {
 
 impl Archive {
     /// Checks, after writing, that the files are still in the locked directory. Those that were deleted or replaced are
-    /// copied, to it or, if something else is in their place, to a new one beside it; the error has the place.
-    pub fn check_in_place(&self, lock: &Lock) -> Result<(), LedgerError> {
+    /// copied back; if something else is at their paths, they are copied to a new directory beside it. The error
+    /// contains the directory of the copy.
+    pub fn check_or_rescue(&self, lock: &Lock) -> Result<(), LedgerError> {
         let mut files = self.segments.iter().zip(self.files()?);
         match files.try_for_each(|(segment, (_, bytes))| segment.check_in_place(bytes)) {
             Err(LedgerError::Deleted { path, .. }) => Err(match self.copy_deleted(lock) {
@@ -86,7 +87,7 @@ impl Archive {
         };
         let copied = Lock::take(&dir).and_then(|_lock| copy_into(self.segments.iter(), &dir));
         if copied.is_err() {
-            // Both only if they are empty.
+            // Removes only empty directories.
             let _ = fs::remove_dir(dir.join(FOLDER)).and_then(|()| fs::remove_dir(&dir));
         }
         copied

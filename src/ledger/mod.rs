@@ -30,11 +30,11 @@ use crate::{
 mod append;
 mod archive;
 mod error;
-mod gzip;
 mod index;
 mod inputs;
 mod interference;
 mod lock;
+mod members;
 mod reader;
 mod record;
 mod segment;
@@ -43,8 +43,8 @@ mod writer;
 
 use self::{
     append::Appender,
-    gzip::{BodyMember, CLOSING_BYTES, Compressor},
     interference::make_folder,
+    members::{BodyMember, CLOSING_BYTES, Compressor},
     record::{FORMAT, InputsEnd, Record, WrittenBody},
     writer::{ClosedLedger, LedgerWriter, Purpose},
 };
@@ -190,9 +190,9 @@ impl Ledger {
         };
         let record = record(described);
         let mut bytes = Vec::with_capacity(ROOM_FOR_HEAD + member.len() + CLOSING_BYTES);
-        gzip::push_stored(&mut bytes, &record::answer_head(&record, written.key));
+        members::push_stored(&mut bytes, &record::answer_head(&record, written.key));
         bytes.extend_from_slice(member);
-        bytes.extend_from_slice(gzip::closing_member());
+        bytes.extend_from_slice(members::closing_member());
         let location = self.appender.append(Purpose::Result, bytes, member.len() + CLOSING_BYTES).await?;
         self.note(&record, location);
         Ok(())
@@ -220,7 +220,7 @@ impl Ledger {
     }
 
     async fn append(&self, purpose: Purpose, record: Record) -> Result<(), LedgerError> {
-        let member = gzip::stored(&record::to_line(&record));
+        let member = members::stored(&record::to_line(&record));
         let location = self.appender.append(purpose, member, 0).await?;
         self.note(&record, location);
         Ok(())

@@ -2,14 +2,14 @@
 //!
 //! A reader with `DuckDB` or Spark sees one table: the column `record` is the kind of the line. An answer's line ends
 //! in its body, verbatim where that is JSON on one line, else as a text. The gzip members that contain the lines are in
-//! `gzip`.
+//! `members`.
 
 use std::{fmt, io, time::Duration};
 
 use jiff::{Timestamp, Unit, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::gzip::BodyMember;
+use super::members::BodyMember;
 use crate::{
     api::{
         BodyForm, Parameters,

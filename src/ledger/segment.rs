@@ -13,9 +13,8 @@ use std::{
 };
 
 use super::{
-    LedgerError, Location,
-    gzip::{self, BodyMember, CLOSING_BYTES, END_BYTES, Measured},
-    inputs,
+    LedgerError, Location, inputs,
+    members::{self, BodyMember, CLOSING_BYTES, END_BYTES, Measured},
     record::{self, AnswerRecord, Record},
 };
 
@@ -118,7 +117,7 @@ impl Segment {
         let mut start = buffer.position_of(offset);
         let rest = usize::try_from(length - offset).unwrap_or(usize::MAX);
         loop {
-            match gzip::measure(&buffer.bytes[start..]) {
+            match members::measure(&buffer.bytes[start..]) {
                 Measured::Whole(size) => return Ok(Some(start..start + size)),
                 Measured::Begun(needed) if needed <= rest.min(MAX_MEMBER_BYTES) => {
                     self.fill_buffer(buffer, offset, needed.max(READ_AHEAD_BYTES).min(rest))?;
@@ -133,7 +132,7 @@ impl Segment {
     fn record_at(&self, buffer: &mut ReadBuffer, offset: u64, length: u64) -> Result<Option<FoundRecord>, LedgerError> {
         let Some(head) = self.member_at(buffer, offset, length)? else { return Ok(None) };
         let head = &buffer.bytes[head];
-        let content = gzip::content(head).map_err(|source| self.damaged(offset, &source))?;
+        let content = members::content(head).map_err(|source| self.damaged(offset, &source))?;
         let record = if inputs::is_chunk(&content) { None } else { Some(self.parse(&content, offset)?) };
         let body = record.as_ref().and_then(Record::answer).map_or(0, |answer| match answer.body_member.bytes {
             0 => 0,
@@ -163,11 +162,11 @@ impl Segment {
         while at < length {
             let rest = usize::try_from(length - at).unwrap_or(usize::MAX);
             // Steps overlap a little, so that the beginning of a member is never split between two.
-            let bytes = self.read(at, rest.min(STEP + gzip::FOUND_BY))?;
-            for start in gzip::find(&bytes) {
+            let bytes = self.read(at, rest.min(STEP + members::FOUND_BY))?;
+            for start in members::find(&bytes) {
                 let place = at + start as u64;
                 let follows = self.member_at(&mut buffer, place, length)?;
-                if follows.is_some_and(|member| gzip::content(&buffer.bytes[member]).is_ok()) {
+                if follows.is_some_and(|member| members::content(&buffer.bytes[member]).is_ok()) {
                     let reason = format!("the record is unreadable, but an intact one follows at byte {place}");
                     return Err(self.damaged(offset, &reason));
                 }
@@ -175,7 +174,7 @@ impl Segment {
             at += STEP as u64;
         }
         let rest = usize::try_from(length - offset).unwrap_or(usize::MAX);
-        if gzip::is_torn(&self.read(offset, rest.min(gzip::HEADER_BYTES))?) {
+        if members::is_torn(&self.read(offset, rest.min(members::HEADER_BYTES))?) {
             return Ok(());
         }
         Err(self.damaged(offset, &"no record begins here; was the file recompressed, or something appended to it?"))
@@ -186,7 +185,7 @@ impl Segment {
     fn end_of_own_body(&self, buffer: &mut ReadBuffer, offset: u64, length: u64) -> Result<Option<u64>, LedgerError> {
         let Some(head) = self.member_at(buffer, offset, length)? else { return Ok(None) };
         let body = offset + head.len() as u64;
-        let record = gzip::content(&buffer.bytes[head]).ok().and_then(|content| record::parse(&content).ok());
+        let record = members::content(&buffer.bytes[head]).ok().and_then(|content| record::parse(&content).ok());
         let Some(answer) = record.as_ref().and_then(Record::answer).filter(|_| body < length) else { return Ok(None) };
         let member = self.member_at(buffer, body, length)?.map(|member| member.len() as u64);
         Ok(member.filter(|size| *size == answer.body_member.bytes).map(|size| body + size))
@@ -259,7 +258,7 @@ impl Segment {
     pub(super) fn head(&self, location: &Location) -> Result<Vec<u8>, LedgerError> {
         let size = usize::try_from(location.head).map_err(|error| self.damaged(location.offset, &error))?;
         let bytes = self.read(location.offset, size)?;
-        gzip::content(&bytes).map_err(|source| self.damaged(location.offset, &source))
+        members::content(&bytes).map_err(|source| self.damaged(location.offset, &source))
     }
 
     pub(super) fn length(&self) -> Result<u64, LedgerError> {
@@ -298,7 +297,7 @@ impl Segment {
 mod tests {
     use std::fs;
 
-    use super::{super::gzip::Compressor, *};
+    use super::{super::members::Compressor, *};
 
     const BODY: &[u8] = b"{\"tasks\":[]}";
 
@@ -318,7 +317,7 @@ mod tests {
 
     fn lines_of_input(bytes: usize) -> Vec<u8> {
         let content = format!("{{\"record\":\"input\",\"{}\":0}}\n", noise(bytes));
-        gzip::stored(content.as_bytes())
+        members::stored(content.as_bytes())
     }
 
     /// The bytes of an answer, and how many of them are its body and its end.
@@ -331,7 +330,7 @@ mod tests {
         let lengths = format!(r#""frame_bytes":{bytes},"content_bytes":{content_bytes}"#);
         let stored = format!(r#"{lengths},"frame_crc32":{crc32},"content_crc32":{content_crc32}"#);
         let head = format!(r#"{{"record":"answer",{known},"body_bytes":1,{stored},"body":"#);
-        let bytes = [gzip::stored(head.as_bytes()), member, gzip::closing_member().to_vec()].concat();
+        let bytes = [members::stored(head.as_bytes()), member, members::closing_member().to_vec()].concat();
         (bytes, usize::try_from(described.bytes).expect("small") + CLOSING_BYTES)
     }
 
@@ -441,9 +440,9 @@ mod tests {
         for length in [1, 3, 100_000, STEP - 3, STEP - 2, STEP - 1, STEP, STEP + 1, STEP + 2, 3 * STEP + 7] {
             // With the bytes by which a search recognizes the beginning of a member
             let mut foreign = vec![0; length];
-            let beginning = gzip::closing_member();
-            let start = (length / 2).min(length.saturating_sub(gzip::FOUND_BY));
-            let beginning = &beginning[..gzip::FOUND_BY.min(length)];
+            let beginning = members::closing_member();
+            let start = (length / 2).min(length.saturating_sub(members::FOUND_BY));
+            let beginning = &beginning[..members::FOUND_BY.min(length)];
             foreign[start..start + beginning.len()].copy_from_slice(beginning);
             let bytes = [&first[..], &foreign, &whole].concat();
             let (offset, reason) = damage(scanned(&bytes));
@@ -453,7 +452,7 @@ mod tests {
             // A member that is complete only by its size is part of an incomplete end, too.
             let mut unsound = bytes;
             *unsound.last_mut().expect("a checksum") ^= 1;
-            if length >= gzip::HEADER_BYTES {
+            if length >= members::HEADER_BYTES {
                 assert_eq!(scanned(&unsound).expect("torn").1, End::Torn(first.len() as u64), "{length} bytes");
             } else {
                 assert_eq!(damage(scanned(&unsound)).0, first.len() as u64, "{length} bytes");
@@ -472,8 +471,8 @@ mod tests {
         };
         for record in [answer(BODY).0, lines_of_input(10)] {
             (1..record.len()).for_each(|written| torn(&record, written, 0));
-            (0..gzip::HEADER_BYTES - 4).for_each(|written| torn(&record, written, 1));
-            (0..gzip::HEADER_BYTES - 4).for_each(|written| torn(&record, written, 4096));
+            (0..members::HEADER_BYTES - 4).for_each(|written| torn(&record, written, 1));
+            (0..members::HEADER_BYTES - 4).for_each(|written| torn(&record, written, 4096));
         }
         let foreign = |name: Option<&str>| {
             let builder = name.map_or_else(flate2::GzBuilder::new, |name| flate2::GzBuilder::new().filename(name));
@@ -516,7 +515,7 @@ mod tests {
     fn a_valid_record_of_an_unknown_kind_is_from_a_newer_version() {
         let whole = lines_of_input(10);
         let check = |record: &str, expected: &str| {
-            let bytes = [&whole[..], &gzip::stored(record.as_bytes()), &whole].concat();
+            let bytes = [&whole[..], &members::stored(record.as_bytes()), &whole].concat();
             let error = scanned(&bytes).err().expect("refused").to_string();
             assert!(error.ends_with(expected), "{record}: {error}");
         };

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Archive, Ledger, LedgerError, TargetEntry, gzip,
+    Archive, Ledger, LedgerError, TargetEntry, members,
     record::{self, Record, TakenOver},
     writer::Purpose,
 };
@@ -60,7 +60,7 @@ impl Ledger {
         let Copied { taken, key, body } = copied;
         let record = Record::TakenOver(Box::new(taken));
         let Some(key) = key else { return self.append(Purpose::BeforeCall, record).await };
-        let mut bytes = gzip::stored(&record::answer_head(&record, key));
+        let mut bytes = members::stored(&record::answer_head(&record, key));
         bytes.extend_from_slice(&body);
         let location = self.appender.append(Purpose::BeforeCall, bytes, body.len()).await?;
         self.note(&record, location);

@@ -35,7 +35,7 @@ pub(super) struct QueuedRecord {
 }
 
 /// The location of a record: its file and the offset in it.
-pub(super) type Placed = Result<(u32, u64), LedgerError>;
+pub(super) type AppendResult = Result<(u32, u64), LedgerError>;
 
 /// The purpose of a record, which determines what happens on a full disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl LedgerWriter {
     }
 
     /// Writes and syncs a group; returns the location of each record.
-    pub(super) fn write(&mut self, group: &[QueuedRecord]) -> Vec<Placed> {
+    pub(super) fn write(&mut self, group: &[QueuedRecord]) -> Vec<AppendResult> {
         let all_fail = |error: &LedgerError| group.iter().map(|_| Err(error.clone())).collect();
         if let Some(error) = &self.failed {
             return all_fail(error);
@@ -149,7 +149,7 @@ impl LedgerWriter {
         let size = sizes().sum();
         self.largest = sizes().max().unwrap_or(0).max(self.largest);
         if self.no_more_calls.is_none()
-            && let Err(block) = self.check(size)
+            && let Err(block) = self.prepare(size)
         {
             match block {
                 WriteBlock::Calls(error) => self.no_more_calls = Some(error),
@@ -170,7 +170,7 @@ impl LedgerWriter {
     /// Checks that a group of `size` bytes can be written. If not, the results of calls in flight are still written to
     /// the space that was reserved for them, to a file that was moved or deleted, or after the last complete record of
     /// one that was shortened.
-    fn check(&mut self, size: u64) -> Result<(), WriteBlock> {
+    fn prepare(&mut self, size: u64) -> Result<(), WriteBlock> {
         self.segment.check_in_place(self.end).map_err(|error| match error {
             LedgerError::Resized { .. } if self.truncate_to_complete_records().is_err() => {
                 WriteBlock::Everything(error)
@@ -195,7 +195,7 @@ impl LedgerWriter {
     }
 
     /// Writes the records that may be written; refuses each of the others.
-    fn write_and_sync(&mut self, group: &[QueuedRecord]) -> Result<Vec<Placed>, LedgerError> {
+    fn write_and_sync(&mut self, group: &[QueuedRecord]) -> Result<Vec<AppendResult>, LedgerError> {
         let mut places = Vec::with_capacity(group.len());
         let mut end = self.end;
         for QueuedRecord { bytes, purpose } in group {

@@ -5,8 +5,9 @@ use std::{io::Write, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    ExportScope, Mode, lines,
-    render::render,
+    ExportScope, Mode,
+    bar::render,
+    lines,
     screen::Screen,
     snapshot::{Activity, Counted, ProgressSnapshot},
     throughput::{ThroughputEstimator, projected},

@@ -27,15 +27,16 @@ use crate::{
     sanitize,
 };
 
+mod bar;
 mod display;
 mod lines;
 mod mode;
-mod render;
+mod phrases;
 mod screen;
 mod snapshot;
 mod throughput;
 
-pub use self::mode::{Environment, Mode, Requested, mode};
+pub use self::mode::{Mode, Requested, TerminalTraits, mode};
 use self::{
     display::{Display, DisplayEvent},
     snapshot::{Activity, Counted},

@@ -26,7 +26,7 @@ pub enum Mode {
 
 /// The properties of the environment that the display depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Environment {
+pub struct TerminalTraits {
     /// Standard error is a terminal.
     pub terminal: bool,
     /// `CI` is set: some services provide a terminal whose log keeps every redraw of a bar.
@@ -35,8 +35,8 @@ pub struct Environment {
     pub dumb: bool,
 }
 
-pub fn mode(requested: Requested, environment: Environment) -> Mode {
-    let Environment { terminal, ci, dumb } = environment;
+pub fn mode(requested: Requested, environment: TerminalTraits) -> Mode {
+    let TerminalTraits { terminal, ci, dumb } = environment;
     match requested {
         Requested::Auto if terminal && !dumb && !ci => Mode::Bar,
         Requested::Bar if terminal && !dumb => Mode::Bar,
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_bar_is_shown_on_a_terminal_outside_of_ci() {
         let check = |requested, (terminal, ci, dumb): (u8, u8, u8), expected| {
-            let environment = Environment { terminal: terminal > 0, ci: ci > 0, dumb: dumb > 0 };
+            let environment = TerminalTraits { terminal: terminal > 0, ci: ci > 0, dumb: dumb > 0 };
             assert_eq!(mode(requested, environment), expected, "{requested:?} in {environment:?}");
         };
         check(Requested::Auto, (1, 0, 0), Mode::Bar);

@@ -2,19 +2,19 @@ use std::io;
 
 use insta::assert_snapshot;
 
-use super::{render::render, snapshot::ProgressSnapshot, *};
+use super::{bar::render, snapshot::ProgressSnapshot, *};
 
 /// What was written, and whether the reader has closed the output.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<(Vec<u8>, bool)>>);
+struct CapturedOutput(Arc<Mutex<(Vec<u8>, bool)>>);
 
-impl Paper {
+impl CapturedOutput {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().expect("a sound lock").0.clone()).expect("UTF-8")
     }
 }
 
-impl Write for Paper {
+impl Write for CapturedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut paper = self.0.lock().expect("a sound lock");
         if paper.1 {
@@ -54,7 +54,7 @@ async fn calls(progress: &Progress, seconds: u64) {
     }
 }
 
-async fn a_run(mode: Mode, paper: &Paper) {
+async fn a_run(mode: Mode, paper: &CapturedOutput) {
     let progress = Progress::start_with(mode, false, scope(), Box::new(paper.clone()));
     progress.state(&FetchState::RateLimit);
     calls(&progress, 12).await;
@@ -82,7 +82,7 @@ async fn a_run(mode: Mode, paper: &Paper) {
 
 #[tokio::test(start_paused = true)]
 async fn lines_show_a_whole_run() {
-    let paper = Paper::default();
+    let paper = CapturedOutput::default();
     a_run(Mode::Plain, &paper).await;
     assert!(!paper.text().contains('\u{1b}'));
     assert_snapshot!(paper.text(), @r#"
@@ -103,7 +103,7 @@ async fn lines_show_a_whole_run() {
 #[tokio::test(start_paused = true)]
 async fn an_upload_is_a_separate_phase_in_bytes() {
     let check = async |mode: Mode, expected: &[&str]| {
-        let paper = Paper::default();
+        let paper = CapturedOutput::default();
         let progress = Progress::start_with(mode, false, ExportScope::all_stored(4), Box::new(paper.clone()));
         progress.uploading(3_000_000);
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -121,7 +121,7 @@ async fn an_upload_is_a_separate_phase_in_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn json_shows_a_whole_run() {
-    let paper = Paper::default();
+    let paper = CapturedOutput::default();
     a_run(Mode::Json, &paper).await;
     for line in paper.text().lines() {
         serde_json::from_str::<serde_json::Value>(line).expect("a JSON object a line");
@@ -143,14 +143,14 @@ async fn json_shows_a_whole_run() {
 
 #[tokio::test(start_paused = true)]
 async fn without_progress_log_lines_are_still_written() {
-    let paper = Paper::default();
+    let paper = CapturedOutput::default();
     a_run(Mode::None, &paper).await;
     assert_eq!(paper.text(), "the API sends a field that this version does not know: trust\n");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_output_is_ignored() {
-    let paper = Paper::default();
+    let paper = CapturedOutput::default();
     paper.0.lock().expect("a sound lock").1 = true;
     a_run(Mode::Plain, &paper).await;
     a_run(Mode::Json, &paper).await;
@@ -158,7 +158,7 @@ async fn a_closed_output_is_ignored() {
 
 #[tokio::test(start_paused = true)]
 async fn the_reporter_ends_with_the_last_handle_and_shows_the_totals() {
-    let paper = Paper::default();
+    let paper = CapturedOutput::default();
     let progress = Progress::start_with(Mode::Plain, false, scope(), Box::new(paper.clone()));
     let other = progress.clone();
     drop(progress);
@@ -172,7 +172,7 @@ async fn the_reporter_ends_with_the_last_handle_and_shows_the_totals() {
 
 #[tokio::test(start_paused = true)]
 async fn frequent_changes_of_activity_are_limited_to_few_lines() {
-    let paper = Paper::default();
+    let paper = CapturedOutput::default();
     let progress = Progress::start_with(Mode::Plain, false, scope(), Box::new(paper.clone()));
     for _ in 0..5_000 {
         progress.state(&FetchState::AskedToWait(Duration::from_millis(1)));
@@ -187,7 +187,7 @@ async fn frequent_changes_of_activity_are_limited_to_few_lines() {
 async fn events_of_many_tasks_are_all_counted() {
     const TASKS: u64 = 8;
     const EVENTS: u64 = 10_000;
-    let progress = Progress::start_with(Mode::Plain, false, scope(), Box::new(Paper::default()));
+    let progress = Progress::start_with(Mode::Plain, false, scope(), Box::new(CapturedOutput::default()));
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| {
             let progress = progress.clone();

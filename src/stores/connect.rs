@@ -15,14 +15,14 @@ use object_store::{
 use super::{
     Destination, StoreError,
     error::describe,
+    http_connector::Wire,
     url::{Service, StoreUrl},
-    wire::Wire,
 };
 
 /// Retries of a request during the check, while the user waits: about two seconds.
-const HASTY: usize = 3;
+const CHECK_RETRIES: usize = 3;
 /// Retries of a request during the upload: about a minute.
-const PATIENT: usize = 10;
+const UPLOAD_RETRIES: usize = 10;
 /// No retry starts later than this: the signature of a request expires.
 const MAX_RETRY_TIME: Duration = Duration::from_mins(3);
 /// The longest wait between two tries.
@@ -35,7 +35,12 @@ impl Destination {
         let wire = Wire::new().map_err(|error| refused(error.to_string()))?;
         let secrets = secrets(url.service);
         let build = |tries| build(url, &wire, tries).map_err(|error| refused(describe(&error, &secrets).1));
-        Ok(Self { url: url.clone(), store: build(PATIENT)?, hasty: build(HASTY)?, secrets: secrets.clone() })
+        Ok(Self {
+            url: url.clone(),
+            store: build(UPLOAD_RETRIES)?,
+            check_store: build(CHECK_RETRIES)?,
+            secrets: secrets.clone(),
+        })
     }
 }
 

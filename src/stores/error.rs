@@ -28,7 +28,7 @@ pub enum StoreError {
     #[error("{url} contains more than {} objects, more than any export", humanize::count(super::MAX_OBJECTS as u64))]
     TooMany { url: StoreUrl },
     /// Simulated rows would replace real ones.
-    #[error("{url} contains a dataset of the real API, but this one is simulated")]
+    #[error("{url} contains real data, but this dataset is simulated")]
     Real { url: StoreUrl },
     #[error("{url} was modified during the upload: {name} differs from what was uploaded; _SUCCESS was not written")]
     Disturbed { url: StoreUrl, name: String },

@@ -122,7 +122,7 @@ mod tests {
             false,
             &others("targets/a=1/b=2/c=3/d=4/part-0.parquet"),
         );
-        let real = "a dataset of the real API, but this one is simulated";
+        let real = "real data, but this dataset is simulated";
         check(&[part], REAL, true, real);
     }
 }

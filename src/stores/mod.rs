@@ -28,11 +28,11 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path as Name};
 mod connect;
 mod error;
 mod files;
+mod http_connector;
 mod listing;
 mod send;
 mod upload;
 mod url;
-mod wire;
 
 use self::listing::RemoteListing;
 pub use self::{
@@ -55,7 +55,7 @@ pub struct Destination {
     /// For the upload at the end, which is retried for longer.
     store: Arc<dyn ObjectStore>,
     /// For the check at the beginning, while the user waits.
-    hasty: Arc<dyn ObjectStore>,
+    check_store: Arc<dyn ObjectStore>,
     /// Redacted in every message.
     secrets: Vec<String>,
 }
@@ -68,11 +68,11 @@ impl Destination {
     /// Checks, before the first paid call, that the prefix is empty or contains an export, and that objects can be
     /// written and deleted there. `simulated`: whether the dataset will be from the simulated API.
     pub async fn check(&self, simulated: bool) -> Result<(), StoreError> {
-        self.list(&self.hasty, simulated).await?;
+        self.list(&self.check_store, simulated).await?;
         let probe = Name::from(PROBE);
         let text = PutPayload::from_static(b"An access check of backlinks-export. It may be deleted.\n");
-        self.hasty.put(&probe, text).await.map_err(|error| self.request_error("write objects", &error))?;
-        self.hasty.delete(&probe).await.map_err(|error| self.request_error("delete objects", &error))
+        self.check_store.put(&probe, text).await.map_err(|error| self.request_error("write objects", &error))?;
+        self.check_store.delete(&probe).await.map_err(|error| self.request_error("delete objects", &error))
     }
 
     /// Lists the prefix; an error if it contains anything that is not part of an export.

@@ -100,7 +100,7 @@ fn new(success: bool) -> Dataset {
 fn destination(store: impl ObjectStore) -> Destination {
     let url: StoreUrl = "s3://bucket/audit".parse().unwrap();
     let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, url.prefix.clone()));
-    Destination { url, hasty: Arc::clone(&store), store, secrets: Vec::new() }
+    Destination { url, check_store: Arc::clone(&store), store, secrets: Vec::new() }
 }
 
 async fn upload(store: &Store, dataset: &Dataset) -> Result<UploadSummary, StoreError> {

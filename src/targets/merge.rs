@@ -29,9 +29,9 @@ impl Inputs {
             && self.lines().zip(other.lines()).all(is_same)
     }
 
-    /// The lines that a directory with the lines `self` keeps after a run with `given`. If `given` has every target of
-    /// `self`, only `given` is kept. Otherwise (a list of failed targets, a further file) the lines of its new targets
-    /// and its new rejected lines are added to `self`, so that no earlier target is lost.
+    /// Combines the stored lines of a directory (`self`) with those of a new run (`given`). If `given` has every target
+    /// of `self`, the result is `given`. Otherwise (a list of failed targets, a further file) the lines of its new
+    /// targets and its new rejected lines are added to `self`, so that no earlier target is lost.
     #[must_use]
     pub fn followed_by(self, given: Self) -> Self {
         let named: HashSet<&str> = given.targets().map(TargetRef::as_str).collect();

@@ -71,7 +71,7 @@ pub struct Checked {
     pub bytes: u64,
     pub ledger_bytes: u64,
     pub calls: u64,
-    /// Their cost, as far as it is known.
+    /// Their cost, if known.
     #[serde(rename = "cost_micros_usd")]
     pub cost: Usd,
 }

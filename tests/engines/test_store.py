@@ -222,7 +222,7 @@ class Stores(unittest.TestCase):
         check(store.url("a"), ["s3://datasets/a", "AWS_SECRET_ACCESS_KEY"], *at, AWS_SECRET_ACCESS_KEY=wrong)
         check("s3://no-such-bucket/a", ["s3://no-such-bucket/a", "create the bucket first"], *at)
         check(store.url("foreign"), ["contains targets/mine.parquet, which is not part of an export"], *at)
-        check(store.url("real"), ["contains a dataset of the real API"], "--sandbox")
+        check(store.url("real"), ["contains real data"], "--sandbox")
         unreachable = "http://127.0.0.1:1"
         check(store.url("a"), ["cannot list objects in", ": cannot reach 127.0.0.1"], *at, AWS_ENDPOINT_URL=unreachable)
         plain = "http://192.0.2.1:9000"

@@ -282,7 +282,7 @@ async fn an_answer_counts_until_there_is_a_newer_one() {
     ledger.close().await.expect("closed");
     drop(lock);
     let archive = check(1, true, 2, 0, 0);
-    let refusal = archive.refusal(target(name).view()).expect("readable").expect("a refusal");
+    let refusal = archive.failed_refresh(target(name).view()).expect("readable").expect("a refusal");
     assert_eq!(
         (refusal.answer.class, refusal.answer.at, refusal.answer.date_to),
         (Class::Rejected, moment(101), Some(later))
@@ -311,7 +311,7 @@ async fn an_answer_counts_until_there_is_a_newer_one() {
     ledger.close().await.expect("closed");
     drop(lock);
     let archive = check(401, false, 4, 2, 1);
-    assert!(archive.refusal(target(name).view()).expect("readable").is_none());
+    assert!(archive.failed_refresh(target(name).view()).expect("readable").is_none());
     assert_eq!(archive.latest_date_to(), Some(later));
     assert_eq!(archive.spending().possibly_billed, 1, "the call that was cut short");
     // The first call of a refresh does not count if it is called off.

@@ -5,9 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use backlinks_export::{
     api::{
-        Api, ApiError, BodyForm, ErrorKind, MAX_BODY_BYTES, Parameters, RankScale, Reply, Request,
+        Api, ApiError, BodyForm, ErrorKind, MAX_BODY_BYTES, Parameters, RankScale, Reply, Request, endpoint,
         http::HttpApi,
-        request_body,
         status::{Assessment, Class, Cost, Fatal, assess},
     },
     clock::Clock,
@@ -53,7 +52,7 @@ fn request(name: &str, max_price: Option<Usd>, form: BodyForm) -> Request {
         tag: "run-1".to_owned(),
     };
     let target = target(name);
-    Request { body: request_body::body(target.as_str(), &parameters, form), target, max_price }
+    Request { body: endpoint::body(target.as_str(), &parameters, form), target, max_price }
 }
 
 type Result = std::result::Result<Reply, ApiError>;

@@ -238,10 +238,10 @@ fn a_directory_keeps_its_parameters() {
     hint: replay them separately, each with its own --out
 
     error: the raw answers of out were deleted by --discard-raw, so its dataset cannot be changed
-    hint: run the command that created it; for more targets, list only the new ones and use another --out
+    hint: only the command that created it can be run again; for more targets, list only the new ones and use another --out
 
     error: the raw answers of out were deleted by --discard-raw, so its dataset cannot be changed
-    hint: run the command that created it; for more targets, list only the new ones and use another --out
+    hint: only the command that created it can be run again; for more targets, list only the new ones and use another --out
     ");
     assert_eq!(api.bill().calls, 4);
 }

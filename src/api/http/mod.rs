@@ -4,9 +4,9 @@
 //! never keeps more of a body than [`MAX_BODY_BYTES`](super::MAX_BODY_BYTES). HTTP/2 is off because one lost connection
 //! would make thirty paid calls uncertain at once.
 
+mod base_url;
 mod deadline;
 mod decompress;
-mod endpoint;
 mod headers;
 mod proxy;
 mod response_body;
@@ -21,19 +21,19 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use self::{
-    deadline::Deadline,
-    endpoint::{BALANCE, LOCALHOST, LOOPBACK, url},
-    headers::{date, debit, text},
-    response_body::Bodies,
-};
 pub use self::{
-    endpoint::{ApiEndpoint, ENDPOINT, SetupError, is_loopback},
+    base_url::{ApiEndpoint, SetupError, is_loopback},
     headers::retry_after,
     proxy::is_proxied,
     response_body::USUAL_BODY,
 };
-use super::{Api, ApiError, ErrorKind, Reply, Request};
+use self::{
+    base_url::{BALANCE, LOCALHOST, LOOPBACK, url},
+    deadline::Deadline,
+    headers::{date, debit, text},
+    response_body::Bodies,
+};
+use super::{Api, ApiError, ErrorKind, Reply, Request, endpoint};
 use crate::clock::Clock;
 
 /// How long an idle connection stays open: gateways close theirs after about a minute, and a call on a closed
@@ -69,7 +69,7 @@ pub struct HttpApi {
 impl HttpApi {
     /// Checks the URL and the token and sets up the connections; sends nothing.
     pub fn new(base: &str, token: &SecretString, timeout: Duration, clock: Clock) -> Result<Self, SetupError> {
-        let (endpoint, balance) = (url(base, ENDPOINT)?, url(base, BALANCE)?);
+        let (endpoint, balance) = (url(base, endpoint::PATH)?, url(base, BALANCE)?);
         is_proxied(&endpoint)?;
         let mut authorization = HeaderValue::from_str(&format!("{SCHEME}{}", token.expose_secret().trim()))
             .map_err(|_| SetupError::Token)?;

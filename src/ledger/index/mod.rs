@@ -75,7 +75,7 @@ pub(super) struct Index {
     spending: Spending,
     /// The last day that was requested for an answer, if it differs from the run's.
     latest_date_to: Option<Date>,
-    /// When calls with a result were sent, or at the latest for those of killed processes; and how many at each moment.
+    /// When calls were sent (those of killed processes: the latest possible time), and how many at each moment.
     recent: VecDeque<(Moment, u32)>,
     /// The form of body that the API has accepted.
     form: Option<BodyForm>,
@@ -137,7 +137,7 @@ impl Index {
     }
 
     /// The latest result of a refresh that has no answer yet.
-    pub(super) fn refusal(&self, target: TargetRef<'_>) -> Option<&Location> {
+    pub(super) fn failed_refresh(&self, target: TargetRef<'_>) -> Option<&Location> {
         self.refreshing.get(&self.targets.number(target)?)?.last.as_ref()
     }
 

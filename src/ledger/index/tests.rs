@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::{api::status::Stated, ledger::gzip::BodyMember};
+use crate::{api::status::Stated, ledger::members::BodyMember};
 
 const A: &str = "a.com";
 
@@ -207,22 +207,22 @@ fn an_answer_and_a_later_refusal_have_separate_locations_and_times() {
     assert_eq!(stored(&story), (None, None), "that is another target's");
     story.answered(A, Class::Transient, None);
     assert_eq!(stored(&story), (Some(3), Some(moment(2))));
-    assert!(!story.entry(A).is_fresh(None) && story.index.refusal(target(A).view()).is_none());
+    assert!(!story.entry(A).is_fresh(None) && story.index.failed_refresh(target(A).view()).is_none());
     story.answered(A, Class::Data, DEBIT);
     assert_eq!(stored(&story), (Some(4), Some(moment(3))));
     assert!(story.entry(A).is_fresh(None) && story.entry(A).is_fresh(Some(moment(3))));
     assert!(!story.entry(A).is_fresh(Some(moment(4))));
-    assert_eq!(story.index.refusal(target(A).view()), None);
+    assert_eq!(story.index.failed_refresh(target(A).view()), None);
     story.sent(A, BodyForm::Array, None);
-    assert_eq!(story.index.refusal(target(A).view()), None, "nothing came of it yet");
+    assert_eq!(story.index.failed_refresh(target(A).view()), None, "nothing came of it yet");
     story.answered(A, Class::Rejected, None);
-    assert_eq!(story.index.refusal(target(A).view()).map(|last| last.offset), Some(6));
+    assert_eq!(story.index.failed_refresh(target(A).view()).map(|last| last.offset), Some(6));
     assert_eq!(stored(&story), (Some(4), Some(moment(3))));
     story.sent(A, BodyForm::Array, None);
     story.answered(A, Class::NoData, DEBIT);
-    assert_eq!(story.index.refusal(target(A).view()), None);
+    assert_eq!(story.index.failed_refresh(target(A).view()), None);
     assert_eq!(stored(&story), (Some(8), Some(moment(7))));
-    assert_eq!(story.index.refusal(target("never.com").view()), None);
+    assert_eq!(story.index.failed_refresh(target("never.com").view()), None);
     assert!(story.index.get(target("never.com").view()).is_none());
 }
 

@@ -68,7 +68,7 @@ impl InputError {
                 path.display()
             ),
             Self::Missing { .. } => "check the path; relative paths start from the current directory".into(),
-            Self::Directory { path } => format!("list the files in it, such as {}", path.join("*.txt").display()),
+            Self::Directory { path } => format!("pass the files in it, such as {}", path.join("*.txt").display()),
             Self::Unreadable { .. } => "check that you can read the file and that its disk is available".into(),
             Self::Damaged { .. } => "the file is truncated or damaged; download or create it again".into(),
             Self::Packed { path, format } => format.hint(path),

@@ -57,7 +57,7 @@ async fn every_answer_is_judged_and_the_token_is_never_shown() {
         (reply("429 Slow", "retry-after: 9999\r\n", "{}"), 0, &[("api", "warning", "HTTP 429")]),
         (reply("503 Down", "", "<html>"), 1, &[("api", "failed", "HTTP 503")]),
         (reply("307 There", "location: http://127.0.0.1:1/\r\n", ""), 1, &[("api", "failed", "a redirect")]),
-        (reply("200 OK", "", "<!doctype html><p>Sign in"), 1, &[("api", "failed", "sent a web page")]),
+        (reply("200 OK", "", "<!doctype html><p>Sign in"), 1, &[("api", "failed", "with a web page instead of JSON")]),
         (
             reply("200 OK", "", r#"{"plan":"free"}"#),
             0,

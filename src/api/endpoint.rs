@@ -1,10 +1,14 @@
-//! The request body of a call. Its path is in `http/endpoint.rs`.
+//! The endpoint: its path and its request body. `decode` reads its answers.
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::{BodyForm, Parameters};
 
+/// The path, relative to the base URL. The sandbox has its own copy, which checks this one.
+pub const PATH: &str = "dataforseo/backlinks/history/live";
+
+/// The body of the call for one target.
 pub fn body(target: &str, parameters: &Parameters, form: BodyForm) -> Bytes {
     #[derive(Serialize)]
     struct Fields<'a> {

@@ -55,7 +55,7 @@ mod tests {
         panic::set_hook(before);
         assert!(caught.is_err());
         let heard = heard.lock().unwrap();
-        assert!(heard.starts_with("error: internal error at src/commands/guard.rs:"), "{heard}");
+        assert!(heard.starts_with("error: internal error at src/commands/hardening.rs:"), "{heard}");
         assert!(heard.contains(": bad news\nhint: "), "{heard}");
     }
 }

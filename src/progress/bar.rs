@@ -1,5 +1,5 @@
 //! The two lines of the bar for a terminal's width: fields that do not fit are left out, the least informative first,
-//! and nothing ever wraps. The texts for activity, rows and money are in `snapshot`.
+//! and nothing ever wraps. The words for activity, rows and money are in `phrases`.
 
 use super::snapshot::{Activity, ProgressSnapshot};
 use crate::humanize;

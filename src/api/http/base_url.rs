@@ -6,9 +6,6 @@ use reqwest::Url;
 
 use super::is_proxied;
 
-/// Path of the endpoint, relative to the base URL. The sandbox has its own copy, which checks this one.
-pub const ENDPOINT: &str = "dataforseo/backlinks/history/live";
-
 /// Path of the account's balance, relative to the base URL.
 pub(super) const BALANCE: &str = "credits/balance";
 
@@ -118,10 +115,11 @@ fn host(url: &Url) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::endpoint::PATH;
 
     #[test]
     fn the_token_is_sent_only_over_https_or_to_loopback() {
-        let check = |base: &str, allowed: bool| assert_eq!(url(base, ENDPOINT).is_ok(), allowed, "{base}");
+        let check = |base: &str, allowed: bool| assert_eq!(url(base, PATH).is_ok(), allowed, "{base}");
         check("https://api.example.com/apis/v1", true);
         check("https://api.example.com/apis/v1/", true);
         check("http://127.0.0.1:8080/apis/v1", true);

@@ -69,7 +69,7 @@ fn answered(number: usize, body: &[u8], clock: Clock) -> Answered {
 async fn write(dir: &Path, body: &[u8]) -> Archive {
     let clock = Clock::system();
     let lock = Lock::take(dir).expect("a lock");
-    let ledger = Ledger::open(Archive::read(dir).expect("an archive"), &lock).expect("a ledger");
+    let ledger = Ledger::open(Archive::read(dir).expect("an archive"), &lock, None, 30).expect("a ledger");
     let run = RunHeader {
         run_id: "20261124T120000Z-abc123".to_owned(),
         started_at: clock.now(),

@@ -118,9 +118,7 @@ impl Moment {
             }
         }
     }
-}
 
-impl Moment {
     /// Rounds up to a multiple of `piece`, separately for each clock.
     #[must_use]
     pub fn rounded_up(self, piece: Duration) -> Self {

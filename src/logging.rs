@@ -2,9 +2,10 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     filter::{Targets, filter_fn},
@@ -55,12 +56,12 @@ impl Console {
 
     /// From now on, lines are written above this display.
     pub fn attach(&self, progress: &Progress) {
-        *self.display.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
+        *self.display.lock() = Some(progress.clone());
     }
 
     /// Detaches the display, if any, before the command prints its result or error.
     pub fn finish(&self) {
-        let display = self.display.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let display = self.display.lock().clone();
         if let Some(display) = display {
             display.finish();
         }
@@ -75,7 +76,7 @@ impl<'a> MakeWriter<'a> for Console {
     type Writer = LogWriter;
 
     fn make_writer(&'a self) -> LogWriter {
-        let display = self.display.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let display = self.display.lock().clone();
         LogWriter { display, format: self.format }
     }
 }

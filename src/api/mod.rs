@@ -15,7 +15,7 @@ use bytes::Bytes;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use crate::{money::Usd, targets::Target};
+use crate::{as_text::named, money::Usd, targets::Target};
 
 pub mod account;
 pub mod call_events;
@@ -64,8 +64,7 @@ pub struct Parameters {
 }
 
 /// The scale of ranks: 0 to 1,000 or 0 to 100.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum RankScale {
     /// 0 to 1,000, the API's default.
@@ -75,14 +74,7 @@ pub enum RankScale {
     OneHundred,
 }
 
-impl RankScale {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OneThousand => "one_thousand",
-            Self::OneHundred => "one_hundred",
-        }
-    }
-}
+named!(RankScale: OneThousand = "one_thousand", OneHundred = "one_hundred");
 
 /// The two documented shapes of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

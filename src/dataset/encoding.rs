@@ -19,7 +19,7 @@ use parquet::{
 };
 
 use super::{DatasetLayout, Options};
-use crate::as_text::serde_as_text;
+use crate::as_text::{named, serde_as_text};
 
 /// Maximum rows in a page, so that one target's rows are found by reading a few kilobytes of each column. Also bounds
 /// the memory of encoders: that of a dictionary column keeps eight bytes a value until the page is full.
@@ -107,32 +107,7 @@ pub enum IntegerEncoding {
     Plain,
 }
 
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("unknown encoding {0:?}; use delta or plain")]
-pub struct IntegerEncodingError(String);
-
-impl FromStr for IntegerEncoding {
-    type Err = IntegerEncodingError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "delta" => Ok(Self::Delta),
-            "plain" => Ok(Self::Plain),
-            _ => Err(IntegerEncodingError(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for IntegerEncoding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Delta => "delta",
-            Self::Plain => "plain",
-        })
-    }
-}
-
-serde_as_text!(IntegerEncoding);
+named!(IntegerEncoding: Delta = "delta", Plain = "plain");
 
 /// How the files of one table are written.
 #[derive(Clone, Debug)]
@@ -219,10 +194,9 @@ mod tests {
         check("zstd:0", "invalid zstd level \"0\"; use 1 to 22, such as zstd:1");
         check("zstd:23", "invalid zstd level \"23\"; use 1 to 22, such as zstd:1");
         check("zstd:fast", "invalid zstd level \"fast\"; use 1 to 22, such as zstd:1");
-        let encoding =
-            |text: &str| text.parse::<IntegerEncoding>().map(|it| it.to_string()).map_err(|it| it.to_string());
+        let encoding = |text: &str| text.parse::<IntegerEncoding>().map(|it| it.to_string());
         assert_eq!((encoding("delta"), encoding("plain")), (Ok("delta".to_owned()), Ok("plain".to_owned())));
-        assert_eq!(encoding("rle"), Err("unknown encoding \"rle\"; use delta or plain".to_owned()));
+        assert_eq!(encoding("rle"), Err("unknown value \"rle\"; use delta or plain".to_owned()));
         check("gzip", "unknown compression \"gzip\"; use zstd:LEVEL, snappy, lz4 or none");
     }
 }

@@ -37,7 +37,7 @@ mod targets_columns;
 mod targets_writer;
 
 pub use self::{
-    encoding::{Compression, CompressionError, IntegerEncoding, IntegerEncodingError},
+    encoding::{Compression, CompressionError, IntegerEncoding},
     files::probe,
     history_writer::HistoryWriter,
     inspect::inspect,

@@ -14,7 +14,7 @@ use arrow::{array::AsArray, datatypes::TimestampMicrosecondType, record_batch::R
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{HISTORY, UNDATED};
-use crate::as_text::serde_as_text;
+use crate::as_text::{named, serde_as_text};
 
 /// The value that engines read as null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -30,25 +30,14 @@ pub enum PartitionKey {
     RunDate,
 }
 
-impl PartitionKey {
-    pub const ALL: [Self; 3] = [Self::Year, Self::Month, Self::RunDate];
-
-    /// The name on the command line and in directory names.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Year => "year",
-            Self::Month => "month",
-            Self::RunDate => "run_date",
-        }
-    }
-}
+named!(PartitionKey: Year = "year", Month = "month", RunDate = "run_date");
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PartitionError {
     #[error("cannot partition by {0:?}; use year, month and run_date, separated by commas, or none")]
     Unknown(String),
     #[error("cannot partition by {0} twice")]
-    Repeated(&'static str),
+    Repeated(PartitionKey),
     #[error("`none` cannot be combined with other values")]
     NoneAndMore,
 }
@@ -72,13 +61,12 @@ impl FromStr for PartitionBy {
             return Ok(Self(keys));
         }
         for word in text.split(',').map(str::trim) {
-            let key = match PartitionKey::ALL.into_iter().find(|key| key.name() == word) {
-                Some(key) => key,
-                None if word == "none" => return Err(PartitionError::NoneAndMore),
-                None => return Err(PartitionError::Unknown(word.to_owned())),
-            };
+            if word == "none" {
+                return Err(PartitionError::NoneAndMore);
+            }
+            let key = word.parse().map_err(|_| PartitionError::Unknown(word.to_owned()))?;
             if keys.contains(&key) {
-                return Err(PartitionError::Repeated(key.name()));
+                return Err(PartitionError::Repeated(key));
             }
             keys.push(key);
         }
@@ -91,7 +79,7 @@ impl fmt::Display for PartitionBy {
         if self.0.is_empty() {
             return f.pad("none");
         }
-        f.pad(&self.0.iter().map(|key| key.name()).collect::<Vec<_>>().join(","))
+        f.pad(&self.0.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -164,7 +152,7 @@ impl PartitionBy {
                 PartitionKey::Month => values.month.map(|month| month.to_string()),
                 PartitionKey::RunDate => values.run_date.map(|date| date.to_string()),
             };
-            format!("{}={}", key.name(), value.as_deref().unwrap_or(NULL))
+            format!("{}={}", key.as_str(), value.as_deref().unwrap_or(NULL))
         };
         self.0.iter().map(level).collect::<Vec<_>>().join("/")
     }

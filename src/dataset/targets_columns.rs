@@ -17,7 +17,7 @@ use jiff::{
 };
 
 use super::DatasetError;
-use crate::money::Usd;
+use crate::{as_text::named, money::Usd};
 
 const BATCH_ROWS: usize = 4096;
 /// Maximum bytes of text in a batch: input lines can be long.
@@ -38,24 +38,12 @@ pub enum LineOutcome {
 impl LineOutcome {
     /// Outcomes of lines with a valid target.
     pub const OF_TARGETS: [Self; 4] = [Self::Ok, Self::NoData, Self::Failed, Self::Pending];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::NoData => "no_data",
-            Self::Failed => "failed",
-            Self::Pending => "pending",
-            Self::Rejected => "rejected",
-            Self::Duplicate => "duplicate",
-        }
-    }
-
-    /// The outcome that a published table names; `None`: there is no such outcome.
-    pub fn parse(word: &str) -> Option<Self> {
-        let all = Self::OF_TARGETS.into_iter().chain([Self::Rejected, Self::Duplicate]);
-        all.into_iter().find(|outcome| outcome.as_str() == word)
-    }
 }
+
+named!(
+    LineOutcome: Ok = "ok", NoData = "no_data", Failed = "failed", Pending = "pending", Rejected = "rejected",
+    Duplicate = "duplicate"
+);
 
 /// A row of `targets`. What is unknown is `None`, never 0.
 #[derive(Clone, Copy, Debug, Default)]

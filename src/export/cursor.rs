@@ -7,14 +7,12 @@
 use std::{
     collections::VecDeque,
     num::NonZeroUsize,
-    sync::{
-        Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
 };
 
 use jiff::civil::Date;
+use parking_lot::Mutex;
 
 use super::{
     ExportError,
@@ -173,7 +171,7 @@ impl Upcoming {
 fn decode_jobs<S: AnswerSource>(answers: &S, jobs: &Mutex<Receiver<DecodeJob>>) {
     let mut decoder = Decoder::new();
     loop {
-        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = jobs.lock().recv();
         let Ok(DecodeJob { position, done }) = next else { return };
         // A writer that has failed needs no more answers.
         let _ = done.send(decode(answers, position, MAX_BYTES_AHEAD, &mut decoder));

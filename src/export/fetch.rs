@@ -43,7 +43,7 @@ impl Export {
             return Ok((FetchEnd::Done, Fetched { merged, staged: None, lock }));
         }
         let is_new = archive.run().is_none();
-        let ledger = Ledger::open_for(archive, &lock, Some(clock), limits.concurrency.get())?;
+        let ledger = Ledger::open(archive, &lock, Some(clock), limits.concurrency.get())?;
         let mut shutdown = pin!(shutdown);
         let begun = async {
             if is_new {

@@ -4,12 +4,9 @@
 //! that is faster than the writer waits for it. Rows that still do not fit, such as those behind a call that hangs, are
 //! dropped, because the ledger already has the answer. Nothing here reads the ledger.
 
-use std::{
-    collections::BTreeMap,
-    pin::pin,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, pin::pin};
 
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::rows::AnswerRows;
@@ -68,7 +65,7 @@ impl RowBuffer {
 
     /// Marks a target as final. Its answer, if any, must already be synced.
     pub(super) fn mark_final(&self, position: u32, rows: Option<AnswerRows>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_final[position as usize] = true;
         if let Some(rows) = rows {
             state.keep(position, rows);
@@ -84,7 +81,7 @@ impl RowBuffer {
         loop {
             let mut taken = pin!(self.taken.notified());
             taken.as_mut().enable();
-            if !self.lock().is_ahead() {
+            if !self.state.lock().is_ahead() {
                 return;
             }
             taken.await;
@@ -102,7 +99,7 @@ impl RowBuffer {
     }
 
     fn set_phase(&self, phase: Phase) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         // An abort is final.
         if state.phase != Phase::Aborted {
             state.phase = phase;
@@ -113,7 +110,7 @@ impl RowBuffer {
 
     /// The state of a position now. Removes its rows from the buffer.
     pub(super) fn take(&self, position: u32) -> RowState {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let is_final = state.is_final[position as usize] || state.phase == Phase::Ended;
         match state.phase {
             Phase::Aborted => RowState::Aborted,
@@ -129,15 +126,11 @@ impl RowBuffer {
 
     /// Blocks until the target at a position is final, or the fetch has ended.
     pub(super) fn wait(&self, position: u32) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.next = position;
         while !state.is_final[position as usize] && state.phase == Phase::Fetching {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BufferState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -203,7 +196,7 @@ mod tests {
         }
         assert!(matches!(buffer.take(0), RowState::Pending));
         assert_eq!([1, 2, 3].map(|position| is_kept(&buffer, position)), [true, true, false]);
-        assert_eq!(buffer.lock().bytes, 0);
+        assert_eq!(buffer.state.lock().bytes, 0);
         buffer.mark_final(0, Some(Ok(rows(BUFFER_BYTES + 1))));
         assert!(!is_kept(&buffer, 0));
     }

@@ -12,13 +12,10 @@
 //! - [`Archive`] reads: each target's state and answer. It changes nothing on disk.
 //! - [`Ledger`] appends, for the one process that has the [`Lock`].
 
-use std::{
-    mem,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{mem, path::PathBuf, sync::Arc};
 
 use jiff::civil::Date;
+use parking_lot::Mutex;
 
 use crate::{
     api::call_events::{Answered, GaveUp, Sent},
@@ -81,8 +78,6 @@ impl Location {
 
 /// Capacity for the head of an answer: most have about 700 bytes.
 const ROOM_FOR_HEAD: usize = 1024;
-/// Calls in flight, by default.
-const USUAL_IN_FLIGHT: u32 = 30;
 
 /// The only writer of a directory's ledger.
 pub struct Ledger {
@@ -97,18 +92,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger to append after the content of `archive`; removes an incomplete record that a crash left.
-    pub fn open(archive: Archive, lock: &Lock) -> Result<Self, LedgerError> {
-        Self::open_for(archive, lock, None, USUAL_IN_FLIGHT)
-    }
-
-    /// The same, reserving space for the answers of `in_flight` calls before they are sent.
-    pub fn open_for(
-        mut archive: Archive,
-        lock: &Lock,
-        clock: Option<Clock>,
-        in_flight: u32,
-    ) -> Result<Self, LedgerError> {
+    /// Opens the ledger to append after the content of `archive`, and reserves space for the answers of `in_flight` calls
+    /// before they are sent; removes an incomplete record that a crash left.
+    pub fn open(mut archive: Archive, lock: &Lock, clock: Option<Clock>, in_flight: u32) -> Result<Self, LedgerError> {
         let mut earlier = mem::take(&mut archive.segments);
         let (number, end) = earlier.pop().map_or((0, 0), |segment| (segment.number, archive.end));
         let folder = lock.dir.join(FOLDER);
@@ -123,19 +109,19 @@ impl Ledger {
     /// Sets the last day that calls request from now on; by default that of the run.
     #[must_use]
     pub fn with_date_to(self, day: Date) -> Self {
-        let of_run = self.archive().run.as_ref().map(|run| run.parameters.date_to);
+        let of_run = self.archive.lock().run.as_ref().map(|run| run.parameters.date_to);
         Self { date_to: Some(day).filter(|day| of_run != Some(*day)), ..self }
     }
 
     /// The last day that was requested for the run or for any answer; `None` without a run.
     pub fn latest_date_to(&self) -> Option<Date> {
-        self.archive().latest_date_to()
+        self.archive.lock().latest_date_to()
     }
 
     /// Records the start of the run.
     pub async fn start(&self, run: &RunHeader) -> Result<(), LedgerError> {
         self.append(Purpose::BeforeCall, Record::Run { format: FORMAT, run: run.clone() }).await?;
-        self.archive().run = Some(run.clone());
+        self.archive.lock().run = Some(run.clone());
         Ok(())
     }
 
@@ -154,7 +140,7 @@ impl Ledger {
         let end = InputsEnd { chunks, lines, columns: inputs.columns().to_vec(), sha256: digest.finish(inputs) };
         self.append(Purpose::BeforeCall, Record::Inputs(end.clone())).await?;
         stored.close(end).expect("every chunk was noted");
-        self.archive().inputs = stored;
+        self.archive.lock().inputs = stored;
         Ok(())
     }
 
@@ -205,7 +191,7 @@ impl Ledger {
 
     /// Stops writing and returns the recorded content.
     pub async fn close(self) -> Result<Archive, LedgerError> {
-        let archive = mem::take(&mut *self.archive());
+        let archive = mem::take(&mut *self.archive.lock());
         let ClosedLedger { segments, end, digests } = self.appender.close().await?;
         Ok(Archive { segments, end, written: digests, ..archive })
     }
@@ -227,10 +213,6 @@ impl Ledger {
     }
 
     fn note(&self, record: &Record, location: Location) {
-        self.archive().index.apply(record, location);
-    }
-
-    fn archive(&self) -> MutexGuard<'_, Archive> {
-        self.archive.lock().unwrap_or_else(PoisonError::into_inner)
+        self.archive.lock().index.apply(record, location);
     }
 }

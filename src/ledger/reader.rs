@@ -1,10 +1,8 @@
 //! Reads answers back from a ledger that is still being written. It only finds synced records, and changes nothing.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use parking_lot::Mutex;
 
 use super::{Archive, LedgerError, LoadedBody, archive::body_at, segment::Segment};
 use crate::{api::call_events::TargetState, targets::TargetRef};
@@ -26,7 +24,7 @@ impl LedgerReader {
     /// The body of a target's answer, if it has at most `max_bytes` bytes; `None`: the target has no answer with rows.
     pub fn body(&self, target: TargetRef<'_>, max_bytes: u64) -> Result<Option<LoadedBody>, LedgerError> {
         let location = {
-            let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
+            let archive = self.archive.lock();
             let stored = archive.entry(target).filter(|entry| entry.state == TargetState::Ok);
             stored.and_then(super::TargetEntry::last)
         };
@@ -34,7 +32,7 @@ impl LedgerReader {
     }
 
     fn segment(&self, number: u32) -> Result<Arc<Segment>, LedgerError> {
-        let mut segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut segments = self.segments.lock();
         if let Some(segment) = segments.get(&number) {
             return Ok(Arc::clone(segment));
         }

@@ -7,13 +7,9 @@
 //! An event only changes the counters; one task reads them and draws. Nothing here makes decisions, and a closed or
 //! broken display does not affect a run: its errors are ignored. All times are from `tokio`'s clock.
 
-use std::{
-    io::Write,
-    num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{io::Write, num::NonZeroU32, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     task::AbortHandle,
@@ -153,7 +149,7 @@ impl Progress {
         let shared = &self.0.shared;
         // Probes, sent in between, count like any other calls.
         if let FetchState::Outage { cause } = state
-            && !std::mem::replace(&mut shared.counters().down, true)
+            && !std::mem::replace(&mut shared.counters.lock().down, true)
         {
             let cause =
                 cause.as_deref().map_or_else(String::new, |cause| format!(" ({})", sanitize::plain(cause.trim())));
@@ -189,24 +185,24 @@ impl Progress {
     }
 
     fn count(&self, event: impl FnOnce(&mut Counted)) {
-        event(&mut self.0.shared.counters());
+        event(&mut self.0.shared.counters.lock());
     }
 
     /// Displays one line for people, above the bar if there is one.
     pub fn note(&self, line: &str) {
         let shared = &self.0.shared;
-        shared.display().note(shared.started.elapsed(), line);
+        shared.display.lock().note(shared.started.elapsed(), line);
     }
 
     /// Writes one line unchanged, which is a JSON object.
     pub fn json_line(&self, line: &str) {
-        self.0.shared.display().line(line);
+        self.0.shared.display.lock().line(line);
     }
 
     /// Runs code that writes to standard error itself, such as a log, without the bar. It must not call back here.
     pub fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
         // The display's lock is released before the write: other events only wait for the bar.
-        let bar = self.0.shared.display().bar();
+        let bar = self.0.shared.display.lock().bar();
         match bar {
             Some(bar) => bar.suspend(write),
             None => write(),
@@ -242,7 +238,7 @@ impl Drop for Handle {
 
 impl Shared {
     fn does(&self, activity: Activity) {
-        let before = std::mem::replace(&mut self.counters().activity, activity);
+        let before = std::mem::replace(&mut self.counters.lock().activity, activity);
         // Calling and waiting for the rate limit are normal: they alternate many times per second, and are never shown
         // at once.
         let is_ordinary = |activity| matches!(activity, Activity::Calling | Activity::RateLimit);
@@ -251,12 +247,8 @@ impl Shared {
         }
     }
 
-    fn counters(&self) -> MutexGuard<'_, Counted> {
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn counted(&self) -> Counted {
-        let (counted, elapsed) = (*self.counters(), self.started.elapsed());
+        let (counted, elapsed) = (*self.counters.lock(), self.started.elapsed());
         let activity = match counted.activity {
             Activity::AskedToWait(until) => Activity::AskedToWait(until.saturating_sub(elapsed)),
             activity => activity,
@@ -266,11 +258,7 @@ impl Shared {
 
     fn show(&self, event: DisplayEvent) {
         let counted = self.counted();
-        self.display().show(event, counted);
-    }
-
-    fn display(&self) -> MutexGuard<'_, Display> {
-        self.display.lock().unwrap_or_else(PoisonError::into_inner)
+        self.display.lock().show(event, counted);
     }
 }
 

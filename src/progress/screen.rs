@@ -5,13 +5,11 @@
 //! the cursor moves up as many rows as the last drawing takes at the current width, and clears each row. Errors are
 //! ignored: a closed terminal must not end a run that buys answers.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{io, sync::Arc};
 
 use console::Term;
 use indicatif::TermLike;
+use parking_lot::Mutex;
 
 /// Narrower terminals are treated as having this width: nothing fits anyway.
 const NARROWEST: u16 = 10;
@@ -46,10 +44,6 @@ impl Screen {
         let _ = self.term.write_line(line);
         let _ = self.term.flush();
     }
-
-    fn drawn(&self) -> MutexGuard<'_, Drawn> {
-        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Rows that lines of these lengths take in addition to one each.
@@ -79,7 +73,7 @@ impl TermLike for Screen {
 
     /// Moves to the first of the last `n + 1` lines, which is how a redraw begins, and clears them.
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        let mut drawn = self.drawn();
+        let mut drawn = self.drawn.lock();
         let last = drawn.lines.len().saturating_sub(n + 1);
         let rows = n + wrapped_rows(&drawn.lines[last..], self.columns());
         *drawn = Drawn::default();
@@ -100,13 +94,13 @@ impl TermLike for Screen {
 
     fn write_line(&self, line: &str) -> io::Result<()> {
         self.write_str(line)?;
-        self.drawn().complete = true;
+        self.drawn.lock().complete = true;
         Ok(())
     }
 
     /// Writes the text of a line. The blanks after it mark its end.
     fn write_str(&self, text: &str) -> io::Result<()> {
-        let mut drawn = self.drawn();
+        let mut drawn = self.drawn.lock();
         if text.chars().all(|character| character == ' ') {
             drawn.complete = true;
             return Ok(());

@@ -10,13 +10,13 @@ struct CapturedOutput(Arc<Mutex<(Vec<u8>, bool)>>);
 
 impl CapturedOutput {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("a sound lock").0.clone()).expect("UTF-8")
+        String::from_utf8(self.0.lock().0.clone()).expect("UTF-8")
     }
 }
 
 impl Write for CapturedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut paper = self.0.lock().expect("a sound lock");
+        let mut paper = self.0.lock();
         if paper.1 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -151,7 +151,7 @@ async fn without_progress_log_lines_are_still_written() {
 #[tokio::test(start_paused = true)]
 async fn a_closed_output_is_ignored() {
     let paper = CapturedOutput::default();
-    paper.0.lock().expect("a sound lock").1 = true;
+    paper.0.lock().1 = true;
     a_run(Mode::Plain, &paper).await;
     a_run(Mode::Json, &paper).await;
 }

@@ -116,7 +116,7 @@ impl Lines {
         }
         for row in 0..rows.len() {
             let (word, message) = (string_at(outcomes, row).unwrap_or_default(), string_at(messages, row));
-            let (outcome, target) = match (LineOutcome::parse(word), string_at(targets, row)) {
+            let (outcome, target) = match (word.parse().ok(), string_at(targets, row)) {
                 (Some(outcome), Some(target)) if LineOutcome::OF_TARGETS.contains(&outcome) => (outcome, target),
                 (outcome, _) => {
                     self.no_target(outcome, message);

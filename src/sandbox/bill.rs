@@ -5,10 +5,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -71,8 +72,7 @@ impl SharedBill {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, BillState> {
-        // Each change is complete, so a panic elsewhere leaves nothing inconsistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Counts a call whose head has arrived.

@@ -1,12 +1,8 @@
 //! The differences that were found: the first ones in file order, and the number of further ones.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, io, path::Path};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -82,7 +78,7 @@ impl Differences {
             what.truncate(what.floor_char_boundary(MAX_TEXT_BYTES));
             what.push('…');
         }
-        let mut gathered = self.gathered();
+        let mut gathered = self.0.lock();
         gathered.count += 1;
         gathered.first.insert(Difference { file: file.into(), what });
         if gathered.first.len() > MAX_DIFFERENCES {
@@ -121,15 +117,11 @@ impl Differences {
 
     /// Reports something that is not a difference but worth knowing.
     pub(super) fn note(&self, note: impl Into<String>) {
-        self.gathered().notes.push(note.into());
+        self.0.lock().notes.push(note.into());
     }
 
     pub(super) fn finish(self) -> Gathered {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn gathered(&self) -> MutexGuard<'_, Gathered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.into_inner()
     }
 }
 

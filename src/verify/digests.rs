@@ -192,7 +192,7 @@ fn number(path: &Path, provenance: &Provenance) -> Option<u64> {
     if own.is_empty() {
         return [TARGETS, UNDATED].contains(&folder).then_some(0);
     }
-    let keys = provenance.layout.partition_by.keys().iter().map(|key| key.name());
+    let keys = provenance.layout.partition_by.keys().iter().map(|key| key.as_str());
     let levels = folder.strip_prefix(HISTORY).unwrap_or_default().split('/').skip(1);
     let is_partition =
         folder.starts_with(HISTORY) && levels.map(|level| level.split_once('=').map_or("", |(key, _)| key)).eq(keys);

@@ -30,7 +30,7 @@ pub use self::difference::{Advice, Difference, MAX_DIFFERENCES};
 use self::{difference::Differences, digests::PublishedFiles};
 use crate::{
     dataset,
-    export::{ExportError, MergedLedgers, Provenance, RunManifest, gather},
+    export::{ExportError, Provenance, RunManifest, gather},
     fs::io_hint,
     ledger::{FOLDER, LedgerError, Lock},
     money::Usd,
@@ -139,17 +139,17 @@ impl Verification<'_> {
             cost: manifest.spending.reported(),
             ..Checked::default()
         };
-        let compared = self.merged_ledgers().is_some_and(|(merged, provenance)| {
-            let done = self.with_ledgers(&merged, &provenance, &published, checked);
-            done.map_err(|error| self.report(&error)).is_ok()
-        });
-        if !compared {
-            self.without_ledgers(&published, checked);
+        if self.compare_with_ledgers(&published, checked).is_none()
+            && let Some(counts) = self.compare_tables(&published)
+        {
+            checked.lines = counts.lines as u64;
+            self.compare_summary(counts, manifest.summary.stale);
         }
     }
 
-    /// The ledgers that the dataset was made from, if they are unchanged; otherwise, the reason is reported.
-    fn merged_ledgers(&self) -> Option<(MergedLedgers, Provenance)> {
+    /// Compares everything with the ledgers that the dataset was made from; `None`: they cannot be used, which is
+    /// reported, or noted if it is no fault.
+    fn compare_with_ledgers(&self, published: &PublishedFiles, checked: &mut Checked) -> Option<()> {
         let Self { dir, manifest, differences } = *self;
         let ledgers = &manifest.provenance.ledgers;
         if manifest.raw_discarded {
@@ -166,44 +166,31 @@ impl Verification<'_> {
         }
         let layout = &manifest.provenance.layout;
         let dirs: Vec<_> = ledgers.iter().map(|ledger| ledger.run_dir(dir)).collect();
-        let gathered = gather(&dirs, &layout.partition_by)
-            .and_then(|merged| Provenance::new(&merged, dir, layout).map(|provenance| (merged, provenance)));
-        let (merged, provenance) = gathered.map_err(|error| self.report(&error)).ok()?;
-        self.compare_ends(&provenance).then_some((merged, provenance))
-    }
-
-    fn report(&self, error: &ExportError) {
-        match error {
-            ExportError::Ledger(error) => self.report_ledger(error),
-            other => self.differences.add(FOLDER, other.to_string()),
+        let merged = self.reported(gather(&dirs, &layout.partition_by))?;
+        let provenance = self.reported(Provenance::new(&merged, dir, layout))?;
+        if !self.compare_ends(&provenance) {
+            return None;
         }
-    }
-
-    /// Checks everything, with the ledgers.
-    fn with_ledgers(
-        &self,
-        merged: &MergedLedgers,
-        provenance: &Provenance,
-        published: &PublishedFiles,
-        checked: &mut Checked,
-    ) -> Result<(), ExportError> {
-        let (totals, answers) = self.compare_rebuilt(merged, published)?;
-        self.compare_accounting(merged, provenance, &totals);
-        let counts = merged.inputs.counts();
+        let (totals, answers) = self.reported(self.compare_rebuilt(&merged, published))?;
+        self.compare_accounting(&merged, &provenance, &totals);
         let spending = merged.spending();
-        checked.ledger_bytes = provenance.ledgers.iter().flat_map(|ledger| &ledger.files).map(|(_, bytes)| bytes).sum();
-        checked.lines = counts.lines as u64;
-        checked.answers = answers as u64;
-        checked.rows = totals.rows;
-        checked.calls = spending.calls;
-        checked.cost = spending.reported();
-        Ok(())
+        *checked = Checked {
+            ledger_bytes: provenance.ledgers.iter().flat_map(|ledger| &ledger.files).map(|(_, bytes)| bytes).sum(),
+            lines: merged.inputs.counts().lines as u64,
+            answers: answers as u64,
+            rows: totals.rows,
+            calls: spending.calls,
+            cost: spending.reported(),
+            ..checked.clone()
+        };
+        Some(())
     }
 
-    /// Checks everything that is possible without any answer.
-    fn without_ledgers(&self, published: &PublishedFiles, checked: &mut Checked) {
-        let Some(counts) = self.compare_tables(published) else { return };
-        checked.lines = counts.lines as u64;
-        self.compare_summary(counts, self.manifest.summary.stale);
+    fn reported<T>(&self, result: Result<T, ExportError>) -> Option<T> {
+        let report = |error| match error {
+            ExportError::Ledger(error) => self.report_ledger(&error),
+            other => self.differences.add(FOLDER, other.to_string()),
+        };
+        result.map_err(report).ok()
     }
 }

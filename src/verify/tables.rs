@@ -107,7 +107,7 @@ impl Sums {
         };
         for row in 0..batch.num_rows() {
             self.counts.lines += 1;
-            let of_outcome = match LineOutcome::parse(outcome.value(row)) {
+            let of_outcome = match outcome.value(row).parse().ok() {
                 Some(LineOutcome::Rejected) => {
                     self.counts.rejected += 1;
                     self.rejected.push([input, source, message].map(|cells| cells.value(row).to_owned()));

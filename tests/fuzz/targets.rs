@@ -197,7 +197,7 @@ pub(crate) fn some_ledgers() -> Vec<Vec<u8>> {
             let dir = tempfile::tempdir().expect("a directory");
             runtime.block_on(async {
                 let lock = Lock::take(dir.path()).expect("free");
-                let ledger = Ledger::open(Archive::read(dir.path()).expect("empty"), &lock).expect("new");
+                let ledger = Ledger::open(Archive::read(dir.path()).expect("empty"), &lock, None, 1).expect("new");
                 let at = Timestamp::from_second(1_790_000_000).expect("a time");
                 let parameters = Parameters {
                     date_from: date(2019, 1, 1),

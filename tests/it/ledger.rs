@@ -70,7 +70,7 @@ fn answered(name: &str, attempt: u32, second: i64, body: &str) -> Answered {
 
 fn open(dir: &Path) -> Result<(Ledger, Lock), LedgerError> {
     let lock = Lock::take(dir)?;
-    Ok((Ledger::open(Archive::read(dir)?, &lock)?, lock))
+    Ok((Ledger::open(Archive::read(dir)?, &lock, None, 30)?, lock))
 }
 
 /// A ledger with three answers, one failed target and one call without an answer.

@@ -25,7 +25,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("api", &["as_text", "decode", "targets", "money", "clock", "environment"]),
     ("fetch", &["api", "decode", "targets", "money", "clock"]),
     ("dataset", &["as_text", "money", "fs", "sanitize", "sha256"]),
-    ("ledger", &["api", "targets", "money", "clock", "fs", "sha256"]),
+    ("ledger", &["api", "as_text", "targets", "money", "clock", "fs", "sha256"]),
     ("summary", &["api", "as_text", "fetch", "ledger", "money", "targets", "humanize", "sanitize"]),
     ("progress", &["api", "fetch", "money", "humanize", "sanitize"]),
     (

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cli::ReplayArgs,
     dataset::DatasetLayout,
-    export::{Fetched, PublishOptions, gather, open_for_replay},
+    export::{Fetched, PublishOptions, open_for_replay, read_and_merge},
     progress::ExportScope,
     summary::{RunEnd, RunSummary},
 };
@@ -24,7 +24,7 @@ pub(super) fn replay(arguments: &ReplayArgs, context: &Context) -> Result<u8, Fa
 async fn rebuild(arguments: &ReplayArgs, context: &Context, signals: &Signals) -> Result<u8, Failure> {
     let started = Instant::now();
     let (sources, partition_by) = (arguments.sources.clone(), arguments.dataset.partition_by.clone());
-    let merged = signals.unless_stopped(move || gather(&sources, &partition_by)).await?;
+    let merged = signals.unless_stopped(move || read_and_merge(&sources, &partition_by)).await?;
     let missing: Vec<String> = merged.missing_shards().iter().map(ToString::to_string).collect();
     if !missing.is_empty() {
         let missing = missing.join(", ");

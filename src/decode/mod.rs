@@ -90,7 +90,7 @@ impl DecodedRows {
     }
 
     /// The number of items beyond [`MAX_ROWS`], which have no row.
-    pub fn beyond(&self) -> u64 {
+    pub fn items_over_limit(&self) -> u64 {
         self.drift.count(&DriftKind::TooManyItems)
     }
 }

@@ -454,7 +454,7 @@ fn a_million_of_anything_is_accepted() {
     const MANY: usize = 1_000_000;
     let body = answer(&vec!["{}"; MANY].join(","));
     let rows = Decoder::new().decode("a.com", body.as_bytes()).rows.expect("an answer");
-    assert_eq!((rows.batch.num_rows() as u64, MAX_ROWS + rows.beyond()), (MAX_ROWS, MANY as u64));
+    assert_eq!((rows.batch.num_rows() as u64, MAX_ROWS + rows.items_over_limit()), (MAX_ROWS, MANY as u64));
     let entries: Vec<String> = (0..MANY / 2).map(|entry| format!("\"{entry}\":{entry}")).collect();
     let (row, _) = row(&format!(r#"{{"referring_links_tld":{{{}}}}}"#, entries.join(",")));
     assert_eq!(row["referring_links_tld"].as_array().map(Vec::len), Some(MANY / 2));
@@ -471,7 +471,7 @@ fn items_beyond_the_most_rows_are_counted() {
         for first in ["{}", r#"{"rank":1,"rank":2}"#] {
             let items = [vec![first], vec!["{}"; max - 1], vec!["{}"; beyond], vec!["null"]].concat();
             let (rows, found) = decoded(answer(&items.join(","))).expect("an answer");
-            assert_eq!((rows.len(), found.beyond()), (max, beyond as u64));
+            assert_eq!((rows.len(), found.items_over_limit()), (max, beyond as u64));
         }
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn read_run<L>(
 
 /// Merges the ledgers of several runs. If the dataset is partitioned by the day on which runs began, the rows of each
 /// run are kept.
-pub fn gather(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedgers, ExportError> {
+pub fn read_and_merge(dirs: &[PathBuf], partition_by: &PartitionBy) -> Result<MergedLedgers, ExportError> {
     let mut sources: Vec<Source> = Vec::with_capacity(dirs.len());
     let mut readings = Vec::with_capacity(dirs.len());
     for (index, dir) in dirs.iter().enumerate() {

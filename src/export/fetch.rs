@@ -30,7 +30,7 @@ impl Export {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(FetchEnd, Fetched), ExportError> {
         let (past, inputs_are_kept) = (self.resume_state(), self.inputs_are_kept());
-        let pays_for_all = self.pays_for_all(&limits, &past);
+        let pays_for_all = self.cap_covers_all(&limits, &past);
         let earlier = prior_calls(&past, limits.rate);
         let is_limited = self.left_out > 0;
         let Self { lock, archive, run, parameters, inputs, inputs_sha256, mut remaining, previous, clock, .. } = self;

@@ -220,7 +220,7 @@ impl MergedLedgers {
     }
 
     pub fn target(&self, answer: AnswerRef) -> TargetRef<'_> {
-        self.sources[answer.source as usize].archive.numbered(answer.number).0
+        self.sources[answer.source as usize].archive.entry_at(answer.number).0
     }
 
     /// The day on which the run that stored the answer began.
@@ -237,7 +237,7 @@ impl MergedLedgers {
     /// The body of an answer, verbatim, if it has at most `max_bytes` bytes.
     pub fn body_within(&self, answer: AnswerRef, max_bytes: u64) -> Result<LoadedBody, LedgerError> {
         let archive = &self.sources[answer.source as usize].archive;
-        archive.body(archive.numbered(answer.number).1, max_bytes)
+        archive.body(archive.entry_at(answer.number).1, max_bytes)
     }
 
     /// The entry of a target; `None`: it was never called.
@@ -281,8 +281,10 @@ impl MergedLedgers {
     pub fn latest(&self, entry: &MergedEntry<'_>) -> Result<(&RunHeader, Option<StoredAnswer>), LedgerError> {
         let Source { run, archive } = &self.sources[entry.source];
         let latest = match entry.state {
-            TargetState::Ok => archive.head(entry.best)?,
-            TargetState::NoData | TargetState::Failed | TargetState::Pending => archive.sound_head(entry.best)?,
+            TargetState::Ok => archive.latest_result(entry.best)?,
+            TargetState::NoData | TargetState::Failed | TargetState::Pending => {
+                archive.latest_verified_result(entry.best)?
+            }
         };
         Ok((run, latest))
     }

@@ -80,7 +80,7 @@ impl Export {
                 inputs = earlier.with_remarks_of(&inputs);
             } else {
                 named = Some(inputs.target_set());
-                inputs = earlier.followed_by(inputs);
+                inputs = earlier.updated_with(inputs);
             }
             inputs_sha256 = ledger::digest(&inputs);
         }
@@ -169,7 +169,7 @@ impl Export {
     }
 
     /// Whether the cap covers all remaining targets. Otherwise the input's first lines are called first.
-    pub(super) fn pays_for_all(&self, limits: &FetchLimits, past: &ResumeState) -> bool {
+    pub(super) fn cap_covers_all(&self, limits: &FetchLimits, past: &ResumeState) -> bool {
         limits.max_cost.is_none_or(|cap| past.spent.plus(self.estimate(limits).cost_high) <= cap)
     }
 

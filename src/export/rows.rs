@@ -45,7 +45,7 @@ impl DecodeTally {
 
 /// The text for the column `message`, instead of the API's own message; `None`: nothing unusual.
 fn remark(answer: &DecodedRows) -> Option<String> {
-    let (rows, undated, beyond) = (answer.batch.num_rows(), answer.undated(), answer.beyond());
+    let (rows, undated, beyond) = (answer.batch.num_rows(), answer.undated(), answer.items_over_limit());
     let beyond = (beyond > 0).then(|| format!("only the first {rows} items are rows; {beyond} more are in the ledger"));
     let items = if undated == 1 { "item without a usable date is" } else { "items without a usable date are" };
     let undated = (undated > 0).then(|| format!("{undated} {items} in backlinks_undated"));

@@ -19,7 +19,7 @@ pub(super) struct SlidingWindow {
 
 #[derive(Debug, Default)]
 struct SentCalls {
-    left_at: VecDeque<Option<Instant>>,
+    sent_at: VecDeque<Option<Instant>>,
     /// How many were removed from the front; slots are numbered from the first call of all.
     gone: u64,
 }
@@ -28,9 +28,9 @@ impl SlidingWindow {
     /// A window of at most `max_calls` in `length`, `earlier` ones included.
     pub(super) fn new(max_calls: NonZeroU32, length: Duration, earlier: impl IntoIterator<Item = Instant>) -> Self {
         let max_calls = usize::try_from(max_calls.get()).unwrap_or(usize::MAX);
-        let mut left_at: Vec<_> = earlier.into_iter().map(Some).collect();
-        left_at.sort();
-        let calls = SentCalls { left_at: left_at.into(), gone: 0 };
+        let mut sent_at: Vec<_> = earlier.into_iter().map(Some).collect();
+        sent_at.sort();
+        let calls = SentCalls { sent_at: sent_at.into(), gone: 0 };
         Self { calls: Arc::new(Mutex::new(calls)), max_calls, length }
     }
 
@@ -38,23 +38,23 @@ impl SlidingWindow {
         /// When to check again while the oldest call is about to be sent.
         const SOON: Duration = Duration::from_millis(1);
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(Some(left)) = calls.left_at.front() {
+        while let Some(Some(left)) = calls.sent_at.front() {
             if *left + self.length > now {
                 break;
             }
-            calls.left_at.pop_front();
+            calls.sent_at.pop_front();
             calls.gone += 1;
         }
-        if calls.left_at.len() < self.max_calls {
+        if calls.sent_at.len() < self.max_calls {
             return Ok(());
         }
-        Err(calls.left_at.front().copied().flatten().map_or(now + SOON, |left| left + self.length))
+        Err(calls.sent_at.front().copied().flatten().map_or(now + SOON, |left| left + self.length))
     }
 
     pub(super) fn grant(&self) -> CallSlot {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.left_at.push_back(None);
-        let number = calls.gone + calls.left_at.len() as u64 - 1;
+        calls.sent_at.push_back(None);
+        let number = calls.gone + calls.sent_at.len() as u64 - 1;
         CallSlot { calls: Arc::clone(&self.calls), number, left: false }
     }
 }
@@ -79,7 +79,7 @@ impl CallSlot {
         self.left = true;
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let index = self.number.checked_sub(calls.gone).and_then(|index| usize::try_from(index).ok());
-        if let Some(moment) = index.and_then(|index| calls.left_at.get_mut(index)) {
+        if let Some(moment) = index.and_then(|index| calls.sent_at.get_mut(index)) {
             *moment = Some(Instant::now());
         }
     }

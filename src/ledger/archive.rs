@@ -116,8 +116,8 @@ impl Archive {
     }
 
     /// One of them, by its index in that order.
-    pub fn numbered(&self, number: u32) -> (TargetRef<'_>, &TargetEntry) {
-        self.index.numbered(number)
+    pub fn entry_at(&self, number: u32) -> (TargetRef<'_>, &TargetEntry) {
+        self.index.entry_at(number)
     }
 
     pub fn state(&self, target: TargetRef<'_>) -> TargetState {
@@ -155,18 +155,18 @@ impl Archive {
     }
 
     /// A target's answer, or its latest result, without its body; `None`: none of its calls has a result.
-    pub fn head(&self, entry: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
+    pub fn latest_result(&self, entry: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
         entry.last().map(|location| self.head_at(&location)).transpose()
     }
 
     /// The same, after checking that the body is complete, without keeping it in memory.
-    pub fn sound_head(&self, entry: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
+    pub fn latest_verified_result(&self, entry: &TargetEntry) -> Result<Option<StoredAnswer>, LedgerError> {
         if let Some(location) = entry.last().filter(|location| location.body > 0) {
             let segment = self.segment(location.segment);
             let record = segment.parse(&segment.head(&location)?, location.offset)?;
             record.answer().map_or(Ok(()), |answer| segment.check_body(&location, answer))?;
         }
-        self.head(entry)
+        self.latest_result(entry)
     }
 
     /// The latest result of a call that was to refresh a target's answer and failed, without its body.
@@ -187,7 +187,9 @@ impl Archive {
     /// The last day that was requested for a target's answer, if it differs from the run's.
     pub fn own_date_to(&self, entry: &TargetEntry) -> Result<Option<Date>, LedgerError> {
         // Usually no answer has its own, and then no record needs to be read.
-        self.index.latest_date_to().map_or(Ok(None), |_| Ok(self.head(entry)?.and_then(|stored| stored.answer.date_to)))
+        self.index
+            .latest_date_to()
+            .map_or(Ok(None), |_| Ok(self.latest_result(entry)?.and_then(|stored| stored.answer.date_to)))
     }
 
     /// The body of a target's answer if it has at most `max_bytes` bytes; empty if there is none.

@@ -214,7 +214,7 @@ impl AnswerRecord {
         }
     }
 
-    pub(super) fn left_at(&self) -> Moment {
+    pub(super) fn sent_at(&self) -> Moment {
         let latency = Duration::from_micros(self.latency_micros);
         let left = self.at.checked_sub(latency).and_then(|moment| moment.round(Unit::Microsecond));
         Moment { wall: left.unwrap_or(self.at), since_boot: self.since_boot.map(|since| since.earlier(latency)) }
@@ -451,7 +451,7 @@ mod tests {
     fn a_call_was_sent_its_latency_before_its_answer_by_both_clocks() {
         let since_boot = serde_json::from_str(r#"{"boot":7,"since_boot_micros":9000000}"#).expect("a moment");
         let answer = AnswerRecord::of(&answered(Cost::Nothing, None), BodyMember::default(), Some(since_boot), None);
-        let left = answer.left_at();
+        let left = answer.sent_at();
         assert_eq!(left.wall, "2026-11-24T11:59:59Z".parse().expect("a time"));
         assert_eq!(left.since_boot, Some(since_boot.earlier(Duration::from_millis(1_500))));
     }

@@ -208,7 +208,7 @@ impl RunSummary {
         format!(
             "--max-cost{cap} does not cover another call ({} spent{reserved}; {} left)",
             humanize::money(self.cost_usd.0),
-            humanize::counted(self.left(), "target", "targets")
+            humanize::counted(self.unfinished(), "target", "targets")
         )
     }
 }

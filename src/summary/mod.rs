@@ -208,7 +208,7 @@ impl RunSummary {
             cost_source: CostSources {
                 debit_usd: Dollars(spending.debited),
                 upstream_usd: Dollars(spending.upstream),
-                unknown_calls: spending.unknown,
+                unknown_calls: spending.unpriced_calls,
                 set_aside_usd: Dollars(spending.set_aside),
             },
             possibly_billed: spending.possibly_billed,
@@ -226,11 +226,11 @@ impl RunSummary {
 
     /// Whether at most the tolerated number of targets has no answer, or one that is too old.
     pub fn is_tolerated(&self) -> bool {
-        self.max_failures.allows(self.left(), self.targets)
+        self.max_failures.allows(self.unfinished(), self.targets)
     }
 
     /// Targets without an answer, or without one that is new enough.
-    fn left(&self) -> u64 {
+    fn unfinished(&self) -> u64 {
         self.failed.saturating_add(self.pending).saturating_add(self.stale)
     }
 

@@ -54,7 +54,7 @@ impl RunSummary {
     fn headline(&self) -> String {
         let answered = self.answered();
         let how = match (&self.stopped, self.success) {
-            (None, true) if self.left() == 0 => "Done",
+            (None, true) if self.unfinished() == 0 => "Done",
             (None, true) => "Done, with failures within the limit",
             (None, false) => "Finished with failures",
             (Some(_), _) => "Stopped early",

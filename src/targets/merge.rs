@@ -33,7 +33,7 @@ impl Inputs {
     /// of `self`, the result is `given`. Otherwise (a list of failed targets, a further file) the lines of its new
     /// targets and its new rejected lines are added to `self`, so that no earlier target is lost.
     #[must_use]
-    pub fn followed_by(self, given: Self) -> Self {
+    pub fn updated_with(self, given: Self) -> Self {
         let named: HashSet<&str> = given.targets().map(TargetRef::as_str).collect();
         if self.targets().all(|target| named.contains(target.as_str())) {
             return given;
@@ -147,10 +147,10 @@ mod tests {
     fn a_complete_list_replaces_and_a_partial_one_adds() {
         let first = || reading("a.csv", &["client"], &[(2, "a.com"), (3, "nonsense"), (4, "b.com")]);
         let fuller = reading("b.csv", &[], &[(1, "c.com"), (2, "b.com"), (3, "a.com")]);
-        assert_eq!(shown(&first().followed_by(fuller)), ["b.csv:1 c.com", "b.csv:2 b.com", "b.csv:3 a.com"]);
+        assert_eq!(shown(&first().updated_with(fuller)), ["b.csv:1 c.com", "b.csv:2 b.com", "b.csv:3 a.com"]);
 
         let partial = reading("_failures.csv", &["Reason", "CLIENT"], &[(2, "b.com"), (3, "d.com"), (4, "nothing")]);
-        let both = first().followed_by(partial);
+        let both = first().updated_with(partial);
         assert_eq!(
             shown(&both),
             ["a.csv:2 a.com", "a.csv:3 nonsense", "a.csv:4 b.com", "_failures.csv:3 d.com", "_failures.csv:4 nothing"]
@@ -161,7 +161,7 @@ mod tests {
 
         let edited = reading("a.csv", &["client"], &[(2, "b.com"), (3, "rubbish")]);
         assert_eq!(
-            shown(&first().followed_by(edited)),
+            shown(&first().updated_with(edited)),
             ["a.csv:2 a.com", "a.csv:3 nonsense", "a.csv:4 b.com", "a.csv:3 rubbish"]
         );
     }

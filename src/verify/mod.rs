@@ -30,7 +30,7 @@ pub use self::difference::{Advice, Difference, MAX_DIFFERENCES};
 use self::{difference::Differences, digests::PublishedFiles};
 use crate::{
     dataset,
-    export::{ExportError, Provenance, RunManifest, gather},
+    export::{ExportError, Provenance, RunManifest, read_and_merge},
     fs::io_hint,
     ledger::{FOLDER, LedgerError, Lock},
     money::Usd,
@@ -166,7 +166,7 @@ impl Verification<'_> {
         }
         let layout = &manifest.provenance.layout;
         let dirs: Vec<_> = ledgers.iter().map(|ledger| ledger.run_dir(dir)).collect();
-        let merged = self.reported(gather(&dirs, &layout.partition_by))?;
+        let merged = self.reported(read_and_merge(&dirs, &layout.partition_by))?;
         let provenance = self.reported(Provenance::new(&merged, dir, layout))?;
         if !self.compare_ends(&provenance) {
             return None;

@@ -135,7 +135,7 @@ pub(crate) fn answer(bytes: &[u8]) -> Seen {
     let assessment = status::assess(&Ok(reply), answer.envelope);
     let found = answer.rows.as_ref().ok();
     oracle::compare(bytes, found);
-    let counted = found.map(|found| found.batch.num_rows() as u64 + found.beyond());
+    let counted = found.map(|found| found.batch.num_rows() as u64 + found.items_over_limit());
     assert!(assessment.items == 0 || counted == Some(assessment.items), "{assessment:?}");
     assert!(assessment.class != Class::Data || found.is_some(), "{assessment:?}");
     let rows = found.map(|found| found.batch.num_rows().min(4));
@@ -156,7 +156,7 @@ pub(crate) fn ledger(folder: &Path, bytes: &[u8]) -> Seen {
     let mut kept = 0;
     let mut broken = 0;
     for (_, known) in archive.requested() {
-        match archive.head(known).and_then(|_| archive.body(known, u64::MAX)) {
+        match archive.latest_result(known).and_then(|_| archive.body(known, u64::MAX)) {
             Ok(found) => kept += usize::from(!matches!(found, LoadedBody::Whole(body) if body.is_empty())),
             Err(_) => broken += 1,
         }

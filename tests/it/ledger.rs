@@ -287,7 +287,10 @@ async fn an_answer_counts_until_there_is_a_newer_one() {
         (refusal.answer.class, refusal.answer.at, refusal.answer.date_to),
         (Class::Rejected, moment(101), Some(later))
     );
-    let kept = archive.head(archive.entry(target(name).view()).expect("asked")).expect("readable").expect("an answer");
+    let kept = archive
+        .latest_result(archive.entry(target(name).view()).expect("asked"))
+        .expect("readable")
+        .expect("an answer");
     let kept_body = body(&archive, name).expect("readable");
     assert_eq!((kept_body.map(|body| body.len()), kept.answer.date_to), (Some(body_of(name, 40).len()), None));
     assert_eq!(archive.latest_date_to(), Some(date(2026, 11, 24)), "no answer was had for the later day");
@@ -353,7 +356,7 @@ async fn an_answer_is_copied_between_ledgers_completely_or_not_at_all() {
     for archive in [&archive, &Archive::read(&to).expect("sound")] {
         for (name, expected) in ["a.com", "b.com", "c.com"].into_iter().zip(&bodies) {
             let entry = archive.entry(target(name).view()).expect("stored");
-            let kept = archive.head(entry).expect("readable").expect("an answer");
+            let kept = archive.latest_result(entry).expect("readable").expect("an answer");
             assert_eq!(body(archive, name).expect("readable").as_deref(), Some(expected.as_bytes()), "{name}");
             assert_eq!((kept.answer.at, kept.from_run_id), (moment(1), Some(run().run_id)));
             assert_eq!((kept.answer.date_to, entry.attempts, entry.cost), (Some(date(2026, 11, 24)), 0, Usd::ZERO));

@@ -98,7 +98,7 @@ impl Index {
     }
 
     /// One of them, by its index in that order.
-    pub(super) fn numbered(&self, number: u32) -> (TargetRef<'_>, &TargetEntry) {
+    pub(super) fn entry_at(&self, number: u32) -> (TargetRef<'_>, &TargetEntry) {
         (self.targets.get(number), &self.entries[number as usize])
     }
 
@@ -109,7 +109,7 @@ impl Index {
         let reported = self.entries.iter().map(|entry| entry.cost).fold(Usd::ZERO, Usd::plus);
         ResumeState {
             calls,
-            spent: reported.plus(self.spending.set_aside).plus(self.lost()),
+            spent: reported.plus(self.spending.set_aside).plus(self.unanswered_cost()),
             max_price: self.max_price,
             known_cost: reported,
             priced_calls: self.priced_calls,
@@ -119,18 +119,18 @@ impl Index {
     }
 
     /// The assumed cost of calls without a result.
-    fn lost(&self) -> Usd {
+    fn unanswered_cost(&self) -> Usd {
         self.unanswered.values().map(|call| unpriced(call.reserved, self.max_price)).fold(Usd::ZERO, Usd::plus)
     }
 
     pub(super) fn spending(&self) -> Spending {
         let calls = self.entries.iter().map(|entry| u64::from(entry.attempts)).sum::<u64>();
-        let lost = self.entries.iter().map(|entry| u64::from(entry.lost_without_record())).sum::<u64>();
+        let unrecorded = self.entries.iter().map(|entry| u64::from(entry.unrecorded_calls())).sum::<u64>();
         Spending {
             calls,
             retries: calls.saturating_sub(self.first_calls),
-            set_aside: self.spending.set_aside.plus(self.lost()),
-            unknown: self.spending.unknown + lost,
+            set_aside: self.spending.set_aside.plus(self.unanswered_cost()),
+            unpriced_calls: self.spending.unpriced_calls + unrecorded,
             possibly_billed: self.entries.iter().map(|entry| u64::from(entry.possibly_billed())).sum(),
             ..self.spending
         }
@@ -228,14 +228,14 @@ impl Index {
         match cost {
             Cost::Debit(price) => spending.debited = spending.debited.plus(price),
             Cost::Upstream(price) => spending.upstream = spending.upstream.plus(price),
-            Cost::Unknown => spending.unknown += 1,
+            Cost::Unknown => spending.unpriced_calls += 1,
             Cost::Nothing => {}
         }
         self.max_price.learn(cost);
         // What an unreported debit may have cost beyond the known amount.
         let beyond = counted_cost(cost, reserved, self.max_price).minus(cost.reported());
         spending.set_aside = spending.set_aside.plus(beyond);
-        self.remember(answer.left_at());
+        self.remember(answer.sent_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());
         let is_final = matches!(answer.class, Class::Data | Class::NoData);
         if is_final {

@@ -43,7 +43,8 @@ pub struct Spending {
     /// The amount counted under a spending cap for calls with an unreported debit, beyond their known cost.
     pub set_aside: Usd,
     /// Calls with an unknown price.
-    pub unknown: u64,
+    #[serde(rename = "unknown")]
+    pub unpriced_calls: u64,
     /// Calls that may have been billed without an answer.
     pub possibly_billed: u64,
     /// Answers that replaced an older one of the same target.
@@ -69,7 +70,7 @@ impl Spending {
             debited: self.debited.plus(other.debited),
             upstream: self.upstream.plus(other.upstream),
             set_aside: self.set_aside.plus(other.set_aside),
-            unknown: self.unknown + other.unknown,
+            unpriced_calls: self.unpriced_calls + other.unpriced_calls,
             possibly_billed: self.possibly_billed + other.possibly_billed,
             refreshed: self.refreshed + other.refreshed,
             taken_over: self.taken_over + other.taken_over,

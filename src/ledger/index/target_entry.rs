@@ -18,7 +18,7 @@ pub struct TargetEntry {
     pub cost: Usd,
     cost_source: Option<CostSource>,
     /// Calls that may have been billed without an answer, except for the one in progress.
-    lost: u16,
+    possibly_billed: u16,
     /// Calls among them that a killed process left without any record of their result.
     interrupted: u16,
     /// Whether a call was sent that has no result yet.
@@ -38,11 +38,11 @@ const _: () = assert!(size_of::<TargetEntry>() == 48);
 impl TargetEntry {
     /// Calls that may have been billed, including one without a result.
     pub fn possibly_billed(&self) -> u32 {
-        u32::from(self.lost) + u32::from(self.unanswered)
+        u32::from(self.possibly_billed) + u32::from(self.unanswered)
     }
 
     /// Calls without any record of their result.
-    pub(super) fn lost_without_record(&self) -> u32 {
+    pub(super) fn unrecorded_calls(&self) -> u32 {
         u32::from(self.interrupted) + u32::from(self.unanswered)
     }
 
@@ -79,7 +79,7 @@ impl TargetEntry {
 
     /// The process of the previous call was killed while that call was in flight.
     pub(super) fn interrupted(&mut self) {
-        self.lost = self.lost.saturating_add(1);
+        self.possibly_billed = self.possibly_billed.saturating_add(1);
         self.interrupted = self.interrupted.saturating_add(1);
         self.has_cost_from(Some(CostSource::Unknown));
     }
@@ -88,7 +88,7 @@ impl TargetEntry {
     pub(super) fn answered(&mut self, price: Usd, source: Option<CostSource>, possibly_billed: bool) {
         self.unanswered = false;
         self.cost = self.cost.plus(price);
-        self.lost = self.lost.saturating_add(u16::from(possibly_billed));
+        self.possibly_billed = self.possibly_billed.saturating_add(u16::from(possibly_billed));
         self.has_cost_from(source);
     }
 

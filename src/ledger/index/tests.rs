@@ -100,7 +100,7 @@ fn the_counted_cost_of_a_call_depends_on_its_source() {
         let (past, spending) = (story.resume_state(), story.index.spending());
         let found = [past.spent, spending.debited, spending.upstream, spending.set_aside].map(Usd::micros);
         assert_eq!(found, sums, "{reserved:?} {cost:?}");
-        assert_eq!([spending.unknown, spending.possibly_billed], calls, "{reserved:?} {cost:?}");
+        assert_eq!([spending.unpriced_calls, spending.possibly_billed], calls, "{reserved:?} {cost:?}");
         assert_eq!((spending.calls, spending.retries), (1, 0));
         let price = cost.and_then(|(_, price)| price);
         let times = if matches!(cost, Some((CostSource::Upstream, _))) { 2 } else { 1 };
@@ -130,7 +130,7 @@ fn a_call_without_a_result_counts_as_lost() {
     // Spent, calls, retries, without a price, possibly billed
     let check = |story: &Story, expected: (i64, u64, u64, u64, u64)| {
         let spending = story.index.spending();
-        let calls = (spending.calls, spending.retries, spending.unknown, spending.possibly_billed);
+        let calls = (spending.calls, spending.retries, spending.unpriced_calls, spending.possibly_billed);
         let spent = story.resume_state().spent;
         assert_eq!((spent.micros(), calls.0, calls.1, calls.2, calls.3), expected);
         assert_eq!(spending.set_aside.plus(spending.debited), spent);
@@ -324,7 +324,7 @@ fn the_mean_price_is_known_if_any_price_is() {
         (story.resume_state().mean_price(), story.resume_state().max_price.price()),
         (Some(usd(45_000)), usd(60_000))
     );
-    assert_eq!(story.resume_state().spent, usd(195_000), "an untold price is taken for the highest");
+    assert_eq!(story.resume_state().spent, usd(195_000), "an unreported price counts as the highest one");
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn the_spending_of_several_directories_is_added_up() {
         debited: usd(3_000),
         upstream: usd(4_000),
         set_aside: usd(5_000),
-        unknown: 6 * step,
+        unpriced_calls: 6 * step,
         possibly_billed: 7 * step,
         refreshed: 8 * step,
         taken_over: 9 * step,

@@ -27,8 +27,8 @@ pub(super) fn facts(content: &PageContent<'_>) -> Html {
     if answered > 0 {
         fact("Per answered target", humanize::money(Usd::from_micros(spent.micros() / answered)));
     }
-    if spending.unknown > 0 {
-        fact("Of unknown price", humanize::counted(spending.unknown, "call", "calls"));
+    if spending.unpriced_calls > 0 {
+        fact("Of unknown price", humanize::counted(spending.unpriced_calls, "call", "calls"));
     }
     if spending.possibly_billed > 0 {
         fact("Unanswered, possibly billed", humanize::counted(spending.possibly_billed, "call", "calls"));

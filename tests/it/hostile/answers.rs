@@ -144,14 +144,14 @@ fn rows_of_one_answer_are_limited_and_the_rest_is_counted() {
     let check = |items: u64, beyond: u64| {
         let body = answer(&vec!["{}"; usize::try_from(items).expect("few")].join(","));
         let rows = decoded(body.as_bytes()).expect("an answer");
-        assert_eq!((rows.batch.num_rows() as u64, rows.beyond()), (items - beyond, beyond));
+        assert_eq!((rows.batch.num_rows() as u64, rows.items_over_limit()), (items - beyond, beyond));
     };
     check(MAX_ROWS, 0);
     check(MAX_ROWS + 1, 1);
     check(1_000_000, 1_000_000 - MAX_ROWS);
     let odd = answer(&format!("{{\"rank\":1,\"rank\":2}}{}", ",{}".repeat(30_000)));
     let rows = decoded(odd.as_bytes()).expect("an answer");
-    assert_eq!((rows.batch.num_rows() as u64, rows.beyond()), (MAX_ROWS, 30_001 - MAX_ROWS));
+    assert_eq!((rows.batch.num_rows() as u64, rows.items_over_limit()), (MAX_ROWS, 30_001 - MAX_ROWS));
     let large = answer(&format!("{{\"type\":\"{}\"}}", "x".repeat(MAX_ANSWER_BYTES)));
     assert!(matches!(decoded(large.as_bytes()), Err(DecodeError::TooLarge { .. })));
 }

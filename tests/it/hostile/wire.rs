@@ -138,7 +138,7 @@ impl Ledger {
     fn kept(&self, name: &str) -> (AnswerRecord, Vec<u8>) {
         let entry =
             self.0.entry(clean(name, Accept::DOMAINS).expect("a domain").target.view()).expect("it was asked about");
-        let kept = self.0.head(entry).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"));
+        let kept = self.0.latest_result(entry).expect("readable").unwrap_or_else(|| panic!("{name}: nothing is kept"));
         let Ok(LoadedBody::Whole(body)) = self.0.body(entry, u64::MAX) else {
             panic!("{name}: the body is unreadable")
         };

@@ -50,10 +50,10 @@ impl Gathered {
             Some(Advice::Upgrade)
         } else if any(&|it| it.what == NO_RUN) {
             Some(Advice::OtherDirectory)
-        } else if any(&|it| it.what == UNPUBLISHED) {
-            Some(Advice::Publish)
         } else if any(&|it| Path::new(&it.file).components().any(|part| part.as_os_str() == ledger::FOLDER)) {
             Some(Advice::RestoreLedger)
+        } else if any(&|it| it.what == UNPUBLISHED) {
+            Some(Advice::Publish)
         } else {
             Some(Advice::Rebuild)
         }

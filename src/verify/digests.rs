@@ -13,7 +13,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::{
     Verification,
-    difference::{NEWER_VERSION, read_error},
+    difference::{Differences, NEWER_VERSION, read_error},
 };
 use crate::{
     dataset::{HISTORY, Part, RUN, TARGETS, UNDATED},
@@ -116,7 +116,7 @@ impl Verification<'_> {
             }
             // Each record has its own checksums: they locate the damage, and detect damage to files without a digest.
             let read = Archive::read(&ledger.run_dir(self.dir)).and_then(|archive| archive.check_bodies());
-            read.map_err(|error| self.report_ledger(&error)).is_ok() && !checked.contains(&None)
+            read.map_err(|error| report_ledger(self.dir, &error, self.differences)).is_ok() && !checked.contains(&None)
         });
         !sound.contains(&false)
     }
@@ -139,20 +139,6 @@ impl Verification<'_> {
             return Ok(false);
         };
         if found == *expected { Ok(true) } else { Err(CHANGED.to_owned()) }
-    }
-
-    /// Reports a problem with a ledger under the name of its file.
-    pub(super) fn report_ledger(&self, error: &LedgerError) {
-        let label = |path: &Path| path.strip_prefix(self.dir).unwrap_or(path).display().to_string();
-        let (file, what) = match error {
-            LedgerError::Damaged { path, offset, reason } => {
-                (label(path), format!("is damaged at byte {offset}: {reason}"))
-            }
-            LedgerError::NewerVersion { path } => (label(path), NEWER_VERSION.to_owned()),
-            LedgerError::Io { path, source, .. } => (label(path), read_error(source)),
-            other => (ledger::FOLDER.to_owned(), other.to_string()),
-        };
-        self.differences.add(file, what);
     }
 
     /// Compares the ends of the ledgers with the positions up to which the dataset was made from them; returns whether
@@ -182,6 +168,20 @@ impl Verification<'_> {
         }
         is_current
     }
+}
+
+/// Reports a problem with a ledger under the name of its file.
+pub(super) fn report_ledger(dir: &Path, error: &LedgerError, differences: &Differences) {
+    let label = |path: &Path| path.strip_prefix(dir).unwrap_or(path).display().to_string();
+    let (file, what) = match error {
+        LedgerError::Damaged { path, offset, reason } => {
+            (label(path), format!("is damaged at byte {offset}: {reason}"))
+        }
+        LedgerError::NewerVersion { path } => (label(path), NEWER_VERSION.to_owned()),
+        LedgerError::Io { path, source, .. } => (label(path), read_error(source)),
+        other => (ledger::FOLDER.to_owned(), other.to_string()),
+    };
+    differences.add(file, what);
 }
 
 /// The number in a file's name (0 without a number); `None`: a file of this name is not part of a table.

@@ -32,7 +32,7 @@ use crate::{
     dataset,
     export::{ExportError, Provenance, RunManifest, read_and_merge},
     fs::io_hint,
-    ledger::{FOLDER, LedgerError, Lock},
+    ledger::{Archive, FOLDER, LedgerError, Lock},
     money::Usd,
 };
 
@@ -62,7 +62,7 @@ impl VerifyError {
 pub struct Checked {
     /// Input lines, each with its row in `targets`.
     pub lines: u64,
-    /// Answers that were decoded again.
+    /// Answers that were decoded again; without a dataset, answers whose checksums were checked.
     pub answers: u64,
     /// Rows of `backlinks_history`.
     pub rows: u64,
@@ -104,6 +104,8 @@ pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
     let mut checked = Checked::default();
     if let Some(manifest) = run_manifest::read(dir, &differences) {
         Verification { dir, manifest: &manifest, differences: &differences }.run(&mut checked);
+    } else if let Err(error) = check_ledger_only(dir, &mut checked) {
+        digests::report_ledger(dir, &error, &differences);
     }
     let gathered = differences.finish();
     let reported = gathered.first.len() as u64;
@@ -115,6 +117,22 @@ pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
         more_differences: gathered.count - reported,
         notes: gathered.notes,
     })
+}
+
+/// Checks the ledger of a directory without a usable manifest, such as that of a run that was killed.
+fn check_ledger_only(dir: &Path, checked: &mut Checked) -> Result<(), LedgerError> {
+    let archive = Archive::read(dir)?;
+    archive.check_bodies()?;
+    let spending = archive.spending();
+    *checked = Checked {
+        lines: archive.inputs()?.map_or(0, |inputs| inputs.counts().lines as u64),
+        answers: archive.requested().filter(|(_, entry)| entry.state.is_final()).count() as u64,
+        ledger_bytes: archive.files()?.iter().map(|(_, bytes)| bytes).sum(),
+        calls: spending.calls,
+        cost: spending.reported(),
+        ..Checked::default()
+    };
+    Ok(())
 }
 
 #[derive(Clone, Copy)]
@@ -188,7 +206,7 @@ impl Verification<'_> {
 
     fn reported<T>(&self, result: Result<T, ExportError>) -> Option<T> {
         let report = |error| match error {
-            ExportError::Ledger(error) => self.report_ledger(&error),
+            ExportError::Ledger(error) => digests::report_ledger(self.dir, &error, self.differences),
             other => self.differences.add(FOLDER, other.to_string()),
         };
         result.map_err(report).ok()

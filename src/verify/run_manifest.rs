@@ -22,7 +22,7 @@ pub(super) fn read(dir: &Path, differences: &Differences) -> Option<RunManifest>
     let manifest: RunManifest = match serde_json::from_slice(&text) {
         Ok(manifest) => manifest,
         Err(error) => {
-            differences.add(RUN, format!("cannot be read, so nothing else can be checked: {error}"));
+            differences.add(RUN, format!("cannot be read, so only the ledger was checked: {error}"));
             return None;
         }
     };

@@ -362,6 +362,26 @@ fn runs_that_ended_early_are_checked_as_far_as_they_got() {
     export(&shell, "failed", 30, FAULTS, "").expect(3);
     assert_sound(&shell.path("failed"));
 
+    // Without a dataset, such as after a kill, the ledger is still checked.
+    let killed = shell.path("killed");
+    export(&shell, "killed", 30, "", "").expect(0);
+    let whole = found(&killed).checked;
+    for name in ["_run.json", "_SUCCESS"] {
+        fs::remove_file(killed.join(name)).expect("removed");
+    }
+    assert_named(&killed, "_run.json", "no dataset was published", "a run that was killed");
+    let checked = found(&killed).checked;
+    assert_eq!((checked.lines, checked.answers, checked.rows), (whole.lines, 30, 0));
+    assert_eq!((checked.calls, checked.cost, checked.ledger_bytes), (whole.calls, whole.cost, whole.ledger_bytes));
+    let ledger = killed.join("_raw/ledger-0.jsonl.gz");
+    let mut damaged = fs::read(&ledger).expect("a ledger");
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&ledger, damaged).expect("written");
+    assert_named(&killed, "_raw/ledger-0.jsonl.gz", "is damaged at byte", "a damaged ledger without a dataset");
+    let stderr = shell.run("verify killed").expect(1).stderr;
+    assert!(stderr.contains("hint: restore intact copies of the named ledger files"), "{stderr}");
+
     let empty = shell.path("empty");
     fs::create_dir(&empty).expect("made");
     assert_named(&empty, "_run.json", "not the directory of a run", "an empty directory");

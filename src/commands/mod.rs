@@ -33,7 +33,7 @@ use serde_json::json;
 
 use crate::{
     api::http::SetupError,
-    cli::{Cli, Command, LogFormat, TokenError, TooManyShards, UsageError},
+    cli::{Cli, Command, JobArgs, LogFormat, TokenError, TooManyShards, UsageError},
     clock::Clock,
     export::ExportError,
     logging::Console,
@@ -168,13 +168,14 @@ fn command() -> ExitCode {
     };
     let ended = match cli.command {
         Command::Run(arguments) => {
-            result::check_metrics_path(&arguments.job.own.display).and_then(|()| run::run(&arguments, &context))
+            let JobArgs { config, input, call, own, .. } = &arguments.job;
+            let read = input.inputs.iter().chain(&call.token_file).chain(&config.config);
+            result::check_metrics_path(&own.display, read).and_then(|()| run::run(&arguments, &context))
         }
         Command::Plan(arguments) => plan::plan(&arguments, &context),
         Command::Doctor(arguments) => doctor::doctor(&arguments, &context),
-        Command::Replay(arguments) => {
-            result::check_metrics_path(&arguments.display).and_then(|()| replay::replay(&arguments, &context))
-        }
+        Command::Replay(arguments) => result::check_metrics_path(&arguments.display, arguments.config.config.iter())
+            .and_then(|()| replay::replay(&arguments, &context)),
         Command::Verify(arguments) => verify::verify(&arguments, &context),
         Command::Report(arguments) => report::report(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),

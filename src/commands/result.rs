@@ -3,6 +3,7 @@
 use std::{
     fs::OpenOptions,
     io::{self, IsTerminal, Write},
+    path::PathBuf,
 };
 
 use super::{Context, Failure, is_stdout, print};
@@ -47,9 +48,17 @@ pub(super) fn display(arguments: &DisplayArgs, context: &Context, scope: ExportS
     Progress::start(mode(requested, environment), terminal && has_color(), scope)
 }
 
-/// Refuses a metrics file that could not be written at the end.
-pub(super) fn check_metrics_path(arguments: &DisplayArgs) -> Result<(), Failure> {
+/// Refuses a metrics file that could not be written at the end, or would replace a file that the command reads.
+pub(super) fn check_metrics_path<'a>(
+    arguments: &DisplayArgs,
+    mut read: impl Iterator<Item = &'a PathBuf>,
+) -> Result<(), Failure> {
     let Some(path) = &arguments.metrics else { return Ok(()) };
+    let existing = path.canonicalize().ok().filter(|path| path.is_file());
+    if existing.is_some() && read.any(|file| file.canonicalize().ok() == existing) {
+        let error = format!("--metrics {} would replace a file that this command reads", sanitize::path(path));
+        return Err(Failure::usage(error).hint("use another path"));
+    }
     if path.is_dir() {
         return Err(
             Failure::usage(format!("--metrics {} is a directory", sanitize::path(path))).hint("use the path of a file")

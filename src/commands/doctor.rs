@@ -96,7 +96,9 @@ fn checks(arguments: &PlanArgs, context: &Context) -> Result<Vec<Check>, Failure
         cap.minus(spent).max(Usd::ZERO)
     });
     let money = estimate.as_ref().map(|estimate| RunCost { estimate, left });
-    checks.extend(check_api(&arguments.job, money, context)?);
+    let is_begun = preview.as_ref().is_some_and(|preview| preview.started_with.is_some());
+    let makes_no_call = is_begun && estimate.as_ref().is_some_and(|estimate| estimate.calls == 0);
+    checks.extend(check_api(&arguments.job, money, makes_no_call, context)?);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     checks.extend(doctor::files(limit, concurrency));
     Ok(checks)
@@ -130,8 +132,13 @@ fn read(arguments: &InputArgs) -> (Check, Option<Inputs>) {
     (check, Some(inputs))
 }
 
-/// Checks that call the API, real or simulated.
-fn check_api(arguments: &JobArgs, money: Option<RunCost<'_>>, context: &Context) -> Result<Vec<Check>, Failure> {
+/// Checks that call the API, real or simulated. A run that `makes_no_call` needs neither the API nor a token.
+fn check_api(
+    arguments: &JobArgs,
+    money: Option<RunCost<'_>>,
+    makes_no_call: bool,
+    context: &Context,
+) -> Result<Vec<Check>, Failure> {
     super::runtime()?.block_on(async {
         let (url, sandbox) = url(&arguments.call).await?;
         let endpoint = match ApiEndpoint::parse(&url) {
@@ -139,6 +146,11 @@ fn check_api(arguments: &JobArgs, money: Option<RunCost<'_>>, context: &Context)
             Err(error) => return Ok(vec![Check::failed("api", error.to_string(), error.hint())]),
         };
         let ApiChecks { mut checks, balance, date } = ask(&arguments.call, &url, &endpoint, context).await;
+        if makes_no_call {
+            for check in &mut checks {
+                check.level = check.level.min(Level::Warning);
+            }
+        }
         if let Some(sandbox) = sandbox {
             // The rest is about a token, money and another machine's clock.
             checks.retain(|check| check.level != Level::Ok);

@@ -19,6 +19,7 @@ use crate::{
     export::{DatasetSize, Estimate, Preview, PriceSource, QueryParams, rejected},
     fetch::pace::Rate,
     humanize,
+    ledger::{LedgerError, Lock},
     money::Usd,
     sanitize,
     targets::Inputs,
@@ -31,6 +32,9 @@ pub(super) fn plan(arguments: &PlanArgs, context: &Context) -> Result<u8, Failur
     let JobArgs { input, call, .. } = &arguments.job;
     let (rate, concurrency) = call.limits(input.shard)?;
     let inputs = read_inputs(input)?;
+    if let Some(Err(error @ LedgerError::InUse { .. })) = arguments.out.as_deref().map(Lock::shared) {
+        tracing::warn!("{error}, so less may be left to fetch");
+    }
     let query = QueryParams { simulated: None, ..run::query(&arguments.job, context)? };
     let preview =
         Preview::new(arguments.out.as_deref(), &inputs, &arguments.job.reuse.previous, &query, context.clock)?

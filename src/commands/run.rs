@@ -21,8 +21,8 @@ use crate::{
     cli::{CallArgs, JobArgs, RunArgs, Token},
     dataset::DatasetLayout,
     export::{
-        Export, ExportError, Fetched, PublishOptions, QueryParams, discarded, partial_summary, publish_and_summarize,
-        summary_from_manifest,
+        Export, ExportError, Fetched, PublishOptions, QueryParams, RunManifest, check_discarded, partial_summary,
+        publish_and_summarize, summary_from_manifest,
     },
     fetch::FetchLimits,
     ledger::{self, Lock, Spending},
@@ -93,7 +93,8 @@ impl RunCommand<'_> {
         let query = query(job, context)?;
         let options = self.publish_options(query.fresh_since);
         let connecting = upload::connect(job.own.after.publish.as_ref(), job.call.sandbox);
-        if let Some(manifest) = discarded(out, &inputs, &query, Some(&options.layout), context.clock)? {
+        if let Some(manifest) = RunManifest::read(out)?.filter(|manifest| manifest.raw_discarded) {
+            check_discarded(out, &manifest, &inputs, &query, Some(&options.layout), context.clock)?;
             let lock = Lock::take(out).map_err(ExportError::from)?;
             let destination = signals.interruptible("before anything was fetched or published", connecting).await?;
             let options = PublishOptions { before: manifest.spending, ..options };

@@ -8,7 +8,7 @@ use crate::{
     dataset,
     export::{ExportError, Preview, QueryParams, RunManifest},
     humanize,
-    ledger::{FOLDER, Lock},
+    ledger::Lock,
     targets::Inputs,
 };
 
@@ -69,20 +69,11 @@ fn check_content(
     const NAME: &str = "directory";
     let shown = dir.display();
     let manifest = RunManifest::read(dir)?;
-    let is_discarded = manifest.as_ref().is_some_and(|manifest| manifest.raw_discarded);
-    if is_discarded && inputs.targets().len() == 0 {
+    if manifest.as_ref().is_some_and(|manifest| manifest.raw_discarded) && inputs.targets().len() == 0 {
         let check = Check::warning(
             NAME,
             format!("{shown} has a dataset, but its raw answers were deleted: no targets can be added"),
             "for more targets, list only the new ones and use another --out",
-        );
-        return Ok((check, Preview::new(None, inputs, &[], query, clock)?));
-    }
-    if manifest.is_some() && !is_discarded && !dir.join(FOLDER).is_dir() {
-        let check = Check::failed(
-            NAME,
-            format!("{shown} contains a dataset built by replay, which a run cannot continue"),
-            "use a new or empty directory for --out",
         );
         return Ok((check, Preview::new(None, inputs, &[], query, clock)?));
     }
@@ -96,7 +87,11 @@ fn check_content(
             format!("{shown} was started with version {version}; this is version {}", env!("CARGO_PKG_VERSION")),
             "back up _raw and read CHANGELOG.md before the next run",
         ),
-        Some(_) => Check::ok(NAME, format!("{shown} {}", describe(&preview, inputs, dataset::is_marked(dir)))),
+        Some(_) => {
+            let is_in_place = manifest.as_ref().is_some_and(|manifest| manifest.is_in_place(dir));
+            let is_complete = dataset::is_marked(dir) && is_in_place;
+            Check::ok(NAME, format!("{shown} {}", describe(&preview, inputs, is_complete)))
+        }
     };
     Ok((check, preview))
 }

@@ -3,10 +3,10 @@
 use std::{
     collections::HashMap,
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
-use super::{ExportError, LedgerFiles, MergedLedgers, QueryParams, RunManifest, Source};
+use super::{ExportError, MergedLedgers, Provenance, QueryParams, RunManifest, Source};
 use crate::{
     clock::Clock,
     dataset::{self, DatasetLayout, PartitionBy, PartitionKey},
@@ -14,8 +14,8 @@ use crate::{
     targets::Inputs,
 };
 
-/// Refuses a directory that contains anything but a run.
-pub(super) fn check_is_run(dir: &Path) -> Result<(), ExportError> {
+/// Refuses a directory that contains anything but a run. `manifest` is its manifest.
+pub(super) fn check_is_run(dir: &Path, manifest: Option<&RunManifest>) -> Result<(), ExportError> {
     let fails = ExportError::io("read", dir);
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -39,47 +39,41 @@ pub(super) fn check_is_run(dir: &Path) -> Result<(), ExportError> {
     if is_empty {
         return Ok(());
     }
-    Err(match RunManifest::read(dir)? {
-        Some(manifest) if manifest.provenance.ledgers.iter().any(LedgerFiles::is_own) => {
-            ExportError::LedgerGone(dir.to_owned())
-        }
-        Some(_) => ExportError::OfAReplay(dir.to_owned()),
-        None => ExportError::Foreign(dir.to_owned()),
-    })
+    let Some(Provenance { ledgers, .. }) = manifest.map(|manifest| &manifest.provenance) else {
+        return Err(ExportError::Foreign(dir.to_owned()));
+    };
+    let Some(own) = ledgers.iter().find(|ledger| ledger.is_own()) else {
+        return Err(ExportError::OfAReplay(dir.to_owned()));
+    };
+    let name = own.files.first().map_or("", |(name, _)| name);
+    Err(ExportError::LedgerGone { dir: dir.to_owned(), file: own.file(dir, name) })
 }
 
-/// Reads the ledger of a directory. A ledger that is shorter than when the dataset was built from it is refused: the
-/// missing answers would be bought again.
-pub(super) fn read_ledger(dir: &Path) -> Result<Archive, ExportError> {
+/// Reads the ledger of a directory with this manifest. A ledger that is shorter than when the dataset was built from it
+/// is refused: the missing answers would be bought again.
+pub(super) fn read_ledger(dir: &Path, manifest: Option<&RunManifest>) -> Result<Archive, ExportError> {
     let archive = Archive::read(dir)?;
-    check_ledger(dir, &archive)?;
-    Ok(archive)
-}
-
-fn check_ledger(dir: &Path, archive: &Archive) -> Result<(), ExportError> {
-    let Some(manifest) = RunManifest::read(dir)?.filter(|manifest| !manifest.raw_discarded) else { return Ok(()) };
+    let manifest = manifest.filter(|manifest| !manifest.raw_discarded);
     let found: HashMap<PathBuf, u64> = archive.files()?.into_iter().collect();
-    for (name, expected) in manifest.provenance.own_files() {
+    for (name, expected) in manifest.into_iter().flat_map(|manifest| manifest.provenance.own_files()) {
         let path = dir.join(ledger::FOLDER).join(name);
         let found = found.get(&path).copied().unwrap_or_default();
         if found < *expected {
             return Err(ExportError::CutShort { path, found, expected: *expected });
         }
     }
-    Ok(())
+    Ok(archive)
 }
 
-/// The manifest of a directory whose ledger was deleted; `None`: it still has its ledger.
-///
-/// Such a directory only answers the command that created it: anything else is an error.
-pub fn discarded(
+/// Checks a directory whose ledger was deleted: it only answers the command that created it. Anything else is an error.
+pub fn check_discarded(
     dir: &Path,
+    manifest: &RunManifest,
     given: &Inputs,
     query: &QueryParams,
     layout: Option<&DatasetLayout>,
     clock: Clock,
-) -> Result<Option<RunManifest>, ExportError> {
-    let Some(manifest) = RunManifest::read(dir)?.filter(|manifest| manifest.raw_discarded) else { return Ok(None) };
+) -> Result<(), ExportError> {
     let stored = RunHeader {
         run_id: manifest.provenance.run_id.clone(),
         started_at: clock.now(),
@@ -94,7 +88,7 @@ pub fn discarded(
     let has_lines = manifest.provenance.inputs_sha256 == ledger::digest(given);
     let has_layout = layout.is_none_or(|layout| manifest.provenance.layout == *layout);
     if has_lines && has_layout && is_fresh && manifest.files_are_there(dir) {
-        return Ok(Some(manifest));
+        return Ok(());
     }
     Err(ExportError::Discarded(dir.to_owned()))
 }
@@ -104,14 +98,15 @@ pub(super) fn read_run<L>(
     dir: &Path,
     lock: impl FnOnce(&Path) -> Result<L, LedgerError>,
 ) -> Result<(L, RunHeader, Archive), ExportError> {
-    if RunManifest::read(dir)?.is_some_and(|manifest| manifest.raw_discarded) {
-        return Err(ExportError::Discarded(dir.to_owned()));
-    }
     if !dir.try_exists().map_err(ExportError::io("read", dir))? {
         return Err(ExportError::Missing(dir.to_owned()));
     }
     let lock = lock(dir)?;
-    let archive = read_ledger(dir)?;
+    let manifest = RunManifest::read(dir)?;
+    if manifest.as_ref().is_some_and(|manifest| manifest.raw_discarded) {
+        return Err(ExportError::Discarded(dir.to_owned()));
+    }
+    let archive = read_ledger(dir, manifest.as_ref())?;
     let run = archive.run().cloned().ok_or_else(|| ExportError::NoRun(dir.to_owned()))?;
     Ok((lock, run, archive))
 }
@@ -168,16 +163,22 @@ pub fn open_for_replay(
             return Err(ExportError::OtherRuns { dir: dir.to_owned(), run_id: run_id.clone() });
         }
     } else {
-        check_is_run(dir).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
+        check_is_run(dir, None).or_else(|error| if was_begun(dir)? { Ok(()) } else { Err(error) })?;
     }
     Ok(Lock::take(dir)?)
 }
 
-/// A path without links, as far as it exists.
+/// A path without links and `..`, as it is once the directories on it that do not exist yet are created.
 fn absolute(path: &Path) -> PathBuf {
-    let start = |base: &Path| fs::canonicalize(if base.as_os_str().is_empty() { Path::new(".") } else { base });
-    let mut bases = path.ancestors().filter_map(|base| Some(start(base).ok()?.join(path.strip_prefix(base).ok()?)));
-    bases.next().unwrap_or_else(|| path.to_owned())
+    let start = fs::canonicalize(".").unwrap_or_default();
+    path.components().fold(start, |mut before, component| {
+        if component == Component::ParentDir {
+            before.pop();
+            return before;
+        }
+        let path = before.join(component);
+        fs::canonicalize(&path).unwrap_or(path)
+    })
 }
 
 /// Whether a directory contains only what a replay leaves behind, such as one that was killed before it wrote its

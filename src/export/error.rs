@@ -22,8 +22,8 @@ pub enum ExportError {
     DifferentQueries(QueryDifference),
     #[error("{} is not empty and does not contain a run", .0.display())]
     Foreign(PathBuf),
-    #[error("{} contains a dataset, but its ledger {}/_raw is missing", .0.display(), .0.display())]
-    LedgerGone(PathBuf),
+    #[error("{} contains a dataset, but its ledger {} is missing", dir.display(), file.display())]
+    LedgerGone { dir: PathBuf, file: PathBuf },
     #[error("{} contains a dataset built by replay", .0.display())]
     OfAReplay(PathBuf),
     #[error("{} has lost paid answers: it has {found} bytes; the dataset was built from {expected}", path.display())]
@@ -77,7 +77,7 @@ impl ExportError {
             Self::QueryParams(_)
             | Self::DifferentQueries(_)
             | Self::Foreign(_)
-            | Self::LedgerGone(_)
+            | Self::LedgerGone { .. }
             | Self::OfAReplay(_)
             | Self::Twice(..)
             | Self::NoDirectory(_)
@@ -114,8 +114,9 @@ impl ExportError {
                 "add that run's directory, or use a new directory for --out; --replace overwrites the dataset in it"
                     .to_owned()
             }
-            Self::LedgerGone(_) => {
-                "restore the _raw directory; until then the dataset can be read but not extended".to_owned()
+            Self::LedgerGone { .. } => {
+                "restore the file, and any others of _raw; until then the dataset can be read but not extended"
+                    .to_owned()
             }
             Self::CutShort { .. } => {
                 "restore a complete copy of the file; without one, see docs/faq.md before you change anything"

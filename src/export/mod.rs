@@ -31,7 +31,7 @@ mod summarize;
 mod targets_rows;
 
 pub use self::{
-    directory::{discarded, open_for_replay, read_and_merge},
+    directory::{check_discarded, open_for_replay, read_and_merge},
     error::ExportError,
     estimate::{DatasetSize, Estimate, PriceSource},
     fetch::Fetched,

@@ -8,7 +8,7 @@ use std::{
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
-    Estimate, ExportError, QueryParams,
+    Estimate, ExportError, QueryParams, RunManifest,
     directory::{check_is_run, read_ledger},
     previous::Previous,
     query_params::check_shard,
@@ -48,12 +48,12 @@ pub struct Export {
 impl Export {
     /// Opens a directory for the input lines of this run. Creates the directory and writes nothing else.
     pub fn open(dir: &Path, given: Inputs, query: &QueryParams, clock: Clock) -> Result<Self, ExportError> {
-        check_is_run(dir)?;
+        check_is_run(dir, RunManifest::read(dir)?.as_ref())?;
         query.parameters(None, "", clock.today())?;
         let lock = Lock::take(dir)?;
         // Find what would prevent publishing before anything is bought.
         dataset::inspect(dir)?;
-        let archive = read_ledger(dir)?;
+        let archive = read_ledger(dir, RunManifest::read(dir)?.as_ref())?;
         // Answers that count as stored from here on must survive a power failure.
         archive.sync()?;
         check_shard(archive.run(), &given)?;

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     DatasetSize, Estimate, ExportError, QueryParams, RunManifest,
-    directory::{check_is_run, discarded, read_ledger},
+    directory::{check_discarded, check_is_run, read_ledger},
     open::{drop_tolerated_failures, remaining, to_refresh},
     previous::Previous,
     query_params::check_shard,
@@ -81,17 +81,17 @@ impl Preview {
         query: &QueryParams,
         clock: Clock,
     ) -> Result<Self, ExportError> {
-        if let Some(dir) = dir
-            && let Some(manifest) = discarded(dir, inputs, query, None, clock)?
-        {
-            return Ok(Self::without_ledger(manifest));
-        }
-        let archive = match dir {
-            Some(dir) => {
-                check_is_run(dir)?;
-                read_ledger(dir)?
+        let published = dir.map(RunManifest::read).transpose()?.flatten();
+        let archive = match (dir, published.as_ref()) {
+            (Some(dir), Some(manifest)) if manifest.raw_discarded => {
+                check_discarded(dir, manifest, inputs, query, None, clock)?;
+                return Ok(Self::without_ledger(manifest.clone()));
             }
-            None => Archive::default(),
+            (Some(dir), manifest) => {
+                check_is_run(dir, manifest)?;
+                read_ledger(dir, manifest)?
+            }
+            (None, _) => Archive::default(),
         };
         check_shard(archive.run(), inputs)?;
         let parameters = query.parameters(archive.run(), "", clock.today())?;
@@ -107,7 +107,7 @@ impl Preview {
         Ok(Self {
             answered: archive.requested().filter(|(_, entry)| entry.state.is_final()).count() as u64,
             with_data: archive.requested().filter(|(_, entry)| entry.state == TargetState::Ok).count() as u64,
-            published: dir.map(RunManifest::read).transpose()?.flatten(),
+            published,
             started_with: archive.run().map(|run| run.version.clone()),
             past: archive.resume_state(clock.moment()),
             stored,

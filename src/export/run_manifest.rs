@@ -220,8 +220,13 @@ impl RunManifest {
         }
     }
 
+    /// Whether the dataset is there as it was published. Otherwise the next run publishes it again.
+    pub fn is_in_place(&self, dir: &Path) -> bool {
+        self.files_are_there(dir) && [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file())
+    }
+
     /// Whether every file of the tables is there with its size.
-    pub fn files_are_there(&self, dir: &Path) -> bool {
+    pub(super) fn files_are_there(&self, dir: &Path) -> bool {
         self.files.iter().all(|file| {
             let metadata = fs::symlink_metadata(dir.join(&file.path));
             metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.bytes)

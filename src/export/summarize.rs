@@ -88,14 +88,12 @@ pub fn publish_and_summarize(
         return Ok(options.unpublished(merged, dir, ended));
     }
     let provenance = Provenance::new(merged, dir, &options.layout)?;
-    let side_files_are_there = [dataset::FAILURES, dataset::REJECTED].iter().all(|name| dir.join(name).is_file());
     let current = match RunManifest::read(dir) {
         // Only `replay --replace` gets here with an unreadable manifest, and overwrites it.
         Err(ExportError::UnreadableManifest { .. }) => None,
         read => read?,
     };
-    let current = current
-        .filter(|manifest| manifest.provenance == provenance && manifest.files_are_there(dir) && side_files_are_there);
+    let current = current.filter(|manifest| manifest.provenance == provenance && manifest.is_in_place(dir));
     let is_new = current.is_none();
     let mut manifest = if let Some(manifest) = current {
         manifest

@@ -540,6 +540,10 @@ fn a_plan_needs_no_token_and_no_api() {
     let shell = shell.set("AISA_API_KEY", TOKEN);
     let plan = shell.run("plan domains.txt --api http://127.0.0.1:1/apis/v1").expect(0);
     assert!(plan.stdout.contains("balance     unknown: cannot reach http://127.0.0.1:1 "), "{}", plan.stdout);
+    let lock = Lock::take(&shell.path("out")).expect("free");
+    let plan = shell.run("plan domains.txt --out out").expect(0);
+    assert!(plan.stderr.contains("out is in use by another run, so less may be left to fetch"), "{}", plan.stderr);
+    drop(lock);
     let plan = shell.run("plan domains.txt --token-file nowhere").expect(0);
     assert!(plan.stdout.contains("balance     unknown: cannot read the token"), "{}", plan.stdout);
 }
@@ -693,6 +697,17 @@ fn a_report_and_metrics_go_where_the_path_leads_and_replace_nothing_else() {
         assert!(ran.stderr.contains("is part of an export"), "{path}: {}", ran.stderr);
     }
     assert!(shell.files("out") == before, "nothing was written");
+    // Files that the command reads.
+    let link = shell.path("list");
+    std::os::unix::fs::symlink("domains.txt", &link).expect("linked");
+    shell.write("token", TOKEN);
+    shell.write("run.toml", "max-cost = 5\n");
+    for path in ["domains.txt", "list", "./out/../domains.txt", "token", "run.toml"] {
+        let reading = format!("{run} --token-file token --config run.toml");
+        let ran = shell.run(&format!("{reading} --metrics {path}")).expect(2);
+        assert!(ran.stderr.contains(&format!("--metrics {path} would replace a file")), "{path}: {}", ran.stderr);
+    }
+    assert_eq!(shell.read("domains.txt").lines().count(), 3);
     shell.run("report out --output /dev/null").expect(0);
     let ran = shell.run("report out --output none/x.html").expect(1);
     assert!(ran.stderr.contains("hint: create the directory, or use another path"), "{}", ran.stderr);
@@ -713,12 +728,16 @@ fn a_replay_goes_neither_into_its_sources_nor_around_them() {
         ("link", "all/one/_raw"),
         ("all/one", "all"),
         ("link", &absolute),
+        ("all/one", "nosuch/../all/one/sub"),
+        ("all/one", "nosuch/below/../../link/sub"),
+        ("all/one", "nosuch/.."),
     ] {
         let ran = shell.run(&format!("replay {source} --out {out}")).expect(2);
         assert!(ran.stderr.contains("overlap: one contains the other"), "{source} {out}: {}", ran.stderr);
     }
-    assert!(shell.files("all") == before, "nothing was written");
-    for (source, out) in [("all/one", "all/one-replayed"), ("link", "two"), ("all/one", "new/below")] {
+    assert!(shell.files("all") == before && !shell.path("nosuch").exists(), "nothing was written");
+    let beside = ["all/one-replayed", "new/below", "all/one/../two", "nosuch/../all/one/../three", "link/../four"];
+    for (source, out) in beside.map(|out| ("all/one", out)).into_iter().chain([("link", "two")]) {
         shell.run(&format!("replay {source} --out {out}")).expect(0);
     }
 }

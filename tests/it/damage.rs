@@ -117,7 +117,8 @@ async fn answers_missing_from_a_ledger_are_bought_again_only_on_request() {
     }
     fs::remove_dir_all(place.out().join("_raw")).expect("removed");
     let words = stderr(&ended(place.run(&api.url(), ""), 2).await);
-    assert!(words.contains("contains a dataset, but its ledger") && words.contains("is missing"), "{words}");
+    let missing = format!("contains a dataset, but its ledger {} is missing", file.display());
+    assert!(words.contains(&missing) && words.contains("hint: restore the file"), "{words}");
     // A folder of that name without a ledger does not count as one.
     fs::create_dir(place.out().join("_raw")).expect("made");
     fs::write(place.out().join("_raw/notes.txt"), "mine").expect("written");

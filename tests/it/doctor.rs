@@ -79,9 +79,13 @@ fn a_directory_is_described_by_its_contents() {
     look("out", &format!("{dates} domains.txt"), 0, "contains 6 answers; 2 targets left");
     shell.list(0..6);
     assert_eq!(shell.files("out"), files);
-    fs::remove_file(shell.path("out/_SUCCESS")).expect("removed");
-    look("out", &format!("{dates} domains.txt"), 0, "contains all 6 answers; the next run publishes the dataset");
-    shell.write("out/_SUCCESS", "");
+    for name in ["_SUCCESS", "backlinks_history", "_failures.csv"] {
+        let path = shell.path("out").join(name);
+        if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.expect("removed");
+        look("out", &format!("{dates} domains.txt"), 0, "contains all 6 answers; the next run publishes the dataset");
+        shell.run(&run).expect(0);
+        assert!(path.exists() && api.bill().calls == 6, "{name}");
+    }
     look("out", "", 1, "was started with --date-from 2023-11-01, but this command uses --date-from 2019-01-01");
     let (json, _) = doctor(&shell, &format!("--out out {dates} --sandbox"), 1);
     assert!(message(&json, "directory").contains("real answers (without --sandbox)"), "{json}");
@@ -94,6 +98,12 @@ fn a_directory_is_described_by_its_contents() {
     assert!(!levels(&json).contains(&"write ok".to_owned()), "nothing else is said about it: {json}");
     shell.run("replay out --out merged").expect(0);
     look("merged", "", 1, "contains a dataset built by replay");
+    let ledger = shell.path("out/_raw/ledger-0.jsonl.gz");
+    let stored = fs::read(&ledger).expect("a ledger");
+    fs::remove_dir_all(shell.path("out/_raw")).expect("removed");
+    look("out", dates, 1, "contains a dataset, but its ledger out/_raw/ledger-0.jsonl.gz is missing");
+    fs::create_dir(shell.path("out/_raw")).expect("made");
+    fs::write(&ledger, stored).expect("written");
     let lock = Lock::take(&shell.path("out")).expect("free");
     let json = look("out", dates, 1, "out is in use by another run");
     assert!(!levels(&json).contains(&"write ok".to_owned()), "nothing is written beside a run: {json}");
@@ -108,6 +118,31 @@ fn a_directory_is_described_by_its_contents() {
     assert!(message(&json, "cost").starts_with("none"), "{json}");
     shell.list(0..8);
     look("out", &format!("{dates} domains.txt"), 1, "so its dataset cannot be changed");
+}
+
+#[test]
+fn a_run_with_nothing_to_fetch_needs_neither_the_api_nor_a_token() {
+    let (shell, api) = (Shell::with_domains(2), Api::new(""));
+    let flags = format!("--out out {DATES}");
+    shell.run(&format!("run domains.txt {flags} {}", api.flags())).expect(0);
+    let check = |shell: &Shell, api: &str, api_level: &str| {
+        for (command, code) in [(format!("domains.txt {flags} {api}"), 0), (format!("--out new domains.txt {api}"), 1)]
+        {
+            let (json, _) = doctor(shell, &command, code);
+            let wanted = [format!("api {api_level}"), "token warning".to_owned()];
+            assert!(code == 1 || wanted.iter().all(|wanted| levels(&json).contains(wanted)), "{command}: {json}");
+        }
+        shell.run(&format!("run domains.txt {flags} {api}")).expect(0);
+    };
+    check(&shell, "--api http://127.0.0.1:1", "warning");
+    let refusing = Api::new("--token another");
+    check(&shell, &format!("--api {}", refusing.url()), "ok");
+    let shell = shell.unset("AISA_API_KEY");
+    check(&shell, &format!("--api {}", api.url()), "ok");
+    // The URL is checked all the same.
+    let (json, _) = doctor(&shell, &format!("domains.txt {flags} --api http://api.example.com"), 1);
+    assert!(message(&json, "api").contains("would send the token unencrypted"), "{json}");
+    shell.run(&format!("run domains.txt {flags} --api http://api.example.com")).expect(2);
 }
 
 #[test]

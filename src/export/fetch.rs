@@ -134,5 +134,6 @@ fn prior_calls(past: &ResumeState, rate: Rate) -> fetch::PriorCalls {
         max_price: past.max_price,
         form: past.form,
         costly_failures: past.costly_failures,
+        given_up: past.given_up,
     }
 }

@@ -30,6 +30,7 @@ use crate::{
 mod attempt;
 mod budget;
 mod consecutive_failures;
+mod failing_targets;
 mod judge;
 mod launch;
 mod outage;
@@ -134,6 +135,8 @@ pub struct PriorCalls {
     pub form: Option<BodyForm>,
     /// The last calls in a row that cost money, or may have, without an answer.
     pub costly_failures: u32,
+    /// How many targets were given up.
+    pub given_up: usize,
 }
 
 /// How a fetch ended.
@@ -272,7 +275,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         Self {
             queue: Queue::new(targets),
             budget: Budget::new(limits.max_cost, earlier.spent, earlier.max_price),
-            breaker: Breaker::new(concurrency, count, earlier.costly_failures),
+            breaker: Breaker::new(concurrency, count, earlier.costly_failures, earlier.given_up),
             count: u32::try_from(count).unwrap_or(u32::MAX),
             billed_failures: ConsecutiveFailures::default(),
             refused_targets: ConsecutiveFailures::default(),

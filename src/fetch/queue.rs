@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{judge::TargetAttempts, outage::FirstFailure, retry::Waits};
+use super::{failing_targets::CallNumber, judge::TargetAttempts, retry::Waits};
 use crate::{money::Usd, targets::Target};
 
 /// A target that is being called.
@@ -20,8 +20,8 @@ pub(super) struct Job {
     pub(super) calls: u32,
     pub(super) tried: TargetAttempts,
     pub(super) waits: Waits,
-    /// Its first failure that may be due to an outage.
-    pub(super) first_failure: Option<FirstFailure>,
+    /// Its first call that failed in a way that may be due to an outage.
+    pub(super) first_failure: Option<CallNumber>,
     /// The minimum cost of the next call, once a price was refused.
     pub(super) min_price_limit: Option<Usd>,
 }

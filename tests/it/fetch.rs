@@ -5,7 +5,7 @@ use std::{
     future::Future,
     num::NonZeroU32,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -721,4 +721,142 @@ async fn targets_that_always_fail_are_given_up_and_do_not_count_as_an_outage() {
     for (targets, every) in [(3, 3), (30, 3), (100, 10), (300, 10), (1_000, 10), (1_000, 3), (5_000, 50)] {
         check(targets, every).await;
     }
+}
+
+/// Failures that cost nothing and may be due to an outage.
+const FREE_FAILURES: [Word; 6] = [
+    Word::Reject(500),
+    Word::Reject(503),
+    Word::Reject(429),
+    Word::Code(50_000),
+    Word::Code(40_202),
+    Word::ConnectionRefused,
+];
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_over_the_last_targets_is_waited_out() {
+    let check = async |word: Word, targets: usize, left: usize, seconds: u64, concurrency: u32| {
+        let (started, answers) = (Arc::new(OnceLock::new()), targets - left);
+        let begun = Arc::clone(&started);
+        let script = in_order(move |call| {
+            let is_down = || begun.get_or_init(Instant::now).elapsed() < Duration::from_secs(seconds);
+            if call as usize > answers && is_down() { word } else { Word::Answer }
+        });
+        let run = fetched(script, targets, limits(6_000, concurrency)).await;
+        let case = format!("{word:?} for {seconds} s, the last {left} of {targets}, {concurrency} in flight");
+        let lasted = started.get().expect("an outage").elapsed();
+        if seconds < 600 {
+            assert_eq!((&run.end, run.rows(), run.given_up()), (&Ok(FetchEnd::Done), targets, 0), "{case}");
+            assert!(lasted < Duration::from_secs(seconds + 90), "{case}: {lasted:?}");
+        } else if left == 1 && answers > 0 {
+            // It may as well be the target. The next run tries it again.
+            assert_eq!((&run.end, run.given_up()), (&Ok(FetchEnd::Done), 1), "{case}");
+        } else {
+            assert!(matches!(run.end, Ok(FetchEnd::Stopped(StopReason::Outage { .. }))), "{case}: {:?}", run.end);
+            assert_eq!((run.rows(), run.given_up()), (answers, 0), "{case}");
+            assert!((600..620).contains(&lasted.as_secs()), "{case}: {lasted:?}");
+        }
+        assert!(run.calls() < targets + 30 * left.min(5) + 40, "{case}: {} calls", run.calls());
+    };
+    for word in FREE_FAILURES {
+        for seconds in [60, 300, 1_000_000] {
+            for (targets, left) in [(5, 4), (60, 1), (60, 3), (300, 5), (300, 30)] {
+                for concurrency in [1, 20] {
+                    check(word, targets, left, seconds, concurrency).await;
+                }
+            }
+            // An API that has never been reached is given up sooner.
+            if !matches!(word, Word::ConnectionRefused) {
+                check(word, 1, 1, seconds, 20).await;
+                check(word, 5, 5, seconds, 20).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_a_minute_at_any_time_fails_no_target_with_few_attempts() {
+    for word in FREE_FAILURES {
+        for (max_attempts, rate, concurrency) in [(3, 600, 20), (3, 6_000, 20), (2, 600, 5), (6, 600, 20)] {
+            for from in [0, 5, 20] {
+                let start = Instant::now();
+                let script = move |_: &str, _: u32, _: &Request| {
+                    if (from..from + 60).contains(&start.elapsed().as_secs()) { word } else { Word::Answer }
+                };
+                let max_attempts = NonZeroU32::new(max_attempts).expect("positive");
+                let run = fetched(script, 300, FetchLimits { max_attempts, ..limits(rate, concurrency) }).await;
+                let case =
+                    format!("{word:?} after {from} s, {max_attempts} attempts, {rate}/min, {concurrency} in flight");
+                if from == 0 && matches!(word, Word::ConnectionRefused) {
+                    assert!(matches!(run.end, Ok(FetchEnd::Stopped(StopReason::Unreachable { .. }))), "{case}");
+                } else {
+                    assert_eq!((&run.end, run.rows(), run.given_up()), (&Ok(FetchEnd::Done), 300, 0), "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_targets_that_always_fail_are_given_up_within_two_minutes() {
+    let check =
+        async |word: Word, targets: usize, bad: &'static [u32], given_up: usize, rate: u32, concurrency: u32| {
+            let script =
+                move |name: &str, _: u32, _: &Request| if bad.contains(&number_of(name)) { word } else { Word::Answer };
+            let earlier = PriorCalls { given_up, ..PriorCalls::default() };
+            let (start, api, limits) = (Instant::now(), Scripted::new(script), limits(rate, concurrency));
+            let run = fetched_after(earlier, api, Arc::default(), targets, limits, std::future::pending()).await;
+            let case =
+                format!("{word:?}: {bad:?} of {targets}, {given_up} before, {rate}/min, {concurrency} in flight");
+            assert_eq!((&run.end, run.given_up()), (&Ok(FetchEnd::Done), bad.len()), "{case}");
+            assert!(start.elapsed() < Duration::from_mins(2), "{case}: {:?}", start.elapsed());
+        };
+    for word in [Word::Reject(500), Word::Code(50_000), Word::BilledCode(50_000), Word::BilledCode(40_501)] {
+        for (rate, concurrency) in [(600, 1), (600, 20), (6_000, 5), (6_000, 20)] {
+            check(word, 60, &[7, 30, 51], 0, rate, concurrency).await;
+            check(word, 60, &[0, 1, 2, 3], 0, rate, concurrency).await;
+            check(word, 60, &[55, 56, 57, 58], 0, rate, concurrency).await;
+            check(word, 60, &[10, 40, 59], 0, rate, concurrency).await;
+            check(word, 60, &[10, 20, 58, 59], 0, rate, concurrency).await;
+            // The next run, which calls only them
+            check(word, 3, &[0, 1, 2], 3, rate, concurrency).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn random_429s_fail_no_target_and_hardly_slow_down_a_run() {
+    let check = async |percent: u64, max_seconds: u64| {
+        let rng = Mutex::new(fastrand::Rng::with_seed(percent));
+        let script = move |_: &str, _: u32, _: &Request| {
+            if rng.lock().expect("sound").u64(..100) < percent { Word::Reject(429) } else { Word::Answer }
+        };
+        let start = Instant::now();
+        let run = fetched(script, 400, limits(6_000, 20)).await;
+        assert_eq!((&run.end, run.rows(), run.given_up()), (&Ok(FetchEnd::Done), 400, 0), "{percent} %");
+        assert!(start.elapsed() < Duration::from_secs(max_seconds), "{percent} %: {:?}", start.elapsed());
+    };
+    check(0, 10).await;
+    check(10, 20).await;
+    check(30, 30).await;
+    check(50, 45).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_that_limits_the_rate_rejects_few_calls() {
+    let served = Mutex::new(Vec::new());
+    let script = move |_: &str, _: u32, _: &Request| {
+        let (now, mut served) = (Instant::now(), served.lock().expect("sound"));
+        served.retain(|at: &Instant| now.duration_since(*at) < Duration::from_secs(1));
+        if served.len() >= 10 {
+            return Word::Reject(429);
+        }
+        served.push(now);
+        Word::Answer
+    };
+    let start = Instant::now();
+    let run = fetched(script, 1_000, limits(6_000, 20)).await;
+    assert_eq!((&run.end, run.rows(), run.given_up()), (&Ok(FetchEnd::Done), 1_000, 0));
+    assert!(run.calls() < 1_200, "{} calls", run.calls());
+    assert!(start.elapsed() < Duration::from_secs(130), "{:?}", start.elapsed());
 }

@@ -22,15 +22,11 @@ pub(super) enum ContentEncoding {
 impl ContentEncoding {
     /// The encoding that a value of `Content-Encoding` names.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let is = |one: &str| name.eq_ignore_ascii_case(one);
-        if is("gzip") || is("x-gzip") {
-            Some(Self::Gzip)
-        } else if is("deflate") {
-            Some(Self::Deflate)
-        } else if is("zstd") {
-            Some(Self::Zstd)
-        } else {
-            None
+        match name.to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "deflate" => Some(Self::Deflate),
+            "zstd" => Some(Self::Zstd),
+            _ => None,
         }
     }
 

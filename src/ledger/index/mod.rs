@@ -42,12 +42,6 @@ const RATE_BUCKET: Duration = Duration::from_millis(100);
 /// apart.
 const BUCKETS_SEARCHED: usize = 64;
 
-/// A call that was sent and has no result yet.
-#[derive(Clone, Copy, Debug)]
-struct Unanswered {
-    reserved: Option<Usd>,
-}
-
 /// The calls for a target since its final answer, which counts until there is another one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Refresh {
@@ -65,8 +59,8 @@ pub(super) struct Index {
     targets: TargetSet,
     /// By the target's number.
     entries: Vec<TargetEntry>,
-    /// Calls without any record of their result yet, by their target's number.
-    unanswered: HashMap<u32, Unanswered>,
+    /// The amounts reserved for calls without any record of their result yet, by their target's number.
+    unanswered: HashMap<u32, Option<Usd>>,
     /// Refreshes that were begun and have no answer yet, by their target's number.
     refreshing: HashMap<u32, Refresh>,
     /// First calls for a target or for a refresh.
@@ -121,7 +115,7 @@ impl Index {
 
     /// The assumed cost of calls without a result.
     fn unanswered_cost(&self) -> Usd {
-        self.unanswered.values().map(|call| unpriced(call.reserved, self.max_price)).fold(Usd::ZERO, Usd::plus)
+        self.unanswered.values().map(|reserved| unpriced(*reserved, self.max_price)).fold(Usd::ZERO, Usd::plus)
     }
 
     pub(super) fn spending(&self) -> Spending {
@@ -159,11 +153,10 @@ impl Index {
                 self.asked_in = Some(*form);
                 let number = self.number(target);
                 self.count_sent(number);
-                let unanswered = Unanswered { reserved: *reserved_micros_usd };
-                if let Some(earlier) = self.unanswered.insert(number, unanswered) {
+                if let Some(earlier) = self.unanswered.insert(number, *reserved_micros_usd) {
                     // A process was killed with this call in flight.
                     self.entries[number as usize].interrupted();
-                    let cost = unpriced(earlier.reserved, self.max_price);
+                    let cost = unpriced(earlier, self.max_price);
                     self.spending.set_aside = self.spending.set_aside.plus(cost);
                     // It was sent before this one, at an unknown time.
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
@@ -217,7 +210,7 @@ impl Index {
 
     fn apply_answer(&mut self, answer: &AnswerRecord, location: Location) {
         let number = self.number(&answer.target);
-        let reserved = self.unanswered.remove(&number).and_then(|call| call.reserved);
+        let reserved = self.unanswered.remove(&number).flatten();
         let price = answer.cost_micros_usd.unwrap_or_default();
         let cost = match answer.cost_source {
             Some(CostSource::Debit) => Cost::Debit(price),

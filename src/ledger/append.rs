@@ -1,6 +1,7 @@
 //! Queues records for the ledger: records that arrive while one group is being synced form the next.
 //!
-//! An append returns once its bytes are on disk, so nothing counts as done before. [`super::writer`] writes the groups.
+//! An append returns once its bytes are on disk, so nothing counts as done before that. [`super::writer`] writes the
+//! groups.
 
 use tokio::{
     sync::{mpsc, oneshot},

@@ -129,7 +129,7 @@ impl LedgerWriter {
         })
     }
 
-    /// The same with the files before this one.
+    /// Adds the files before this one.
     pub(super) fn after(self, earlier: Vec<Segment>) -> Self {
         Self { earlier, ..self }
     }
@@ -167,9 +167,9 @@ impl LedgerWriter {
         written.unwrap_or_default()
     }
 
-    /// Checks that a group of `size` bytes can be written. If not, the results of calls in flight are still written to
-    /// the space that was reserved for them, to a file that was moved or deleted, or after the last complete record of
-    /// one that was shortened.
+    /// Checks that a group of `size` bytes can be written, and makes room for it. Otherwise, the results of calls in
+    /// flight are still written: to the space reserved for them, even if the file was moved or deleted; in a shortened
+    /// file, after its last complete record.
     fn prepare(&mut self, size: u64) -> Result<(), WriteBlock> {
         self.segment.check_in_place(self.end).map_err(|error| match error {
             LedgerError::Resized { .. } if self.truncate_to_complete_records().is_err() => {

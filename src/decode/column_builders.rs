@@ -22,10 +22,8 @@ use super::schema;
 /// Microseconds of a day.
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
-/// How many columns hold integers: those of an item and the spam score.
-pub(super) const INTEGERS: usize = schema::INTEGERS.len() + 1;
-/// The spam score's index among the integers.
-pub(super) const SPAM_SCORE: usize = schema::INTEGERS.len();
+/// How many columns hold integers: those of an item, and after them those of its `info`.
+pub(super) const INTEGERS: usize = schema::INTEGERS.len() + schema::INFO_INTEGERS.len();
 /// How many columns hold texts: the type and those of `info`.
 pub(super) const TEXTS: usize = schema::INFO_TEXTS.len() + 1;
 /// How many columns hold maps.
@@ -269,12 +267,12 @@ impl ColumnBuilders {
             .map(|(index, column)| Int64Array::new(ScalarBuffer::from(taken(column)), nulls(bit::integer(index))))
             .map(|column| Arc::new(column) as ArrayRef)
             .collect();
-        let spam_score = integers.split_off(SPAM_SCORE);
+        let info_integers = integers.split_off(schema::INTEGERS.len());
         arrays.extend(integers);
         arrays.extend(texts.map(|column| Arc::new(column) as ArrayRef));
         arrays.push(Arc::new(BooleanArray::new(bits(&present, bit::IS_IP_TRUE), nulls(bit::IS_IP))));
         arrays.push(Arc::new(self.platform_types.finish_list(nulls(bit::PLATFORM_TYPE))));
-        arrays.extend(spam_score);
+        arrays.extend(info_integers);
         let maps = self.maps.iter_mut().enumerate();
         arrays.extend(maps.map(|(index, map)| Arc::new(map.finish_map(nulls(bit::map(index)))) as ArrayRef));
         let batch = RecordBatch::try_new(schema::undated(), arrays);

@@ -27,7 +27,7 @@ pub struct Envelope {
     pub task_id: Option<String>,
     /// The total upstream cost of all tasks.
     pub cost: Option<Usd>,
-    /// Items in all results of the task, as far as they are objects.
+    /// Items that are objects, in all results of the task.
     pub items: u64,
     /// The number of items that these results report.
     pub items_count: Option<i64>,

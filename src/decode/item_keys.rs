@@ -5,7 +5,6 @@
 //! nothing.
 
 use super::{
-    column_builders::SPAM_SCORE,
     scan::{Scan, Scanner},
     schema,
 };
@@ -46,8 +45,8 @@ pub(super) struct Keys {
 
 /// The keys of an item: those not listed in `schema.rs` are the type, the date and `info`.
 pub(super) const ITEM_KEYS: usize = 3 + schema::INTEGERS.len() + schema::MAPS.len() + schema::ALIASES.len();
-/// Each key is a bit of a word. `info` has fewer keys: those not listed in `schema.rs` are a flag, a list and a number.
-const _: () = assert!(ITEM_KEYS <= 64 && schema::INFO_TEXTS.len() + 3 <= ITEM_KEYS);
+/// Each key is a bit of a word. `info` has fewer keys: those not listed in `schema.rs` are a flag and a list.
+const _: () = assert!(ITEM_KEYS <= 64 && schema::INFO_TEXTS.len() + schema::INFO_INTEGERS.len() + 2 <= ITEM_KEYS);
 
 /// The keys of an item, and of its `info`.
 pub(super) const ITEM: usize = 0;
@@ -79,19 +78,15 @@ impl Keys {
     }
 
     pub(super) fn of_info() -> Self {
-        let texts = schema::INFO_TEXTS.iter().zip(schema::INFO_TEXT_COLUMNS).enumerate();
-        let mut known: Vec<Key> =
-            texts.map(|(index, (name, column))| Key { name, column, kind: KeyKind::Text(index + 1) }).collect();
-        known.extend([
-            Key { name: "is_ip", column: schema::INFO_IS_IP, kind: KeyKind::IsIp },
-            Key { name: "platform_type", column: schema::INFO_PLATFORM_TYPE, kind: KeyKind::PlatformType },
-            Key {
-                name: "target_spam_score",
-                column: schema::INFO_TARGET_SPAM_SCORE,
-                kind: KeyKind::Integer(SPAM_SCORE),
-            },
-        ]);
-        Self::new("info", "info.", known)
+        let key = |((name, column), kind)| Key { name, column, kind };
+        // The first text is the item's type, and the first integers are the item's.
+        let texts = schema::INFO_TEXTS.into_iter().zip((1..).map(KeyKind::Text));
+        let integers = schema::INFO_INTEGERS.into_iter().zip((schema::INTEGERS.len()..).map(KeyKind::Integer));
+        let others = [
+            (("is_ip", schema::INFO_IS_IP), KeyKind::IsIp),
+            (("platform_type", schema::INFO_PLATFORM_TYPE), KeyKind::PlatformType),
+        ];
+        Self::new("info", "info.", texts.chain(others).chain(integers).map(key).collect())
     }
 
     /// Reads the next key.

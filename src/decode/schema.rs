@@ -1,9 +1,9 @@
 //! The table `backlinks_history`: the fields of an item as columns, in order, with types that engines read without a
 //! cast.
 //!
-//! To add an integer or a map, extend [`INTEGERS`] or [`MAPS`]; a text of `info`, [`INFO_TEXTS`] and
-//! [`INFO_TEXT_COLUMNS`]. Any other field also needs a `KeyKind` in `item_keys` and a builder in `column_builders`.
-//! Then increment [`VERSION`].
+//! To add an integer or a map, extend [`INTEGERS`] or [`MAPS`]; a text or an integer of `info`, [`INFO_TEXTS`] or
+//! [`INFO_INTEGERS`]. A field of another type also needs a `KeyKind` in `item_keys`, its reader in `items`, and a builder
+//! in `column_builders`. Then increment [`VERSION`].
 //!
 //! No unsigned or 32-bit integers, no nanoseconds; the timestamp has a time zone, so that no engine treats it as local
 //! time. Nested fields have the names that Parquet prescribes (`key_value`, `key`, `value`, `element`), which engines
@@ -53,16 +53,17 @@ pub const INTEGERS: [&str; 19] = [
     "referring_pages_nofollow",
 ];
 
-/// The texts in an item's `info`; their columns are prefixed `info_`.
-pub const INFO_TEXTS: [&str; 4] = ["server", "cms", "country", "ip_address"];
-/// The columns of [`INFO_TEXTS`].
-pub const INFO_TEXT_COLUMNS: [&str; 4] = ["info_server", "info_cms", "info_country", "info_ip_address"];
+/// The texts in an item's `info`, and their columns.
+pub const INFO_TEXTS: [(&str, &str); 4] =
+    [("server", "info_server"), ("cms", "info_cms"), ("country", "info_country"), ("ip_address", "info_ip_address")];
 /// Whether the target is an IP address.
 pub const INFO_IS_IP: &str = "info_is_ip";
 /// The kinds of platform of the target's site.
 pub const INFO_PLATFORM_TYPE: &str = "info_platform_type";
 /// The target's spam score.
 pub const INFO_TARGET_SPAM_SCORE: &str = "info_target_spam_score";
+/// The integers in an item's `info`, and their columns.
+pub const INFO_INTEGERS: [(&str, &str); 1] = [("target_spam_score", INFO_TARGET_SPAM_SCORE)];
 
 /// The maps of an item, in the order of the API's documentation.
 pub const MAPS: [&str; 6] = [
@@ -103,10 +104,10 @@ fn with_dates(nullable: bool) -> SchemaRef {
         Field::new(MONTH_START, DataType::Date32, nullable),
     ];
     fields.extend(INTEGERS.map(integer));
-    fields.extend(INFO_TEXT_COLUMNS.map(text));
+    fields.extend(INFO_TEXTS.map(|(_, column)| text(column)));
     fields.push(Field::new(INFO_IS_IP, DataType::Boolean, true));
     fields.push(Field::new(INFO_PLATFORM_TYPE, DataType::List(list_element()), true));
-    fields.push(integer(INFO_TARGET_SPAM_SCORE));
+    fields.extend(INFO_INTEGERS.map(|(_, column)| integer(column)));
     fields.extend(MAPS.map(|name| Field::new(name, DataType::Map(map_entries(), false), true)));
     Arc::new(Schema::new(fields))
 }

@@ -117,7 +117,7 @@ fn item(dice: &mut Dice, tame: bool) -> String {
 }
 
 fn info(dice: &mut Dice, tame: bool) -> String {
-    let mut members: Vec<_> = schema::INFO_TEXTS.map(|key| (key, text(dice, tame))).to_vec();
+    let mut members: Vec<_> = schema::INFO_TEXTS.map(|(key, _)| (key, text(dice, tame))).to_vec();
     members.push(("is_ip", dice.pick(&["true", "false", "null", "1", "\"true\""]).into()));
     let elements: Vec<String> =
         (0..dice.below(4)).map(|_| if dice.one_in(6) { value(dice, tame) } else { text(dice, tame) }).collect();

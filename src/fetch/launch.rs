@@ -27,7 +27,9 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             return self.wait(if self.ended.is_some() { FetchState::Finishing } else { FetchState::Calling }, None);
         }
         // A call counts as in flight until its answer is on disk, which limits how many answers a crash can cost.
-        let max_in_flight = self.breaker.max_in_flight(self.limits.concurrency.get()) as usize;
+        // While every answer is paid for and useless, one at a time is enough.
+        let concurrency = if self.billed_failures.is_all() { 1 } else { self.limits.concurrency.get() };
+        let max_in_flight = self.breaker.max_in_flight(concurrency) as usize;
         if self.running.len() >= max_in_flight || (!self.first_call_returned && !self.running.is_empty()) {
             return self.wait(FetchState::Calling, None);
         }

@@ -277,7 +277,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             budget: Budget::new(limits.max_cost, earlier.spent, earlier.max_price),
             breaker: Breaker::new(concurrency, count, earlier.costly_failures, earlier.given_up),
             count: u32::try_from(count).unwrap_or(u32::MAX),
-            billed_failures: ConsecutiveFailures::default(),
+            billed_failures: ConsecutiveFailures::after(earlier.costly_failures, count),
             refused_targets: ConsecutiveFailures::default(),
             pacer: Pacer::new(limits.rate, earlier.calls),
             running: JoinSet::new(),

@@ -93,7 +93,7 @@ async fn write(dir: &Path, body: &[u8]) -> Archive {
         let (ledger, answered) = (Arc::clone(&ledger), answered(number, body, clock));
         calls.spawn(async move {
             let sent =
-                Sent { target: target(number), attempt: 1, at: clock.now(), form: BodyForm::Array, reserved: None };
+                Sent { target: target(number), attempt: 1, at: clock.now(), form: BodyForm::Array, price_limit: None };
             ledger.sent(&sent).await.expect("recorded");
             ledger.answered(&answered).await.expect("recorded");
         });

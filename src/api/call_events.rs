@@ -20,8 +20,8 @@ pub struct Sent {
     pub attempt: u32,
     pub at: Timestamp,
     pub form: BodyForm,
-    /// The amount reserved for it under a spending cap; the API refuses a higher price.
-    pub reserved: Option<Usd>,
+    /// The highest price that the API may charge under a spending cap; it refuses a higher one.
+    pub price_limit: Option<Usd>,
 }
 
 /// The result of a call.

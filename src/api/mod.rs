@@ -47,7 +47,7 @@ pub struct Request {
     /// The request body from [`endpoint::body`].
     pub body: Bytes,
     /// With a spending cap: the API refuses the call instead of debiting more than this.
-    pub max_price: Option<Usd>,
+    pub price_limit: Option<Usd>,
 }
 
 /// What a run requests for each of its targets.

@@ -27,28 +27,28 @@ pub fn list_price(rows: i64) -> Usd {
 }
 
 /// What a finished call counts as. `reserved` is the price limit that the call was sent with.
-pub fn counted_cost(cost: Cost, reserved: Option<Usd>, max_price: MaxPrice) -> Usd {
+pub fn counted_cost(cost: Cost, price_limit: Option<Usd>, highest_price: HighestPrice) -> Usd {
     match cost {
         Cost::Debit(price) => price,
-        Cost::Upstream(price) => max_debit(price).max(reserved.unwrap_or_default()),
-        Cost::Unknown => unpriced(reserved, max_price),
+        Cost::Upstream(price) => max_debit(price).max(price_limit.unwrap_or_default()),
+        Cost::Unknown => unpriced(price_limit, highest_price),
         Cost::Nothing => Usd::ZERO,
     }
 }
 
 /// What a call counts as if its price is unknown or it got no answer.
-pub fn unpriced(reserved: Option<Usd>, max_price: MaxPrice) -> Usd {
-    reserved.unwrap_or_else(|| max_price.or_presumed())
+pub fn unpriced(price_limit: Option<Usd>, highest_price: HighestPrice) -> Usd {
+    price_limit.unwrap_or_else(|| highest_price.or_presumed())
 }
 
 /// The highest prices so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MaxPrice {
+pub struct HighestPrice {
     debit: Usd,
     upstream: Usd,
 }
 
-impl MaxPrice {
+impl HighestPrice {
     /// Updates the maximum with a call's cost; an unknown cost changes nothing.
     pub fn learn(&mut self, cost: Cost) {
         match cost {
@@ -81,12 +81,12 @@ mod tests {
         Usd::from_micros(micros)
     }
 
-    fn learned(costs: &[Cost]) -> MaxPrice {
-        let mut max_price = MaxPrice::default();
+    fn learned(costs: &[Cost]) -> HighestPrice {
+        let mut highest_price = HighestPrice::default();
         for cost in costs {
-            max_price.learn(*cost);
+            highest_price.learn(*cost);
         }
-        max_price
+        highest_price
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
         check(Cost::Unknown, None, &[Cost::Upstream(usd(30_000))], 60_000);
         check(Cost::Unknown, None, &[], 100_000);
         check(Cost::Nothing, Some(50_000), &debit, 0);
-        assert_eq!(unpriced(None, MaxPrice::default()), PRESUMED_PRICE);
+        assert_eq!(unpriced(None, HighestPrice::default()), PRESUMED_PRICE);
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(super) async fn announce(
 pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
     let past = export.resume_state();
     let Some(left) = limits.max_cost.map(|cap| cap.minus(past.spent)) else { return };
-    let is_unknown = past.max_price.price() == Usd::ZERO;
+    let is_unknown = past.highest_price.price() == Usd::ZERO;
     if export.remaining() > 0 && is_unknown && left > Usd::ZERO && left < PRESUMED_PRICE {
         tracing::warn!(
             "--max-cost leaves {}, but the first call may cost up to {} (its price is not known yet), so the run may \

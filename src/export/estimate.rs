@@ -72,7 +72,7 @@ impl Estimate {
     ) -> Self {
         let rows_each = months(parameters.date_from, parameters.date_to);
         let listed = list_price(i64::try_from(rows_each).unwrap_or(i64::MAX));
-        let (low, high, price_source) = match past.max_price.price() {
+        let (low, high, price_source) = match past.highest_price.price() {
             Usd::ZERO => (listed, max_debit(listed), PriceSource::ListPrice),
             highest => (past.mean_price().unwrap_or(highest), highest, PriceSource::OwnCalls),
         };
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!((listed.cost_low, listed.cost_high), (Usd::from_micros(27_420_000), Usd::from_micros(54_840_000)));
         assert_eq!(listed.elapsed, Duration::from_secs(100));
         assert_eq!(listed.price_source, PriceSource::ListPrice);
-        past.max_price.learn(Cost::Debit(Usd::from_micros(36_000)));
+        past.highest_price.learn(Cost::Debit(Usd::from_micros(36_000)));
         (past.known_cost, past.priced_calls) = (Usd::from_micros(90_000), 3);
         let own = estimated(&past);
         assert_eq!((own.cost_low, own.cost_high), (Usd::from_micros(30_000_000), Usd::from_micros(36_000_000)));

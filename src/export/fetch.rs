@@ -131,7 +131,7 @@ fn prior_calls(past: &ResumeState, rate: Rate) -> fetch::PriorCalls {
     fetch::PriorCalls {
         calls,
         spent: past.spent,
-        max_price: past.max_price,
+        highest_price: past.highest_price,
         form: past.form,
         costly_failures: past.costly_failures,
         given_up: past.given_up,

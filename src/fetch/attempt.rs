@@ -72,14 +72,14 @@ impl<A: Api, J: Journal> CallContext<A, J> {
         job: Job,
         mut grant: Grant,
     ) -> Result<Attempted, Unrecorded<J::Error>> {
-        let (target, form, max_price) = (job.target.clone(), grant.form, grant.reservation.limit());
+        let (target, form, price_limit) = (job.target.clone(), grant.form, grant.reservation.price_limit());
         let request = Request {
             body: endpoint::body(target.as_str(), &self.parameters, form),
-            max_price,
+            price_limit,
             target: target.clone(),
         };
         let attempt = job.calls;
-        let sent = Sent { target, attempt, at: self.clock.now(), form, reserved: max_price };
+        let sent = Sent { target, attempt, at: self.clock.now(), form, price_limit };
         self.journal.sent(&sent).await.map_err(Unrecorded::Call)?;
         if *self.closed.borrow() {
             self.journal.called_off(&sent).await.map_err(Unrecorded::Result)?;

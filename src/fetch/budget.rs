@@ -8,7 +8,7 @@
 
 use crate::{
     api::{
-        pricing::{MaxPrice, PRESUMED_PRICE, counted_cost, list_price},
+        pricing::{HighestPrice, PRESUMED_PRICE, counted_cost, list_price},
         status::Cost,
     },
     money::Usd,
@@ -32,7 +32,7 @@ pub(super) struct Budget {
     spent: Usd,
     reserved: Usd,
     in_flight: u32,
-    max_price: MaxPrice,
+    highest_price: HighestPrice,
     /// Consecutive calls that have stayed within their limits, counted up to [`STEADY_CALLS`].
     steady: u32,
 }
@@ -51,7 +51,7 @@ struct Amounts {
 
 impl Reservation {
     /// The price above which the API refuses the call, if there is a cap.
-    pub(super) fn limit(self) -> Option<Usd> {
+    pub(super) fn price_limit(self) -> Option<Usd> {
         self.0.map(|amounts| amounts.limit)
     }
 }
@@ -67,8 +67,8 @@ pub(super) enum ReserveError {
 
 impl Budget {
     /// A budget of which `spent` is already used.
-    pub(super) fn new(cap: Option<Usd>, spent: Usd, max_price: MaxPrice) -> Self {
-        Self { cap, spent, reserved: Usd::ZERO, in_flight: 0, max_price, steady: STEADY_CALLS }
+    pub(super) fn new(cap: Option<Usd>, spent: Usd, highest_price: HighestPrice) -> Self {
+        Self { cap, spent, reserved: Usd::ZERO, in_flight: 0, highest_price, steady: STEADY_CALLS }
     }
 
     /// Reserves money for one call that is expected to cost at least `min_price_limit`.
@@ -79,7 +79,7 @@ impl Budget {
         }
         let rest = cap.minus(self.spent).minus(self.reserved);
         let refused = if self.in_flight > 0 { ReserveError::Wait } else { ReserveError::Exhausted };
-        let highest = self.max_price.price();
+        let highest = self.highest_price.price();
         let expected = highest.max(min_price_limit.unwrap_or_default());
         // No call is expected to cost less than the list price unless one did.
         let least = if highest == Usd::ZERO { expected.max(list_price(0)) } else { expected };
@@ -109,10 +109,10 @@ impl Budget {
     /// Records the cost of a call.
     pub(super) fn settle(&mut self, reservation: Reservation, cost: Cost) {
         self.release(reservation);
-        self.max_price.learn(cost);
-        let counted = counted_cost(cost, reservation.limit(), self.max_price);
+        self.highest_price.learn(cost);
+        let counted = counted_cost(cost, reservation.price_limit(), self.highest_price);
         self.spent = self.spent.plus(counted);
-        match reservation.limit() {
+        match reservation.price_limit() {
             Some(limit) if counted > limit => self.steady = 0,
             Some(_) if counted > Usd::ZERO => self.steady = STEADY_CALLS.min(self.steady + 1),
             _ => {}
@@ -130,7 +130,7 @@ mod tests {
 
     /// A budget with this amount spent and this highest debit.
     fn of(cap: i64, spent: i64, highest: i64) -> Budget {
-        let mut prices = MaxPrice::default();
+        let mut prices = HighestPrice::default();
         prices.learn(Cost::Debit(usd(highest)));
         Budget::new(Some(usd(cap)), usd(spent), prices)
     }
@@ -157,7 +157,7 @@ mod tests {
                         }
                     }
                 } else if let Some(reservation) = in_flight.pop() {
-                    let allowed = reservation.limit().expect("a cap");
+                    let allowed = reservation.price_limit().expect("a cap");
                     if usd(price) > allowed {
                         budget.settle(reservation, Cost::Nothing);
                         min_price_limit = Some(usd(allowed.micros() + 1));
@@ -189,10 +189,10 @@ mod tests {
     fn the_first_price_is_learned_from_a_single_call() {
         let mut budget = of(1_000_000, 0, 0);
         let first = budget.reserve(None).expect("the whole cap");
-        assert_eq!(first.limit(), Some(PRESUMED_PRICE));
+        assert_eq!(first.price_limit(), Some(PRESUMED_PRICE));
         assert_eq!(budget.reserve(None), Err(ReserveError::Wait));
         budget.settle(first, Cost::Debit(usd(40_000)));
-        assert_eq!(budget.reserve(None).expect("room").limit(), Some(usd(50_000)));
+        assert_eq!(budget.reserve(None).expect("room").price_limit(), Some(usd(50_000)));
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         budget.settle(first, Cost::Unknown);
         assert_eq!(budget.spent, PRESUMED_PRICE);
         let second = budget.reserve(Some(usd(100_001))).expect("room");
-        assert!(second.limit() > Some(usd(100_001)), "a refused limit is raised");
+        assert!(second.price_limit() > Some(usd(100_001)), "a refused limit is raised");
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn without_a_cap_every_call_is_allowed() {
-        let mut budget = Budget::new(None, Usd::ZERO, MaxPrice::default());
+        let mut budget = Budget::new(None, Usd::ZERO, HighestPrice::default());
         assert_eq!(budget.reserve(None), Ok(Reservation(None)));
     }
 
@@ -313,7 +313,7 @@ mod tests {
             let mut budget = of(1_000_000, 0, 40_000);
             let call = budget.reserve(None).expect("room");
             budget.settle(call, cost);
-            assert_eq!((budget.spent, budget.max_price.price()), (usd(spent), usd(highest)), "{cost:?}");
+            assert_eq!((budget.spent, budget.highest_price.price()), (usd(spent), usd(highest)), "{cost:?}");
         };
         check(Cost::Debit(usd(30_000)), 30_000, 40_000);
         check(Cost::Debit(usd(60_000)), 60_000, 60_000);

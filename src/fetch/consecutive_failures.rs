@@ -44,8 +44,8 @@ impl ConsecutiveFailures {
     }
 }
 
-/// Whether a call was billed for a refusal, or for an answer about another target. [`super::outage`] limits failures
-/// that may be due to an outage.
+/// Whether a call was billed for a refusal, or for an answer about another target. [`super::circuit_breaker`] limits
+/// failures that may be due to an outage.
 pub(super) fn is_billed_failure(assessment: &Assessment) -> bool {
     let is_failure = matches!(assessment.class, Class::Rejected | Class::Contract | Class::WrongTarget);
     is_failure && assessment.cost.is_costly()

@@ -1,5 +1,5 @@
-//! Tells targets that fail by themselves from targets that fail because the API is down: a target fails by itself if the
-//! API has answered a call that was sent after the target's. Nothing is decided here.
+//! Distinguishes targets that fail by themselves from targets that fail because the API is down: a target fails by
+//! itself if the API has answered a call that was sent after the target's. Nothing is decided here.
 
 use tokio::time::Instant;
 

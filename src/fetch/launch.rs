@@ -8,7 +8,7 @@ use super::{
     Fetch, FetchState, Journal, Step, StopReason,
     attempt::Grant,
     budget::ReserveError,
-    outage::{Admission, Contact},
+    circuit_breaker::{Admission, Reachability},
     queue::{Allowed, Job},
 };
 use crate::{api::Api, targets::Target};
@@ -58,7 +58,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
                 return Err(Step::Again);
             }
             let message = self.last_failure.as_deref().map(str::to_owned);
-            self.stop(if self.contact == Contact::Unreachable {
+            self.stop(if self.reachability == Reachability::Unreachable {
                 StopReason::Unreachable { message }
             } else {
                 StopReason::Outage { message }
@@ -80,8 +80,10 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     /// When an outage will have lasted too long; `None`: there is no outage.
     fn give_up_at(&self) -> Option<Instant> {
         let give_up_at = self.breaker.down_since()? + self.limits.max_outage;
-        let unreachable =
-            self.first_sent.filter(|_| self.contact == Contact::Unreachable).map(|first| first + MAX_UNREACHABLE);
+        let unreachable = self
+            .first_sent
+            .filter(|_| self.reachability == Reachability::Unreachable)
+            .map(|first| first + MAX_UNREACHABLE);
         Some(unreachable.map_or(give_up_at, |earlier| earlier.min(give_up_at)))
     }
 
@@ -107,7 +109,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
                 return self.wait(FetchState::Calling, None);
             }
         };
-        let slot = match self.pacer.check(now) {
+        let slot = match self.pacer.try_acquire(now) {
             Ok(slot) => slot,
             Err(until) => {
                 self.budget.release(reservation);

@@ -18,7 +18,7 @@ use crate::{
     api::{
         Api, BodyForm, Parameters,
         call_events::{Answered, GaveUp, Sent},
-        pricing::MaxPrice,
+        pricing::HighestPrice,
         status::Fatal,
     },
     clock::Clock,
@@ -29,11 +29,11 @@ use crate::{
 
 mod attempt;
 mod budget;
+mod circuit_breaker;
 mod consecutive_failures;
 mod failing_targets;
 mod judge;
 mod launch;
-mod outage;
 pub mod pace;
 mod queue;
 mod results;
@@ -45,8 +45,8 @@ mod tokio_clock;
 use self::{
     attempt::{Attempted, CallContext, Unrecorded},
     budget::Budget,
+    circuit_breaker::{Breaker, Reachability},
     consecutive_failures::ConsecutiveFailures,
-    outage::{Breaker, Contact},
     pace::{Pacer, Rate},
     queue::Queue,
 };
@@ -130,7 +130,7 @@ pub struct PriorCalls {
     /// Money spent.
     pub spent: Usd,
     /// The highest prices of calls so far.
-    pub max_price: MaxPrice,
+    pub highest_price: HighestPrice,
     /// The form of body that the API has accepted.
     pub form: Option<BodyForm>,
     /// The last calls in a row that cost money, or may have, without an answer.
@@ -251,7 +251,7 @@ struct Fetch<A, J: Journal, I: Iterator<Item = Target>> {
     last_failure: Option<Arc<str>>,
     /// When the first call of this run was sent.
     first_sent: Option<Instant>,
-    contact: Contact,
+    reachability: Reachability,
     close: watch::Sender<bool>,
     call_context: Arc<CallContext<A, J>>,
     state: FetchState,
@@ -274,7 +274,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         let decoders = DecoderPool::default();
         Self {
             queue: Queue::new(targets),
-            budget: Budget::new(limits.max_cost, earlier.spent, earlier.max_price),
+            budget: Budget::new(limits.max_cost, earlier.spent, earlier.highest_price),
             breaker: Breaker::new(concurrency, count, earlier.costly_failures, earlier.given_up),
             count: u32::try_from(count).unwrap_or(u32::MAX),
             billed_failures: ConsecutiveFailures::after(earlier.costly_failures, count),
@@ -289,7 +289,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             failure: None,
             last_failure: None,
             first_sent: None,
-            contact: Contact::Unknown,
+            reachability: Reachability::Unknown,
             close,
             call_context: Arc::new(CallContext { api, journal, parameters, clock, decoders, closed }),
             state: FetchState::Calling,

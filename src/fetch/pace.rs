@@ -5,8 +5,8 @@
 //! one window, so a window of the last N calls decides: call k+N is never sent before a whole period, plus a margin for
 //! network jitter, has passed since call k was actually sent.
 //!
-//! Nothing here sleeps: `Pacer::check` returns until when to wait, and the caller waits on `tokio`'s clock (governor's
-//! own `until_ready` would sleep on the real one).
+//! Nothing here sleeps: `Pacer::try_acquire` returns until when to wait, and the caller waits on `tokio`'s clock
+//! (governor's own `until_ready` would sleep on the real one).
 
 use std::{fmt, num::NonZeroU32, time::Duration};
 
@@ -91,11 +91,11 @@ impl Pacer {
     }
 
     /// `Ok` allows one call now; `Err` is when to ask again.
-    pub(super) fn check(&mut self, now: Instant) -> Result<CallSlot, Instant> {
+    pub(super) fn try_acquire(&mut self, now: Instant) -> Result<CallSlot, Instant> {
         if let Some(until) = self.held_until(now).max(self.throttle.not_before()).filter(|until| *until > now) {
             return Err(until);
         }
-        self.window.has_room(now)?;
+        self.window.check_room(now)?;
         self.spread
             .check()
             .map_err(|denied| now + denied.wait_time_from(SinceStart(now)).max(Duration::from_micros(100)))?;
@@ -140,7 +140,7 @@ mod tests {
         let end = Instant::now() + span;
         let mut left = Vec::new();
         while Instant::now() < end {
-            match pacer.check(Instant::now()) {
+            match pacer.try_acquire(Instant::now()) {
                 Ok(mut slot) => {
                     tokio::time::advance(delay(left.len())).await;
                     slot.mark_sent();
@@ -217,16 +217,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hold_delays_every_call_until_its_end() {
         let mut pacer = Pacer::new(rate(6_000, Duration::from_mins(1)), []);
-        pacer.check(Instant::now()).expect("the first call").mark_sent();
+        pacer.try_acquire(Instant::now()).expect("the first call").mark_sent();
         let asked = Instant::now();
         pacer.hold(asked, Duration::from_secs(3));
         pacer.hold(asked, Duration::from_secs(1));
         let until = asked + Duration::from_secs(3);
-        assert_eq!(pacer.check(asked).expect_err("held"), until);
+        assert_eq!(pacer.try_acquire(asked).expect_err("held"), until);
         assert_eq!(pacer.held_until(asked), Some(until), "the longest wait counts");
         assert_eq!(pacer.held_until(until - Duration::from_nanos(1)), Some(until));
         assert_eq!(pacer.held_until(until), None);
         tokio::time::advance(Duration::from_secs(3)).await;
-        pacer.check(Instant::now()).expect("no longer held");
+        pacer.try_acquire(Instant::now()).expect("no longer held");
     }
 }

@@ -79,7 +79,7 @@ impl<I: Iterator<Item = Target>> Queue<I> {
                 let fewest = self.ready.iter().map(lost).enumerate().min_by_key(|(_, lost)| *lost);
                 fewest.filter(|(_, lost)| *lost == 0 || self.fresh.peek().is_none()).map(|(index, _)| index)
             }
-            Allowed::FirstTries => self.ready.iter().position(|job| job.calls == 0 || failed_alone(job)),
+            Allowed::FirstCalls => self.ready.iter().position(|job| job.calls == 0 || failed_alone(job)),
         };
         ready.and_then(|index| self.ready.remove(index)).or_else(|| self.fresh.next().map(Job::new))
     }
@@ -111,7 +111,7 @@ pub(super) enum Allowed {
     /// All that are due.
     Everything,
     /// Only targets that have not been called yet.
-    FirstTries,
+    FirstCalls,
 }
 
 #[cfg(test)]
@@ -133,8 +133,8 @@ mod tests {
         let name = |job: Option<Job>| job.map(|job| job.target.to_string());
         assert_eq!(name(queue.next(Instant::now(), Allowed::Everything, |_| false)).as_deref(), Some("b.com"));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(name(queue.next(Instant::now(), Allowed::FirstTries, |_| false)).as_deref(), Some("c.com"));
-        assert_eq!(name(queue.next(Instant::now(), Allowed::FirstTries, |_| false)), None);
+        assert_eq!(name(queue.next(Instant::now(), Allowed::FirstCalls, |_| false)).as_deref(), Some("c.com"));
+        assert_eq!(name(queue.next(Instant::now(), Allowed::FirstCalls, |_| false)), None);
         assert!(queue.has_ready() && !queue.is_empty());
         assert_eq!(name(queue.next(Instant::now(), Allowed::Everything, |_| false)).as_deref(), Some("a.com"));
         assert!(queue.is_empty());
@@ -145,7 +145,7 @@ mod tests {
         let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
         let due = Instant::now();
         for _ in 0..2 {
-            let mut job = queue.next(due, Allowed::FirstTries, |_| false).expect("a target");
+            let mut job = queue.next(due, Allowed::FirstCalls, |_| false).expect("a target");
             job.calls = 1;
             queue.again(job, due + Duration::from_secs(1));
         }
@@ -184,7 +184,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_retries_only_untried_or_free_targets_are_called() {
         let mut queue = Queue::new(["a.com", "b.com"].map(target).into_iter());
-        let next = |queue: &mut Queue<_>, free: bool| queue.next(Instant::now(), Allowed::FirstTries, |_| free);
+        let next = |queue: &mut Queue<_>, free: bool| queue.next(Instant::now(), Allowed::FirstCalls, |_| free);
         assert!(!queue.has_ready());
         let untried = next(&mut queue, false).expect("a target");
         queue.put_back(untried);

@@ -7,10 +7,10 @@ use tokio::time::{Duration, Instant};
 use super::{
     Fetch, Journal, StopReason,
     attempt::{Attempted, CallResult, Grant},
+    circuit_breaker::Reachability,
     consecutive_failures::{MAX_BILLED_FAILURES, is_billed_failure},
     failing_targets::CallNumber,
     judge::{self, Decision, MAX_REFUSED_TARGETS, RunFacts, Stop},
-    outage::Contact,
     queue::Job,
     sliding_window::CallSlot,
 };
@@ -82,7 +82,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
                 }
                 self.queue.put_back(job);
             }
-            Decision::RaiseLimit => match reservation.limit() {
+            Decision::RaiseLimit => match reservation.price_limit() {
                 Some(refused) => {
                     job.min_price_limit = Some(refused.plus(Usd::from_micros(1)));
                     self.queue.put_back(job);
@@ -104,7 +104,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     /// Updates what is known about the API and the target.
     fn learn(&mut self, job: &mut Job, result: &CallResult, call: CallNumber, is_probe: bool, now: Instant) {
         let assessment = &result.assessment;
-        self.contact = self.contact.after(result.failure);
+        self.reachability = self.reachability.after(result.failure);
         // An outage is not the target's fault.
         if self.breaker.failing().is_excused(job.first_failure) {
             (job.first_failure, job.tried.attempts) = (None, 0);
@@ -119,7 +119,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
                 self.breaker.on_failure(now, call, is_probe, is_costly, job.first_failure);
                 job.first_failure.get_or_insert(call);
                 self.last_failure = assessment.message.as_deref().map(Arc::from);
-                if self.contact == Contact::Unreachable {
+                if self.reachability == Reachability::Unreachable {
                     self.breaker.on_outage(now);
                 }
             }

@@ -34,7 +34,7 @@ impl SlidingWindow {
         Self { calls: Arc::new(Mutex::new(calls)), max_calls, length }
     }
 
-    pub(super) fn has_room(&self, now: Instant) -> Result<(), Instant> {
+    pub(super) fn check_room(&self, now: Instant) -> Result<(), Instant> {
         /// When to check again while the oldest call is about to be sent.
         const SOON: Duration = Duration::from_millis(1);
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,25 +104,25 @@ mod tests {
         // Calls of an earlier process, in any order
         let max_calls = NonZeroU32::new(2).expect("not zero");
         let window = SlidingWindow::new(max_calls, Duration::from_millis(10_100), [at(1_000), at(0)]);
-        assert_eq!(window.has_room(at(1_000)), Err(at(10_100)));
-        assert_eq!(window.has_room(at(10_100) - Duration::from_nanos(1)), Err(at(10_100)));
-        assert_eq!(window.has_room(at(10_100)), Ok(()));
+        assert_eq!(window.check_room(at(1_000)), Err(at(10_100)));
+        assert_eq!(window.check_room(at(10_100) - Duration::from_nanos(1)), Err(at(10_100)));
+        assert_eq!(window.check_room(at(10_100)), Ok(()));
         let mut slot = window.grant();
-        assert_eq!(window.has_room(at(10_100)), Err(at(11_100)));
+        assert_eq!(window.check_room(at(10_100)), Err(at(11_100)));
         // The oldest is about to be sent: the end of its period is not known yet.
-        assert_eq!(window.has_room(at(11_100)), Ok(()));
+        assert_eq!(window.check_room(at(11_100)), Ok(()));
         let unused = window.grant();
-        assert_eq!(window.has_room(at(11_100)), Err(at(11_101)));
+        assert_eq!(window.check_room(at(11_100)), Err(at(11_101)));
         tokio::time::advance(Duration::from_secs(12)).await;
         slot.mark_sent();
         tokio::time::advance(Duration::from_secs(1)).await;
         // A call that was sent keeps its time; one that is dropped counts from then on.
         drop(slot);
         drop(unused);
-        assert_eq!(window.has_room(at(13_000)), Err(at(22_100)));
-        assert_eq!(window.has_room(at(22_100)), Ok(()));
+        assert_eq!(window.check_room(at(13_000)), Err(at(22_100)));
+        assert_eq!(window.check_room(at(22_100)), Ok(()));
         let third = window.grant();
-        assert_eq!(window.has_room(at(22_100)), Err(at(23_100)));
+        assert_eq!(window.check_room(at(22_100)), Err(at(23_100)));
         drop(third);
     }
 }

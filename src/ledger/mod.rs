@@ -92,8 +92,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger to append after the content of `archive`, and reserves space for the answers of `in_flight` calls
-    /// before they are sent; removes an incomplete record that a crash left.
+    /// Opens the ledger to append after the content of `archive`, and reserves space for the answers of `in_flight`
+    /// calls before they are sent; removes an incomplete record that a crash left.
     pub fn open(mut archive: Archive, lock: &Lock, clock: Option<Clock>, in_flight: u32) -> Result<Self, LedgerError> {
         let mut earlier = mem::take(&mut archive.segments);
         let (number, end) = earlier.pop().map_or((0, 0), |segment| (segment.number, archive.end));

@@ -155,8 +155,8 @@ named!(CostSource: Previous = "previous", Debit = "debit", Upstream = "upstream"
 impl Record {
     /// The record of a call about to be sent, by both clocks; `date_to` if it differs from the run's.
     pub(super) fn sent(sent: &Sent, since_boot: Option<SinceBoot>, date_to: Option<Date>) -> Self {
-        let Sent { target, attempt, at, form, reserved } = sent.clone();
-        Self::Sent { target, attempt, at, since_boot, form, reserved_micros_usd: reserved, date_to }
+        let Sent { target, attempt, at, form, price_limit } = sent.clone();
+        Self::Sent { target, attempt, at, since_boot, form, reserved_micros_usd: price_limit, date_to }
     }
 
     /// The answer in it, whichever run paid for it.

@@ -222,7 +222,8 @@ pub(crate) fn some_ledgers() -> Vec<Vec<u8>> {
                 ledger.set_inputs(&lines).await.expect("durable");
                 for (number, body) in bodies[..calls].iter().enumerate() {
                     let target = some_target(&format!("site{number}.com"));
-                    let sent = Sent { target: target.clone(), attempt: 1, at, form: BodyForm::Array, reserved: None };
+                    let sent =
+                        Sent { target: target.clone(), attempt: 1, at, form: BodyForm::Array, price_limit: None };
                     ledger.sent(&sent).await.expect("durable");
                     let reply = Reply { status: 200, body: body.to_vec().into(), ..Reply::default() };
                     let assessment = status::assess(&Ok(reply), Envelope::read(target.as_str(), body));

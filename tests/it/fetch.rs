@@ -108,7 +108,7 @@ impl<S: Script> Api for Scripted<S> {
             books.in_flight += 1;
             books.most_in_flight = books.most_in_flight.max(books.in_flight);
             books.bodies.push(String::from_utf8_lossy(&request.body).into_owned());
-            let is_too_expensive = request.max_price.is_some_and(|limit| limit.micros() < self.price);
+            let is_too_expensive = request.price_limit.is_some_and(|limit| limit.micros() < self.price);
             if is_too_expensive { Word::TooExpensive } else { (self.script)(name, number, request) }
         };
         // Between a half and one and a half of the usual price, by target.

@@ -42,7 +42,7 @@ fn run() -> RunHeader {
 
 fn sent(name: &str, attempt: u32, second: i64) -> Sent {
     let reserved = Some(Usd::from_micros(30_000));
-    Sent { target: target(name), attempt, at: moment(second), form: BodyForm::Array, reserved }
+    Sent { target: target(name), attempt, at: moment(second), form: BodyForm::Array, price_limit: reserved }
 }
 
 fn body_of(name: &str, padding: usize) -> String {

@@ -99,7 +99,7 @@ impl Market {
         let happens = |books: &mut Books, of: u64| of > 0 && books.rng.u64(..of) == 0;
         books.calls += 1;
         books.arrivals.push(Instant::now());
-        books.unlimited += u64::from(request.max_price.is_none());
+        books.unlimited += u64::from(request.price_limit.is_none());
         let wait = Duration::from_millis(books.rng.u64(0..=terms.latency));
         if let Some((_, times)) = terms.rises_after.filter(|(after, _)| books.billed >= *after && !books.has_risen) {
             books.has_risen = true;
@@ -114,7 +114,7 @@ impl Market {
             return (Word::Busy, wait);
         }
         let price = books.price;
-        if terms.honors && request.max_price.is_some_and(|most| most.micros() < price) {
+        if terms.honors && request.price_limit.is_some_and(|most| most.micros() < price) {
             return (Word::TooExpensive, wait);
         }
         books.billed += 1;

@@ -52,7 +52,7 @@ fn request(name: &str, max_price: Option<Usd>, form: BodyForm) -> Request {
         tag: "run-1".to_owned(),
     };
     let target = target(name);
-    Request { body: endpoint::body(target.as_str(), &parameters, form), target, max_price }
+    Request { body: endpoint::body(target.as_str(), &parameters, form), target, price_limit: max_price }
 }
 
 type Result = std::result::Result<Reply, ApiError>;

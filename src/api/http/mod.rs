@@ -125,7 +125,7 @@ impl HttpApi {
 impl Api for HttpApi {
     async fn post(&self, request: &Request) -> Result<Reply, ApiError> {
         let call = self.client.post(self.endpoint.clone()).header(header::CONTENT_TYPE, "application/json");
-        let call = match request.max_price {
+        let call = match request.price_limit {
             Some(price) => call.header(MAX_PRICE, format!("{:.6}", price.dollars())),
             None => call,
         };

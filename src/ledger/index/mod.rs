@@ -18,7 +18,7 @@ use crate::{
     api::{
         BodyForm,
         call_events::TargetState,
-        pricing::{MaxPrice, counted_cost, unpriced},
+        pricing::{HighestPrice, counted_cost, unpriced},
         status::{Class, Cost},
     },
     clock::Moment,
@@ -74,7 +74,7 @@ pub(super) struct Index {
     /// The form of body that the API has accepted.
     form: Option<BodyForm>,
     asked_in: Option<BodyForm>,
-    max_price: MaxPrice,
+    highest_price: HighestPrice,
     priced_calls: u64,
     /// The last calls in a row that cost money, or may have, without an answer.
     costly_failures: u32,
@@ -104,7 +104,7 @@ impl Index {
         ResumeState {
             calls,
             spent: reported.plus(self.spending.set_aside).plus(self.unanswered_cost()),
-            max_price: self.max_price,
+            highest_price: self.highest_price,
             known_cost: reported,
             priced_calls: self.priced_calls,
             form: self.form,
@@ -115,7 +115,7 @@ impl Index {
 
     /// The assumed cost of calls without a result.
     fn unanswered_cost(&self) -> Usd {
-        self.unanswered.values().map(|reserved| unpriced(*reserved, self.max_price)).fold(Usd::ZERO, Usd::plus)
+        self.unanswered.values().map(|reserved| unpriced(*reserved, self.highest_price)).fold(Usd::ZERO, Usd::plus)
     }
 
     pub(super) fn spending(&self) -> Spending {
@@ -156,7 +156,7 @@ impl Index {
                 if let Some(earlier) = self.unanswered.insert(number, *reserved_micros_usd) {
                     // A process was killed with this call in flight.
                     self.entries[number as usize].interrupted();
-                    let cost = unpriced(earlier, self.max_price);
+                    let cost = unpriced(earlier, self.highest_price);
                     self.spending.set_aside = self.spending.set_aside.plus(cost);
                     // It was sent before this one, at an unknown time.
                     self.remember(Moment { wall: *at, since_boot: *since_boot });
@@ -225,9 +225,9 @@ impl Index {
             Cost::Unknown => spending.unpriced_calls += 1,
             Cost::Nothing => {}
         }
-        self.max_price.learn(cost);
+        self.highest_price.learn(cost);
         // What an unreported debit may have cost beyond the known amount.
-        let beyond = counted_cost(cost, reserved, self.max_price).minus(cost.reported());
+        let beyond = counted_cost(cost, reserved, self.highest_price).minus(cost.reported());
         spending.set_aside = spending.set_aside.plus(beyond);
         self.remember(answer.sent_at());
         self.priced_calls += u64::from(answer.cost_micros_usd.is_some());

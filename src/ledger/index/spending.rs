@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{BodyForm, pricing::MaxPrice},
+    api::{BodyForm, pricing::HighestPrice},
     money::Usd,
 };
 
@@ -18,7 +18,7 @@ pub struct ResumeState {
     /// Money spent: known costs, and the amounts reserved for calls with an unknown price.
     pub spent: Usd,
     /// The highest prices of calls so far.
-    pub max_price: MaxPrice,
+    pub highest_price: HighestPrice,
     /// The cost of calls with a known price.
     pub known_cost: Usd,
     /// The number of these calls.

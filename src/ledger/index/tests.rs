@@ -105,7 +105,7 @@ fn the_counted_cost_of_a_call_depends_on_its_source() {
         let price = cost.and_then(|(_, price)| price);
         let times = if matches!(cost, Some((CostSource::Upstream, _))) { 2 } else { 1 };
         assert_eq!(
-            (past.known_cost, past.max_price.price()),
+            (past.known_cost, past.highest_price.price()),
             (usd(price.unwrap_or(0)), usd(price.unwrap_or(0) * times))
         );
         assert_eq!(past.priced_calls, u64::from(price.is_some()));
@@ -321,7 +321,7 @@ fn the_mean_price_is_known_if_any_price_is() {
     story.sent("d.com", BodyForm::Array, None);
     story.answered("d.com", Class::Data, UNKNOWN);
     assert_eq!(
-        (story.resume_state().mean_price(), story.resume_state().max_price.price()),
+        (story.resume_state().mean_price(), story.resume_state().highest_price.price()),
         (Some(usd(45_000)), usd(60_000))
     );
     assert_eq!(story.resume_state().spent, usd(195_000), "an unreported price counts as the highest one");

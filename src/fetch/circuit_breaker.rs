@@ -1,13 +1,15 @@
 //! The circuit breaker: limits retries while calls fail, and allows only single probes while the API is down. `launch`
 //! ends the run after `--max-outage`.
 //!
-//! There are four rules. First, after two rounds of failures without a success in between, only single probes are
-//! sent, at growing intervals. A target that fails by itself ([`super::failing_targets`]) does not count. Second, retries
-//! use up tokens, which first tries earn slowly and successes quickly: during a total outage, retries stay below a tenth
-//! of the first tries, while occasional failures are retried freely. Third, failures that cost money, or may have, take
-//! effect sooner: each one lowers the limit on calls in flight until a call succeeds, one round of them is enough, and
-//! probes are sent less often. Fourth, a target that has used up its attempts at no cost is not given up if the API may
-//! be down, but is probed.
+//! There are four rules:
+//!
+//! 1. After two rounds of failures without a success in between, only single probes are sent, at growing intervals. A
+//!    target that fails by itself ([`super::failing_targets`]) does not count.
+//! 2. Retries use up tokens, which first calls earn slowly and successes quickly: during a total outage, retries stay
+//!    below a tenth of the first calls, while occasional failures are retried freely.
+//! 3. Failures that cost money, or may have, take effect sooner: each one lowers the limit on calls in flight until a
+//!    call succeeds, one round of them opens the breaker, and probes are sent less often.
+//! 4. While the API may be down, a target that has used up its attempts at no cost is not given up, but probed.
 
 use std::time::Duration;
 
@@ -25,12 +27,13 @@ const FIRST_PROBE: Duration = Duration::from_secs(1);
 const MAX_PROBE_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait between two probes if they cost money.
 const MAX_COSTLY_PROBE_WAIT: Duration = Duration::from_mins(2);
-/// What a first try earns, in retries.
-const EARNED_BY_TRY: f64 = 0.1;
+/// What a first call earns, in retries.
+const EARNED_BY_FIRST_CALL: f64 = 0.1;
 /// What a success earns, in retries: enough for the throughput to recover.
-const EARNED_BY_SUCCESS: f64 = 2.0;
+const EARNED_BY_ANSWER: f64 = 2.0;
 
-/// The minimum threshold for any concurrency: more failures in a row than one target has tries.
+/// The minimum threshold for any concurrency. It exceeds the default --max-attempts, so that one bad target cannot open
+/// the breaker.
 const MIN_THRESHOLD: u32 = 10;
 
 /// What may be sent now.
@@ -51,8 +54,8 @@ pub(super) struct Breaker {
     most_tokens: f64,
     tokens: f64,
     failures_in_a_row: u32,
-    /// How many of these targets cost money, or may have; always zero in a run of very few targets, whose tries cost less
-    /// than a round.
+    /// How many different targets failed in a row at a cost, or possibly at one; always zero in a run of very few
+    /// targets, whose attempts cost less than a round.
     costly_in_a_row: u32,
     counts_costs: bool,
     failing: FailingTargets,
@@ -61,7 +64,7 @@ pub(super) struct Breaker {
 
 /// Whether the API can be reached, by the calls of this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Contact {
+pub(super) enum Reachability {
     /// No call has returned, or the last one failed after it was sent.
     Unknown,
     /// No call was answered, and the last one could not be sent.
@@ -70,7 +73,7 @@ pub(super) enum Contact {
     Answered,
 }
 
-impl Contact {
+impl Reachability {
     /// The state after one more call.
     pub(super) fn after(self, failure: Option<ErrorKind>) -> Self {
         match failure {
@@ -93,8 +96,8 @@ struct Down {
 impl Breaker {
     /// A breaker for `targets` targets and `concurrency` calls in flight. If a run is too small to distinguish an
     /// outage from a few bad targets, its retries are free. `costly_failures` are the last calls of earlier runs, which
-    /// cost money without an answer: after many of them, one more shows that nothing has changed, unless what remains
-    /// may be a few bad targets. `given_up` of the targets have failed in earlier runs.
+    /// cost money without an answer: after many of them, one more failure opens the breaker at once, except in a small
+    /// run. `given_up` of the targets have failed in earlier runs.
     pub(super) fn new(concurrency: u32, targets: usize, costly_failures: u32, given_up: usize) -> Self {
         let threshold = concurrency.saturating_mul(2).max(MIN_THRESHOLD);
         let small = targets <= threshold as usize;
@@ -117,7 +120,7 @@ impl Breaker {
             Some(down) if down.probing => Admission::AfterProbe,
             Some(down) if down.next_probe > now => Admission::NotBefore(down.next_probe),
             _ if self.tokens >= 1.0 => Admission::Now(Allowed::Everything),
-            _ => Admission::Now(Allowed::FirstTries),
+            _ => Admission::Now(Allowed::FirstCalls),
         }
     }
 
@@ -138,7 +141,7 @@ impl Breaker {
     /// A call is sent; `first_failure` is that of its target, if any. Returns whether it is a probe.
     pub(super) fn on_send(&mut self, first_try: bool, first_failure: Option<CallNumber>) -> bool {
         let change = match first_try {
-            true => EARNED_BY_TRY,
+            true => EARNED_BY_FIRST_CALL,
             false if self.failing.fails_by_itself(first_failure) => 0.0,
             false => -1.0,
         };
@@ -187,7 +190,7 @@ impl Breaker {
     pub(super) fn on_response(&mut self, call: CallNumber, first_failure: Option<CallNumber>) -> bool {
         self.failures_in_a_row = 0;
         self.costly_in_a_row = 0;
-        self.tokens = (self.tokens + EARNED_BY_SUCCESS).min(self.most_tokens);
+        self.tokens = (self.tokens + EARNED_BY_ANSWER).min(self.most_tokens);
         let was_down = self.down.take().is_some();
         if was_down {
             self.tokens = self.tokens.max(f64::from(self.threshold) / 2.0);
@@ -213,8 +216,8 @@ impl Breaker {
             self.costly_in_a_row = self.costly_in_a_row.saturating_add(u32::from(is_counted));
         }
         self.failing.on_failure(now, call, first_failure);
-        // Once the API has answered, or if the targets have failed in earlier runs, a few targets that always fail are not
-        // an outage: only failures of different targets count.
+        // Once the API has answered, or if the targets have failed in earlier runs, a few targets that always fail are
+        // not an outage: only failures of different targets count.
         let is_known = self.failing.has_answer() || !self.failing.suggest_outage();
         let in_a_row = if is_known { self.failing.unexplained() } else { self.failures_in_a_row as usize };
         let max_costly = if self.failing.has_answer() { MIN_THRESHOLD.max(self.threshold / 2) } else { MIN_THRESHOLD };
@@ -399,14 +402,14 @@ mod tests {
 
     #[test]
     fn once_a_call_was_answered_the_api_counts_as_reached() {
-        let check = |before: Contact, failure: Option<ErrorKind>, expected: Contact| {
+        let check = |before: Reachability, failure: Option<ErrorKind>, expected: Reachability| {
             assert_eq!(before.after(failure), expected, "{before:?} {failure:?}");
         };
-        check(Contact::Unknown, Some(ErrorKind::NotSent), Contact::Unreachable);
-        check(Contact::Unreachable, Some(ErrorKind::NotSent), Contact::Unreachable);
-        check(Contact::Unreachable, Some(ErrorKind::Lost), Contact::Unknown);
-        check(Contact::Unreachable, None, Contact::Answered);
-        check(Contact::Answered, Some(ErrorKind::NotSent), Contact::Answered);
+        check(Reachability::Unknown, Some(ErrorKind::NotSent), Reachability::Unreachable);
+        check(Reachability::Unreachable, Some(ErrorKind::NotSent), Reachability::Unreachable);
+        check(Reachability::Unreachable, Some(ErrorKind::Lost), Reachability::Unknown);
+        check(Reachability::Unreachable, None, Reachability::Answered);
+        check(Reachability::Answered, Some(ErrorKind::NotSent), Reachability::Answered);
     }
 
     #[tokio::test(start_paused = true)]
@@ -535,7 +538,7 @@ mod tests {
         for _ in 0..2 {
             answering.on_send(false, None);
         }
-        assert_eq!(answering.admission(now), Admission::Now(Allowed::FirstTries));
+        assert_eq!(answering.admission(now), Admission::Now(Allowed::FirstCalls));
         answering.on_exhausted(now);
         assert_eq!((answering.admission(now), retries(&answering)), (EVERYTHING, 1));
     }

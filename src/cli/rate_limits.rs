@@ -23,9 +23,6 @@ pub struct RateArgs {
     #[arg(long, value_name = "N", value_parser = values::positive, hide_short_help = true)]
     pub concurrency: Option<NonZeroU32>,
     /// Maximum attempts for each target
-    ///
-    /// 1 turns retries off. Otherwise, attempts while the API is down do not count, and a call that the API rejects
-    /// because there are too many (429) is repeated up to 30 times.
     #[arg(long, value_name = "N", default_value = "6", value_parser = values::positive, hide_short_help = true)]
     pub max_attempts: NonZeroU32,
     /// Timeout of one attempt, from connecting to the last byte
@@ -38,8 +35,6 @@ pub struct RateArgs {
     )]
     pub timeout: Duration,
     /// Stop (resumably) after the API has been down this long
-    ///
-    /// Until then, targets whose calls fail at no cost are not given up, unless the API answers others.
     #[arg(
         long,
         value_name = "DURATION",

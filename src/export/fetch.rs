@@ -134,6 +134,5 @@ fn prior_calls(past: &ResumeState, rate: Rate) -> fetch::PriorCalls {
         highest_price: past.highest_price,
         form: past.form,
         costly_failures: past.costly_failures,
-        given_up: past.given_up,
     }
 }

@@ -1,24 +1,20 @@
 //! The circuit breaker: limits retries while calls fail, and allows only single probes while the API is down. `launch`
 //! ends the run after `--max-outage`.
 //!
-//! There are four rules:
+//! There are three rules:
 //!
 //! 1. After two rounds of failures without a success in between, only single probes are sent, at growing intervals. A
-//!    target that fails by itself ([`super::failing_targets`]) does not count.
+//!    target that fails while others succeed is itself the cause, and does not count.
 //! 2. Retries use up tokens, which first calls earn slowly and successes quickly: during a total outage, retries stay
 //!    below a tenth of the first calls, while occasional failures are retried freely.
 //! 3. Failures that cost money, or may have, take effect sooner: each one lowers the limit on calls in flight until a
 //!    call succeeds, one round of them opens the breaker, and probes are sent less often.
-//! 4. While the API may be down, a target that has used up its attempts at no cost is not given up, but probed.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
-    failing_targets::{CallNumber, FailingTargets},
-    queue::Allowed,
-};
+use super::queue::{Allowed, FirstFailure};
 use crate::api::ErrorKind;
 
 /// The first probe is sent this long after the breaker opened; each further wait is twice as long.
@@ -48,17 +44,20 @@ pub(super) enum Admission {
 }
 
 /// Watches failures and successes of all targets.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Breaker {
     threshold: u32,
     most_tokens: f64,
     tokens: f64,
     failures_in_a_row: u32,
-    /// How many different targets failed in a row at a cost, or possibly at one; always zero in a run of very few
-    /// targets, whose attempts cost less than a round.
+    /// How many different targets failed in a row.
+    targets_in_a_row: u32,
+    /// How many of these failed at a cost, or possibly at one; always zero in a run of very few targets, whose attempts
+    /// cost less than a round.
     costly_in_a_row: u32,
     counts_costs: bool,
-    failing: FailingTargets,
+    /// How often the API has answered.
+    successes: u64,
     down: Option<Down>,
 }
 
@@ -97,8 +96,8 @@ impl Breaker {
     /// A breaker for `targets` targets and `concurrency` calls in flight. If a run is too small to distinguish an
     /// outage from a few bad targets, its retries are free. `costly_failures` are the last calls of earlier runs, which
     /// cost money without an answer: after many of them, one more failure opens the breaker at once, except in a small
-    /// run. `given_up` of the targets have failed in earlier runs.
-    pub(super) fn new(concurrency: u32, targets: usize, costly_failures: u32, given_up: usize) -> Self {
+    /// run.
+    pub(super) fn new(concurrency: u32, targets: usize, costly_failures: u32) -> Self {
         let threshold = concurrency.saturating_mul(2).max(MIN_THRESHOLD);
         let small = targets <= threshold as usize;
         let most_tokens = if small { f64::INFINITY } else { f64::from(threshold) };
@@ -107,9 +106,10 @@ impl Breaker {
             most_tokens,
             tokens: if small { f64::INFINITY } else { 0.0 },
             failures_in_a_row: 0,
+            targets_in_a_row: 0,
             counts_costs: targets > MIN_THRESHOLD as usize,
             costly_in_a_row: if small { 0 } else { costly_failures.min(MIN_THRESHOLD - 1) },
-            failing: FailingTargets::new(given_up),
+            successes: 0,
             down: None,
         }
     }
@@ -128,21 +128,21 @@ impl Breaker {
     /// failure on if no call of this run has succeeded.
     pub(super) fn max_in_flight(&self, concurrency: u32) -> u32 {
         match self.costly_in_a_row {
-            1.. if !self.failing.has_answer() => 1,
+            1.. if self.successes == 0 => 1,
             failures => concurrency.saturating_sub(failures).max(1),
         }
     }
 
-    /// The targets that fail.
-    pub(super) fn failing(&self) -> &FailingTargets {
-        &self.failing
+    /// Whether a target itself causes its failures: the API has answered others since the first of them.
+    pub(super) fn attributes_to_target(&self, first_failure: Option<FirstFailure>) -> bool {
+        first_failure.is_some_and(|first| first.successes_before < self.successes)
     }
 
     /// A call is sent; `first_failure` is that of its target, if any. Returns whether it is a probe.
-    pub(super) fn on_send(&mut self, first_try: bool, first_failure: Option<CallNumber>) -> bool {
+    pub(super) fn on_send(&mut self, first_try: bool, first_failure: Option<FirstFailure>) -> bool {
         let change = match first_try {
             true => EARNED_BY_FIRST_CALL,
-            false if self.failing.fails_by_itself(first_failure) => 0.0,
+            false if self.attributes_to_target(first_failure) => 0.0,
             false => -1.0,
         };
         self.tokens = (self.tokens + change).clamp(0.0, self.most_tokens);
@@ -159,68 +159,51 @@ impl Breaker {
     /// too few to indicate an outage.
     pub(super) fn on_exhausted(&mut self, now: Instant) {
         match self.down {
-            None if !self.failing.has_answer() => self.trip(now),
+            None if self.successes == 0 => self.trip(now),
             None => self.tokens = self.tokens.max(1.0),
             Some(_) => {}
         }
     }
 
-    /// Whether a target that has used up its attempts may have done so because the API is down.
-    pub(super) fn suspects_outage(&self) -> bool {
-        self.down.is_some() || self.failing.suggest_outage()
-    }
-
-    /// More calls would show nothing new: from now on, only single probes are sent.
-    pub(super) fn on_outage(&mut self, now: Instant) {
+    /// The API cannot be reached, and more calls would show nothing new: from now on, only single probes are sent.
+    pub(super) fn on_unreachable(&mut self, now: Instant) {
         if self.down.is_none() {
             self.trip(now);
         }
     }
 
-    /// The outage has lasted too long. It was none if a single target has failed while all others were answered.
-    pub(super) fn is_due_to_last_target(&mut self) -> bool {
-        let is_blamed = self.failing.blame_last();
-        if is_blamed {
-            self.down = None;
-        }
-        is_blamed
-    }
-
-    /// The API has answered, with data or an error: it is up. Returns whether it was down.
-    pub(super) fn on_response(&mut self, call: CallNumber, first_failure: Option<CallNumber>) -> bool {
+    /// The API has answered, with data or an error: it is up.
+    pub(super) fn on_response(&mut self) {
+        self.successes += 1;
         self.failures_in_a_row = 0;
+        self.targets_in_a_row = 0;
         self.costly_in_a_row = 0;
         self.tokens = (self.tokens + EARNED_BY_ANSWER).min(self.most_tokens);
-        let was_down = self.down.take().is_some();
-        if was_down {
+        if self.down.take().is_some() {
             self.tokens = self.tokens.max(f64::from(self.threshold) / 2.0);
-            self.failing.on_recovery();
         }
-        self.failing.on_answer(call, first_failure);
-        was_down
     }
 
-    /// A call failed in a way that may be due to an outage; `is_costly`: it was billed, or may have been.
-    /// `first_failure` is that of its target, if it has failed before.
+    /// A call failed in a way that may be due to an outage; `is_costly`: it was billed, or may have been. Returns the
+    /// first failure of its target.
     pub(super) fn on_failure(
         &mut self,
         now: Instant,
-        call: CallNumber,
         probe: bool,
         is_costly: bool,
-        first_failure: Option<CallNumber>,
-    ) {
-        if !self.failing.fails_by_itself(first_failure) {
+        first_failure: Option<FirstFailure>,
+    ) -> FirstFailure {
+        if !self.attributes_to_target(first_failure) {
+            let is_new = first_failure.is_none();
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-            let is_counted = first_failure.is_none() && is_costly && self.counts_costs;
+            self.targets_in_a_row = self.targets_in_a_row.saturating_add(u32::from(is_new));
+            let is_counted = is_new && is_costly && self.counts_costs;
             self.costly_in_a_row = self.costly_in_a_row.saturating_add(u32::from(is_counted));
         }
-        self.failing.on_failure(now, call, first_failure);
-        // Once the API has answered, or if the targets have failed in earlier runs, a few targets that always fail are
-        // not an outage: only failures of different targets count.
-        let is_known = self.failing.has_answer() || !self.failing.suggest_outage();
-        let in_a_row = if is_known { self.failing.unexplained() } else { self.failures_in_a_row as usize };
-        let max_costly = if self.failing.has_answer() { MIN_THRESHOLD.max(self.threshold / 2) } else { MIN_THRESHOLD };
+        // Once the API has answered, a few targets that always fail are not an outage: only failures of different
+        // targets count.
+        let in_a_row = if self.successes == 0 { self.failures_in_a_row } else { self.targets_in_a_row };
+        let max_costly = if self.successes == 0 { MIN_THRESHOLD } else { MIN_THRESHOLD.max(self.threshold / 2) };
         match &mut self.down {
             Some(down) if probe => {
                 down.wait = (down.wait * 2).min(if is_costly { MAX_COSTLY_PROBE_WAIT } else { MAX_PROBE_WAIT });
@@ -228,9 +211,10 @@ impl Breaker {
                 down.probing = false;
             }
             Some(_) => {}
-            None if in_a_row >= self.threshold as usize || self.costly_in_a_row >= max_costly => self.trip(now),
+            None if in_a_row >= self.threshold || self.costly_in_a_row >= max_costly => self.trip(now),
             None => {}
         }
+        first_failure.unwrap_or(FirstFailure { successes_before: self.successes })
     }
 
     /// A probe was called off before it was sent.
@@ -246,8 +230,8 @@ impl Breaker {
     }
 
     fn trip(&mut self, now: Instant) {
-        let (since, next_probe) = (self.failing.failing_since().unwrap_or(now), now + FIRST_PROBE);
-        self.down = Some(Down { since, wait: FIRST_PROBE, next_probe, probing: false });
+        let next_probe = now + FIRST_PROBE;
+        self.down = Some(Down { since: now, wait: FIRST_PROBE, next_probe, probing: false });
     }
 }
 
@@ -257,19 +241,13 @@ mod tests {
 
     const EVERYTHING: Admission = Admission::Now(Allowed::Everything);
 
-    /// The number of the next call.
-    fn next() -> CallNumber {
-        thread_local!(static CALLS: std::cell::Cell<CallNumber> = const { std::cell::Cell::new(0) });
-        CALLS.replace(CALLS.get() + 1)
-    }
-
     #[tokio::test(start_paused = true)]
     async fn two_rounds_of_failures_leave_only_probes() {
-        let mut breaker = Breaker::new(20, 1_000, 0, 0);
+        let mut breaker = Breaker::new(20, 1_000, 0);
         for call in 0..40 {
             assert!(!matches!(breaker.admission(Instant::now()), Admission::NotBefore(_)), "call {call}");
             let probe = breaker.on_send(true, None);
-            breaker.on_failure(Instant::now(), next(), probe, false, None);
+            breaker.on_failure(Instant::now(), probe, false, None);
         }
         let first = Instant::now() + FIRST_PROBE;
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(first));
@@ -277,15 +255,15 @@ mod tests {
         assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
         assert!(breaker.on_send(false, None));
         assert_eq!(breaker.admission(Instant::now()), Admission::AfterProbe);
-        breaker.on_failure(Instant::now(), next(), true, false, None);
+        breaker.on_failure(Instant::now(), true, false, None);
         assert_eq!(breaker.admission(Instant::now()), Admission::NotBefore(Instant::now() + 2 * FIRST_PROBE));
-        breaker.on_response(next(), None);
+        breaker.on_response();
         assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
     }
 
     #[tokio::test(start_paused = true)]
     async fn under_a_total_outage_retries_stay_under_a_tenth() {
-        let mut breaker = Breaker::new(20, 100_000, 0, 0);
+        let mut breaker = Breaker::new(20, 100_000, 0);
         let (mut first_tries, mut retries) = (0_u32, 0_u32);
         let end = Instant::now() + Duration::from_mins(10);
         while Instant::now() < end {
@@ -299,7 +277,7 @@ mod tests {
             };
             let probe = breaker.on_send(!retry, None);
             *(if retry { &mut retries } else { &mut first_tries }) += 1;
-            breaker.on_failure(Instant::now(), next(), probe, false, None);
+            breaker.on_failure(Instant::now(), probe, false, None);
         }
         assert!(retries * 10 <= first_tries, "{retries} retries, {first_tries} first tries");
         assert!(first_tries + retries < 100, "the breaker was open");
@@ -307,15 +285,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn occasional_failures_are_retried_freely() {
-        let mut breaker = Breaker::new(20, 100_000, 0, 0);
+        let mut breaker = Breaker::new(20, 100_000, 0);
         for _ in 0..100 {
             breaker.on_send(true, None);
-            breaker.on_response(next(), None);
+            breaker.on_response();
         }
         for _ in 0..30 {
             assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
             let probe = breaker.on_send(false, None);
-            breaker.on_failure(Instant::now(), next(), probe, false, None);
+            breaker.on_failure(Instant::now(), probe, false, None);
         }
     }
 
@@ -323,14 +301,14 @@ mod tests {
     fn fail(breaker: &mut Breaker, targets: u32) {
         for _ in 0..targets {
             let probe = breaker.on_send(true, None);
-            breaker.on_failure(Instant::now(), next(), probe, false, None);
+            breaker.on_failure(Instant::now(), probe, false, None);
         }
     }
 
     /// How many retries may be sent in a row.
     fn retries(breaker: &Breaker) -> u32 {
         const MANY: u32 = 1_000;
-        let mut breaker = Breaker { down: None, ..breaker.clone() };
+        let mut breaker = Breaker { down: None, ..*breaker };
         let may_go_out = |_: &u32| {
             let is_open = breaker.admission(Instant::now()) == EVERYTHING;
             breaker.on_send(false, None);
@@ -341,7 +319,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn probes_are_sent_at_growing_intervals_until_the_api_answers() {
-        let mut breaker = Breaker::new(20, 1_000, 0, 0);
+        let mut breaker = Breaker::new(20, 1_000, 0);
         fail(&mut breaker, 39);
         assert_eq!(breaker.down_since(), None);
         fail(&mut breaker, 1);
@@ -353,16 +331,16 @@ mod tests {
             assert_eq!(breaker.admission(moment), EVERYTHING);
             assert!(breaker.on_send(true, None), "a probe");
             // A call from before the outage returns and changes nothing.
-            breaker.on_failure(moment, next(), false, false, None);
+            breaker.on_failure(moment, false, false, None);
             assert_eq!(breaker.admission(moment), Admission::AfterProbe);
-            breaker.on_failure(moment, next(), true, false, None);
+            breaker.on_failure(moment, true, false, None);
         }
         assert_eq!(breaker.down_since(), Some(since));
         tokio::time::advance(MAX_PROBE_WAIT).await;
         breaker.on_send(true, None);
         breaker.on_cancelled();
         assert_eq!(breaker.admission(Instant::now()), EVERYTHING);
-        breaker.on_response(next(), None);
+        breaker.on_response();
         assert_eq!((breaker.down_since(), breaker.admission(Instant::now())), (None, EVERYTHING));
         assert!(!breaker.on_send(true, None), "an ordinary call");
         fail(&mut breaker, 39);
@@ -372,31 +350,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn failures_that_cost_money_take_effect_sooner() {
         let now = Instant::now();
-        let mut breaker = Breaker::new(20, 1_000, 0, 0);
+        let mut breaker = Breaker::new(20, 1_000, 0);
         assert_eq!(breaker.max_in_flight(20), 20);
         for call in 1..MIN_THRESHOLD {
-            breaker.on_failure(now, next(), false, true, None);
+            breaker.on_failure(now, false, true, None);
             assert_eq!((breaker.max_in_flight(20), breaker.down_since()), (1, None), "{call}: no call has succeeded");
         }
-        breaker.on_failure(now, next(), false, true, None);
+        breaker.on_failure(now, false, true, None);
         assert_eq!(breaker.down_since(), Some(now));
         for _ in 0..10 {
-            breaker.on_failure(now, next(), true, true, None);
+            breaker.on_failure(now, true, true, None);
         }
         assert_eq!(breaker.admission(now), Admission::NotBefore(now + MAX_COSTLY_PROBE_WAIT));
 
-        breaker.on_response(next(), None);
+        breaker.on_response();
         assert_eq!(breaker.max_in_flight(20), 20);
         for call in 1..20 {
-            breaker.on_failure(now, next(), false, true, None);
+            breaker.on_failure(now, false, true, None);
             assert_eq!((breaker.max_in_flight(20), breaker.down_since()), (20 - call, None), "a call has succeeded");
         }
-        breaker.on_failure(now, next(), false, true, None);
+        breaker.on_failure(now, false, true, None);
         assert_eq!((breaker.max_in_flight(20), breaker.down_since()), (1, Some(now)));
 
-        let mut resumed = Breaker::new(20, 1_000, 500, 0);
+        let mut resumed = Breaker::new(20, 1_000, 500);
         assert_eq!((resumed.max_in_flight(20), resumed.down_since()), (1, None));
-        resumed.on_failure(now, next(), false, true, None);
+        resumed.on_failure(now, false, true, None);
         assert_eq!(resumed.down_since(), Some(now));
     }
 
@@ -414,21 +392,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_api_that_cannot_be_reached_is_probed_from_the_first_failure_on() {
-        let (mut breaker, now) = (Breaker::new(20, 1_000, 0, 0), Instant::now());
-        breaker.on_outage(now);
+        let (mut breaker, now) = (Breaker::new(20, 1_000, 0), Instant::now());
+        breaker.on_unreachable(now);
         assert_eq!(breaker.admission(now), Admission::NotBefore(now + FIRST_PROBE));
-        breaker.on_outage(now + FIRST_PROBE);
+        breaker.on_unreachable(now + FIRST_PROBE);
         assert_eq!(breaker.down_since(), Some(now), "nothing changes");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_first_try_earns_a_tenth_of_a_retry_and_a_success_two() {
         let check = |first_tries: u32, successes: u32, expected: u32| {
-            let mut breaker = Breaker::new(20, 1_000, 0, 0);
+            let mut breaker = Breaker::new(20, 1_000, 0);
             for _ in 0..first_tries {
                 breaker.on_send(true, None);
             }
-            (0..successes).for_each(|_| assert!(!breaker.on_response(next(), None)));
+            (0..successes).for_each(|_| breaker.on_response());
             assert_eq!(retries(&breaker), expected, "{first_tries} first tries, {successes} successes");
         };
         check(0, 0, 0);
@@ -446,7 +424,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_run_with_no_more_targets_than_two_rounds_retries_freely() {
         let check = |concurrency: u32, targets: usize, freely: bool| {
-            let breaker = Breaker::new(concurrency, targets, 0, 0);
+            let breaker = Breaker::new(concurrency, targets, 0);
             assert_eq!(retries(&breaker), if freely { 1_000 } else { 0 }, "{concurrency} in flight, {targets} targets");
         };
         check(20, 40, true);
@@ -457,81 +435,65 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_round_of_retries_may_be_sent_at_once_after_an_outage() {
-        let mut breaker = Breaker::new(20, 1_000, 0, 0);
+        let mut breaker = Breaker::new(20, 1_000, 0);
         fail(&mut breaker, 40);
-        breaker.on_response(next(), None);
+        breaker.on_response();
         assert_eq!(retries(&breaker), 20);
-        let mut breaker = Breaker::new(20, 1_000, 0, 0);
+        let mut breaker = Breaker::new(20, 1_000, 0);
         fail(&mut breaker, 39);
-        breaker.on_response(next(), None);
+        breaker.on_response();
         assert_eq!(retries(&breaker), 5, "no outage");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_target_that_fails_while_others_succeed_is_the_cause() {
-        let mut breaker = Breaker::new(1, 1_000, 0, 0);
+        let mut breaker = Breaker::new(1, 1_000, 0);
         let now = Instant::now();
-        let bad = next();
-        breaker.on_failure(now, bad, false, false, None);
-        breaker.on_response(next(), None);
+        let bad = breaker.on_failure(now, false, false, None);
+        assert!(
+            !breaker.attributes_to_target(None) && !breaker.attributes_to_target(Some(bad)),
+            "no call has succeeded"
+        );
+        breaker.on_response();
+        assert!(breaker.attributes_to_target(Some(bad)) && !breaker.attributes_to_target(None));
         // Its retries are free and its failures do not count.
         let before = retries(&breaker);
         for _ in 0..50 {
             breaker.on_send(false, Some(bad));
-            breaker.on_failure(now, next(), false, false, Some(bad));
+            assert_eq!(breaker.on_failure(now, false, false, Some(bad)), bad);
         }
         assert_eq!((retries(&breaker), breaker.down_since()), (before, None));
         // Once the API has answered, one failing target is not an outage, but ten are.
-        let late = next();
+        let late = breaker.on_failure(now, false, false, None);
         for _ in 0..50 {
-            breaker.on_failure(now, next(), false, false, Some(late));
+            breaker.on_failure(now, false, false, Some(late));
         }
         assert_eq!(breaker.down_since(), None);
-        fail(&mut breaker, 9);
+        fail(&mut breaker, 8);
         assert_eq!(breaker.down_since(), None);
         fail(&mut breaker, 1);
         assert_eq!(breaker.down_since(), Some(now));
         // Before that, any ten failures are an outage.
-        let mut breaker = Breaker::new(1, 1_000, 0, 0);
-        let first = next();
-        breaker.on_failure(now, first, false, false, None);
+        let mut breaker = Breaker::new(1, 1_000, 0);
+        let first = breaker.on_failure(now, false, false, None);
         for _ in 0..8 {
-            breaker.on_failure(now, next(), false, false, Some(first));
+            breaker.on_failure(now, false, false, Some(first));
         }
         assert_eq!(breaker.down_since(), None);
-        breaker.on_failure(now, next(), false, false, Some(first));
+        breaker.on_failure(now, false, false, Some(first));
         assert_eq!(breaker.down_since(), Some(now));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_outage_lasts_since_its_first_failure_and_is_none_if_a_single_target_is_left() {
-        let mut breaker = Breaker::new(20, 1_000, 0, 0);
-        assert!(!breaker.suspects_outage());
-        let start = Instant::now();
-        fail(&mut breaker, 2);
-        assert!(breaker.suspects_outage());
-        tokio::time::advance(Duration::from_secs(20)).await;
-        breaker.on_outage(Instant::now());
-        assert_eq!(breaker.down_since(), Some(start));
-        assert!(!breaker.is_due_to_last_target(), "two targets fail");
-        breaker.on_response(next(), None);
-        assert_eq!((breaker.down_since(), breaker.suspects_outage()), (None, false));
-        fail(&mut breaker, 1);
-        breaker.on_outage(Instant::now());
-        assert!(breaker.suspects_outage() && breaker.is_due_to_last_target());
-        assert_eq!((breaker.down_since(), breaker.suspects_outage()), (None, false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_last_retries_continue_as_probes_or_freely_if_the_api_has_answered() {
         let now = Instant::now();
-        let mut silent = Breaker::new(20, 1_000, 0, 0);
+        let mut silent = Breaker::new(20, 1_000, 0);
         silent.on_exhausted(now);
         assert_eq!(silent.admission(now), Admission::NotBefore(now + FIRST_PROBE));
         silent.on_exhausted(now + FIRST_PROBE);
         assert_eq!(silent.down_since(), Some(now), "nothing changes");
-        let mut answering = Breaker::new(20, 1_000, 0, 0);
-        answering.on_response(next(), None);
+        let mut answering = Breaker::new(20, 1_000, 0);
+        answering.on_response();
         assert_eq!(retries(&answering), 2);
         answering.on_exhausted(now);
         assert_eq!(retries(&answering), 2, "what is earned is kept");

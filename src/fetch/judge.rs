@@ -6,9 +6,6 @@ use crate::api::status::{Class, Fatal};
 pub(super) const MAX_MAYBE_BILLED: u32 = 2;
 /// Retries after an answer about another target.
 pub(super) const MAX_WRONG_TARGET: u32 = 1;
-/// Calls for a target whose last one was rejected because there are too many, whatever the maximum for a target: an API
-/// that rejects half of all calls at random rejects all of these once in a billion targets.
-const MAX_SLOW_DOWNS: u32 = 30;
 /// How many different targets in a row, refused by an unknown party without an answer in between, end a run: one or two
 /// may be blocked by a firewall, three mean a token or a route that no longer works.
 pub(super) const MAX_REFUSED_TARGETS: u32 = 3;
@@ -35,8 +32,6 @@ pub(super) struct RunFacts {
     pub proven: bool,
     /// Whether the other form of the body can still be tried.
     pub other_form: bool,
-    /// Whether the call may have failed, at no cost, because the API is down.
-    pub may_be_down: bool,
     /// Targets in a row that were refused by an unknown party, with no answer in between.
     pub refused_targets: u32,
     /// How many of them end the run.
@@ -50,8 +45,6 @@ pub(super) enum Decision {
     Done,
     /// Try again after a wait.
     Retry,
-    /// The API may be down: try again after a wait, however often it was tried.
-    WaitOut,
     /// Try again at once, in the other form of the body.
     OtherForm,
     /// Try again with more money reserved.
@@ -81,10 +74,6 @@ pub(super) fn judge(class: Class, tried: TargetAttempts, run: RunFacts) -> Decis
         Class::Transient | Class::SlowDown | Class::MaybeBilled if tried.maybe_billed > MAX_MAYBE_BILLED => {
             Decision::GiveUp
         }
-        // A single attempt shows nothing, and may be all that the user wants.
-        Class::Transient | Class::SlowDown if tried.attempts == 1 => again,
-        Class::Transient | Class::SlowDown if again == Decision::GiveUp && run.may_be_down => Decision::WaitOut,
-        Class::SlowDown if tried.attempts < MAX_SLOW_DOWNS => Decision::Retry,
         Class::Transient | Class::SlowDown | Class::MaybeBilled => again,
         Class::WrongTarget if tried.wrong_target > MAX_WRONG_TARGET => Decision::GiveUp,
         Class::WrongTarget => again,
@@ -107,14 +96,8 @@ mod tests {
 
     #[test]
     fn every_class_leads_to_its_decision() {
-        let run = RunFacts {
-            max_attempts: 6,
-            proven: true,
-            other_form: true,
-            may_be_down: false,
-            refused_targets: 0,
-            max_refused_targets: 3,
-        };
+        let run =
+            RunFacts { max_attempts: 6, proven: true, other_form: true, refused_targets: 0, max_refused_targets: 3 };
         let fresh = RunFacts { proven: false, ..run };
         let known_body = RunFacts { proven: false, other_form: false, ..run };
         let tried =
@@ -127,17 +110,7 @@ mod tests {
         check(Class::Transient, tried(2, 2, 0), run, Decision::Retry);
         check(Class::Transient, tried(3, 3, 0), run, Decision::GiveUp);
         check(Class::SlowDown, tried(1, 0, 0), run, Decision::Retry);
-        check(Class::SlowDown, tried(29, 0, 0), run, Decision::Retry);
-        check(Class::SlowDown, tried(30, 0, 0), run, Decision::GiveUp);
-        let down = RunFacts { may_be_down: true, ..run };
-        check(Class::Transient, tried(5, 0, 0), down, Decision::Retry);
-        check(Class::Transient, tried(6, 0, 0), down, Decision::WaitOut);
-        check(Class::Transient, tried(6, 3, 0), down, Decision::GiveUp);
-        for class in [Class::Transient, Class::SlowDown] {
-            check(class, tried(1, 0, 0), RunFacts { max_attempts: 1, ..down }, Decision::GiveUp);
-        }
-        check(Class::SlowDown, tried(6, 0, 0), down, Decision::WaitOut);
-        check(Class::MaybeBilled, tried(6, 1, 0), down, Decision::GiveUp);
+        check(Class::SlowDown, tried(6, 0, 0), run, Decision::GiveUp);
         check(Class::MaybeBilled, tried(1, 1, 0), run, Decision::Retry);
         check(Class::MaybeBilled, tried(2, 2, 0), run, Decision::Retry);
         check(Class::MaybeBilled, tried(3, 3, 0), run, Decision::GiveUp);

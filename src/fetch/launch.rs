@@ -42,9 +42,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
                 self.breaker.on_exhausted(now);
                 return Step::Again;
             }
-            let until = [self.queue.next_due(), self.give_up_at()].into_iter().flatten().min();
-            let state = if self.breaker.down_since().is_some() { self.outage() } else { FetchState::Calling };
-            return self.wait(state, until);
+            return self.wait(FetchState::Calling, self.queue.next_due());
         };
         self.launch(job, now)
     }
@@ -54,9 +52,6 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     fn admitted(&mut self, now: Instant) -> Result<Allowed, Step> {
         let give_up_at = self.give_up_at();
         if give_up_at.is_some_and(|moment| moment <= now) {
-            if self.breaker.is_due_to_last_target() {
-                return Err(Step::Again);
-            }
             let message = self.last_failure.as_deref().map(str::to_owned);
             self.stop(if self.reachability == Reachability::Unreachable {
                 StopReason::Unreachable { message }
@@ -70,11 +65,8 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             Admission::NotBefore(moment) => Some(give_up_at.map_or(moment, |give_up_at| give_up_at.min(moment))),
             Admission::AfterProbe => give_up_at,
         };
-        Err(self.wait(self.outage(), until))
-    }
-
-    fn outage(&self) -> FetchState {
-        FetchState::Outage { cause: self.last_failure.clone() }
+        let cause = self.last_failure.clone();
+        Err(self.wait(FetchState::Outage { cause }, until))
     }
 
     /// When an outage will have lasted too long; `None`: there is no outage.
@@ -90,7 +82,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     /// The next target to call. During an outage, any remaining target may be the probe.
     fn next_job(&mut self, now: Instant, allowed: Allowed) -> Option<Job> {
         if self.breaker.down_since().is_none() {
-            return self.queue.next(now, allowed, |job| self.breaker.failing().fails_by_itself(job.first_failure));
+            return self.queue.next(now, allowed, |job| self.breaker.attributes_to_target(job.first_failure));
         }
         let job = self.queue.next(now, allowed, |_| false);
         job.or_else(|| self.queue.next(now, Allowed::Everything, |_| false))

@@ -31,7 +31,6 @@ mod attempt;
 mod budget;
 mod circuit_breaker;
 mod consecutive_failures;
-mod failing_targets;
 mod judge;
 mod launch;
 pub mod pace;
@@ -135,8 +134,6 @@ pub struct PriorCalls {
     pub form: Option<BodyForm>,
     /// The last calls in a row that cost money, or may have, without an answer.
     pub costly_failures: u32,
-    /// How many targets were given up.
-    pub given_up: usize,
 }
 
 /// How a fetch ended.
@@ -275,7 +272,7 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         Self {
             queue: Queue::new(targets),
             budget: Budget::new(limits.max_cost, earlier.spent, earlier.highest_price),
-            breaker: Breaker::new(concurrency, count, earlier.costly_failures, earlier.given_up),
+            breaker: Breaker::new(concurrency, count, earlier.costly_failures),
             count: u32::try_from(count).unwrap_or(u32::MAX),
             billed_failures: ConsecutiveFailures::after(earlier.costly_failures, count),
             refused_targets: ConsecutiveFailures::default(),

@@ -104,21 +104,15 @@ impl Pacer {
         Ok(slot)
     }
 
-    /// The result of an ordinary call: whether the API rejected it because there are too many.
-    pub(super) fn on_result(&mut self, now: Instant, slot: &CallSlot, is_rejected: bool) {
+    /// The result of the call with this slot: whether the API asked for fewer calls, and for how long it asked to send
+    /// none at all.
+    pub(super) fn on_result(&mut self, now: Instant, slot: &CallSlot, is_rejected: bool, hold: Option<Duration>) {
         self.throttle.on_result(now, slot.number(), is_rejected);
-    }
-
-    /// The server asked to send no call for this long.
-    pub(super) fn hold(&mut self, now: Instant, wait: Duration) {
-        let until = (now + wait).max(self.hold_until.unwrap_or(now));
-        self.throttle.on_hold(until - self.held_until(now).unwrap_or(now));
-        self.hold_until = Some(until);
-    }
-
-    /// An outage is over.
-    pub(super) fn on_recovery(&mut self, now: Instant) {
-        self.throttle.on_recovery(now);
+        if let Some(hold) = hold {
+            let until = (now + hold).max(self.hold_until.unwrap_or(now));
+            self.throttle.on_hold(until - self.held_until(now).unwrap_or(now));
+            self.hold_until = Some(until);
+        }
     }
 
     /// Until when all calls have to wait, if the server asked for it and that time has not passed.
@@ -217,10 +211,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hold_delays_every_call_until_its_end() {
         let mut pacer = Pacer::new(rate(6_000, Duration::from_mins(1)), []);
-        pacer.try_acquire(Instant::now()).expect("the first call").mark_sent();
+        let mut slot = pacer.try_acquire(Instant::now()).expect("the first call");
+        slot.mark_sent();
         let asked = Instant::now();
-        pacer.hold(asked, Duration::from_secs(3));
-        pacer.hold(asked, Duration::from_secs(1));
+        pacer.on_result(asked, &slot, true, Some(Duration::from_secs(3)));
+        pacer.on_result(asked, &slot, true, Some(Duration::from_secs(1)));
         let until = asked + Duration::from_secs(3);
         assert_eq!(pacer.try_acquire(asked).expect_err("held"), until);
         assert_eq!(pacer.held_until(asked), Some(until), "the longest wait counts");

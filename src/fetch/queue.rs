@@ -9,8 +9,15 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{failing_targets::CallNumber, judge::TargetAttempts, retry::Waits};
+use super::{judge::TargetAttempts, retry::Waits};
 use crate::{money::Usd, targets::Target};
+
+/// The first failure of a target that may be due to an outage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FirstFailure {
+    /// How often the API had answered by then.
+    pub(super) successes_before: u64,
+}
 
 /// A target that is being called.
 #[derive(Debug)]
@@ -20,8 +27,8 @@ pub(super) struct Job {
     pub(super) calls: u32,
     pub(super) tried: TargetAttempts,
     pub(super) waits: Waits,
-    /// Its first call that failed in a way that may be due to an outage.
-    pub(super) first_failure: Option<CallNumber>,
+    /// Its first failure that may be due to an outage.
+    pub(super) first_failure: Option<FirstFailure>,
     /// The minimum cost of the next call, once a price was refused.
     pub(super) min_price_limit: Option<Usd>,
 }

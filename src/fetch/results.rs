@@ -9,10 +9,8 @@ use super::{
     attempt::{Attempted, CallResult, Grant},
     circuit_breaker::Reachability,
     consecutive_failures::{MAX_BILLED_FAILURES, is_billed_failure},
-    failing_targets::CallNumber,
     judge::{self, Decision, MAX_REFUSED_TARGETS, RunFacts, Stop},
     queue::Job,
-    sliding_window::CallSlot,
 };
 use crate::{
     api::{
@@ -42,15 +40,17 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         };
         let now = Instant::now();
         self.budget.settle(reservation, result.assessment.cost);
-        self.learn(&mut job, &result, slot.number(), is_probe, now);
-        self.pace(&result, &slot, is_probe, now);
+        self.learn(&mut job, &result, is_probe, now);
+        // HTTP 429 asks for fewer calls, even with a complete answer.
+        let is_rejected = result.assessment.class == Class::SlowDown || result.assessment.http_status == Some(429);
+        let hold = result.retry_after.filter(|wait| is_rejected && *wait <= MAX_RETRY_AFTER);
+        self.pacer.on_result(now, &slot, is_rejected, hold);
         let CallResult { assessment, retry_after, .. } = result;
         let is_refused = matches!(assessment.class, Class::Refused(_));
         let run_facts = RunFacts {
             max_attempts: self.limits.max_attempts.get(),
             proven: self.proven,
             other_form: form != self.form || self.other_form,
-            may_be_down: !assessment.cost.is_costly() && self.breaker.suspects_outage(),
             refused_targets: self.refused_targets.count(assessment.class, is_refused && job.tried.refused == 1),
             // A run of one or two targets cannot reach the maximum: it ends if all of them are refused.
             max_refused_targets: if self.proven { MAX_REFUSED_TARGETS } else { MAX_REFUSED_TARGETS.min(self.count) },
@@ -60,16 +60,11 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
         self.first_call_returned |= decision != Decision::OtherForm;
         match decision {
             Decision::Done => {}
-            Decision::Retry | Decision::WaitOut if retry_after.is_some_and(|wait| wait > MAX_RETRY_AFTER) => {
+            Decision::Retry if retry_after.is_some_and(|wait| wait > MAX_RETRY_AFTER) => {
                 return Some(self.give_up(job, assessment.class));
             }
-            Decision::Retry | Decision::WaitOut => {
-                // Calls in flight may still show that the API is up.
-                if decision == Decision::WaitOut && self.running.is_empty() {
-                    self.breaker.on_outage(now);
-                }
-                // The throttle slows all calls down, so that a rejected target need not wait for long.
-                let wait = job.waits.next(retry_after, assessment.class == Class::SlowDown);
+            Decision::Retry => {
+                let wait = job.waits.next(retry_after);
                 self.queue.again(job, now + wait);
             }
             Decision::OtherForm => {
@@ -102,13 +97,9 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
     }
 
     /// Updates what is known about the API and the target.
-    fn learn(&mut self, job: &mut Job, result: &CallResult, call: CallNumber, is_probe: bool, now: Instant) {
+    fn learn(&mut self, job: &mut Job, result: &CallResult, is_probe: bool, now: Instant) {
         let assessment = &result.assessment;
         self.reachability = self.reachability.after(result.failure);
-        // An outage is not the target's fault.
-        if self.breaker.failing().is_excused(job.first_failure) {
-            (job.first_failure, job.tried.attempts) = (None, 0);
-        }
         // Calls during an outage reveal nothing about their target.
         let is_counted = !is_probe && self.breaker.down_since().is_none();
         job.tried.attempts += u32::from(is_counted);
@@ -116,19 +107,13 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             Class::Transient | Class::SlowDown | Class::MaybeBilled => {
                 let is_costly = assessment.cost.is_costly();
                 job.tried.maybe_billed += u32::from(is_costly);
-                self.breaker.on_failure(now, call, is_probe, is_costly, job.first_failure);
-                job.first_failure.get_or_insert(call);
+                job.first_failure = Some(self.breaker.on_failure(now, is_probe, is_costly, job.first_failure));
                 self.last_failure = assessment.message.as_deref().map(Arc::from);
                 if self.reachability == Reachability::Unreachable {
-                    self.breaker.on_outage(now);
+                    self.breaker.on_unreachable(now);
                 }
             }
-            _ => {
-                if self.breaker.on_response(call, job.first_failure) {
-                    self.pacer.on_recovery(now);
-                }
-                job.first_failure = None;
-            }
+            _ => self.breaker.on_response(),
         }
         match assessment.class {
             Class::Data | Class::NoData => self.proven = true,
@@ -145,18 +130,6 @@ impl<A: Api, J: Journal, I: ExactSizeIterator<Item = Target>> Fetch<A, J, I> {
             };
             let message = format!("{failures} targets in a row, the last {}: {words}", job.target);
             self.stop(StopReason::BilledFailures { message });
-        }
-    }
-
-    /// Passes the result on to the pacer.
-    fn pace(&mut self, result: &CallResult, slot: &CallSlot, is_probe: bool, now: Instant) {
-        // HTTP 429 asks for fewer calls, even with a complete answer.
-        let is_rejected = result.assessment.class == Class::SlowDown || result.assessment.http_status == Some(429);
-        if !is_probe {
-            self.pacer.on_result(now, slot, is_rejected);
-        }
-        if let Some(wait) = result.retry_after.filter(|wait| is_rejected && *wait <= MAX_RETRY_AFTER) {
-            self.pacer.hold(now, wait);
         }
     }
 

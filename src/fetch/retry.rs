@@ -11,8 +11,6 @@ use backoff::{ExponentialBackoffBuilder, backoff::Backoff};
 const FIRST: Duration = Duration::from_millis(500);
 /// The median of the longest wait; six tries take about half a minute.
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// The longest wait after a rejection that concerns all targets.
-const MAX_SHORT_WAIT: Duration = Duration::from_secs(2);
 /// The median doubles with each wait.
 const GROWTH: f64 = 2.0;
 /// Full jitter: from zero to twice the median, so that targets which failed together do not retry together.
@@ -36,10 +34,9 @@ impl Default for Waits {
 }
 
 impl Waits {
-    /// The next wait, on request a short one; what the server asked for is the minimum.
-    pub(super) fn next(&mut self, retry_after: Option<Duration>, is_short: bool) -> Duration {
+    /// The next wait; what the server asked for is the minimum.
+    pub(super) fn next(&mut self, retry_after: Option<Duration>) -> Duration {
         let wait = self.0.next_backoff().unwrap_or(MAX_WAIT);
-        let wait = if is_short { wait.min(MAX_SHORT_WAIT) } else { wait };
         wait.max(retry_after.unwrap_or_default())
     }
 }
@@ -54,7 +51,7 @@ mod tests {
             let total: Duration = (0..400)
                 .map(|_| {
                     let mut waits = Waits::default();
-                    (0..=nth).map(|_| waits.next(None, false)).last().unwrap_or_default()
+                    (0..=nth).map(|_| waits.next(None)).last().unwrap_or_default()
                 })
                 .sum();
             total / 400
@@ -62,13 +59,11 @@ mod tests {
         assert!((300..700).contains(&mean(0).as_millis()), "{:?}", mean(0));
         assert!(mean(2) > mean(1) && mean(1) > mean(0));
         let mut waits = Waits::default();
-        assert!((0..50).map(|_| waits.next(None, false)).all(|wait| wait <= 2 * MAX_WAIT));
-        assert!((0..50).map(|_| waits.next(None, true)).all(|wait| wait <= MAX_SHORT_WAIT));
+        assert!((0..50).map(|_| waits.next(None)).all(|wait| wait <= 2 * MAX_WAIT));
     }
 
     #[test]
     fn the_servers_retry_after_is_the_minimum() {
-        assert!(Waits::default().next(Some(Duration::from_secs(90)), false) >= Duration::from_secs(90));
-        assert_eq!(Waits::default().next(Some(Duration::from_secs(90)), true), Duration::from_secs(90));
+        assert!(Waits::default().next(Some(Duration::from_secs(90))) >= Duration::from_secs(90));
     }
 }

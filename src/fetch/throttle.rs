@@ -91,12 +91,6 @@ impl Throttle {
         self.sample.began += hold;
     }
 
-    /// An outage is over: it was the reason for the last rejections, and has had only probes.
-    pub(super) fn on_recovery(&mut self, now: Instant) {
-        self.interval = self.test.take().map_or(self.interval, |test| test.interval_before);
-        self.sample = Sample::new(now, self.next_call);
-    }
-
     /// The result of a call.
     pub(super) fn on_result(&mut self, now: Instant, call: u64, is_rejected: bool) {
         if call < self.sample.first_call {
@@ -258,22 +252,5 @@ mod tests {
         throttle.on_send(start, 60);
         throttle.on_result(judged + Duration::from_secs(9), 60, false);
         assert_eq!(throttle.not_before(), next, "one result at this speed");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_outage_restores_the_speed_from_before() {
-        let (mut throttle, start) = (Throttle::new(SHORTEST), Instant::now());
-        for call in 0..30 {
-            throttle.on_send(start, call);
-            throttle.on_result(start + MIN_SAMPLE, call, true);
-        }
-        assert!(throttle.not_before() > Some(start + SHORTEST), "slowed down");
-        throttle.on_recovery(start + Duration::from_mins(1));
-        assert_eq!(throttle.not_before(), None);
-        for call in 30..60 {
-            throttle.on_send(start, call);
-            throttle.on_result(start + Duration::from_mins(1), call, true);
-        }
-        assert_eq!(throttle.not_before(), None, "the new sample has just begun");
     }
 }

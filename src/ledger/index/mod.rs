@@ -109,7 +109,6 @@ impl Index {
             priced_calls: self.priced_calls,
             form: self.form,
             costly_failures: self.costly_failures,
-            given_up: self.entries.iter().filter(|entry| entry.state == TargetState::Failed).count(),
         }
     }
 

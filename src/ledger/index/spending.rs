@@ -27,8 +27,6 @@ pub struct ResumeState {
     pub form: Option<BodyForm>,
     /// The last calls in a row that cost money, or may have, without an answer.
     pub costly_failures: u32,
-    /// How many targets were given up.
-    pub given_up: usize,
 }
 
 /// The totals of all calls of a directory.

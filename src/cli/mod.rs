@@ -255,7 +255,7 @@ pub enum SchemaFormat {
     Arrow,
     /// CREATE TABLE statements for DuckDB
     Duckdb,
-    /// DDL strings for Spark
+    /// CREATE TABLE statements for Spark
     Spark,
     /// Markdown tables
     Markdown,

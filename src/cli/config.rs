@@ -4,8 +4,8 @@
 //! names the file and the line. Its values then become the argument's default, which the command line overrides. No file
 //! is read unless it is named.
 //!
-//! The file must not contain the token, since it is meant to be committed. In case it does, errors never quote a line
-//! of it.
+//! The file must not contain the token, since it is meant to be committed. If it does anyway, errors do not quote a
+//! line of it.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use crate::fs::io_hint;
 
 /// The flag that names the file. It cannot be a key.
 const CONFIG: &str = "config";
-/// Maximum size in bytes: a longer file does not contain flags.
+/// Maximum size in bytes: a larger file is not a config file.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// Parts of key names that indicate a secret.
 const SECRETS: [&str; 7] = ["token", "api-key", "apikey", "secret", "password", "authorization", "bearer"];
@@ -40,7 +40,7 @@ pub struct ConfigError {
     pub hint: String,
 }
 
-/// The definition with the flags of the config file that the arguments name, if any, as defaults.
+/// Returns `definition` with the flags of the `--config` file, if one is given, as defaults.
 pub(super) fn with_file(definition: Command, arguments: &[OsString]) -> Result<Command, ConfigError> {
     // Errors in the command line are reported when it is parsed together with the file's flags.
     let line = definition.clone().ignore_errors(true).try_get_matches_from(arguments);

@@ -29,6 +29,9 @@ pub(super) const TEXTS: usize = schema::INFO_TEXTS.len() + 1;
 /// How many columns hold maps.
 pub(super) const MAPS: usize = schema::MAPS.len();
 
+/// Each cell is a bit of a word, beside the date, the list and the two of the flag.
+const _: () = assert!(4 + TEXTS + MAPS + INTEGERS <= 64);
+
 /// The cells of a row that have a value, as a bit set.
 pub(super) mod bit {
     pub(in crate::decode) const DATE: u64 = 1;

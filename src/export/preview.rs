@@ -26,7 +26,7 @@ use crate::{
 pub struct Preview {
     pub parameters: Parameters,
     pub past: ResumeState,
-    /// Targets of these lines that already have a final answer.
+    /// Targets of the input that already have a final answer.
     pub stored: u64,
     /// Targets whose answer would be reused from an earlier run.
     pub taken_over: u64,
@@ -38,9 +38,9 @@ pub struct Preview {
     pub pending: u64,
     /// Targets among `remaining` whose answer would be refreshed.
     pub refreshed: u64,
-    /// Final answers in the directory, also for targets that are not among these lines.
+    /// Final answers in the directory, also for targets that are not in the input.
     pub answered: u64,
-    /// Those with data.
+    /// Final answers with data.
     pub with_data: u64,
     /// The manifest of the published dataset, if there is one.
     pub published: Option<RunManifest>,

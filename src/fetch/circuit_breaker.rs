@@ -1,14 +1,15 @@
 //! The circuit breaker: limits retries while calls fail, and allows only single probes while the API is down. `launch`
 //! ends the run after `--max-outage`.
 //!
-//! There are three rules:
+//! There are three rules. A round is as many calls as may be in flight:
 //!
-//! 1. After two rounds of failures without a success in between, only single probes are sent, at growing intervals. A
+//! 1. After two rounds of failures (at least [`MIN_THRESHOLD`]) without a success in between, only single probes are sent, at growing intervals. A
 //!    target that fails while others succeed is itself the cause, and does not count.
 //! 2. Retries use up tokens, which first calls earn slowly and successes quickly: during a total outage, retries stay
 //!    below a tenth of the first calls, while occasional failures are retried freely.
 //! 3. Failures that cost money, or may have, take effect sooner: each one lowers the limit on calls in flight until a
-//!    call succeeds, one round of them opens the breaker, and probes are sent less often.
+//!    call succeeds, one round of them, or [`MIN_THRESHOLD`] before the first success, opens the breaker, and probes are
+//!    sent less often.
 
 use std::time::Duration;
 
@@ -94,9 +95,9 @@ struct Down {
 
 impl Breaker {
     /// A breaker for `targets` targets and `concurrency` calls in flight. If a run is too small to distinguish an
-    /// outage from a few bad targets, its retries are free. `costly_failures` are the last calls of earlier runs, which
-    /// cost money without an answer: after many of them, one more failure opens the breaker at once, except in a small
-    /// run.
+    /// outage from a few bad targets, its retries are free. `costly_failures` is how many of the last calls of earlier
+    /// runs cost money without an answer: if there were many, the first costly failure opens the breaker, except in a
+    /// small run.
     pub(super) fn new(concurrency: u32, targets: usize, costly_failures: u32) -> Self {
         let threshold = concurrency.saturating_mul(2).max(MIN_THRESHOLD);
         let small = targets <= threshold as usize;

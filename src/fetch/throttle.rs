@@ -1,4 +1,4 @@
-//! How fast calls may be sent while the API answers 429: as fast as slowing down stops helping.
+//! Slows calls down while the API answers 429, but only as long as that reduces rejections.
 //!
 //! Results are judged in samples. If more of a sample was rejected than is tolerated, the next one is sent a little
 //! slower than calls were accepted. An API that limits the rate then accepts nearly all of them, and the speed grows
@@ -9,20 +9,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A sample has at least so many results, of calls sent since it began, and takes at least so long: limits are often
-/// per second. Fewer do if none is a rejection, so that a very low speed grows soon.
+/// A sample needs at least this many results, of calls sent since it began, and this much time, since limits are often
+/// per second. Without rejections, `MIN_ACCEPTED` results are enough, so that a very low speed grows soon.
 const MIN_RESULTS: u32 = 30;
 const MIN_ACCEPTED: u32 = 10;
 const MIN_SAMPLE: Duration = Duration::from_secs(1);
 /// Rejections beyond the tolerated share that do not slow calls down; more than the rejections that [`GROWTH`] can
 /// cause.
 const MARGIN: f64 = 0.07;
-/// Calls are slowed down to this part of the rate at which they were accepted, but at most to a quarter at a time.
+/// Calls are slowed down to this fraction of the rate at which they were accepted, but never below a quarter of the
+/// current rate in one step.
 const BELOW_ACCEPTED: f64 = 0.9;
 const MIN_SLOWDOWN: f64 = 0.25;
 /// A share of rejections above this is never tolerated.
 const MAX_TOLERATED: f64 = 0.7;
-/// What each sample takes off the tolerated share, so that it is tested again.
+/// How much the tolerated share shrinks after a sample within it, so that slowing down is tested again at some time.
 const FADING: f64 = 0.01;
 /// The factor by which the speed grows after a sample without too many rejections.
 const GROWTH: f64 = 1.1;
@@ -53,7 +54,7 @@ struct Sample {
     rejected: u32,
 }
 
-/// Calls were slowed down.
+/// A slowdown whose effect is being tested.
 #[derive(Clone, Copy, Debug)]
 struct Test {
     interval_before: Duration,
@@ -121,7 +122,7 @@ impl Throttle {
             test => {
                 let accepted = 1.0 - rejected;
                 let slowdown = (BELOW_ACCEPTED * accepted).max(MIN_SLOWDOWN);
-                // Halfway between what is rejected if the rate is the reason, and if it is not.
+                // Halfway between the two expected shares: reduced if the rate is the reason, unchanged if it is not.
                 let max_rejected = f64::midpoint(rejected, (1.0 - accepted / slowdown).max(0.0));
                 let interval_before = test.map_or(self.interval, |test| test.interval_before);
                 self.test = Some(Test { interval_before, max_rejected });

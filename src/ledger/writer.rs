@@ -167,9 +167,9 @@ impl LedgerWriter {
         written.unwrap_or_default()
     }
 
-    /// Checks that a group of `size` bytes can be written, and makes room for it. Otherwise, the results of calls in
-    /// flight are still written: to the space reserved for them, even if the file was moved or deleted; in a shortened
-    /// file, after its last complete record.
+    /// Checks that a group of `size` bytes can be written, and makes room for it. If only further calls are blocked, the
+    /// results of calls in flight are still written: to the space reserved for them, even if the file was moved or
+    /// deleted; in a shortened file, after its last complete record.
     fn prepare(&mut self, size: u64) -> Result<(), WriteBlock> {
         self.segment.check_in_place(self.end).map_err(|error| match error {
             LedgerError::Resized { .. } if self.truncate_to_complete_records().is_err() => {

@@ -3,13 +3,13 @@
 //!
 //! There are three rules. A round is as many calls as may be in flight:
 //!
-//! 1. After two rounds of failures (at least [`MIN_THRESHOLD`]) without a success in between, only single probes are sent, at growing intervals. A
-//!    target that fails while others succeed is itself the cause, and does not count.
+//! 1. After two rounds of failures (at least [`MIN_THRESHOLD`]) without a success in between, only single probes are
+//!    sent, at growing intervals. A target that fails while others succeed is itself the cause, and does not count.
 //! 2. Retries use up tokens, which first calls earn slowly and successes quickly: during a total outage, retries stay
 //!    below a tenth of the first calls, while occasional failures are retried freely.
 //! 3. Failures that cost money, or may have, take effect sooner: each one lowers the limit on calls in flight until a
-//!    call succeeds, one round of them, or [`MIN_THRESHOLD`] before the first success, opens the breaker, and probes are
-//!    sent less often.
+//!    call succeeds; one round of them, or [`MIN_THRESHOLD`] before the first success, opens the breaker; and probes
+//!    are sent less often.
 
 use std::time::Duration;
 

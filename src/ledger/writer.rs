@@ -167,8 +167,8 @@ impl LedgerWriter {
         written.unwrap_or_default()
     }
 
-    /// Checks that a group of `size` bytes can be written, and makes room for it. If only further calls are blocked, the
-    /// results of calls in flight are still written: to the space reserved for them, even if the file was moved or
+    /// Checks that a group of `size` bytes can be written, and makes room for it. If only further calls are blocked,
+    /// the results of calls in flight are still written: to the space reserved for them, even if the file was moved or
     /// deleted; in a shortened file, after its last complete record.
     fn prepare(&mut self, size: u64) -> Result<(), WriteBlock> {
         self.segment.check_in_place(self.end).map_err(|error| match error {

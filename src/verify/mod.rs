@@ -165,8 +165,8 @@ impl Verification<'_> {
         }
     }
 
-    /// Compares everything with the ledgers that the dataset was made from; `None` if they cannot be used, which is added
-    /// as a difference, or as a note if nothing is wrong.
+    /// Compares everything with the ledgers that the dataset was made from; `None` if they cannot be used, which is
+    /// added as a difference, or as a note if nothing is wrong.
     fn compare_with_ledgers(&self, published: &PublishedFiles, checked: &mut Checked) -> Option<()> {
         let Self { dir, manifest, differences } = *self;
         let ledgers = &manifest.provenance.ledgers;

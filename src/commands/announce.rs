@@ -105,9 +105,10 @@ pub(super) fn warn_of_cap(export: &Export, limits: &FetchLimits) {
     }
 }
 
-/// Advice for reused answers that lack the last months: they are not bought again.
+/// What to do about reused answers that lack the last months: they are not bought again.
 pub(super) const EARLY_END_HINT: &str = "to fetch them up to that day, add --max-age or omit --previous";
 
+/// Warns of reused answers that end early.
 pub(super) fn warn_of_early_ends(export: &Export) {
     if let Some(early) = export.reused_ending_early() {
         tracing::warn!("{early}; {EARLY_END_HINT}");

@@ -140,8 +140,8 @@ impl Breaker {
     }
 
     /// A call is sent; `first_failure` is that of its target, if any. Returns whether it is a probe.
-    pub(super) fn on_send(&mut self, first_try: bool, first_failure: Option<FirstFailure>) -> bool {
-        let change = match first_try {
+    pub(super) fn on_send(&mut self, is_first_call: bool, first_failure: Option<FirstFailure>) -> bool {
+        let change = match is_first_call {
             true => EARNED_BY_FIRST_CALL,
             false if self.attributes_to_target(first_failure) => 0.0,
             false => -1.0,
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_first_try_earns_a_tenth_of_a_retry_and_a_success_two() {
+    async fn a_first_call_earns_a_tenth_of_a_retry_and_a_success_two() {
         let check = |first_tries: u32, successes: u32, expected: u32| {
             let mut breaker = Breaker::new(20, 1_000, 0);
             for _ in 0..first_tries {
